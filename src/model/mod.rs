@@ -1,0 +1,12 @@
+//! The vocabulary every other module speaks: values in, values out, no I/O.
+
+pub mod change;
+pub mod invalidation;
+pub mod position;
+pub mod table;
+pub mod value;
+
+pub use change::{Op, RowChange};
+pub use position::{GtidSet, Position};
+pub use table::{Column, Shape, TableName, TableSchema};
+pub use value::{Date, DateTime, Time, Value};

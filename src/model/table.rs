@@ -1,0 +1,75 @@
+//! Tables and their columns, as far as rules need to know them.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A table's full name. Case is kept as the server sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    /// The database.
+    pub schema: Arc<str>,
+    /// The table inside it.
+    pub table: Arc<str>,
+}
+
+impl TableName {
+    /// Names `table` in `schema`.
+    pub fn new(schema: impl Into<Arc<str>>, table: impl Into<Arc<str>>) -> Self {
+        Self {
+            schema: schema.into(),
+            table: table.into(),
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// Which texts a column's values can render as. Lets the rules prove what a
+/// template can and cannot produce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Digits with an optional sign: the integer types, YEAR.
+    Integer,
+    /// Digits, sign, point, exponent: DECIMAL, FLOAT, DOUBLE.
+    Number,
+    /// Digits, `-`, `:`, `.`, space: DATE, TIME, DATETIME, TIMESTAMP.
+    Temporal,
+    /// Anything.
+    Text,
+    /// Any bytes: BINARY, BLOB, BIT, GEOMETRY, VECTOR.
+    Bytes,
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which texts it can render as.
+    pub shape: Shape,
+}
+
+/// A table's columns in their order on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    /// The table.
+    pub name: TableName,
+    /// Its columns, by ordinal position.
+    pub columns: Vec<Column>,
+    /// Indices of the primary key's columns; empty when unknown or none.
+    pub primary_key: Vec<usize>,
+}
+
+impl TableSchema {
+    /// The index of the column called `name`. MySQL's column names are not
+    /// case-sensitive (MySQL manual, "Identifier Case Sensitivity").
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.name.eq_ignore_ascii_case(name))
+    }
+}
