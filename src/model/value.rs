@@ -75,3 +75,16 @@ pub struct DateTime {
     /// How many digits of the fraction are printed, 0 to 6.
     pub decimals: u8,
 }
+impl Value<'_> {
+    pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Value::Absent | Value::Null => return false,
+            Value::Int(n) => out.extend(n.to_string().bytes()),
+            Value::UInt(n) => out.extend(n.to_string().bytes()),
+            Value::Text(t) => out.extend(t.bytes()),
+            Value::Bytes(b) => out.extend(b.iter()),
+            _ => out.extend(b"?"),
+        }
+        true
+    }
+}

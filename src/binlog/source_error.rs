@@ -1,0 +1,68 @@
+//! What can go wrong with the server that changes come from.
+
+use crate::model::Position;
+
+/// Why the binlog cannot be read. Every text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No connection, or it broke.
+    #[error("MySQL at {address} cannot be reached: {reason}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The server, the account or its settings do not fit.
+    #[error("MySQL at {address}: {reason}")]
+    Unfit {
+        /// Host and port.
+        address: String,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+    /// Changes after the position cannot be read any more.
+    #[error("the binlog cannot be resumed at {position}: {reason}")]
+    Gap {
+        /// The position that was wanted.
+        position: String,
+        /// Why it is lost.
+        reason: String,
+    },
+    /// Nothing came for three heartbeats.
+    #[error("MySQL at {address} sent nothing for {seconds:.1} s, three heartbeats: the connection is dead")]
+    Silent {
+        /// Host and port.
+        address: String,
+        /// How long was waited.
+        seconds: f64,
+    },
+    /// The stream ended in an orderly way.
+    #[error("MySQL at {address} ended the binlog stream: it shuts down, or another replica has the same server_id")]
+    Ended {
+        /// Host and port.
+        address: String,
+    },
+}
+
+impl SourceError {
+    /// A short name for logs and metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SourceError::Unreachable { .. } => "unreachable",
+            SourceError::Unfit { .. } => "unfit",
+            SourceError::Gap { .. } => "gap",
+            SourceError::Silent { .. } => "silent",
+            SourceError::Ended { .. } => "ended",
+        }
+    }
+
+    /// A gap after `position`.
+    pub(super) fn gap(position: &Position, reason: impl Into<String>) -> Self {
+        let position = match &position.gtids {
+            Some(gtids) => gtids.to_string(),
+            None => position.to_string(),
+        };
+        SourceError::Gap { position, reason: reason.into() }
+    }
+}

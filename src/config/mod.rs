@@ -1,0 +1,137 @@
+//! Configuration: TOML text in, a validated [`Config`] out. Pure but for
+//! [`load`] reading the file; secrets stay references until a command needs
+//! them.
+
+mod duration;
+mod error;
+mod raw;
+pub mod secret;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use secret::{Secret, SecretRef};
+pub use validate::parse;
+
+use crate::model::position::Start;
+use crate::rules::Rules;
+
+/// A validated configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Names the checkpoint, the buffer's messages and the metrics label.
+    pub name: String,
+    /// Where changes come from.
+    pub source: Source,
+    /// Where the position is kept.
+    pub checkpoint: PathBuf,
+    /// The cache.
+    pub redis: Redis,
+    /// Between the tail and the drain; present if and only if `cloudfront` is.
+    pub buffer: Option<Buffer>,
+    /// The edge; without it paths are logged.
+    pub cloudfront: Option<CloudFront>,
+    /// Where metrics are served, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What invalidates what.
+    pub rules: Rules,
+}
+
+/// `[source]`
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The host to connect to.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The account's name.
+    pub user: String,
+    /// The account's password.
+    pub password: Option<SecretRef>,
+    /// How the connection is secured.
+    pub tls: Tls,
+    /// The replica's id; `None`: derived from the configuration's and the
+    /// machine's name.
+    pub server_id: Option<u32>,
+    /// How often the server says that it is alive while nothing happens.
+    pub heartbeat: Duration,
+    /// Where to begin without a checkpoint.
+    pub start: Start,
+}
+
+/// `[source.tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// What is verified.
+    pub mode: TlsMode,
+    /// The certificate authority; `None`: the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What a TLS connection verifies, as MySQL's clients name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// No TLS.
+    Disabled,
+    /// Encrypted; the server can be anyone.
+    Required,
+    /// Its certificate comes from the authority.
+    VerifyCa,
+    /// It also names the host.
+    VerifyIdentity,
+}
+
+/// `[redis]`
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// The server, without its password.
+    pub url: url::Url,
+    /// The password.
+    pub password: Option<SecretRef>,
+}
+
+/// `[buffer]`
+#[derive(Clone, Debug)]
+pub enum Buffer {
+    /// An SQS queue.
+    Sqs {
+        /// Its URL.
+        queue_url: String,
+    },
+    /// A file on this machine.
+    Local {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// `[cloudfront]`
+#[derive(Clone, Debug)]
+pub struct CloudFront {
+    /// How long paths gather before they are sent.
+    pub window: Duration,
+    /// Where every path goes.
+    pub distributions: Vec<Distribution>,
+}
+
+/// `[[cloudfront.distribution]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// The name that messages and metrics use.
+    pub name: String,
+    /// CloudFront's id.
+    pub id: String,
+}
+
+/// Reads and validates the file at `path`.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    parse(&text).map_err(|error| error.in_file(path))
+}

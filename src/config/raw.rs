@@ -1,0 +1,165 @@
+//! The configuration as TOML has it, before it is checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{SecretRef, TlsMode, duration};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub name: Spanned<String>,
+    pub source: Source,
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+    pub redis: Redis,
+    pub buffer: Option<Spanned<Buffer>>,
+    pub cloudfront: Option<Spanned<CloudFront>>,
+    #[serde(default)]
+    pub metrics: Metrics,
+    #[serde(default, rename = "path")]
+    pub paths: Vec<PathPattern>,
+    #[serde(default, rename = "rule")]
+    pub rules: Vec<Spanned<Rule>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub url: Spanned<String>,
+    pub password: Option<SecretRef>,
+    pub tls: Option<Tls>,
+    pub server_id: Option<Spanned<u32>>,
+    #[serde(default = "ten_seconds", deserialize_with = "duration::deserialize")]
+    pub heartbeat: Duration,
+    pub start: Option<Spanned<String>>,
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub mode: Spanned<TlsMode>,
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Checkpoint {
+    #[expect(dead_code, reason = "the file is the only store; the field says so in a configuration")]
+    pub store: Option<Store>,
+    pub path: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Store {
+    File,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redis {
+    pub url: Spanned<String>,
+    pub password: Option<SecretRef>,
+    #[serde(default)]
+    pub key_prefix: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Buffer {
+    pub kind: BufferKind,
+    pub queue_url: Option<String>,
+    pub path: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BufferKind {
+    Sqs,
+    Local,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloudFront {
+    #[serde(default = "two_seconds", deserialize_with = "duration::deserialize")]
+    pub window: Duration,
+    #[serde(default, rename = "distribution")]
+    pub distributions: Vec<Distribution>,
+}
+
+fn two_seconds() -> Duration {
+    Duration::from_secs(2)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Distribution {
+    pub name: Spanned<String>,
+    pub id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PathPattern {
+    pub pattern: Spanned<String>,
+    pub class: PathClass,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum PathClass {
+    Strong,
+    Immutable,
+    ShortTtl,
+    Cached,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub name: Spanned<String>,
+    pub tables: Vec<Spanned<String>>,
+    pub on: Option<Spanned<Vec<Op>>>,
+    #[serde(default)]
+    pub changed: Vec<Spanned<String>>,
+    pub when: Option<Spanned<String>>,
+    pub version: Option<Spanned<String>>,
+    #[serde(default)]
+    pub keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub paths: Vec<Spanned<String>>,
+    pub table_wide: Option<TableWide>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Op {
+    Insert,
+    Update,
+    Delete,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TableWide {
+    #[serde(default)]
+    pub keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub paths: Vec<Spanned<String>>,
+}

@@ -1,0 +1,421 @@
+//! From TOML to a [`Config`]: everything that can be known without a server is
+//! checked here.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use url::Url;
+
+use super::error::Lines;
+use super::raw::{self, Raw};
+use super::{Buffer, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode};
+use crate::model::Op;
+use crate::model::invalidation::PathClass;
+use crate::model::path;
+use crate::model::position::Start;
+use crate::rules::Rules;
+use crate::rules::class::{PathClasses, PathPattern};
+use crate::rules::condition::Condition;
+use crate::rules::glob::TableGlob;
+use crate::rules::planner::check_path_template;
+use crate::rules::rule::{ColumnRef, Rule, TableWide, escape_glob};
+use crate::rules::template::Template;
+
+/// Parses and validates a configuration.
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let lines = Lines(text);
+    let raw: Raw = toml::from_str(text).map_err(|error| lines.error(&error))?;
+    let name = name(&raw.name, &lines)?;
+    let checkpoint = raw.checkpoint.path.unwrap_or_else(|| {
+        PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json"))
+    });
+    let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
+    let cloudfront = raw.cloudfront.map(|section| cloudfront(section, &lines)).transpose()?;
+    let buffer_line = raw.buffer.as_ref().map(|section| lines.of(section));
+    let buffer = raw.buffer.map(|section| buffer(section, &lines)).transpose()?;
+    match (cloudfront_line, buffer_line) {
+        (Some(line), None) => {
+            return Err(ConfigError::at(
+                line,
+                "[cloudfront] needs a [buffer]: add `kind = \"sqs\"` with `queue_url`, or `kind = \"local\"` with `path`",
+            ));
+        }
+        (None, Some(line)) => {
+            return Err(ConfigError::at(
+                line,
+                "[buffer] has no use without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
+            ));
+        }
+        _ => {}
+    }
+    let patterns = path_patterns(&raw.paths, &lines)?;
+    let rules = rules(raw.rules, &raw.redis.key_prefix, &lines)?;
+    let rules = Rules::new(rules, PathClasses::new(&patterns), &raw.redis.key_prefix)
+        .map_err(|error| ConfigError::at(error.line, error.message))?;
+    Ok(Config {
+        name,
+        source: source(raw.source, &lines)?,
+        checkpoint,
+        redis: redis(raw.redis, &lines)?,
+        buffer,
+        cloudfront,
+        metrics_listen: raw.metrics.listen,
+        rules,
+    })
+}
+
+fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let text = name.get_ref();
+    // GET_LOCK's names, among others, are limited to 64 characters.
+    if text.is_empty() || text.len() > 48 || !text.chars().all(valid) {
+        return Err(ConfigError::at(
+            lines.of(name),
+            format!("name \"{text}\": use 1 to 48 letters, digits, `-` and `_`"),
+        ));
+    }
+    Ok(text.clone())
+}
+
+fn parse_url(url: &Spanned<String>, field: &str, lines: &Lines<'_>) -> Result<Url, ConfigError> {
+    let error = |message: String| ConfigError::at(lines.of(url), message);
+    let parsed = Url::parse(url.get_ref())
+        .map_err(|reason| error(format!("{field} is no URL: {reason}")))?;
+    if parsed.password().is_some() {
+        let table = field.split('.').next().unwrap_or_default();
+        return Err(error(format!(
+            "{field} holds a password, which logs and process lists would show; move it to `{table}.password = {{ env = \"…\" }}`, `{{ file = \"…\" }}` or `{{ credential = \"…\" }}`"
+        )));
+    }
+    Ok(parsed)
+}
+
+fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
+    let url = parse_url(&raw.url, "source.url", lines)?;
+    let error = |message: &str| ConfigError::at(lines.of(&raw.url), message);
+    if url.scheme() != "mysql" {
+        return Err(error("source.url must begin with mysql://"));
+    }
+    let host = url
+        .host_str()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(|| error("source.url names no host: write mysql://USER@HOST:PORT"))?
+        .trim_matches(['[', ']'])
+        .to_owned();
+    if url.username().is_empty() {
+        return Err(error("source.url names no user: write mysql://USER@HOST:PORT"));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() {
+        return Err(error(
+            "source.url takes neither a database nor options: write mysql://USER@HOST:PORT",
+        ));
+    }
+    let tls = match raw.tls {
+        Some(tls) => {
+            if *tls.mode.get_ref() == TlsMode::Disabled && tls.ca_file.is_some() {
+                return Err(ConfigError::at(
+                    lines.of(&tls.mode),
+                    "source.tls: `ca_file` has no use with mode = \"disabled\"",
+                ));
+            }
+            Tls { mode: tls.mode.into_inner(), ca_file: tls.ca_file }
+        }
+        None if is_loopback(&host) => Tls { mode: TlsMode::Disabled, ca_file: None },
+        None => Tls { mode: TlsMode::VerifyIdentity, ca_file: None },
+    };
+    if let Some(id) = raw.server_id.as_ref().filter(|id| *id.get_ref() == 0) {
+        return Err(ConfigError::at(
+            lines.of(id),
+            "source.server_id must not be 0: choose a number that no other replica uses",
+        ));
+    }
+    if raw.heartbeat < Duration::from_millis(100) || raw.heartbeat > Duration::from_secs(3_600) {
+        return Err(error("source.heartbeat must be between 100ms and 1h"));
+    }
+    let start = match raw.start {
+        None => Start::Current,
+        Some(start) => match start.get_ref().parse() {
+            Ok(Start::Checkpoint) => {
+                return Err(ConfigError::at(
+                    lines.of(&start),
+                    "source.start says where to begin without a checkpoint: write `current`, `earliest` or a position",
+                ));
+            }
+            Ok(position) => position,
+            Err(reason) => {
+                return Err(ConfigError::at(lines.of(&start), format!("source.start: {reason}")));
+            }
+        },
+    };
+    Ok(Source {
+        port: url.port().unwrap_or(3306),
+        user: percent_decoded(url.username()),
+        host,
+        password: raw.password,
+        tls,
+        server_id: raw.server_id.map(Spanned::into_inner),
+        heartbeat: raw.heartbeat,
+        start,
+    })
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        let mut decoded = [*byte];
+        if *byte == b'%'
+            && let Some((digits, after)) = tail.split_at_checked(2)
+            && hex::decode_to_slice(digits, &mut decoded).is_ok()
+        {
+            rest = after;
+        }
+        out.extend(decoded);
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
+    let url = parse_url(&raw.url, "redis.url", lines)?;
+    if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
+        return Err(ConfigError::at(
+            lines.of(&raw.url),
+            "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
+        ));
+    }
+    Ok(Redis { url, password: raw.password })
+}
+
+fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, ConfigError> {
+    let line = lines.of(&section);
+    let raw = section.into_inner();
+    match (raw.kind, raw.queue_url, raw.path) {
+        (raw::BufferKind::Sqs, Some(queue_url), None) => {
+            let valid = Url::parse(&queue_url)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            if !valid {
+                return Err(ConfigError::at(
+                    line,
+                    "buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
+                ));
+            }
+            Ok(Buffer::Sqs { queue_url })
+        }
+        (raw::BufferKind::Local, None, Some(path)) => Ok(Buffer::Local { path }),
+        (raw::BufferKind::Sqs, ..) => Err(ConfigError::at(
+            line,
+            "[buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
+        )),
+        (raw::BufferKind::Local, ..) => Err(ConfigError::at(
+            line,
+            "[buffer] with kind = \"local\" takes `path` and nothing else",
+        )),
+    }
+}
+
+fn cloudfront(
+    section: Spanned<raw::CloudFront>,
+    lines: &Lines<'_>,
+) -> Result<CloudFront, ConfigError> {
+    let line = lines.of(&section);
+    let raw = section.into_inner();
+    if raw.distributions.is_empty() {
+        return Err(ConfigError::at(
+            line,
+            "[cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`",
+        ));
+    }
+    let mut names = HashSet::new();
+    let mut distributions = Vec::new();
+    for distribution in raw.distributions {
+        if !names.insert(distribution.name.get_ref().clone()) {
+            return Err(ConfigError::at(
+                lines.of(&distribution.name),
+                format!("two distributions are called \"{}\"", distribution.name.get_ref()),
+            ));
+        }
+        distributions.push(Distribution {
+            name: distribution.name.into_inner(),
+            id: distribution.id,
+        });
+    }
+    Ok(CloudFront { window: raw.window, distributions })
+}
+
+fn path_patterns(
+    raw: &[raw::PathPattern],
+    lines: &Lines<'_>,
+) -> Result<Vec<PathPattern>, ConfigError> {
+    let mut seen = HashSet::new();
+    raw.iter()
+        .map(|path| {
+            let line = lines.of(&path.pattern);
+            let text = path.pattern.get_ref().clone();
+            if text.is_empty() {
+                return Err(ConfigError::at(line, "a [[path]] has an empty pattern"));
+            }
+            if !seen.insert(text.clone()) {
+                return Err(ConfigError::at(
+                    line,
+                    format!("[[path]] \"{text}\" can never match: the same pattern stands before it"),
+                ));
+            }
+            let class = match path.class {
+                raw::PathClass::Strong => PathClass::Strong,
+                raw::PathClass::Immutable => PathClass::Immutable,
+                raw::PathClass::ShortTtl => PathClass::ShortTtl,
+                raw::PathClass::Cached => PathClass::Cached,
+            };
+            Ok(PathPattern { text, class, line })
+        })
+        .collect()
+}
+
+fn rules(
+    raw: Vec<Spanned<raw::Rule>>,
+    key_prefix: &str,
+    lines: &Lines<'_>,
+) -> Result<Vec<Rule>, ConfigError> {
+    if raw.is_empty() {
+        return Err(ConfigError::at(
+            1,
+            "there is no [[rule]]: add at least one with `name`, `tables`, and `keys` or `paths`",
+        ));
+    }
+    let mut names = HashSet::new();
+    let mut rules = Vec::new();
+    for spanned in raw {
+        let line = lines.of(&spanned);
+        let rule = rule(spanned.into_inner(), key_prefix, line, lines)?;
+        if !names.insert(std::sync::Arc::clone(&rule.name)) {
+            return Err(ConfigError::at(line, format!("two rules are called \"{}\"", rule.name)));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+fn rule(
+    raw: raw::Rule,
+    key_prefix: &str,
+    line: usize,
+    lines: &Lines<'_>,
+) -> Result<Rule, ConfigError> {
+    let name = raw.name.get_ref().clone();
+    let in_rule = |message: String| format!("rule \"{name}\": {message}");
+    if name.is_empty() {
+        return Err(ConfigError::at(lines.of(&raw.name), "a rule has an empty name"));
+    }
+    if raw.tables.is_empty() {
+        return Err(ConfigError::at(line, in_rule("`tables` is empty".to_owned())));
+    }
+    if raw.keys.is_empty() && raw.paths.is_empty() {
+        return Err(ConfigError::at(
+            line,
+            in_rule("it invalidates nothing: add `keys` or `paths`".to_owned()),
+        ));
+    }
+    let tables = collect(&raw.tables, lines, |text, line| TableGlob::parse(text, line), in_rule)?;
+    let keys = collect(&raw.keys, lines, Template::parse, in_rule)?;
+    let paths = collect(
+        &raw.paths,
+        lines,
+        |text, line| {
+            let template = Template::parse(text, line)?;
+            check_path_template(&template).map(|()| template)
+        },
+        in_rule,
+    )?;
+    let when = match &raw.when {
+        None => None,
+        Some(when) => {
+            let condition = Condition::compile(when.get_ref())
+                .map_err(|reason| ConfigError::at(lines.of(when), in_rule(reason)))?;
+            Some((condition, lines.of(when)))
+        }
+    };
+    let on = match raw.on {
+        None => vec![Op::Insert, Op::Update, Op::Delete],
+        Some(on) if on.get_ref().is_empty() => {
+            return Err(ConfigError::at(lines.of(&on), in_rule("`on` is empty".to_owned())));
+        }
+        Some(on) => on
+            .into_inner()
+            .into_iter()
+            .map(|op| match op {
+                raw::Op::Insert => Op::Insert,
+                raw::Op::Update => Op::Update,
+                raw::Op::Delete => Op::Delete,
+            })
+            .collect(),
+    };
+    let column = |name: &Spanned<String>| ColumnRef {
+        name: name.get_ref().clone(),
+        line: lines.of(name),
+    };
+    let default_wide = TableWide::from_templates(key_prefix.as_bytes(), &keys, &paths);
+    let table_wide = match raw.table_wide {
+        None => default_wide,
+        Some(wide) => TableWide {
+            keys: collect(&wide.keys, lines, |text, _| wide_key(text, key_prefix), in_rule)?,
+            paths: collect(&wide.paths, lines, |text, _| wide_path(text), in_rule)?,
+        },
+    };
+    Ok(Rule {
+        changed: raw.changed.iter().map(column).collect(),
+        version: raw.version.as_ref().map(column),
+        name: name.as_str().into(),
+        line,
+        tables,
+        on,
+        when,
+        keys,
+        paths,
+        table_wide,
+    })
+}
+
+/// Parses each text of a list, and says in which line it failed.
+fn collect<T>(
+    texts: &[Spanned<String>],
+    lines: &Lines<'_>,
+    parse: impl Fn(&str, usize) -> Result<T, String>,
+    in_rule: impl Fn(String) -> String,
+) -> Result<Vec<T>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| {
+            let line = lines.of(text);
+            parse(text.get_ref(), line).map_err(|reason| ConfigError::at(line, in_rule(reason)))
+        })
+        .collect()
+}
+
+fn wide_key(text: &str, key_prefix: &str) -> Result<Vec<u8>, String> {
+    if text.is_empty() {
+        return Err("table_wide: a key glob is empty".to_owned());
+    }
+    let mut glob = escape_glob(key_prefix.as_bytes());
+    glob.extend_from_slice(text.as_bytes());
+    Ok(glob)
+}
+
+fn wide_path(text: &str) -> Result<String, String> {
+    let mut out = String::new();
+    if !text.starts_with('/') {
+        return Err(format!("table_wide: path \"{text}\" must begin with `/`"));
+    }
+    path::encode(text.as_bytes(), true, &mut out)
+        .map(|()| out)
+        .map_err(|reason| format!("table_wide: path \"{text}\": {reason}"))
+}

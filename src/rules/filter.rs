@@ -1,0 +1,232 @@
+//! Template filters: what stands after `|` in a placeholder.
+
+use std::fmt::Write as _;
+
+use jiff::civil;
+use md5::{Digest as _, Md5};
+use sha1::Sha1;
+
+use crate::model::{Shape, Value};
+
+/// One filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Lower case, by Unicode's rules.
+    Lower,
+    /// Upper case, by Unicode's rules.
+    Upper,
+    /// Percent-encodes all but letters, digits and `-_.~`, as PHP's `rawurlencode`.
+    UrlEncode,
+    /// Lower-case hexadecimal digits of the bytes.
+    Hex,
+    /// Sixteen bytes as a hyphenated UUID; text stays as it is.
+    Uuid,
+    /// MD5 in hexadecimal.
+    Md5,
+    /// SHA-1 in hexadecimal.
+    Sha1,
+    /// CRC-32 in decimal, as PHP's and MySQL's `crc32`.
+    Crc32,
+    /// A date or time through a `strftime` format.
+    Date(String),
+    /// What NULL renders as.
+    Default(String),
+}
+
+/// The names that a template may use, for suggestions.
+pub const NAMES: [&str; 10] = [
+    "lower", "upper", "urlencode", "hex", "uuid", "md5", "sha1", "crc32", "date", "default",
+];
+
+/// A value that a filter cannot turn into text, such as a date that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrenderable;
+
+impl Filter {
+    /// Makes the filter called `name`, with the argument in its parentheses.
+    pub fn new(name: &str, argument: Option<String>) -> Result<Self, String> {
+        let plain = |filter| match &argument {
+            None => Ok(filter),
+            Some(_) => Err(format!("filter `{name}` takes no argument")),
+        };
+        match name {
+            "lower" => plain(Filter::Lower),
+            "upper" => plain(Filter::Upper),
+            "urlencode" => plain(Filter::UrlEncode),
+            "hex" => plain(Filter::Hex),
+            "uuid" => plain(Filter::Uuid),
+            "md5" => plain(Filter::Md5),
+            "sha1" => plain(Filter::Sha1),
+            "crc32" => plain(Filter::Crc32),
+            "date" => {
+                let format = argument
+                    .ok_or_else(|| "filter `date` needs a format: date(\"%Y-%m\")".to_owned())?;
+                jiff::fmt::strtime::format(&format, civil::date(2000, 1, 1).at(0, 0, 0, 0))
+                    .map_err(|error| format!("filter `date`: format \"{format}\": {error}"))?;
+                Ok(Filter::Date(format))
+            }
+            "default" => argument
+                .map(Filter::Default)
+                .ok_or_else(|| "filter `default` needs a text: default(\"none\")".to_owned()),
+            _ => Err(format!(
+                "there is no filter `{name}`{}",
+                crate::rules::suggestion(name, NAMES)
+            )),
+        }
+    }
+
+    /// Whether a column of this shape can pass through, as far as is known
+    /// before a value is seen.
+    pub fn accepts(&self, shape: Shape) -> Result<(), &'static str> {
+        match (self, shape) {
+            (Filter::Date(_), Shape::Integer | Shape::Number | Shape::Bytes) => {
+                Err("filter `date` needs a DATE, DATETIME or TIMESTAMP column")
+            }
+            (Filter::Uuid, Shape::Integer | Shape::Number | Shape::Temporal) => {
+                Err("filter `uuid` needs a BINARY(16) or text column")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Rewrites `text`, which was rendered from `value`.
+    pub fn apply(&self, value: &Value<'_>, text: &mut Vec<u8>) -> Result<(), Unrenderable> {
+        match self {
+            Filter::Lower => map_text(text, str::to_lowercase),
+            Filter::Upper => map_text(text, str::to_uppercase),
+            Filter::UrlEncode => {
+                let encoded = text.iter().fold(Vec::with_capacity(text.len()), |mut out, byte| {
+                    push_url_encoded(*byte, &mut out);
+                    out
+                });
+                *text = encoded;
+            }
+            Filter::Hex => *text = hex::encode(&text).into_bytes(),
+            Filter::Uuid => {
+                if matches!(value, Value::Bytes(_)) {
+                    let uuid: [u8; 16] = text.as_slice().try_into().map_err(|_| Unrenderable)?;
+                    *text = hyphenated(uuid).into_bytes();
+                }
+            }
+            Filter::Md5 => *text = hex::encode(Md5::digest(&text)).into_bytes(),
+            Filter::Sha1 => *text = hex::encode(Sha1::digest(&text)).into_bytes(),
+            Filter::Crc32 => *text = crc32fast::hash(text).to_string().into_bytes(),
+            Filter::Date(format) => {
+                let when = civil_time(value, text).ok_or(Unrenderable)?;
+                *text = jiff::fmt::strtime::format(format, when)
+                    .map_err(|_| Unrenderable)?
+                    .into_bytes();
+            }
+            // It has a say only where the value is NULL.
+            Filter::Default(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn map_text(text: &mut Vec<u8>, map: impl Fn(&str) -> String) {
+    if let Ok(valid) = std::str::from_utf8(text) {
+        *text = map(valid).into_bytes();
+    }
+}
+
+fn push_url_encoded(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+        out.push(byte);
+    } else {
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+    }
+}
+
+fn hyphenated(uuid: [u8; 16]) -> String {
+    uuid.iter().enumerate().fold(String::with_capacity(36), |mut out, (index, byte)| {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        // Writing to a String cannot fail.
+        write!(out, "{byte:02x}").ok();
+        out
+    })
+}
+
+/// The value as a point in time; `None` for MySQL's zero dates and for text
+/// that is no date.
+fn civil_time(value: &Value<'_>, text: &[u8]) -> Option<civil::DateTime> {
+    let date = |date: &crate::model::Date| {
+        civil::Date::new(
+            i16::try_from(date.year).ok()?,
+            i8::try_from(date.month).ok()?,
+            i8::try_from(date.day).ok()?,
+        )
+        .ok()
+    };
+    match value {
+        Value::Date(day) => Some(date(day)?.at(0, 0, 0, 0)),
+        Value::DateTime(when) => {
+            let time = civil::Time::new(
+                i8::try_from(when.hours).ok()?,
+                i8::try_from(when.minutes).ok()?,
+                i8::try_from(when.seconds).ok()?,
+                i32::try_from(when.micros).ok()?.checked_mul(1_000)?,
+            )
+            .ok()?;
+            Some(date(&when.date)?.to_datetime(time))
+        }
+        _ => std::str::from_utf8(text).ok()?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Date, DateTime};
+
+    fn apply(name: &str, argument: Option<&str>, value: &Value<'_>) -> Result<String, Unrenderable> {
+        let mut text = Vec::new();
+        value.write_text(&mut text);
+        Filter::new(name, argument.map(str::to_owned)).unwrap().apply(value, &mut text)?;
+        Ok(String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn filters_render_what_php_and_mysql_would() {
+        let text = Value::Text("Zoë & Co/1~".into());
+        let cases = [
+            ("lower", &text, "zoë & co/1~"),
+            ("upper", &text, "ZOË & CO/1~"),
+            ("urlencode", &text, "Zo%C3%AB%20%26%20Co%2F1~"),
+            ("hex", &Value::Bytes((&[0, 171][..]).into()), "00ab"),
+            ("md5", &Value::Text("hello".into()), "5d41402abc4b2a76b9719d911017c592"),
+            ("sha1", &Value::Text("hello".into()), "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"),
+            ("crc32", &Value::Text("hello".into()), "907060870"),
+            ("uuid", &Value::Bytes((0..16).collect::<Vec<u8>>().into()), "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+            ("uuid", &Value::Text("as-it-is".into()), "as-it-is"),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(apply(name, None, value).as_deref(), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn dates_are_formatted_and_zero_dates_are_not() {
+        let date = Date { year: 2026, month: 3, day: 9 };
+        let when = DateTime { date, hours: 23, minutes: 5, seconds: 0, micros: 0, decimals: 0 };
+        assert_eq!(apply("date", Some("%Y-%m"), &Value::Date(date)).as_deref(), Ok("2026-03"));
+        assert_eq!(apply("date", Some("%d %H"), &Value::DateTime(when)).as_deref(), Ok("09 23"));
+        let text = Value::Text("2026-03-09 10:00:00".into());
+        assert_eq!(apply("date", Some("%j"), &text).as_deref(), Ok("068"));
+        let zero = Date { year: 0, month: 0, day: 0 };
+        assert_eq!(apply("date", Some("%Y"), &Value::Date(zero)), Err(Unrenderable));
+    }
+
+    #[test]
+    fn a_filter_that_does_not_exist_is_refused_with_a_suggestion() {
+        let error = Filter::new("uper", None).unwrap_err();
+        assert!(error.contains("did you mean `upper`"), "{error}");
+        assert!(Filter::new("date", Some("%Q".into())).is_err());
+        assert!(Filter::new("date", None).is_err());
+        assert!(Filter::new("lower", Some("x".into())).is_err());
+    }
+}

@@ -1,0 +1,503 @@
+//! From a row change to what it invalidates.
+
+use std::sync::Arc;
+
+use super::class::{Forbidden, PathClasses};
+use super::rule::{
+    BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language,
+};
+use super::template::{Image, Part, Template};
+use crate::model::invalidation::{Action, PathClass, Plan, Widening};
+use crate::model::path::{self, PATH_CHARS_MAX};
+use crate::model::{Op, RowChange, Shape, TableName, TableSchema, Value};
+
+/// All rules of a configuration.
+#[derive(Debug)]
+pub struct Rules {
+    rules: Vec<Arc<Rule>>,
+    classes: Arc<PathClasses>,
+    key_prefix: Vec<u8>,
+}
+
+impl Rules {
+    /// Takes validated rules. `key_prefix` goes before every rendered key.
+    /// Refuses a path template whose every value gives a path that must not be
+    /// invalidated; what only some values can give is left to
+    /// [`Rules::bind`], which knows the columns' types.
+    pub fn new(rules: Vec<Rule>, classes: PathClasses, key_prefix: &str) -> Result<Self, BindError> {
+        for rule in &rules {
+            for template in &rule.paths {
+                let language = path_language(template, |_| Shape::Integer);
+                if let Some(forbidden) = classes.forbidden(&language) {
+                    return Err(forbidden_path(rule, template, &forbidden));
+                }
+            }
+            for path in &rule.table_wide.paths {
+                if let class @ (PathClass::Strong | PathClass::Immutable) = classes.of(path) {
+                    let forbidden = Forbidden { path: path.clone(), class };
+                    return Err(BindError {
+                        line: rule.line,
+                        message: forbidden_message(&rule.name, path, &forbidden),
+                    });
+                }
+            }
+        }
+        Ok(Self {
+            rules: rules.into_iter().map(Arc::new).collect(),
+            classes: Arc::new(classes),
+            key_prefix: key_prefix.as_bytes().to_vec(),
+        })
+    }
+
+    /// The rules, in the configuration's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether some rule is about this table.
+    pub fn wants(&self, table: &TableName) -> bool {
+        self.of_table(table).next().is_some()
+    }
+
+    fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {
+        let about = |rule: &&Arc<Rule>| rule.tables.iter().any(|glob| glob.matches(table));
+        self.rules.iter().filter(about)
+    }
+
+    /// Fits the rules about a table to its columns.
+    pub fn bind(&self, schema: &TableSchema) -> Result<TablePlanner, BindError> {
+        let mut slots = Slots::new(schema);
+        for rule in self.of_table(&schema.name) {
+            self.check(rule, &mut slots)?;
+        }
+        let rules = self
+            .of_table(&schema.name)
+            .map(|rule| self.bind_rule(rule, &slots, schema))
+            .collect();
+        Ok(TablePlanner {
+            rules,
+            classes: Arc::clone(&self.classes),
+            projection: slots.into_columns(),
+        })
+    }
+
+    fn check(&self, rule: &Rule, slots: &mut Slots<'_>) -> Result<(), BindError> {
+        let place = |field: &str| format!("rule \"{}\": {field}", rule.name);
+        for (field, columns) in [
+            ("changed", rule.changed.as_slice()),
+            ("version", rule.version.as_slice()),
+        ] {
+            for column in columns {
+                let index = slots.find(&column.name, column.line, &place(field))?;
+                slots.add(index);
+            }
+        }
+        if let Some((condition, line)) = &rule.when {
+            let columns = condition
+                .resolve(slots.schema())
+                .map_err(|name| slots.find(&name, *line, &place("when")).err())
+                .map_err(|error| error.unwrap_or_else(|| BindError {
+                    line: *line,
+                    message: place("when"),
+                }))?;
+            columns.iter().for_each(|(_, index)| slots.add(*index));
+        }
+        for template in &rule.keys {
+            slots.add_template(template, &place("key"))?;
+        }
+        for template in &rule.paths {
+            slots.add_template(template, &place("path"))?;
+            if let Some(forbidden) = self.classes.forbidden(&slots.path_language(template)) {
+                return Err(forbidden_path(rule, template, &forbidden));
+            }
+        }
+        Ok(())
+    }
+
+    fn bind_rule(&self, rule: &Arc<Rule>, slots: &Slots<'_>, schema: &TableSchema) -> BoundRule {
+        let index = |name: &str| schema.column(name);
+        let version = rule.version.as_ref().and_then(|column| index(&column.name));
+        let changed = rule.changed.iter().filter_map(|column| index(&column.name));
+        let when = rule.when.as_ref().map(|(condition, _)| {
+            let columns = condition.resolve(schema).unwrap_or_default();
+            columns.into_iter().map(|(name, index)| (name, slots.slot(index))).collect()
+        });
+        let templates = |templates: &[Template], prefix: &[u8]| {
+            templates.iter().map(|template| slots.bind(template, version, prefix)).collect()
+        };
+        BoundRule {
+            changed: changed.map(|index| slots.slot(index)).collect(),
+            when: when.unwrap_or_default(),
+            version: version.map(|index| slots.slot(index)),
+            keys: templates(&rule.keys, &self.key_prefix),
+            paths: rule
+                .paths
+                .iter()
+                .map(|template| BoundPath::new(slots.bind(template, version, b""), template))
+                .collect(),
+            rule: Arc::clone(rule),
+        }
+    }
+
+    /// Invalidates everything that the rules about `table` may have cached.
+    pub fn widen_table<P: Plan>(&self, table: &TableName, reason: Widening, plan: &mut P) {
+        for rule in self.of_table(table) {
+            widen(rule, &self.classes, reason, plan);
+        }
+    }
+
+    /// Invalidates everything that any rule may have cached.
+    pub fn widen_all<P: Plan>(&self, reason: Widening, plan: &mut P) {
+        for rule in &self.rules {
+            widen(rule, &self.classes, reason, plan);
+        }
+    }
+}
+
+fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> BindError {
+    BindError {
+        line: template.line,
+        message: forbidden_message(&rule.name, &template.text, forbidden),
+    }
+}
+
+fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
+    let Forbidden { path: example, class } = forbidden;
+    format!(
+        "rule \"{rule}\": path \"{path}\" can produce {example}, which is of class {class} and never \
+         invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a \
+         more specific [[path]] before"
+    )
+}
+
+fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
+    plan.widen(&rule.name, reason);
+    widen_keys(rule, plan);
+    widen_paths(rule, classes, plan);
+}
+
+fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
+    for glob in &rule.table_wide.keys {
+        plan.act(&rule.name, Action::DeleteMatching { glob });
+    }
+}
+
+fn widen_paths<P: Plan>(rule: &Rule, classes: &PathClasses, plan: &mut P) {
+    for path in &rule.table_wide.paths {
+        send_path(rule, classes, path, plan);
+    }
+}
+
+fn send_path<P: Plan>(rule: &Rule, classes: &PathClasses, path: &str, plan: &mut P) {
+    let action = match classes.of(path) {
+        PathClass::Cached => Action::Invalidate { path },
+        class => Action::Skip { path, class },
+    };
+    plan.act(&rule.name, action);
+}
+
+/// The rules about one table, fitted to its columns.
+#[derive(Debug)]
+pub struct TablePlanner {
+    rules: Vec<BoundRule>,
+    classes: Arc<PathClasses>,
+    projection: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct BoundRule {
+    rule: Arc<Rule>,
+    changed: Vec<usize>,
+    when: Vec<(Arc<String>, usize)>,
+    version: Option<usize>,
+    keys: Vec<BoundTemplate>,
+    paths: Vec<BoundPath>,
+}
+
+/// A path template, with the wildcard to fall back to.
+#[derive(Debug)]
+struct BoundPath {
+    template: BoundTemplate,
+    wildcard: TableWide,
+    ends_in_star: bool,
+}
+
+impl BoundPath {
+    /// Takes the trailing `*` off the template and encodes its literals.
+    fn new(mut template: BoundTemplate, source: &Template) -> Self {
+        let mut ends_in_star = false;
+        if let Some(BoundPart::Literal(bytes)) = template.parts.last_mut()
+            && bytes.ends_with(b"*")
+        {
+            bytes.pop();
+            ends_in_star = true;
+        }
+        for part in &mut template.parts {
+            if let BoundPart::Literal(bytes) = part {
+                let mut encoded = String::new();
+                path::encode_value(bytes, &mut encoded);
+                *bytes = encoded.into_bytes();
+            }
+        }
+        Self {
+            template,
+            wildcard: TableWide::from_templates(b"", &[], std::slice::from_ref(source)),
+            ends_in_star,
+        }
+    }
+}
+
+/// Buffers that planning reuses from change to change.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    path: String,
+}
+
+/// How rendering a template ended.
+enum Rendered {
+    /// The buffer holds the text.
+    Done,
+    /// A NULL, or an image that this operation does not have: no key.
+    Nothing,
+    /// A column is missing from the images, or a filter cannot take its value.
+    Unknown,
+}
+
+/// Which image a template is rendered from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+}
+
+impl TablePlanner {
+    /// The columns that the rules read: what a row must be projected to.
+    pub fn projection(&self) -> &[usize] {
+        &self.projection
+    }
+
+    /// Plans what `change` invalidates, rule by rule in the configuration's
+    /// order.
+    pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
+        for bound in &self.rules {
+            if bound.fires(change) {
+                bound.plan(change, &self.classes, scratch, plan);
+            }
+        }
+    }
+}
+
+impl BoundRule {
+    fn fires(&self, change: &RowChange<'_>) -> bool {
+        self.rule.on.contains(&change.op)
+            && self.changed(change)
+            && self
+                .rule
+                .when
+                .as_ref()
+                .is_none_or(|(condition, _)| condition.holds(change, &self.when))
+    }
+
+    fn changed(&self, change: &RowChange<'_>) -> bool {
+        let (Some(before), Some(after)) = (change.before, change.after) else {
+            return true;
+        };
+        self.changed.is_empty()
+            || self.changed.iter().any(|slot| differs(before.get(*slot), after.get(*slot)))
+    }
+
+    fn plan<P: Plan>(
+        &self,
+        change: &RowChange<'_>,
+        classes: &PathClasses,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) {
+        let rule = &self.rule;
+        self.missed_bump(change, scratch, plan);
+        let mut unknown_key = false;
+        for template in &self.keys {
+            for side in sides(template.renders, change.op) {
+                scratch.key.clear();
+                match render(template, change, *side, scratch, push_bytes) {
+                    Rendered::Done => plan.act(&rule.name, Action::Delete { key: &scratch.key }),
+                    Rendered::Nothing => {}
+                    Rendered::Unknown => unknown_key = true,
+                }
+            }
+        }
+        if unknown_key {
+            plan.widen(&rule.name, Widening::MissingColumn);
+            widen_keys(rule, plan);
+        }
+        for bound in &self.paths {
+            for side in sides(bound.template.renders, change.op) {
+                scratch.key.clear();
+                let rendered = render(&bound.template, change, *side, scratch, push_encoded);
+                if let Some(reason) = bound.finish(&rendered, scratch) {
+                    plan.widen(&rule.name, reason);
+                    for path in &bound.wildcard.paths {
+                        send_path(rule, classes, path, plan);
+                    }
+                } else if matches!(rendered, Rendered::Done) {
+                    send_path(rule, classes, &scratch.path, plan);
+                }
+            }
+        }
+    }
+
+    /// Every update of a mapped row must change its version, or readers of the
+    /// current version keep the old row.
+    fn missed_bump<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
+        if let (Some(slot), Some(before), Some(after)) = (self.version, change.before, change.after)
+            && let (Some(before), Some(after)) = (before.get(slot), after.get(slot))
+            && !differs(Some(before), Some(after))
+        {
+            scratch.value.clear();
+            before.write_text(&mut scratch.value);
+            let version = &scratch.value;
+            plan.act(&self.rule.name, Action::MissedBump { version });
+        }
+    }
+}
+
+impl BoundPath {
+    /// Makes the rendered bytes a path; a reason if only the wildcard will do.
+    fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
+        match rendered {
+            Rendered::Nothing => None,
+            Rendered::Unknown => Some(Widening::MissingColumn),
+            Rendered::Done => {
+                scratch.path.clear();
+                if !scratch.key.starts_with(b"/") {
+                    scratch.path.push('/');
+                }
+                // What was rendered is percent-encoded, thus ASCII.
+                scratch.path.push_str(&String::from_utf8_lossy(&scratch.key));
+                if self.ends_in_star {
+                    scratch.path.push('*');
+                }
+                (scratch.path.len() > PATH_CHARS_MAX).then_some(Widening::PathTooLong)
+            }
+        }
+    }
+}
+
+/// The images a template is rendered from.
+fn sides(renders: Renders, op: Op) -> &'static [Side] {
+    match (op, renders) {
+        (Op::Insert, _) => &[Side::After],
+        (Op::Delete, _) | (Op::Update, Renders::Before) => &[Side::Before],
+        (Op::Update, Renders::Once) => &[Side::After],
+        (Op::Update, Renders::Both) => &[Side::Before, Side::After],
+    }
+}
+
+/// Whether an update changed a column. With `binlog_row_image` MINIMAL or
+/// NOBLOB the after image carries just the columns that were set, so that a
+/// column missing there did not change (MySQL manual, `binlog_row_image`).
+fn differs(before: Option<&Value<'_>>, after: Option<&Value<'_>>) -> bool {
+    match (before, after) {
+        (_, None | Some(Value::Absent)) => false,
+        (before, after) => before != after,
+    }
+}
+
+fn push_bytes(value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(value);
+}
+
+fn push_encoded(value: &[u8], out: &mut Vec<u8>) {
+    let mut encoded = String::with_capacity(value.len());
+    path::encode_value(value, &mut encoded);
+    out.extend_from_slice(encoded.as_bytes());
+}
+
+/// Renders `template` from one side of `change` into `scratch.key`.
+fn render(
+    template: &BoundTemplate,
+    change: &RowChange<'_>,
+    side: Side,
+    scratch: &mut Scratch,
+    push: fn(&[u8], &mut Vec<u8>),
+) -> Rendered {
+    for part in &template.parts {
+        let (image, slot, filters, default) = match part {
+            BoundPart::Literal(bytes) => {
+                scratch.key.extend_from_slice(bytes);
+                continue;
+            }
+            BoundPart::Value { image, slot, filters, default } => (image, slot, filters, default),
+        };
+        let wanted = match image {
+            Image::Either => side,
+            Image::Before => Side::Before,
+            Image::After => Side::After,
+        };
+        let value = match find(change, wanted, *slot) {
+            Found::Value(value) => value,
+            Found::NoImage => return Rendered::Nothing,
+            Found::Unknown => return Rendered::Unknown,
+        };
+        scratch.value.clear();
+        if !value.write_text(&mut scratch.value) {
+            let Some(default) = default else {
+                return Rendered::Nothing;
+            };
+            push(default.as_bytes(), &mut scratch.key);
+            continue;
+        }
+        for filter in filters {
+            if filter.apply(value, &mut scratch.value).is_err() {
+                return Rendered::Unknown;
+            }
+        }
+        push(&scratch.value, &mut scratch.key);
+    }
+    Rendered::Done
+}
+
+enum Found<'v> {
+    Value(&'v Value<'v>),
+    NoImage,
+    Unknown,
+}
+
+/// The value in the wanted image. A column that the after image lacks did not
+/// change, so the before image has its value; the other way round the old
+/// value is lost (Over, never under).
+fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Found<'v> {
+    let get = |image: &'v [Value<'v>]| image.get(slot).filter(|value| **value != Value::Absent);
+    let found = match (side, change.before, change.after) {
+        (Side::Before, None, _) | (Side::After, _, None) => return Found::NoImage,
+        (Side::Before, Some(before), _) => get(before),
+        (Side::After, before, Some(after)) => get(after).or_else(|| before.and_then(get)),
+    };
+    found.map_or(Found::Unknown, Found::Value)
+}
+
+/// A template's literal parts may hold one `*`, as its very last byte.
+pub fn check_path_template(template: &Template) -> Result<(), String> {
+    let last = template.parts.len().saturating_sub(1);
+    for (index, part) in template.parts.iter().enumerate() {
+        let Part::Literal(bytes) = part else { continue };
+        if index == 0 && !bytes.starts_with(b"/") {
+            return Err(format!("path \"{}\" must begin with `/`", template.text));
+        }
+        let star = bytes.iter().position(|byte| *byte == b'*');
+        if star.is_some_and(|at| index != last || at + 1 != bytes.len()) {
+            return Err(format!(
+                "path \"{}\": CloudFront takes a `*` only as the last character",
+                template.text
+            ));
+        }
+    }
+    match template.parts.first() {
+        Some(Part::Placeholder(_)) => {
+            Err(format!("path \"{}\" must begin with `/`", template.text))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,337 @@
+//! One rule as configured, and the same rule bound to a table's columns.
+
+use std::sync::Arc;
+
+use super::class::{Alphabet, Symbol};
+use super::condition::Condition;
+use super::filter::Filter;
+use super::glob::TableGlob;
+use super::template::{Image, Part, Placeholder, Template};
+use crate::model::{Op, Shape, TableSchema};
+
+/// A validated rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its unique name.
+    pub name: Arc<str>,
+    /// The line in the configuration, for errors.
+    pub line: usize,
+    /// The tables it is about.
+    pub tables: Vec<TableGlob>,
+    /// The operations that fire it.
+    pub on: Vec<Op>,
+    /// An update fires only when one of these columns differs; empty for any.
+    pub changed: Vec<ColumnRef>,
+    /// A further condition.
+    pub when: Option<(Condition, usize)>,
+    /// The version column.
+    pub version: Option<ColumnRef>,
+    /// Redis keys to delete.
+    pub keys: Vec<Template>,
+    /// Paths to invalidate.
+    pub paths: Vec<Template>,
+    /// What to invalidate when single rows cannot be known.
+    pub table_wide: TableWide,
+}
+
+/// A column named in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnRef {
+    /// Its name.
+    pub name: String,
+    /// The line where it is named.
+    pub line: usize,
+}
+
+/// The invalidation of everything that a rule may have cached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableWide {
+    /// Globs over Redis keys, prefix included.
+    pub keys: Vec<Vec<u8>>,
+    /// Paths for the edge, wildcards among them.
+    pub paths: Vec<String>,
+}
+
+impl TableWide {
+    /// The templates with every placeholder as `*`. On the edge a `*` can only
+    /// stand last, so that the path ends at its first placeholder.
+    pub fn from_templates(prefix: &[u8], keys: &[Template], paths: &[Template]) -> Self {
+        let key_glob = |template: &Template| {
+            let mut glob = escape_glob(prefix);
+            for part in &template.parts {
+                match part {
+                    Part::Literal(bytes) => glob.extend(escape_glob(bytes)),
+                    Part::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
+                    Part::Placeholder(_) => glob.push(b'*'),
+                }
+            }
+            glob
+        };
+        let path_wildcard = |template: &Template| {
+            let mut path = Vec::new();
+            for part in &template.parts {
+                match part {
+                    Part::Literal(bytes) => path.extend_from_slice(bytes),
+                    Part::Placeholder(_) => {
+                        path.push(b'*');
+                        break;
+                    }
+                }
+            }
+            String::from_utf8_lossy(&path).into_owned()
+        };
+        Self {
+            keys: sorted(keys.iter().map(key_glob).collect()),
+            paths: sorted(paths.iter().map(path_wildcard).collect()),
+        }
+    }
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items.dedup();
+    items
+}
+
+/// Escapes what Redis' glob matching would interpret.
+pub fn escape_glob(literal: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(literal.len());
+    for byte in literal {
+        if b"*?[]\\".contains(byte) {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out
+}
+
+/// A template whose columns are slots of a projected row image.
+#[derive(Debug)]
+pub struct BoundTemplate {
+    /// Its pieces in order.
+    pub parts: Vec<BoundPart>,
+    /// Which images of an update it is rendered from.
+    pub renders: Renders,
+}
+
+/// A piece of a bound template.
+#[derive(Debug)]
+pub enum BoundPart {
+    /// Bytes as they are.
+    Literal(Vec<u8>),
+    /// A value.
+    Value {
+        /// The image it comes from.
+        image: Image,
+        /// Its slot in the projected image.
+        slot: usize,
+        /// Applied from left to right.
+        filters: Vec<Filter>,
+        /// What NULL renders as; `None`: no key at all.
+        default: Option<String>,
+    },
+}
+
+/// From which images of an update a template is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renders {
+    /// Every placeholder names its image: once.
+    Once,
+    /// It contains the version column: from the before image, which is the
+    /// entry that just died.
+    Before,
+    /// From both, and both results count: a changed slug evicts the old and
+    /// the new path.
+    Both,
+}
+
+/// Why a rule does not fit a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindError {
+    /// The line in the configuration.
+    pub line: usize,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Collects the columns that a table's rules read; their order is the
+/// projection's.
+pub struct Slots<'s> {
+    schema: &'s TableSchema,
+    columns: Vec<usize>,
+}
+
+impl<'s> Slots<'s> {
+    /// Starts without columns.
+    pub fn new(schema: &'s TableSchema) -> Self {
+        Self { schema, columns: Vec::new() }
+    }
+
+    /// The table that is being bound.
+    pub fn schema(&self) -> &'s TableSchema {
+        self.schema
+    }
+
+    /// Adds the column at `index`.
+    pub fn add(&mut self, index: usize) {
+        if let Err(at) = self.columns.binary_search(&index) {
+            self.columns.insert(at, index);
+        }
+    }
+
+    /// The slot of the column at `index`, which was added before.
+    pub fn slot(&self, index: usize) -> usize {
+        self.columns.partition_point(|column| *column < index)
+    }
+
+    /// The projection.
+    pub fn into_columns(self) -> Vec<usize> {
+        self.columns
+    }
+
+    /// The index of the column called `name`, or an error with a suggestion.
+    pub fn find(&self, name: &str, line: usize, place: &str) -> Result<usize, BindError> {
+        self.schema.column(name).ok_or_else(|| BindError {
+            line,
+            message: format!(
+                "{place}: table {} has no column `{name}`{}",
+                self.schema.name,
+                super::suggestion(name, self.schema.columns.iter().map(|column| &*column.name))
+            ),
+        })
+    }
+
+    /// Checks a template's columns and filters, and adds the columns.
+    pub fn add_template(&mut self, template: &Template, place: &str) -> Result<(), BindError> {
+        let place = format!("{place} \"{}\"", template.text);
+        for placeholder in template.placeholders() {
+            let index = self.find(&placeholder.column, template.line, &place)?;
+            let shape = self.shape(index);
+            for filter in &placeholder.filters {
+                filter.accepts(shape).map_err(|reason| BindError {
+                    line: template.line,
+                    message: format!("{place}: column `{}`: {reason}", placeholder.column),
+                })?;
+            }
+            self.add(index);
+        }
+        Ok(())
+    }
+
+    fn shape(&self, index: usize) -> Shape {
+        self.schema
+            .columns
+            .get(index)
+            .map_or(Shape::Bytes, |column| column.shape)
+    }
+
+    /// Binds a template whose columns were added. `prefix` goes before it.
+    pub fn bind(&self, template: &Template, version: Option<usize>, prefix: &[u8]) -> BoundTemplate {
+        let mut parts = Vec::new();
+        if !prefix.is_empty() {
+            parts.push(BoundPart::Literal(prefix.to_vec()));
+        }
+        let mut reads_version = false;
+        let mut reads_either = false;
+        for part in &template.parts {
+            match part {
+                Part::Literal(bytes) => match parts.last_mut() {
+                    Some(BoundPart::Literal(before)) => before.extend_from_slice(bytes),
+                    _ => parts.push(BoundPart::Literal(bytes.clone())),
+                },
+                Part::Placeholder(placeholder) => {
+                    let Some(index) = self.schema.column(&placeholder.column) else {
+                        continue;
+                    };
+                    reads_version |= Some(index) == version;
+                    reads_either |= placeholder.image == Image::Either;
+                    parts.push(self.bind_placeholder(placeholder, index));
+                }
+            }
+        }
+        let renders = match (reads_either, reads_version) {
+            (false, _) => Renders::Once,
+            (true, true) => Renders::Before,
+            (true, false) => Renders::Both,
+        };
+        BoundTemplate { parts, renders }
+    }
+
+    fn bind_placeholder(&self, placeholder: &Placeholder, index: usize) -> BoundPart {
+        let default = placeholder.filters.iter().find_map(|filter| match filter {
+            Filter::Default(text) => Some(text.clone()),
+            _ => None,
+        });
+        let filters = placeholder.filters.iter();
+        BoundPart::Value {
+            image: placeholder.image,
+            slot: self.slot(index),
+            filters: filters
+                .filter(|filter| !matches!(filter, Filter::Default(_)))
+                .cloned()
+                .collect(),
+            default,
+        }
+    }
+
+    /// The language of paths that a template can produce from this table.
+    pub fn path_language(&self, template: &Template) -> Vec<Symbol> {
+        path_language(template, |placeholder| {
+            self.schema
+                .column(&placeholder.column)
+                .map_or(Shape::Bytes, |index| self.shape(index))
+        })
+    }
+}
+
+/// The language of paths that a template can produce, up to its query string.
+/// A trailing `*` is a wildcard and can be anything.
+pub fn path_language(template: &Template, shape: impl Fn(&Placeholder) -> Shape) -> Vec<Symbol> {
+    let mut symbols = Vec::new();
+    for (index, part) in template.parts.iter().enumerate() {
+        match part {
+            Part::Literal(bytes) => {
+                let last = index + 1 == template.parts.len();
+                let wildcard = last && bytes.ends_with(b"*");
+                for byte in bytes.iter().take(bytes.len() - usize::from(wildcard)) {
+                    if *byte == b'?' {
+                        return symbols;
+                    }
+                    symbols.push(Symbol::Byte(*byte));
+                }
+                if wildcard {
+                    symbols.push(Symbol::Many(Alphabet::Any));
+                }
+            }
+            Part::Placeholder(placeholder) => {
+                symbols.push(Symbol::Many(alphabet(placeholder, shape(placeholder))));
+            }
+        }
+    }
+    symbols
+}
+
+/// What a placeholder's value can consist of; the last filter that narrows it
+/// decides, and a default can be anything.
+fn alphabet(placeholder: &Placeholder, shape: Shape) -> Alphabet {
+    let from_shape = match shape {
+        Shape::Integer => Alphabet::Integer,
+        Shape::Number => Alphabet::Number,
+        Shape::Temporal | Shape::Text | Shape::Bytes => Alphabet::Any,
+    };
+    placeholder.filters.iter().fold(from_shape, |alphabet, filter| match filter {
+        Filter::Lower | Filter::Upper => match alphabet {
+            Alphabet::Integer => Alphabet::Integer,
+            _ if alphabet == Alphabet::Segment || alphabet == Alphabet::Hex => Alphabet::Segment,
+            _ => Alphabet::Any,
+        },
+        Filter::UrlEncode => match alphabet {
+            Alphabet::Any => Alphabet::Segment,
+            narrower => narrower,
+        },
+        Filter::Hex | Filter::Md5 | Filter::Sha1 => Alphabet::Hex,
+        Filter::Crc32 => Alphabet::Integer,
+        Filter::Uuid if shape == Shape::Bytes => Alphabet::Hex,
+        Filter::Uuid | Filter::Date(_) | Filter::Default(_) => Alphabet::Any,
+    })
+}
