@@ -1,6 +1,7 @@
 //! The vocabulary every other module speaks: values in, values out, no I/O.
 
 pub mod change;
+pub mod float;
 pub mod invalidation;
 pub mod path;
 pub mod position;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::float;
+
 /// One column's value in a row image.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -75,16 +77,96 @@ pub struct DateTime {
     /// How many digits of the fraction are printed, 0 to 6.
     pub decimals: u8,
 }
+
 impl Value<'_> {
+    /// Appends the text that `SELECT` prints and says whether there is any:
+    /// NULL and an absent column have none.
     pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
         match self {
             Value::Absent | Value::Null => return false,
-            Value::Int(n) => out.extend(n.to_string().bytes()),
-            Value::UInt(n) => out.extend(n.to_string().bytes()),
-            Value::Text(t) => out.extend(t.bytes()),
-            Value::Bytes(b) => out.extend(b.iter()),
-            _ => out.extend(b"?"),
+            Value::Int(number) => {
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+            }
+            Value::UInt(number) => {
+                out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+            }
+            Value::Float(number) => float::write_float(*number, out),
+            Value::Double(number) => float::write_double(*number, out),
+            Value::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Value::Bytes(bytes) => out.extend_from_slice(bytes),
+            Value::Date(date) => date.write_text(out),
+            Value::Time(time) => time.write_text(out),
+            Value::DateTime(datetime) => datetime.write_text(out),
         }
         true
+    }
+
+    /// Whether the value is SQL NULL. An absent column is not: what it holds is
+    /// unknown.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// Whether the row image does not carry the column.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Value::Absent)
+    }
+}
+
+impl Date {
+    /// Appends `YYYY-MM-DD`.
+    fn write_text(self, out: &mut Vec<u8>) {
+        write_padded(u32::from(self.year), 4, out);
+        out.push(b'-');
+        write_padded(u32::from(self.month), 2, out);
+        out.push(b'-');
+        write_padded(u32::from(self.day), 2, out);
+    }
+}
+
+impl Time {
+    /// Appends `[-]hh:mm:ss[.ffffff]`, hours in two digits or three.
+    fn write_text(self, out: &mut Vec<u8>) {
+        if self.negative {
+            out.push(b'-');
+        }
+        let width = if self.hours > 99 { 3 } else { 2 };
+        write_padded(u32::from(self.hours), width, out);
+        write_clock(self.minutes, self.seconds, out);
+        write_fraction(self.micros, self.decimals, out);
+    }
+}
+
+impl DateTime {
+    /// Appends `YYYY-MM-DD hh:mm:ss[.ffffff]`.
+    fn write_text(self, out: &mut Vec<u8>) {
+        self.date.write_text(out);
+        out.push(b' ');
+        write_padded(u32::from(self.hours), 2, out);
+        write_clock(self.minutes, self.seconds, out);
+        write_fraction(self.micros, self.decimals, out);
+    }
+}
+
+fn write_clock(minutes: u8, seconds: u8, out: &mut Vec<u8>) {
+    out.push(b':');
+    write_padded(u32::from(minutes), 2, out);
+    out.push(b':');
+    write_padded(u32::from(seconds), 2, out);
+}
+
+fn write_fraction(micros: u32, decimals: u8, out: &mut Vec<u8>) {
+    let decimals = u32::from(decimals.min(6));
+    if decimals > 0 {
+        out.push(b'.');
+        write_padded(micros / 10_u32.pow(6 - decimals), decimals, out);
+    }
+}
+
+/// Appends the last `width` decimal digits of `number`, zeros in front.
+fn write_padded(number: u32, width: u32, out: &mut Vec<u8>) {
+    for place in (0..width).rev() {
+        let digit = number / 10_u32.pow(place) % 10;
+        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
     }
 }

@@ -1,0 +1,237 @@
+//! From MySQL's character sets to UTF-8.
+//!
+//! Bytes that are no text in their own set stay bytes ([`Value::Bytes`]), as
+//! does text of a collation that this version does not know.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use encoding_rs::Encoding;
+
+use super::single_byte;
+use crate::model::Value;
+
+/// How a column's bytes become text.
+#[derive(Clone, Debug)]
+pub enum Charset {
+    /// `binary`, or a set unknown here.
+    Binary,
+    /// utf8mb3 and utf8mb4.
+    Utf8,
+    /// ascii.
+    Ascii,
+    /// A table of 256 characters.
+    SingleByte {
+        table: Arc<[char]>,
+        /// Whether bytes below 0x80 are ASCII, so that most text needs no copy.
+        ascii: bool,
+    },
+    /// A set of the far east.
+    MultiByte {
+        encoding: &'static Encoding,
+        /// Characters that MySQL maps otherwise than the encoding.
+        instead: &'static [(char, char)],
+    },
+    /// ucs2 and utf16: big-endian.
+    Utf16,
+    /// utf16le.
+    Utf16Le,
+    /// utf32: big-endian.
+    Utf32,
+}
+
+/// MySQL's sjis and ujis follow JIS X 0208, cp932 and eucjpms Microsoft (MySQL
+/// manual, "Conversion Between Japanese Character Sets").
+const JIS: &[(char, char)] = &[
+    ('\u{FF5E}', '\u{301C}'),
+    ('\u{2225}', '\u{2016}'),
+    ('\u{FF0D}', '\u{2212}'),
+    ('\u{FFE0}', '\u{00A2}'),
+    ('\u{FFE1}', '\u{00A3}'),
+    ('\u{FFE2}', '\u{00AC}'),
+];
+
+impl Charset {
+    /// The set of a collation id as the table map writes it; `None` for an id
+    /// that no MySQL release up to 9.7 assigns.
+    pub fn of_collation(id: u64) -> Option<Self> {
+        Self::named(name_of_collation(id)?)
+    }
+
+    /// The set called `name` in `information_schema.character_sets`.
+    pub fn named(name: &str) -> Option<Self> {
+        let multi = |encoding, instead| Self::MultiByte { encoding, instead };
+        Some(match name {
+            "binary" => Self::Binary,
+            "utf8" | "utf8mb3" | "utf8mb4" => Self::Utf8,
+            "ascii" => Self::Ascii,
+            "ucs2" | "utf16" => Self::Utf16,
+            "utf16le" => Self::Utf16Le,
+            "utf32" => Self::Utf32,
+            "big5" => multi(encoding_rs::BIG5, &[]),
+            "gb2312" | "gbk" => multi(encoding_rs::GBK, &[]),
+            "gb18030" => multi(encoding_rs::GB18030, &[]),
+            "euckr" => multi(encoding_rs::EUC_KR, &[]),
+            "cp932" => multi(encoding_rs::SHIFT_JIS, &[]),
+            "sjis" => multi(encoding_rs::SHIFT_JIS, JIS),
+            "eucjpms" => multi(encoding_rs::EUC_JP, &[]),
+            "ujis" => multi(encoding_rs::EUC_JP, JIS),
+            _ => Self::SingleByte {
+                table: single_byte::table(name)?,
+                ascii: name != "swe7",
+            },
+        })
+    }
+
+    /// The name of the set that a collation id belongs to.
+    pub fn name_of_collation(id: u64) -> Option<&'static str> {
+        name_of_collation(id)
+    }
+
+    /// The most bytes that a character of the set called `name` takes
+    /// (`information_schema.character_sets`, MAXLEN).
+    pub fn widest_character(name: &str) -> u32 {
+        match name {
+            "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030" => 4,
+            "utf8" | "utf8mb3" | "ujis" | "eucjpms" => 3,
+            "big5" | "gb2312" | "gbk" | "sjis" | "cp932" | "euckr" | "ucs2" => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether values of this set are bytes, not text.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary)
+    }
+
+    /// The value of `bytes`: text, or the bytes themselves where they are none.
+    #[inline]
+    pub fn value<'a>(&self, bytes: &'a [u8]) -> Value<'a> {
+        match self {
+            Self::Utf8 => match str::from_utf8(bytes) {
+                Ok(text) => Value::Text(Cow::Borrowed(text)),
+                Err(_) => Value::Bytes(Cow::Borrowed(bytes)),
+            },
+            Self::Binary => Value::Bytes(Cow::Borrowed(bytes)),
+            _ => match self.text(bytes) {
+                Some(text) => Value::Text(text),
+                None => Value::Bytes(Cow::Borrowed(bytes)),
+            },
+        }
+    }
+
+    /// `bytes` in UTF-8; `None` where they are no text in this set.
+    pub fn text<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
+        let ascii = || {
+            bytes
+                .is_ascii()
+                .then(|| str::from_utf8(bytes).ok())
+                .flatten()
+        };
+        match self {
+            Self::Binary => None,
+            Self::Utf8 => str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Self::Ascii => ascii().map(Cow::Borrowed),
+            Self::SingleByte {
+                table,
+                ascii: ascii_below,
+            } => {
+                if *ascii_below && let Some(text) = ascii() {
+                    return Some(Cow::Borrowed(text));
+                }
+                bytes
+                    .iter()
+                    .map(|byte| table.get(usize::from(*byte)).copied())
+                    .map(|letter| letter.filter(|letter| *letter != single_byte::UNDEFINED))
+                    .collect::<Option<String>>()
+                    .map(Cow::Owned)
+            }
+            Self::MultiByte { encoding, instead } => {
+                if let Some(text) = ascii() {
+                    return Some(Cow::Borrowed(text));
+                }
+                let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+                if instead.is_empty() {
+                    return Some(text);
+                }
+                let mapped = |letter| {
+                    let hit = instead.iter().find(|(theirs, _)| *theirs == letter);
+                    hit.map_or(letter, |(_, ours)| *ours)
+                };
+                Some(Cow::Owned(text.chars().map(mapped).collect()))
+            }
+            Self::Utf16 => utf16(bytes, u16::from_be_bytes),
+            Self::Utf16Le => utf16(bytes, u16::from_le_bytes),
+            Self::Utf32 => {
+                let (units, rest) = bytes.as_chunks::<4>();
+                if !rest.is_empty() {
+                    return None;
+                }
+                units
+                    .iter()
+                    .map(|unit| char::from_u32(u32::from_be_bytes(*unit)))
+                    .collect::<Option<String>>()
+                    .map(Cow::Owned)
+            }
+        }
+    }
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<Cow<'_, str>> {
+    let (units, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    char::decode_utf16(units.iter().map(|bytes| unit(*bytes)))
+        .collect::<Result<String, _>>()
+        .ok()
+        .map(Cow::Owned)
+}
+
+/// The ids of `information_schema.collations`, of MySQL 5.6 to 9.7.
+fn name_of_collation(id: u64) -> Option<&'static str> {
+    Some(match id {
+        1 | 84 => "big5",
+        2 | 9 | 21 | 27 | 77 => "latin2",
+        3 | 69 => "dec8",
+        4 | 80 => "cp850",
+        5 | 8 | 15 | 31 | 47..=49 | 94 => "latin1",
+        6 | 72 => "hp8",
+        7 | 74 => "koi8r",
+        10 | 82 => "swe7",
+        11 | 65 => "ascii",
+        12 | 91 => "ujis",
+        13 | 88 => "sjis",
+        14 | 23 | 50..=52 => "cp1251",
+        16 | 71 => "hebrew",
+        18 | 89 => "tis620",
+        19 | 85 => "euckr",
+        20 | 41 | 42 | 79 => "latin7",
+        22 | 75 => "koi8u",
+        24 | 86 => "gb2312",
+        25 | 70 => "greek",
+        26 | 34 | 44 | 66 | 99 => "cp1250",
+        28 | 87 => "gbk",
+        29 | 58 | 59 => "cp1257",
+        30 | 78 => "latin5",
+        32 | 64 => "armscii8",
+        33 | 76 | 83 | 192..=223 => "utf8mb3",
+        35 | 90 | 128..=159 => "ucs2",
+        36 | 68 => "cp866",
+        37 | 73 => "keybcs2",
+        38 | 43 => "macce",
+        39 | 53 => "macroman",
+        40 | 81 => "cp852",
+        45 | 46 | 224..=247 | 255..=323 => "utf8mb4",
+        54 | 55 | 101..=124 => "utf16",
+        56 | 62 => "utf16le",
+        57 | 67 => "cp1256",
+        60 | 61 | 160..=183 => "utf32",
+        63 => "binary",
+        92 | 93 => "geostd8",
+        95 | 96 => "cp932",
+        97 | 98 => "eucjpms",
+        248..=250 => "gb18030",
+        _ => return None,
+    })
+}
