@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod invalidation;
+pub mod path;
 pub mod position;
 pub mod table;
 pub mod value;

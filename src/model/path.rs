@@ -1,0 +1,246 @@
+//! The form of a path that CloudFront invalidates.
+//!
+//! CloudFront compares an invalidation path with the request's path as the
+//! viewer sent it. Encoding too little is refused, encoding too much names
+//! another object, and then **nothing is invalidated without an error**. So
+//! exactly the characters that RFC 3986 does not allow in a path or a query
+//! are encoded (CloudFront developer guide, "Specify the files to
+//! invalidate").
+
+/// The longest path CloudFront takes, in characters.
+pub const PATH_CHARS_MAX: usize = 4_000;
+
+/// Why a rendered path cannot be invalidated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Nothing was rendered.
+    #[error("the path is empty; write \"/\" for the root, or \"/*\" for everything")]
+    Empty,
+    /// Longer than CloudFront takes.
+    #[error(
+        "the path has {chars} characters when encoded, CloudFront takes at most {PATH_CHARS_MAX}; \
+         end the template with \"*\" before the long part"
+    )]
+    TooLong {
+        /// Its length, encoded.
+        chars: usize,
+    },
+    /// CloudFront knows `*` only as a path's last character.
+    #[error(
+        "\"*\" at byte {at} of the path is not a wildcard: CloudFront knows it only as the \
+         template's last character; encode a literal one as %2A"
+    )]
+    StarInside {
+        /// Its offset in the rendered path.
+        at: usize,
+    },
+}
+
+/// Appends `path` in CloudFront's form to `out`.
+///
+/// A missing leading `/` is added. `%XX` escapes stay as they are, so that
+/// encoding twice changes nothing; a `%` that starts none becomes `%25`.
+/// `wildcard` says that a final `*` is the template's own. Every other `*` is
+/// an error: a value must not widen an invalidation by accident, see
+/// [`encode_value`].
+///
+/// # Errors
+///
+/// See [`PathError`]; `out` is then as it was.
+pub fn encode(path: &[u8], wildcard: bool, out: &mut String) -> Result<(), PathError> {
+    if path.is_empty() {
+        return Err(PathError::Empty);
+    }
+    let body = match path.strip_suffix(b"*") {
+        Some(body) if wildcard => body,
+        _ => path,
+    };
+    if let Some(at) = body.iter().position(|&byte| byte == b'*') {
+        return Err(PathError::StarInside { at });
+    }
+    let before = out.len();
+    if !path.starts_with(b"/") {
+        out.push('/');
+    }
+    append(body, false, out);
+    if body.len() < path.len() {
+        out.push('*');
+    }
+    let chars = out.len() - before;
+    if chars > PATH_CHARS_MAX {
+        out.truncate(before);
+        return Err(PathError::TooLong { chars });
+    }
+    Ok(())
+}
+
+/// Appends a placeholder's value to `out`, ready to stand inside a path that
+/// [`encode`] gets: as there, and `*` becomes `%2A`.
+pub fn encode_value(value: &[u8], out: &mut String) {
+    append(value, true, out);
+}
+
+fn append(mut rest: &[u8], star: bool, out: &mut String) {
+    while !rest.is_empty() {
+        let run = rest
+            .iter()
+            .position(|&byte| !is_literal(byte) || (star && byte == b'*'))
+            .unwrap_or(rest.len());
+        let (literal, tail) = rest.split_at(run);
+        // Literal bytes are ASCII, so this never replaces anything.
+        out.push_str(&String::from_utf8_lossy(literal));
+        rest = match tail {
+            [] => tail,
+            [b'%', high, low, after @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                out.push('%');
+                out.push(char::from(*high));
+                out.push(char::from(*low));
+                after
+            }
+            [byte, after @ ..] => {
+                out.push('%');
+                out.push(hex_digit(byte >> 4));
+                out.push(hex_digit(byte & 0x0f));
+                after
+            }
+        };
+    }
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from(match nibble {
+        0..=9 => b'0' + nibble,
+        _ => b'A' + (nibble & 0x0f) - 10,
+    })
+}
+
+/// RFC 3986: unreserved, sub-delims, and `:` `@` `/` `?`. `#` is not among
+/// them, because a viewer never sends a fragment.
+fn is_literal(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+        | b'-' | b'.' | b'_' | b'~'
+        | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        | b':' | b'@' | b'/' | b'?')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(path: &[u8], wildcard: bool) -> Result<String, PathError> {
+        let mut out = String::new();
+        encode(path, wildcard, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn only_what_must_be_encoded_is() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/users/42", "/users/42"),
+            ("users/42", "/users/42"),
+            ("/a b", "/a%20b"),
+            ("/größe", "/gr%C3%B6%C3%9Fe"),
+            ("/a%20b", "/a%20b"),
+            ("/a%c3%bc", "/a%c3%bc"),
+            ("/100%", "/100%25"),
+            ("/100%2", "/100%252"),
+            ("/100%zz", "/100%25zz"),
+            ("/~me/-._", "/~me/-._"),
+            ("/s?q=a&b=c,d;e", "/s?q=a&b=c,d;e"),
+            ("/!$&'()+,;=:@", "/!$&'()+,;=:@"),
+            ("/\"<>\\^`{|}", "/%22%3C%3E%5C%5E%60%7B%7C%7D"),
+            ("/a#b[c]", "/a%23b%5Bc%5D"),
+            ("/\u{0}\t\n\u{7f}", "/%00%09%0A%7F"),
+            ("/dir/", "/dir/"),
+        ] {
+            assert_eq!(encoded(path.as_bytes(), false).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_encoded_one_by_one() {
+        assert_eq!(encoded(b"/\xff\xc3(", false).as_deref(), Ok("/%FF%C3("));
+    }
+
+    #[test]
+    fn a_star_is_a_wildcard_only_as_the_templates_last_character() {
+        for (path, wildcard, expected) in [
+            ("/users/*", true, Ok("/users/*".to_owned())),
+            ("*", true, Ok("/*".to_owned())),
+            ("/users/1", true, Ok("/users/1".to_owned())),
+            ("/users/*", false, Err(PathError::StarInside { at: 7 })),
+            ("/*/edit", true, Err(PathError::StarInside { at: 1 })),
+            ("/a**", true, Err(PathError::StarInside { at: 2 })),
+        ] {
+            assert_eq!(encoded(path.as_bytes(), wildcard), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_star_from_a_value_never_widens_the_path() {
+        let mut rendered = String::from("/search/");
+        encode_value("5*4 ü".as_bytes(), &mut rendered);
+        assert_eq!(
+            encoded(rendered.as_bytes(), true).as_deref(),
+            Ok("/search/5%2A4%20%C3%BC")
+        );
+    }
+
+    #[test]
+    fn an_empty_path_is_refused() {
+        assert_eq!(encoded(b"", true), Err(PathError::Empty));
+    }
+
+    #[test]
+    fn the_limit_counts_encoded_characters_and_leaves_no_rest_behind() {
+        let longest = format!("/{}", "a".repeat(PATH_CHARS_MAX - 1));
+        assert_eq!(encoded(longest.as_bytes(), false), Ok(longest.clone()));
+        let mut out = String::from("kept");
+        assert_eq!(
+            encode(&[b' '; 1_334], false, &mut out),
+            Err(PathError::TooLong { chars: 4_003 })
+        );
+        assert_eq!(out, "kept");
+    }
+
+    fn decoded(path: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut bytes = path.bytes();
+        while let Some(byte) = bytes.next() {
+            if byte == b'%' {
+                let pair: Vec<u8> = bytes.by_ref().take(2).collect();
+                out.extend(hex::decode(pair).unwrap());
+            } else {
+                out.push(byte);
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_path_is_plain_ascii_and_encoding_it_again_changes_nothing(
+            path in prop::collection::vec(any::<u8>().prop_filter("star", |b| *b != b'*'), 1..200)
+        ) {
+            let once = encoded(&path, false).unwrap();
+            prop_assert!(once.starts_with('/'));
+            prop_assert!(once.bytes().all(|b| b == b'%' || is_literal(b)));
+            prop_assert_eq!(encoded(once.as_bytes(), false), Ok(once.clone()));
+        }
+
+        #[test]
+        fn decoding_gives_the_value_back_when_it_held_no_escapes(
+            value in prop::collection::vec(any::<u8>().prop_filter("escape", |b| *b != b'%'), 0..200)
+        ) {
+            let mut out = String::new();
+            encode_value(&value, &mut out);
+            prop_assert!(!out.contains('*'));
+            prop_assert_eq!(decoded(&out), value);
+        }
+    }
+}
