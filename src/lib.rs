@@ -1,0 +1,6 @@
+//! Turns committed MySQL row changes into Redis deletions and CloudFront
+//! invalidations.
+
+pub mod buffer;
+pub mod model;
+pub mod telemetry;
