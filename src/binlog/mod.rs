@@ -1,12 +1,27 @@
-//! From binlog bytes to row changes.
+//! From MySQL's binlog to row changes.
+//!
+//! - [`connect`], [`server`]: connections, and what the server says of itself.
+//! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
+//! - [`assemble`]: events to items; position, transactions and tables. No I/O.
+//! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
+//! - [`rows`], [`row`]: the projecting row decoder.
+//! - [`statement`]: what a statement means to a reader of rows.
 
+pub mod assemble;
 pub mod catalog;
+pub mod connect;
 pub mod cursor;
 pub mod error;
 pub mod layout;
 mod metadata;
 pub mod row;
 pub mod rows;
+pub mod server;
+mod source_error;
+pub mod statement;
+pub mod stream;
 pub mod table_map;
 mod value;
 mod wire;
+
+pub use source_error::SourceError;

@@ -1,0 +1,282 @@
+//! The buffer in a file, for a daemon that stands alone.
+//!
+//! Messages are on disk, in one `redb` database that one process may open at a
+//! time. Who holds which message is in memory: after a crash every message
+//! that was not deleted is visible again. There is no redrive policy; a
+//! message that cannot be read stays, and is handed out and reported once in
+//! each visibility timeout.
+
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::store::{Store, Taken};
+use super::{Buffer, BufferError, Message, ReceiptError, Received, SendError, message};
+
+/// As SQS by default.
+const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
+/// Messages handed out by one `receive`, as SQS does.
+const RECEIVE_MAX: usize = 10;
+
+/// A durable queue in one file.
+///
+/// Cloning is cheap and gives another handle to the same queue.
+#[derive(Clone, Debug)]
+pub struct Local {
+    shared: Arc<Shared>,
+    visibility: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Locked only inside blocking tasks: `redb` reads and writes a file.
+    store: Mutex<Store>,
+    path: Arc<str>,
+    arrived: Notify,
+}
+
+/// Proves one delivery of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    sequence: u64,
+    delivery: u64,
+}
+
+impl Local {
+    /// Opens the queue, and makes the file when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The directory is missing, the file is no queue, or another process
+    /// has it open.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, BufferError> {
+        let path = path.into();
+        let name: Arc<str> = path.display().to_string().into();
+        let store = blocking(&name, "open", move || Store::open(&path)).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store: Mutex::new(store),
+                path: name,
+                arrived: Notify::new(),
+            }),
+            visibility: VISIBILITY_DEFAULT,
+        })
+    }
+
+    /// Sets how long a received message stays invisible; 30 s by default.
+    #[must_use]
+    pub fn with_visibility(mut self, visibility: Duration) -> Self {
+        self.visibility = visibility.max(Duration::from_millis(1));
+        self
+    }
+
+    async fn run<T, F>(&self, operation: &'static str, work: F) -> Result<T, BufferError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Store) -> Result<T, redb::Error> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        blocking(&self.shared.path, operation, move || {
+            let mut store = shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut store)
+        })
+        .await
+    }
+}
+
+impl Buffer for Local {
+    type Receipt = Receipt;
+
+    async fn send(&self, messages: Vec<Message>) -> Result<(), SendError> {
+        let mut bodies = Vec::with_capacity(messages.len());
+        for message in &messages {
+            match message::encode(message) {
+                Ok(body) => bodies.push(body),
+                Err(error) => {
+                    let cause = refusal(&self.shared.path, "send", &error.to_string(), BUG);
+                    return Err(SendError {
+                        unaccepted: Vec::new(),
+                        refused: messages,
+                        cause,
+                    });
+                }
+            }
+        }
+        match self.run("send", move |store| store.append(&bodies)).await {
+            Ok(()) => {
+                self.shared.arrived.notify_waiters();
+                Ok(())
+            }
+            // One transaction: all of them or none.
+            Err(cause) => Err(SendError {
+                unaccepted: messages,
+                refused: Vec::new(),
+                cause,
+            }),
+        }
+    }
+
+    async fn receive(&self, wait: Duration) -> Result<Vec<Received<Receipt>>, BufferError> {
+        let deadline = Instant::now() + wait;
+        let visibility = self.visibility;
+        loop {
+            // Listening starts before the look, so that a message sent in
+            // between is not slept through.
+            let arrived = self.shared.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            let taken = self
+                .run("receive", move |store| {
+                    store.take(RECEIVE_MAX, Instant::now(), visibility)
+                })
+                .await?;
+            let next = match taken {
+                Taken::Messages(messages) => {
+                    return Ok(messages
+                        .into_iter()
+                        .map(|message| Received {
+                            id: message.id,
+                            receipt: Receipt {
+                                sequence: message.sequence,
+                                delivery: message.delivery,
+                            },
+                            content: message::decode(&message.body),
+                        })
+                        .collect());
+                }
+                Taken::NothingUntil(next) => next,
+            };
+            if Instant::now() >= deadline {
+                return Ok(Vec::new());
+            }
+            let until = next.map_or(deadline, |next| next.min(deadline));
+            tokio::select! {
+                () = arrived => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    async fn extend(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {
+        let asked: Vec<(u64, u64)> = receipts.iter().map(|r| (r.sequence, r.delivery)).collect();
+        let until = Instant::now() + self.visibility;
+        let outcome = self
+            .run("extend", move |store| Ok(store.extend(&asked, until)))
+            .await;
+        match outcome {
+            Ok(lost) if lost.is_empty() => Ok(()),
+            Ok(lost) => Err(ReceiptError {
+                failed: lost
+                    .into_iter()
+                    .map(|(sequence, delivery)| Receipt { sequence, delivery })
+                    .collect(),
+                cause: refusal(
+                    &self.shared.path,
+                    "extend",
+                    "the message was deleted or received again since",
+                    "nothing is lost; its paths may be invalidated twice",
+                ),
+            }),
+            Err(cause) => Err(ReceiptError {
+                failed: receipts.to_vec(),
+                cause,
+            }),
+        }
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {
+        let sequences: Vec<u64> = receipts.iter().map(|receipt| receipt.sequence).collect();
+        self.run("delete", move |store| store.delete(&sequences))
+            .await
+            .map_err(|cause| ReceiptError {
+                failed: receipts.to_vec(),
+                cause,
+            })
+    }
+
+    fn visibility(&self) -> Duration {
+        self.visibility
+    }
+}
+
+const BUG: &str = "this is a defect in evictd, report it with this line";
+
+fn refusal(path: &Arc<str>, operation: &'static str, reason: &str, remedy: &str) -> BufferError {
+    BufferError::Refused {
+        buffer: Arc::clone(path),
+        operation,
+        code: "local".to_owned(),
+        reason: reason.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+async fn blocking<T, F>(path: &Arc<str>, operation: &'static str, work: F) -> Result<T, BufferError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, redb::Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(explain(path, operation, &error)),
+        Err(error) => Err(refusal(path, operation, &error.to_string(), BUG)),
+    }
+}
+
+fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> BufferError {
+    let reason = error.to_string();
+    match error {
+        redb::Error::DatabaseAlreadyOpen => refusal(
+            path,
+            operation,
+            "another process has it open",
+            "stop the other evictd, or give this one another path",
+        ),
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
+            let directory = Path::new(&**path).parent().unwrap_or(Path::new(""));
+            refusal(
+                path,
+                operation,
+                &reason,
+                &format!(
+                    "make the directory {} and let evictd's user write to it",
+                    directory.display()
+                ),
+            )
+        }
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => refusal(
+            path,
+            operation,
+            &reason,
+            "let evictd's user read and write the file and its directory",
+        ),
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => refusal(
+            path,
+            operation,
+            &reason,
+            "the file is no evictd queue: give another path, or move the file away",
+        ),
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => refusal(
+            path,
+            operation,
+            &reason,
+            "move the file away and replay from a position before its oldest message",
+        ),
+        // A full disk, a failing one: the next attempt opens the file anew.
+        redb::Error::Io(_) | redb::Error::PreviousIo => BufferError::Unavailable {
+            buffer: Arc::clone(path),
+            operation,
+            code: "io".to_owned(),
+            reason,
+        },
+        _ => refusal(path, operation, &reason, BUG),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The file behind the local queue, and in memory who holds what.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::time::Instant;
+
+/// Bodies by sequence number.
+const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+/// Numbers the queue remembers.
+const NUMBERS: TableDefinition<'_, &str, u128> = TableDefinition::new("numbers");
+/// Drawn when the file is made. Part of every message's id, so that a new file
+/// at the same place never repeats an id.
+const IDENTITY: &str = "identity";
+/// The next sequence number. Stored, so that one is not used again after the
+/// newest message was deleted.
+const NEXT: &str = "next";
+
+/// The whole queue is a few pages most of the time.
+const CACHE_BYTES: usize = 16 * 1_024 * 1_024;
+
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    /// Closed after an I/O error: `redb` then refuses everything until the
+    /// file is opened again.
+    database: Option<Database>,
+    identity: u128,
+    /// Messages from here on were never handed out by this process.
+    unread_from: u64,
+    /// Messages that were handed out and not deleted.
+    held: HashMap<u64, Hold>,
+    deliveries: u64,
+}
+
+#[derive(Debug)]
+struct Hold {
+    delivery: u64,
+    until: Instant,
+}
+
+pub(super) struct Delivered {
+    pub(super) id: Arc<str>,
+    pub(super) sequence: u64,
+    pub(super) delivery: u64,
+    pub(super) body: Vec<u8>,
+}
+
+pub(super) enum Taken {
+    /// At least one.
+    Messages(Vec<Delivered>),
+    /// Nothing is visible before then, unless it is sent.
+    NothingUntil(Option<Instant>),
+}
+
+impl Store {
+    pub(super) fn open(path: &Path) -> Result<Self, redb::Error> {
+        let (database, identity) = open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            database: Some(database),
+            identity,
+            unread_from: 0,
+            held: HashMap::new(),
+            deliveries: 0,
+        })
+    }
+
+    /// Stores bodies in one durable transaction.
+    pub(super) fn append(&mut self, bodies: &[String]) -> Result<(), redb::Error> {
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut messages = transaction.open_table(MESSAGES)?;
+                let mut numbers = transaction.open_table(NUMBERS)?;
+                let mut next = sequence(numbers.get(NEXT)?.map_or(0, |next| next.value()))?;
+                for body in bodies {
+                    messages.insert(next, body.as_bytes())?;
+                    next += 1;
+                }
+                numbers.insert(NEXT, u128::from(next))?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Hands out up to `limit` messages that nobody holds: first those whose
+    /// holder let the time run out, then those never handed out.
+    pub(super) fn take(
+        &mut self,
+        limit: usize,
+        now: Instant,
+        visibility: Duration,
+    ) -> Result<Taken, redb::Error> {
+        let mut returned: Vec<u64> = self
+            .held
+            .iter()
+            .filter(|(_, hold)| hold.until <= now)
+            .map(|(&sequence, _)| sequence)
+            .collect();
+        returned.sort_unstable();
+        returned.truncate(limit);
+        let unread_from = self.unread_from;
+        let found = self.with_database(|database| {
+            let messages = database.begin_read()?.open_table(MESSAGES)?;
+            let mut found = Vec::new();
+            for sequence in &returned {
+                if let Some(body) = messages.get(sequence)? {
+                    found.push((*sequence, body.value().to_vec()));
+                }
+            }
+            let unread = limit.saturating_sub(found.len());
+            for entry in messages.range(unread_from..)?.take(unread) {
+                let (sequence, body) = entry?;
+                found.push((sequence.value(), body.value().to_vec()));
+            }
+            Ok(found)
+        })?;
+        if found.is_empty() {
+            return Ok(Taken::NothingUntil(
+                self.held.values().map(|hold| hold.until).min(),
+            ));
+        }
+        let mut delivered = Vec::with_capacity(found.len());
+        for (sequence, body) in found {
+            self.deliveries += 1;
+            let hold = Hold {
+                delivery: self.deliveries,
+                until: now + visibility,
+            };
+            self.held.insert(sequence, hold);
+            self.unread_from = self.unread_from.max(sequence + 1);
+            delivered.push(Delivered {
+                id: format!("{:032x}-{sequence}", self.identity).into(),
+                sequence,
+                delivery: self.deliveries,
+                body,
+            });
+        }
+        Ok(Taken::Messages(delivered))
+    }
+
+    /// Returns the deliveries that are not the latest of their message.
+    pub(super) fn extend(&mut self, deliveries: &[(u64, u64)], until: Instant) -> Vec<(u64, u64)> {
+        let mut lost = Vec::new();
+        for &(sequence, delivery) in deliveries {
+            match self.held.get_mut(&sequence) {
+                Some(hold) if hold.delivery == delivery => hold.until = until,
+                _ => lost.push((sequence, delivery)),
+            }
+        }
+        lost
+    }
+
+    /// Deletes messages in one durable transaction; absent ones are no error.
+    pub(super) fn delete(&mut self, sequences: &[u64]) -> Result<(), redb::Error> {
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut messages = transaction.open_table(MESSAGES)?;
+                for sequence in sequences {
+                    messages.remove(sequence)?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })?;
+        for sequence in sequences {
+            self.held.remove(sequence);
+        }
+        Ok(())
+    }
+
+    fn with_database<T>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => {
+                let (database, identity) = open(&self.path)?;
+                self.identity = identity;
+                database
+            }
+        };
+        let result = work(&database);
+        let broken = matches!(
+            result,
+            Err(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_))
+        );
+        if !broken {
+            self.database = Some(database);
+        }
+        result
+    }
+}
+
+fn open(path: &Path) -> Result<(Database, u128), redb::Error> {
+    let database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+    let transaction = database.begin_write()?;
+    let identity = {
+        transaction.open_table(MESSAGES)?;
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        let stored = numbers.get(IDENTITY)?.map(|identity| identity.value());
+        match stored {
+            Some(identity) => identity,
+            None => {
+                let identity = rand::random::<u128>();
+                numbers.insert(IDENTITY, identity)?;
+                identity
+            }
+        }
+    };
+    transaction.commit()?;
+    Ok((database, identity))
+}
+
+fn sequence(stored: u128) -> Result<u64, redb::Error> {
+    u64::try_from(stored)
+        .map_err(|_| redb::Error::Corrupted(format!("the next sequence number is {stored}")))
+}

@@ -1,0 +1,323 @@
+//! The message's form on the wire, and how many paths share one.
+//!
+//! A body is one JSON object, in ASCII alone: SQS takes only characters that
+//! XML 1.0 allows, so everything else is escaped.
+//!
+//! ```json
+//! {"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/users/42"]}
+//! ```
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Message;
+
+/// The format this build writes, and the newest one it reads. Fields may be
+/// added within a version; a changed meaning needs a new one.
+pub const VERSION: u32 = 1;
+
+/// The most paths in a message: one CloudFront request holds as many.
+pub const MESSAGE_PATHS_MAX: usize = 3_000;
+
+/// The longest body that [`pack`] makes. Ten fit into one SQS request of 1 MiB.
+pub const BODY_BYTES_MAX: usize = 100 * 1_024;
+
+/// Why a body is not a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A newer evictd wrote it.
+    #[error(
+        "the message has format v{found} and this evictd reads up to v{VERSION}; \
+         upgrade every copy that drains this buffer"
+    )]
+    NewerVersion {
+        /// Its version.
+        found: u32,
+    },
+    /// No evictd wrote it.
+    #[error(
+        "the message is not one of evictd's ({reason}); does another program send to this buffer?"
+    )]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl DecodeError {
+    /// A short name, for metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DecodeError::NewerVersion { .. } => "newer-version",
+            DecodeError::Malformed { .. } => "malformed",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    v: u32,
+}
+
+#[derive(Serialize)]
+struct Outgoing<'a> {
+    v: u32,
+    source: &'a str,
+    distribution: &'a str,
+    committed_at_us: u64,
+    paths: &'a [String],
+}
+
+#[derive(Deserialize)]
+struct Incoming {
+    source: String,
+    distribution: String,
+    committed_at_us: u64,
+    paths: Vec<String>,
+}
+
+/// Writes a message's body.
+///
+/// # Errors
+///
+/// None in practice: strings and numbers always have a JSON form.
+pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string(&Outgoing {
+        v: VERSION,
+        source: &message.source,
+        distribution: &message.distribution,
+        committed_at_us: message.committed_at_us,
+        paths: &message.paths,
+    })?;
+    Ok(escape(json))
+}
+
+/// Reads a message's body.
+///
+/// # Errors
+///
+/// See [`DecodeError`]. The body must then stay in the buffer.
+pub fn decode(body: &[u8]) -> Result<Message, DecodeError> {
+    let malformed = |error: serde_json::Error| DecodeError::Malformed {
+        reason: error.to_string(),
+    };
+    let Envelope { v } = serde_json::from_slice(body).map_err(malformed)?;
+    if v > VERSION {
+        return Err(DecodeError::NewerVersion { found: v });
+    }
+    if v == 0 {
+        return Err(DecodeError::Malformed {
+            reason: "there is no format v0".to_owned(),
+        });
+    }
+    let incoming: Incoming = serde_json::from_slice(body).map_err(malformed)?;
+    Ok(Message {
+        source: incoming.source.into(),
+        distribution: incoming.distribution.into(),
+        paths: incoming.paths,
+        committed_at_us: incoming.committed_at_us,
+    })
+}
+
+/// Splits paths into as few messages as the two limits allow, in their order.
+///
+/// A path that is longer than [`BODY_BYTES_MAX`] gets a message of its own;
+/// [`crate::model::path::encode`] makes none.
+pub fn pack(
+    source: &Arc<str>,
+    distribution: &Arc<str>,
+    paths: impl IntoIterator<Item = String>,
+    committed_at_us: u64,
+) -> Vec<Message> {
+    let empty = || Message {
+        source: Arc::clone(source),
+        distribution: Arc::clone(distribution),
+        paths: Vec::new(),
+        committed_at_us,
+    };
+    let frame = frame_bytes(source, distribution);
+    let mut messages = Vec::new();
+    let mut message = empty();
+    let mut bytes = frame;
+    for path in paths {
+        let cost = escaped_bytes(&path) + ",".len();
+        let full = message.paths.len() == MESSAGE_PATHS_MAX || bytes + cost > BODY_BYTES_MAX;
+        if full && !message.paths.is_empty() {
+            messages.push(std::mem::replace(&mut message, empty()));
+            bytes = frame;
+        }
+        bytes += cost;
+        message.paths.push(path);
+    }
+    if !message.paths.is_empty() {
+        messages.push(message);
+    }
+    messages
+}
+
+/// An upper bound of what a body holds besides its paths.
+fn frame_bytes(source: &str, distribution: &str) -> usize {
+    const FIXED: &str = r#"{"v":,"source":,"distribution":,"committed_at_us":,"paths":[]}"#;
+    const DIGITS: usize = "4294967295".len() + "18446744073709551615".len();
+    FIXED.len() + DIGITS + escaped_bytes(source) + escaped_bytes(distribution)
+}
+
+/// The size of a string in a body, quotes included: at most, because JSON has
+/// short escapes for some control characters.
+fn escaped_bytes(text: &str) -> usize {
+    const UNICODE_ESCAPE: usize = r"\u0000".len();
+    let characters: usize = text
+        .chars()
+        .map(|character| match character {
+            '"' | '\\' => 2,
+            ' '..='~' => 1,
+            other => UNICODE_ESCAPE * other.len_utf16(),
+        })
+        .sum();
+    characters + "\"\"".len()
+}
+
+/// Writes everything that is not printable ASCII as a JSON escape. JSON has
+/// such characters only inside strings, and control characters are escaped
+/// already, except for DEL.
+fn escape(json: String) -> String {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() * 2);
+    for character in json.chars() {
+        if matches!(character, ' '..='~') {
+            escaped.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            if write!(escaped, "\\u{unit:04x}").is_err() {
+                // Writing to a String cannot fail.
+                return json;
+            }
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(paths: Vec<String>) -> Message {
+        Message {
+            source: "shop".into(),
+            distribution: "main".into(),
+            paths,
+            committed_at_us: 1_763_892_000_000_000,
+        }
+    }
+
+    #[test]
+    fn the_body_is_the_documented_one() {
+        assert_eq!(
+            encode(&message(vec!["/users/42".to_owned()])).unwrap(),
+            r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/users/42"]}"#
+        );
+    }
+
+    #[test]
+    fn a_field_added_within_the_version_is_ignored() {
+        let body = br#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":[],"tenant":"a"}"#;
+        assert_eq!(decode(body), Ok(message(Vec::new())));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_as_such_whatever_else_it_holds() {
+        let error = decode(br#"{"v":2,"items":7}"#).unwrap_err();
+        assert_eq!(error, DecodeError::NewerVersion { found: 2 });
+        assert!(error.to_string().contains("upgrade"), "{error}");
+    }
+
+    #[test]
+    fn what_no_evictd_wrote_is_refused_as_malformed() {
+        for body in [
+            "",
+            "hello",
+            "{}",
+            r#"{"v":"1"}"#,
+            r#"{"v":0,"source":"s","distribution":"d","committed_at_us":1,"paths":[]}"#,
+            r#"{"v":1,"source":"s","distribution":"d","committed_at_us":1}"#,
+            r#"{"v":1,"source":"s","distribution":"d","committed_at_us":-1,"paths":[]}"#,
+        ] {
+            assert_eq!(
+                decode(body.as_bytes()).unwrap_err().code(),
+                "malformed",
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_million_paths_of_fifty_bytes_need_under_two_hundred_requests() {
+        let paths =
+            (0..1_000_000).map(|n| format!("/shop/products/category-{n:07}/some-slug-{n:07}"));
+        let messages = pack(&"shop".into(), &"main".into(), paths, 1);
+        assert_eq!(
+            messages.iter().map(|m| m.paths.len()).sum::<usize>(),
+            1_000_000
+        );
+        assert!(messages.len().div_ceil(10) < 200, "{}", messages.len());
+    }
+
+    #[test]
+    fn no_paths_make_no_message() {
+        assert_eq!(pack(&"s".into(), &"d".into(), Vec::new(), 1), Vec::new());
+    }
+
+    #[test]
+    fn short_paths_are_limited_by_number() {
+        let paths: Vec<_> = (0..6_001).map(|n| format!("/{n}")).collect();
+        let messages = pack(&"s".into(), &"d".into(), paths, 1);
+        let sizes: Vec<_> = messages.iter().map(|m| m.paths.len()).collect();
+        assert_eq!(sizes, [3_000, 3_000, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_round_trips_in_printable_ascii(
+            source in any::<String>(),
+            distribution in any::<String>(),
+            paths in prop::collection::vec(any::<String>(), 0..20),
+            committed_at_us in any::<u64>(),
+        ) {
+            let message = Message {
+                source: source.into(),
+                distribution: distribution.into(),
+                paths,
+                committed_at_us,
+            };
+            let body = encode(&message).unwrap();
+            // All of these are XML 1.0 characters.
+            prop_assert!(body.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            prop_assert_eq!(decode(body.as_bytes()), Ok(message));
+        }
+
+        #[test]
+        fn packing_keeps_every_path_in_order_and_within_the_limits(
+            source in any::<String>(),
+            lengths in prop::collection::vec(1_usize..4_000, 0..200),
+            odd in any::<String>(),
+        ) {
+            let mut paths: Vec<String> = lengths.iter().map(|&n| "/".repeat(n)).collect();
+            paths.push(odd);
+            let messages = pack(&source.into(), &"main".into(), paths.clone(), 7);
+            for message in &messages {
+                prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
+                prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);
+                prop_assert_eq!(message.committed_at_us, 7);
+            }
+            let unpacked: Vec<String> = messages.into_iter().flat_map(|m| m.paths).collect();
+            prop_assert_eq!(unpacked, paths);
+        }
+    }
+}

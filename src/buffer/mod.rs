@@ -1,0 +1,165 @@
+//! The durable buffer between the cache and the edge.
+//!
+//! A path enters it once the Redis keys of the same change are deleted and
+//! settled (Cache before edge), and leaves it once the edge accepted it
+//! (Nothing lost). Two implementations keep one contract: [`sqs`] for several
+//! copies that share the work, [`local`] for a daemon that stands alone.
+
+pub mod local;
+pub mod message;
+pub mod sqs;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use local::Local;
+pub use message::{DecodeError, pack};
+pub use sqs::Sqs;
+
+/// One message: many paths of one distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The name of the configuration that sent it.
+    pub source: Arc<str>,
+    /// The distribution's name in the configuration, not its id: an id may
+    /// change while messages wait.
+    pub distribution: Arc<str>,
+    /// Paths as [`crate::model::path::encode`] writes them.
+    pub paths: Vec<String>,
+    /// When the oldest change in it was committed, in microseconds since the
+    /// Unix epoch.
+    pub committed_at_us: u64,
+}
+
+/// A message taken from the buffer, invisible to others for
+/// [`Buffer::visibility`] from now on.
+#[derive(Debug)]
+pub struct Received<R> {
+    /// Names the message. The same for every delivery of it, and never used
+    /// for another message: invalidations are named after it, and CloudFront
+    /// ignores an invalidation whose name it has seen.
+    pub id: Arc<str>,
+    /// Proves this delivery.
+    pub receipt: R,
+    /// The message, or why it cannot be read. One that cannot be read is
+    /// handed over all the same, so that it is reported and never dropped.
+    pub content: Result<Message, DecodeError>,
+}
+
+/// Holds messages until they are deleted.
+///
+/// - **Delivery is at least once.** A message may be received twice, by two
+///   receivers at the same time, and again after it was deleted.
+/// - **No order.** Invalidations commute.
+/// - **The caller retries.** An implementation may repeat a request a few times
+///   when that is safe; it never waits out an outage.
+/// - **Cancelling** any future leaves the buffer consistent. Of a cancelled
+///   `send` any part may have been accepted; messages of a cancelled `receive`
+///   come back after [`visibility`](Self::visibility).
+pub trait Buffer: Send + Sync + 'static {
+    /// What proves that a message was received and lets it be extended and
+    /// deleted.
+    type Receipt: Send + Sync + Clone + 'static;
+
+    /// Stores messages durably. `Ok` means that all of them survive a crash of
+    /// this process, and for a shared buffer the loss of this machine.
+    ///
+    /// On an error resend only what the error returns.
+    fn send(&self, messages: Vec<Message>) -> impl Future<Output = Result<(), SendError>> + Send;
+
+    /// Takes messages, waiting up to `wait` for the first one. Empty when none
+    /// came. An implementation may cap `wait` and how many it returns.
+    fn receive(
+        &self,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Received<Self::Receipt>>, BufferError>> + Send;
+
+    /// Restarts the visibility timeout of received messages, counted from the
+    /// call. A receipt whose message was deleted or received again since is
+    /// reported as failed, because its holder is not the only one any more.
+    fn extend(
+        &self,
+        receipts: &[Self::Receipt],
+    ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
+
+    /// Deletes received messages. Deleting one that is gone already succeeds.
+    fn delete(
+        &self,
+        receipts: &[Self::Receipt],
+    ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
+
+    /// How long a received message stays invisible when it is neither extended
+    /// nor deleted. Never zero.
+    fn visibility(&self) -> Duration;
+}
+
+/// Messages that were not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{} messages were not accepted: {cause}", .unaccepted.len() + .refused.len())]
+pub struct SendError {
+    /// Not accepted this time: send them again.
+    pub unaccepted: Vec<Message>,
+    /// Refused as they are: sending them again unchanged cannot succeed.
+    pub refused: Vec<Message>,
+    /// The first failure.
+    pub cause: BufferError,
+}
+
+/// Receipts that an extension or a deletion did not take effect for.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of the messages were not reached: {cause}", .failed.len())]
+pub struct ReceiptError<R> {
+    /// Them.
+    pub failed: Vec<R>,
+    /// The first failure.
+    pub cause: BufferError,
+}
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum BufferError {
+    /// It can pass by itself: a timeout, a lost connection, throttling.
+    #[error("{operation} on {buffer} did not get through ({code}): {reason}")]
+    Unavailable {
+        /// The queue's URL or file.
+        buffer: Arc<str>,
+        /// What was asked of it.
+        operation: &'static str,
+        /// The vendor's error code.
+        code: String,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// Somebody has to change something first.
+    #[error("{operation} on {buffer} was refused ({code}): {reason}; {remedy}")]
+    Refused {
+        /// The queue's URL or file.
+        buffer: Arc<str>,
+        /// What was asked of it.
+        operation: &'static str,
+        /// The vendor's error code.
+        code: String,
+        /// The vendor's words.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl BufferError {
+    /// Whether it can pass by itself.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            BufferError::Unavailable { .. } => true,
+            BufferError::Refused { .. } => false,
+        }
+    }
+
+    /// The vendor's error code, for logs.
+    pub fn code(&self) -> &str {
+        match self {
+            BufferError::Unavailable { code, .. } | BufferError::Refused { code, .. } => code,
+        }
+    }
+}

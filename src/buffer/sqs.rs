@@ -1,0 +1,522 @@
+//! The buffer on Amazon SQS.
+//!
+//! A standard queue with a dead-letter queue is the right kind: invalidations
+//! are idempotent and commute. A FIFO queue works too; every message then gets
+//! a deduplication id of its own, because SQS would otherwise drop a second
+//! change to the same path within five minutes.
+
+mod error;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Region;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry,
+};
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::message::{self, BODY_BYTES_MAX};
+use super::{Buffer, BufferError, Message, ReceiptError, Received, SendError};
+
+/// Entries in one batch request (SQS quotas, "Batched message").
+const ENTRIES_MAX: usize = 10;
+/// The bytes of all bodies in one batch request (SQS quotas). Messages carry
+/// no attributes, which would count too.
+const REQUEST_BYTES_MAX: usize = 1_048_576;
+/// The longest long poll.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// Batch requests of one call that are under way at the same time.
+const CONCURRENT_REQUESTS: usize = 4;
+/// SQS's own default, until [`Sqs::check`] has read the queue's setting.
+const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// One attempt, a long poll included.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// All attempts of one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+
+/// A queue.
+///
+/// Cloning is cheap and gives another handle to the same queue.
+#[derive(Clone, Debug)]
+pub struct Sqs {
+    client: Client,
+    url: Arc<str>,
+    fifo: bool,
+    visibility: Arc<OnceLock<Duration>>,
+}
+
+/// What [`Sqs::check`] found out about the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How long a received message stays invisible.
+    pub visibility: Duration,
+    /// Whether messages that keep failing move to a dead-letter queue.
+    pub has_dead_letter_queue: bool,
+    /// Whether it is a FIFO queue.
+    pub fifo: bool,
+}
+
+/// A failed entry of a batch, by its position in the request.
+struct FailedEntry {
+    index: usize,
+    sender_fault: bool,
+    cause: BufferError,
+}
+
+impl Sqs {
+    /// The queue at `url`. Nothing is sent yet.
+    ///
+    /// A region named in the URL's host wins over the configuration's: SQS
+    /// answers in the queue's own region only.
+    pub fn new(config: &SdkConfig, url: impl Into<Arc<str>>) -> Self {
+        let url = url.into();
+        let mut builder = aws_sdk_sqs::config::Builder::from(config).timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(CALL_TIMEOUT)
+                .build(),
+        );
+        if let Some(region) = region_of(&url) {
+            builder = builder.region(Region::new(region.to_owned()));
+        }
+        Self {
+            client: Client::from_conf(builder.build()),
+            fifo: url.ends_with(".fifo"),
+            url,
+            visibility: Arc::default(),
+        }
+    }
+
+    /// Reads the queue's settings, so that a start-up fails early, and takes
+    /// over its visibility timeout. Only what drains the queue needs it; it
+    /// takes the right `sqs:GetQueueAttributes`.
+    ///
+    /// # Errors
+    ///
+    /// The queue cannot be reached or read, or its settings cannot work.
+    pub async fn check(&self) -> Result<QueueSettings, BufferError> {
+        const OPERATION: &str = "GetQueueAttributes";
+        let output = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&*self.url)
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .map_err(|error| self.failure(OPERATION, &error))?;
+        let attributes = output.attributes.unwrap_or_default();
+        let number = |name: &QueueAttributeName| {
+            attributes
+                .get(name)
+                .and_then(|value| value.parse::<u64>().ok())
+        };
+        let refuse = |code: &str, reason: String, remedy: &str| BufferError::Refused {
+            buffer: Arc::clone(&self.url),
+            operation: OPERATION,
+            code: code.to_owned(),
+            reason,
+            remedy: remedy.to_owned(),
+        };
+        let visibility = match number(&QueueAttributeName::VisibilityTimeout) {
+            Some(0) => {
+                return Err(refuse(
+                    "VisibilityTimeout",
+                    "the queue's visibility timeout is 0, so every message is received \
+                     again at once"
+                        .to_owned(),
+                    "set the queue's visibility timeout to 30 s or more",
+                ));
+            }
+            Some(seconds) => Duration::from_secs(seconds),
+            None => VISIBILITY_DEFAULT,
+        };
+        if let Some(bytes) = number(&QueueAttributeName::MaximumMessageSize)
+            && usize::try_from(bytes).is_ok_and(|bytes| bytes < BODY_BYTES_MAX)
+        {
+            return Err(refuse(
+                "MaximumMessageSize",
+                format!("the queue takes messages of at most {bytes} bytes"),
+                "set the queue's maximum message size to 262144 bytes or more",
+            ));
+        }
+        Ok(QueueSettings {
+            visibility: *self.visibility.get_or_init(|| visibility),
+            has_dead_letter_queue: attributes.contains_key(&QueueAttributeName::RedrivePolicy),
+            fifo: self.fifo,
+        })
+    }
+
+    fn failure<E>(
+        &self,
+        operation: &'static str,
+        error: &aws_sdk_sqs::error::SdkError<E>,
+    ) -> BufferError
+    where
+        E: aws_sdk_sqs::error::ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        error::of_call(&self.url, operation, error)
+    }
+
+    fn failed_entries(
+        &self,
+        operation: &'static str,
+        failed: &[BatchResultErrorEntry],
+    ) -> Vec<FailedEntry> {
+        failed
+            .iter()
+            .filter_map(|entry| {
+                Some(FailedEntry {
+                    index: entry.id().parse().ok()?,
+                    sender_fault: entry.sender_fault(),
+                    cause: error::of_entry(&self.url, operation, entry),
+                })
+            })
+            .collect()
+    }
+
+    fn visibility_seconds(&self) -> i32 {
+        i32::try_from(self.visibility().as_secs()).unwrap_or(i32::MAX)
+    }
+
+    async fn send_request(&self, request: Vec<Outgoing>) -> Result<(), SendError> {
+        const OPERATION: &str = "SendMessageBatch";
+        let mut entries = Vec::with_capacity(request.len());
+        for (index, outgoing) in request.iter().enumerate() {
+            let mut entry = SendMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .message_body(&outgoing.body);
+            if self.fifo {
+                // A group of its own too: SQS hands out nothing more of a
+                // group while one of its messages is in flight.
+                let unique = format!("{:032x}", rand::random::<u128>());
+                entry = entry
+                    .message_group_id(unique.clone())
+                    .message_deduplication_id(unique);
+            }
+            match entry.build() {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    let cause = error::of_build(&self.url, OPERATION, &error);
+                    return Err(whole(request, cause));
+                }
+            }
+        }
+        let output = self
+            .client
+            .send_message_batch()
+            .queue_url(&*self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await;
+        let failed = match output {
+            Ok(output) => self.failed_entries(OPERATION, output.failed()),
+            Err(error) => {
+                let cause = self.failure(OPERATION, &error);
+                return Err(whole(request, cause));
+            }
+        };
+        let mut request: Vec<Option<Message>> = request
+            .into_iter()
+            .map(|outgoing| Some(outgoing.message))
+            .collect();
+        let mut first = None;
+        let (mut unaccepted, mut refused) = (Vec::new(), Vec::new());
+        for entry in failed {
+            let message = request.get_mut(entry.index).and_then(Option::take);
+            if entry.sender_fault {
+                refused.extend(message);
+            } else {
+                unaccepted.extend(message);
+            }
+            first.get_or_insert(entry.cause);
+        }
+        match first {
+            None => Ok(()),
+            Some(cause) => Err(SendError {
+                unaccepted,
+                refused,
+                cause,
+            }),
+        }
+    }
+
+    /// Runs one batch operation over all receipts, and gathers what failed.
+    async fn each_request<F, O>(
+        &self,
+        receipts: &[Arc<str>],
+        call: F,
+    ) -> Result<(), ReceiptError<Arc<str>>>
+    where
+        F: Fn(Vec<Arc<str>>) -> O,
+        O: Future<Output = Result<Vec<FailedEntry>, BufferError>>,
+    {
+        let call = &call;
+        let requests: Vec<Vec<Arc<str>>> =
+            receipts.chunks(ENTRIES_MAX).map(<[_]>::to_vec).collect();
+        let outcomes: Vec<_> = stream::iter(requests)
+            .map(|request| async move {
+                let outcome = call(request.clone()).await;
+                (request, outcome)
+            })
+            .buffer_unordered(CONCURRENT_REQUESTS)
+            .collect()
+            .await;
+        let mut failed = Vec::new();
+        let mut first = None;
+        for (request, outcome) in outcomes {
+            match outcome {
+                Ok(entries) => {
+                    for entry in entries {
+                        failed.extend(request.get(entry.index).cloned());
+                        first.get_or_insert(entry.cause);
+                    }
+                }
+                Err(cause) => {
+                    failed.extend(request);
+                    first.get_or_insert(cause);
+                }
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(cause) => Err(ReceiptError { failed, cause }),
+        }
+    }
+}
+
+impl Buffer for Sqs {
+    type Receipt = Arc<str>;
+
+    async fn send(&self, messages: Vec<Message>) -> Result<(), SendError> {
+        let (requests, unwritable) = split(&self.url, messages);
+        let mut outcomes = stream::iter(requests)
+            .map(|request| self.send_request(request))
+            .buffer_unordered(CONCURRENT_REQUESTS);
+        let mut result = unwritable;
+        while let Some(outcome) = outcomes.next().await {
+            match (outcome, &mut result) {
+                (Ok(()), _) => {}
+                (Err(error), None) => result = Some(error),
+                (Err(error), Some(first)) => {
+                    first.unaccepted.extend(error.unaccepted);
+                    first.refused.extend(error.refused);
+                }
+            }
+        }
+        result.map_or(Ok(()), Err)
+    }
+
+    async fn receive(&self, wait: Duration) -> Result<Vec<Received<Arc<str>>>, BufferError> {
+        let wait = i32::try_from(wait.min(WAIT_MAX).as_secs()).unwrap_or(0);
+        let output = self
+            .client
+            .receive_message()
+            .queue_url(&*self.url)
+            .max_number_of_messages(10)
+            .wait_time_seconds(wait)
+            // Named in the request, so that it holds whatever becomes of the
+            // queue's setting while the daemon runs.
+            .visibility_timeout(self.visibility_seconds())
+            .send()
+            .await
+            .map_err(|error| self.failure("ReceiveMessage", &error))?;
+        Ok(output
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|message| {
+                Some(Received {
+                    id: message.message_id?.into(),
+                    receipt: message.receipt_handle?.into(),
+                    content: message::decode(message.body.unwrap_or_default().as_bytes()),
+                })
+            })
+            .collect())
+    }
+
+    async fn extend(&self, receipts: &[Arc<str>]) -> Result<(), ReceiptError<Arc<str>>> {
+        const OPERATION: &str = "ChangeMessageVisibilityBatch";
+        self.each_request(receipts, async |request| {
+            let mut entries = Vec::with_capacity(request.len());
+            for (index, receipt) in request.iter().enumerate() {
+                entries.push(
+                    ChangeMessageVisibilityBatchRequestEntry::builder()
+                        .id(index.to_string())
+                        .receipt_handle(&**receipt)
+                        .visibility_timeout(self.visibility_seconds())
+                        .build()
+                        .map_err(|error| error::of_build(&self.url, OPERATION, &error))?,
+                );
+            }
+            let output = self
+                .client
+                .change_message_visibility_batch()
+                .queue_url(&*self.url)
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .map_err(|error| self.failure(OPERATION, &error))?;
+            Ok(self.failed_entries(OPERATION, output.failed()))
+        })
+        .await
+    }
+
+    async fn delete(&self, receipts: &[Arc<str>]) -> Result<(), ReceiptError<Arc<str>>> {
+        const OPERATION: &str = "DeleteMessageBatch";
+        self.each_request(receipts, async |request| {
+            let mut entries = Vec::with_capacity(request.len());
+            for (index, receipt) in request.iter().enumerate() {
+                entries.push(
+                    DeleteMessageBatchRequestEntry::builder()
+                        .id(index.to_string())
+                        .receipt_handle(&**receipt)
+                        .build()
+                        .map_err(|error| error::of_build(&self.url, OPERATION, &error))?,
+                );
+            }
+            let output = self
+                .client
+                .delete_message_batch()
+                .queue_url(&*self.url)
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .map_err(|error| self.failure(OPERATION, &error))?;
+            let mut failed = self.failed_entries(OPERATION, output.failed());
+            // An outdated receipt: the message is gone, or another delivery
+            // of it is on its way. Repeating this deletion helps neither.
+            failed.retain(|entry| !error::is_outdated_receipt(&entry.cause));
+            Ok(failed)
+        })
+        .await
+    }
+
+    fn visibility(&self) -> Duration {
+        self.visibility.get().copied().unwrap_or(VISIBILITY_DEFAULT)
+    }
+}
+
+struct Outgoing {
+    message: Message,
+    body: String,
+}
+
+/// A request that failed as a whole.
+fn whole(request: Vec<Outgoing>, cause: BufferError) -> SendError {
+    // The whole request is refused because of the caller's rights or the
+    // queue's name, never because of these messages.
+    SendError {
+        unaccepted: request
+            .into_iter()
+            .map(|outgoing| outgoing.message)
+            .collect(),
+        refused: Vec::new(),
+        cause,
+    }
+}
+
+/// Groups messages into requests within both limits, in their order. The
+/// second part are messages that have no body.
+fn split(url: &Arc<str>, messages: Vec<Message>) -> (Vec<Vec<Outgoing>>, Option<SendError>) {
+    let mut requests = Vec::new();
+    let mut request: Vec<Outgoing> = Vec::new();
+    let mut bytes = 0;
+    let mut unwritable: Option<SendError> = None;
+    for message in messages {
+        let body = match message::encode(&message) {
+            Ok(body) => body,
+            Err(error) => {
+                unwritable
+                    .get_or_insert_with(|| SendError {
+                        unaccepted: Vec::new(),
+                        refused: Vec::new(),
+                        cause: error::of_build(url, "SendMessageBatch", &error),
+                    })
+                    .refused
+                    .push(message);
+                continue;
+            }
+        };
+        if !request.is_empty()
+            && (request.len() == ENTRIES_MAX || bytes + body.len() > REQUEST_BYTES_MAX)
+        {
+            requests.push(std::mem::take(&mut request));
+            bytes = 0;
+        }
+        bytes += body.len();
+        request.push(Outgoing { message, body });
+    }
+    if !request.is_empty() {
+        requests.push(request);
+    }
+    (requests, unwritable)
+}
+
+/// `sqs.<region>.amazonaws.com`, in every partition and with its FIPS and
+/// dual-stack spellings left to the configuration.
+fn region_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://")?.split('/').next()?;
+    let (region, domain) = host.strip_prefix("sqs.")?.split_once('.')?;
+    domain.starts_with("amazonaws.com").then_some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(path_bytes: usize) -> Message {
+        Message {
+            source: "shop".into(),
+            distribution: "main".into(),
+            paths: vec!["/".repeat(path_bytes)],
+            committed_at_us: 1,
+        }
+    }
+
+    #[test]
+    fn requests_keep_to_ten_entries_and_one_mebibyte() {
+        for (count, bytes, expected) in [
+            (0, 10, vec![]),
+            (25, 10, vec![10, 10, 5]),
+            (10, BODY_BYTES_MAX - 200, vec![10]),
+            (5, 400_000, vec![2, 2, 1]),
+        ] {
+            let (requests, unwritable) =
+                split(&"url".into(), (0..count).map(|_| message(bytes)).collect());
+            assert!(unwritable.is_none());
+            let sizes: Vec<_> = requests.iter().map(Vec::len).collect();
+            assert_eq!(sizes, expected, "{count} messages of {bytes} bytes");
+            for request in requests {
+                assert!(request.iter().map(|o| o.body.len()).sum::<usize>() <= REQUEST_BYTES_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn the_region_comes_from_the_queues_url() {
+        for (url, region) in [
+            (
+                "https://sqs.eu-west-1.amazonaws.com/123456789012/q",
+                Some("eu-west-1"),
+            ),
+            (
+                "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q",
+                Some("cn-north-1"),
+            ),
+            ("http://localhost:4566/000000000000/q", None),
+            ("https://queue.amazonaws.com/123456789012/q", None),
+            ("https://sqs.example.com/123456789012/q", None),
+        ] {
+            assert_eq!(region_of(url), region, "{url}");
+        }
+    }
+}
