@@ -31,7 +31,7 @@ impl Root {
             .prefix("evictd-")
             .tempdir()
             .expect("a scratch directory can be made");
-        let script = "trap '' INT TERM HUP; cat; for _ in 1 2 3 4 5 6 7 8 9; do rm -rf \"$1\" && exit; sleep 0.2; done";
+        let script = "trap '' INT TERM HUP; cat; tries=100; until rm -rf \"$1\" || [ $((tries -= 1)) = 0 ]; do sleep 0.1; done";
         let remover = Command::new("sh")
             .args(["-c", script, "remover"])
             .arg(dir.path())
