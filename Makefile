@@ -1,0 +1,60 @@
+# Everything a developer runs. `make help` lists it.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# How long `make fuzz` runs each fuzz target.
+FUZZ_SECONDS ?= 60
+
+SCRIPTS := $(wildcard scripts/* .ci/*)
+
+.PHONY: help
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Builds evictd as it is shipped: target/release/evictd
+	cargo build --release
+
+.PHONY: check
+check: ## Formatting, clippy and documentation with warnings denied, shell scripts, dependencies
+	@scripts/provision components deny
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@if command -v shellcheck >/dev/null; then \
+	  echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
+	else \
+	  echo "shell scripts NOT CHECKED: shellcheck is not installed (apt-get install shellcheck)" >&2; \
+	fi
+	scripts/check-dependencies
+
+.PHONY: test
+test: servers ## All tests, against real MySQL and Redis and an AWS emulator
+	cargo test
+
+.PHONY: demo
+demo: servers ## One screen that shows what evictd does, on real servers
+	cargo build --bin evictd
+	cargo run --quiet --example demo
+
+.PHONY: bench
+bench: servers ## Throughput and latency on this machine, optimised build
+	cargo bench --bench throughput
+
+.PHONY: fuzz
+fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
+	@scripts/provision fuzz
+	@targets=$$(cargo fuzz list); for target in $$targets; do \
+	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+.PHONY: servers
+servers: ## Finds or unpacks the servers that tests, demo and bench use
+	@scripts/provision servers
+
+.PHONY: clean
+clean: ## Removes what cargo built, not the servers
+	cargo clean

@@ -1,0 +1,39 @@
+//! Real servers for the tests, the demo and the benchmark: MySQL, Redis, an AWS emulator, and evictd itself as
+//! a process.
+//!
+//! Every server listens on 127.0.0.1 only, on a port of its own, and keeps its files in a scratch directory.
+//! A server is killed when its value is dropped, and when the process that started it ends in any way, SIGKILL
+//! included; the scratch directories go with it. What cannot be set up panics with the reason and the end of
+//! the server's log: a test has nothing better to do with it.
+//!
+//! Used with `mod support;` from `tests/main.rs` and through `#[path]` elsewhere.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each user of the module uses a part of it"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a server that cannot be set up ends the test"
+)]
+
+mod aws;
+mod evictd;
+mod mysql;
+mod port;
+mod process;
+mod redis;
+mod scratch;
+mod servers;
+mod tls;
+
+pub use aws::{Aws, Invalidation, shared_aws};
+pub use evictd::{Evictd, EvictdOptions, Finished};
+pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
+pub use port::free_port;
+pub use process::{Process, eventually};
+pub use redis::{Redis, RedisCluster, RedisOptions};
+pub use scratch::scratch;
+pub use servers::{Servers, servers};
+pub use tls::{Certificates, Identity, certificates};

@@ -1,0 +1,224 @@
+//! A Redis server, and a cluster of six.
+
+use std::process::Command;
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+use super::{Identity, Process, eventually, free_port, scratch, servers};
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+const CLUSTER_NODES: usize = 6;
+
+/// How a server differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    /// Keeps every write on disk, so that keys survive `stop` and even `kill`. Otherwise a stopped server
+    /// starts again empty.
+    pub append_only: bool,
+    /// Also listens with TLS, at [`Redis::tls_url`].
+    pub tls: Option<Identity>,
+    /// More arguments for `redis-server`; they win over all others.
+    pub extra: Vec<String>,
+}
+
+/// A running (or stopped) server.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    command_line: Vec<String>,
+    port: u16,
+    tls_port: Option<u16>,
+    dir: TempDir,
+}
+
+impl Redis {
+    pub async fn start(options: RedisOptions) -> Self {
+        let port = free_port();
+        let dir = scratch("redis");
+        let append_only = if options.append_only { "yes" } else { "no" };
+        let mut command_line: Vec<String> = [
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--daemonize",
+            "no",
+            "--appendonly",
+            append_only,
+            "--appendfsync",
+            "no",
+            "--port",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        command_line.push(port.to_string());
+        let mut tls_port = None;
+        if let Some(identity) = &options.tls {
+            let port = *tls_port.insert(free_port());
+            for (name, value) in [
+                ("--tls-port", port.to_string()),
+                (
+                    "--tls-cert-file",
+                    identity.certificate.display().to_string(),
+                ),
+                ("--tls-key-file", identity.key.display().to_string()),
+                ("--tls-ca-cert-file", identity.ca.display().to_string()),
+                ("--tls-auth-clients", "no".to_owned()),
+            ] {
+                command_line.extend([name.to_owned(), value]);
+            }
+        }
+        command_line.extend(options.extra);
+
+        let process = spawn(&command_line, &dir);
+        let mut redis = Self {
+            process,
+            command_line,
+            port,
+            tls_port,
+            dir,
+        };
+        redis.ready().await;
+        redis
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Of a server started with [`RedisOptions::tls`].
+    pub fn tls_url(&self) -> String {
+        let port = self.tls_port.expect("started with TLS");
+        format!("rediss://127.0.0.1:{port}/0")
+    }
+
+    pub async fn conn(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).expect("the URL is well formed");
+        client
+            .get_multiplexed_async_connection()
+            .await
+            .unwrap_or_else(|error| {
+                panic!("cannot connect to Redis: {error}\n{}", self.process.tail())
+            })
+    }
+
+    /// Every key, sorted.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.conn().await.keys("*").await.expect("KEYS answers");
+        keys.sort();
+        keys
+    }
+
+    pub async fn stop(&mut self) {
+        self.process.stop(STOP_WITHIN).await;
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Sends a signal by name: `"STOP"` freezes the server with its connections open, `"CONT"` lets it go on.
+    pub fn signal(&mut self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Starts a stopped or killed server on its old port.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.exited().is_some(), "the server still runs");
+        self.process = spawn(&self.command_line, &self.dir);
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let client = redis::Client::open(self.url()).expect("the URL is well formed");
+        let answers = async || match client.get_multiplexed_async_connection().await {
+            // Fails with LOADING until the append-only file is read.
+            Ok(mut conn) => redis::cmd("PING")
+                .query_async::<()>(&mut conn)
+                .await
+                .is_ok(),
+            Err(_) => false,
+        };
+        self.process.ready(READY_WITHIN, answers).await;
+    }
+}
+
+fn spawn(command_line: &[String], dir: &TempDir) -> Process {
+    let mut command = Command::new(&servers().redis_server);
+    command.args(command_line).current_dir(dir.path());
+    Process::spawn("redis-server", &command, dir.path())
+}
+
+/// Three primaries with a replica each.
+#[derive(Debug)]
+pub struct RedisCluster {
+    pub nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    pub async fn start() -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..CLUSTER_NODES {
+            let extra = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            nodes.push(
+                Redis::start(RedisOptions {
+                    extra: extra.map(str::to_owned).to_vec(),
+                    ..RedisOptions::default()
+                })
+                .await,
+            );
+        }
+        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let output = Command::new(&servers().redis_cli)
+            .args(["--cluster", "create"])
+            .args(addresses)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .output()
+            .expect("redis-cli can be run");
+        assert!(
+            output.status.success(),
+            "the cluster cannot be made:\n{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        let cluster = Self { nodes };
+        cluster.healthy().await;
+        cluster
+    }
+
+    /// Of every node.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Redis::url).collect()
+    }
+
+    /// Waits until every running node says that all slots are served.
+    pub async fn healthy(&self) {
+        eventually("the Redis Cluster is healthy", READY_WITHIN, async || {
+            for node in &self.nodes {
+                let mut conn = node.conn().await;
+                let info: String = redis::cmd("CLUSTER")
+                    .arg("INFO")
+                    .query_async(&mut conn)
+                    .await
+                    .ok()?;
+                if !info.contains("cluster_state:ok") {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+}
