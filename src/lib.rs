@@ -2,7 +2,10 @@
 #![allow(missing_docs)]
 pub mod binlog;
 pub mod buffer;
+pub mod cache;
+pub mod checkpoint;
 pub mod config;
 pub mod model;
+pub mod pipeline;
 pub mod rules;
 pub mod telemetry;

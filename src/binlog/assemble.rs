@@ -140,6 +140,8 @@ pub struct Assembler<I: Interest> {
     /// offset has 32 bits, so that reading begins at the file's beginning.
     skip_until: Option<u64>,
     transaction: Transaction,
+    /// The transaction that ended last.
+    ended: Option<Gtid>,
     tables: HashMap<u64, Entry<I::Table>>,
     layouts: HashMap<TableName, KnownLayout<I::Table>>,
     catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
@@ -193,6 +195,7 @@ impl<I: Interest> Assembler<I> {
             skip_until: beyond_dump_offset(&position),
             committed: position,
             transaction: Transaction::default(),
+            ended: None,
             tables: HashMap::new(),
             layouts: HashMap::new(),
             catalog: HashMap::new(),
@@ -214,6 +217,17 @@ impl<I: Interest> Assembler<I> {
         &self.committed
     }
 
+    /// Begins anew at `position`.
+    pub fn restart(&mut self, position: Position) {
+        self.committed = position;
+        self.rewind();
+    }
+
+    /// The transaction being read, or the one just ended.
+    pub fn gtid(&self) -> Option<&Gtid> {
+        self.transaction.gtid.as_ref().or(self.ended.as_ref())
+    }
+
     /// What decides which tables matter.
     pub fn interest(&self) -> &I {
         &self.interest
@@ -223,6 +237,11 @@ impl<I: Interest> Assembler<I> {
     /// microseconds since the epoch.
     pub fn committed_at_us(&self) -> u64 {
         self.transaction.committed_at_us
+    }
+
+    /// The file and offset where reading stands, within transactions too.
+    pub fn reading(&self) -> (&str, u64) {
+        (&self.file, self.offset)
     }
 
     /// Where the event being read stands, for errors.
@@ -250,8 +269,8 @@ impl<I: Interest> Assembler<I> {
                 Ok(None) => Ok(Step::Quiet),
                 Err(reason) => Err(reason),
             },
-            GTID | TAGGED_GTID => self.gtid(&event),
-            ANONYMOUS_GTID => self.anonymous_gtid(&event),
+            GTID | TAGGED_GTID => self.begin_gtid(&event),
+            ANONYMOUS_GTID => self.begin_anonymous(&event),
             XID | XA_PREPARE => Ok(self.end()),
             QUERY => self.query(&event),
             ROTATE => self.rotate(&event),
@@ -363,7 +382,7 @@ impl<I: Interest> Assembler<I> {
         self.catalog.clear();
     }
 
-    fn gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+    fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let gtid: GtidEvent = event.read_event().map_err(|error| error.to_string())?;
         let id = Gtid {
             source: GtidSource {
@@ -375,7 +394,7 @@ impl<I: Interest> Assembler<I> {
         Ok(self.begin_group(Some(id), gtid.immediate_commit_timestamp(), event))
     }
 
-    fn anonymous_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+    fn begin_anonymous(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let gtid: AnonymousGtidEvent = event.read_event().map_err(|error| error.to_string())?;
         Ok(self.begin_group(None, gtid.0.immediate_commit_timestamp(), event))
     }
@@ -421,9 +440,10 @@ impl<I: Interest> Assembler<I> {
     }
 
     fn add_gtid(&mut self, gtid: Option<Gtid>) {
-        if let (Some(set), Some(gtid)) = (&mut self.committed.gtids, gtid) {
-            set.insert(&gtid);
+        if let (Some(set), Some(gtid)) = (&mut self.committed.gtids, &gtid) {
+            set.insert(gtid);
         }
+        self.ended = gtid;
     }
 
     fn query(&mut self, event: &Event) -> Result<Step<I::Table>, String> {

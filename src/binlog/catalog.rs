@@ -6,6 +6,7 @@
 
 use super::value::Charset;
 use super::wire::WireType;
+use crate::model::{Column, Shape, TableName, TableSchema};
 
 /// One row of `information_schema.columns`, in order of ORDINAL_POSITION.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,27 @@ pub struct CatalogColumn {
     pub charset: Option<String>,
     /// Whether COLUMN_KEY is `PRI`.
     pub primary_key: bool,
+}
+
+/// A table as the rules know it, from the catalog alone: what rules are checked
+/// against before the first event comes.
+pub fn schema(name: TableName, columns: &[CatalogColumn]) -> TableSchema {
+    TableSchema {
+        name,
+        columns: columns
+            .iter()
+            .map(|column| Column {
+                name: column.name.as_str().into(),
+                shape: CatalogType::parse(&column.column_type).shape(),
+            })
+            .collect(),
+        primary_key: columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.primary_key)
+            .map(|(index, _)| index)
+            .collect(),
+    }
 }
 
 /// A parsed COLUMN_TYPE.
@@ -60,6 +82,18 @@ impl CatalogType {
         parsed.unsigned = words.clone().any(|word| word == "unsigned");
         parsed.zerofill = words.any(|word| word == "zerofill");
         parsed
+    }
+
+    /// Which texts a column of this type can render as.
+    fn shape(&self) -> Shape {
+        match self.name.as_str() {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Shape::Integer,
+            "decimal" | "float" | "double" => Shape::Number,
+            "date" | "time" | "datetime" | "timestamp" => Shape::Temporal,
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum"
+            | "set" | "json" => Shape::Text,
+            _ => Shape::Bytes,
+        }
     }
 
     /// In how many digits ZEROFILL prints the number, if it does (MySQL manual,

@@ -13,7 +13,7 @@ use super::connect::Connector;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
 use crate::model::{GtidSet, Position, TableName};
-use crate::model::position::FIRST_EVENT_OFFSET;
+use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
 
 /// A server's binlog from a position on. Every item comes at least once; after
 /// an error, [`Source::reconnect`] goes on at the last whole transaction, so
@@ -71,6 +71,17 @@ impl<I: Interest> Source<I> {
         self.assembler.committed_at_us()
     }
 
+    /// The transaction being read, or the one just ended, where the server has
+    /// GTIDs.
+    pub fn gtid(&self) -> Option<&Gtid> {
+        self.assembler.gtid()
+    }
+
+    /// The file and offset where reading stands, within transactions too.
+    pub fn reading(&self) -> (&str, u64) {
+        self.assembler.reading()
+    }
+
     /// Where reading stands, for errors.
     pub fn reading_at(&self) -> String {
         self.assembler.reading_at()
@@ -110,6 +121,16 @@ impl<I: Interest> Source<I> {
             heard_at: Instant::now(),
             busy: false,
         });
+        Ok(())
+    }
+
+    /// Gives up what lies between the position and the server's current end.
+    /// [`Source::reconnect`] goes on from there.
+    pub async fn skip_to_current(&mut self) -> Result<(), SourceError> {
+        self.open = None;
+        let mut server = Server::connect(&self.connector).await?;
+        let current = server.locate(&Start::Current).await?;
+        self.assembler.restart(current);
         Ok(())
     }
 

@@ -60,6 +60,19 @@ pub struct Source {
     pub heartbeat: Duration,
     /// Where to begin without a checkpoint.
     pub start: Start,
+    /// What to do where changes are lost.
+    pub on_gap: OnGap,
+}
+
+/// `source.on_gap`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnGap {
+    /// Invalidate everything and go on.
+    #[default]
+    InvalidateAll,
+    /// End, so that an operator decides.
+    Halt,
 }
 
 /// `[source.tls]`

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{SecretRef, TlsMode, duration};
+use super::{OnGap, SecretRef, TlsMode, duration};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +37,8 @@ pub(super) struct Source {
     #[serde(default = "ten_seconds", deserialize_with = "duration::deserialize")]
     pub heartbeat: Duration,
     pub start: Option<Spanned<String>>,
+    #[serde(default)]
+    pub on_gap: OnGap,
 }
 
 fn ten_seconds() -> Duration {

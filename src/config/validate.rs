@@ -158,6 +158,7 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
         server_id: raw.server_id.map(Spanned::into_inner),
         heartbeat: raw.heartbeat,
         start,
+        on_gap: raw.on_gap,
     })
 }
 

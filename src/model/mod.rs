@@ -3,12 +3,14 @@
 pub mod change;
 pub mod float;
 pub mod invalidation;
+pub mod keys;
 pub mod path;
 pub mod position;
 pub mod table;
 pub mod value;
 
 pub use change::{Op, RowChange};
+pub use keys::KeySet;
 pub use position::{GtidSet, Position};
 pub use table::{Column, Shape, TableName, TableSchema};
 pub use value::{Date, DateTime, Time, Value};

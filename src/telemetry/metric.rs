@@ -28,3 +28,25 @@ pub const EDGE_PATHS_REFUSED: &str = "evictd_edge_paths_refused_total";
 /// From the oldest commit in a message to the edge's acceptance of all its
 /// paths, by `distribution`. Histogram.
 pub const COMMIT_TO_EDGE_ACCEPTED: &str = "evictd_commit_to_edge_accepted_seconds";
+/// Connections to the source lost or not made, by `error`. Counter.
+pub const SOURCE_RECONNECTS: &str = "evictd_source_reconnects_total";
+/// Times that changes were lost and everything was invalidated. Counter.
+pub const GAPS: &str = "evictd_gaps_total";
+/// Invalidations that cover more than the change, by `reason`. Counter.
+pub const WIDENINGS: &str = "evictd_widenings_total";
+/// Mapped rows that changed while their version did not. Counter.
+pub const MISSED_VERSION_BUMPS: &str = "evictd_missed_version_bumps_total";
+/// Paths not sent because of their `class`. Counter.
+pub const PATHS_SKIPPED: &str = "evictd_paths_skipped_total";
+/// Keys whose deletion the cache acknowledged. Counter.
+pub const CACHE_KEYS: &str = "evictd_cache_keys_total";
+/// Keys among them that existed. Counter.
+pub const CACHE_KEYS_EXISTED: &str = "evictd_cache_keys_existed_total";
+/// Deletions tried again, by `error`. Counter.
+pub const CACHE_RETRIES: &str = "evictd_cache_retries_total";
+/// Paths that the buffer accepted, once for each distribution. Counter.
+pub const BUFFER_PATHS: &str = "evictd_buffer_paths_total";
+/// Sends to the buffer tried again, by `error`. Counter.
+pub const BUFFER_RETRIES: &str = "evictd_buffer_retries_total";
+/// Checkpoints tried again, by `error`. Counter.
+pub const CHECKPOINT_RETRIES: &str = "evictd_checkpoint_retries_total";

@@ -1,4 +1,5 @@
-//! What an operator sees: metric names and error texts.
+//! What an operator sees: logs, metrics and error texts.
 
 pub mod cause;
+pub mod log;
 pub mod metric;

@@ -1,0 +1,64 @@
+//! The cache that keys are deleted from.
+
+pub mod redis;
+
+use std::future::Future;
+
+use crate::model::KeySet;
+
+pub use self::redis::Redis;
+
+/// Deletes keys.
+///
+/// - **Deletion is idempotent**, and a call that failed may have deleted any
+///   part of the keys: repeat it whole.
+/// - **The caller retries.** An implementation makes one attempt and renews its
+///   connection for the next one where that is needed.
+/// - **Cancelling** a call leaves any part of it done.
+pub trait Cache: Send + 'static {
+    /// Deletes `keys`. `Ok` means that the server acknowledged all of them;
+    /// the number is how many existed.
+    fn delete(&mut self, keys: &KeySet) -> impl Future<Output = Result<u64, CacheError>> + Send;
+
+    /// Deletes every key that matches `glob` and was there when the call began.
+    fn delete_matching(
+        &mut self,
+        glob: &[u8],
+    ) -> impl Future<Output = Result<u64, CacheError>> + Send;
+}
+
+/// Why a deletion failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// No answer, or one that passes: loading, failing over, read-only.
+    #[error("Redis at {address} did not delete ({code}): {reason}")]
+    Unavailable {
+        /// The server.
+        address: String,
+        /// A short name for the failure.
+        code: &'static str,
+        /// The client's words.
+        reason: String,
+    },
+    /// Somebody has to change something first.
+    #[error("Redis at {address} refused ({code}): {reason}; {remedy}")]
+    Refused {
+        /// The server.
+        address: String,
+        /// A short name for the failure.
+        code: &'static str,
+        /// The server's words.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl CacheError {
+    /// A short name for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CacheError::Unavailable { code, .. } | CacheError::Refused { code, .. } => code,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The checkpoint in a file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Checkpoint, CheckpointError, FORMAT_VERSION, Stored};
+
+/// A JSON file, replaced as a whole.
+#[derive(Clone, Debug)]
+pub struct FileCheckpoint {
+    path: PathBuf,
+}
+
+impl FileCheckpoint {
+    /// Uses the file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    fn io_error(&self, action: &'static str, error: &io::Error) -> CheckpointError {
+        CheckpointError::Io {
+            path: self.path.display().to_string(),
+            action,
+            reason: error.to_string(),
+        }
+    }
+
+    fn malformed(&self, reason: impl Into<String>) -> CheckpointError {
+        CheckpointError::Malformed {
+            path: self.path.display().to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, CheckpointError> {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || work(&path))
+            .await
+            .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+            .map_err(|error| self.io_error(action, &error))
+    }
+}
+
+impl Checkpoint for FileCheckpoint {
+    async fn load(&mut self) -> Result<Option<Stored>, CheckpointError> {
+        let read = |path: &Path| match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let Some(bytes) = self.blocking("read it", read).await? else {
+            return Ok(None);
+        };
+        let stored: Stored =
+            serde_json::from_slice(&bytes).map_err(|error| self.malformed(error.to_string()))?;
+        if stored.version != FORMAT_VERSION {
+            return Err(self.malformed(format!("its format is version {}", stored.version)));
+        }
+        Ok(Some(stored))
+    }
+
+    async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
+        let mut bytes = serde_json::to_vec_pretty(stored)
+            .map_err(|error| self.malformed(error.to_string()))?;
+        bytes.push(b'\n');
+        self.blocking("write it", move |path| replace(path, &bytes)).await
+    }
+}
+
+/// Writes beside the file, then renames. The file is synced before, so that
+/// the new name never leads to missing bytes; the directory after, so that the
+/// rename survives a power loss.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".checkpoint-")
+        .tempfile_in(directory)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Position;
+
+    fn stored(offset: u64) -> Stored {
+        let position = Position {
+            file: "mysql-bin.000002".into(),
+            offset,
+            gtids: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".parse().unwrap()),
+        };
+        Stored::new(&position, "3e11fa47-71ca-11e1-9e33-c80aa9429562", 1_700_000_000_123_456)
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_loaded_and_nothing_else_is_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut checkpoint = FileCheckpoint::new(directory.path().join("shop.checkpoint.json"));
+        assert_eq!(checkpoint.load().await.unwrap(), None);
+        checkpoint.store(&stored(4)).await.unwrap();
+        checkpoint.store(&stored(5_000_000_000)).await.unwrap();
+        let loaded = checkpoint.load().await.unwrap().unwrap();
+        assert_eq!(loaded, stored(5_000_000_000));
+        assert_eq!(loaded.position().offset, 5_000_000_000);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_is_none_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        for content in ["", "{}", "{\"version\":2}", "not json"] {
+            fs::write(&path, content).unwrap();
+            let error = FileCheckpoint::new(&path).load().await.unwrap_err();
+            assert!(matches!(error, CheckpointError::Malformed { .. }), "{content}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_an_error_that_says_so() {
+        let mut checkpoint = FileCheckpoint::new("/nonexistent/evictd/x.json");
+        let error = checkpoint.store(&stored(4)).await.unwrap_err();
+        assert!(error.to_string().contains("check that the directory exists"), "{error}");
+    }
+}

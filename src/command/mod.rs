@@ -1,0 +1,111 @@
+//! One file for each subcommand; the only place that wires parts together.
+
+mod preflight;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::binlog::SourceError;
+use crate::buffer::BufferError;
+use crate::cache::CacheError;
+use crate::checkpoint::CheckpointError;
+use crate::cli::{Cli, Command};
+use crate::config::ConfigError;
+use crate::telemetry;
+
+/// Why a command failed: one line for the operator, and an exit code.
+#[derive(Debug)]
+pub struct CommandError {
+    exit: Exit,
+    cause: anyhow::Error,
+}
+
+/// The exit codes of a failure, as the manual lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Failed,
+    Configuration,
+    Unreachable,
+    Gap,
+}
+
+impl CommandError {
+    fn new(exit: Exit, cause: impl Into<anyhow::Error>) -> Self {
+        Self { exit, cause: cause.into() }
+    }
+
+    /// Something failed that no other code describes.
+    pub fn failed(cause: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Failed, cause)
+    }
+
+    fn configuration(message: String) -> Self {
+        Self::new(Exit::Configuration, anyhow::Error::msg(message))
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<SourceError> for CommandError {
+    fn from(error: SourceError) -> Self {
+        let exit = match &error {
+            SourceError::Unreachable { .. }
+            | SourceError::Silent { .. }
+            | SourceError::Ended { .. } => Exit::Unreachable,
+            SourceError::Unfit { .. } => Exit::Configuration,
+            SourceError::Gap { .. } => Exit::Gap,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<CacheError> for CommandError {
+    fn from(error: CacheError) -> Self {
+        let exit = match &error {
+            CacheError::Unavailable { .. } => Exit::Unreachable,
+            CacheError::Refused { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<BufferError> for CommandError {
+    fn from(error: BufferError) -> Self {
+        let exit = match &error {
+            BufferError::Unavailable { .. } => Exit::Unreachable,
+            BufferError::Refused { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<CheckpointError> for CommandError {
+    fn from(error: CheckpointError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+/// Runs the command that was asked for.
+pub async fn run(cli: Cli) -> Result<(), CommandError> {
+    telemetry::log::init(&cli.global.log_level, cli.global.log_format.into())
+        .map_err(|error| CommandError::new(Exit::Configuration, error))?;
+    match cli.command {
+        Command::Run(options) => run::run(&cli.global, &options).await,
+    }
+}
+
+/// Prints the error as one line and gives its exit code.
+#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
+pub fn report(error: &CommandError) -> ExitCode {
+    eprintln!("evictd: error: {:#}", error.cause);
+    ExitCode::from(match error.exit {
+        Exit::Failed => 1,
+        Exit::Configuration => 2,
+        Exit::Unreachable => 3,
+        Exit::Gap => 4,
+    })
+}

@@ -1,0 +1,226 @@
+//! `evictd run`: the daemon.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, preflight};
+use crate::binlog::connect::Connector;
+use crate::binlog::stream::{Source, StreamSettings};
+use crate::buffer::{Buffer, Local, Sqs};
+use crate::cache::Redis;
+use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
+use crate::cli::{Global, Role, Run};
+use crate::config::{self, Config};
+use crate::edge::CloudFront;
+use crate::model::Position;
+use crate::pipeline::drain::{Drain, DrainOptions};
+use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
+use crate::pipeline::tail::{OnGap, RuleInterest, Tail};
+use crate::pipeline::{dry_run, invalidate};
+
+/// How long what is in flight may take after SIGTERM. Below the 30 s after
+/// which ECS kills a task, and systemd's 90 s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
+    let config = config::load(&global.config)?;
+    if options.role == Role::Drain && (options.dry_run || config.cloudfront.is_none()) {
+        return Err(CommandError::configuration(
+            "--role drain sends buffered paths to CloudFront: it needs [buffer] and [cloudfront], and has no dry run".to_owned(),
+        ));
+    }
+    let shutdown = on_signal().map_err(CommandError::failed)?;
+    if let Some(address) = config.metrics_listen {
+        metrics_exporter_prometheus::PrometheusBuilder::new()
+            .with_http_listener(address)
+            .add_global_label("name", &config.name)
+            .install()
+            .map_err(|error| {
+                CommandError::configuration(format!("metrics.listen {address}: {error}"))
+            })?;
+    }
+    if options.dry_run {
+        return dry_run(config, &global.config, options, shutdown).await;
+    }
+    match &config.buffer {
+        Some(config::Buffer::Sqs { queue_url }) => {
+            let aws = aws_config().await;
+            let sqs = Sqs::new(&aws, queue_url.as_str());
+            sqs.check().await?;
+            with_buffer(config, &global.config, options.role, sqs, &aws, shutdown).await
+        }
+        Some(config::Buffer::Local { path }) => {
+            let local = Local::open(path).await?;
+            let aws = aws_config().await;
+            with_buffer(config, &global.config, options.role, local, &aws, shutdown).await
+        }
+        None => tail(config, &global.config, ToLog, shutdown).await,
+    }
+}
+
+async fn aws_config() -> aws_config::SdkConfig {
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .load()
+        .await
+}
+
+/// A token that the first SIGTERM or SIGINT cancels.
+fn on_signal() -> std::io::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "finishing what is in flight");
+        token.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// Runs the halves that `role` names; either one's failure ends both.
+async fn with_buffer<B: Buffer>(
+    config: Config,
+    config_path: &Path,
+    role: Role,
+    buffer: B,
+    aws: &aws_config::SdkConfig,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
+    let buffer = Arc::new(buffer);
+    let cloudfront = config.cloudfront.clone();
+    let (window, distributions) = cloudfront
+        .map(|section| (section.window, section.distributions))
+        .unwrap_or_default();
+    let names: Vec<Arc<str>> = distributions.iter().map(|it| it.name.as_str().into()).collect();
+    let ids = distributions.iter();
+    let drain_options = DrainOptions {
+        window,
+        grace: GRACE,
+        distributions: ids.map(|it| (it.name.as_str().into(), it.id.as_str().into())).collect(),
+    };
+    let drain = Drain::new(Arc::clone(&buffer), CloudFront::new(aws), drain_options);
+    let sink = ToBuffer::new(Arc::clone(&buffer), config.name.as_str().into(), names);
+    match role {
+        Role::Tail => tail(config, config_path, sink, shutdown).await,
+        Role::Drain => {
+            drain.run(shutdown).await;
+            Ok(())
+        }
+        Role::All => {
+            let draining = tokio::spawn(drain.run(shutdown.clone()));
+            let outcome = tail(config, config_path, sink, shutdown.clone()).await;
+            shutdown.cancel();
+            draining.await.map_err(CommandError::failed)?;
+            outcome
+        }
+    }
+}
+
+/// The source, from the checkpoint or the configured start on.
+async fn open_tail(
+    config: Config,
+    config_path: &Path,
+    checkpoint: &mut FileCheckpoint,
+    store_start: bool,
+) -> Result<Tail, CommandError> {
+    let connector = preflight::connector(&config.source)?;
+    let mut server = preflight::server(&connector, &config, config_path).await?;
+    let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
+    let (position, uuid) = match checkpoint.load().await? {
+        Some(stored) => (stored.position(), Arc::from(stored.server_uuid.as_str())),
+        None => {
+            let position = server.locate(&config.source.start).await?;
+            if store_start {
+                // Nothing lost: a crash before the first commit begins here again.
+                checkpoint.store(&Stored::new(&position, &uuid, 0)).await?;
+            }
+            (position, uuid)
+        }
+    };
+    tracing::info!(
+        source = connector.address(),
+        version = server.facts().version,
+        server_uuid = server.facts().server_uuid,
+        position = %position,
+        gtids = position.gtids.as_ref().map(ToString::to_string),
+        "starting"
+    );
+    Ok(make_tail(config, connector, position, uuid))
+}
+
+fn make_tail(config: Config, connector: Connector, position: Position, uuid: Arc<str>) -> Tail {
+    let settings = StreamSettings {
+        server_id: config.source.server_id.unwrap_or_else(|| derived_server_id(&config.name)),
+        heartbeat: config.source.heartbeat,
+    };
+    let on_gap = match config.source.on_gap {
+        config::OnGap::InvalidateAll => OnGap::InvalidateAll,
+        config::OnGap::Halt => OnGap::Halt,
+    };
+    let rules = Arc::new(config.rules);
+    let source = Source::new(connector, settings, RuleInterest(Arc::clone(&rules)), position);
+    Tail::new(source, rules, on_gap, Some(uuid))
+}
+
+/// An id that is stable for this configuration on this machine, and far from
+/// the small numbers that people choose.
+fn derived_server_id(name: &str) -> u32 {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    crc32fast::hash(format!("{name}@{}", host.trim()).as_bytes()) | 0x8000_0000
+}
+
+async fn tail(
+    config: Config,
+    config_path: &Path,
+    sink: impl PathSink,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
+    let password = config
+        .redis
+        .password
+        .as_ref()
+        .map(|reference| reference.read("redis.password"))
+        .transpose()?;
+    let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
+    let url = config.redis.url.clone();
+    let tail = open_tail(config, config_path, &mut checkpoint, true).await?;
+    let mut cache = Redis::new(url.as_str(), password.as_ref().map(|secret| secret.expose()))?;
+    cache.check().await?;
+    invalidate::run(tail, cache, sink, checkpoint, shutdown, GRACE)
+        .await
+        .map_err(|error| match error {
+            invalidate::PipelineError::Halted(gap) => gap.into(),
+            other => CommandError::failed(other),
+        })
+}
+
+async fn dry_run(
+    config: Config,
+    config_path: &Path,
+    options: &Run,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
+    let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
+    let tail = open_tail(config, config_path, &mut checkpoint, false).await?;
+    let out = std::io::BufWriter::new(std::io::stdout());
+    match dry_run::run(tail, out, options.format.into(), shutdown).await {
+        Ok(()) => Ok(()),
+        Err(dry_run::DryRunError::Halted(gap)) => Err(gap.into()),
+        // `evictd run --dry-run | head` is no failure.
+        Err(dry_run::DryRunError::Output(error))
+            if error.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(CommandError::failed(error)),
+    }
+}

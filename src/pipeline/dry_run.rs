@@ -1,0 +1,218 @@
+//! Plans without acting: every planned invalidation becomes a line.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::tail::Tail;
+use crate::binlog::SourceError;
+use crate::model::invalidation::{Action, Plan, Widening};
+use crate::model::{Op, RowChange, TableName};
+
+/// How plans are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a dry run ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum DryRunError {
+    /// Changes are lost, and the configuration says to halt.
+    #[error(transparent)]
+    Halted(#[from] SourceError),
+    /// The plans cannot be written.
+    #[error("plans cannot be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Prints every plan to `out` until `shutdown`. Touches neither cache nor
+/// buffer nor checkpoint.
+pub async fn run(
+    mut tail: Tail,
+    out: impl Write,
+    format: PlanFormat,
+    shutdown: CancellationToken,
+) -> Result<(), DryRunError> {
+    let mut lines = PlanLines::new(out, format);
+    while !shutdown.is_cancelled() {
+        if !tail.connected() {
+            tail.connect(&shutdown, &mut lines).await?;
+            lines.flush()?;
+            continue;
+        }
+        let next = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            next = tail.next() => next,
+        };
+        if let Ok(next) = next {
+            lines.place(&tail);
+            // A lost connection shows in `connected`.
+            tail.plan(next, &mut lines, |change, lines| lines.begin(change)).await.ok();
+            lines.flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// One rule's part of one change's plan.
+#[derive(Debug, Default, Serialize)]
+struct Line {
+    position: Place,
+    committed_at: Option<jiff::Timestamp>,
+    table: Option<String>,
+    op: Option<&'static str>,
+    rule: String,
+    cache: Vec<String>,
+    edge: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+struct Place {
+    file: String,
+    offset: u64,
+    gtid: Option<String>,
+}
+
+/// Collects a change's actions rule by rule, and writes a line for each rule.
+#[derive(Debug)]
+pub struct PlanLines<W> {
+    out: W,
+    format: PlanFormat,
+    place: Place,
+    committed_at: Option<jiff::Timestamp>,
+    change: Option<(TableName, Op)>,
+    lines: Vec<Line>,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> PlanLines<W> {
+    /// Writes to `out`.
+    pub fn new(out: W, format: PlanFormat) -> Self {
+        Self {
+            out,
+            format,
+            place: Place::default(),
+            committed_at: None,
+            change: None,
+            lines: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// What comes next stands where `tail` reads.
+    fn place(&mut self, tail: &Tail) {
+        let source = tail.source();
+        let (file, offset) = source.reading();
+        self.place = Place {
+            file: file.to_owned(),
+            offset,
+            gtid: source.gtid().map(ToString::to_string),
+        };
+        let at = i64::try_from(source.committed_at_us()).unwrap_or(0);
+        self.committed_at = jiff::Timestamp::from_microsecond(at).ok();
+        self.change = None;
+    }
+
+    fn begin(&mut self, change: &RowChange<'_>) {
+        self.write_lines();
+        self.change = Some((change.table.name.clone(), change.op));
+    }
+
+    fn line(&mut self, rule: &Arc<str>) -> &mut Line {
+        let again = self.lines.last().is_some_and(|line| *line.rule == **rule);
+        if !again {
+            self.lines.push(Line {
+                position: self.place.clone(),
+                committed_at: self.committed_at,
+                table: self.change.as_ref().map(|(table, _)| table.to_string()),
+                op: self.change.as_ref().map(|(_, op)| op.as_str()),
+                rule: rule.to_string(),
+                ..Line::default()
+            });
+        }
+        let last = self.lines.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "a line was pushed if there was none")]
+        &mut self.lines[last]
+    }
+
+    fn write_lines(&mut self) {
+        for line in std::mem::take(&mut self.lines) {
+            let written = match self.format {
+                PlanFormat::Json => serde_json::to_writer(&mut self.out, &line)
+                    .map_err(io::Error::from)
+                    .and_then(|()| writeln!(self.out)),
+                PlanFormat::Text => line.write_text(&mut self.out),
+            };
+            if let Err(error) = written {
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Writes what is collected.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.write_lines();
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.out.flush(),
+        }
+    }
+}
+
+impl Line {
+    fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        let at = self.committed_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        write!(out, "{at} {}:{}", self.position.file, self.position.offset)?;
+        let table = self.table.as_deref().unwrap_or("-");
+        write!(out, " {table} {} rule={}", self.op.unwrap_or("statement"), self.rule)?;
+        write!(out, " cache=[{}]", self.cache.join(" "))?;
+        write!(out, " edge=[{}]", self.edge.join(" "))?;
+        match &self.reason {
+            Some(reason) => writeln!(out, " reason={reason}"),
+            None => writeln!(out),
+        }
+    }
+}
+
+impl<W: Write> Plan for PlanLines<W> {
+    fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
+        let line = self.line(rule);
+        let add = |list: &mut Vec<String>, item: String| {
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        };
+        match action {
+            Action::Delete { key } => add(&mut line.cache, printable(key)),
+            Action::DeleteMatching { glob } => add(&mut line.cache, printable(glob)),
+            Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
+            Action::Skip { path, class } => {
+                line.reason = Some(format!("{path} is {class} and not sent"));
+            }
+            Action::MissedBump { version } => {
+                line.reason = Some(format!("version {} did not change", printable(version)));
+            }
+        }
+    }
+
+    fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
+        self.line(rule).reason = Some(reason.to_string());
+    }
+}
+
+/// Text as it is; bytes that are none as `\xNN`.
+fn printable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}

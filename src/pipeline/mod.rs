@@ -1,0 +1,15 @@
+//! The loops that move changes along. They know the traits, never a vendor.
+//!
+//! - [`tail`]: the source with its reconnects, gaps and undecodable parts.
+//! - [`invalidate`]: binlog → cache → buffer → checkpoint.
+//! - [`dry_run`]: plans as lines, touching nothing.
+//! - [`batch`]: what gathers, and the stages it goes through.
+//! - [`paths`]: where paths go once their keys are deleted.
+//! - [`retry`]: how long to wait before trying again.
+
+pub mod batch;
+pub mod dry_run;
+pub mod invalidate;
+pub mod paths;
+pub mod retry;
+pub mod tail;

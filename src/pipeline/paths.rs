@@ -1,0 +1,102 @@
+//! Where paths go once their keys are deleted.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::batch::Paths;
+use crate::buffer::{Buffer, BufferError, Message, SendError, pack};
+use crate::telemetry::metric;
+
+/// Takes paths.
+///
+/// `send` is called again with what it left in `pending` until it succeeds;
+/// what was accepted before is not sent again.
+pub trait PathSink: Send + 'static {
+    /// What is left to send.
+    type Pending: Send;
+
+    /// Makes messages of paths.
+    fn prepare(&self, paths: &Paths) -> Self::Pending;
+
+    /// Sends what is pending. `Ok` means that all of it is accepted durably.
+    fn send(
+        &mut self,
+        pending: &mut Self::Pending,
+    ) -> impl Future<Output = Result<(), BufferError>> + Send;
+}
+
+/// Sends every path to every distribution through a buffer.
+#[derive(Debug)]
+pub struct ToBuffer<B> {
+    buffer: Arc<B>,
+    source: Arc<str>,
+    distributions: Vec<Arc<str>>,
+}
+
+impl<B: Buffer> ToBuffer<B> {
+    /// `source` is the configuration's name, `distributions` are names too.
+    pub fn new(buffer: Arc<B>, source: Arc<str>, distributions: Vec<Arc<str>>) -> Self {
+        Self { buffer, source, distributions }
+    }
+}
+
+impl<B: Buffer> PathSink for ToBuffer<B> {
+    type Pending = Vec<Message>;
+
+    fn prepare(&self, paths: &Paths) -> Vec<Message> {
+        if paths.paths.is_empty() {
+            return Vec::new();
+        }
+        let messages = |distribution: &Arc<str>| {
+            let paths_of = paths.paths.iter();
+            pack(
+                &self.source,
+                distribution,
+                // Paths are percent-encoded, thus ASCII.
+                paths_of.map(|path| String::from_utf8_lossy(path).into_owned()),
+                paths.committed_at_us,
+            )
+        };
+        self.distributions.iter().flat_map(messages).collect()
+    }
+
+    async fn send(&mut self, pending: &mut Vec<Message>) -> Result<(), BufferError> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let paths: usize = pending.iter().map(|message| message.paths.len()).sum();
+        match self.buffer.send(std::mem::take(pending)).await {
+            Ok(()) => {
+                let paths = u64::try_from(paths).unwrap_or(u64::MAX);
+                metrics::counter!(metric::BUFFER_PATHS).increment(paths);
+                Ok(())
+            }
+            Err(SendError { mut unaccepted, refused, cause }) => {
+                // Refused messages are kept as well: to drop one would lose it.
+                unaccepted.extend(refused);
+                *pending = unaccepted;
+                Err(cause)
+            }
+        }
+    }
+}
+
+/// Logs paths, where no edge is configured.
+#[derive(Debug)]
+pub struct ToLog;
+
+impl PathSink for ToLog {
+    type Pending = Vec<String>;
+
+    fn prepare(&self, paths: &Paths) -> Vec<String> {
+        let paths = paths.paths.iter();
+        paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+    }
+
+    async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
+        for path in pending.drain(..) {
+            tracing::info!(path, "would be invalidated; no [cloudfront] is configured");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Follows the source through outages, and hands on what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::retry::Backoff;
+use crate::binlog::SourceError;
+use crate::binlog::assemble::{Interest, Item};
+use crate::binlog::layout::TableLayout;
+use crate::binlog::row::RowDecoder;
+use crate::binlog::stream::{Next, Source};
+use crate::model::invalidation::{Plan, Widening};
+use crate::model::{RowChange, TableName};
+use crate::rules::{Rules, Scratch, TablePlanner};
+use crate::telemetry::metric;
+
+/// The rules as the source's interest.
+#[derive(Clone, Debug)]
+pub struct RuleInterest(pub Arc<Rules>);
+
+/// What a table's rows are handled with.
+#[derive(Debug)]
+pub struct TrackedTable {
+    decoder: RowDecoder,
+    planner: TablePlanner,
+}
+
+impl Interest for RuleInterest {
+    type Table = TrackedTable;
+
+    fn wants(&self, table: &TableName) -> bool {
+        self.0.wants(table)
+    }
+
+    fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
+        let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
+        let decoder = RowDecoder::new(Arc::new(layout), planner.projection());
+        Ok(TrackedTable { decoder, planner })
+    }
+}
+
+/// What to do where changes are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGap {
+    /// Invalidate everything and go on.
+    InvalidateAll,
+    /// End, so that an operator decides.
+    Halt,
+}
+
+/// The source with its reconnects.
+pub struct Tail {
+    source: Source<RuleInterest>,
+    rules: Arc<Rules>,
+    on_gap: OnGap,
+    connected: bool,
+    server_uuid: Option<Arc<str>>,
+    backoff: Backoff,
+    scratch: Scratch,
+}
+
+/// The connection was lost; [`Tail::connect`] again.
+#[derive(Debug)]
+pub struct Disconnected;
+
+impl Tail {
+    /// Wraps a source that is not connected yet. `server_uuid` is the server
+    /// that its position was read from.
+    pub fn new(
+        source: Source<RuleInterest>,
+        rules: Arc<Rules>,
+        on_gap: OnGap,
+        server_uuid: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            source,
+            rules,
+            on_gap,
+            connected: false,
+            server_uuid,
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &Source<RuleInterest> {
+        &self.source
+    }
+
+    /// The server being read from.
+    pub fn server_uuid(&self) -> Arc<str> {
+        self.server_uuid.clone().unwrap_or_else(|| "".into())
+    }
+
+    /// Whether [`Tail::next`] can be asked.
+    pub fn connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Connects at the last whole transaction, for ever, until `shutdown`.
+    /// A gap is planned as the configuration says.
+    ///
+    /// # Errors
+    ///
+    /// Only a gap that is to halt.
+    pub async fn connect<P: Plan>(
+        &mut self,
+        shutdown: &CancellationToken,
+        plan: &mut P,
+    ) -> Result<(), SourceError> {
+        let mut last_kind = "";
+        loop {
+            let attempt = self.source.reconnect(self.server_uuid.as_deref());
+            let attempt = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                attempt = attempt => attempt,
+            };
+            let error = match attempt {
+                Ok(()) => {
+                    self.server_uuid = self.source.facts().map(|facts| facts.server_uuid.as_str().into());
+                    self.connected = true;
+                    tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
+                    return Ok(());
+                }
+                Err(error @ SourceError::Gap { .. }) => match self.skip_gap(error, plan).await? {
+                    None => continue,
+                    Some(error) => error,
+                },
+                Err(error) => error,
+            };
+            metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
+            if last_kind != error.kind() {
+                last_kind = error.kind();
+                tracing::warn!(%error, "the source cannot be read; trying again until it can");
+            }
+            let delay = self.backoff.next_delay();
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// What came after the position is lost: goes on at the server's current
+    /// end and invalidates everything (Over, never under). The position is
+    /// taken first, so that changes made meanwhile are still read.
+    async fn skip_gap<P: Plan>(
+        &mut self,
+        gap: SourceError,
+        plan: &mut P,
+    ) -> Result<Option<SourceError>, SourceError> {
+        if self.on_gap == OnGap::Halt {
+            return Err(gap);
+        }
+        if let Err(error) = self.source.skip_to_current().await {
+            return Ok(Some(error));
+        }
+        self.server_uuid = None;
+        let to = self.source.position();
+        tracing::error!(%gap, %to, "changes are lost: invalidating everything that any rule covers");
+        metrics::counter!(metric::GAPS).increment(1);
+        self.rules.widen_all(Widening::Gap, plan);
+        Ok(None)
+    }
+
+    /// What the binlog says next. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Result<Next<TrackedTable>, Disconnected> {
+        let next = self.source.next().await;
+        next.map_err(|error| self.disconnected(&error))
+    }
+
+    /// Plans what `next` calls for. Must not be cancelled.
+    pub async fn plan<P: Plan>(
+        &mut self,
+        next: Next<TrackedTable>,
+        plan: &mut P,
+        watch: impl FnMut(&RowChange<'_>, &mut P),
+    ) -> Result<(), Disconnected> {
+        match next {
+            Next::Item(item) => self.plan_item(item, plan, watch),
+            Next::LookUp(needed) => match self.source.look_up(needed).await {
+                Ok(Some(item)) => self.plan_item(item, plan, watch),
+                Ok(None) => {}
+                Err(error) => return Err(self.disconnected(&error)),
+            },
+        }
+        Ok(())
+    }
+
+    fn disconnected(&mut self, error: &SourceError) -> Disconnected {
+        self.connected = false;
+        metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
+        tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
+        Disconnected
+    }
+
+    fn plan_item<P: Plan>(
+        &mut self,
+        item: Item<TrackedTable>,
+        plan: &mut P,
+        mut watch: impl FnMut(&RowChange<'_>, &mut P),
+    ) {
+        // Something whole arrived: the next outage starts with short delays.
+        self.backoff.reset();
+        match item {
+            Item::Commit => {}
+            Item::Rows(table, payload) => {
+                let mut planned = || {
+                    let mut rows = table.decoder.rows(payload.parse()?)?;
+                    while let Some(change) = rows.next_row()? {
+                        watch(&change, plan);
+                        table.planner.plan(&change, &mut self.scratch, plan);
+                    }
+                    Ok::<_, crate::binlog::error::DecodeError>(())
+                };
+                if let Err(error) = planned() {
+                    let name = &table.decoder.layout().schema.name;
+                    self.undecodable(name, &error.to_string(), plan);
+                }
+            }
+            Item::Undecodable(table, reason) => self.undecodable(&table, &reason, plan),
+            Item::TablesChanged(tables) => {
+                for table in tables.iter().filter(|table| self.rules.wants(table)) {
+                    tracing::info!(%table, position = %self.source.reading_at(),
+                        "a statement changed rows without row events: invalidating the whole table");
+                    self.rules.widen_table(table, Widening::Statement, plan);
+                }
+            }
+            Item::AnyChanged(reason) => {
+                tracing::warn!(%reason, position = %self.source.reading_at(),
+                    "it cannot be known what changed: invalidating everything that any rule covers");
+                self.rules.widen_all(widening(&reason), plan);
+            }
+        }
+    }
+
+    fn undecodable<P: Plan>(&self, table: &TableName, reason: &str, plan: &mut P) {
+        tracing::error!(%table, reason, position = %self.source.reading_at(),
+            "rows cannot be decoded: invalidating the whole table");
+        self.rules.widen_table(table, Widening::Undecodable, plan);
+    }
+}
+
+fn widening(reason: &crate::binlog::assemble::Unknowable) -> Widening {
+    use crate::binlog::assemble::Unknowable;
+    match reason {
+        Unknowable::Statement(_) => Widening::Statement,
+        Unknowable::Incident => Widening::Incident,
+        Unknowable::UnknownEvent(_) | Unknowable::Undecodable { .. } => Widening::Undecodable,
+    }
+}
