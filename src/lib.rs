@@ -2,5 +2,7 @@
 //! invalidations.
 
 pub mod buffer;
+pub mod edge;
 pub mod model;
+pub mod pipeline;
 pub mod telemetry;
