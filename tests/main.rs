@@ -1,4 +1,13 @@
 //! Tests against real servers.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod decoder;
+mod edge;
 mod servers;
 mod support;

@@ -128,8 +128,6 @@ impl Buffer for Local {
             // Listening starts before the look, so that a message sent in
             // between is not slept through.
             let arrived = self.shared.arrived.notified();
-            tokio::pin!(arrived);
-            arrived.as_mut().enable();
             let taken = self
                 .run("receive", move |store| {
                     store.take(RECEIVE_MAX, Instant::now(), visibility)

@@ -9,6 +9,7 @@ pub mod local;
 pub mod message;
 pub mod sqs;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ pub struct Received<R> {
 pub trait Buffer: Send + Sync + 'static {
     /// What proves that a message was received and lets it be extended and
     /// deleted.
-    type Receipt: Send + Sync + Clone + 'static;
+    type Receipt: Debug + Send + Sync + Clone + 'static;
 
     /// Stores messages durably. `Ok` means that all of them survive a crash of
     /// this process, and for a shared buffer the loss of this machine.

@@ -6,7 +6,9 @@
 //! change to the same path within five minutes.
 
 mod error;
+mod request;
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,15 +22,14 @@ use aws_sdk_sqs::types::{
 };
 use futures_util::StreamExt;
 use futures_util::stream;
+use tracing::warn;
 
+use self::request::{ENTRIES_MAX, Outgoing, split, whole};
 use super::message::{self, BODY_BYTES_MAX};
 use super::{Buffer, BufferError, Message, ReceiptError, Received, SendError};
 
-/// Entries in one batch request (SQS quotas, "Batched message").
-const ENTRIES_MAX: usize = 10;
-/// The bytes of all bodies in one batch request (SQS quotas). Messages carry
-/// no attributes, which would count too.
-const REQUEST_BYTES_MAX: usize = 1_048_576;
+/// Messages in one answer.
+const RECEIVE_MAX: i32 = 10;
 /// The longest long poll.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Batch requests of one call that are under way at the same time.
@@ -94,6 +95,11 @@ impl Sqs {
             url,
             visibility: Arc::default(),
         }
+    }
+
+    /// The queue's URL.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Reads the queue's settings, so that a start-up fails early, and takes
@@ -217,36 +223,48 @@ impl Sqs {
             .set_entries(Some(entries))
             .send()
             .await;
-        let failed = match output {
-            Ok(output) => self.failed_entries(OPERATION, output.failed()),
+        let output = match output {
+            Ok(output) => output,
             Err(error) => {
                 let cause = self.failure(OPERATION, &error);
                 return Err(whole(request, cause));
             }
         };
-        let mut request: Vec<Option<Message>> = request
-            .into_iter()
-            .map(|outgoing| Some(outgoing.message))
+        // Nothing lost: accepted is what the answer names as accepted, not
+        // what it does not name as failed.
+        let accepted: HashSet<usize> = output
+            .successful()
+            .iter()
+            .filter_map(|entry| entry.id().parse().ok())
             .collect();
-        let mut first = None;
+        let failed = self.failed_entries(OPERATION, output.failed());
+        let refused_indices: HashSet<usize> = failed
+            .iter()
+            .filter(|entry| entry.sender_fault)
+            .map(|entry| entry.index)
+            .collect();
         let (mut unaccepted, mut refused) = (Vec::new(), Vec::new());
-        for entry in failed {
-            let message = request.get_mut(entry.index).and_then(Option::take);
-            if entry.sender_fault {
-                refused.extend(message);
-            } else {
-                unaccepted.extend(message);
+        for (index, outgoing) in request.into_iter().enumerate() {
+            if refused_indices.contains(&index) {
+                refused.push(outgoing.message);
+            } else if !accepted.contains(&index) {
+                unaccepted.push(outgoing.message);
             }
-            first.get_or_insert(entry.cause);
         }
-        match first {
-            None => Ok(()),
-            Some(cause) => Err(SendError {
-                unaccepted,
-                refused,
-                cause,
+        if unaccepted.is_empty() && refused.is_empty() {
+            return Ok(());
+        }
+        let first = failed.into_iter().next().map(|entry| entry.cause);
+        Err(SendError {
+            unaccepted,
+            refused,
+            cause: first.unwrap_or_else(|| BufferError::Unavailable {
+                buffer: Arc::clone(&self.url),
+                operation: OPERATION,
+                code: "IncompleteAnswer".to_owned(),
+                reason: "the answer does not mention every message".to_owned(),
             }),
-        }
+        })
     }
 
     /// Runs one batch operation over all receipts, and gathers what failed.
@@ -321,7 +339,7 @@ impl Buffer for Sqs {
             .client
             .receive_message()
             .queue_url(&*self.url)
-            .max_number_of_messages(10)
+            .max_number_of_messages(RECEIVE_MAX)
             .wait_time_seconds(wait)
             // Named in the request, so that it holds whatever becomes of the
             // queue's setting while the daemon runs.
@@ -334,9 +352,14 @@ impl Buffer for Sqs {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|message| {
+                let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle)
+                else {
+                    warn!(queue = %self.url, "SQS sent a message without an id or a receipt; it comes back");
+                    return None;
+                };
                 Some(Received {
-                    id: message.message_id?.into(),
-                    receipt: message.receipt_handle?.into(),
+                    id: id.into(),
+                    receipt: receipt.into(),
                     content: message::decode(message.body.unwrap_or_default().as_bytes()),
                 })
             })
@@ -405,62 +428,6 @@ impl Buffer for Sqs {
     }
 }
 
-struct Outgoing {
-    message: Message,
-    body: String,
-}
-
-/// A request that failed as a whole.
-fn whole(request: Vec<Outgoing>, cause: BufferError) -> SendError {
-    // The whole request is refused because of the caller's rights or the
-    // queue's name, never because of these messages.
-    SendError {
-        unaccepted: request
-            .into_iter()
-            .map(|outgoing| outgoing.message)
-            .collect(),
-        refused: Vec::new(),
-        cause,
-    }
-}
-
-/// Groups messages into requests within both limits, in their order. The
-/// second part are messages that have no body.
-fn split(url: &Arc<str>, messages: Vec<Message>) -> (Vec<Vec<Outgoing>>, Option<SendError>) {
-    let mut requests = Vec::new();
-    let mut request: Vec<Outgoing> = Vec::new();
-    let mut bytes = 0;
-    let mut unwritable: Option<SendError> = None;
-    for message in messages {
-        let body = match message::encode(&message) {
-            Ok(body) => body,
-            Err(error) => {
-                unwritable
-                    .get_or_insert_with(|| SendError {
-                        unaccepted: Vec::new(),
-                        refused: Vec::new(),
-                        cause: error::of_build(url, "SendMessageBatch", &error),
-                    })
-                    .refused
-                    .push(message);
-                continue;
-            }
-        };
-        if !request.is_empty()
-            && (request.len() == ENTRIES_MAX || bytes + body.len() > REQUEST_BYTES_MAX)
-        {
-            requests.push(std::mem::take(&mut request));
-            bytes = 0;
-        }
-        bytes += body.len();
-        request.push(Outgoing { message, body });
-    }
-    if !request.is_empty() {
-        requests.push(request);
-    }
-    (requests, unwritable)
-}
-
 /// `sqs.<region>.amazonaws.com`, in every partition and with its FIPS and
 /// dual-stack spellings left to the configuration.
 fn region_of(url: &str) -> Option<&str> {
@@ -472,34 +439,6 @@ fn region_of(url: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(path_bytes: usize) -> Message {
-        Message {
-            source: "shop".into(),
-            distribution: "main".into(),
-            paths: vec!["/".repeat(path_bytes)],
-            committed_at_us: 1,
-        }
-    }
-
-    #[test]
-    fn requests_keep_to_ten_entries_and_one_mebibyte() {
-        for (count, bytes, expected) in [
-            (0, 10, vec![]),
-            (25, 10, vec![10, 10, 5]),
-            (10, BODY_BYTES_MAX - 200, vec![10]),
-            (5, 400_000, vec![2, 2, 1]),
-        ] {
-            let (requests, unwritable) =
-                split(&"url".into(), (0..count).map(|_| message(bytes)).collect());
-            assert!(unwritable.is_none());
-            let sizes: Vec<_> = requests.iter().map(Vec::len).collect();
-            assert_eq!(sizes, expected, "{count} messages of {bytes} bytes");
-            for request in requests {
-                assert!(request.iter().map(|o| o.body.len()).sum::<usize>() <= REQUEST_BYTES_MAX);
-            }
-        }
-    }
 
     #[test]
     fn the_region_comes_from_the_queues_url() {

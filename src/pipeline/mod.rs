@@ -5,10 +5,14 @@
 //! - [`dry_run`]: plans as lines, touching nothing.
 //! - [`batch`]: what gathers, and the stages it goes through.
 //! - [`paths`]: where paths go once their keys are deleted.
+//! - [`drain`]: buffer → edge.
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod batch;
+mod deliver;
+pub mod drain;
 pub mod dry_run;
+mod held;
 pub mod invalidate;
 pub mod paths;
 pub mod retry;

@@ -17,8 +17,10 @@ pub struct Backoff {
 impl Backoff {
     /// Starts with delays below `min`, doubling up to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
+        // Never zero: a failing loop must not spin.
+        let min = min.max(Duration::from_millis(1));
         Self {
-            min: min.max(Duration::from_millis(1)),
+            min,
             max: max.max(min),
             attempts: 0,
         }
@@ -95,5 +97,7 @@ mod tests {
         let mut backoff = Backoff::new(MAX, MIN);
         assert!(backoff.next_delay() <= MAX);
         assert_eq!(backoff.ceiling(), MAX);
+        let zero = Backoff::new(Duration::ZERO, Duration::ZERO);
+        assert_eq!(zero.ceiling(), Duration::from_millis(1));
     }
 }

@@ -183,7 +183,13 @@ impl Store {
             Some(database) => database,
             None => {
                 let (database, identity) = open(&self.path)?;
-                self.identity = identity;
+                if identity != self.identity {
+                    // Somebody put another file there: what was known about
+                    // the old one's messages says nothing about these.
+                    self.identity = identity;
+                    self.unread_from = 0;
+                    self.held.clear();
+                }
                 database
             }
         };

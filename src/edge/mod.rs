@@ -1,0 +1,172 @@
+//! The edge cache: what takes invalidations in the end.
+
+pub mod batch;
+pub mod cloudfront;
+
+use std::future::Future;
+use std::sync::Arc;
+
+pub use cloudfront::CloudFront;
+
+/// The most paths in one invalidation (CloudFront quotas).
+pub const BATCH_PATHS_MAX: usize = 3_000;
+
+/// One request to the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidationBatch {
+    /// The distribution's id.
+    pub distribution: Arc<str>,
+    /// Names the request. The edge answers a name it has seen, with the same
+    /// paths, with the invalidation of then: it must be new for new changes,
+    /// and the same when one request is repeated.
+    pub caller_reference: String,
+    /// At least one and at most [`BATCH_PATHS_MAX`], in the form of
+    /// [`crate::model::path::encode`].
+    pub paths: Vec<String>,
+}
+
+/// The edge has taken the invalidation on. It cannot be lost or cancelled any
+/// more, and is effective within seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The invalidation's id, for the vendor's console.
+    pub id: String,
+}
+
+/// Takes invalidations.
+///
+/// - **A batch may be repeated** any number of times: the caller reference makes
+///   that harmless and free.
+/// - **No order** between batches.
+/// - **The caller retries.** An implementation may repeat a request a few times;
+///   it never waits out an outage or a quota.
+/// - **Cancelling** leaves open whether the batch was accepted; repeat it.
+pub trait Edge: Send + Sync + 'static {
+    /// Hands one batch over.
+    fn invalidate(
+        &self,
+        batch: &InvalidationBatch,
+    ) -> impl Future<Output = Result<Accepted, EdgeError>> + Send;
+}
+
+/// A batch that was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The quota of paths in progress is used up; it frees up by itself.
+    #[error("distribution {distribution} has too many invalidations in progress: {reason}")]
+    TooManyInProgress {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// Too many calls.
+    #[error("calls for distribution {distribution} are throttled ({code}): {reason}")]
+    Throttled {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The vendor's error code.
+        code: String,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// A timeout, a lost connection, or the vendor's own fault.
+    #[error("distribution {distribution} could not be reached ({code}): {reason}")]
+    Unavailable {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The vendor's error code.
+        code: String,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// The batch holds more than one request may.
+    #[error("distribution {distribution} refused a batch of {paths} paths as too large: {reason}")]
+    TooLarge {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// How many it held.
+        paths: usize,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// The caller reference was used before with other paths.
+    #[error(
+        "distribution {distribution} knows caller reference {caller_reference} with other paths"
+    )]
+    ReferenceTaken {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The reference.
+        caller_reference: String,
+    },
+    /// Something in the batch is no valid path.
+    #[error(
+        "distribution {distribution} refused a batch of {paths} paths ({code}): {reason}; \
+         find the rule that renders such a path and correct its template"
+    )]
+    InvalidPath {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The vendor's error code.
+        code: String,
+        /// How many paths the batch held.
+        paths: usize,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// evictd lacks a right.
+    #[error(
+        "distribution {distribution}: access denied ({code}): {reason}; \
+         allow {action} on the distribution to evictd's role"
+    )]
+    Denied {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The vendor's error code.
+        code: String,
+        /// The right to grant.
+        action: &'static str,
+        /// The vendor's words.
+        reason: String,
+    },
+    /// There is no such distribution.
+    #[error(
+        "there is no distribution {distribution} in this AWS account; \
+         correct its id under [[cloudfront.distribution]]"
+    )]
+    NoSuchDistribution {
+        /// The distribution's id.
+        distribution: Arc<str>,
+    },
+    /// Refused for another reason that does not pass by itself.
+    #[error(
+        "distribution {distribution} refused the request ({code}): {reason}; \
+         see the code in the CloudFront API reference"
+    )]
+    Refused {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The vendor's error code.
+        code: String,
+        /// The vendor's words.
+        reason: String,
+    },
+}
+
+impl EdgeError {
+    /// A short name, for metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EdgeError::TooManyInProgress { .. } => "too-many-in-progress",
+            EdgeError::Throttled { .. } => "throttled",
+            EdgeError::Unavailable { .. } => "unavailable",
+            EdgeError::TooLarge { .. } => "too-large",
+            EdgeError::ReferenceTaken { .. } => "reference-taken",
+            EdgeError::InvalidPath { .. } => "invalid-path",
+            EdgeError::Denied { .. } => "denied",
+            EdgeError::NoSuchDistribution { .. } => "no-such-distribution",
+            EdgeError::Refused { .. } => "refused",
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! A buffer and an edge that keep their contracts and misbehave within them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use tokio::sync::Notify;
+
+use super::*;
+use crate::buffer::{DecodeError, Message, SendError};
+use crate::edge::{Accepted, EdgeError, InvalidationBatch};
+
+pub(super) const VISIBILITY: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(super) struct FakeBuffer {
+    pub(super) state: Mutex<BufferState>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct BufferState {
+    messages: BTreeMap<u64, Stored>,
+    next: u64,
+    /// Deliveries so far.
+    pub(super) deliveries: u64,
+    /// Receives that fail before one works.
+    pub(super) failing_receives: u32,
+    pub(super) receive_calls: u32,
+    /// Deletions that fail for half of their receipts, rounded up.
+    pub(super) failing_deletes: u32,
+    pub(super) extend_calls: u32,
+    pub(super) extensions_fail: bool,
+    pub(super) chaos: bool,
+}
+
+struct Stored {
+    content: Result<Message, DecodeError>,
+    visible_at: Instant,
+    delivery: u64,
+}
+
+pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
+    Message {
+        source: "shop".into(),
+        distribution: distribution.into(),
+        paths: paths.iter().map(|&path| path.to_owned()).collect(),
+        committed_at_us: 1_763_892_000_000_000,
+    }
+}
+
+pub(super) fn trouble() -> BufferError {
+    BufferError::Unavailable {
+        buffer: "fake".into(),
+        operation: "any",
+        code: "Fake".to_owned(),
+        reason: "on purpose".to_owned(),
+    }
+}
+
+impl FakeBuffer {
+    pub(super) fn put(&self, content: Result<Message, DecodeError>) {
+        let mut state = self.state.lock().unwrap();
+        let id = state.next;
+        state.next += 1;
+        let stored = Stored {
+            content,
+            visible_at: Instant::now(),
+            delivery: 0,
+        };
+        state.messages.insert(id, stored);
+        drop(state);
+        self.arrived.notify_waiters();
+    }
+
+    pub(super) fn push(&self, distribution: &str, paths: &[&str]) {
+        self.put(Ok(message(distribution, paths)));
+    }
+
+    /// Messages not deleted yet.
+    pub(super) fn remaining(&self) -> usize {
+        self.state.lock().unwrap().messages.len()
+    }
+
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut BufferState) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+}
+
+impl BufferState {
+    fn unlucky(&self) -> bool {
+        self.chaos && rand::random_bool(0.3)
+    }
+
+    fn take(&mut self) -> Vec<Received<(u64, u64)>> {
+        let now = Instant::now();
+        let mut taken = Vec::new();
+        for (&id, stored) in &mut self.messages {
+            // At least once: a shared queue may hand one out early.
+            let early = self.chaos && rand::random_bool(0.05);
+            if taken.len() < 10 && (stored.visible_at <= now || early) {
+                self.deliveries += 1;
+                stored.delivery = self.deliveries;
+                stored.visible_at = now + VISIBILITY;
+                taken.push(Received {
+                    id: format!("m{id}").into(),
+                    receipt: (id, stored.delivery),
+                    content: stored.content.clone(),
+                });
+            }
+        }
+        taken
+    }
+}
+
+impl Buffer for FakeBuffer {
+    type Receipt = (u64, u64);
+
+    async fn send(&self, messages: Vec<Message>) -> Result<(), SendError> {
+        for message in messages {
+            self.put(Ok(message));
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, wait: Duration) -> Result<Vec<Received<(u64, u64)>>, BufferError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let arrived = self.arrived.notified();
+            let next = {
+                let mut state = self.state.lock().unwrap();
+                state.receive_calls += 1;
+                if state.failing_receives > 0 {
+                    state.failing_receives -= 1;
+                    return Err(trouble());
+                }
+                if state.unlucky() {
+                    return Err(trouble());
+                }
+                let taken = state.take();
+                if !taken.is_empty() || Instant::now() >= deadline {
+                    return Ok(taken);
+                }
+                let visible = state.messages.values().map(|stored| stored.visible_at);
+                visible.min().map_or(deadline, |at| at.min(deadline))
+            };
+            tokio::select! {
+                () = arrived => {}
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    async fn extend(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
+        let mut state = self.state.lock().unwrap();
+        state.extend_calls += 1;
+        let mut failed = Vec::new();
+        for &(id, delivery) in receipts {
+            let unlucky = state.extensions_fail || state.unlucky();
+            match state.messages.get_mut(&id) {
+                Some(stored) if stored.delivery == delivery && !unlucky => {
+                    stored.visible_at = Instant::now() + VISIBILITY;
+                }
+                _ => failed.push((id, delivery)),
+            }
+        }
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(ReceiptError {
+                failed,
+                cause: trouble(),
+            }),
+        }
+    }
+
+    async fn delete(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
+        let mut state = self.state.lock().unwrap();
+        let fails = state.failing_deletes > 0 || state.unlucky();
+        state.failing_deletes = state.failing_deletes.saturating_sub(1);
+        let works = if fails {
+            receipts.len() / 2
+        } else {
+            receipts.len()
+        };
+        let (deleted, failed) = receipts.split_at(works);
+        for (id, delivery) in deleted {
+            // As SQS: an outdated receipt deletes nothing and says nothing.
+            if state
+                .messages
+                .get(id)
+                .is_some_and(|s| s.delivery == *delivery)
+            {
+                state.messages.remove(id);
+            }
+        }
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(ReceiptError {
+                failed: failed.to_vec(),
+                cause: trouble(),
+            }),
+        }
+    }
+
+    fn visibility(&self) -> Duration {
+        VISIBILITY
+    }
+}
+
+type Judge = Box<dyn FnMut(&InvalidationBatch) -> Option<EdgeError> + Send>;
+
+/// Keeps CloudFront's contract for caller references, and refuses as told.
+#[derive(Default)]
+pub(super) struct FakeEdge {
+    pub(super) state: Mutex<EdgeState>,
+}
+
+#[derive(Default)]
+pub(super) struct EdgeState {
+    /// Every invalidation that was made, and when.
+    pub(super) made: Vec<(Instant, InvalidationBatch)>,
+    pub(super) calls: Vec<InvalidationBatch>,
+    judge: Option<Judge>,
+    slow: Duration,
+}
+
+impl FakeEdge {
+    pub(super) fn judged(
+        judge: impl FnMut(&InvalidationBatch) -> Option<EdgeError> + Send + 'static,
+    ) -> Self {
+        let edge = Self::default();
+        edge.state.lock().unwrap().judge = Some(Box::new(judge));
+        edge
+    }
+
+    pub(super) fn slow(slow: Duration) -> Self {
+        let edge = Self::default();
+        edge.state.lock().unwrap().slow = slow;
+        edge
+    }
+
+    pub(super) fn made(&self) -> Vec<InvalidationBatch> {
+        let state = self.state.lock().unwrap();
+        state.made.iter().map(|(_, batch)| batch.clone()).collect()
+    }
+
+    /// All paths of all invalidations, sorted.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.made().into_iter().flat_map(|b| b.paths).collect();
+        paths.sort();
+        paths
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.state.lock().unwrap().calls.len()
+    }
+}
+
+impl Edge for FakeEdge {
+    async fn invalidate(&self, batch: &InvalidationBatch) -> Result<Accepted, EdgeError> {
+        let slow = self.state.lock().unwrap().slow;
+        tokio::time::sleep(slow).await;
+        let mut state = self.state.lock().unwrap();
+        state.calls.push(batch.clone());
+        if let Some(error) = state.judge.as_mut().and_then(|judge| judge(batch)) {
+            return Err(error);
+        }
+        let known = state.made.iter().position(|(_, made)| {
+            made.caller_reference == batch.caller_reference
+                && made.distribution == batch.distribution
+        });
+        let id = match known {
+            Some(index) if state.made[index].1.paths == batch.paths => index,
+            Some(_) => {
+                return Err(EdgeError::ReferenceTaken {
+                    distribution: Arc::clone(&batch.distribution),
+                    caller_reference: batch.caller_reference.clone(),
+                });
+            }
+            None => {
+                state.made.push((Instant::now(), batch.clone()));
+                state.made.len() - 1
+            }
+        };
+        Ok(Accepted {
+            id: format!("I{id}"),
+        })
+    }
+}
+
+pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
+    EdgeError::Throttled {
+        distribution: Arc::clone(&batch.distribution),
+        code: "Throttling".to_owned(),
+        reason: "on purpose".to_owned(),
+    }
+}
+
+pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {
+    EdgeError::TooLarge {
+        distribution: Arc::clone(&batch.distribution),
+        paths: batch.paths.len(),
+        reason: "on purpose".to_owned(),
+    }
+}
+
+pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
+    EdgeError::InvalidPath {
+        distribution: Arc::clone(&batch.distribution),
+        code: "InvalidArgument".to_owned(),
+        paths: batch.paths.len(),
+        reason: "on purpose".to_owned(),
+    }
+}
+
+pub(super) fn denied(batch: &InvalidationBatch) -> EdgeError {
+    EdgeError::Denied {
+        distribution: Arc::clone(&batch.distribution),
+        code: "AccessDenied".to_owned(),
+        action: "cloudfront:CreateInvalidation",
+        reason: "on purpose".to_owned(),
+    }
+}

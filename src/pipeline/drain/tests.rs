@@ -1,0 +1,383 @@
+use super::fakes::*;
+use super::*;
+use crate::buffer::DecodeError;
+use crate::edge::EdgeError;
+
+const WINDOW: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(10);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A drain under way, in paused time.
+struct Bench {
+    buffer: Arc<FakeBuffer>,
+    edge: Arc<FakeEdge>,
+    shutdown: CancellationToken,
+    drain: tokio::task::JoinHandle<Stopped>,
+}
+
+impl Bench {
+    fn start(edge: FakeEdge) -> Self {
+        Self::resume(Arc::default(), Arc::new(edge))
+    }
+
+    fn resume(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>) -> Self {
+        let shutdown = CancellationToken::new();
+        let options = DrainOptions {
+            window: WINDOW,
+            grace: GRACE,
+            distributions: [("main", "E1"), ("images", "E2")]
+                .map(|(name, id)| (name.into(), id.into()))
+                .into(),
+        };
+        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), options);
+        let drain = tokio::spawn(drain.run(shutdown.clone()));
+        Self {
+            buffer,
+            edge,
+            shutdown,
+            drain,
+        }
+    }
+
+    async fn stop(self) -> Stopped {
+        self.shutdown.cancel();
+        self.drain.await.unwrap()
+    }
+
+    /// Waits until the buffer is empty, for an hour at most.
+    async fn emptied(&self) {
+        let deadline = Instant::now() + seconds(3_600);
+        while self.buffer.remaining() > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "{} remain",
+                self.buffer.remaining()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn pass(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_one_window_become_one_invalidation_without_duplicates() {
+    let bench = Bench::start(FakeEdge::default());
+    let start = Instant::now();
+    bench.buffer.push("main", &["/b", "/a"]);
+    pass(seconds(1)).await;
+    bench.buffer.push("main", &["/a", "/c"]);
+    bench.emptied().await;
+    let state = bench.edge.state.lock().unwrap();
+    let [(at, batch)] = state.made.as_slice() else {
+        panic!("{:?}", state.made);
+    };
+    assert_eq!(batch.paths, ["/a", "/b", "/c"]);
+    assert_eq!(&*batch.distribution, "E1");
+    assert_eq!(*at - start, WINDOW, "counted from the first message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_waits_for_no_window() {
+    let bench = Bench::start(FakeEdge::default());
+    let paths: Vec<String> = (0..3_000).map(|n| format!("/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    bench.buffer.push("main", &paths);
+    pass(Duration::from_millis(10)).await;
+    assert_eq!(bench.edge.paths().len(), 3_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_before_the_edge_accepted_it() {
+    let mut calls = 0;
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        calls += 1;
+        (calls <= 20).then(|| throttled(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    while bench.edge.made().is_empty() {
+        assert_eq!(bench.buffer.remaining(), 1);
+        pass(Duration::from_millis(1)).await;
+    }
+    bench.emptied().await;
+    assert_eq!(bench.edge.calls(), 21);
+    let state = bench.edge.state.lock().unwrap();
+    let names: HashSet<_> = state.calls.iter().map(|b| &b.caller_reference).collect();
+    assert_eq!(names.len(), 1, "a retry keeps its name");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_large_is_halved_until_it_fits() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        (batch.paths.len() > 2).then(|| too_large(batch))
+    }));
+    bench
+        .buffer
+        .push("main", &["/a", "/b", "/c", "/d", "/e", "/f", "/g"]);
+    bench.buffer.push("main", &["/g"]);
+    bench.emptied().await;
+    assert_eq!(
+        bench.edge.paths(),
+        ["/a", "/b", "/c", "/d", "/e", "/f", "/g"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_path_keeps_back_only_the_messages_that_hold_it() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        batch
+            .paths
+            .contains(&"/bad".to_owned())
+            .then(|| invalid(batch))
+    }));
+    bench.buffer.push("main", &["/a", "/b", "/bad"]);
+    for path in ["/c", "/d", "/e", "/f"] {
+        bench.buffer.push("main", &[path]);
+    }
+    pass(seconds(10)).await;
+    assert_eq!(bench.edge.paths(), ["/a", "/b", "/c", "/d", "/e", "/f"]);
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_renders_only_bad_paths_burns_few_calls() {
+    let bench = Bench::start(FakeEdge::judged(|batch| Some(invalid(batch))));
+    let paths: Vec<String> = (0..3_000).map(|n| format!("/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    bench.buffer.push("main", &paths);
+    pass(seconds(10)).await;
+    assert!(bench.edge.calls() < 50, "{}", bench.edge.calls());
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_goes_back_to_the_buffer_and_passes_once_it_is_mended() {
+    let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = Arc::clone(&mended);
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        let refuse = !flag.load(std::sync::atomic::Ordering::Relaxed);
+        refuse.then(|| denied(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 1);
+    let calls = bench.edge.calls();
+    assert!(
+        (15..=20).contains(&calls),
+        "once in each visibility timeout: {calls}"
+    );
+    mended.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_distribution_does_not_hold_up_another() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        (&*batch.distribution == "E1").then(|| throttled(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(10)).await;
+    bench.buffer.push("images", &["/b"]);
+    pass(seconds(3)).await;
+    assert_eq!(bench.edge.paths(), ["/b"]);
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taken_name_is_replaced() {
+    let mut taken = HashSet::new();
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        (taken.len() < 2 && taken.insert(batch.caller_reference.clone())).then(|| {
+            EdgeError::ReferenceTaken {
+                distribution: Arc::clone(&batch.distribution),
+                caller_reference: batch.caller_reference.clone(),
+            }
+        })
+    }));
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.calls(), 3);
+    assert_eq!(bench.edge.paths(), ["/a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_edge_does_not_make_held_messages_visible_again() {
+    let bench = Bench::start(FakeEdge::slow(VISIBILITY * 10));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(20)).await;
+    bench.buffer.push("main", &["/b"]);
+    bench.emptied().await;
+    assert_eq!(bench.buffer.with(|state| state.deliveries), 2, "each once");
+    assert!(bench.buffer.with(|state| state.extend_calls) > 30);
+    assert_eq!(bench.edge.paths(), ["/a", "/b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_received_again_while_held_is_sent_once_and_deleted() {
+    let bench = Bench::start(FakeEdge::slow(VISIBILITY * 3));
+    bench.buffer.with(|state| state.extensions_fail = true);
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert!(bench.buffer.with(|state| state.deliveries) > 1);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unusable_messages_stay_and_do_not_spin() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.push("unheard-of", &["/a"]);
+    bench
+        .buffer
+        .put(Err(DecodeError::NewerVersion { found: 2 }));
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 2);
+    assert_eq!(bench.edge.paths(), ["/b"]);
+    let (deliveries, calls) = bench.buffer.with(|s| (s.deliveries, s.receive_calls));
+    assert!((38..=45).contains(&deliveries), "{deliveries}");
+    assert!(calls < 120, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_that_cannot_be_read_is_tried_with_growing_delays() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_receives = 1_000);
+    pass(seconds(600)).await;
+    let calls = bench.buffer.with(|state| state.receive_calls);
+    assert!(calls < 100, "{calls}");
+    bench.buffer.with(|state| state.failing_receives = 0);
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_that_fail_in_part_are_repeated() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = 3);
+    for path in ["/a", "/b", "/c", "/d", "/e"] {
+        bench.buffer.push("main", &[path]);
+    }
+    pass(seconds(25)).await;
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_deleted_is_paid_for_once() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = 12);
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert!(bench.edge.calls() > 1);
+    assert_eq!(
+        bench.edge.made().len(),
+        1,
+        "the same request under the same name"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_after_a_crash_repeats_the_request_under_its_name() {
+    let bench = Bench::start(FakeEdge::slow(seconds(1)));
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a", "/b"]);
+    pass(seconds(4)).await;
+    assert_eq!(bench.edge.made().len(), 1);
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert_eq!(bench.edge.calls(), 2);
+    assert_eq!(bench.edge.made().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_change_to_the_same_path_is_a_second_invalidation() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.made().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_finishes_what_is_under_way_and_leaves_the_rest() {
+    let bench = Bench::start(FakeEdge::slow(seconds(5)));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(3)).await;
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(1)).await;
+    let (buffer, edge) = (Arc::clone(&bench.buffer), Arc::clone(&bench.edge));
+    assert_eq!(bench.stop().await, Stopped { left: 1 });
+    assert_eq!(edge.paths(), ["/a"]);
+    assert_eq!(buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_with_its_grace_period_at_the_latest() {
+    let bench = Bench::start(FakeEdge::judged(|batch| Some(throttled(batch))));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(60)).await;
+    let asked = Instant::now();
+    let buffer = Arc::clone(&bench.buffer);
+    assert_eq!(bench.stop().await, Stopped { left: 1 });
+    assert_eq!(asked.elapsed(), GRACE);
+    assert_eq!(buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_drain_stops_at_once() {
+    let bench = Bench::start(FakeEdge::default());
+    pass(seconds(1)).await;
+    let asked = Instant::now();
+    assert_eq!(bench.stop().await, Stopped { left: 0 });
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_is_down_bounds_what_is_held() {
+    let bench = Bench::start(FakeEdge::judged(|batch| Some(throttled(batch))));
+    for n in 0..3_000 {
+        bench.buffer.push("main", &[&format!("/{n}")]);
+    }
+    pass(seconds(600)).await;
+    let deliveries = bench.buffer.with(|state| state.deliveries);
+    assert_eq!(deliveries, 1_000, "nothing more is received, nothing twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_goes_wrong_every_path_reaches_the_edge_and_the_buffer_empties() {
+    for _ in 0..20 {
+        let bench = Bench::start(FakeEdge::judged(|batch| match rand::random_range(0..6) {
+            0 => Some(throttled(batch)),
+            1 => Some(too_large(batch)).filter(|_| batch.paths.len() > 1),
+            2 if rand::random_bool(0.2) => Some(denied(batch)),
+            _ => None,
+        }));
+        bench.buffer.with(|state| state.chaos = true);
+        let mut expected = Vec::new();
+        for n in 0..300 {
+            let paths = [format!("/{n}"), format!("/{}", n + 1)];
+            let paths = [paths[0].as_str(), paths[1].as_str()];
+            bench
+                .buffer
+                .push(if n % 3 == 0 { "images" } else { "main" }, &paths);
+            expected.extend(paths.map(str::to_owned));
+            pass(Duration::from_millis(rand::random_range(0..100))).await;
+        }
+        bench.emptied().await;
+        expected.sort();
+        expected.dedup();
+        let mut paths = bench.edge.paths();
+        paths.dedup();
+        assert_eq!(paths, expected);
+    }
+}

@@ -1,0 +1,185 @@
+//! The messages a drain holds: received, and not yet deleted or let go.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use metrics::gauge;
+
+use crate::buffer::Message;
+use crate::telemetry::metric;
+
+/// Shared by the loop and its deliveries. Locked for moments, never across an
+/// await.
+#[derive(Debug)]
+pub(super) struct Held<R> {
+    state: Mutex<State<R>>,
+}
+
+#[derive(Debug)]
+struct State<R> {
+    messages: HashMap<Arc<str>, Entry<R>>,
+    load: Load,
+}
+
+#[derive(Debug)]
+struct Entry<R> {
+    receipt: R,
+    committed_at_us: u64,
+    load: Load,
+}
+
+/// What holding them takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) messages: usize,
+    pub(super) paths: usize,
+    pub(super) bytes: usize,
+}
+
+/// A message that is about to be deleted.
+pub(super) struct Leaving<R> {
+    pub(super) receipt: R,
+    pub(super) committed_at_us: u64,
+}
+
+/// What became of a received message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is held from now on.
+    New,
+    /// It was held already: its visibility timeout ran out in between. The new
+    /// receipt replaces the old one, which no longer proves anything.
+    Again,
+}
+
+impl<R> Default for Held<R> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                messages: HashMap::new(),
+                load: Load::default(),
+            }),
+        }
+    }
+}
+
+impl<R: Clone> Held<R> {
+    pub(super) fn admit(&self, id: &Arc<str>, receipt: R, message: &Message) -> Admission {
+        let mut state = self.lock();
+        if let Some(entry) = state.messages.get_mut(id) {
+            entry.receipt = receipt;
+            return Admission::Again;
+        }
+        let load = Load {
+            messages: 1,
+            paths: message.paths.len(),
+            bytes: message.paths.iter().map(String::len).sum(),
+        };
+        state.load.messages += load.messages;
+        state.load.paths += load.paths;
+        state.load.bytes += load.bytes;
+        state.messages.insert(
+            Arc::clone(id),
+            Entry {
+                receipt,
+                committed_at_us: message.committed_at_us,
+                load,
+            },
+        );
+        publish(state.load);
+        Admission::New
+    }
+
+    /// Every receipt, to extend them all.
+    pub(super) fn receipts(&self) -> Vec<R> {
+        let state = self.lock();
+        state.messages.values().map(|e| e.receipt.clone()).collect()
+    }
+
+    /// The newest receipts of these messages, to delete them.
+    pub(super) fn leaving(&self, ids: &[Arc<str>]) -> Vec<Leaving<R>> {
+        let state = self.lock();
+        ids.iter()
+            .filter_map(|id| state.messages.get(id))
+            .map(|entry| Leaving {
+                receipt: entry.receipt.clone(),
+                committed_at_us: entry.committed_at_us,
+            })
+            .collect()
+    }
+
+    /// Holds these no longer, and returns how many of them were held. One that
+    /// was not deleted becomes visible again by itself.
+    pub(super) fn release(&self, ids: &[Arc<str>]) -> usize {
+        let mut state = self.lock();
+        let before = state.load.messages;
+        for id in ids {
+            if let Some(Entry { load, .. }) = state.messages.remove(id) {
+                state.load.messages -= load.messages;
+                state.load.paths -= load.paths;
+                state.load.bytes -= load.bytes;
+            }
+        }
+        publish(state.load);
+        before - state.load.messages
+    }
+
+    pub(super) fn load(&self) -> Load {
+        self.lock().load
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn publish(load: Load) {
+    let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(metric::DRAIN_HELD_MESSAGES).set(float(load.messages));
+    gauge!(metric::DRAIN_HELD_PATHS).set(float(load.paths));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(paths: &[&str]) -> Message {
+        Message {
+            source: "shop".into(),
+            distribution: "main".into(),
+            paths: paths.iter().map(|&path| path.to_owned()).collect(),
+            committed_at_us: 1,
+        }
+    }
+
+    #[test]
+    fn the_load_is_what_is_held() {
+        let held = Held::default();
+        held.admit(&"a".into(), 1, &message(&["/a", "/bc"]));
+        held.admit(&"b".into(), 2, &message(&["/d"]));
+        let both = Load {
+            messages: 2,
+            paths: 3,
+            bytes: 7,
+        };
+        assert_eq!(held.load(), both);
+        assert_eq!(held.release(&["a".into(), "a".into(), "unknown".into()]), 1);
+        assert_eq!(held.release(&["b".into()]), 1);
+        assert_eq!(held.load(), Load::default());
+    }
+
+    #[test]
+    fn a_message_received_again_is_held_once_under_its_newest_receipt() {
+        let held = Held::default();
+        assert_eq!(
+            held.admit(&"a".into(), 1, &message(&["/a"])),
+            Admission::New
+        );
+        assert_eq!(
+            held.admit(&"a".into(), 2, &message(&["/a"])),
+            Admission::Again
+        );
+        assert_eq!(held.receipts(), [2]);
+        assert_eq!(held.load().messages, 1);
+    }
+}
