@@ -150,7 +150,7 @@ impl Process {
         let mut text = String::new();
         for (stream, content) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
             let lines: Vec<&str> = content.lines().collect();
-            let last = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+            let (_, last) = lines.split_at(lines.len().saturating_sub(LOG_TAIL_LINES));
             text.push_str(&format!(
                 "--- {} {stream}:\n{}\n",
                 self.name,
