@@ -200,11 +200,12 @@ impl WireType {
         )
     }
 
-    /// Whether the charset fields count it.
+    /// Whether the charset fields count it. VECTOR is one: to the server it is
+    /// a BLOB of the binary character set (seen in MySQL 9.7).
     pub fn is_character(self) -> bool {
         matches!(
             self,
-            Self::Char { .. } | Self::VarChar { .. } | Self::Blob { .. }
+            Self::Char { .. } | Self::VarChar { .. } | Self::Blob { .. } | Self::Vector { .. }
         )
     }
 

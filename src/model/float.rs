@@ -1,7 +1,7 @@
 //! FLOAT and DOUBLE as SELECT prints them (MySQL source, `strings/dtoa.cc`,
 //! `my_gcvt` and `my_fcvt`).
 
-use std::io::Write as _;
+use std::fmt::{self, Write as _};
 
 /// Outside these powers of ten MySQL prints an exponent. They are of the value
 /// written as `0.d1d2d3… × 10^point`.
@@ -9,22 +9,29 @@ const POINT_PLAIN: std::ops::RangeInclusive<i32> = -14..=15;
 
 /// Appends `number` with the fewest digits that read back as itself.
 pub fn write_double(number: f64, out: &mut Vec<u8>) {
-    let mut text = [0; 64];
-    let mut rest = &mut text[..];
-    if write!(rest, "{number:e}").is_ok() {
-        let unused = rest.len();
-        write_scientific(text.get(..text.len() - unused).unwrap_or_default(), out);
+    let mut shortest = Scratch::default();
+    if write!(shortest, "{number:e}").is_err() {
+        return;
     }
+    // Between two shortest texts that are equally near MySQL takes the one with
+    // an even last digit, as rounding to that many digits does; Rust takes the
+    // upper one.
+    let digits = shortest.text().split('e').next().unwrap_or_default();
+    let digits = digits.bytes().filter(u8::is_ascii_digit).count();
+    let mut rounded = Scratch::default();
+    let precision = digits.saturating_sub(1);
+    let reads_back =
+        write!(rounded, "{number:.precision$e}").is_ok() && rounded.text().parse() == Ok(number);
+    let chosen = if reads_back { &rounded } else { &shortest };
+    write_scientific(chosen.text(), out);
 }
 
 /// Appends `number` with at most 6 significant digits (`FLT_DIG`), so that a
 /// FLOAT prints fewer digits than it holds.
 pub fn write_float(number: f32, out: &mut Vec<u8>) {
-    let mut text = [0; 64];
-    let mut rest = &mut text[..];
-    if write!(rest, "{:.5e}", f64::from(number)).is_ok() {
-        let unused = rest.len();
-        write_scientific(text.get(..text.len() - unused).unwrap_or_default(), out);
+    let mut rounded = Scratch::default();
+    if write!(rounded, "{:.5e}", f64::from(number)).is_ok() {
+        write_scientific(rounded.text(), out);
     }
 }
 
@@ -32,43 +39,55 @@ pub fn write_float(number: f32, out: &mut Vec<u8>) {
 /// FLOAT(M,D) and DOUBLE(M,D) print.
 pub fn write_fixed(number: f64, decimals: u8, out: &mut Vec<u8>) {
     let decimals = usize::from(decimals);
-    // Writing to a `Vec` does not fail.
-    if write!(out, "{number:.decimals$}").is_err() {
-        out.clear();
+    out.extend_from_slice(format!("{number:.decimals$}").as_bytes());
+}
+
+/// Room for a number in Rust's form, at most `-1.7976931348623157e-308`.
+#[derive(Default)]
+struct Scratch {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl Scratch {
+    fn text(&self) -> &str {
+        let written = self.bytes.get(..self.length).unwrap_or_default();
+        str::from_utf8(written).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Scratch {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 
 /// Rewrites Rust's `[-]d[.ddd]e[-]xx` in MySQL's form.
-fn write_scientific(text: &[u8], out: &mut Vec<u8>) {
-    let (negative, text) = match text.split_first() {
-        Some((b'-', rest)) => (true, rest),
-        _ => (false, text),
+fn write_scientific(text: &str, out: &mut Vec<u8>) {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text),
     };
+    out.extend_from_slice(sign.as_bytes());
     let parsed = text
-        .iter()
-        .position(|byte| *byte == b'e')
-        .and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))
-        .and_then(|(mantissa, exponent)| {
-            Some((
-                mantissa,
-                str::from_utf8(exponent).ok()?.parse::<i32>().ok()?,
-            ))
-        });
-    if negative {
-        out.push(b'-');
-    }
+        .split_once('e')
+        .and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?)));
     let Some((mantissa, exponent)) = parsed else {
         // Infinity and NaN, which MySQL does not store.
-        out.extend_from_slice(text);
+        out.extend_from_slice(text.as_bytes());
         return;
     };
     let mut digits = [0; 32];
     let mut length = 0;
     for (to, from) in digits
         .iter_mut()
-        .zip(mantissa.iter().filter(|byte| **byte != b'.'))
+        .zip(mantissa.bytes().filter(u8::is_ascii_digit))
     {
-        *to = *from;
+        *to = from;
         length += 1;
     }
     let digits = digits.get(..length).unwrap_or_default();
@@ -137,6 +156,7 @@ mod tests {
             (1e-15, "0.000000000000001"),
             (1e-16, "1e-16"),
             (5e-324, "5e-324"),
+            (1_585_289_514.753_906_25, "1585289514.7539062"),
             (f64::MAX, "1.7976931348623157e308"),
             (0.000_012_345_678_901_234_567, "0.000012345678901234568"),
         ] {

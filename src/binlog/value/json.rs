@@ -169,10 +169,14 @@ impl Printer {
         Ok(())
     }
 
-    /// Quotes as `double_quote` does: the short escapes, and \u00XX in lower
-    /// case for the other control characters.
     fn string(&mut self, bytes: &[u8]) -> Result<(), ValueError> {
         self.spend(bytes.len())?;
+        self.quote(bytes)
+    }
+
+    /// Quotes as `double_quote` does: the short escapes, and \u00XX in lower
+    /// case for the other control characters.
+    fn quote(&mut self, bytes: &[u8]) -> Result<(), ValueError> {
         let text = str::from_utf8(bytes).map_err(|_| ValueError::Json)?;
         self.out.push('"');
         let mut plain = 0;
@@ -230,7 +234,7 @@ impl Printer {
         };
         let mut text = Vec::with_capacity(32);
         value.write_text(&mut text);
-        self.string(&text)
+        self.quote(&text)
     }
 
     /// MySQL's base64 breaks its line after 76 characters (`base64_encode`), and
