@@ -11,6 +11,7 @@ use crate::cache::CacheError;
 use crate::checkpoint::CheckpointError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
+use crate::edge::EdgeError;
 use crate::telemetry;
 
 /// Why a command failed: one line for the operator, and an exit code.
@@ -78,6 +79,23 @@ impl From<BufferError> for CommandError {
         let exit = match &error {
             BufferError::Unavailable { .. } => Exit::Unreachable,
             BufferError::Refused { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<EdgeError> for CommandError {
+    fn from(error: EdgeError) -> Self {
+        let exit = match &error {
+            EdgeError::TooManyInProgress { .. }
+            | EdgeError::Throttled { .. }
+            | EdgeError::Unavailable { .. } => Exit::Unreachable,
+            EdgeError::TooLarge { .. }
+            | EdgeError::ReferenceTaken { .. }
+            | EdgeError::InvalidPath { .. }
+            | EdgeError::Denied { .. }
+            | EdgeError::NoSuchDistribution { .. }
+            | EdgeError::Refused { .. } => Exit::Configuration,
         };
         Self::new(exit, error)
     }

@@ -15,7 +15,7 @@ use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Role, Run};
 use crate::config::{self, Config};
-use crate::edge::CloudFront;
+use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
@@ -107,7 +107,13 @@ async fn with_buffer<B: Buffer>(
         grace: GRACE,
         distributions: ids.map(|it| (it.name.as_str().into(), it.id.as_str().into())).collect(),
     };
-    let drain = Drain::new(Arc::clone(&buffer), CloudFront::new(aws), drain_options);
+    let edge = CloudFront::new(aws);
+    if role != Role::Tail {
+        for distribution in &distributions {
+            edge.check(&distribution.id.as_str().into()).await?;
+        }
+    }
+    let drain = Drain::new(Arc::clone(&buffer), Arc::new(edge), drain_options);
     let sink = ToBuffer::new(Arc::clone(&buffer), config.name.as_str().into(), names);
     match role {
         Role::Tail => tail(config, config_path, sink, shutdown).await,

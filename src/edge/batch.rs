@@ -265,6 +265,11 @@ mod tests {
 
     use super::*;
 
+    fn ids(texts: &[&str]) -> Vec<Arc<str>> {
+        texts.iter().map(|text| Arc::from(*text)).collect()
+    }
+
+
     type Messages = Vec<(String, Vec<String>)>;
 
     fn plan(messages: &[(String, Vec<String>)]) -> Plan {
@@ -292,14 +297,14 @@ mod tests {
             named("last", 3_990..4_000),
             named("none", 0..0),
         ]);
-        assert_eq!(empty, ["none".into()]);
+        assert_eq!(empty, ids(&["none"]));
         let [first, last] = batches.as_slice() else {
             panic!("two batches, not {}", batches.len());
         };
         assert_eq!(first.invalidation.paths.len(), 3_000);
-        assert_eq!(first.messages, ["first".into(), "wide".into()]);
-        assert_eq!(progress.accept(last), ["last".into()]);
-        assert_eq!(progress.accept(first), ["first".into(), "wide".into()]);
+        assert_eq!(first.messages, ids(&["first", "wide"]));
+        assert_eq!(progress.accept(last), ids(&["last"]));
+        assert_eq!(progress.accept(first), ids(&["first", "wide"]));
     }
 
     #[test]
@@ -318,7 +323,7 @@ mod tests {
             second.invalidation.caller_reference
         );
         assert!(progress.accept(&second).is_empty());
-        assert_eq!(progress.accept(&first), ["a".into()]);
+        assert_eq!(progress.accept(&first), ids(&["a"]));
     }
 
     #[test]
@@ -330,9 +335,9 @@ mod tests {
         } = plan(&[named("low", 0..2), named("high", 2..4), named("both", 1..3)]);
         let (first, second) = batches.remove(0).halve().unwrap();
         progress.halved(&first, &second);
-        assert_eq!(first.messages, ["both".into(), "low".into()]);
-        assert_eq!(second.messages, ["both".into(), "high".into()]);
-        assert_eq!(progress.accept(&first), ["low".into()]);
+        assert_eq!(first.messages, ids(&["both", "low"]));
+        assert_eq!(second.messages, ids(&["both", "high"]));
+        assert_eq!(progress.accept(&first), ids(&["low"]));
     }
 
     #[test]
