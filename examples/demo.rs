@@ -28,7 +28,6 @@ use support::{
 
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 const EVICTED_WITHIN: Duration = Duration::from_secs(30);
-/// Longer than `settle_after`: what the shop fills before would be deleted again.
 const SETTLED_AFTER: Duration = Duration::from_millis(500);
 const COLUMN_WIDTHS: [usize; 3] = [44, 26, 24];
 
@@ -309,7 +308,6 @@ path  = "{checkpoint}"
 
 [redis]
 url          = "{redis_url}"
-settle_after = "200ms"
 
 [buffer]
 kind      = "sqs"
