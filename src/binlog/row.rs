@@ -217,7 +217,7 @@ impl RowDecoder {
                         continue;
                     }
                     if is_partial {
-                        Value::Absent
+                        Value::Partial
                     } else {
                         match column.kind.decode(bytes) {
                             Ok(value) => value,

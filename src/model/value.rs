@@ -9,6 +9,10 @@ use super::float;
 pub enum Value<'a> {
     /// The row image does not carry this column.
     Absent,
+    /// The row image carries only a difference to the JSON value before
+    /// (`binlog_row_value_options=PARTIAL_JSON`): it changed, into what is not
+    /// known.
+    Partial,
     /// SQL NULL.
     Null,
     /// A signed integer.
@@ -83,7 +87,7 @@ impl Value<'_> {
     /// NULL and an absent column have none.
     pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
         match self {
-            Value::Absent | Value::Null => return false,
+            Value::Absent | Value::Partial | Value::Null => return false,
             Value::Int(number) => {
                 out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
             }

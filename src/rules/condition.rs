@@ -102,7 +102,7 @@ fn image(row: Option<&[Value<'_>]>, slots: &[(Arc<String>, usize)]) -> cel::Valu
 /// DECIMAL, which is text here, compares as text.
 fn cel_value(value: &Value<'_>) -> Option<cel::Value> {
     Some(match value {
-        Value::Absent => return None,
+        Value::Absent | Value::Partial => return None,
         Value::Null => cel::Value::Null,
         Value::Int(number) => cel::Value::Int(*number),
         Value::UInt(number) => match i64::try_from(*number) {

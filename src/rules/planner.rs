@@ -470,12 +470,13 @@ enum Found<'v> {
 /// value is lost (Over, never under).
 fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Found<'v> {
     let get = |image: &'v [Value<'v>]| image.get(slot).filter(|value| **value != Value::Absent);
+    let known = |value: &&Value<'v>| **value != Value::Partial;
     let found = match (side, change.before, change.after) {
         (Side::Before, None, _) | (Side::After, _, None) => return Found::NoImage,
         (Side::Before, Some(before), _) => get(before),
         (Side::After, before, Some(after)) => get(after).or_else(|| before.and_then(get)),
     };
-    found.map_or(Found::Unknown, Found::Value)
+    found.filter(known).map_or(Found::Unknown, Found::Value)
 }
 
 /// A template's literal parts may hold one `*`, as its very last byte.

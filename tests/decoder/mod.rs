@@ -400,7 +400,7 @@ impl Cell {
     fn new(value: &Value<'_>) -> Self {
         let mut text = Vec::new();
         match value {
-            Value::Absent => Self::Absent,
+            Value::Absent | Value::Partial => Self::Absent,
             Value::Null => Self::Null,
             Value::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
             other => {
