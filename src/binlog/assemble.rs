@@ -223,6 +223,11 @@ impl<I: Interest> Assembler<I> {
         self.rewind();
     }
 
+    /// Whether a transaction was begun and not ended.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.open
+    }
+
     /// The transaction being read, or the one just ended.
     pub fn gtid(&self) -> Option<&Gtid> {
         self.transaction.gtid.as_ref().or(self.ended.as_ref())

@@ -66,6 +66,11 @@ impl<I: Interest> Source<I> {
         self.assembler.position()
     }
 
+    /// Whether a transaction was begun and not ended.
+    pub fn in_transaction(&self) -> bool {
+        self.assembler.in_transaction()
+    }
+
     /// When the transaction being read was committed, µs since the epoch.
     pub fn committed_at_us(&self) -> u64 {
         self.assembler.committed_at_us()

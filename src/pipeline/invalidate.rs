@@ -24,6 +24,10 @@ use crate::telemetry::metric;
 /// How much may gather before the binlog has to wait, in bytes.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
+/// A transaction's batch waits for its end until it is this large: small ones
+/// are acted on whole, huge ones while they stream in.
+const PARTIAL_BYTES_MIN: usize = 64 << 10;
+
 /// How long a position without any key or path may wait to be stored.
 const IDLE_MARK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -109,8 +113,10 @@ async fn gather(
             tail.connect(&shutdown, &mut batch).await?;
             continue;
         }
-        let ready = !batch.is_empty() || mark_due;
-        let room = batch.size() < BATCH_BYTES_MAX;
+        let size = batch.size();
+        let room = size < BATCH_BYTES_MAX;
+        let whole = !tail.source().in_transaction();
+        let ready = mark_due || size > 0 && (whole || size >= PARTIAL_BYTES_MIN);
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -123,7 +129,7 @@ async fn gather(
                 Err(_) => break,
             },
             _ = ticks.tick(), if !mark_due => {
-                mark_due = handed_on != *tail.source().position();
+                mark_due = whole && handed_on != *tail.source().position();
             }
             next = tail.next(), if room => if let Ok(next) = next {
                 batch.committed_at(tail.source().committed_at_us());
