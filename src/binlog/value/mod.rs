@@ -3,6 +3,7 @@
 mod charset;
 pub mod decimal;
 pub mod json;
+mod multi_byte;
 mod single_byte;
 mod temporal;
 
