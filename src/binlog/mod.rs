@@ -3,6 +3,8 @@
 pub mod catalog;
 pub mod cursor;
 pub mod error;
+#[cfg(test)]
+mod laws;
 pub mod layout;
 mod metadata;
 pub mod row;
