@@ -1,4 +1,12 @@
 //! Tests against real servers.
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and says what it compared"
+)]
 
 #![allow(
     clippy::expect_used,

@@ -12,6 +12,8 @@ pub mod catalog;
 pub mod connect;
 pub mod cursor;
 pub mod error;
+#[cfg(test)]
+mod laws;
 pub mod layout;
 mod metadata;
 pub mod row;

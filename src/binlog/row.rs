@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Cursor, bit_lsb};
+use super::cursor::{Cursor, Prefix, bit_lsb};
 use super::error::{DecodeError, ValueError};
 use super::layout::TableLayout;
 use super::rows::RowsEvent;
@@ -15,8 +15,29 @@ pub struct RowDecoder {
     layout: Arc<TableLayout>,
     /// For each column of the table whether its value is wanted.
     wanted: Vec<bool>,
+    /// The way through an image that carries every column and no NULL.
+    strides: Vec<Stride>,
     projected: usize,
     json_columns: usize,
+}
+
+/// Columns that are passed over together, and the one behind them that is not.
+#[derive(Clone, Copy, Debug)]
+struct Stride {
+    /// The bytes of columns of fixed width that nobody wants.
+    skip: usize,
+    stop: Stop,
+}
+
+/// The column at which a [`Stride`] ends.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// Its length stands before it, and nobody wants it.
+    Skip(Prefix),
+    /// Its value is wanted.
+    Decode { index: usize, width: Width },
+    /// The image ends.
+    End,
 }
 
 impl RowDecoder {
@@ -36,6 +57,7 @@ impl RowDecoder {
             .filter(|column| column.is_json)
             .count();
         Self {
+            strides: strides(&layout, &wanted),
             wanted,
             projected: projection.len(),
             json_columns,
@@ -180,7 +202,73 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Merges what lies between the wanted columns as far as widths are fixed.
+fn strides(layout: &TableLayout, wanted: &[bool]) -> Vec<Stride> {
+    let mut strides = Vec::new();
+    let mut skip = 0;
+    for (index, (column, wanted)) in layout.columns.iter().zip(wanted).enumerate() {
+        let stop = match (wanted, column.width) {
+            (true, width) => Stop::Decode { index, width },
+            (false, Width::Prefixed(prefix)) => Stop::Skip(prefix),
+            (false, Width::Fixed(bytes)) => {
+                skip += bytes;
+                continue;
+            }
+        };
+        strides.push(Stride {
+            skip: std::mem::take(&mut skip),
+            stop,
+        });
+    }
+    if skip > 0 {
+        strides.push(Stride {
+            skip,
+            stop: Stop::End,
+        });
+    }
+    strides
+}
+
 impl RowDecoder {
+    /// Reads an image that carries every column and no NULL.
+    fn read_plain_image<'a>(
+        &'a self,
+        cursor: &mut Cursor<'a>,
+        values: &mut Vec<Value<'a>>,
+    ) -> Result<Option<DecodeError>, DecodeError> {
+        let cut = DecodeError::truncated("a row image");
+        let mut damaged = None;
+        // A copy that stays in registers.
+        let mut at = *cursor;
+        for stride in &self.strides {
+            at.take(stride.skip).map_err(cut)?;
+            match stride.stop {
+                Stop::Skip(prefix) => {
+                    at.prefixed(prefix).map_err(cut)?;
+                }
+                Stop::Decode { index, width } => {
+                    let bytes = width.take(&mut at).map_err(cut)?;
+                    let decoded = self
+                        .layout
+                        .columns
+                        .get(index)
+                        .map(|column| column.kind.decode(bytes));
+                    values.push(match decoded {
+                        Some(Ok(value)) => value,
+                        Some(Err(problem)) => {
+                            damaged.get_or_insert_with(|| self.value_error(index, problem));
+                            Value::Absent
+                        }
+                        None => Value::Absent,
+                    });
+                }
+                Stop::End => {}
+            }
+        }
+        *cursor = at;
+        Ok(damaged)
+    }
+
     /// Reads one row image into `image.values`. The first damaged value is
     /// returned; its image is read to its end all the same.
     fn read_image<'a>(
@@ -192,6 +280,9 @@ impl RowDecoder {
         let cut = DecodeError::truncated("a row image");
         let nulls = cursor.take(image.carried.div_ceil(8)).map_err(cut)?;
         image.values.clear();
+        if image.full && partial_json.is_none() && nulls.iter().all(|byte| *byte == 0) {
+            return self.read_plain_image(cursor, &mut image.values);
+        }
         let mut damaged = None;
         // The null bitmap counts carried columns, the partial one JSON columns.
         let mut carried = 0;
@@ -208,11 +299,7 @@ impl RowDecoder {
                 if bit_lsb(nulls, carried - 1) {
                     Value::Null
                 } else {
-                    let bytes = match column.width {
-                        Width::Fixed(n) => cursor.take(n),
-                        Width::Prefixed(prefix) => cursor.prefixed(prefix),
-                    }
-                    .map_err(cut)?;
+                    let bytes = column.width.take(cursor).map_err(cut)?;
                     if !wanted {
                         continue;
                     }
@@ -260,5 +347,103 @@ impl RowDecoder {
             column: column.map_or_else(|| "".into(), |column| Arc::clone(&column.name)),
             problem,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::ValueError;
+    use super::super::table_map::TableMap;
+    use super::*;
+
+    /// `shop.items (id TINYINT, day DATE)` with names.
+    const MAP: &[u8] =
+        b"\x07\0\0\0\0\0\x01\0\x04shop\0\x05items\0\x02\x01\x0A\0\x03\x01\x01\0\x04\x07\x02id\x03day";
+
+    fn decoder(projection: &[usize]) -> RowDecoder {
+        let map = TableMap::parse(MAP).unwrap();
+        RowDecoder::new(Arc::new(TableLayout::new(&map, None).unwrap()), projection)
+    }
+
+    fn insert(present: u8, rows: &[u8]) -> Vec<u8> {
+        let mut event = b"\x07\0\0\0\0\0\x01\0\x02\0\x02".to_vec();
+        event.push(present);
+        event.extend(rows);
+        event
+    }
+
+    #[test]
+    fn a_damaged_value_leaves_the_rows_behind_it_readable() {
+        // Month 15 in the first row.
+        let event = insert(3, &[0, 1, 0xE1, 0xD1, 0x0F, 0, 2, 0x21, 0xD0, 0x0F]);
+        let decoder = decoder(&[0, 1]);
+        let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+        assert_eq!(
+            rows.next_row().unwrap_err(),
+            DecodeError::Value {
+                column: "day".into(),
+                problem: ValueError::Temporal
+            }
+        );
+        let row = rows.next_row().unwrap().unwrap();
+        assert_eq!(row.after.unwrap().first(), Some(&Value::Int(2)));
+        assert!(rows.next_row().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_value_that_nobody_wants_is_not_looked_at() {
+        let event = insert(3, &[0, 1, 0xE1, 0xD1, 0x0F]);
+        let decoder = decoder(&[0]);
+        let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+        let row = rows.next_row().unwrap().unwrap();
+        assert_eq!(row.after, Some(&[Value::Int(1)][..]));
+    }
+
+    #[test]
+    fn a_cut_row_ends_the_event_with_an_error() {
+        let event = insert(3, &[0, 1, 0xE1]);
+        let decoder = decoder(&[]);
+        let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+        assert!(matches!(
+            rows.next_row(),
+            Err(DecodeError::Truncated { .. })
+        ));
+        assert!(rows.next_row().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_insert_of_nothing_but_defaults_is_one_row_of_unknown_values() {
+        let event = insert(0, &[]);
+        let decoder = decoder(&[0]);
+        let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+        let row = rows.next_row().unwrap().unwrap();
+        assert_eq!(row.after, Some(&[Value::Absent][..]));
+        assert!(rows.next_row().unwrap().is_none());
+        let event = insert(0, &[9]);
+        let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+        assert!(matches!(
+            rows.next_row(),
+            Err(DecodeError::Malformed { .. })
+        ));
+        assert!(rows.next_row().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_event_of_another_layout_is_refused() {
+        let event = b"\x07\0\0\0\0\0\x01\0\x02\0\x03\x07";
+        let decoder = decoder(&[0]);
+        assert_eq!(
+            decoder
+                .rows(RowsEvent::parse(30, event).unwrap())
+                .unwrap_err(),
+            DecodeError::ColumnCount {
+                layout: 2,
+                event: 3
+            }
+        );
+        assert!(matches!(
+            RowsEvent::parse(29, event),
+            Err(DecodeError::UnexpectedEvent { event_type: 29 })
+        ));
     }
 }

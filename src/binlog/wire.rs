@@ -1,7 +1,7 @@
 //! Column types as the table map writes them: a code and a few bytes of
 //! metadata, which together say how wide a value is on the wire.
 
-use super::cursor::{Cursor, Prefix};
+use super::cursor::{Cursor, Prefix, Truncated};
 use super::error::DecodeError;
 use super::value::decimal;
 
@@ -64,6 +64,17 @@ pub enum Width {
     Fixed(usize),
     /// As many as the length before it says.
     Prefixed(Prefix),
+}
+
+impl Width {
+    /// The next value, without the length before it.
+    #[inline]
+    pub fn take<'a>(self, cursor: &mut Cursor<'a>) -> Result<&'a [u8], Truncated> {
+        match self {
+            Self::Fixed(bytes) => cursor.take(bytes),
+            Self::Prefixed(prefix) => cursor.prefixed(prefix),
+        }
+    }
 }
 
 impl WireType {

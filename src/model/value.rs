@@ -160,17 +160,22 @@ fn write_clock(minutes: u8, seconds: u8, out: &mut Vec<u8>) {
 }
 
 fn write_fraction(micros: u32, decimals: u8, out: &mut Vec<u8>) {
-    let decimals = u32::from(decimals.min(6));
+    let decimals = decimals.min(6);
     if decimals > 0 {
         out.push(b'.');
-        write_padded(micros / 10_u32.pow(6 - decimals), decimals, out);
+        let printed = micros / 10_u32.pow(u32::from(6 - decimals));
+        write_padded(printed, usize::from(decimals), out);
     }
 }
 
-/// Appends the last `width` decimal digits of `number`, zeros in front.
-fn write_padded(number: u32, width: u32, out: &mut Vec<u8>) {
-    for place in (0..width).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
+/// Appends the last `width` decimal digits of `number`, zeros in front; at most
+/// ten.
+fn write_padded(mut number: u32, width: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 10];
+    let digits = digits.split_at_mut(width.min(10)).0;
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
     }
+    out.extend_from_slice(digits);
 }

@@ -5,7 +5,6 @@ use std::io::Write as _;
 
 use evictd::model::{TableSchema, Value};
 use mysql_async::Value as Raw;
-use mysql_async::binlog::EventType;
 use mysql_async::binlog::events::Event;
 use mysql_async::binlog::row::BinlogRow;
 use mysql_async::binlog::value::BinlogValue;
@@ -192,7 +191,6 @@ pub fn mysql_cdc_agrees(
                 .unwrap();
         }
     }
-    let _ = EventType::WRITE_ROWS_EVENT;
     file.flush().unwrap();
 
     let reader = mysql_cdc::binlog_reader::BinlogReader::new(file.reopen().unwrap()).unwrap();

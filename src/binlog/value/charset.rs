@@ -1,13 +1,13 @@
 //! From MySQL's character sets to UTF-8.
 //!
 //! Bytes that are no text in their own set stay bytes ([`Value::Bytes`]), as
-//! does text of a collation that this version does not know.
+//! does text of a collation that this version does not know, and a value with a
+//! character that MySQL cannot convert, which SELECT prints as `?`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use encoding_rs::Encoding;
-
+use super::multi_byte::MultiByte;
 use super::single_byte;
 use crate::model::Value;
 
@@ -27,11 +27,7 @@ pub enum Charset {
         ascii: bool,
     },
     /// A set of the far east.
-    MultiByte {
-        encoding: &'static Encoding,
-        /// Characters that MySQL maps otherwise than the encoding.
-        instead: &'static [(char, char)],
-    },
+    MultiByte(MultiByte),
     /// ucs2 and utf16: big-endian.
     Utf16,
     /// utf16le.
@@ -39,17 +35,6 @@ pub enum Charset {
     /// utf32: big-endian.
     Utf32,
 }
-
-/// MySQL's sjis and ujis follow JIS X 0208, cp932 and eucjpms Microsoft (MySQL
-/// manual, "Conversion Between Japanese Character Sets").
-const JIS: &[(char, char)] = &[
-    ('\u{FF5E}', '\u{301C}'),
-    ('\u{2225}', '\u{2016}'),
-    ('\u{FF0D}', '\u{2212}'),
-    ('\u{FFE0}', '\u{00A2}'),
-    ('\u{FFE1}', '\u{00A3}'),
-    ('\u{FFE2}', '\u{00AC}'),
-];
 
 impl Charset {
     /// The set of a collation id as the table map writes it; `None` for an id
@@ -60,7 +45,6 @@ impl Charset {
 
     /// The set called `name` in `information_schema.character_sets`.
     pub fn named(name: &str) -> Option<Self> {
-        let multi = |encoding, instead| Self::MultiByte { encoding, instead };
         Some(match name {
             "binary" => Self::Binary,
             "utf8" | "utf8mb3" | "utf8mb4" => Self::Utf8,
@@ -68,14 +52,15 @@ impl Charset {
             "ucs2" | "utf16" => Self::Utf16,
             "utf16le" => Self::Utf16Le,
             "utf32" => Self::Utf32,
-            "big5" => multi(encoding_rs::BIG5, &[]),
-            "gb2312" | "gbk" => multi(encoding_rs::GBK, &[]),
-            "gb18030" => multi(encoding_rs::GB18030, &[]),
-            "euckr" => multi(encoding_rs::EUC_KR, &[]),
-            "cp932" => multi(encoding_rs::SHIFT_JIS, &[]),
-            "sjis" => multi(encoding_rs::SHIFT_JIS, JIS),
-            "eucjpms" => multi(encoding_rs::EUC_JP, &[]),
-            "ujis" => multi(encoding_rs::EUC_JP, JIS),
+            "big5" => Self::MultiByte(MultiByte::Big5),
+            "gb2312" => Self::MultiByte(MultiByte::Gb2312),
+            "gbk" => Self::MultiByte(MultiByte::Gbk),
+            "gb18030" => Self::MultiByte(MultiByte::Gb18030),
+            "euckr" => Self::MultiByte(MultiByte::EucKr),
+            "cp932" => Self::MultiByte(MultiByte::Cp932),
+            "sjis" => Self::MultiByte(MultiByte::Sjis),
+            "eucjpms" => Self::MultiByte(MultiByte::EucJpMs),
+            "ujis" => Self::MultiByte(MultiByte::Ujis),
             _ => Self::SingleByte {
                 table: single_byte::table(name)?,
                 ascii: name != "swe7",
@@ -146,20 +131,10 @@ impl Charset {
                     .collect::<Option<String>>()
                     .map(Cow::Owned)
             }
-            Self::MultiByte { encoding, instead } => {
-                if let Some(text) = ascii() {
-                    return Some(Cow::Borrowed(text));
-                }
-                let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
-                if instead.is_empty() {
-                    return Some(text);
-                }
-                let mapped = |letter| {
-                    let hit = instead.iter().find(|(theirs, _)| *theirs == letter);
-                    hit.map_or(letter, |(_, ours)| *ours)
-                };
-                Some(Cow::Owned(text.chars().map(mapped).collect()))
-            }
+            Self::MultiByte(set) => match ascii() {
+                Some(text) => Some(Cow::Borrowed(text)),
+                None => set.text(bytes).map(Cow::Owned),
+            },
             Self::Utf16 => utf16(bytes, u16::from_be_bytes),
             Self::Utf16Le => utf16(bytes, u16::from_le_bytes),
             Self::Utf32 => {

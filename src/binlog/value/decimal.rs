@@ -94,12 +94,16 @@ pub fn write_text(
     Ok(())
 }
 
-/// Appends `value` with leading zeros up to `digits` digits.
-fn push_digits(out: &mut String, value: u32, digits: u8) {
-    for place in (0..u32::from(digits)).rev() {
-        let digit = value / 10_u32.pow(place) % 10;
-        out.push(char::from_digit(digit, 10).unwrap_or('0'));
+/// Appends `value` with leading zeros up to `digits` digits, of which a group has
+/// at most nine.
+fn push_digits(out: &mut String, mut value: u32, digits: u8) {
+    let mut text = [b'0'; 9];
+    let text = text.split_at_mut(usize::from(digits.min(GROUP))).0;
+    for digit in text.iter_mut().rev() {
+        *digit += u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
     }
+    out.push_str(str::from_utf8(text).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod charset;
 pub mod decimal;
 pub mod json;
+mod multi_byte;
 mod single_byte;
 mod temporal;
 
@@ -239,5 +240,92 @@ fn text_of(bytes: Vec<u8>) -> Value<'static> {
     match String::from_utf8(bytes) {
         Ok(text) => Value::Text(Cow::Owned(text)),
         Err(bytes) => Value::Bytes(Cow::Owned(bytes.into_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(kind: &Kind, bytes: &[u8]) -> Result<String, ValueError> {
+        let mut text = Vec::new();
+        kind.decode(bytes)?.write_text(&mut text);
+        Ok(String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn every_kind_prints_as_select_prints_it() {
+        let labels = || -> Box<[Label]> {
+            ["a", "b", "c"]
+                .map(|label| Label::Text(label.into()))
+                .into()
+        };
+        let latin1 = Kind::Text(Charset::named("latin1").unwrap());
+        let zerofill = |number: Kind| Kind::Zerofill {
+            number: Box::new(number),
+            width: 5,
+        };
+        for (kind, bytes, expected) in [
+            (Kind::Signed, &[0xFF][..], "-1"),
+            (Kind::Signed, &[0xFF, 0xFF, 0x7F], "8388607"),
+            (Kind::Signed, &[0, 0, 0x80], "-8388608"),
+            (Kind::Unsigned, &[0xFF; 8], "18446744073709551615"),
+            (zerofill(Kind::Unsigned), &[7, 0, 0, 0], "00007"),
+            (zerofill(Kind::Unsigned), &[0x40, 0xE2, 1, 0], "123456"),
+            (Kind::Float, &[0, 0, 0xC0, 0xBF], "-1.5"),
+            (Kind::Scaled { decimals: 2 }, &[0, 0, 0xC0, 0x3F], "1.50"),
+            (Kind::Year, &[0], "0000"),
+            (Kind::Year, &[124], "2024"),
+            (latin1, &[b'a', 0xE9, 0x80], "aé€"),
+            (Kind::Enum(labels()), &[2], "b"),
+            (Kind::Enum(labels()), &[0], ""),
+            (Kind::Set(labels()), &[5], "a,c"),
+            (Kind::Set(labels()), &[0], ""),
+            (Kind::Padded { length: 3 }, b"x", "x\0\0"),
+            (Kind::Date, &[0, 0, 0], "0000-00-00"),
+            (Kind::OldTime, &[0xFF, 0xFF, 0xFF], "-00:00:01"),
+            (
+                Kind::Time { decimals: 1 },
+                &[0x7F, 0xFF, 0xFF, 0xCE],
+                "-00:00:00.5",
+            ),
+            (
+                Kind::Timestamp { decimals: 0 },
+                &[0; 4],
+                "0000-00-00 00:00:00",
+            ),
+            (
+                Kind::Timestamp { decimals: 0 },
+                &[0x7F, 0xFF, 0xFF, 0xFF],
+                "2038-01-19 03:14:07",
+            ),
+            (Kind::Json, &[], "null"),
+        ] {
+            assert_eq!(printed(&kind, bytes).as_deref(), Ok(expected), "{kind:?}");
+        }
+        assert_eq!(printed(&Kind::Enum(labels()), &[4]), Err(ValueError::Label));
+        assert_eq!(printed(&Kind::Set(labels()), &[8]), Err(ValueError::Label));
+        assert_eq!(printed(&Kind::Double, &[0; 4]), Err(ValueError::Length));
+    }
+
+    #[test]
+    fn json_that_repeats_itself_or_nests_too_deep_is_refused() {
+        // An array of two entries, both at the array's own start.
+        let looped = [2, 2, 0, 10, 0, 2, 0, 0, 2, 0, 0];
+        assert_eq!(json::text(&looped), Err(ValueError::Json));
+        let mut deep = vec![4, 0];
+        for _ in 0..=json::DEPTH_MAX {
+            let (kind, data) = (deep.remove(0), std::mem::take(&mut deep));
+            let size = u8::try_from((data.len() + 7) & 0xFF).unwrap();
+            let high = u8::try_from((data.len() + 7) >> 8).unwrap();
+            deep = vec![2, 1, 0, size, high, kind, 7, 0];
+            if kind == 4 {
+                deep.truncate(6);
+                deep.extend([0, 0]);
+            } else {
+                deep.extend(data);
+            }
+        }
+        assert_eq!(json::text(&deep), Err(ValueError::JsonDepth));
     }
 }

@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
-/// What a byte without a character maps to.
-pub const UNDEFINED: char = char::REPLACEMENT_CHARACTER;
+/// What a byte without a character maps to: a code point that is none either.
+/// (To tis620 the replacement character belongs.)
+pub const UNDEFINED: char = '\u{FFFF}';
 
 /// One character for each byte; `None` for a set that is not one of these.
 pub fn table(charset: &str) -> Option<Arc<[char]>> {
@@ -55,8 +56,8 @@ fn upper_half(charset: &str) -> Option<&'static str> {
              ՐրՑցՒւՓփՔքՕօՖֆ’'"
         }
         "cp1250" => {
-            "€\u{fffd}‚\u{fffd}„…†‡\u{fffd}‰Š‹ŚŤŽŹ\
-             \u{fffd}‘’“”•–—\u{fffd}™š›śťžź\
+            "€\u{ffff}‚\u{ffff}„…†‡\u{ffff}‰Š‹ŚŤŽŹ\
+             \u{ffff}‘’“”•–—\u{ffff}™š›śťžź\
              \u{a0}ˇ˘Ł¤Ą¦§¨©Ş«¬\u{ad}®Ż\
              °±˛ł´µ¶·¸ąş»Ľ˝ľż\
              ŔÁÂĂÄĹĆÇČÉĘËĚÍÎĎ\
@@ -66,7 +67,7 @@ fn upper_half(charset: &str) -> Option<&'static str> {
         }
         "cp1251" => {
             "ЂЃ‚ѓ„…†‡€‰Љ‹ЊЌЋЏ\
-             ђ‘’“”•–—\u{fffd}™љ›њќћџ\
+             ђ‘’“”•–—\u{ffff}™љ›њќћџ\
              \u{a0}ЎўЈ¤Ґ¦§Ё©Є«¬\u{ad}®Ї\
              °±Ііґµ¶·ё№є»јЅѕї\
              АБВГДЕЖЗИЙКЛМНОП\
@@ -75,19 +76,19 @@ fn upper_half(charset: &str) -> Option<&'static str> {
              рстуфхцчшщъыьэюя"
         }
         "cp1256" => {
-            "€\u{67e}‚ƒ„…†‡ˆ‰\u{fffd}‹Œ\u{686}\u{698}\u{fffd}\
-             \u{6af}‘’“”•–—\u{fffd}™\u{fffd}›œ\u{200c}\u{200d}\u{fffd}\
-             \u{a0}،¢£¤¥¦§¨©\u{fffd}«¬\u{ad}®¯\
+            "€\u{67e}‚ƒ„…†‡ˆ‰\u{ffff}‹Œ\u{686}\u{698}\u{ffff}\
+             \u{6af}‘’“”•–—\u{ffff}™\u{ffff}›œ\u{200c}\u{200d}\u{ffff}\
+             \u{a0}،¢£¤¥¦§¨©\u{ffff}«¬\u{ad}®¯\
              °±²³´µ¶·¸¹\u{61b}»¼½¾\u{61f}\
-             \u{fffd}\u{621}\u{622}\u{623}\u{624}\u{625}\u{626}\u{627}\u{628}\u{629}\u{62a}\u{62b}\u{62c}\u{62d}\u{62e}\u{62f}\
+             \u{ffff}\u{621}\u{622}\u{623}\u{624}\u{625}\u{626}\u{627}\u{628}\u{629}\u{62a}\u{62b}\u{62c}\u{62d}\u{62e}\u{62f}\
              \u{630}\u{631}\u{632}\u{633}\u{634}\u{635}\u{636}×\u{637}\u{638}\u{639}\u{63a}\u{640}\u{641}\u{642}\u{643}\
              à\u{644}â\u{645}\u{646}\u{647}\u{648}çèéêë\u{649}\u{64a}îï\
-             \u{64b}\u{64c}\u{64d}\u{64e}ô\u{64f}\u{650}÷\u{651}ù\u{652}ûü\u{200e}\u{200f}\u{fffd}"
+             \u{64b}\u{64c}\u{64d}\u{64e}ô\u{64f}\u{650}÷\u{651}ù\u{652}ûü\u{200e}\u{200f}\u{ffff}"
         }
         "cp1257" => {
-            "€\u{fffd}‚\u{fffd}„…†‡\u{fffd}‰\u{fffd}‹\u{fffd}¨ˇ¸\
-             \u{fffd}‘’“”•–—\u{fffd}™\u{fffd}›\u{fffd}¯˛\u{fffd}\
-             \u{a0}\u{fffd}¢£¤\u{fffd}¦§Ø©Ŗ«¬\u{ad}®Æ\
+            "€\u{ffff}‚\u{ffff}„…†‡\u{ffff}‰\u{ffff}‹\u{ffff}¨ˇ¸\
+             \u{ffff}‘’“”•–—\u{ffff}™\u{ffff}›\u{ffff}¯˛\u{ffff}\
+             \u{a0}\u{ffff}¢£¤\u{ffff}¦§Ø©Ŗ«¬\u{ad}®Æ\
              °±²³´µ¶·ø¹ŗ»¼½¾æ\
              ĄĮĀĆÄÅĘĒČÉŹĖĢĶĪĻ\
              ŠŃŅÓŌÕÖ×ŲŁŚŪÜŻŽß\
@@ -127,42 +128,42 @@ fn upper_half(charset: &str) -> Option<&'static str> {
         "dec8" => {
             "\u{80}\u{81}\u{82}\u{83}\u{84}\u{85}\u{86}\u{87}\u{88}\u{89}\u{8a}\u{8b}\u{8c}\u{8d}\u{8e}\u{8f}\
              \u{90}\u{91}\u{92}\u{93}\u{94}\u{95}\u{96}\u{97}\u{98}\u{99}\u{9a}\u{9b}\u{9c}\u{9d}\u{9e}\u{9f}\
-             \u{a0}¡¢£\u{fffd}¥\u{fffd}§¤©ª«\u{fffd}\u{fffd}\u{fffd}\u{fffd}\
-             °±²³\u{fffd}µ¶·\u{fffd}¹º»¼½\u{fffd}¿\
+             \u{a0}¡¢£\u{ffff}¥\u{ffff}§¤©ª«\u{ffff}\u{ffff}\u{ffff}\u{ffff}\
+             °±²³\u{ffff}µ¶·\u{ffff}¹º»¼½\u{ffff}¿\
              ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏ\
-             \u{fffd}ÑÒÓÔÕÖŒØÙÚÛÜŸ\u{fffd}ß\
+             \u{ffff}ÑÒÓÔÕÖŒØÙÚÛÜŸ\u{ffff}ß\
              àáâãäåæçèéêëìíîï\
-             \u{fffd}ñòóôõöœøùúûüÿ\u{fffd}\u{fffd}"
+             \u{ffff}ñòóôõöœøùúûüÿ\u{ffff}\u{ffff}"
         }
         "geostd8" => {
-            "€\u{fffd}‚\u{fffd}„…†‡\u{fffd}‰\u{fffd}‹\u{fffd}\u{fffd}\u{fffd}\u{fffd}\
-             \u{fffd}‘’“”•–—\u{fffd}\u{fffd}\u{fffd}›\u{fffd}\u{fffd}\u{fffd}\u{fffd}\
+            "€\u{ffff}‚\u{ffff}„…†‡\u{ffff}‰\u{ffff}‹\u{ffff}\u{ffff}\u{ffff}\u{ffff}\
+             \u{ffff}‘’“”•–—\u{ffff}\u{ffff}\u{ffff}›\u{ffff}\u{ffff}\u{ffff}\u{ffff}\
              \u{a0}¡¢£¤¥¦§¨©ª«¬\u{ad}®¯\
              °±²³´µ¶·¸¹º»¼½¾¿\
              აბგდევზჱთიკლმნჲო\
              პჟრსტჳუფქღყშჩცძწ\
-             ჭხჴჯჰჵ\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\
-             \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}№\u{fffd}\u{fffd}"
+             ჭხჴჯჰჵ\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\
+             \u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}№\u{ffff}\u{ffff}"
         }
         "greek" => {
             "\u{80}\u{81}\u{82}\u{83}\u{84}\u{85}\u{86}\u{87}\u{88}\u{89}\u{8a}\u{8b}\u{8c}\u{8d}\u{8e}\u{8f}\
              \u{90}\u{91}\u{92}\u{93}\u{94}\u{95}\u{96}\u{97}\u{98}\u{99}\u{9a}\u{9b}\u{9c}\u{9d}\u{9e}\u{9f}\
-             \u{a0}ʽʼ£\u{fffd}\u{fffd}¦§¨©\u{fffd}«¬\u{ad}\u{fffd}―\
+             \u{a0}ʽʼ£\u{ffff}\u{ffff}¦§¨©\u{ffff}«¬\u{ad}\u{ffff}―\
              °±²³΄΅Ά·ΈΉΊ»Ό½ΎΏ\
              ΐΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟ\
-             ΠΡ\u{fffd}ΣΤΥΦΧΨΩΪΫάέήί\
+             ΠΡ\u{ffff}ΣΤΥΦΧΨΩΪΫάέήί\
              ΰαβγδεζηθικλμνξο\
-             πρςστυφχψωϊϋόύώ\u{fffd}"
+             πρςστυφχψωϊϋόύώ\u{ffff}"
         }
         "hebrew" => {
             "\u{80}\u{81}\u{82}\u{83}\u{84}\u{85}\u{86}\u{87}\u{88}\u{89}\u{8a}\u{8b}\u{8c}\u{8d}\u{8e}\u{8f}\
              \u{90}\u{91}\u{92}\u{93}\u{94}\u{95}\u{96}\u{97}\u{98}\u{99}\u{9a}\u{9b}\u{9c}\u{9d}\u{9e}\u{9f}\
-             \u{a0}\u{fffd}¢£¤¥¦§¨©×«¬\u{ad}®‾\
-             °±²³´µ¶·¸¹÷»¼½¾\u{fffd}\
-             \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\
-             \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}‗\
+             \u{a0}\u{ffff}¢£¤¥¦§¨©×«¬\u{ad}®‾\
+             °±²³´µ¶·¸¹÷»¼½¾\u{ffff}\
+             \u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\
+             \u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}\u{ffff}‗\
              \u{5d0}\u{5d1}\u{5d2}\u{5d3}\u{5d4}\u{5d5}\u{5d6}\u{5d7}\u{5d8}\u{5d9}\u{5da}\u{5db}\u{5dc}\u{5dd}\u{5de}\u{5df}\
-             \u{5e0}\u{5e1}\u{5e2}\u{5e3}\u{5e4}\u{5e5}\u{5e6}\u{5e7}\u{5e8}\u{5e9}\u{5ea}\u{fffd}\u{fffd}\u{200e}\u{200f}\u{fffd}"
+             \u{5e0}\u{5e1}\u{5e2}\u{5e3}\u{5e4}\u{5e5}\u{5e6}\u{5e7}\u{5e8}\u{5e9}\u{5ea}\u{ffff}\u{ffff}\u{200e}\u{200f}\u{ffff}"
         }
         "hp8" => {
             "\u{80}\u{81}\u{82}\u{83}\u{84}\u{85}\u{86}\u{87}\u{88}\u{89}\u{8a}\u{8b}\u{8c}\u{8d}\u{8e}\u{8f}\
@@ -172,7 +173,7 @@ fn upper_half(charset: &str) -> Option<&'static str> {
              âêôûáéóúàèòùäëöü\
              ÅîØÆåíøæÄìÖÜÉïßÔ\
              ÁÃãÐðÍÌÓÒÕõŠšÚŸÿ\
-             Þþ·µ¶¾—¼½ªº«■»±\u{fffd}"
+             Þþ·µ¶¾—¼½ªº«■»±\u{ffff}"
         }
         "keybcs2" => {
             "ČüéďäĎŤčěĚĹÍľĺÄÁ\
