@@ -97,7 +97,7 @@ async fn run() {
     let common = best_of(1, many.rows, async || mysql_common(&mysql, &many).await).await;
     report("mysql_common, every column", common, "");
 
-    let unlink = best(rows, async || redis_unlink(&redis, rows).await).await;
+    let unlink = best(rows, async || redis_unlink(&redis, rows)).await;
     println!("\ndeletions of existing keys");
     println!("  {:<44} {unlink:>10.0} /s", "redis-benchmark -P 100, UNLINK of one key");
     println!("\nevictd, from the binlog to acknowledged deletions of existing keys");
@@ -320,22 +320,23 @@ fn mysql_cdc(mysql: &Mysql, stretch: &Stretch) -> Duration {
 }
 
 /// Sets keys `user:0` and on, as many as the workload deletes.
-async fn fill_keys(redis: &Redis, rows: u64) {
-    let mut conn = redis.conn().await;
-    let _: () = redis::cmd("FLUSHALL").query_async(&mut conn).await.unwrap();
-    let _: () = redis::cmd("DEBUG")
-        .arg("POPULATE")
-        .arg(rows)
-        .arg("user")
-        .arg(100)
-        .query_async(&mut conn)
-        .await
-        .unwrap();
+fn fill_keys(redis: &Redis, rows: u64) {
+    let cli = |arguments: &[&str]| {
+        let status = Command::new(&servers().redis_cli)
+            .args(["-p", &redis.port().to_string()])
+            .args(arguments)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .expect("redis-cli runs");
+        assert!(status.success(), "redis-cli succeeds");
+    };
+    cli(&["FLUSHALL"]);
+    cli(&["DEBUG", "POPULATE", &rows.to_string(), "user", "100"]);
 }
 
 /// `redis-benchmark` deletes random ones of the keys that it set; about two in
 /// three deletions meet an existing key.
-async fn redis_unlink(redis: &Redis, rows: u64) -> Duration {
+fn redis_unlink(redis: &Redis, rows: u64) -> Duration {
     let run = |arguments: &[&str]| {
         let status = Command::new(&servers().redis_benchmark)
             .args(["-p", &redis.port().to_string(), "-P", "100", "-q"])
@@ -346,8 +347,7 @@ async fn redis_unlink(redis: &Redis, rows: u64) -> Duration {
             .expect("redis-benchmark runs");
         assert!(status.success(), "redis-benchmark succeeds");
     };
-    let mut conn = redis.conn().await;
-    let _: () = redis::cmd("FLUSHALL").query_async(&mut conn).await.unwrap();
+    fill_keys(redis, 0);
     for _ in 0..3 {
         run(&["SET", "key:__rand_int__", "x"]);
     }
@@ -359,7 +359,7 @@ async fn redis_unlink(redis: &Redis, rows: u64) -> Duration {
 /// The daemon itself: from the first event to the moment that no key is left.
 /// Returns its peak resident memory too, in KiB.
 async fn evictd_drain(mysql: &Mysql, redis: &Redis, stretch: &Stretch) -> (Duration, u64) {
-    fill_keys(redis, stretch.rows).await;
+    fill_keys(redis, stretch.rows);
     let directory = support::scratch("bench");
     let config = format!(
         r#"
