@@ -78,20 +78,37 @@ async fn run() {
     let many = update(&mysql, rows, 1_000).await;
     let single = update(&mysql, rows / 5, 1).await;
     let redis = Redis::start(RedisOptions {
-        extra: ["--enable-debug-command", "local"].map(str::to_owned).to_vec(),
+        extra: ["--enable-debug-command", "local"]
+            .map(str::to_owned)
+            .to_vec(),
         ..RedisOptions::default()
     })
     .await;
 
-    println!("\n{} row updates in transactions of 1,000 rows, 12 columns", many.rows);
+    println!(
+        "\n{} row updates in transactions of 1,000 rows, 12 columns",
+        many.rows
+    );
     let floor = best(many.rows, async || bare_stream(&mysql, &many).await).await;
     let report = |name: &str, rate: f64, note: &str| {
-        println!("  {name:<44} {:>10.0} /s   {:>5.2}   {note}", rate, rate / floor);
+        println!(
+            "  {name:<44} {:>10.0} /s   {:>5.2}   {note}",
+            rate,
+            rate / floor
+        );
     };
     println!("  {:<44} {:>13}   of the stream", "", "rows");
-    report("bare stream, rows not decoded", floor, "the floor any reader pays");
+    report(
+        "bare stream, rows not decoded",
+        floor,
+        "the floor any reader pays",
+    );
     let decoder = best(many.rows, async || own_decoder(&mysql, &many).await).await;
-    report("evictd's decoder, a key rendered per image", decoder, "target 0.7");
+    report(
+        "evictd's decoder, a key rendered per image",
+        decoder,
+        "target 0.7",
+    );
     let cdc = best_of(1, many.rows, async || mysql_cdc(&mysql, &many)).await;
     report("mysql_cdc, every column, from the file", cdc, "");
     let common = best_of(1, many.rows, async || mysql_common(&mysql, &many).await).await;
@@ -99,7 +116,10 @@ async fn run() {
 
     let unlink = best(rows, async || redis_unlink(&redis, rows)).await;
     println!("\ndeletions of existing keys");
-    println!("  {:<44} {unlink:>10.0} /s", "redis-benchmark -P 100, UNLINK of one key");
+    println!(
+        "  {:<44} {unlink:>10.0} /s",
+        "redis-benchmark -P 100, UNLINK of one key"
+    );
     println!("\nevictd, from the binlog to acknowledged deletions of existing keys");
     for (name, stretch, floor) in [
         ("transactions of 1,000 rows", &many, floor),
@@ -127,7 +147,9 @@ async fn run() {
 
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name\t: "));
     format!(
         "{} x {}, servers on the same cores",
         std::thread::available_parallelism().map_or(0, usize::from),
@@ -195,7 +217,9 @@ async fn update(mysql: &Mysql, rows: u64, chunk: u64) -> Stretch {
         let mut first = 0;
         while first < rows {
             let end = (first + chunk).min(rows);
-            mysql.exec(format!("{clause} WHERE id >= {first} AND id < {end}")).await;
+            mysql
+                .exec(format!("{clause} WHERE id >= {first} AND id < {end}"))
+                .await;
             first = end;
         }
     } else {
@@ -208,11 +232,17 @@ async fn update(mysql: &Mysql, rows: u64, chunk: u64) -> Stretch {
         ))
         .await
         .expect("the procedure is created");
-        conn.query_drop(format!("CALL bench.single({rows})")).await.expect("rows are updated");
+        conn.query_drop(format!("CALL bench.single({rows})"))
+            .await
+            .expect("rows are updated");
     }
     let begun = file.clone();
     mysql.exec("FLUSH BINARY LOGS").await;
-    Stretch { file: begun, offset, rows }
+    Stretch {
+        file: begun,
+        offset,
+        rows,
+    }
 }
 
 /// The server's binlog from the stretch's beginning, ending when there is no
@@ -222,7 +252,12 @@ async fn stream(mysql: &Mysql, stretch: &Stretch) -> BinlogStream {
         .with_filename(stretch.file.as_bytes())
         .with_pos(stretch.offset)
         .with_non_blocking();
-    mysql.conn().await.get_binlog_stream(request).await.expect("the stream opens")
+    mysql
+        .conn()
+        .await
+        .get_binlog_stream(request)
+        .await
+        .expect("the stream opens")
 }
 
 /// Feeds each event until the stretch's rows were seen.
@@ -252,31 +287,36 @@ async fn own_decoder(mysql: &Mysql, stretch: &Stretch) -> Duration {
     let mut decoder: Option<(Vec<u8>, RowDecoder)> = None;
     let mut rows = 0;
     let mut key = Vec::new();
-    let took = each_event(mysql, stretch, |event| match event.header().event_type_raw() {
-        TABLE_MAP => {
-            let map = TableMap::parse(event.data()).unwrap();
-            if decoder.as_ref().is_none_or(|(bytes, _)| bytes != map.layout_bytes()) {
-                let layout = Arc::new(TableLayout::new(&map, None).unwrap());
-                let projection = [layout.schema.column("id").unwrap()];
-                let bytes = map.layout_bytes().to_vec();
-                decoder = Some((bytes, RowDecoder::new(layout, &projection)));
-            }
-        }
-        UPDATE_ROWS => {
-            let (_, decoder) = decoder.as_ref().unwrap();
-            let event = RowsEvent::parse(UPDATE_ROWS, event.data()).unwrap();
-            let mut changes = decoder.rows(event).unwrap();
-            while let Some(change) = changes.next_row().unwrap() {
-                for image in [change.before, change.after].into_iter().flatten() {
-                    key.clear();
-                    key.extend_from_slice(b"user:");
-                    image[0].write_text(&mut key);
-                    black_box(&key);
+    let took = each_event(mysql, stretch, |event| {
+        match event.header().event_type_raw() {
+            TABLE_MAP => {
+                let map = TableMap::parse(event.data()).unwrap();
+                if decoder
+                    .as_ref()
+                    .is_none_or(|(bytes, _)| bytes != map.layout_bytes())
+                {
+                    let layout = Arc::new(TableLayout::new(&map, None).unwrap());
+                    let projection = [layout.schema.column("id").unwrap()];
+                    let bytes = map.layout_bytes().to_vec();
+                    decoder = Some((bytes, RowDecoder::new(layout, &projection)));
                 }
-                rows += 1;
             }
+            UPDATE_ROWS => {
+                let (_, decoder) = decoder.as_ref().unwrap();
+                let event = RowsEvent::parse(UPDATE_ROWS, event.data()).unwrap();
+                let mut changes = decoder.rows(event).unwrap();
+                while let Some(change) = changes.next_row().unwrap() {
+                    for image in [change.before, change.after].into_iter().flatten() {
+                        key.clear();
+                        key.extend_from_slice(b"user:");
+                        image[0].write_text(&mut key);
+                        black_box(&key);
+                    }
+                    rows += 1;
+                }
+            }
+            _ => {}
         }
-        _ => {}
     })
     .await;
     assert_eq!(rows, stretch.rows, "every row is decoded");
@@ -387,7 +427,9 @@ keys = ["user:{{id}}"]
         .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD);
     let mut conn = redis.conn().await;
     let mut evictd = Evictd::start(&options);
-    evictd.wait_for_line("reading the binlog", Duration::from_secs(20)).await;
+    evictd
+        .wait_for_line("reading the binlog", Duration::from_secs(20))
+        .await;
     let begun = Instant::now();
     eventually("every key is gone", Duration::from_secs(120), async || {
         let left: u64 = redis::cmd("DBSIZE").query_async(&mut conn).await.unwrap();

@@ -11,8 +11,10 @@ use crate::telemetry::log::LogFormat;
 /// invalidations.
 #[derive(Debug, Parser)]
 #[command(name = "evictd", version, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, \
-    3 a dependency is unreachable, 4 halted on a gap.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, \
+    3 a dependency is unreachable, 4 halted on a gap."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -62,7 +64,12 @@ pub struct Run {
     pub role: Role,
 
     /// How a dry run prints plans on standard output
-    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "dry_run")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        requires = "dry_run"
+    )]
     pub format: OutputFormat,
 }
 

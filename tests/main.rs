@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, and says what it compared"
 )]
-
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

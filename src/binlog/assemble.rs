@@ -9,9 +9,9 @@ use mysql_async::binlog::events::{
     TransactionPayloadEvent,
 };
 
+use super::catalog::CatalogColumn;
 use super::error::DecodeError;
 use super::layout::TableLayout;
-use super::catalog::CatalogColumn;
 use super::rows::{self, RowsEvent};
 use super::statement::Statement;
 use super::table_map::TableMap;
@@ -294,11 +294,16 @@ impl<I: Interest> Assembler<I> {
             STOP => Ok(Step::Quiet),
             known if HARMLESS.contains(&known) => Ok(Step::Quiet),
             _ if event.header().flags_raw() & IGNORABLE_FLAG != 0 => Ok(Step::Quiet),
-            unknown => Ok(Step::Item(Item::AnyChanged(Unknowable::UnknownEvent(unknown)))),
+            unknown => Ok(Step::Item(Item::AnyChanged(Unknowable::UnknownEvent(
+                unknown,
+            )))),
         };
         self.advance(&event);
         step.unwrap_or_else(|reason| {
-            Step::Item(Item::AnyChanged(Unknowable::Undecodable { event_type, reason }))
+            Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+                event_type,
+                reason,
+            }))
         })
     }
 
@@ -347,7 +352,10 @@ impl<I: Interest> Assembler<I> {
             Err(error) => error.to_string(),
         };
         let event_type = event.header().event_type_raw();
-        Step::Item(Item::AnyChanged(Unknowable::Undecodable { event_type, reason }))
+        Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+            event_type,
+            reason,
+        }))
     }
 
     /// Returns the table whose columns must be looked up first.

@@ -171,6 +171,8 @@ fn tls_reason(reason: &str) -> String {
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The options hold the password.
-        f.debug_struct("Connector").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use super::catalog::CatalogColumn;
 use super::connect::Connector;
 use super::source_error::SourceError;
 use crate::model::position::{FIRST_EVENT_OFFSET, Start};
-use crate::model::{GtidSet, Position, TableName};
+use crate::model::{Cascade, GtidSet, Position, TableName};
 
 /// A connection for questions.
 #[derive(Debug)]
@@ -110,13 +110,19 @@ impl Server {
         let offset: Option<u64> = row.get("Position");
         let executed: Option<String> = row.get("Executed_Gtid_Set");
         let (Some(file), Some(offset)) = (file, offset) else {
-            return Err(self.connector.unfit("SHOW BINARY LOG STATUS names no position"));
+            return Err(self
+                .connector
+                .unfit("SHOW BINARY LOG STATUS names no position"));
         };
         let gtids = match executed {
             Some(set) if self.facts.gtids => Some(self.parse_gtids(&set)?),
             _ => None,
         };
-        Ok(Position { file: file.into(), offset, gtids })
+        Ok(Position {
+            file: file.into(),
+            offset,
+            gtids,
+        })
     }
 
     fn client_error(&self, error: &mysql_async::Error) -> SourceError {
@@ -207,7 +213,9 @@ impl Server {
             if !executed.includes(wanted) {
                 return Err(SourceError::gap(
                     position,
-                    format!("the server never executed some of these transactions (gtid_executed is {executed}): it was restored, or is another server"),
+                    format!(
+                        "the server never executed some of these transactions (gtid_executed is {executed}): it was restored, or is another server"
+                    ),
                 ));
             }
             return Ok(());
@@ -272,6 +280,60 @@ impl Server {
             primary_key: key == "PRI",
         };
         Ok(Some(rows.into_iter().map(column).collect()))
+    }
+
+    /// The foreign keys whose effect on the child table is not in the binlog.
+    pub async fn cascades(&mut self) -> Result<Vec<Cascade>, SourceError> {
+        if self.logs_cascades().await? {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(String, String, String, String, String, String, String)> = self
+            .conn
+            .query(
+                "SELECT k.referenced_table_schema, k.referenced_table_name, k.table_schema, \
+                   k.table_name, GROUP_CONCAT(k.referenced_column_name), r.delete_rule, r.update_rule \
+                 FROM information_schema.referential_constraints r \
+                 JOIN information_schema.key_column_usage k \
+                   ON k.constraint_schema = r.constraint_schema \
+                   AND k.constraint_name = r.constraint_name AND k.table_name = r.table_name \
+                 GROUP BY 1, 2, 3, 4, r.constraint_name, r.delete_rule, r.update_rule",
+            )
+            .await
+            .map_err(|error| self.catalog_error(&error))?;
+        let acts = |rule: &str| matches!(rule, "CASCADE" | "SET NULL" | "SET DEFAULT");
+        Ok(rows
+            .into_iter()
+            .map(
+                |(schema, parent, child_schema, child, columns, delete, update)| Cascade {
+                    parent: TableName::new(schema, parent),
+                    child: TableName::new(child_schema, child),
+                    columns: columns.split(',').map(Into::into).collect(),
+                    on_delete: acts(&delete),
+                    on_update: acts(&update),
+                },
+            )
+            .filter(|cascade| cascade.on_delete || cascade.on_update)
+            .collect())
+    }
+
+    /// Since MySQL 9.6 cascades run as statements of their own and are logged,
+    /// unless `innodb_native_foreign_keys` is ON.
+    async fn logs_cascades(&mut self) -> Result<bool, SourceError> {
+        let mut numbers = self
+            .facts
+            .version
+            .split(['.', '-'])
+            .map_while(|part| part.parse().ok());
+        let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version < (9, 6) {
+            return Ok(false);
+        }
+        let native: Option<(String, String)> = self
+            .conn
+            .query_first("SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'")
+            .await
+            .map_err(|error| self.catalog_error(&error))?;
+        Ok(native.is_none_or(|(_, value)| value == "OFF"))
     }
 
     fn catalog_error(&self, error: &mysql_async::Error) -> SourceError {

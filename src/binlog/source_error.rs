@@ -30,7 +30,9 @@ pub enum SourceError {
         reason: String,
     },
     /// Nothing came for three heartbeats.
-    #[error("MySQL at {address} sent nothing for {seconds:.1} s, three heartbeats: the connection is dead")]
+    #[error(
+        "MySQL at {address} sent nothing for {seconds:.1} s, three heartbeats: the connection is dead"
+    )]
     Silent {
         /// Host and port.
         address: String,
@@ -38,7 +40,9 @@ pub enum SourceError {
         seconds: f64,
     },
     /// The stream ended in an orderly way.
-    #[error("MySQL at {address} ended the binlog stream: it shuts down, or another replica has the same server_id")]
+    #[error(
+        "MySQL at {address} ended the binlog stream: it shuts down, or another replica has the same server_id"
+    )]
     Ended {
         /// Host and port.
         address: String,
@@ -63,6 +67,9 @@ impl SourceError {
             Some(gtids) => gtids.to_string(),
             None => position.to_string(),
         };
-        SourceError::Gap { position, reason: reason.into() }
+        SourceError::Gap {
+            position,
+            reason: reason.into(),
+        }
     }
 }

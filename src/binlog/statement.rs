@@ -63,7 +63,10 @@ impl Statement {
             }
             ("ALTER", "TABLE") => {
                 let moves_rows = ["PARTITION", "PARTITIONING", "RENAME", "IMPORT", "DISCARD"];
-                if tokens.iter().any(|token| moves_rows.iter().any(|word| token.is(word))) {
+                if tokens
+                    .iter()
+                    .any(|token| moves_rows.iter().any(|word| token.is(word)))
+                {
                     rows()
                 } else {
                     Statement::Layout
@@ -120,7 +123,11 @@ fn tokens(sql: &str) -> Vec<Token> {
         } else if matches!(c, '`' | '\'' | '"') {
             let (text, tail) = quoted(after(1), c);
             // ANSI_QUOTES makes "…" an identifier: take both for one.
-            out.push(if c == '\'' { Token::Other } else { Token::Quoted(text) });
+            out.push(if c == '\'' {
+                Token::Other
+            } else {
+                Token::Quoted(text)
+            });
             rest = tail;
         } else if is_word(c) {
             let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
@@ -196,7 +203,10 @@ mod tests {
             ("XA END X'61',X'',1", Statement::Within),
             ("XA COMMIT X'61',X'',1", Statement::XaCommit),
             ("/* app */ create table a (b int)", Statement::Layout),
-            ("CREATE TABLE `a` (`b` int) START TRANSACTION", Statement::LayoutThenRows),
+            (
+                "CREATE TABLE `a` (`b` int) START TRANSACTION",
+                Statement::LayoutThenRows,
+            ),
             ("ALTER TABLE a ADD c int", Statement::Layout),
             ("CREATE USER 'a'@'b'", Statement::Harmless),
             ("GRANT SELECT ON *.* TO a", Statement::Harmless),
@@ -232,6 +242,9 @@ mod tests {
             }
         }
         let strings = Statement::read("shop", "DELETE FROM a WHERE b = 'users'");
-        assert_eq!(strings, Statement::Rows(tables("shop", &tokens("DELETE FROM a WHERE b ="))));
+        assert_eq!(
+            strings,
+            Statement::Rows(tables("shop", &tokens("DELETE FROM a WHERE b =")))
+        );
     }
 }

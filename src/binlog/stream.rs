@@ -12,8 +12,8 @@ use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
-use crate::model::{GtidSet, Position, TableName};
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
+use crate::model::{GtidSet, Position, TableName};
 
 /// A server's binlog from a position on. Every item comes at least once; after
 /// an error, [`Source::reconnect`] goes on at the last whole transaction, so
@@ -147,7 +147,10 @@ impl<I: Interest> Source<I> {
             "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}"
         ))
         .await
-        .map_err(|error| self.connector.statement_error(&error, "ask for heartbeats", "USAGE"))?;
+        .map_err(|error| {
+            self.connector
+                .statement_error(&error, "ask for heartbeats", "USAGE")
+        })?;
         let position = self.assembler.position();
         let mut request = BinlogStreamRequest::new(self.settings.server_id);
         let sids = match &position.gtids {
@@ -161,7 +164,9 @@ impl<I: Interest> Source<I> {
                 Ok(offset) => u64::from(offset),
                 Err(_) => FIRST_EVENT_OFFSET,
             };
-            request = request.with_filename(position.file.as_bytes()).with_pos(offset);
+            request = request
+                .with_filename(position.file.as_bytes())
+                .with_pos(offset);
         }
         conn.get_binlog_stream(request)
             .await

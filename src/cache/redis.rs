@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind,
+};
 
 use super::{Cache, CacheError};
 use crate::model::KeySet;
@@ -32,7 +34,9 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The client holds the password.
-        f.debug_struct("Redis").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Redis")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +60,11 @@ impl Redis {
             info = info.set_redis_settings(settings);
         }
         let client = Client::open(info).map_err(invalid)?;
-        Ok(Self { client, address, connection: None })
+        Ok(Self {
+            client,
+            address,
+            connection: None,
+        })
     }
 
     /// Asks the server whether it is there and may be used.
@@ -111,7 +119,10 @@ impl Redis {
             ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
             ErrorKind::Server(
                 ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
-            ) => refused("cluster", "this server is part of a cluster; use a single primary"),
+            ) => refused(
+                "cluster",
+                "this server is part of a cluster; use a single primary",
+            ),
             ErrorKind::Server(_) if error.code() == Some("NOAUTH") => {
                 refused("authentication", "set redis.password")
             }

@@ -65,10 +65,11 @@ impl Checkpoint for FileCheckpoint {
     }
 
     async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
-        let mut bytes = serde_json::to_vec_pretty(stored)
-            .map_err(|error| self.malformed(error.to_string()))?;
+        let mut bytes =
+            serde_json::to_vec_pretty(stored).map_err(|error| self.malformed(error.to_string()))?;
         bytes.push(b'\n');
-        self.blocking("write it", move |path| replace(path, &bytes)).await
+        self.blocking("write it", move |path| replace(path, &bytes))
+            .await
     }
 }
 
@@ -100,7 +101,11 @@ mod tests {
             offset,
             gtids: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".parse().unwrap()),
         };
-        Stored::new(&position, "3e11fa47-71ca-11e1-9e33-c80aa9429562", 1_700_000_000_123_456)
+        Stored::new(
+            &position,
+            "3e11fa47-71ca-11e1-9e33-c80aa9429562",
+            1_700_000_000_123_456,
+        )
     }
 
     #[tokio::test]
@@ -123,7 +128,10 @@ mod tests {
         for content in ["", "{}", "{\"version\":2}", "not json"] {
             fs::write(&path, content).unwrap();
             let error = FileCheckpoint::new(&path).load().await.unwrap_err();
-            assert!(matches!(error, CheckpointError::Malformed { .. }), "{content}");
+            assert!(
+                matches!(error, CheckpointError::Malformed { .. }),
+                "{content}"
+            );
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
     }
@@ -132,6 +140,11 @@ mod tests {
     async fn a_missing_directory_is_an_error_that_says_so() {
         let mut checkpoint = FileCheckpoint::new("/nonexistent/evictd/x.json");
         let error = checkpoint.store(&stored(4)).await.unwrap_err();
-        assert!(error.to_string().contains("check that the directory exists"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("check that the directory exists"),
+            "{error}"
+        );
     }
 }

@@ -78,7 +78,9 @@ pub trait Checkpoint: Send + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// Reading or writing failed.
-    #[error("checkpoint {path}: cannot {action}: {reason}; check that the directory exists and can be written")]
+    #[error(
+        "checkpoint {path}: cannot {action}: {reason}; check that the directory exists and can be written"
+    )]
     Io {
         /// The file.
         path: String,
@@ -88,7 +90,9 @@ pub enum CheckpointError {
         reason: String,
     },
     /// It was not written by this program, or by a later version.
-    #[error("checkpoint {path} cannot be understood: {reason}; move it away to begin at source.start, which skips what happened since")]
+    #[error(
+        "checkpoint {path} cannot be understood: {reason}; move it away to begin at source.start, which skips what happened since"
+    )]
     Malformed {
         /// The file.
         path: String,

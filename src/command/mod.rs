@@ -32,7 +32,10 @@ enum Exit {
 
 impl CommandError {
     fn new(exit: Exit, cause: impl Into<anyhow::Error>) -> Self {
-        Self { exit, cause: cause.into() }
+        Self {
+            exit,
+            cause: cause.into(),
+        }
     }
 
     /// Something failed that no other code describes.

@@ -38,7 +38,7 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
 /// every rule against the tables it matches.
 pub async fn server(
     connector: &Connector,
-    config: &Config,
+    config: &mut Config,
     config_path: &Path,
 ) -> Result<Server, CommandError> {
     let mut server = Server::connect(connector).await?;
@@ -77,6 +77,19 @@ pub async fn server(
             }
         }
     }
+    let cascades = server.cascades().await?;
+    for cascade in cascades
+        .iter()
+        .filter(|cascade| config.rules.wants(&cascade.child))
+    {
+        tracing::warn!(
+            parent = %cascade.parent,
+            child = %cascade.child,
+            "a foreign key changes rows of the child without a row event: what the parent's change \
+             covers comes from `cascade_from`, or is the whole table"
+        );
+    }
+    config.rules.set_cascades(&cascades);
     for table in tables.into_iter().filter(|table| config.rules.wants(table)) {
         if let Some(columns) = server.columns(&table).await? {
             config

@@ -100,12 +100,17 @@ async fn with_buffer<B: Buffer>(
     let (window, distributions) = cloudfront
         .map(|section| (section.window, section.distributions))
         .unwrap_or_default();
-    let names: Vec<Arc<str>> = distributions.iter().map(|it| it.name.as_str().into()).collect();
+    let names: Vec<Arc<str>> = distributions
+        .iter()
+        .map(|it| it.name.as_str().into())
+        .collect();
     let ids = distributions.iter();
     let drain_options = DrainOptions {
         window,
         grace: GRACE,
-        distributions: ids.map(|it| (it.name.as_str().into(), it.id.as_str().into())).collect(),
+        distributions: ids
+            .map(|it| (it.name.as_str().into(), it.id.as_str().into()))
+            .collect(),
     };
     let edge = CloudFront::new(aws);
     if role != Role::Tail {
@@ -133,13 +138,13 @@ async fn with_buffer<B: Buffer>(
 
 /// The source, from the checkpoint or the configured start on.
 async fn open_tail(
-    config: Config,
+    mut config: Config,
     config_path: &Path,
     checkpoint: &mut FileCheckpoint,
     store_start: bool,
 ) -> Result<Tail, CommandError> {
     let connector = preflight::connector(&config.source)?;
-    let mut server = preflight::server(&connector, &config, config_path).await?;
+    let mut server = preflight::server(&connector, &mut config, config_path).await?;
     let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
     let (position, uuid) = match checkpoint.load().await? {
         Some(stored) => (stored.position(), Arc::from(stored.server_uuid.as_str())),
@@ -165,7 +170,10 @@ async fn open_tail(
 
 fn make_tail(config: Config, connector: Connector, position: Position, uuid: Arc<str>) -> Tail {
     let settings = StreamSettings {
-        server_id: config.source.server_id.unwrap_or_else(|| derived_server_id(&config.name)),
+        server_id: config
+            .source
+            .server_id
+            .unwrap_or_else(|| derived_server_id(&config.name)),
         heartbeat: config.source.heartbeat,
     };
     let on_gap = match config.source.on_gap {
@@ -173,7 +181,12 @@ fn make_tail(config: Config, connector: Connector, position: Position, uuid: Arc
         config::OnGap::Halt => OnGap::Halt,
     };
     let rules = Arc::new(config.rules);
-    let source = Source::new(connector, settings, RuleInterest(Arc::clone(&rules)), position);
+    let source = Source::new(
+        connector,
+        settings,
+        RuleInterest(Arc::clone(&rules)),
+        position,
+    );
     Tail::new(source, rules, on_gap, Some(uuid))
 }
 
@@ -199,7 +212,10 @@ async fn tail(
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let url = config.redis.url.clone();
     let tail = open_tail(config, config_path, &mut checkpoint, true).await?;
-    let mut cache = Redis::new(url.as_str(), password.as_ref().map(|secret| secret.expose()))?;
+    let mut cache = Redis::new(
+        url.as_str(),
+        password.as_ref().map(|secret| secret.expose()),
+    )?;
     cache.check().await?;
     invalidate::run(tail, cache, sink, checkpoint, shutdown, GRACE)
         .await

@@ -55,7 +55,10 @@ pub(super) struct Tls {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Checkpoint {
-    #[expect(dead_code, reason = "the file is the only store; the field says so in a configuration")]
+    #[expect(
+        dead_code,
+        reason = "the file is the only store; the field says so in a configuration"
+    )]
     pub store: Option<Store>,
     pub path: Option<PathBuf>,
 }
@@ -147,6 +150,15 @@ pub(super) struct Rule {
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
     pub table_wide: Option<TableWide>,
+    #[serde(default)]
+    pub cascade_from: Vec<CascadeFrom>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CascadeFrom {
+    pub table: Spanned<String>,
+    pub keys: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

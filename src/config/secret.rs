@@ -75,18 +75,26 @@ mod tests {
     fn a_secret_comes_from_a_file_and_is_never_printed() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hunter2\n").unwrap();
-        let secret = SecretRef::File(file.path().to_owned()).read("source.password").unwrap();
+        let secret = SecretRef::File(file.path().to_owned())
+            .read("source.password")
+            .unwrap();
         assert_eq!(secret.expose(), "hunter2");
         assert!(!format!("{secret:?}").contains("hunter2"));
     }
 
     #[test]
     fn a_missing_secret_says_which_field_and_where_it_should_be() {
-        let error = SecretRef::Env("EVICTD_TEST_UNSET".into()).read("source.password").unwrap_err();
+        let error = SecretRef::Env("EVICTD_TEST_UNSET".into())
+            .read("source.password")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "source.password: environment variable EVICTD_TEST_UNSET is not set"
         );
-        assert!(SecretRef::File("/nonexistent/secret".into()).read("x").is_err());
+        assert!(
+            SecretRef::File("/nonexistent/secret".into())
+                .read("x")
+                .is_err()
+        );
     }
 }

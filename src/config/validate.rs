@@ -20,7 +20,7 @@ use crate::rules::class::{PathClasses, PathPattern};
 use crate::rules::condition::Condition;
 use crate::rules::glob::TableGlob;
 use crate::rules::planner::check_path_template;
-use crate::rules::rule::{ColumnRef, Rule, TableWide, escape_glob};
+use crate::rules::rule::{CascadeFrom, ColumnRef, Rule, TableWide, escape_glob};
 use crate::rules::template::Template;
 
 /// Parses and validates a configuration.
@@ -28,13 +28,20 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let lines = Lines(text);
     let raw: Raw = toml::from_str(text).map_err(|error| lines.error(&error))?;
     let name = name(&raw.name, &lines)?;
-    let checkpoint = raw.checkpoint.path.unwrap_or_else(|| {
-        PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json"))
-    });
+    let checkpoint = raw
+        .checkpoint
+        .path
+        .unwrap_or_else(|| PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json")));
     let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
-    let cloudfront = raw.cloudfront.map(|section| cloudfront(section, &lines)).transpose()?;
+    let cloudfront = raw
+        .cloudfront
+        .map(|section| cloudfront(section, &lines))
+        .transpose()?;
     let buffer_line = raw.buffer.as_ref().map(|section| lines.of(section));
-    let buffer = raw.buffer.map(|section| buffer(section, &lines)).transpose()?;
+    let buffer = raw
+        .buffer
+        .map(|section| buffer(section, &lines))
+        .transpose()?;
     match (cloudfront_line, buffer_line) {
         (Some(line), None) => {
             return Err(ConfigError::at(
@@ -105,7 +112,9 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
         .trim_matches(['[', ']'])
         .to_owned();
     if url.username().is_empty() {
-        return Err(error("source.url names no user: write mysql://USER@HOST:PORT"));
+        return Err(error(
+            "source.url names no user: write mysql://USER@HOST:PORT",
+        ));
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() {
         return Err(error(
@@ -120,10 +129,19 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
                     "source.tls: `ca_file` has no use with mode = \"disabled\"",
                 ));
             }
-            Tls { mode: tls.mode.into_inner(), ca_file: tls.ca_file }
+            Tls {
+                mode: tls.mode.into_inner(),
+                ca_file: tls.ca_file,
+            }
         }
-        None if is_loopback(&host) => Tls { mode: TlsMode::Disabled, ca_file: None },
-        None => Tls { mode: TlsMode::VerifyIdentity, ca_file: None },
+        None if is_loopback(&host) => Tls {
+            mode: TlsMode::Disabled,
+            ca_file: None,
+        },
+        None => Tls {
+            mode: TlsMode::VerifyIdentity,
+            ca_file: None,
+        },
     };
     if let Some(id) = raw.server_id.as_ref().filter(|id| *id.get_ref() == 0) {
         return Err(ConfigError::at(
@@ -145,7 +163,10 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
             }
             Ok(position) => position,
             Err(reason) => {
-                return Err(ConfigError::at(lines.of(&start), format!("source.start: {reason}")));
+                return Err(ConfigError::at(
+                    lines.of(&start),
+                    format!("source.start: {reason}"),
+                ));
             }
         },
     };
@@ -194,7 +215,10 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
-    Ok(Redis { url, password: raw.password })
+    Ok(Redis {
+        url,
+        password: raw.password,
+    })
 }
 
 fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, ConfigError> {
@@ -202,8 +226,8 @@ fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, Co
     let raw = section.into_inner();
     match (raw.kind, raw.queue_url, raw.path) {
         (raw::BufferKind::Sqs, Some(queue_url), None) => {
-            let valid = Url::parse(&queue_url)
-                .is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            let valid =
+                Url::parse(&queue_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             if !valid {
                 return Err(ConfigError::at(
                     line,
@@ -242,7 +266,10 @@ fn cloudfront(
         if !names.insert(distribution.name.get_ref().clone()) {
             return Err(ConfigError::at(
                 lines.of(&distribution.name),
-                format!("two distributions are called \"{}\"", distribution.name.get_ref()),
+                format!(
+                    "two distributions are called \"{}\"",
+                    distribution.name.get_ref()
+                ),
             ));
         }
         distributions.push(Distribution {
@@ -250,7 +277,10 @@ fn cloudfront(
             id: distribution.id,
         });
     }
-    Ok(CloudFront { window: raw.window, distributions })
+    Ok(CloudFront {
+        window: raw.window,
+        distributions,
+    })
 }
 
 fn path_patterns(
@@ -268,7 +298,9 @@ fn path_patterns(
             if !seen.insert(text.clone()) {
                 return Err(ConfigError::at(
                     line,
-                    format!("[[path]] \"{text}\" can never match: the same pattern stands before it"),
+                    format!(
+                        "[[path]] \"{text}\" can never match: the same pattern stands before it"
+                    ),
                 ));
             }
             let class = match path.class {
@@ -299,7 +331,10 @@ fn rules(
         let line = lines.of(&spanned);
         let rule = rule(spanned.into_inner(), key_prefix, line, lines)?;
         if !names.insert(std::sync::Arc::clone(&rule.name)) {
-            return Err(ConfigError::at(line, format!("two rules are called \"{}\"", rule.name)));
+            return Err(ConfigError::at(
+                line,
+                format!("two rules are called \"{}\"", rule.name),
+            ));
         }
         rules.push(rule);
     }
@@ -315,10 +350,16 @@ fn rule(
     let name = raw.name.get_ref().clone();
     let in_rule = |message: String| format!("rule \"{name}\": {message}");
     if name.is_empty() {
-        return Err(ConfigError::at(lines.of(&raw.name), "a rule has an empty name"));
+        return Err(ConfigError::at(
+            lines.of(&raw.name),
+            "a rule has an empty name",
+        ));
     }
     if raw.tables.is_empty() {
-        return Err(ConfigError::at(line, in_rule("`tables` is empty".to_owned())));
+        return Err(ConfigError::at(
+            line,
+            in_rule("`tables` is empty".to_owned()),
+        ));
     }
     if raw.keys.is_empty() && raw.paths.is_empty() {
         return Err(ConfigError::at(
@@ -326,7 +367,12 @@ fn rule(
             in_rule("it invalidates nothing: add `keys` or `paths`".to_owned()),
         ));
     }
-    let tables = collect(&raw.tables, lines, |text, line| TableGlob::parse(text, line), in_rule)?;
+    let tables = collect(
+        &raw.tables,
+        lines,
+        |text, line| TableGlob::parse(text, line),
+        in_rule,
+    )?;
     let keys = collect(&raw.keys, lines, Template::parse, in_rule)?;
     let paths = collect(
         &raw.paths,
@@ -348,7 +394,10 @@ fn rule(
     let on = match raw.on {
         None => vec![Op::Insert, Op::Update, Op::Delete],
         Some(on) if on.get_ref().is_empty() => {
-            return Err(ConfigError::at(lines.of(&on), in_rule("`on` is empty".to_owned())));
+            return Err(ConfigError::at(
+                lines.of(&on),
+                in_rule("`on` is empty".to_owned()),
+            ));
         }
         Some(on) => on
             .into_inner()
@@ -368,11 +417,28 @@ fn rule(
     let table_wide = match raw.table_wide {
         None => default_wide,
         Some(wide) => TableWide {
-            keys: collect(&wide.keys, lines, |text, _| wide_key(text, key_prefix), in_rule)?,
+            keys: collect(
+                &wide.keys,
+                lines,
+                |text, _| wide_key(text, key_prefix),
+                in_rule,
+            )?,
             paths: collect(&wide.paths, lines, |text, _| wide_path(text), in_rule)?,
         },
     };
+    let cascade_from = raw
+        .cascade_from
+        .iter()
+        .map(|cascade| {
+            let line = lines.of(&cascade.table);
+            let table = TableGlob::parse(cascade.table.get_ref(), line)
+                .map_err(|reason| ConfigError::at(line, in_rule(reason)))?;
+            let keys = collect(&cascade.keys, lines, Template::parse, in_rule)?;
+            Ok(CascadeFrom { table, keys })
+        })
+        .collect::<Result<_, ConfigError>>()?;
     Ok(Rule {
+        cascade_from,
         changed: raw.changed.iter().map(column).collect(),
         version: raw.version.as_ref().map(column),
         name: name.as_str().into(),

@@ -269,7 +269,6 @@ mod tests {
         texts.iter().map(|text| Arc::from(*text)).collect()
     }
 
-
     type Messages = Vec<(String, Vec<String>)>;
 
     fn plan(messages: &[(String, Vec<String>)]) -> Plan {

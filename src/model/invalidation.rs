@@ -85,6 +85,8 @@ pub enum Widening {
     Statement,
     /// A row, or a whole event, could not be decoded.
     Undecodable,
+    /// A foreign key changed rows that are in no event.
+    Cascade,
     /// Neither row image carries a column that a template needs.
     MissingColumn,
     /// A rendered path is longer than the edge accepts.
@@ -101,6 +103,7 @@ impl Widening {
         match self {
             Widening::Statement => "statement",
             Widening::Undecodable => "undecodable",
+            Widening::Cascade => "cascade",
             Widening::MissingColumn => "missing-column",
             Widening::PathTooLong => "path-too-long",
             Widening::Incident => "incident",

@@ -17,9 +17,17 @@ impl KeySet {
     /// Adds `key`; `false` if it was there.
     pub fn insert(&mut self, key: &[u8]) -> bool {
         use std::hash::BuildHasher;
-        let Self { bytes, ends, table, hasher } = self;
+        let Self {
+            bytes,
+            ends,
+            table,
+            hasher,
+        } = self;
         let hash = hasher.hash_one(key);
-        if table.find(hash, |index| key_at(bytes, ends, *index) == key).is_some() {
+        if table
+            .find(hash, |index| key_at(bytes, ends, *index) == key)
+            .is_some()
+        {
             return false;
         }
         bytes.extend_from_slice(key);
@@ -51,7 +59,10 @@ impl KeySet {
 }
 
 fn key_at<'k>(bytes: &'k [u8], ends: &[usize], index: usize) -> &'k [u8] {
-    let start = index.checked_sub(1).and_then(|before| ends.get(before)).copied();
+    let start = index
+        .checked_sub(1)
+        .and_then(|before| ends.get(before))
+        .copied();
     let end = ends.get(index).copied();
     bytes
         .get(start.unwrap_or(0)..end.unwrap_or(0))

@@ -12,5 +12,5 @@ pub mod value;
 pub use change::{Op, RowChange};
 pub use keys::KeySet;
 pub use position::{GtidSet, Position};
-pub use table::{Column, Shape, TableName, TableSchema};
+pub use table::{Cascade, Column, Shape, TableName, TableSchema};
 pub use value::{Date, DateTime, Time, Value};

@@ -223,10 +223,13 @@ fn insert_range(ranges: &mut Vec<(u64, u64)>, from: u64, to: u64) {
         .take_while(|(first, _)| *first <= to.saturating_add(1))
         .count()
         + after;
-    let merged = ranges.iter().take(end).skip(start).fold(
-        (from, to),
-        |(low, high), (first, last)| (low.min(*first), high.max(*last)),
-    );
+    let merged = ranges
+        .iter()
+        .take(end)
+        .skip(start)
+        .fold((from, to), |(low, high), (first, last)| {
+            (low.min(*first), high.max(*last))
+        });
     ranges.splice(start..end, [merged]);
 }
 
@@ -254,7 +257,11 @@ impl FromStr for GtidSet {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut set = GtidSet::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             set.parse_source(part)
                 .ok_or_else(|| ParsePositionError::new(text))?;
         }
@@ -351,7 +358,9 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(text.parse::<Start>().unwrap().to_string(), expected);
         }
-        for text in ["", "later", "file", "file:", "file:3", ":4", "file:-4", UUID] {
+        for text in [
+            "", "later", "file", "file:", "file:3", ":4", "file:-4", UUID,
+        ] {
             assert!(text.parse::<Start>().is_err(), "{text}");
         }
     }

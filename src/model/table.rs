@@ -73,3 +73,20 @@ impl TableSchema {
             .position(|column| column.name.eq_ignore_ascii_case(name))
     }
 }
+
+/// A foreign key through which a change of one table changes rows of another
+/// without a row event (MySQL manual, "FOREIGN KEY Constraints"; servers before
+/// 9.6 leave such rows out of the binlog).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cascade {
+    /// The table that is referred to.
+    pub parent: TableName,
+    /// The table whose rows change with it.
+    pub child: TableName,
+    /// The referenced columns of the parent.
+    pub columns: Vec<Arc<str>>,
+    /// ON DELETE CASCADE, SET NULL or SET DEFAULT.
+    pub on_delete: bool,
+    /// The same for ON UPDATE.
+    pub on_update: bool,
+}

@@ -54,7 +54,9 @@ pub async fn run(
         if let Ok(next) = next {
             lines.place(&tail);
             // A lost connection shows in `connected`.
-            tail.plan(next, &mut lines, |change, lines| lines.begin(change)).await.ok();
+            tail.plan(next, &mut lines, |change, lines| lines.begin(change))
+                .await
+                .ok();
             lines.flush()?;
         }
     }
@@ -140,7 +142,10 @@ impl<W: Write> PlanLines<W> {
             });
         }
         let last = self.lines.len() - 1;
-        #[expect(clippy::indexing_slicing, reason = "a line was pushed if there was none")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a line was pushed if there was none"
+        )]
         &mut self.lines[last]
     }
 
@@ -170,10 +175,17 @@ impl<W: Write> PlanLines<W> {
 
 impl Line {
     fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        let at = self.committed_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let at = self
+            .committed_at
+            .map_or_else(|| "-".to_owned(), |at| at.to_string());
         write!(out, "{at} {}:{}", self.position.file, self.position.offset)?;
         let table = self.table.as_deref().unwrap_or("-");
-        write!(out, " {table} {} rule={}", self.op.unwrap_or("statement"), self.rule)?;
+        write!(
+            out,
+            " {table} {} rule={}",
+            self.op.unwrap_or("statement"),
+            self.rule
+        )?;
         write!(out, " cache=[{}]", self.cache.join(" "))?;
         write!(out, " edge=[{}]", self.edge.join(" "))?;
         match &self.reason {

@@ -273,7 +273,11 @@ impl Trouble {
 
     fn over(&mut self) {
         if let Some(since) = self.since.take() {
-            tracing::info!(seconds = since.elapsed().as_secs_f64(), "{} answers again", self.what);
+            tracing::info!(
+                seconds = since.elapsed().as_secs_f64(),
+                "{} answers again",
+                self.what
+            );
             self.backoff.reset();
         }
     }

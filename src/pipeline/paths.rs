@@ -36,7 +36,11 @@ pub struct ToBuffer<B> {
 impl<B: Buffer> ToBuffer<B> {
     /// `source` is the configuration's name, `distributions` are names too.
     pub fn new(buffer: Arc<B>, source: Arc<str>, distributions: Vec<Arc<str>>) -> Self {
-        Self { buffer, source, distributions }
+        Self {
+            buffer,
+            source,
+            distributions,
+        }
     }
 }
 
@@ -71,7 +75,11 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
                 metrics::counter!(metric::BUFFER_PATHS).increment(paths);
                 Ok(())
             }
-            Err(SendError { mut unaccepted, refused, cause }) => {
+            Err(SendError {
+                mut unaccepted,
+                refused,
+                cause,
+            }) => {
                 // Refused messages are kept as well: to drop one would lose it.
                 unaccepted.extend(refused);
                 *pending = unaccepted;
@@ -90,7 +98,9 @@ impl PathSink for ToLog {
 
     fn prepare(&self, paths: &Paths) -> Vec<String> {
         let paths = paths.paths.iter();
-        paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+        paths
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect()
     }
 
     async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {

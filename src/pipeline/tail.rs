@@ -121,7 +121,10 @@ impl Tail {
             };
             let error = match attempt {
                 Ok(()) => {
-                    self.server_uuid = self.source.facts().map(|facts| facts.server_uuid.as_str().into());
+                    self.server_uuid = self
+                        .source
+                        .facts()
+                        .map(|facts| facts.server_uuid.as_str().into());
                     self.connected = true;
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
                     return Ok(());

@@ -109,12 +109,19 @@ impl PathClasses {
                 .map_or(PathClass::Cached, |(_, class)| *class);
         };
         // A byte that no pattern names stands for what the star may be.
-        let samples = [prefix.to_owned(), format!("{prefix}\u{1}"), format!("{prefix}\u{1}\u{1}")];
+        let samples = [
+            prefix.to_owned(),
+            format!("{prefix}\u{1}"),
+            format!("{prefix}\u{1}\u{1}"),
+        ];
         for (glob, class) in &self.patterns {
             if *class == PathClass::Cached {
                 return PathClass::Cached;
             }
-            if samples.iter().all(|sample| glob::matches(glob, sample.as_bytes())) {
+            if samples
+                .iter()
+                .all(|sample| glob::matches(glob, sample.as_bytes()))
+            {
                 return *class;
             }
         }
@@ -137,7 +144,10 @@ impl PathClasses {
         alphabet.sort_unstable();
         alphabet.dedup();
 
-        let start: Vec<States> = machines.iter().map(|machine| States::start(machine)).collect();
+        let start: Vec<States> = machines
+            .iter()
+            .map(|machine| States::start(machine))
+            .collect();
         let mut seen = HashSet::from([start.clone()]);
         let mut queue = VecDeque::from([(start, Vec::new())]);
         while let Some((states, path)) = queue.pop_front() {
@@ -229,7 +239,9 @@ impl States {
             match machine.get(*state) {
                 Some(Symbol::Byte(want)) if *want == byte => next.add(machine, state + 1),
                 Some(Symbol::One) => next.add(machine, state + 1),
-                Some(Symbol::Many(alphabet)) if alphabet.contains(byte) => next.add(machine, *state),
+                Some(Symbol::Many(alphabet)) if alphabet.contains(byte) => {
+                    next.add(machine, *state)
+                }
                 _ => {}
             }
         }
@@ -244,7 +256,11 @@ mod tests {
     fn classes(patterns: &[(&str, PathClass)]) -> PathClasses {
         let patterns: Vec<_> = patterns
             .iter()
-            .map(|(text, class)| PathPattern { text: (*text).to_owned(), class: *class, line: 1 })
+            .map(|(text, class)| PathPattern {
+                text: (*text).to_owned(),
+                class: *class,
+                line: 1,
+            })
             .collect();
         PathClasses::new(&patterns)
     }
@@ -273,7 +289,10 @@ mod tests {
         for (path, class) in cases {
             assert_eq!(shop().of(path), class, "{path}");
         }
-        let short = classes(&[("/pay/*", PathClass::Strong), ("/stock/*", PathClass::ShortTtl)]);
+        let short = classes(&[
+            ("/pay/*", PathClass::Strong),
+            ("/stock/*", PathClass::ShortTtl),
+        ]);
         assert_eq!(short.of("/stock/7*"), PathClass::ShortTtl);
         assert_eq!(short.of("/sto*"), PathClass::Cached);
     }
@@ -306,7 +325,11 @@ mod tests {
         ];
         for (template, path) in cases {
             let found = shop().forbidden(&language(template));
-            assert_eq!(found.as_ref().map(|found| found.path.as_str()), path, "{template}");
+            assert_eq!(
+                found.as_ref().map(|found| found.path.as_str()),
+                path,
+                "{template}"
+            );
         }
     }
 

@@ -158,7 +158,10 @@ fn collect(expr: &IdedExpr, scope: &mut Vec<String>, out: &mut Columns) -> Resul
                 "there is no `{name}`; write `before.{name}` or `after.{name}` for a column"
             )),
         },
-        Expr::List(list) => list.elements.iter().try_for_each(|part| collect(part, scope, out)),
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .try_for_each(|part| collect(part, scope, out)),
         Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
             EntryExpr::MapEntry(entry) => {
                 collect(&entry.key, scope, out)?;
@@ -166,10 +169,13 @@ fn collect(expr: &IdedExpr, scope: &mut Vec<String>, out: &mut Columns) -> Resul
             }
             EntryExpr::StructField(field) => collect(&field.value, scope, out),
         }),
-        Expr::Struct(record) => record.entries.iter().try_for_each(|entry| match &entry.expr {
-            EntryExpr::MapEntry(entry) => collect(&entry.value, scope, out),
-            EntryExpr::StructField(field) => collect(&field.value, scope, out),
-        }),
+        Expr::Struct(record) => record
+            .entries
+            .iter()
+            .try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => collect(&entry.value, scope, out),
+                EntryExpr::StructField(field) => collect(&field.value, scope, out),
+            }),
         Expr::Comprehension(comprehension) => {
             collect(&comprehension.iter_range, scope, out)?;
             collect(&comprehension.accu_init, scope, out)?;
@@ -182,7 +188,9 @@ fn collect(expr: &IdedExpr, scope: &mut Vec<String>, out: &mut Columns) -> Resul
                 &comprehension.loop_step,
                 &comprehension.result,
             ];
-            let result = inner.into_iter().try_for_each(|part| collect(part, scope, out));
+            let result = inner
+                .into_iter()
+                .try_for_each(|part| collect(part, scope, out));
             scope.truncate(outer);
             result
         }
@@ -215,7 +223,10 @@ mod tests {
             columns("op == 'delete' || before.a < after.b && has(after.c) && after['d'] == 1"),
             named(&["a", "b", "c", "d"])
         );
-        assert_eq!(columns("[1, 2].exists(x, x == after.kind)"), named(&["kind"]));
+        assert_eq!(
+            columns("[1, 2].exists(x, x == after.kind)"),
+            named(&["kind"])
+        );
         assert_eq!(columns("before != after"), Columns::All);
         assert_eq!(columns("table.startsWith('shop.')"), named(&[]));
     }
@@ -231,7 +242,10 @@ mod tests {
     fn holds(text: &str, before: Option<Value<'_>>, after: Option<Value<'_>>) -> bool {
         let schema = TableSchema {
             name: TableName::new("shop", "users"),
-            columns: vec![Column { name: "c".into(), shape: Shape::Text }],
+            columns: vec![Column {
+                name: "c".into(),
+                shape: Shape::Text,
+            }],
             primary_key: vec![],
         };
         let (before, after) = (before.map(|v| [v]), after.map(|v| [v]));

@@ -35,7 +35,16 @@ pub enum Filter {
 
 /// The names that a template may use, for suggestions.
 pub const NAMES: [&str; 10] = [
-    "lower", "upper", "urlencode", "hex", "uuid", "md5", "sha1", "crc32", "date", "default",
+    "lower",
+    "upper",
+    "urlencode",
+    "hex",
+    "uuid",
+    "md5",
+    "sha1",
+    "crc32",
+    "date",
+    "default",
 ];
 
 /// A value that a filter cannot turn into text, such as a date that is none.
@@ -95,10 +104,12 @@ impl Filter {
             Filter::Lower => map_text(text, str::to_lowercase),
             Filter::Upper => map_text(text, str::to_uppercase),
             Filter::UrlEncode => {
-                let encoded = text.iter().fold(Vec::with_capacity(text.len()), |mut out, byte| {
-                    push_url_encoded(*byte, &mut out);
-                    out
-                });
+                let encoded = text
+                    .iter()
+                    .fold(Vec::with_capacity(text.len()), |mut out, byte| {
+                        push_url_encoded(*byte, &mut out);
+                        out
+                    });
                 *text = encoded;
             }
             Filter::Hex => *text = hex::encode(&text).into_bytes(),
@@ -141,14 +152,16 @@ fn push_url_encoded(byte: u8, out: &mut Vec<u8>) {
 }
 
 fn hyphenated(uuid: [u8; 16]) -> String {
-    uuid.iter().enumerate().fold(String::with_capacity(36), |mut out, (index, byte)| {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            out.push('-');
-        }
-        // Writing to a String cannot fail.
-        write!(out, "{byte:02x}").ok();
-        out
-    })
+    uuid.iter()
+        .enumerate()
+        .fold(String::with_capacity(36), |mut out, (index, byte)| {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                out.push('-');
+            }
+            // Writing to a String cannot fail.
+            write!(out, "{byte:02x}").ok();
+            out
+        })
 }
 
 /// The value as a point in time; `None` for MySQL's zero dates and for text
@@ -183,10 +196,16 @@ mod tests {
     use super::*;
     use crate::model::{Date, DateTime};
 
-    fn apply(name: &str, argument: Option<&str>, value: &Value<'_>) -> Result<String, Unrenderable> {
+    fn apply(
+        name: &str,
+        argument: Option<&str>,
+        value: &Value<'_>,
+    ) -> Result<String, Unrenderable> {
         let mut text = Vec::new();
         value.write_text(&mut text);
-        Filter::new(name, argument.map(str::to_owned)).unwrap().apply(value, &mut text)?;
+        Filter::new(name, argument.map(str::to_owned))
+            .unwrap()
+            .apply(value, &mut text)?;
         Ok(String::from_utf8(text).unwrap())
     }
 
@@ -198,10 +217,22 @@ mod tests {
             ("upper", &text, "ZOË & CO/1~"),
             ("urlencode", &text, "Zo%C3%AB%20%26%20Co%2F1~"),
             ("hex", &Value::Bytes((&[0, 171][..]).into()), "00ab"),
-            ("md5", &Value::Text("hello".into()), "5d41402abc4b2a76b9719d911017c592"),
-            ("sha1", &Value::Text("hello".into()), "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"),
+            (
+                "md5",
+                &Value::Text("hello".into()),
+                "5d41402abc4b2a76b9719d911017c592",
+            ),
+            (
+                "sha1",
+                &Value::Text("hello".into()),
+                "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d",
+            ),
             ("crc32", &Value::Text("hello".into()), "907060870"),
-            ("uuid", &Value::Bytes((0..16).collect::<Vec<u8>>().into()), "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+            (
+                "uuid",
+                &Value::Bytes((0..16).collect::<Vec<u8>>().into()),
+                "00010203-0405-0607-0809-0a0b0c0d0e0f",
+            ),
             ("uuid", &Value::Text("as-it-is".into()), "as-it-is"),
         ];
         for (name, value, expected) in cases {
@@ -211,14 +242,38 @@ mod tests {
 
     #[test]
     fn dates_are_formatted_and_zero_dates_are_not() {
-        let date = Date { year: 2026, month: 3, day: 9 };
-        let when = DateTime { date, hours: 23, minutes: 5, seconds: 0, micros: 0, decimals: 0 };
-        assert_eq!(apply("date", Some("%Y-%m"), &Value::Date(date)).as_deref(), Ok("2026-03"));
-        assert_eq!(apply("date", Some("%d %H"), &Value::DateTime(when)).as_deref(), Ok("09 23"));
+        let date = Date {
+            year: 2026,
+            month: 3,
+            day: 9,
+        };
+        let when = DateTime {
+            date,
+            hours: 23,
+            minutes: 5,
+            seconds: 0,
+            micros: 0,
+            decimals: 0,
+        };
+        assert_eq!(
+            apply("date", Some("%Y-%m"), &Value::Date(date)).as_deref(),
+            Ok("2026-03")
+        );
+        assert_eq!(
+            apply("date", Some("%d %H"), &Value::DateTime(when)).as_deref(),
+            Ok("09 23")
+        );
         let text = Value::Text("2026-03-09 10:00:00".into());
         assert_eq!(apply("date", Some("%j"), &text).as_deref(), Ok("068"));
-        let zero = Date { year: 0, month: 0, day: 0 };
-        assert_eq!(apply("date", Some("%Y"), &Value::Date(zero)), Err(Unrenderable));
+        let zero = Date {
+            year: 0,
+            month: 0,
+            day: 0,
+        };
+        assert_eq!(
+            apply("date", Some("%Y"), &Value::Date(zero)),
+            Err(Unrenderable)
+        );
     }
 
     #[test]

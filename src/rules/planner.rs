@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cascade::{BoundCascade, Cascades};
 use super::class::{Forbidden, PathClasses};
 use super::rule::{
     BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language,
@@ -9,7 +10,7 @@ use super::rule::{
 use super::template::{Image, Part, Template};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::path::{self, PATH_CHARS_MAX};
-use crate::model::{Op, RowChange, Shape, TableName, TableSchema, Value};
+use crate::model::{Cascade, Op, RowChange, Shape, TableName, TableSchema, Value};
 
 /// All rules of a configuration.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Rules {
     rules: Vec<Arc<Rule>>,
     classes: Arc<PathClasses>,
     key_prefix: Vec<u8>,
+    cascades: Cascades,
 }
 
 impl Rules {
@@ -24,7 +26,11 @@ impl Rules {
     /// Refuses a path template whose every value gives a path that must not be
     /// invalidated; what only some values can give is left to
     /// [`Rules::bind`], which knows the columns' types.
-    pub fn new(rules: Vec<Rule>, classes: PathClasses, key_prefix: &str) -> Result<Self, BindError> {
+    pub fn new(
+        rules: Vec<Rule>,
+        classes: PathClasses,
+        key_prefix: &str,
+    ) -> Result<Self, BindError> {
         for rule in &rules {
             for template in &rule.paths {
                 let language = path_language(template, |_| Shape::Integer);
@@ -34,7 +40,10 @@ impl Rules {
             }
             for path in &rule.table_wide.paths {
                 if let class @ (PathClass::Strong | PathClass::Immutable) = classes.of(path) {
-                    let forbidden = Forbidden { path: path.clone(), class };
+                    let forbidden = Forbidden {
+                        path: path.clone(),
+                        class,
+                    };
                     return Err(BindError {
                         line: rule.line,
                         message: forbidden_message(&rule.name, path, &forbidden),
@@ -46,7 +55,13 @@ impl Rules {
             rules: rules.into_iter().map(Arc::new).collect(),
             classes: Arc::new(classes),
             key_prefix: key_prefix.as_bytes().to_vec(),
+            cascades: Cascades::default(),
         })
+    }
+
+    /// Adds the foreign keys that change mapped tables unseen.
+    pub fn set_cascades(&mut self, cascades: &[Cascade]) {
+        self.cascades = Cascades::new(cascades, |table| self.of_table(table).next().is_some());
     }
 
     /// The rules, in the configuration's order.
@@ -54,9 +69,10 @@ impl Rules {
         self.rules.iter().map(AsRef::as_ref)
     }
 
-    /// Whether some rule is about this table.
+    /// Whether some rule is about this table, or about one that a cascade
+    /// from it changes.
     pub fn wants(&self, table: &TableName) -> bool {
-        self.of_table(table).next().is_some()
+        self.of_table(table).next().is_some() || self.cascades.start_at(table)
     }
 
     fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {
@@ -70,12 +86,19 @@ impl Rules {
         for rule in self.of_table(&schema.name) {
             self.check(rule, &mut slots)?;
         }
+        let cascades = self
+            .cascades
+            .bind(&self.rules, &self.key_prefix, &mut slots)?;
         let rules = self
             .of_table(&schema.name)
             .map(|rule| self.bind_rule(rule, &slots, schema))
             .collect();
         Ok(TablePlanner {
             rules,
+            cascades: cascades
+                .into_iter()
+                .map(|cascade| cascade.finish(&slots))
+                .collect(),
             classes: Arc::clone(&self.classes),
             projection: slots.into_columns(),
         })
@@ -96,10 +119,12 @@ impl Rules {
             let columns = condition
                 .resolve(slots.schema())
                 .map_err(|name| slots.find(&name, *line, &place("when")).err())
-                .map_err(|error| error.unwrap_or_else(|| BindError {
-                    line: *line,
-                    message: place("when"),
-                }))?;
+                .map_err(|error| {
+                    error.unwrap_or_else(|| BindError {
+                        line: *line,
+                        message: place("when"),
+                    })
+                })?;
             columns.iter().for_each(|(_, index)| slots.add(*index));
         }
         for template in &rule.keys {
@@ -120,10 +145,16 @@ impl Rules {
         let changed = rule.changed.iter().filter_map(|column| index(&column.name));
         let when = rule.when.as_ref().map(|(condition, _)| {
             let columns = condition.resolve(schema).unwrap_or_default();
-            columns.into_iter().map(|(name, index)| (name, slots.slot(index))).collect()
+            columns
+                .into_iter()
+                .map(|(name, index)| (name, slots.slot(index)))
+                .collect()
         });
         let templates = |templates: &[Template], prefix: &[u8]| {
-            templates.iter().map(|template| slots.bind(template, version, prefix)).collect()
+            templates
+                .iter()
+                .map(|template| slots.bind(template, version, prefix))
+                .collect()
         };
         BoundRule {
             changed: changed.map(|index| slots.slot(index)).collect(),
@@ -144,6 +175,11 @@ impl Rules {
         for rule in self.of_table(table) {
             widen(rule, &self.classes, reason, plan);
         }
+        for child in self.cascades.children(table) {
+            for rule in self.of_table(child) {
+                widen(rule, &self.classes, reason, plan);
+            }
+        }
     }
 
     /// Invalidates everything that any rule may have cached.
@@ -162,7 +198,10 @@ fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> Bi
 }
 
 fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
-    let Forbidden { path: example, class } = forbidden;
+    let Forbidden {
+        path: example,
+        class,
+    } = forbidden;
     format!(
         "rule \"{rule}\": path \"{path}\" can produce {example}, which is of class {class} and never \
          invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a \
@@ -170,7 +209,7 @@ fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
     )
 }
 
-fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
+pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
     plan.widen(&rule.name, reason);
     widen_keys(rule, plan);
     widen_paths(rule, classes, plan);
@@ -200,6 +239,7 @@ fn send_path<P: Plan>(rule: &Rule, classes: &PathClasses, path: &str, plan: &mut
 #[derive(Debug)]
 pub struct TablePlanner {
     rules: Vec<BoundRule>,
+    cascades: Vec<BoundCascade>,
     classes: Arc<PathClasses>,
     projection: Vec<usize>,
 }
@@ -255,8 +295,15 @@ pub struct Scratch {
     path: String,
 }
 
+impl Scratch {
+    /// What was rendered last.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
 /// How rendering a template ended.
-enum Rendered {
+pub(super) enum Rendered {
     /// The buffer holds the text.
     Done,
     /// A NULL, or an image that this operation does not have: no key.
@@ -286,6 +333,9 @@ impl TablePlanner {
                 bound.plan(change, &self.classes, scratch, plan);
             }
         }
+        for cascade in &self.cascades {
+            cascade.plan(change, &self.classes, scratch, plan);
+        }
     }
 }
 
@@ -305,7 +355,10 @@ impl BoundRule {
             return true;
         };
         self.changed.is_empty()
-            || self.changed.iter().any(|slot| differs(before.get(*slot), after.get(*slot)))
+            || self
+                .changed
+                .iter()
+                .any(|slot| differs(before.get(*slot), after.get(*slot)))
     }
 
     fn plan<P: Plan>(
@@ -375,7 +428,9 @@ impl BoundPath {
                     scratch.path.push('/');
                 }
                 // What was rendered is percent-encoded, thus ASCII.
-                scratch.path.push_str(&String::from_utf8_lossy(&scratch.key));
+                scratch
+                    .path
+                    .push_str(&String::from_utf8_lossy(&scratch.key));
                 if self.ends_in_star {
                     scratch.path.push('*');
                 }
@@ -398,14 +453,14 @@ fn sides(renders: Renders, op: Op) -> &'static [Side] {
 /// Whether an update changed a column. With `binlog_row_image` MINIMAL or
 /// NOBLOB the after image carries just the columns that were set, so that a
 /// column missing there did not change (MySQL manual, `binlog_row_image`).
-fn differs(before: Option<&Value<'_>>, after: Option<&Value<'_>>) -> bool {
+pub(super) fn differs(before: Option<&Value<'_>>, after: Option<&Value<'_>>) -> bool {
     match (before, after) {
         (_, None | Some(Value::Absent)) => false,
         (before, after) => before != after,
     }
 }
 
-fn push_bytes(value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn push_bytes(value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
@@ -413,6 +468,17 @@ fn push_encoded(value: &[u8], out: &mut Vec<u8>) {
     let mut encoded = String::with_capacity(value.len());
     path::encode_value(value, &mut encoded);
     out.extend_from_slice(encoded.as_bytes());
+}
+
+/// Renders `template` from the row before `change`.
+pub(super) fn render_from(
+    template: &BoundTemplate,
+    change: &RowChange<'_>,
+    scratch: &mut Scratch,
+    push: fn(&[u8], &mut Vec<u8>),
+) -> Rendered {
+    scratch.key.clear();
+    render(template, change, Side::Before, scratch, push)
 }
 
 /// Renders `template` from one side of `change` into `scratch.key`.
@@ -429,7 +495,12 @@ fn render(
                 scratch.key.extend_from_slice(bytes);
                 continue;
             }
-            BoundPart::Value { image, slot, filters, default } => (image, slot, filters, default),
+            BoundPart::Value {
+                image,
+                slot,
+                filters,
+                default,
+            } => (image, slot, filters, default),
         };
         let wanted = match image {
             Image::Either => side,

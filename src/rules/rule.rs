@@ -32,6 +32,18 @@ pub struct Rule {
     pub paths: Vec<Template>,
     /// What to invalidate when single rows cannot be known.
     pub table_wide: TableWide,
+    /// Keys to delete when a foreign key carries a parent's change over to
+    /// these tables, rendered from the parent's row.
+    pub cascade_from: Vec<CascadeFrom>,
+}
+
+/// What a parent's change asks for, in place of the whole table.
+#[derive(Debug)]
+pub struct CascadeFrom {
+    /// The parent.
+    pub table: TableGlob,
+    /// Redis keys to delete.
+    pub keys: Vec<Template>,
 }
 
 /// A column named in the configuration.
@@ -164,7 +176,10 @@ pub struct Slots<'s> {
 impl<'s> Slots<'s> {
     /// Starts without columns.
     pub fn new(schema: &'s TableSchema) -> Self {
-        Self { schema, columns: Vec::new() }
+        Self {
+            schema,
+            columns: Vec::new(),
+        }
     }
 
     /// The table that is being bound.
@@ -226,7 +241,12 @@ impl<'s> Slots<'s> {
     }
 
     /// Binds a template whose columns were added. `prefix` goes before it.
-    pub fn bind(&self, template: &Template, version: Option<usize>, prefix: &[u8]) -> BoundTemplate {
+    pub fn bind(
+        &self,
+        template: &Template,
+        version: Option<usize>,
+        prefix: &[u8],
+    ) -> BoundTemplate {
         let mut parts = Vec::new();
         if !prefix.is_empty() {
             parts.push(BoundPart::Literal(prefix.to_vec()));
@@ -319,19 +339,24 @@ fn alphabet(placeholder: &Placeholder, shape: Shape) -> Alphabet {
         Shape::Number => Alphabet::Number,
         Shape::Temporal | Shape::Text | Shape::Bytes => Alphabet::Any,
     };
-    placeholder.filters.iter().fold(from_shape, |alphabet, filter| match filter {
-        Filter::Lower | Filter::Upper => match alphabet {
-            Alphabet::Integer => Alphabet::Integer,
-            _ if alphabet == Alphabet::Segment || alphabet == Alphabet::Hex => Alphabet::Segment,
-            _ => Alphabet::Any,
-        },
-        Filter::UrlEncode => match alphabet {
-            Alphabet::Any => Alphabet::Segment,
-            narrower => narrower,
-        },
-        Filter::Hex | Filter::Md5 | Filter::Sha1 => Alphabet::Hex,
-        Filter::Crc32 => Alphabet::Integer,
-        Filter::Uuid if shape == Shape::Bytes => Alphabet::Hex,
-        Filter::Uuid | Filter::Date(_) | Filter::Default(_) => Alphabet::Any,
-    })
+    placeholder
+        .filters
+        .iter()
+        .fold(from_shape, |alphabet, filter| match filter {
+            Filter::Lower | Filter::Upper => match alphabet {
+                Alphabet::Integer => Alphabet::Integer,
+                _ if alphabet == Alphabet::Segment || alphabet == Alphabet::Hex => {
+                    Alphabet::Segment
+                }
+                _ => Alphabet::Any,
+            },
+            Filter::UrlEncode => match alphabet {
+                Alphabet::Any => Alphabet::Segment,
+                narrower => narrower,
+            },
+            Filter::Hex | Filter::Md5 | Filter::Sha1 => Alphabet::Hex,
+            Filter::Crc32 => Alphabet::Integer,
+            Filter::Uuid if shape == Shape::Bytes => Alphabet::Hex,
+            Filter::Uuid | Filter::Date(_) | Filter::Default(_) => Alphabet::Any,
+        })
 }

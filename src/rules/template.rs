@@ -116,7 +116,8 @@ impl<'t> Parser<'t> {
 
     fn end_literal(&mut self) {
         if !self.literal.is_empty() {
-            self.parts.push(Part::Literal(std::mem::take(&mut self.literal)));
+            self.parts
+                .push(Part::Literal(std::mem::take(&mut self.literal)));
         }
     }
 
@@ -131,7 +132,9 @@ impl<'t> Parser<'t> {
             .strip_prefix("\\x")
             .and_then(|rest| rest.get(..2))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            .ok_or("after a backslash stands `x` and two hexadecimal digits, or another backslash")?;
+            .ok_or(
+                "after a backslash stands `x` and two hexadecimal digits, or another backslash",
+            )?;
         self.literal.push(byte);
         self.skip(4);
         Ok(())
@@ -204,9 +207,14 @@ mod tests {
 
     #[test]
     fn templates_parse_into_literals_and_placeholders() {
-        let template = Template::parse(r#"a\x01{{x}}:{ id }:{after.slug|lower|date("%Y}")}\\é"#, 7).unwrap();
+        let template =
+            Template::parse(r#"a\x01{{x}}:{ id }:{after.slug|lower|date("%Y}")}\\é"#, 7).unwrap();
         let placeholder = |image, column: &str, filters| {
-            Part::Placeholder(Placeholder { image, column: column.into(), filters })
+            Part::Placeholder(Placeholder {
+                image,
+                column: column.into(),
+                filters,
+            })
         };
         assert_eq!(
             template.parts,
@@ -214,7 +222,11 @@ mod tests {
                 Part::Literal(b"a\x01{x}:".to_vec()),
                 placeholder(Image::Either, "id", vec![]),
                 Part::Literal(b":".to_vec()),
-                placeholder(Image::After, "slug", vec![Filter::Lower, Filter::Date("%Y}".into())]),
+                placeholder(
+                    Image::After,
+                    "slug",
+                    vec![Filter::Lower, Filter::Date("%Y}".into())]
+                ),
                 Part::Literal("\\é".as_bytes().to_vec()),
             ]
         );

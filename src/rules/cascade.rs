@@ -1,0 +1,310 @@
+//! Foreign keys that change rows of a mapped table without a row event.
+//!
+//! Before MySQL 9.6 the child rows that a cascade deletes or rewrites are in no
+//! event. What can be seen is the parent's change, so that is what the child's
+//! rules act on: with the keys that `cascade_from` renders from the parent's
+//! row, or else on the whole table (Over, never under).
+
+use std::sync::Arc;
+
+use super::class::PathClasses;
+use super::planner::{Rendered, Scratch, differs, push_bytes, render_from, widen};
+use super::rule::{BindError, BoundTemplate, Rule, Slots};
+use crate::model::invalidation::{Action, Plan, Widening};
+use crate::model::{Cascade, Op, RowChange, TableName};
+
+/// The cascades that end at mapped tables, each with all of its ancestors.
+#[derive(Debug, Default)]
+pub struct Cascades {
+    reaching: Vec<Reach>,
+}
+
+/// A table whose changes reach a mapped table, maybe through others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reach {
+    ancestor: TableName,
+    child: TableName,
+    columns: Vec<Arc<str>>,
+    on_delete: bool,
+    on_update: bool,
+}
+
+impl Cascades {
+    /// Follows `cascades` from every table that `mapped` knows up to its
+    /// ancestors.
+    pub fn new(cascades: &[Cascade], mapped: impl Fn(&TableName) -> bool) -> Self {
+        let mut reaching: Vec<Reach> = cascades
+            .iter()
+            .filter(|cascade| mapped(&cascade.child))
+            .map(|cascade| Reach {
+                ancestor: cascade.parent.clone(),
+                child: cascade.child.clone(),
+                columns: cascade.columns.clone(),
+                on_delete: cascade.on_delete,
+                on_update: cascade.on_update,
+            })
+            .collect();
+        let mut next = 0;
+        while let Some(reach) = reaching.get(next).cloned() {
+            next += 1;
+            for cascade in cascades
+                .iter()
+                .filter(|cascade| cascade.child == reach.ancestor)
+            {
+                let further = Reach {
+                    ancestor: cascade.parent.clone(),
+                    child: reach.child.clone(),
+                    columns: cascade.columns.clone(),
+                    on_delete: cascade.on_delete,
+                    on_update: cascade.on_update,
+                };
+                // A table may refer to itself, and cycles are allowed.
+                if !reaching.contains(&further) {
+                    reaching.push(further);
+                }
+            }
+        }
+        Self { reaching }
+    }
+
+    /// Whether a change of `table` reaches a mapped table.
+    pub fn start_at(&self, table: &TableName) -> bool {
+        self.reaching.iter().any(|reach| reach.ancestor == *table)
+    }
+
+    /// The mapped tables that changes of `table` reach.
+    pub fn children(&self, table: &TableName) -> impl Iterator<Item = &TableName> {
+        let from = |reach: &&Reach| reach.ancestor == *table;
+        self.reaching.iter().filter(from).map(|reach| &reach.child)
+    }
+
+    /// Fits the rules that changes of the slots' table reach to its columns.
+    pub(super) fn bind(
+        &self,
+        rules: &[Arc<Rule>],
+        key_prefix: &[u8],
+        slots: &mut Slots<'_>,
+    ) -> Result<Vec<UnboundCascade>, BindError> {
+        let table = &slots.schema().name;
+        let mut out = Vec::new();
+        for reach in self
+            .reaching
+            .iter()
+            .filter(|reach| reach.ancestor == *table)
+        {
+            let columns: Vec<usize> = reach
+                .columns
+                .iter()
+                .filter_map(|name| slots.schema().column(name))
+                .collect();
+            columns.iter().for_each(|index| slots.add(*index));
+            let about =
+                |rule: &&Arc<Rule>| rule.tables.iter().any(|glob| glob.matches(&reach.child));
+            for rule in rules.iter().filter(about) {
+                let declared = rule
+                    .cascade_from
+                    .iter()
+                    .find(|from| from.table.matches(table));
+                for template in declared.iter().flat_map(|from| &from.keys) {
+                    slots.add_template(
+                        template,
+                        &format!("rule \"{}\": cascade_from key", rule.name),
+                    )?;
+                }
+                out.push(UnboundCascade {
+                    rule: Arc::clone(rule),
+                    reach: reach.clone(),
+                    columns: columns.clone(),
+                    key_prefix: key_prefix.to_vec(),
+                });
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A cascade whose columns are known but not yet their slots.
+#[derive(Debug)]
+pub(super) struct UnboundCascade {
+    rule: Arc<Rule>,
+    reach: Reach,
+    columns: Vec<usize>,
+    key_prefix: Vec<u8>,
+}
+
+/// What a change of a parent asks of a child's rule.
+#[derive(Debug)]
+pub(super) struct BoundCascade {
+    rule: Arc<Rule>,
+    /// `None`: the whole table.
+    keys: Option<Vec<BoundTemplate>>,
+    columns: Vec<usize>,
+    on_delete: bool,
+    on_update: bool,
+}
+
+impl UnboundCascade {
+    /// Gives each column its slot, once all columns are added.
+    pub(super) fn finish(self, slots: &Slots<'_>) -> BoundCascade {
+        let table = &slots.schema().name;
+        let declared = self
+            .rule
+            .cascade_from
+            .iter()
+            .find(|from| from.table.matches(table));
+        let bind = |template| slots.bind(template, None, &self.key_prefix);
+        BoundCascade {
+            keys: declared.map(|from| from.keys.iter().map(bind).collect()),
+            columns: self
+                .columns
+                .iter()
+                .map(|index| slots.slot(*index))
+                .collect(),
+            on_delete: self.reach.on_delete,
+            on_update: self.reach.on_update,
+            rule: self.rule,
+        }
+    }
+}
+
+impl BoundCascade {
+    pub(super) fn plan<P: Plan>(
+        &self,
+        change: &RowChange<'_>,
+        classes: &PathClasses,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) {
+        let fires = match (change.op, change.before, change.after) {
+            (Op::Delete, ..) => self.on_delete,
+            (Op::Update, Some(before), Some(after)) if self.on_update => self
+                .columns
+                .iter()
+                .any(|slot| differs(before.get(*slot), after.get(*slot))),
+            _ => false,
+        };
+        if !fires {
+            return;
+        }
+        let Some(keys) = &self.keys else {
+            return widen(&self.rule, classes, Widening::Cascade, plan);
+        };
+        for template in keys {
+            match render_from(template, change, scratch, push_bytes) {
+                Rendered::Done => {
+                    let key = scratch.key();
+                    plan.act(&self.rule.name, Action::Delete { key });
+                }
+                Rendered::Nothing => {}
+                Rendered::Unknown => {
+                    return widen(&self.rule, classes, Widening::Cascade, plan);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::model::{Column, Shape, TableSchema, Value};
+
+    fn table(name: &str) -> TableName {
+        TableName::new("shop", name)
+    }
+
+    fn cascade(parent: &str, child: &str) -> Cascade {
+        Cascade {
+            parent: table(parent),
+            child: table(child),
+            columns: vec!["id".into()],
+            on_delete: true,
+            on_update: true,
+        }
+    }
+
+    #[derive(Default)]
+    struct Actions(Vec<String>);
+
+    impl Plan for Actions {
+        fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
+            let text = match action {
+                Action::Delete { key } => format!("{rule}: {}", String::from_utf8_lossy(key)),
+                Action::DeleteMatching { glob } => {
+                    format!("{rule}: all {}", String::from_utf8_lossy(glob))
+                }
+                other => format!("{rule}: {other:?}"),
+            };
+            self.0.push(text);
+        }
+
+        fn widen(&mut self, _rule: &Arc<str>, reason: Widening) {
+            assert_eq!(reason, Widening::Cascade);
+        }
+    }
+
+    /// What a change of `parent` from id `before` to id `after` leads to.
+    fn planned(parent: &str, before: u64, after: Option<u64>) -> Vec<String> {
+        let text = r#"
+            name = "shop"
+            [source]
+            url = "mysql://evictd@localhost"
+            [redis]
+            url = "redis://localhost"
+            [[rule]]
+            name = "orders"
+            tables = ["shop.orders"]
+            keys = ["order:{id}"]
+            cascade_from = [{ table = "shop.users", keys = ["user:{id}:orders"] }]
+        "#;
+        let mut rules = config::parse(text).unwrap().rules;
+        rules.set_cascades(&[
+            cascade("tenants", "users"),
+            cascade("users", "orders"),
+            cascade("users", "users"),
+            cascade("users", "logins"),
+        ]);
+        assert!(!rules.wants(&table("logins")), "no rule is about it");
+        let schema = TableSchema {
+            name: table(parent),
+            columns: vec![Column {
+                name: "id".into(),
+                shape: Shape::Integer,
+            }],
+            primary_key: vec![0],
+        };
+        let (before, after) = ([Value::UInt(before)], after.map(|id| [Value::UInt(id)]));
+        let change = RowChange {
+            table: &schema,
+            op: if after.is_some() {
+                Op::Update
+            } else {
+                Op::Delete
+            },
+            before: Some(&before),
+            after: after.as_ref().map(|row| &row[..]),
+        };
+        let mut actions = Actions::default();
+        assert!(rules.wants(&schema.name));
+        let planner = rules.bind(&schema).unwrap();
+        planner.plan(&change, &mut Scratch::default(), &mut actions);
+        actions.0
+    }
+
+    #[test]
+    fn a_parents_delete_deletes_what_its_row_renders() {
+        assert_eq!(planned("users", 7, None), ["orders: user:7:orders"]);
+    }
+
+    #[test]
+    fn an_ancestor_without_keys_of_its_own_widens_the_child() {
+        assert_eq!(planned("tenants", 1, None), ["orders: all order:*"]);
+    }
+
+    #[test]
+    fn an_update_fires_only_when_a_referenced_column_changed() {
+        assert_eq!(planned("users", 7, Some(7)), [""; 0]);
+        assert_eq!(planned("users", 7, Some(8)), ["orders: user:7:orders"]);
+    }
+}
