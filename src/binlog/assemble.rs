@@ -259,11 +259,13 @@ impl<I: Interest> Assembler<I> {
     pub fn feed(&mut self, event: Event) -> Step<I::Table> {
         let event_type = event.header().event_type_raw();
         if self.skip_until.is_some_and(|until| self.offset < until) && event_type != ROTATE {
-            self.advance(&event);
+            self.advance(&event, false);
             return Step::Quiet;
         }
+        // Before the step: the payload's last event ends it.
+        let inside = self.transaction.payload_bytes_left.is_some();
         let step = match event_type {
-            23..=25 | 30..=32 | 39 => return self.rows(event),
+            23..=25 | 30..=32 | 39 => return self.rows(event, inside),
             TABLE_MAP => match self.table_map(&event) {
                 Ok(Some(unknown)) => return Step::NeedsCatalog(unknown, event),
                 Ok(None) => Ok(Step::Quiet),
@@ -291,27 +293,23 @@ impl<I: Interest> Assembler<I> {
             _ if event.header().flags_raw() & IGNORABLE_FLAG != 0 => Ok(Step::Quiet),
             unknown => Ok(Step::Item(Item::AnyChanged(Unknowable::UnknownEvent(unknown)))),
         };
-        self.advance(&event);
+        self.advance(&event, inside);
         step.unwrap_or_else(|reason| {
             Step::Item(Item::AnyChanged(Unknowable::Undecodable { event_type, reason }))
         })
     }
 
-    /// Moves the offset past `event`. Events inside a compressed payload have
+    /// Moves the offset past `event`. Events `inside` a compressed payload have
     /// no place of their own, nor have those that the server makes up for the
     /// stream, such as the ROTATE at its beginning.
-    fn advance(&mut self, event: &Event) {
+    fn advance(&mut self, event: &Event, inside: bool) {
         let header = event.header();
-        let size = u64::from(header.event_size());
-        let is_payload = header.event_type_raw() == TRANSACTION_PAYLOAD;
-        if let Some(left) = &mut self.transaction.payload_bytes_left
-            && !is_payload
-        {
-            *left = left.saturating_sub(size);
-        } else if header.event_type_raw() != ROTATE {
-            if header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0 {
-                return;
+        let made_up = header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0;
+        if inside {
+            if let Some(left) = &mut self.transaction.payload_bytes_left {
+                *left = left.saturating_sub(u64::from(header.event_size()));
             }
+        } else if header.event_type_raw() != ROTATE && !made_up {
             self.offset = next_offset(self.offset, header.log_pos());
         }
         // With GTIDs a server begins again at the file's beginning and leaves
@@ -324,8 +322,8 @@ impl<I: Interest> Assembler<I> {
         }
     }
 
-    fn rows(&mut self, event: Event) -> Step<I::Table> {
-        self.advance(&event);
+    fn rows(&mut self, event: Event, inside: bool) -> Step<I::Table> {
+        self.advance(&event, inside);
         let entry = rows::table_id(event.data()).map(|id| self.tables.get(&id));
         let reason = match entry {
             Ok(Some(Entry::Wanted(table))) => {
