@@ -142,6 +142,9 @@ pub struct Assembler<I: Interest> {
     transaction: Transaction,
     /// The transaction that ended last.
     ended: Option<Gtid>,
+    /// A file was read from its beginning and no GTID stands before it: the
+    /// first one begins the set.
+    no_gtid_before: bool,
     tables: HashMap<u64, Entry<I::Table>>,
     layouts: HashMap<TableName, KnownLayout<I::Table>>,
     catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
@@ -196,6 +199,7 @@ impl<I: Interest> Assembler<I> {
             committed: position,
             transaction: Transaction::default(),
             ended: None,
+            no_gtid_before: false,
             tables: HashMap::new(),
             layouts: HashMap::new(),
             catalog: HashMap::new(),
@@ -382,6 +386,9 @@ impl<I: Interest> Assembler<I> {
 
     fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let gtid: GtidEvent = event.read_event().map_err(|error| error.to_string())?;
+        if std::mem::take(&mut self.no_gtid_before) {
+            self.committed.gtids.get_or_insert_default();
+        }
         let id = Gtid {
             source: GtidSource {
                 uuid: gtid.sid(),
@@ -506,7 +513,8 @@ impl<I: Interest> Assembler<I> {
     fn previous_gtids(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let previous: PreviousGtidsEvent<'_> =
             event.read_event().map_err(|error| error.to_string())?;
-        if self.committed.gtids.is_some() || previous.sids().is_empty() {
+        self.no_gtid_before = previous.sids().is_empty();
+        if self.committed.gtids.is_some() || self.no_gtid_before {
             return Ok(Step::Quiet);
         }
         let mut set = GtidSet::default();
