@@ -39,11 +39,11 @@ impl std::fmt::Debug for Redis {
 impl Redis {
     /// Prepares connections to `url`, which holds no password.
     pub fn new(url: &str, password: Option<&str>) -> Result<Self, CacheError> {
-        let address = url
-            .split_once("://")
-            .map_or(url, |(_, rest)| rest)
+        let without_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let address = without_scheme
             .rsplit_once('@')
-            .map_or_else(|| url.to_owned(), |(_, host)| host.to_owned());
+            .map_or(without_scheme, |(_, host)| host)
+            .to_owned();
         let invalid = |error: RedisError| CacheError::Refused {
             address: address.clone(),
             code: "invalid-url",

@@ -211,9 +211,9 @@ async fn tail(
     let url = config.redis.url.clone();
     let mut cache = Redis::new(url.as_str(), password.as_ref().map(|secret| secret.expose()))?;
     let starting = async {
-        let tail = open_tail(config, config_path, &mut checkpoint, true).await?;
+        // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;
-        Ok::<_, CommandError>(tail)
+        open_tail(config, config_path, &mut checkpoint, true).await
     };
     let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
         return Ok(());

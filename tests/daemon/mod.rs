@@ -1,5 +1,9 @@
 //! The whole daemon as a process, between real servers.
 
 mod changes;
+mod dry_run;
+mod faults;
+mod paths;
 mod positions;
 mod shop;
+mod tls;
