@@ -99,6 +99,8 @@ async fn a_certificate_for_another_host_passes_verify_ca_and_not_verify_identity
     let shop = presenting(&certificates.elsewhere).await;
     let ca = Some(certificates.ca.as_path());
     works(&shop, &config(&shop, "verify-ca", ca)).await;
+    let other = Some(certificates.other_ca.as_path());
+    refused(&config(&shop, "verify-ca", other), 3, &["TLS failed"]).await;
     refused(
         &config(&shop, "verify-identity", ca),
         3,
