@@ -112,9 +112,8 @@ impl Redis {
             ErrorKind::Server(
                 ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
             ) => refused("cluster", "this server is part of a cluster; use a single primary"),
-            ErrorKind::Server(_) if error.code() == Some("NOAUTH") => {
-                refused("authentication", "set redis.password")
-            }
+            // The client has no kind of its own for it.
+            _ if error.code() == Some("NOAUTH") => refused("authentication", "set redis.password"),
             ErrorKind::Server(_) => unavailable("server-error"),
             _ if error.is_timeout() => unavailable("timeout"),
             _ if error.is_connection_refusal() => unavailable("connection-refused"),
