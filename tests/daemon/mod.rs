@@ -5,5 +5,6 @@ mod dry_run;
 mod faults;
 mod paths;
 mod positions;
+mod refusals;
 mod shop;
 mod tls;
