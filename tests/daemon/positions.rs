@@ -31,12 +31,11 @@ async fn left(shop: &Shop) -> Vec<String> {
     keys
 }
 
+/// What a configuration says of the server's end.
+type Position = fn(&(String, u64, String)) -> String;
+
 /// User 1 comes, a position is taken, user 2 comes, evictd starts, user 3 comes.
-async fn deleted_from(
-    shop: &Shop,
-    start: &str,
-    position: impl Fn(&(String, u64, String)) -> String,
-) {
+async fn deleted_from(shop: &Shop, start: &str, position: Position) {
     insert(shop, 1..2).await;
     let taken = position(&shop.end().await);
     insert(shop, 2..3).await;
@@ -63,17 +62,13 @@ async fn a_start_at_the_very_first_event_knows_every_transaction() {
 #[tokio::test]
 async fn reading_begins_where_the_configuration_says() {
     let shop = own().await;
-    let offset = |end: &(String, u64, String)| format!("{}:{}", end.0, end.1);
-    let gtids = |end: &(String, u64, String)| end.2.clone();
+    let offset: Position = |end| format!("{}:{}", end.0, end.1);
+    let gtids: Position = |end| end.2.clone();
     for (start, position, expected) in [
-        (
-            "current",
-            &offset as &dyn Fn(&(String, u64, String)) -> String,
-            &PROFILES[..2],
-        ),
-        ("TAKEN", &offset, &PROFILES[..1]),
-        ("TAKEN", &gtids, &PROFILES[..1]),
-        ("earliest", &offset, &[]),
+        ("current", offset, &PROFILES[..2]),
+        ("TAKEN", offset, &PROFILES[..1]),
+        ("TAKEN", gtids, &PROFILES[..1]),
+        ("earliest", offset, &[]),
     ] {
         shop.sql("DELETE FROM users").await;
         std::fs::remove_file(shop.checkpoint_file()).ok();
