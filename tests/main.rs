@@ -14,7 +14,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod daemon;
 mod decoder;
 mod edge;
+mod live;
 mod servers;
 mod support;

@@ -142,6 +142,9 @@ pub struct Assembler<I: Interest> {
     transaction: Transaction,
     /// The transaction that ended last.
     ended: Option<Gtid>,
+    /// A file was read from its beginning and no GTID stands before it: the
+    /// first one begins the set.
+    no_gtid_before: bool,
     tables: HashMap<u64, Entry<I::Table>>,
     layouts: HashMap<TableName, KnownLayout<I::Table>>,
     catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
@@ -196,6 +199,7 @@ impl<I: Interest> Assembler<I> {
             committed: position,
             transaction: Transaction::default(),
             ended: None,
+            no_gtid_before: false,
             tables: HashMap::new(),
             layouts: HashMap::new(),
             catalog: HashMap::new(),
@@ -264,11 +268,13 @@ impl<I: Interest> Assembler<I> {
     pub fn feed(&mut self, event: Event) -> Step<I::Table> {
         let event_type = event.header().event_type_raw();
         if self.skip_until.is_some_and(|until| self.offset < until) && event_type != ROTATE {
-            self.advance(&event);
+            self.advance(&event, false);
             return Step::Quiet;
         }
+        // Before the step: the payload's last event ends it.
+        let inside = self.transaction.payload_bytes_left.is_some();
         let step = match event_type {
-            23..=25 | 30..=32 | 39 => return self.rows(event),
+            23..=25 | 30..=32 | 39 => return self.rows(event, inside),
             TABLE_MAP => match self.table_map(&event) {
                 Ok(Some(unknown)) => return Step::NeedsCatalog(unknown, event),
                 Ok(None) => Ok(Step::Quiet),
@@ -298,7 +304,7 @@ impl<I: Interest> Assembler<I> {
                 unknown,
             )))),
         };
-        self.advance(&event);
+        self.advance(&event, inside);
         step.unwrap_or_else(|reason| {
             Step::Item(Item::AnyChanged(Unknowable::Undecodable {
                 event_type,
@@ -307,21 +313,17 @@ impl<I: Interest> Assembler<I> {
         })
     }
 
-    /// Moves the offset past `event`. Events inside a compressed payload have
+    /// Moves the offset past `event`. Events `inside` a compressed payload have
     /// no place of their own, nor have those that the server makes up for the
     /// stream, such as the ROTATE at its beginning.
-    fn advance(&mut self, event: &Event) {
+    fn advance(&mut self, event: &Event, inside: bool) {
         let header = event.header();
-        let size = u64::from(header.event_size());
-        let is_payload = header.event_type_raw() == TRANSACTION_PAYLOAD;
-        if let Some(left) = &mut self.transaction.payload_bytes_left
-            && !is_payload
-        {
-            *left = left.saturating_sub(size);
-        } else if header.event_type_raw() != ROTATE {
-            if header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0 {
-                return;
+        let made_up = header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0;
+        if inside {
+            if let Some(left) = &mut self.transaction.payload_bytes_left {
+                *left = left.saturating_sub(u64::from(header.event_size()));
             }
+        } else if header.event_type_raw() != ROTATE && !made_up {
             self.offset = next_offset(self.offset, header.log_pos());
         }
         // With GTIDs a server begins again at the file's beginning and leaves
@@ -334,8 +336,8 @@ impl<I: Interest> Assembler<I> {
         }
     }
 
-    fn rows(&mut self, event: Event) -> Step<I::Table> {
-        self.advance(&event);
+    fn rows(&mut self, event: Event, inside: bool) -> Step<I::Table> {
+        self.advance(&event, inside);
         let entry = rows::table_id(event.data()).map(|id| self.tables.get(&id));
         let reason = match entry {
             Ok(Some(Entry::Wanted(table))) => {
@@ -397,6 +399,9 @@ impl<I: Interest> Assembler<I> {
 
     fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let gtid: GtidEvent = event.read_event().map_err(|error| error.to_string())?;
+        if std::mem::take(&mut self.no_gtid_before) {
+            self.committed.gtids.get_or_insert_default();
+        }
         let id = Gtid {
             source: GtidSource {
                 uuid: gtid.sid(),
@@ -521,7 +526,8 @@ impl<I: Interest> Assembler<I> {
     fn previous_gtids(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let previous: PreviousGtidsEvent<'_> =
             event.read_event().map_err(|error| error.to_string())?;
-        if self.committed.gtids.is_some() || previous.sids().is_empty() {
+        self.no_gtid_before = previous.sids().is_empty();
+        if self.committed.gtids.is_some() || self.no_gtid_before {
             return Ok(Step::Quiet);
         }
         let mut set = GtidSet::default();

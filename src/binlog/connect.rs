@@ -36,6 +36,8 @@ pub struct TlsTarget {
 #[derive(Clone)]
 pub struct Connector {
     opts: Opts,
+    /// The certificate may name any host.
+    any_name: bool,
     address: String,
     user: String,
 }
@@ -50,6 +52,10 @@ impl Connector {
     /// Prepares connections to `target`.
     pub fn new(target: Target) -> Self {
         let address = format!("{}:{}", target.host, target.port);
+        let any_name = target
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.verify_authority && !tls.verify_identity);
         let tls = target.tls.map(|tls| {
             let mut opts = SslOpts::default()
                 .with_danger_accept_invalid_certs(!tls.verify_authority)
@@ -76,6 +82,7 @@ impl Connector {
             .into();
         Self {
             opts,
+            any_name,
             address,
             user: target.user,
         }
@@ -88,7 +95,7 @@ impl Connector {
 
     /// Opens a connection.
     pub async fn connect(&self) -> Result<Conn, SourceError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(self.opts.clone())).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.attempt()).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(error)) => Err(self.connect_error(&error)),
             Err(_) => Err(self.unreachable(format!(
@@ -96,6 +103,23 @@ impl Connector {
                 CONNECT_TIMEOUT.as_secs()
             ))),
         }
+    }
+
+    /// For `verify-ca`, mysql_async's own switch tells a certificate for another
+    /// host by a text that rustls no longer writes. So the connection is made
+    /// again under a name that the certificate has: its authority is verified
+    /// as before, and the name is one that the authority vouches for.
+    async fn attempt(&self) -> Result<Conn, Error> {
+        let error = match Conn::new(self.opts.clone()).await {
+            Err(error) if self.any_name => error,
+            outcome => return outcome,
+        };
+        let Some(name) = certified_name(&error.to_string()) else {
+            return Err(error);
+        };
+        let tls = self.opts.ssl_opts().cloned();
+        let tls = tls.map(|tls| tls.with_danger_tls_hostname_override(Some(name)));
+        Conn::new(OptsBuilder::from_opts(self.opts.clone()).ssl_opts(tls)).await
     }
 
     /// Names what went wrong with a statement on an open connection.
@@ -162,6 +186,19 @@ impl Connector {
     }
 }
 
+/// A name that the refused certificate is valid for, out of the text of
+/// rustls' `CertificateError::NotValidForNameContext`.
+fn certified_name(refusal: &str) -> Option<String> {
+    let (_, names) = refusal.split_once("certificate is only valid for ")?;
+    let (_, name) = names.split_once("DnsName(\"")?;
+    let (name, _) = name.split_once('"')?;
+    // Any host will do for a wildcard.
+    Some(match name.strip_prefix("*.") {
+        Some(domain) => format!("any.{domain}"),
+        None => name.to_owned(),
+    })
+}
+
 fn tls_reason(reason: &str) -> String {
     format!(
         "TLS failed: {reason}; check that source.tls.ca_file is the authority of the server's certificate and that the certificate names the host in source.url"
@@ -174,5 +211,37 @@ impl std::fmt::Debug for Connector {
         f.debug_struct("Connector")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certified_name;
+
+    #[test]
+    fn a_refused_certificates_name_is_found_and_wildcards_become_a_host() {
+        let refusal = |names: &str| {
+            format!(
+                "invalid peer certificate: certificate not valid for name \"a\"; certificate is only valid for {names}"
+            )
+        };
+        for (names, expected) in [
+            ("DnsName(\"db.test\")", Some("db.test")),
+            (
+                "IpAddress(127.0.0.2), DnsName(\"*.db.test\") or DnsName(\"x\")",
+                Some("any.db.test"),
+            ),
+            ("IpAddress(127.0.0.2)", None),
+        ] {
+            assert_eq!(
+                certified_name(&refusal(names)).as_deref(),
+                expected,
+                "{names}"
+            );
+        }
+        assert_eq!(
+            certified_name("invalid peer certificate: UnknownIssuer"),
+            None
+        );
     }
 }

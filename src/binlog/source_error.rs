@@ -22,7 +22,11 @@ pub enum SourceError {
         reason: String,
     },
     /// Changes after the position cannot be read any more.
-    #[error("the binlog cannot be resumed at {position}: {reason}")]
+    #[error(
+        "the binlog cannot be resumed at {position}: {reason}; what changed since then is unknown: set \
+         source.on_gap = \"invalidate-all\" to delete everything that rules cover and go on at the binlog's \
+         end, or correct the checkpoint or source.start"
+    )]
     Gap {
         /// The position that was wanted.
         position: String,

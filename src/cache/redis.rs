@@ -43,11 +43,11 @@ impl std::fmt::Debug for Redis {
 impl Redis {
     /// Prepares connections to `url`, which holds no password.
     pub fn new(url: &str, password: Option<&str>) -> Result<Self, CacheError> {
-        let address = url
-            .split_once("://")
-            .map_or(url, |(_, rest)| rest)
+        let without_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let address = without_scheme
             .rsplit_once('@')
-            .map_or_else(|| url.to_owned(), |(_, host)| host.to_owned());
+            .map_or(without_scheme, |(_, host)| host)
+            .to_owned();
         let invalid = |error: RedisError| CacheError::Refused {
             address: address.clone(),
             code: "invalid-url",
@@ -123,9 +123,8 @@ impl Redis {
                 "cluster",
                 "this server is part of a cluster; use a single primary",
             ),
-            ErrorKind::Server(_) if error.code() == Some("NOAUTH") => {
-                refused("authentication", "set redis.password")
-            }
+            // The client has no kind of its own for it.
+            _ if error.code() == Some("NOAUTH") => refused("authentication", "set redis.password"),
             ErrorKind::Server(_) => unavailable("server-error"),
             _ if error.is_timeout() => unavailable("timeout"),
             _ if error.is_connection_refusal() => unavailable("connection-refused"),

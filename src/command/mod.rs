@@ -115,7 +115,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
     telemetry::log::init(&cli.global.log_level, cli.global.log_format.into())
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
-        Command::Run(options) => run::run(&cli.global, &options).await,
+        Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
     }
 }
 

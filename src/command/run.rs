@@ -51,7 +51,9 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         Some(config::Buffer::Sqs { queue_url }) => {
             let aws = aws_config().await;
             let sqs = Sqs::new(&aws, queue_url.as_str());
-            sqs.check().await?;
+            if unless(&shutdown, sqs.check()).await.transpose()?.is_none() {
+                return Ok(());
+            }
             with_buffer(config, &global.config, options.role, sqs, &aws, shutdown).await
         }
         Some(config::Buffer::Local { path }) => {
@@ -67,6 +69,12 @@ async fn aws_config() -> aws_config::SdkConfig {
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .load()
         .await
+}
+
+/// What `starting` gives, or nothing if `shutdown` comes first: a dependency
+/// that does not answer must not keep a daemon from ending.
+async fn unless<T>(shutdown: &CancellationToken, starting: impl Future<Output = T>) -> Option<T> {
+    shutdown.run_until_cancelled(starting).await
 }
 
 /// A token that the first SIGTERM or SIGINT cancels.
@@ -115,7 +123,14 @@ async fn with_buffer<B: Buffer>(
     let edge = CloudFront::new(aws);
     if role != Role::Tail {
         for distribution in &distributions {
-            edge.check(&distribution.id.as_str().into()).await?;
+            let id = distribution.id.as_str().into();
+            if unless(&shutdown, edge.check(&id))
+                .await
+                .transpose()?
+                .is_none()
+            {
+                return Ok(());
+            }
         }
     }
     let drain = Drain::new(Arc::clone(&buffer), Arc::new(edge), drain_options);
@@ -211,12 +226,18 @@ async fn tail(
         .transpose()?;
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let url = config.redis.url.clone();
-    let tail = open_tail(config, config_path, &mut checkpoint, true).await?;
     let mut cache = Redis::new(
         url.as_str(),
         password.as_ref().map(|secret| secret.expose()),
     )?;
-    cache.check().await?;
+    let starting = async {
+        // Before the start is stored: a refusal leaves nothing behind.
+        cache.check().await?;
+        open_tail(config, config_path, &mut checkpoint, true).await
+    };
+    let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
+        return Ok(());
+    };
     invalidate::run(tail, cache, sink, checkpoint, shutdown, GRACE)
         .await
         .map_err(|error| match error {
@@ -232,7 +253,10 @@ async fn dry_run(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
-    let tail = open_tail(config, config_path, &mut checkpoint, false).await?;
+    let opening = open_tail(config, config_path, &mut checkpoint, false);
+    let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
+        return Ok(());
+    };
     let out = std::io::BufWriter::new(std::io::stdout());
     match dry_run::run(tail, out, options.format.into(), shutdown).await {
         Ok(()) => Ok(()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::retry::Backoff;
@@ -58,8 +59,17 @@ pub struct Tail {
     connected: bool,
     server_uuid: Option<Arc<str>>,
     backoff: Backoff,
+    connected_at: Instant,
+    /// The last connection broke so soon that the next one has to wait.
+    hasty: bool,
+    /// A gap that showed only once the binlog was read.
+    gap: Option<SourceError>,
     scratch: Scratch,
 }
+
+/// A connection that lasted this long is no failed attempt. Two readers with
+/// one server_id, say, both connect and are thrown out at once, for ever.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// The connection was lost; [`Tail::connect`] again.
 #[derive(Debug)]
@@ -81,6 +91,9 @@ impl Tail {
             connected: false,
             server_uuid,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
+            connected_at: Instant::now(),
+            hasty: false,
+            gap: None,
             scratch: Scratch::default(),
         }
     }
@@ -112,8 +125,16 @@ impl Tail {
         plan: &mut P,
     ) -> Result<(), SourceError> {
         let mut last_kind = "";
+        if std::mem::take(&mut self.hasty) {
+            self.pause(shutdown).await;
+        }
         loop {
-            let attempt = self.source.reconnect(self.server_uuid.as_deref());
+            let attempt = async {
+                match self.gap.take() {
+                    Some(gap) => Err(gap),
+                    None => self.source.reconnect(self.server_uuid.as_deref()).await,
+                }
+            };
             let attempt = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -126,6 +147,7 @@ impl Tail {
                         .facts()
                         .map(|facts| facts.server_uuid.as_str().into());
                     self.connected = true;
+                    self.connected_at = Instant::now();
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
                     return Ok(());
                 }
@@ -140,11 +162,15 @@ impl Tail {
                 last_kind = error.kind();
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
             }
-            let delay = self.backoff.next_delay();
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(delay) => {}
-            }
+            self.pause(shutdown).await;
+        }
+    }
+
+    async fn pause(&mut self, shutdown: &CancellationToken) {
+        let delay = tokio::time::sleep(self.backoff.next_delay());
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = delay => {}
         }
     }
 
@@ -173,7 +199,7 @@ impl Tail {
     /// What the binlog says next. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Next<TrackedTable>, Disconnected> {
         let next = self.source.next().await;
-        next.map_err(|error| self.disconnected(&error))
+        next.map_err(|error| self.disconnected(error))
     }
 
     /// Plans what `next` calls for. Must not be cancelled.
@@ -188,16 +214,23 @@ impl Tail {
             Next::LookUp(needed) => match self.source.look_up(needed).await {
                 Ok(Some(item)) => self.plan_item(item, plan, watch),
                 Ok(None) => {}
-                Err(error) => return Err(self.disconnected(&error)),
+                Err(error) => return Err(self.disconnected(error)),
             },
         }
         Ok(())
     }
 
-    fn disconnected(&mut self, error: &SourceError) -> Disconnected {
+    fn disconnected(&mut self, error: SourceError) -> Disconnected {
         self.connected = false;
+        self.hasty = self.connected_at.elapsed() < STEADY_AFTER;
+        if !self.hasty {
+            self.backoff.reset();
+        }
         metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
+        if matches!(error, SourceError::Gap { .. }) {
+            self.gap = Some(error);
+        }
         Disconnected
     }
 
@@ -207,8 +240,6 @@ impl Tail {
         plan: &mut P,
         mut watch: impl FnMut(&RowChange<'_>, &mut P),
     ) {
-        // Something whole arrived: the next outage starts with short delays.
-        self.backoff.reset();
         match item {
             Item::Commit => {}
             Item::Rows(table, payload) => {

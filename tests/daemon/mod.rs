@@ -1,0 +1,10 @@
+//! The whole daemon as a process, between real servers.
+
+mod changes;
+mod dry_run;
+mod faults;
+mod paths;
+mod positions;
+mod refusals;
+mod shop;
+mod tls;

@@ -1,0 +1,272 @@
+//! Where evictd begins, what it remembers, and what it does when that is gone.
+
+use super::shop::{Shop, WITHIN, start, stop};
+use crate::support::{Evictd, MysqlOptions};
+
+async fn own() -> Shop {
+    Shop::own(MysqlOptions::default()).await
+}
+
+async fn without_gtids() -> Shop {
+    let options = MysqlOptions {
+        gtid: false,
+        ..MysqlOptions::default()
+    };
+    Shop::own(options).await
+}
+
+async fn insert(shop: &Shop, ids: std::ops::Range<u32>) {
+    for id in ids {
+        shop.sql(&format!("INSERT INTO users (id) VALUES ({id})"))
+            .await;
+    }
+}
+
+const PROFILES: [&str; 3] = ["user:1:profile", "user:2:profile", "user:3:profile"];
+
+/// Which of the three profiles are left.
+async fn left(shop: &Shop) -> Vec<String> {
+    let mut keys = shop.redis.keys().await;
+    keys.retain(|key| PROFILES.contains(&key.as_str()));
+    keys
+}
+
+/// What a configuration says of the server's end.
+type Position = fn(&(String, u64, String)) -> String;
+
+/// User 1 comes, a position is taken, user 2 comes, evictd starts, user 3 comes.
+async fn deleted_from(shop: &Shop, start: &str, position: Position) {
+    insert(shop, 1..2).await;
+    let taken = position(&shop.end().await);
+    insert(shop, 2..3).await;
+    shop.fill(&PROFILES).await;
+    let line = format!("start = \"{}\"", start.replace("TAKEN", &taken));
+    let evictd = shop.config().source(&line).start().await;
+    insert(shop, 3..4).await;
+    shop.done(&evictd).await;
+    // Wherever it began, from the next file on it knows every transaction.
+    shop.sql("FLUSH BINARY LOGS").await;
+    insert(shop, 4..5).await;
+    shop.checkpoint_at_end().await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_start_at_the_very_first_event_knows_every_transaction() {
+    let shop = own().await;
+    let evictd = shop.config().source("start = \"earliest\"").start().await;
+    shop.checkpoint_at_end().await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn reading_begins_where_the_configuration_says() {
+    let shop = own().await;
+    let offset: Position = |end| format!("{}:{}", end.0, end.1);
+    let gtids: Position = |end| end.2.clone();
+    for (start, position, expected) in [
+        ("current", offset, &PROFILES[..2]),
+        ("TAKEN", offset, &PROFILES[..1]),
+        ("TAKEN", gtids, &PROFILES[..1]),
+        ("earliest", offset, &[]),
+    ] {
+        shop.sql("DELETE FROM users").await;
+        std::fs::remove_file(shop.checkpoint_file()).ok();
+        // So that nothing read from the beginning says anything about these rows but what comes now.
+        shop.mysql().exec("RESET BINARY LOGS AND GTIDS").await;
+        deleted_from(&shop, start, position).await;
+        assert_eq!(left(&shop).await, expected, "{start}");
+    }
+}
+
+#[tokio::test]
+async fn the_start_is_stored_before_anything_is_read_and_then_wins_over_the_configuration() {
+    let shop = own().await;
+    insert(&shop, 1..2).await;
+    let evictd = shop.config().start().await;
+    let (file, offset, gtids) = shop.end().await;
+    let stored = shop.checkpoint().expect("stored before the first event");
+    assert_eq!(
+        (&stored["file"], &stored["offset"]),
+        (&file.into(), &offset.into())
+    );
+    assert_eq!(stored["gtid_set"], gtids.as_str());
+    stop(evictd).await;
+
+    insert(&shop, 2..3).await;
+    shop.fill(&PROFILES).await;
+    let evictd = shop.config().source("start = \"current\"").start().await;
+    insert(&shop, 3..4).await;
+    shop.done(&evictd).await;
+    assert_eq!(
+        left(&shop).await,
+        PROFILES[..1],
+        "what was committed in between is read"
+    );
+}
+
+#[tokio::test]
+async fn the_checkpoint_follows_unrelated_commits_through_rotations() {
+    for shop in [own().await, without_gtids().await] {
+        let evictd = shop.config().start().await;
+        for _ in 0..3 {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('x'); FLUSH BINARY LOGS")
+                .await;
+        }
+        // A file that nothing was written to yet.
+        shop.checkpoint_at_end().await;
+        shop.sql("INSERT INTO unrelated (note) VALUES ('y')").await;
+        let stored = shop.checkpoint_at_end().await;
+        let uuid: Vec<String> = shop.mysql().rows("SELECT @@server_uuid").await;
+        assert_eq!(stored["server_uuid"], uuid[0].as_str());
+        assert_eq!(stored["file"], "mysql-bin.000004");
+        let committed_at: jiff::Timestamp =
+            stored["committed_at"].as_str().unwrap().parse().unwrap();
+        let age = jiff::Timestamp::now().duration_since(committed_at);
+        assert!(age.as_secs().abs() < 60, "{committed_at}");
+        stop(evictd).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_gtids_is_resumed_at_file_and_offset() {
+    let shop = without_gtids().await;
+    let evictd = shop.config().start().await;
+    insert(&shop, 1..2).await;
+    shop.checkpoint_at_end().await;
+    stop(evictd).await;
+    shop.sql("FLUSH BINARY LOGS").await;
+    insert(&shop, 2..3).await;
+    shop.fill(&PROFILES).await;
+    let evictd = shop.config().start().await;
+    shop.done(&evictd).await;
+    assert_eq!(left(&shop).await, ["user:1:profile", "user:3:profile"]);
+    let stored = shop.checkpoint_at_end().await;
+    assert!(stored["gtid_set"].is_null(), "{stored}");
+}
+
+/// What a stop left is a checkpoint whose next change the server no longer has.
+async fn gapped(shop: &Shop) {
+    stop(shop.config().start().await).await;
+    insert(shop, 1..2).await;
+    shop.mysql()
+        .exec("FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'mysql-bin.000002'")
+        .await;
+    shop.fill(&PROFILES).await;
+    shop.fill(&["other"]).await;
+}
+
+#[tokio::test]
+async fn a_gap_that_is_to_halt_ends_with_code_4_says_what_to_do_and_touches_nothing() {
+    for shop in [own().await, without_gtids().await] {
+        gapped(&shop).await;
+        let before = std::fs::read(shop.checkpoint_file()).unwrap();
+        let ended = shop.config().source("on_gap = \"halt\"").finish().await;
+        assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+        let last = ended.stderr.lines().last().unwrap_or_default();
+        for words in [
+            "evictd: error:",
+            "cannot be resumed at",
+            "purged",
+            "on_gap",
+            "checkpoint",
+        ] {
+            assert!(last.contains(words), "{words}: {last}");
+        }
+        assert_eq!(left(&shop).await, PROFILES);
+        assert_eq!(std::fs::read(shop.checkpoint_file()).unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_gap_invalidates_everything_that_rules_cover_and_reading_goes_on() {
+    for shop in [own().await, without_gtids().await] {
+        gapped(&shop).await;
+        let mut evictd = shop.config().start().await;
+        shop.gone(&PROFILES, &evictd).await;
+        assert_eq!(shop.redis.keys().await, ["other"]);
+        evictd
+            .wait_for_line("invalidating everything", WITHIN)
+            .await;
+        shop.fill(&PROFILES).await;
+        insert(&shop, 2..3).await;
+        shop.done(&evictd).await;
+        assert_eq!(left(&shop).await, ["user:1:profile", "user:3:profile"]);
+        shop.checkpoint_at_end().await;
+        stop(evictd).await;
+    }
+}
+
+/// Whatever makes the server refuse a position, at once or only when it is read from there.
+#[tokio::test]
+async fn positions_that_the_server_cannot_read_from_are_gaps() {
+    let shop = own().await;
+    insert(&shop, 1..2).await;
+    let (file, end, _) = shop.end().await;
+    let other = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee:1-9";
+    for start in [
+        format!("{file}:{}", end + 1_000),
+        "mysql-bin.000099:4".to_owned(),
+        other.to_owned(),
+        // In the midst of an event.
+        format!("{file}:{}", end - 7),
+    ] {
+        let lines = format!("on_gap = \"halt\"\nstart = \"{start}\"");
+        std::fs::remove_file(shop.checkpoint_file()).ok();
+        let ended = shop.config().source(&lines).finish().await;
+        assert_eq!(ended.code, Some(4), "{start}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn another_server_is_a_gap_unless_gtids_tell_where_to_go_on() {
+    for (shop, expected) in [
+        (without_gtids().await, &[][..]),
+        (own().await, &PROFILES[..1]),
+    ] {
+        stop(shop.config().start().await).await;
+        let mut stored = shop.checkpoint().unwrap();
+        stored["server_uuid"] = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee".into();
+        std::fs::write(shop.checkpoint_file(), stored.to_string()).unwrap();
+        insert(&shop, 2..4).await;
+        shop.fill(&PROFILES).await;
+        let evictd = shop.config().start().await;
+        shop.done(&evictd).await;
+        assert_eq!(left(&shop).await, expected);
+        let uuid: Vec<String> = shop.mysql().rows("SELECT @@server_uuid").await;
+        assert_eq!(
+            shop.checkpoint_at_end().await["server_uuid"],
+            uuid[0].as_str()
+        );
+    }
+}
+
+/// Two with the same id throw each other out: both must go on, and neither may hammer the server.
+#[tokio::test]
+async fn two_with_the_same_server_id_take_turns_slowly_and_say_why() {
+    let shop = own().await;
+    let config = shop.config().source("server_id = 77");
+    let mut first = config.start().await;
+    let other = config
+        .text()
+        .replace("shop.checkpoint.json", "other.checkpoint.json");
+    let mut options = config.options();
+    options.config = other;
+    let second = start(&options).await;
+    first.wait_for_line("server_id", WITHIN).await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let breaks = |evictd: &Evictd| {
+        let lines = evictd.lines();
+        lines
+            .iter()
+            .filter(|line| line.contains("stream broke"))
+            .count()
+    };
+    let broken = breaks(&first) + breaks(&second);
+    assert!(broken < 40, "{broken} times in two seconds");
+    insert(&shop, 1..4).await;
+    shop.fill(&PROFILES).await;
+    insert(&shop, 11..12).await;
+    shop.sql("UPDATE users SET name = 'x'").await;
+    shop.gone(&PROFILES, &first).await;
+}
