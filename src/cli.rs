@@ -14,8 +14,10 @@ use crate::telemetry::log::LogFormat;
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, \
     3 a dependency is unreachable, 4 halted on a gap.")]
 pub struct Cli {
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }

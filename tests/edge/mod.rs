@@ -19,6 +19,8 @@ use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch};
 use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::shared_aws;
+
 pub use contract::message;
 
 #[tokio::test]
@@ -31,7 +33,9 @@ async fn the_local_queue_keeps_the_buffers_contract() {
 }
 
 /// A standard queue keeps the buffer's contract.
-pub async fn sqs_contract(endpoint: &str) {
+#[tokio::test]
+async fn a_standard_queue_keeps_the_buffers_contract() {
+    let endpoint = &shared_aws().await.endpoint();
     let buffer = Sqs::new(
         &aws::config(endpoint).await,
         aws::queue(endpoint, "", &[("VisibilityTimeout", "2")]).await,
@@ -44,7 +48,9 @@ pub async fn sqs_contract(endpoint: &str) {
 
 /// A FIFO queue keeps it too: equal messages are not dropped, and none waits
 /// for another.
-pub async fn fifo_contract(endpoint: &str) {
+#[tokio::test]
+async fn a_fifo_queue_keeps_it_too() {
+    let endpoint = &shared_aws().await.endpoint();
     let attributes = [("FifoQueue", "true"), ("VisibilityTimeout", "2")];
     let url = aws::queue(endpoint, ".fifo", &attributes).await;
     let buffer = Sqs::new(&aws::config(endpoint).await, url);
@@ -53,7 +59,9 @@ pub async fn fifo_contract(endpoint: &str) {
 }
 
 /// Requests of 1 MiB, and every printable character in a path.
-pub async fn sqs_limits(endpoint: &str) {
+#[tokio::test]
+async fn sqs_takes_full_requests_and_every_character() {
+    let endpoint = &shared_aws().await.endpoint();
     let url = aws::queue(endpoint, "", &[]).await;
     let buffer = Sqs::new(&aws::config(endpoint).await, url);
     let odd: String = (' '..='~')
@@ -84,7 +92,9 @@ pub async fn sqs_limits(endpoint: &str) {
 }
 
 /// What start-up finds wrong with a queue.
-pub async fn sqs_check(endpoint: &str) {
+#[tokio::test]
+async fn start_up_finds_what_is_wrong_with_a_queue() {
+    let endpoint = &shared_aws().await.endpoint();
     let config = aws::config(endpoint).await;
     let dead = aws::queue(endpoint, "-dead", &[]).await;
     let name = dead.rsplit('/').next().unwrap();
@@ -112,7 +122,9 @@ pub async fn sqs_check(endpoint: &str) {
 }
 
 /// The caller reference's contract, and the errors CloudFront has for it.
-pub async fn cloudfront_contract(endpoint: &str) {
+#[tokio::test]
+async fn cloudfront_keeps_the_edges_contract() {
+    let endpoint = &shared_aws().await.endpoint();
     let edge = CloudFront::new(&aws::config(endpoint).await);
     let distribution: Arc<str> = aws::distribution(endpoint).await.into();
     let batch = InvalidationBatch {
@@ -161,7 +173,9 @@ pub async fn cloudfront_contract(endpoint: &str) {
 }
 
 /// The whole way, with the real SDK at both ends.
-pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
+#[tokio::test]
+async fn a_drain_moves_every_path_from_sqs_to_cloudfront() {
+    let endpoint = &shared_aws().await.endpoint();
     let config = aws::config(endpoint).await;
     let buffer = Arc::new(Sqs::new(&config, aws::queue(endpoint, "", &[]).await));
     let distribution = aws::distribution(endpoint).await;
