@@ -8,7 +8,9 @@
 )]
 
 mod architecture;
+mod configuration;
 mod decoder;
 mod edge;
+mod planner;
 mod servers;
 mod support;
