@@ -298,8 +298,9 @@ impl<I: Interest> Assembler<I> {
     }
 
     /// Moves the offset past `event`. Events inside a compressed payload have
-    /// no place of their own, nor have those that the server makes up for the
-    /// stream, such as the ROTATE at its beginning.
+    /// no place of their own: the payload itself moved the offset, and the last
+    /// of them ends the transaction there. Those that the server makes up for
+    /// the stream, such as the ROTATE at its beginning, have none either.
     fn advance(&mut self, event: &Event) {
         let header = event.header();
         let size = u64::from(header.event_size());
@@ -308,10 +309,10 @@ impl<I: Interest> Assembler<I> {
             && !is_payload
         {
             *left = left.saturating_sub(size);
-        } else if header.event_type_raw() != ROTATE {
-            if header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0 {
-                return;
-            }
+        } else if header.event_type_raw() != ROTATE
+            && header.flags_raw() & ARTIFICIAL_FLAG == 0
+            && header.log_pos() != 0
+        {
             self.offset = next_offset(self.offset, header.log_pos());
         }
         // With GTIDs a server begins again at the file's beginning and leaves
@@ -550,14 +551,4 @@ fn next_offset(offset: u64, low: u32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_pass_four_gibibytes() {
-        assert_eq!(next_offset(4, 120), 120);
-        assert_eq!(next_offset(0xffff_fff0, 0x10), 0x1_0000_0010);
-        assert_eq!(next_offset(0x1_0000_0010, 0x90), 0x1_0000_0090);
-        assert_eq!(next_offset(0x3_ffff_ffff, 0), 0x4_0000_0000);
-    }
-}
+mod tests;
