@@ -16,8 +16,10 @@ use crate::telemetry::log::LogFormat;
     3 a dependency is unreachable, 4 halted on a gap."
 )]
 pub struct Cli {
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }

@@ -1,5 +1,4 @@
 //! evictd
-#![allow(missing_docs)]
 pub mod binlog;
 pub mod buffer;
 pub mod cache;

@@ -1,4 +1,4 @@
-//! Tests against real servers.
+//! Tests against real servers, and of the whole crate from outside.
 #![allow(
     clippy::as_conversions,
     clippy::expect_used,
@@ -7,16 +7,13 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, and says what it compared"
 )]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
 
+mod architecture;
+mod configuration;
 mod daemon;
 mod decoder;
 mod edge;
 mod live;
+mod planner;
 mod servers;
 mod support;

@@ -569,14 +569,4 @@ fn next_offset(offset: u64, low: u32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_pass_four_gibibytes() {
-        assert_eq!(next_offset(4, 120), 120);
-        assert_eq!(next_offset(0xffff_fff0, 0x10), 0x1_0000_0010);
-        assert_eq!(next_offset(0x1_0000_0010, 0x90), 0x1_0000_0090);
-        assert_eq!(next_offset(0x3_ffff_ffff, 0), 0x4_0000_0000);
-    }
-}
+mod tests;

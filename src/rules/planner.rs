@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::cascade::{BoundCascade, Cascades};
 use super::class::{Forbidden, PathClasses};
+use super::filter::Filter;
 use super::rule::{
     BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language,
 };
-use super::template::{Image, Part, Template};
+use super::template::{Image, Part, Placeholder, Template};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::path::{self, PATH_CHARS_MAX};
 use crate::model::{Cascade, Op, RowChange, Shape, TableName, TableSchema, Value};
@@ -33,7 +34,7 @@ impl Rules {
     ) -> Result<Self, BindError> {
         for rule in &rules {
             for template in &rule.paths {
-                let language = path_language(template, |_| Shape::Integer);
+                let language = path_language(template, narrowest);
                 if let Some(forbidden) = classes.forbidden(&language) {
                     return Err(forbidden_path(rule, template, &forbidden));
                 }
@@ -188,6 +189,15 @@ impl Rules {
             widen(rule, &self.classes, reason, plan);
         }
     }
+}
+
+/// The shape that leaves a placeholder's values the fewest texts, for when its
+/// column is not known yet.
+fn narrowest(placeholder: &Placeholder) -> Shape {
+    if placeholder.filters.contains(&Filter::Uuid) {
+        return Shape::Bytes;
+    }
+    Shape::Integer
 }
 
 fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> BindError {

@@ -7,7 +7,7 @@ use super::condition::Condition;
 use super::filter::Filter;
 use super::glob::TableGlob;
 use super::template::{Image, Part, Placeholder, Template};
-use crate::model::{Op, Shape, TableSchema};
+use crate::model::{Op, Shape, TableSchema, path};
 
 /// A validated rule.
 #[derive(Debug)]
@@ -80,17 +80,21 @@ impl TableWide {
             glob
         };
         let path_wildcard = |template: &Template| {
-            let mut path = Vec::new();
+            let mut path = String::new();
             for part in &template.parts {
                 match part {
-                    Part::Literal(bytes) => path.extend_from_slice(bytes),
+                    Part::Literal(bytes) => {
+                        let body = bytes.strip_suffix(b"*");
+                        path::encode_value(body.unwrap_or(bytes), &mut path);
+                        path.push_str(body.map_or("", |_| "*"));
+                    }
                     Part::Placeholder(_) => {
-                        path.push(b'*');
+                        path.push('*');
                         break;
                     }
                 }
             }
-            String::from_utf8_lossy(&path).into_owned()
+            path
         };
         Self {
             keys: sorted(keys.iter().map(key_glob).collect()),

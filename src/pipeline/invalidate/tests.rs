@@ -1,0 +1,358 @@
+use std::sync::{Arc, Mutex};
+
+use super::super::batch::Paths;
+use super::*;
+use crate::buffer::BufferError;
+use crate::checkpoint::CheckpointError;
+use crate::model::invalidation::{Action, Plan};
+use crate::model::{KeySet, Position};
+
+/// What the fakes did, in order.
+type Journal = Arc<Mutex<Vec<String>>>;
+
+fn note(journal: &Journal, line: String) {
+    journal.lock().unwrap().push(line);
+}
+
+/// Fails as often as it is told to, then succeeds.
+struct Flaky {
+    journal: Journal,
+    name: &'static str,
+    failures: u32,
+}
+
+impl Flaky {
+    fn new(journal: &Journal, name: &'static str, failures: u32) -> Self {
+        Self {
+            journal: Arc::clone(journal),
+            name,
+            failures,
+        }
+    }
+
+    fn attempt(&mut self, what: String) -> Result<(), String> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            note(&self.journal, format!("{} fails", self.name));
+            return Err("as told".to_owned());
+        }
+        note(&self.journal, format!("{} {what}", self.name));
+        Ok(())
+    }
+}
+
+impl Cache for Flaky {
+    async fn delete(&mut self, keys: &KeySet) -> Result<u64, CacheError> {
+        let names: Vec<_> = keys.iter().map(String::from_utf8_lossy).collect();
+        let attempt = self.attempt(names.join(" "));
+        attempt
+            .map(|()| 1)
+            .map_err(|reason| CacheError::Unavailable {
+                address: "redis".to_owned(),
+                code: "connection",
+                reason,
+            })
+    }
+
+    async fn delete_matching(&mut self, glob: &[u8]) -> Result<u64, CacheError> {
+        note(
+            &self.journal,
+            format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
+        );
+        Ok(1)
+    }
+}
+
+impl PathSink for Flaky {
+    type Pending = Vec<String>;
+
+    fn prepare(&self, paths: &Paths) -> Vec<String> {
+        paths
+            .paths
+            .iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect()
+    }
+
+    async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
+        let attempt = self.attempt(pending.join(" "));
+        attempt
+            .map(|()| pending.clear())
+            .map_err(|reason| BufferError::Unavailable {
+                buffer: "queue".into(),
+                operation: "send",
+                code: "timeout".to_owned(),
+                reason,
+            })
+    }
+}
+
+impl Checkpoint for Flaky {
+    async fn load(&mut self) -> Result<Option<Stored>, CheckpointError> {
+        Ok(None)
+    }
+
+    async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
+        let attempt = self.attempt(stored.offset.to_string());
+        attempt.map_err(|reason| CheckpointError::Io {
+            path: "checkpoint".to_owned(),
+            action: "write it",
+            reason,
+        })
+    }
+}
+
+/// A batch of one key and one path, up to the position `offset`.
+fn batch(offset: u64) -> Batch {
+    let rule: Arc<str> = "r".into();
+    let mut batch = Batch::default();
+    batch.act(
+        &rule,
+        Action::Delete {
+            key: format!("k{offset}").as_bytes(),
+        },
+    );
+    batch.act(
+        &rule,
+        Action::Invalidate {
+            path: &format!("/p{offset}"),
+        },
+    );
+    batch.mark = Some(mark(offset));
+    batch
+}
+
+fn mark(offset: u64) -> Mark {
+    let position = Position {
+        file: "bin.000001".into(),
+        offset,
+        gtids: None,
+    };
+    Mark {
+        position,
+        server_uuid: "uuid".into(),
+        committed_at_us: 1_000_000,
+    }
+}
+
+/// The three stages behind the planner, joined as in [`run`].
+struct Stages {
+    planned: mpsc::Sender<Batch>,
+    tasks: JoinSet<()>,
+    journal: Journal,
+}
+
+impl Stages {
+    /// Each stage fails as often as `failures` says before its first success.
+    fn start(failures: [u32; 3]) -> Self {
+        let journal = Journal::default();
+        let [cache, paths, checkpoint] = failures;
+        let (planned, to_delete) = mpsc::channel(1);
+        let (deleted, to_send) = mpsc::channel(1);
+        let (accepted, to_store) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(delete(
+            Flaky::new(&journal, "cache", cache),
+            to_delete,
+            deleted,
+        ));
+        tasks.spawn(send(
+            Flaky::new(&journal, "paths", paths),
+            to_send,
+            accepted,
+        ));
+        tasks.spawn(store(
+            Flaky::new(&journal, "checkpoint", checkpoint),
+            to_store,
+        ));
+        Self {
+            planned,
+            tasks,
+            journal,
+        }
+    }
+
+    fn journal(&self) -> Vec<String> {
+        self.journal.lock().unwrap().clone()
+    }
+
+    /// The planner has no more: everything in flight is finished.
+    async fn end(self) -> Vec<String> {
+        drop(self.planned);
+        self.tasks.join_all().await;
+        self.journal.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_go_before_paths_and_the_position_comes_last() {
+    let stages = Stages::start([0, 0, 0]);
+    stages.planned.send(batch(10)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        stages.journal(),
+        ["cache k10", "paths /p10", "checkpoint 10"]
+    );
+    assert_eq!(stages.end().await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_fails_holds_everything_back() {
+    let stages = Stages::start([u32::MAX, 0, 0]);
+    stages.planned.send(batch(10)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let journal = stages.journal();
+    assert!(journal.len() > 100, "it is retried: {}", journal.len());
+    assert!(
+        journal.iter().all(|line| line == "cache fails"),
+        "{journal:?}"
+    );
+    // One batch is on its way and one waits; the planner has to.
+    stages.planned.try_send(batch(20)).unwrap();
+    assert!(stages.planned.try_send(batch(30)).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn paths_that_are_not_accepted_hold_the_position_back() {
+    let stages = Stages::start([0, u32::MAX, 0]);
+    for offset in [10, 20] {
+        stages.planned.send(batch(offset)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut journal = stages.journal();
+    journal.dedup();
+    let others: Vec<_> = journal
+        .into_iter()
+        .filter(|line| line != "paths fails")
+        .collect();
+    assert_eq!(
+        others,
+        ["cache k10", "cache k20"],
+        "keys go on, positions do not"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_repeated_until_it_succeeds_and_nothing_overtakes_it() {
+    let stages = Stages::start([2, 3, 1]);
+    stages.planned.send(batch(10)).await.unwrap();
+    let journal = stages.end().await;
+    assert_eq!(
+        journal,
+        [
+            "cache fails",
+            "cache fails",
+            "cache k10",
+            "paths fails",
+            "paths fails",
+            "paths fails",
+            "paths /p10",
+            "checkpoint fails",
+            "checkpoint 10",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_at_the_end_is_finished() {
+    let stages = Stages::start([1, 1, 1]);
+    for offset in [10, 20, 30] {
+        stages.planned.send(batch(offset)).await.unwrap();
+    }
+    let journal = stages.end().await;
+    for offset in [10, 20, 30] {
+        let at = |line: String| journal.iter().position(|other| *other == line);
+        let (key, path) = (
+            at(format!("cache k{offset}")),
+            at(format!("paths /p{offset}")),
+        );
+        assert!(key.is_some() && key < path, "{offset}: {journal:?}");
+    }
+    assert_eq!(journal.last().unwrap(), "checkpoint 30");
+}
+
+/// A position is stored only after the keys and paths of every batch up to it.
+#[tokio::test(start_paused = true)]
+async fn no_position_is_stored_before_its_batch() {
+    let stages = Stages::start([3, 2, 4]);
+    let planned = stages.planned.clone();
+    for offset in 1..=50 {
+        planned.send(batch(offset)).await.unwrap();
+        if offset % 7 == 0 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+    drop(planned);
+    let journal = stages.end().await;
+    let (mut deleted, mut accepted) = (0, 0);
+    for line in &journal {
+        let number = || {
+            line.trim_start_matches(|c: char| !c.is_ascii_digit())
+                .parse::<u64>()
+                .unwrap()
+        };
+        match line.split(' ').next().unwrap() {
+            _ if line.ends_with("fails") => {}
+            "cache" => deleted = number(),
+            "paths" => {
+                accepted = number();
+                assert!(accepted <= deleted, "{line}: {journal:?}");
+            }
+            _ => assert!(number() <= accepted, "{line}: {journal:?}"),
+        }
+    }
+    assert_eq!((deleted, accepted), (50, 50));
+    assert_eq!(journal.last().unwrap(), "checkpoint 50");
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_are_stored_no_more_often_than_the_interval() {
+    let stages = Stages::start([0, 0, 0]);
+    let start = Instant::now();
+    for offset in 1..=100 {
+        stages.planned.send(batch(offset)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    let journal = stages.end().await;
+    let stored: Vec<_> = journal
+        .iter()
+        .filter(|line| line.starts_with("checkpoint"))
+        .collect();
+    assert!((5..=7).contains(&stored.len()), "{stored:?}");
+    assert_eq!(stored.last().unwrap().as_str(), "checkpoint 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_a_mark_or_a_change_passes_through() {
+    let stages = Stages::start([0, 0, 0]);
+    let mut unmarked = batch(10);
+    unmarked.mark = None;
+    stages.planned.send(unmarked).await.unwrap();
+    let mut empty = Batch::default();
+    empty.mark = Some(mark(20));
+    stages.planned.send(empty).await.unwrap();
+    let journal = stages.end().await;
+    let stored: Vec<_> = journal
+        .iter()
+        .filter(|line| line.starts_with("checkpoint"))
+        .collect();
+    assert_eq!(stored, ["checkpoint 20"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn globs_are_deleted_after_keys_and_before_paths() {
+    let stages = Stages::start([0, 0, 0]);
+    let mut wide = batch(10);
+    wide.act(&"r".into(), Action::DeleteMatching { glob: b"user:*" });
+    stages.planned.send(wide).await.unwrap();
+    assert_eq!(
+        stages.end().await,
+        [
+            "cache k10",
+            "cache all user:*",
+            "paths /p10",
+            "checkpoint 10"
+        ]
+    );
+}

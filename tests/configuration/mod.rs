@@ -1,0 +1,470 @@
+//! What a configuration may say, what is refused and how, and that the example
+//! and the manual know every field.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, TlsMode};
+use evictd::model::position::Start;
+
+const SMALLEST: &str = r#"
+name = "shop"
+[source]
+url = "mysql://evictd@127.0.0.1:3306"
+[redis]
+url = "redis://127.0.0.1:6379"
+[[rule]]
+name = "users"
+tables = ["shop.users"]
+keys = ["user:{id}"]
+"#;
+
+fn repository_file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The line and the text of the one error that `text` has.
+fn refusal(text: &str) -> String {
+    match config::parse(text) {
+        Err(ConfigError::Invalid { line, message, .. }) => {
+            assert!(!message.contains('\n'), "{message:?} is more than a line");
+            format!("{line}: {message}")
+        }
+        other => panic!("{text}\n{other:?}"),
+    }
+}
+
+#[test]
+fn the_smallest_configuration_has_safe_defaults() {
+    let config = config::parse(SMALLEST).unwrap();
+    assert_eq!(
+        config.checkpoint,
+        PathBuf::from("/var/lib/evictd/shop.checkpoint.json")
+    );
+    assert_eq!(
+        config.source.tls.mode,
+        TlsMode::Disabled,
+        "the host is a loopback address"
+    );
+    assert_eq!(
+        (config.source.server_id, config.source.start),
+        (None, Start::Current)
+    );
+    assert_eq!(
+        (config.source.heartbeat, config.source.on_gap),
+        (Duration::from_secs(10), OnGap::InvalidateAll)
+    );
+    assert!(config.buffer.is_none() && config.cloudfront.is_none());
+    assert_eq!(config.metrics_listen, None);
+    let far =
+        config::parse(&SMALLEST.replace("evictd@127.0.0.1:3306", "a%40b@db.example")).unwrap();
+    assert_eq!(far.source.tls.mode, TlsMode::VerifyIdentity);
+    assert_eq!(
+        (&*far.source.host, far.source.port, &*far.source.user),
+        ("db.example", 3306, "a@b")
+    );
+}
+
+#[test]
+fn the_example_is_accepted_as_it_stands() {
+    let config = config::parse(&repository_file("config/evictd.toml")).unwrap();
+    assert_eq!(config.rules.iter().count(), 2);
+    assert_eq!(
+        config.source.password,
+        Some(SecretRef::Env("EVICTD_SOURCE_PASSWORD".to_owned()))
+    );
+    assert_eq!(config.cloudfront.unwrap().distributions.len(), 1);
+    assert!(matches!(config.buffer, Some(Buffer::Sqs { .. })));
+}
+
+#[test]
+fn the_example_is_accepted_with_its_alternatives_too() {
+    let example = repository_file("config/evictd.toml");
+    let local: String = example
+        .lines()
+        .filter(|line| !line.starts_with("kind =") && !line.starts_with("queue_url ="))
+        .map(|line| match line.strip_prefix("# ") {
+            Some(
+                alternative @ ("path = \"/var/lib/evictd/shop.queue.redb\""
+                | "password = { env = \"EVICTD_REDIS_PASSWORD\" }    # as source.password"),
+            ) => format!("{alternative}\n"),
+            Some(alternative) if alternative.starts_with("kind =") => format!("{alternative}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = config::parse(&local).unwrap();
+    assert!(matches!(config.buffer, Some(Buffer::Local { .. })));
+    assert!(config.redis.password.is_some());
+}
+
+/// A table of the configuration, and a text with an unknown field in it.
+const TABLES: [(&str, &str); 14] = [
+    ("", "nope = 1"),
+    ("source", "[source]\nnope = 1"),
+    ("source.password", "[source]\npassword = { nope = 1 }"),
+    ("source.tls", "[source]\ntls = { nope = 1 }"),
+    ("checkpoint", "[checkpoint]\nnope = 1"),
+    ("redis", "[redis]\nnope = 1"),
+    ("redis.password", "[redis]\npassword = { nope = 1 }"),
+    ("buffer", "[buffer]\nnope = 1"),
+    ("cloudfront", "[cloudfront]\nnope = 1"),
+    (
+        "cloudfront.distribution",
+        "[[cloudfront.distribution]]\nnope = 1",
+    ),
+    ("metrics", "[metrics]\nnope = 1"),
+    ("path", "[[path]]\nnope = 1"),
+    ("rule", "[[rule]]\nnope = 1"),
+    ("rule.table_wide", "[[rule]]\ntable_wide = { nope = 1 }"),
+];
+
+/// Fields whose value is one of a few words.
+const CHOICES: [(&str, &str); 6] = [
+    ("source.tls.mode", "[source]\ntls = { mode = \"nope\" }"),
+    ("source.on_gap", "[source]\non_gap = \"nope\""),
+    ("checkpoint.store", "[checkpoint]\nstore = \"nope\""),
+    ("buffer.kind", "[buffer]\nkind = \"nope\""),
+    ("path.class", "[[path]]\nclass = \"nope\""),
+    ("rule.on", "[[rule]]\non = [\"nope\"]"),
+];
+
+/// What the types would have taken instead, by the error's own words.
+fn expected_instead(text: &str) -> BTreeSet<String> {
+    let message = refusal(text);
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    assert_eq!(quoted.next(), Some("nope"), "{message}");
+    let names: BTreeSet<String> = quoted.map(str::to_owned).collect();
+    assert!(!names.is_empty(), "{message}");
+    names
+}
+
+fn fields() -> Vec<String> {
+    let mut out = Vec::new();
+    for (table, text) in TABLES {
+        for field in expected_instead(text) {
+            out.push(if table.is_empty() {
+                field
+            } else {
+                format!("{table}.{field}")
+            });
+        }
+    }
+    out
+}
+
+#[test]
+fn the_example_mentions_every_field_and_every_choice() {
+    let example = repository_file("config/evictd.toml");
+    let words: BTreeSet<&str> = example
+        .split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
+        .collect();
+    let mut missing = Vec::new();
+    for field in fields() {
+        let name = field.rsplit('.').next().unwrap();
+        let forms = [
+            format!("{name} = "),
+            format!("[{name}]"),
+            format!("[[{name}]]"),
+            format!(".{name}]]"),
+        ];
+        if !forms.iter().any(|form| example.contains(form)) {
+            missing.push(field);
+        }
+    }
+    for (field, text) in CHOICES {
+        for choice in expected_instead(text) {
+            if !words.contains(choice.as_str()) {
+                missing.push(format!("{field} = {choice}"));
+            }
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn the_manual_has_a_row_for_every_field_and_no_other() {
+    let manual = repository_file("docs/configuration.md");
+    let rows: BTreeSet<String> = manual
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .split_once('`')
+                .map(|(name, _)| name.to_owned())
+        })
+        .filter(|name| {
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(['{', '(', ' '])
+        })
+        .collect();
+    // A table of the configuration has a heading or rows for its fields.
+    let tables: BTreeSet<&str> = TABLES.iter().map(|(table, _)| *table).collect();
+    let fields: BTreeSet<String> = fields()
+        .into_iter()
+        .filter(|field| !tables.contains(field.as_str()))
+        .collect();
+    let filters = evictd::rules::filter::NAMES.map(str::to_owned);
+    let classes = expected_instead("[[path]]\nclass = \"nope\"");
+    let known: BTreeSet<String> = fields
+        .iter()
+        .cloned()
+        .chain(filters)
+        .chain(classes)
+        .collect();
+    assert_eq!(
+        known.difference(&rows).collect::<Vec<_>>(),
+        [""; 0],
+        "without a row"
+    );
+    assert_eq!(
+        rows.difference(&known).collect::<Vec<_>>(),
+        [""; 0],
+        "unknown to the types"
+    );
+    for (field, text) in CHOICES {
+        for choice in expected_instead(text) {
+            assert!(
+                manual.contains(&format!("`{choice}`")),
+                "{field} = {choice}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_with_its_number() {
+    let whole = format!(
+        "{SMALLEST}paths = [\"/users/{{id}}\"]\n[buffer]\nkind = \"local\"\npath = \"/q\"\n\
+         [cloudfront]\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n\
+         [[path]]\npattern = \"/checkout/*\"\nclass = \"strong\"\n"
+    );
+    config::parse(&whole).unwrap();
+    let cases = [
+        (
+            "name = \"shop\"",
+            "name = \"sh op\"",
+            "2: name \"sh op\": use 1 to 48 letters, digits, `-` and `_`",
+        ),
+        (
+            "name = \"shop\"",
+            "nmae = \"shop\"",
+            "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `metrics`, `path`, `rule`; did you mean `name`?",
+        ),
+        (
+            "mysql://evictd@",
+            "mysql://evictd:secret@",
+            "4: source.url holds a password, which logs and process lists would show; move it to `source.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "mysql://evictd@",
+            "postgres://evictd@",
+            "4: source.url must begin with mysql://",
+        ),
+        (
+            "mysql://evictd@",
+            "mysql://",
+            "4: source.url names no user: write mysql://USER@HOST:PORT",
+        ),
+        (
+            ":3306",
+            ":3306/shop",
+            "4: source.url takes neither a database nor options: write mysql://USER@HOST:PORT",
+        ),
+        (
+            "\n[redis]",
+            "\nserver_id = 0\n[redis]",
+            "5: source.server_id must not be 0: choose a number that no other replica uses",
+        ),
+        (
+            "\n[redis]",
+            "\nheartbeat = \"10\"\n[redis]",
+            "5: \"10\" is no duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\"",
+        ),
+        (
+            "\n[redis]",
+            "\nheartbeat = \"2h\"\n[redis]",
+            "4: source.heartbeat must be between 100ms and 1h",
+        ),
+        (
+            "\n[redis]",
+            "\nstart = \"checkpoint\"\n[redis]",
+            "5: source.start says where to begin without a checkpoint: write `current`, `earliest` or a position",
+        ),
+        (
+            "\n[redis]",
+            "\nstart = \"late\"\n[redis]",
+            "5: source.start: \"late\" is not a position: write `current`, `earliest`, `checkpoint`, a file and offset such as `mysql-bin.000002:4`, or a GTID set",
+        ),
+        (
+            "\n[redis]",
+            "\non_gap = \"hold\"\n[redis]",
+            "5: unknown variant `hold`, expected `invalidate-all` or `halt`",
+        ),
+        (
+            "\n[redis]",
+            "\ntls = { mode = \"disabled\", ca_file = \"/ca\" }\n[redis]",
+            "5: source.tls: `ca_file` has no use with mode = \"disabled\"",
+        ),
+        (
+            "redis://127",
+            "memcached://127",
+            "6: redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
+        ),
+        (
+            "redis://127",
+            "redis://:secret@127",
+            "6: redis.url holds a password, which logs and process lists would show; move it to `redis.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "path = \"/q\"",
+            "queue_url = \"https://q\"",
+            "12: [buffer] with kind = \"local\" takes `path` and nothing else",
+        ),
+        (
+            "kind = \"local\"\npath = \"/q\"",
+            "kind = \"sqs\"",
+            "12: [buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
+        ),
+        (
+            "kind = \"local\"\npath = \"/q\"",
+            "kind = \"sqs\"\nqueue_url = \"shop\"",
+            "12: buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
+        ),
+        (
+            "[buffer]\nkind = \"local\"\npath = \"/q\"\n",
+            "",
+            "12: [cloudfront] needs a [buffer]: add `kind = \"sqs\"` with `queue_url`, or `kind = \"local\"` with `path`",
+        ),
+        (
+            "[cloudfront]\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",
+            "",
+            "12: [buffer] has no use without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
+        ),
+        (
+            "[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",
+            "",
+            "15: [cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`",
+        ),
+        (
+            "[[path]]",
+            "[[cloudfront.distribution]]\nname = \"main\"\nid = \"E2\"\n[[path]]",
+            "20: two distributions are called \"main\"",
+        ),
+        (
+            "[[path]]",
+            "[[path]]\npattern = \"/checkout/*\"\nclass = \"cached\"\n[[path]]",
+            "23: [[path]] \"/checkout/*\" can never match: the same pattern stands before it",
+        ),
+        (
+            "\"/checkout/*\"",
+            "\"\"",
+            "20: a [[path]] has an empty pattern",
+        ),
+        (
+            "class = \"strong\"",
+            "class = \"stong\"",
+            "21: unknown variant `stong`, expected one of `strong`, `immutable`, `short-ttl`, `cached`; did you mean `strong`?",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[\"users\"]",
+            "9: rule \"users\": table \"users\" has no database: write `database.table`, such as `shop.users`",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[]",
+            "7: rule \"users\": `tables` is empty",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[\"shop.users\"]\non = []",
+            "10: rule \"users\": `on` is empty",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[\"shop.users\"]\nwhen = \"status == 1\"",
+            "10: rule \"users\": when \"status == 1\": there is no `status`; write `before.status` or `after.status` for a column",
+        ),
+        (
+            "user:{id}",
+            "user:{id",
+            "10: rule \"users\": template \"user:{id\": a `{` is not closed; write `{{` for a brace",
+        ),
+        (
+            "user:{id}",
+            "user:{id|lowr}",
+            "10: rule \"users\": template \"user:{id|lowr}\": there is no filter `lowr`; did you mean `lower`?",
+        ),
+        (
+            "/users/{id}",
+            "users/{id}",
+            "11: rule \"users\": path \"users/{id}\" must begin with `/`",
+        ),
+        (
+            "/users/{id}",
+            "/users/*/{id}",
+            "11: rule \"users\": path \"/users/*/{id}\": CloudFront takes a `*` only as the last character",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { paths = [\"/a*b\"] }\n[buffer]",
+            "12: rule \"users\": table_wide: path \"/a*b\": \"*\" at byte 2 of the path is not a wildcard: CloudFront knows it only as the template's last character; encode a literal one as %2A",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { keys = [\"\"] }\n[buffer]",
+            "12: rule \"users\": table_wide: a key glob is empty",
+        ),
+        (
+            "[buffer]",
+            "[[rule]]\nname = \"users\"\ntables = [\"a.b\"]\nkeys = [\"k\"]\n[buffer]",
+            "12: two rules are called \"users\"",
+        ),
+        (
+            "[buffer]",
+            "[[rule]]\nname = \"b\"\ntables = [\"a.b\"]\n[buffer]",
+            "12: rule \"b\": it invalidates nothing: add `keys` or `paths`",
+        ),
+        (
+            "/users/{id}",
+            "/checkout/{id}",
+            "11: rule \"users\": path \"/checkout/{id}\" can produce /checkout/, which is of class strong and never invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a more specific [[path]] before",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { paths = [\"/checkout/*\"] }\n[buffer]",
+            "7: rule \"users\": path \"/checkout/*\" can produce /checkout/*, which is of class strong and never invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a more specific [[path]] before",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        assert!(whole.contains(from), "{from}");
+        assert_eq!(
+            refusal(&whole.replacen(from, to, 1)),
+            expected,
+            "{from} -> {to}"
+        );
+    }
+    assert_eq!(
+        refusal(SMALLEST.split("[[rule]]").next().unwrap()),
+        "1: there is no [[rule]]: add at least one with `name`, `tables`, and `keys` or `paths`"
+    );
+}
+
+#[test]
+fn an_error_names_the_file_it_is_in() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), SMALLEST.replace("[redis]", "[reddis]")).unwrap();
+    let error = config::load(file.path()).unwrap_err().to_string();
+    let expected = format!("{}:5: unknown field `reddis`", file.path().display());
+    assert!(
+        error.starts_with(&expected) && error.ends_with("did you mean `redis`?"),
+        "{error}"
+    );
+    let error = config::load(Path::new("/nonexistent/evictd.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("name the configuration with --config or EVICTD_CONFIG"),
+        "{error}"
+    );
+}
