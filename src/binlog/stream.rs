@@ -38,9 +38,14 @@ struct Open {
     stream: BinlogStream,
     server: Server,
     heard_at: Instant,
+    /// When an event was waited for last.
+    asked_at: Instant,
     /// Events came without waiting since `heard_at`.
     busy: bool,
 }
+
+/// How long the server may take over a question, several statements long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After this many heartbeats without a byte the connection counts as dead.
 const HEARTBEATS_MISSED_MAX: u32 = 3;
@@ -104,6 +109,11 @@ impl<I: Interest> Source<I> {
     /// [`SourceError::Gap`] if the server no longer has what comes next.
     pub async fn reconnect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
         self.open = None;
+        let connector = self.connector.clone();
+        answered(&connector, self.connect(expected_uuid)).await
+    }
+
+    async fn connect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
         let mut server = Server::connect(&self.connector).await?;
         let position = self.assembler.position();
         let by_gtid = position.gtids.is_some() && server.facts().gtids;
@@ -124,6 +134,7 @@ impl<I: Interest> Source<I> {
             stream,
             server,
             heard_at: Instant::now(),
+            asked_at: Instant::now(),
             busy: false,
         });
         Ok(())
@@ -133,8 +144,11 @@ impl<I: Interest> Source<I> {
     /// [`Source::reconnect`] goes on from there.
     pub async fn skip_to_current(&mut self) -> Result<(), SourceError> {
         self.open = None;
-        let mut server = Server::connect(&self.connector).await?;
-        let current = server.locate(&Start::Current).await?;
+        let current = answered(&self.connector, async {
+            let mut server = Server::connect(&self.connector).await?;
+            server.locate(&Start::Current).await
+        });
+        let current = current.await?;
         self.assembler.restart(current);
         Ok(())
     }
@@ -207,7 +221,7 @@ impl<I: Interest> Source<I> {
     /// Must not be cancelled: the event would be lost.
     pub async fn look_up(&mut self, needed: LookUp) -> Result<Option<Item<I::Table>>, SourceError> {
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
-        let columns = open.server.columns(&needed.table).await?;
+        let columns = answered(&self.connector, open.server.columns(&needed.table)).await?;
         self.assembler.learn(needed.table, columns);
         match self.assembler.feed(needed.event) {
             Step::Item(item) => Ok(Some(item)),
@@ -222,10 +236,13 @@ impl<I: Interest> Source<I> {
             open.busy = true;
             return self.received(ready);
         }
-        if open.busy {
-            open.busy = false;
-            open.heard_at = Instant::now();
+        // What was not listened to cannot count as silence: under backpressure
+        // nobody asks for events.
+        let now = Instant::now();
+        if std::mem::take(&mut open.busy) || now - open.asked_at > self.settings.heartbeat {
+            open.heard_at = now;
         }
+        open.asked_at = now;
         let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
         let deadline = open.heard_at + patience;
         match tokio::time::timeout_at(deadline, open.stream.next()).await {
@@ -289,6 +306,20 @@ pub enum Next<T> {
 pub struct LookUp {
     table: TableName,
     event: Event,
+}
+
+/// A server that freezes in the middle of a question would hold up the stream
+/// for ever.
+async fn answered<T>(
+    connector: &Connector,
+    question: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, SourceError> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, question).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            Err(connector.unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
+        }
+    }
 }
 
 fn ended(connector: &Connector) -> SourceError {

@@ -54,12 +54,22 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
             if unless(&shutdown, sqs.check()).await.transpose()?.is_none() {
                 return Ok(());
             }
-            with_buffer(config, &global.config, options.role, sqs, &aws, shutdown).await
+            let path = &global.config;
+            Box::pin(with_buffer(config, path, options.role, sqs, &aws, shutdown)).await
         }
         Some(config::Buffer::Local { path }) => {
             let local = Local::open(path).await?;
             let aws = aws_config().await;
-            with_buffer(config, &global.config, options.role, local, &aws, shutdown).await
+            let path = &global.config;
+            Box::pin(with_buffer(
+                config,
+                path,
+                options.role,
+                local,
+                &aws,
+                shutdown,
+            ))
+            .await
         }
         None => tail(config, &global.config, ToLog, shutdown).await,
     }

@@ -367,12 +367,7 @@ fn rule(
             in_rule("it invalidates nothing: add `keys` or `paths`".to_owned()),
         ));
     }
-    let tables = collect(
-        &raw.tables,
-        lines,
-        |text, line| TableGlob::parse(text, line),
-        in_rule,
-    )?;
+    let tables = collect(&raw.tables, lines, TableGlob::parse, in_rule)?;
     let keys = collect(&raw.keys, lines, Template::parse, in_rule)?;
     let paths = collect(
         &raw.paths,

@@ -240,7 +240,7 @@ impl States {
                 Some(Symbol::Byte(want)) if *want == byte => next.add(machine, state + 1),
                 Some(Symbol::One) => next.add(machine, state + 1),
                 Some(Symbol::Many(alphabet)) if alphabet.contains(byte) => {
-                    next.add(machine, *state)
+                    next.add(machine, *state);
                 }
                 _ => {}
             }

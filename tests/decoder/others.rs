@@ -43,7 +43,7 @@ pub fn mysql_common_agrees(
     let mut at = 0;
     for (value, column) in ours.iter().zip(&schema.columns) {
         let other = theirs.as_ref(at);
-        if value.is_absent() {
+        if value.is_absent() || *value == Value::Partial {
             // A partially updated JSON column is absent here and a difference
             // there; it stands in its own place among theirs.
             let same_name = theirs

@@ -1,5 +1,7 @@
 //! What rules make of changes: TOML and rows in, a plan out.
 
+mod cascade;
+
 use std::sync::Arc;
 
 use evictd::config;
