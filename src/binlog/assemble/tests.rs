@@ -108,7 +108,10 @@ fn id_column() -> Vec<CatalogColumn> {
 impl Stream {
     fn at(position: Position) -> Self {
         let offset = position.offset;
-        Self { assembler: Assembler::new(Shop, position), offset }
+        Self {
+            assembler: Assembler::new(Shop, position),
+            offset,
+        }
     }
 
     /// What a step comes to, as text.
@@ -125,7 +128,9 @@ impl Stream {
                 format!("changed {}", names.join(" "))
             }
             Step::Item(Item::AnyChanged(reason)) => reason.to_string(),
-            Step::Item(Item::Undecodable(table, reason)) => format!("undecodable {table}: {reason}"),
+            Step::Item(Item::Undecodable(table, reason)) => {
+                format!("undecodable {table}: {reason}")
+            }
             Step::NeedsCatalog(table, event) => {
                 let columns = (&*table.table != "gone").then(id_column);
                 self.assembler.learn(table, columns);
@@ -183,11 +188,20 @@ fn offsets_pass_four_gibibytes() {
 fn a_transactions_rows_come_one_event_at_a_time_and_then_its_commit() {
     let mut stream = Stream::at(position(4, Some("")));
     assert_eq!(stream.transaction(1), ["insert shop.users", "commit"]);
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1", stream.offset));
-    assert_eq!(stream.assembler.gtid().unwrap().to_string(), format!("{UUID_TEXT}:1"));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1", stream.offset)
+    );
+    assert_eq!(
+        stream.assembler.gtid().unwrap().to_string(),
+        format!("{UUID_TEXT}:1")
+    );
     assert_eq!(stream.assembler.committed_at_us(), 1_700_000_001_000_000);
     assert_eq!(stream.transaction(2), ["insert shop.users", "commit"]);
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset)
+    );
 }
 
 #[test]
@@ -218,15 +232,30 @@ fn the_position_never_advances_inside_a_transaction() {
 fn a_statement_that_changes_the_layout_is_a_transaction_of_its_own() {
     let mut stream = Stream::at(position(4, Some("")));
     assert_eq!(stream.write(GTID, &gtid(1)), "");
-    assert_eq!(stream.write(QUERY, &query("shop", "ALTER TABLE users ADD c INT")), "commit");
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1", stream.offset));
+    assert_eq!(
+        stream.write(QUERY, &query("shop", "ALTER TABLE users ADD c INT")),
+        "commit"
+    );
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1", stream.offset)
+    );
     stream.write(GTID, &gtid(2));
     let truncated = stream.write(QUERY, &query("shop", "TRUNCATE users"));
-    assert!(truncated.starts_with("changed ") && truncated.contains("shop.users"), "{truncated}");
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset));
+    assert!(
+        truncated.starts_with("changed ") && truncated.contains("shop.users"),
+        "{truncated}"
+    );
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset)
+    );
     // Without a GTID event too.
     assert_eq!(stream.write(QUERY, &query("", "FLUSH TABLES")), "commit");
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset)
+    );
 }
 
 #[test]
@@ -234,10 +263,17 @@ fn a_statement_inside_a_transaction_does_not_end_it() {
     let mut stream = Stream::at(position(4, Some("")));
     stream.write(GTID, &gtid(1));
     stream.write(QUERY, &query("shop", "BEGIN"));
-    assert!(stream.write(QUERY, &query("shop", "DELETE FROM users")).contains("shop.users"));
+    assert!(
+        stream
+            .write(QUERY, &query("shop", "DELETE FROM users"))
+            .contains("shop.users")
+    );
     assert_eq!(stream.committed(), "bin.000001:4 ");
     assert_eq!(stream.write(QUERY, &query("shop", "COMMIT")), "commit");
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1", stream.offset));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1", stream.offset)
+    );
 }
 
 #[test]
@@ -258,7 +294,12 @@ fn reading_goes_on_in_the_next_file_at_the_offset_that_the_body_names() {
 #[test]
 fn the_rotate_at_the_streams_beginning_moves_nothing() {
     let mut stream = Stream::at(position(500, None));
-    stream.step(event(ROTATE, ARTIFICIAL_FLAG, 0, &rotate("bin.000001", 500)));
+    stream.step(event(
+        ROTATE,
+        ARTIFICIAL_FLAG,
+        0,
+        &rotate("bin.000001", 500),
+    ));
     assert_eq!(stream.committed(), "bin.000001:500");
     // By GTID a server begins at the file's beginning and leaves out what is known.
     let mut stream = Stream::at(position(500, Some("")));
@@ -268,7 +309,10 @@ fn the_rotate_at_the_streams_beginning_moves_nothing() {
     assert_eq!(stream.committed(), "bin.000001:500 ");
     stream.offset = 600;
     stream.transaction(1);
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1", stream.offset));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1", stream.offset)
+    );
 }
 
 #[test]
@@ -291,13 +335,20 @@ fn a_files_previous_gtids_are_adopted_where_the_set_is_not_known() {
     }
     let mut stream = Stream::at(position(4, None));
     stream.write_flagged(PREVIOUS_GTIDS, IGNORABLE_FLAG, &previous);
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1-5", stream.offset));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1-5", stream.offset)
+    );
     stream.transaction(6);
     assert!(stream.committed().ends_with(":1-6"));
 
     let mut known = Stream::at(position(4, Some("22222222-2222-2222-2222-222222222222:1")));
     known.write_flagged(PREVIOUS_GTIDS, IGNORABLE_FLAG, &previous);
-    assert!(known.committed().ends_with(" 22222222-2222-2222-2222-222222222222:1"));
+    assert!(
+        known
+            .committed()
+            .ends_with(" 22222222-2222-2222-2222-222222222222:1")
+    );
 }
 
 #[test]
@@ -331,20 +382,32 @@ fn what_lies_before_an_offset_that_the_server_cannot_be_asked_for_is_passed_over
 #[test]
 fn an_unknown_event_means_anything_unless_it_may_be_ignored() {
     let mut stream = Stream::at(position(4, None));
-    assert_eq!(stream.write(99, &[]), "event type 99 is unknown and not marked as ignorable");
+    assert_eq!(
+        stream.write(99, &[]),
+        "event type 99 is unknown and not marked as ignorable"
+    );
     assert_eq!(stream.write_flagged(99, IGNORABLE_FLAG, &[]), "");
     for aurora in [100, 101] {
         assert_eq!(stream.write(aurora, &[1, 2, 3]), "");
     }
     assert_eq!(stream.committed(), format!("bin.000001:{}", stream.offset));
     let incident = stream.write(INCIDENT, &[1, 0, 0]);
-    assert_eq!(incident, "the server logged an incident: changes may be missing from the binlog");
+    assert_eq!(
+        incident,
+        "the server logged an incident: changes may be missing from the binlog"
+    );
 }
 
 #[test]
 fn an_event_that_cannot_be_read_means_anything() {
     let mut stream = Stream::at(position(4, Some("")));
-    for (event_type, body) in [(GTID, &[1][..]), (QUERY, &[0; 5]), (TABLE_MAP, &[1]), (ROTATE, &[0; 3]), (30, &[1])] {
+    for (event_type, body) in [
+        (GTID, &[1][..]),
+        (QUERY, &[0; 5]),
+        (TABLE_MAP, &[1]),
+        (ROTATE, &[0; 3]),
+        (30, &[1]),
+    ] {
         let said = stream.write(event_type, body);
         let expected = format!("an event of type {event_type} cannot be decoded: ");
         assert!(said.starts_with(&expected), "{event_type}: {said}");
@@ -355,7 +418,10 @@ fn an_event_that_cannot_be_read_means_anything() {
 fn rows_need_a_table_map_unless_they_are_the_dummy() {
     let mut stream = Stream::at(position(4, None));
     let said = stream.write(30, &insert(5, 1));
-    assert_eq!(said, "an event of type 30 cannot be decoded: no table map stands before the rows");
+    assert_eq!(
+        said,
+        "an event of type 30 cannot be decoded: no table map stands before the rows"
+    );
     assert_eq!(stream.write(30, &insert(0x00ff_ffff, 1)), "");
 }
 
@@ -370,7 +436,10 @@ fn tables_are_wanted_unwanted_or_unusable() {
     assert_eq!(rows_of(1, "shop", "users"), "insert shop.users");
     assert_eq!(rows_of(2, "shop", "users"), "insert shop.users");
     assert_eq!(rows_of(3, "other", "users"), "");
-    assert_eq!(rows_of(4, "shop", "broken"), "undecodable shop.broken: no rule fits");
+    assert_eq!(
+        rows_of(4, "shop", "broken"),
+        "undecodable shop.broken: no rule fits"
+    );
     assert!(rows_of(5, "shop", "gone").starts_with("undecodable shop.gone: "));
 }
 
@@ -390,13 +459,20 @@ fn a_compressed_transaction_ends_where_its_payload_does() {
     for gtids in [None, Some("")] {
         let mut stream = Stream::at(position(4, gtids));
         stream.write(GTID, &gtid(1));
-        assert_eq!(stream.write(TRANSACTION_PAYLOAD, &payload(u64::try_from(size).unwrap())), "");
+        assert_eq!(
+            stream.write(TRANSACTION_PAYLOAD, &payload(u64::try_from(size).unwrap())),
+            ""
+        );
         assert_eq!(stream.unpack(QUERY, &begin), "");
         assert_eq!(stream.unpack(TABLE_MAP, &map), "");
         assert_eq!(stream.unpack(30, &rows), "insert shop.users");
         assert!(stream.committed().starts_with("bin.000001:4"));
         assert_eq!(stream.unpack(XID, &[0; 8]), "commit");
-        assert!(stream.committed().starts_with(&format!("bin.000001:{}", stream.offset)));
+        assert!(
+            stream
+                .committed()
+                .starts_with(&format!("bin.000001:{}", stream.offset))
+        );
         assert_eq!(stream.write(GTID, &gtid(2)), "");
     }
 }
@@ -410,7 +486,9 @@ fn a_compressed_transaction_that_was_not_unpacked_means_anything() {
     let left = 1_000 - 19 - query("shop", "BEGIN").len();
     assert_eq!(
         stream.write(GTID, &gtid(2)),
-        format!("an event of type 40 cannot be decoded: {left} bytes of a compressed transaction were not decoded")
+        format!(
+            "an event of type 40 cannot be decoded: {left} bytes of a compressed transaction were not decoded"
+        )
     );
     // It is acted on now, so that its GTID need not come again.
     assert_eq!(stream.committed(), format!("bin.000001:4 {UUID_TEXT}:1"));
@@ -427,5 +505,8 @@ fn after_a_rewind_an_unfinished_transaction_comes_again_whole() {
     assert_eq!(stream.committed(), committed);
     stream.offset = offset;
     assert_eq!(stream.transaction(2), ["insert shop.users", "commit"]);
-    assert_eq!(stream.committed(), format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset));
+    assert_eq!(
+        stream.committed(),
+        format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset)
+    );
 }

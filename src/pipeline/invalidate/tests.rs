@@ -23,7 +23,11 @@ struct Flaky {
 
 impl Flaky {
     fn new(journal: &Journal, name: &'static str, failures: u32) -> Self {
-        Self { journal: Arc::clone(journal), name, failures }
+        Self {
+            journal: Arc::clone(journal),
+            name,
+            failures,
+        }
     }
 
     fn attempt(&mut self, what: String) -> Result<(), String> {
@@ -41,15 +45,20 @@ impl Cache for Flaky {
     async fn delete(&mut self, keys: &KeySet) -> Result<u64, CacheError> {
         let names: Vec<_> = keys.iter().map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
-        attempt.map(|()| 1).map_err(|reason| CacheError::Unavailable {
-            address: "redis".to_owned(),
-            code: "connection",
-            reason,
-        })
+        attempt
+            .map(|()| 1)
+            .map_err(|reason| CacheError::Unavailable {
+                address: "redis".to_owned(),
+                code: "connection",
+                reason,
+            })
     }
 
     async fn delete_matching(&mut self, glob: &[u8]) -> Result<u64, CacheError> {
-        note(&self.journal, format!("{} all {}", self.name, String::from_utf8_lossy(glob)));
+        note(
+            &self.journal,
+            format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
+        );
         Ok(1)
     }
 }
@@ -58,17 +67,23 @@ impl PathSink for Flaky {
     type Pending = Vec<String>;
 
     fn prepare(&self, paths: &Paths) -> Vec<String> {
-        paths.paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+        paths
+            .paths
+            .iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect()
     }
 
     async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
         let attempt = self.attempt(pending.join(" "));
-        attempt.map(|()| pending.clear()).map_err(|reason| BufferError::Unavailable {
-            buffer: "queue".into(),
-            operation: "send",
-            code: "timeout".to_owned(),
-            reason,
-        })
+        attempt
+            .map(|()| pending.clear())
+            .map_err(|reason| BufferError::Unavailable {
+                buffer: "queue".into(),
+                operation: "send",
+                code: "timeout".to_owned(),
+                reason,
+            })
     }
 }
 
@@ -91,15 +106,33 @@ impl Checkpoint for Flaky {
 fn batch(offset: u64) -> Batch {
     let rule: Arc<str> = "r".into();
     let mut batch = Batch::default();
-    batch.act(&rule, Action::Delete { key: format!("k{offset}").as_bytes() });
-    batch.act(&rule, Action::Invalidate { path: &format!("/p{offset}") });
+    batch.act(
+        &rule,
+        Action::Delete {
+            key: format!("k{offset}").as_bytes(),
+        },
+    );
+    batch.act(
+        &rule,
+        Action::Invalidate {
+            path: &format!("/p{offset}"),
+        },
+    );
     batch.mark = Some(mark(offset));
     batch
 }
 
 fn mark(offset: u64) -> Mark {
-    let position = Position { file: "bin.000001".into(), offset, gtids: None };
-    Mark { position, server_uuid: "uuid".into(), committed_at_us: 1_000_000 }
+    let position = Position {
+        file: "bin.000001".into(),
+        offset,
+        gtids: None,
+    };
+    Mark {
+        position,
+        server_uuid: "uuid".into(),
+        committed_at_us: 1_000_000,
+    }
 }
 
 /// The three stages behind the planner, joined as in [`run`].
@@ -118,10 +151,25 @@ impl Stages {
         let (deleted, to_send) = mpsc::channel(1);
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        tasks.spawn(delete(Flaky::new(&journal, "cache", cache), to_delete, deleted));
-        tasks.spawn(send(Flaky::new(&journal, "paths", paths), to_send, accepted));
-        tasks.spawn(store(Flaky::new(&journal, "checkpoint", checkpoint), to_store));
-        Self { planned, tasks, journal }
+        tasks.spawn(delete(
+            Flaky::new(&journal, "cache", cache),
+            to_delete,
+            deleted,
+        ));
+        tasks.spawn(send(
+            Flaky::new(&journal, "paths", paths),
+            to_send,
+            accepted,
+        ));
+        tasks.spawn(store(
+            Flaky::new(&journal, "checkpoint", checkpoint),
+            to_store,
+        ));
+        Self {
+            planned,
+            tasks,
+            journal,
+        }
     }
 
     fn journal(&self) -> Vec<String> {
@@ -141,7 +189,10 @@ async fn keys_go_before_paths_and_the_position_comes_last() {
     let stages = Stages::start([0, 0, 0]);
     stages.planned.send(batch(10)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(stages.journal(), ["cache k10", "paths /p10", "checkpoint 10"]);
+    assert_eq!(
+        stages.journal(),
+        ["cache k10", "paths /p10", "checkpoint 10"]
+    );
     assert_eq!(stages.end().await.len(), 3);
 }
 
@@ -152,7 +203,10 @@ async fn a_cache_that_fails_holds_everything_back() {
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     let journal = stages.journal();
     assert!(journal.len() > 100, "it is retried: {}", journal.len());
-    assert!(journal.iter().all(|line| line == "cache fails"), "{journal:?}");
+    assert!(
+        journal.iter().all(|line| line == "cache fails"),
+        "{journal:?}"
+    );
     // One batch is on its way and one waits; the planner has to.
     stages.planned.try_send(batch(20)).unwrap();
     assert!(stages.planned.try_send(batch(30)).is_err());
@@ -167,8 +221,15 @@ async fn paths_that_are_not_accepted_hold_the_position_back() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let mut journal = stages.journal();
     journal.dedup();
-    let others: Vec<_> = journal.into_iter().filter(|line| line != "paths fails").collect();
-    assert_eq!(others, ["cache k10", "cache k20"], "keys go on, positions do not");
+    let others: Vec<_> = journal
+        .into_iter()
+        .filter(|line| line != "paths fails")
+        .collect();
+    assert_eq!(
+        others,
+        ["cache k10", "cache k20"],
+        "keys go on, positions do not"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +262,10 @@ async fn what_is_in_flight_at_the_end_is_finished() {
     let journal = stages.end().await;
     for offset in [10, 20, 30] {
         let at = |line: String| journal.iter().position(|other| *other == line);
-        let (key, path) = (at(format!("cache k{offset}")), at(format!("paths /p{offset}")));
+        let (key, path) = (
+            at(format!("cache k{offset}")),
+            at(format!("paths /p{offset}")),
+        );
         assert!(key.is_some() && key < path, "{offset}: {journal:?}");
     }
     assert_eq!(journal.last().unwrap(), "checkpoint 30");
@@ -222,7 +286,11 @@ async fn no_position_is_stored_before_its_batch() {
     let journal = stages.end().await;
     let (mut deleted, mut accepted) = (0, 0);
     for line in &journal {
-        let number = || line.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap();
+        let number = || {
+            line.trim_start_matches(|c: char| !c.is_ascii_digit())
+                .parse::<u64>()
+                .unwrap()
+        };
         match line.split(' ').next().unwrap() {
             _ if line.ends_with("fails") => {}
             "cache" => deleted = number(),
@@ -247,7 +315,10 @@ async fn positions_are_stored_no_more_often_than_the_interval() {
     }
     assert_eq!(start.elapsed(), Duration::from_secs(1));
     let journal = stages.end().await;
-    let stored: Vec<_> = journal.iter().filter(|line| line.starts_with("checkpoint")).collect();
+    let stored: Vec<_> = journal
+        .iter()
+        .filter(|line| line.starts_with("checkpoint"))
+        .collect();
     assert!((5..=7).contains(&stored.len()), "{stored:?}");
     assert_eq!(stored.last().unwrap().as_str(), "checkpoint 100");
 }
@@ -262,7 +333,10 @@ async fn a_batch_without_a_mark_or_a_change_passes_through() {
     empty.mark = Some(mark(20));
     stages.planned.send(empty).await.unwrap();
     let journal = stages.end().await;
-    let stored: Vec<_> = journal.iter().filter(|line| line.starts_with("checkpoint")).collect();
+    let stored: Vec<_> = journal
+        .iter()
+        .filter(|line| line.starts_with("checkpoint"))
+        .collect();
     assert_eq!(stored, ["checkpoint 20"]);
 }
 
@@ -272,5 +346,13 @@ async fn globs_are_deleted_after_keys_and_before_paths() {
     let mut wide = batch(10);
     wide.act(&"r".into(), Action::DeleteMatching { glob: b"user:*" });
     stages.planned.send(wide).await.unwrap();
-    assert_eq!(stages.end().await, ["cache k10", "cache all user:*", "paths /p10", "checkpoint 10"]);
+    assert_eq!(
+        stages.end().await,
+        [
+            "cache k10",
+            "cache all user:*",
+            "paths /p10",
+            "checkpoint 10"
+        ]
+    );
 }
