@@ -18,7 +18,16 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("config", &["model", "rules"]),
     (
         "pipeline",
-        &["model", "telemetry", "rules", "binlog", "cache", "buffer", "edge", "checkpoint"],
+        &[
+            "model",
+            "telemetry",
+            "rules",
+            "binlog",
+            "cache",
+            "buffer",
+            "edge",
+            "checkpoint",
+        ],
     ),
     ("cli", &["pipeline", "telemetry"]),
 ];
@@ -48,7 +57,16 @@ const PURE: [&str; 2] = ["model", "rules"];
 
 /// What a pure module must not name: I/O, clocks, async.
 const IMPURE: [&str; 10] = [
-    "tokio", "async", "await", "fs", "net", "process", "thread", "Instant", "SystemTime", "rand",
+    "tokio",
+    "async",
+    "await",
+    "fs",
+    "net",
+    "process",
+    "thread",
+    "Instant",
+    "SystemTime",
+    "rand",
 ];
 
 /// A word or a single character of punctuation, with its line.
@@ -170,14 +188,19 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     let module = segments[0];
     // How many `super::` lead to the crate's root.
     let depth = segments.iter().filter(|segment| **segment != "mod").count();
-    let allowed = MAY_IMPORT.iter().find(|(name, _)| *name == module).map(|(_, allowed)| *allowed);
+    let allowed = MAY_IMPORT
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, allowed)| *allowed);
     let known = |name: &str| name == WIRING || MAY_IMPORT.iter().any(|(module, _)| *module == name);
     let tokens = tokens(source);
     let word = |index: usize| tokens.get(index).map_or("", |(_, word)| word.as_str());
     let colons = |index: usize| word(index) == ":" && word(index + 1) == ":";
     let mut out = Vec::new();
     if !known(module) && !matches!(module, "main" | "lib") {
-        out.push(format!("src/{path}:1: no rule says what module `{module}` may import"));
+        out.push(format!(
+            "src/{path}:1: no rule says what module `{module}` may import"
+        ));
     }
     for (index, (line, text)) in tokens.iter().enumerate() {
         let after_path = index >= 2 && colons(index - 2);
@@ -197,11 +220,15 @@ fn violations(path: &str, source: &str) -> Vec<String> {
         for (line, name) in imported {
             let is_free = matches!(module, "main" | "lib" | WIRING) || name == module;
             if known(&name) && !is_free && !allowed.is_some_and(|list| list.contains(&&*name)) {
-                out.push(format!("src/{path}:{line}: `{module}` must not know `{name}`"));
+                out.push(format!(
+                    "src/{path}:{line}: `{module}` must not know `{name}`"
+                ));
             }
         }
         let names_crate = !after_path && colons(index + 1);
-        if let Some((_, homes)) = STAYS_IN.iter().find(|(name, _)| names_crate && name == text)
+        if let Some((_, homes)) = STAYS_IN
+            .iter()
+            .find(|(name, _)| names_crate && name == text)
             && !homes.contains(&module)
         {
             out.push(format!(
@@ -210,7 +237,9 @@ fn violations(path: &str, source: &str) -> Vec<String> {
             ));
         }
         if PURE.contains(&module) && IMPURE.contains(&text.as_str()) {
-            out.push(format!("src/{path}:{line}: `{module}` is pure and must not name `{text}`"));
+            out.push(format!(
+                "src/{path}:{line}: `{module}` is pure and must not name `{text}`"
+            ));
         }
     }
     out
@@ -236,7 +265,12 @@ fn no_module_imports_one_that_it_must_not_know() {
     assert!(files.len() > 50, "only {} files were found", files.len());
     let mut found = Vec::new();
     for file in files {
-        let path = file.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        let path = file
+            .strip_prefix(&src)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         found.extend(violations(&path, &fs::read_to_string(&file).unwrap()));
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
@@ -245,17 +279,61 @@ fn no_module_imports_one_that_it_must_not_know() {
 #[test]
 fn forbidden_imports_are_found_however_they_are_written() {
     let cases = [
-        ("model/keys.rs", "use crate::rules::Rules;", "src/model/keys.rs:1: `model` must not know `rules`"),
-        ("rules/mod.rs", "\n\nfn f(c: crate::config::Config) {}", "src/rules/mod.rs:3: `rules` must not know `config`"),
-        ("edge/mod.rs", "use crate::{\n    model::Op,\n    cache::{Cache, buffer},\n};", "src/edge/mod.rs:3: `edge` must not know `cache`"),
-        ("binlog/row.rs", "use super::super::pipeline::tail;", "src/binlog/row.rs:1: `binlog` must not know `pipeline`"),
-        ("binlog/mod.rs", "use super::pipeline::tail;", "src/binlog/mod.rs:1: `binlog` must not know `pipeline`"),
-        ("cli.rs", "use super::command;", "src/cli.rs:1: `cli` must not know `command`"),
-        ("pipeline/tail.rs", "let c = '\"'; use crate::config::Config;", "src/pipeline/tail.rs:1: `pipeline` must not know `config`"),
-        ("pipeline/tail.rs", "use redis::Client;", "src/pipeline/tail.rs:1: crate `redis` belongs to cache and not to `pipeline`"),
-        ("model/path.rs", "use std::fs::File;", "src/model/path.rs:1: `model` is pure and must not name `fs`"),
-        ("rules/rule.rs", "async fn f() {}", "src/rules/rule.rs:1: `rules` is pure and must not name `async`"),
-        ("sink/mod.rs", "", "src/sink/mod.rs:1: no rule says what module `sink` may import"),
+        (
+            "model/keys.rs",
+            "use crate::rules::Rules;",
+            "src/model/keys.rs:1: `model` must not know `rules`",
+        ),
+        (
+            "rules/mod.rs",
+            "\n\nfn f(c: crate::config::Config) {}",
+            "src/rules/mod.rs:3: `rules` must not know `config`",
+        ),
+        (
+            "edge/mod.rs",
+            "use crate::{\n    model::Op,\n    cache::{Cache, buffer},\n};",
+            "src/edge/mod.rs:3: `edge` must not know `cache`",
+        ),
+        (
+            "binlog/row.rs",
+            "use super::super::pipeline::tail;",
+            "src/binlog/row.rs:1: `binlog` must not know `pipeline`",
+        ),
+        (
+            "binlog/mod.rs",
+            "use super::pipeline::tail;",
+            "src/binlog/mod.rs:1: `binlog` must not know `pipeline`",
+        ),
+        (
+            "cli.rs",
+            "use super::command;",
+            "src/cli.rs:1: `cli` must not know `command`",
+        ),
+        (
+            "pipeline/tail.rs",
+            "let c = '\"'; use crate::config::Config;",
+            "src/pipeline/tail.rs:1: `pipeline` must not know `config`",
+        ),
+        (
+            "pipeline/tail.rs",
+            "use redis::Client;",
+            "src/pipeline/tail.rs:1: crate `redis` belongs to cache and not to `pipeline`",
+        ),
+        (
+            "model/path.rs",
+            "use std::fs::File;",
+            "src/model/path.rs:1: `model` is pure and must not name `fs`",
+        ),
+        (
+            "rules/rule.rs",
+            "async fn f() {}",
+            "src/rules/rule.rs:1: `rules` is pure and must not name `async`",
+        ),
+        (
+            "sink/mod.rs",
+            "",
+            "src/sink/mod.rs:1: no rule says what module `sink` may import",
+        ),
     ];
     for (path, source, expected) in cases {
         assert_eq!(violations(path, source), [expected], "{path}: {source}");

@@ -39,22 +39,42 @@ fn refusal(text: &str) -> String {
 #[test]
 fn the_smallest_configuration_has_safe_defaults() {
     let config = config::parse(SMALLEST).unwrap();
-    assert_eq!(config.checkpoint, PathBuf::from("/var/lib/evictd/shop.checkpoint.json"));
-    assert_eq!(config.source.tls.mode, TlsMode::Disabled, "the host is a loopback address");
-    assert_eq!((config.source.server_id, config.source.start), (None, Start::Current));
-    assert_eq!((config.source.heartbeat, config.source.on_gap), (Duration::from_secs(10), OnGap::InvalidateAll));
+    assert_eq!(
+        config.checkpoint,
+        PathBuf::from("/var/lib/evictd/shop.checkpoint.json")
+    );
+    assert_eq!(
+        config.source.tls.mode,
+        TlsMode::Disabled,
+        "the host is a loopback address"
+    );
+    assert_eq!(
+        (config.source.server_id, config.source.start),
+        (None, Start::Current)
+    );
+    assert_eq!(
+        (config.source.heartbeat, config.source.on_gap),
+        (Duration::from_secs(10), OnGap::InvalidateAll)
+    );
     assert!(config.buffer.is_none() && config.cloudfront.is_none());
     assert_eq!(config.metrics_listen, None);
-    let far = config::parse(&SMALLEST.replace("evictd@127.0.0.1:3306", "a%40b@db.example")).unwrap();
+    let far =
+        config::parse(&SMALLEST.replace("evictd@127.0.0.1:3306", "a%40b@db.example")).unwrap();
     assert_eq!(far.source.tls.mode, TlsMode::VerifyIdentity);
-    assert_eq!((&*far.source.host, far.source.port, &*far.source.user), ("db.example", 3306, "a@b"));
+    assert_eq!(
+        (&*far.source.host, far.source.port, &*far.source.user),
+        ("db.example", 3306, "a@b")
+    );
 }
 
 #[test]
 fn the_example_is_accepted_as_it_stands() {
     let config = config::parse(&repository_file("config/evictd.toml")).unwrap();
     assert_eq!(config.rules.iter().count(), 2);
-    assert_eq!(config.source.password, Some(SecretRef::Env("EVICTD_SOURCE_PASSWORD".to_owned())));
+    assert_eq!(
+        config.source.password,
+        Some(SecretRef::Env("EVICTD_SOURCE_PASSWORD".to_owned()))
+    );
     assert_eq!(config.cloudfront.unwrap().distributions.len(), 1);
     assert!(matches!(config.buffer, Some(Buffer::Sqs { .. })));
 }
@@ -66,7 +86,10 @@ fn the_example_is_accepted_with_its_alternatives_too() {
         .lines()
         .filter(|line| !line.starts_with("kind =") && !line.starts_with("queue_url ="))
         .map(|line| match line.strip_prefix("# ") {
-            Some(alternative @ ("path = \"/var/lib/evictd/shop.queue.redb\"" | "password = { env = \"EVICTD_REDIS_PASSWORD\" }    # as source.password")) => format!("{alternative}\n"),
+            Some(
+                alternative @ ("path = \"/var/lib/evictd/shop.queue.redb\""
+                | "password = { env = \"EVICTD_REDIS_PASSWORD\" }    # as source.password"),
+            ) => format!("{alternative}\n"),
             Some(alternative) if alternative.starts_with("kind =") => format!("{alternative}\n"),
             _ => format!("{line}\n"),
         })
@@ -87,7 +110,10 @@ const TABLES: [(&str, &str); 14] = [
     ("redis.password", "[redis]\npassword = { nope = 1 }"),
     ("buffer", "[buffer]\nnope = 1"),
     ("cloudfront", "[cloudfront]\nnope = 1"),
-    ("cloudfront.distribution", "[[cloudfront.distribution]]\nnope = 1"),
+    (
+        "cloudfront.distribution",
+        "[[cloudfront.distribution]]\nnope = 1",
+    ),
     ("metrics", "[metrics]\nnope = 1"),
     ("path", "[[path]]\nnope = 1"),
     ("rule", "[[rule]]\nnope = 1"),
@@ -118,7 +144,11 @@ fn fields() -> Vec<String> {
     let mut out = Vec::new();
     for (table, text) in TABLES {
         for field in expected_instead(text) {
-            out.push(if table.is_empty() { field } else { format!("{table}.{field}") });
+            out.push(if table.is_empty() {
+                field
+            } else {
+                format!("{table}.{field}")
+            });
         }
     }
     out
@@ -133,7 +163,12 @@ fn the_example_mentions_every_field_and_every_choice() {
     let mut missing = Vec::new();
     for field in fields() {
         let name = field.rsplit('.').next().unwrap();
-        let forms = [format!("{name} = "), format!("[{name}]"), format!("[[{name}]]"), format!(".{name}]]")];
+        let forms = [
+            format!("{name} = "),
+            format!("[{name}]"),
+            format!("[[{name}]]"),
+            format!(".{name}]]"),
+        ];
         if !forms.iter().any(|form| example.contains(form)) {
             missing.push(field);
         }
@@ -153,23 +188,107 @@ fn the_manual_has_a_row_for_every_field_and_no_other() {
     let manual = repository_file("docs/configuration.md");
     let rows: BTreeSet<String> = manual
         .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned()))
-        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(['{', '(', ' ']))
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .split_once('`')
+                .map(|(name, _)| name.to_owned())
+        })
+        .filter(|name| {
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains(['{', '(', ' '])
+        })
         .collect();
     // A table of the configuration has a heading or rows for its fields.
     let tables: BTreeSet<&str> = TABLES.iter().map(|(table, _)| *table).collect();
-    let fields: BTreeSet<String> =
-        fields().into_iter().filter(|field| !tables.contains(field.as_str())).collect();
+    let fields: BTreeSet<String> = fields()
+        .into_iter()
+        .filter(|field| !tables.contains(field.as_str()))
+        .collect();
     let filters = evictd::rules::filter::NAMES.map(str::to_owned);
     let classes = expected_instead("[[path]]\nclass = \"nope\"");
-    let known: BTreeSet<String> = fields.iter().cloned().chain(filters).chain(classes).collect();
-    assert_eq!(known.difference(&rows).collect::<Vec<_>>(), [""; 0], "without a row");
-    assert_eq!(rows.difference(&known).collect::<Vec<_>>(), [""; 0], "unknown to the types");
+    let known: BTreeSet<String> = fields
+        .iter()
+        .cloned()
+        .chain(filters)
+        .chain(classes)
+        .collect();
+    assert_eq!(
+        known.difference(&rows).collect::<Vec<_>>(),
+        [""; 0],
+        "without a row"
+    );
+    assert_eq!(
+        rows.difference(&known).collect::<Vec<_>>(),
+        [""; 0],
+        "unknown to the types"
+    );
     for (field, text) in CHOICES {
         for choice in expected_instead(text) {
-            assert!(manual.contains(&format!("`{choice}`")), "{field} = {choice}");
+            assert!(
+                manual.contains(&format!("`{choice}`")),
+                "{field} = {choice}"
+            );
         }
     }
+}
+
+/// The TOML blocks of a page.
+fn toml_blocks(page: &str) -> Vec<String> {
+    let blocks = page.split("```toml\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn what_the_readme_and_the_manual_show_is_accepted() {
+    let readme = repository_file("README.md");
+    let [first] = toml_blocks(&readme).try_into().unwrap();
+    let config = config::parse(&first).unwrap();
+    assert_eq!(config.rules.iter().count(), 1);
+    let rule = |fields: &str| {
+        config::parse(&SMALLEST.replace("keys = [\"user:{id}\"]\n", fields)).unwrap()
+    };
+    let mut examples = 0;
+    for block in toml_blocks(&repository_file("docs/configuration.md")) {
+        if block.starts_with("when") {
+            for line in block.lines() {
+                rule(&format!("keys = [\"k\"]\n{line}\n"));
+                examples += 1;
+            }
+        } else {
+            rule(&block);
+            examples += 1;
+        }
+    }
+    assert_eq!(examples, 4);
+}
+
+#[test]
+fn the_readme_names_metrics_that_exist() {
+    let source = repository_file("src/telemetry/metric.rs");
+    let known: BTreeSet<&str> = source
+        .split('"')
+        .filter_map(|text| text.strip_prefix("evictd_"))
+        .collect();
+    let readme = repository_file("README.md");
+    let section = readme
+        .split("## Metrics")
+        .nth(1)
+        .unwrap()
+        .split("## ")
+        .next()
+        .unwrap();
+    let rows = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let named: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('`'))
+        .map(|name| name.split('{').next().unwrap())
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    let unknown: Vec<_> = named.difference(&known).copied().collect();
+    assert_eq!(unknown, [""; 0]);
 }
 
 #[test]
@@ -181,49 +300,209 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
     );
     config::parse(&whole).unwrap();
     let cases = [
-        ("name = \"shop\"", "name = \"sh op\"", "2: name \"sh op\": use 1 to 48 letters, digits, `-` and `_`"),
-        ("name = \"shop\"", "nmae = \"shop\"", "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `metrics`, `path`, `rule`; did you mean `name`?"),
-        ("mysql://evictd@", "mysql://evictd:secret@", "4: source.url holds a password, which logs and process lists would show; move it to `source.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`"),
-        ("mysql://evictd@", "postgres://evictd@", "4: source.url must begin with mysql://"),
-        ("mysql://evictd@", "mysql://", "4: source.url names no user: write mysql://USER@HOST:PORT"),
-        (":3306", ":3306/shop", "4: source.url takes neither a database nor options: write mysql://USER@HOST:PORT"),
-        ("\n[redis]", "\nserver_id = 0\n[redis]", "5: source.server_id must not be 0: choose a number that no other replica uses"),
-        ("\n[redis]", "\nheartbeat = \"10\"\n[redis]", "5: \"10\" is no duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\""),
-        ("\n[redis]", "\nheartbeat = \"2h\"\n[redis]", "4: source.heartbeat must be between 100ms and 1h"),
-        ("\n[redis]", "\nstart = \"checkpoint\"\n[redis]", "5: source.start says where to begin without a checkpoint: write `current`, `earliest` or a position"),
-        ("\n[redis]", "\nstart = \"late\"\n[redis]", "5: source.start: \"late\" is not a position: write `current`, `earliest`, `checkpoint`, a file and offset such as `mysql-bin.000002:4`, or a GTID set"),
-        ("\n[redis]", "\non_gap = \"hold\"\n[redis]", "5: unknown variant `hold`, expected `invalidate-all` or `halt`"),
-        ("\n[redis]", "\ntls = { mode = \"disabled\", ca_file = \"/ca\" }\n[redis]", "5: source.tls: `ca_file` has no use with mode = \"disabled\""),
-        ("redis://127", "memcached://127", "6: redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS"),
-        ("redis://127", "redis://:secret@127", "6: redis.url holds a password, which logs and process lists would show; move it to `redis.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`"),
-        ("path = \"/q\"", "queue_url = \"https://q\"", "12: [buffer] with kind = \"local\" takes `path` and nothing else"),
-        ("kind = \"local\"\npath = \"/q\"", "kind = \"sqs\"", "12: [buffer] with kind = \"sqs\" takes `queue_url` and nothing else"),
-        ("kind = \"local\"\npath = \"/q\"", "kind = \"sqs\"\nqueue_url = \"shop\"", "12: buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE"),
-        ("[buffer]\nkind = \"local\"\npath = \"/q\"\n", "", "12: [cloudfront] needs a [buffer]: add `kind = \"sqs\"` with `queue_url`, or `kind = \"local\"` with `path`"),
-        ("[cloudfront]\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n", "", "12: [buffer] has no use without [cloudfront]: add a [[cloudfront.distribution]], or remove it"),
-        ("[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n", "", "15: [cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`"),
-        ("[[path]]", "[[cloudfront.distribution]]\nname = \"main\"\nid = \"E2\"\n[[path]]", "20: two distributions are called \"main\""),
-        ("[[path]]", "[[path]]\npattern = \"/checkout/*\"\nclass = \"cached\"\n[[path]]", "23: [[path]] \"/checkout/*\" can never match: the same pattern stands before it"),
-        ("\"/checkout/*\"", "\"\"", "20: a [[path]] has an empty pattern"),
-        ("class = \"strong\"", "class = \"stong\"", "21: unknown variant `stong`, expected one of `strong`, `immutable`, `short-ttl`, `cached`; did you mean `strong`?"),
-        ("[\"shop.users\"]", "[\"users\"]", "9: rule \"users\": table \"users\" has no database: write `database.table`, such as `shop.users`"),
-        ("[\"shop.users\"]", "[]", "7: rule \"users\": `tables` is empty"),
-        ("[\"shop.users\"]", "[\"shop.users\"]\non = []", "10: rule \"users\": `on` is empty"),
-        ("[\"shop.users\"]", "[\"shop.users\"]\nwhen = \"status == 1\"", "10: rule \"users\": when \"status == 1\": there is no `status`; write `before.status` or `after.status` for a column"),
-        ("user:{id}", "user:{id", "10: rule \"users\": template \"user:{id\": a `{` is not closed; write `{{` for a brace"),
-        ("user:{id}", "user:{id|lowr}", "10: rule \"users\": template \"user:{id|lowr}\": there is no filter `lowr`; did you mean `lower`?"),
-        ("/users/{id}", "users/{id}", "11: rule \"users\": path \"users/{id}\" must begin with `/`"),
-        ("/users/{id}", "/users/*/{id}", "11: rule \"users\": path \"/users/*/{id}\": CloudFront takes a `*` only as the last character"),
-        ("[buffer]", "table_wide = { paths = [\"/a*b\"] }\n[buffer]", "12: rule \"users\": table_wide: path \"/a*b\": \"*\" at byte 2 of the path is not a wildcard: CloudFront knows it only as the template's last character; encode a literal one as %2A"),
-        ("[buffer]", "table_wide = { keys = [\"\"] }\n[buffer]", "12: rule \"users\": table_wide: a key glob is empty"),
-        ("[buffer]", "[[rule]]\nname = \"users\"\ntables = [\"a.b\"]\nkeys = [\"k\"]\n[buffer]", "12: two rules are called \"users\""),
-        ("[buffer]", "[[rule]]\nname = \"b\"\ntables = [\"a.b\"]\n[buffer]", "12: rule \"b\": it invalidates nothing: add `keys` or `paths`"),
-        ("/users/{id}", "/checkout/{id}", "11: rule \"users\": path \"/checkout/{id}\" can produce /checkout/, which is of class strong and never invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a more specific [[path]] before"),
-        ("[buffer]", "table_wide = { paths = [\"/checkout/*\"] }\n[buffer]", "7: rule \"users\": path \"/checkout/*\" can produce /checkout/*, which is of class strong and never invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a more specific [[path]] before"),
+        (
+            "name = \"shop\"",
+            "name = \"sh op\"",
+            "2: name \"sh op\": use 1 to 48 letters, digits, `-` and `_`",
+        ),
+        (
+            "name = \"shop\"",
+            "nmae = \"shop\"",
+            "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `metrics`, `path`, `rule`; did you mean `name`?",
+        ),
+        (
+            "mysql://evictd@",
+            "mysql://evictd:secret@",
+            "4: source.url holds a password, which logs and process lists would show; move it to `source.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "mysql://evictd@",
+            "postgres://evictd@",
+            "4: source.url must begin with mysql://",
+        ),
+        (
+            "mysql://evictd@",
+            "mysql://",
+            "4: source.url names no user: write mysql://USER@HOST:PORT",
+        ),
+        (
+            ":3306",
+            ":3306/shop",
+            "4: source.url takes neither a database nor options: write mysql://USER@HOST:PORT",
+        ),
+        (
+            "\n[redis]",
+            "\nserver_id = 0\n[redis]",
+            "5: source.server_id must not be 0: choose a number that no other replica uses",
+        ),
+        (
+            "\n[redis]",
+            "\nheartbeat = \"10\"\n[redis]",
+            "5: \"10\" is no duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\"",
+        ),
+        (
+            "\n[redis]",
+            "\nheartbeat = \"2h\"\n[redis]",
+            "4: source.heartbeat must be between 100ms and 1h",
+        ),
+        (
+            "\n[redis]",
+            "\nstart = \"checkpoint\"\n[redis]",
+            "5: source.start says where to begin without a checkpoint: write `current`, `earliest` or a position",
+        ),
+        (
+            "\n[redis]",
+            "\nstart = \"late\"\n[redis]",
+            "5: source.start: \"late\" is not a position: write `current`, `earliest`, `checkpoint`, a file and offset such as `mysql-bin.000002:4`, or a GTID set",
+        ),
+        (
+            "\n[redis]",
+            "\non_gap = \"hold\"\n[redis]",
+            "5: unknown variant `hold`, expected `invalidate-all` or `halt`",
+        ),
+        (
+            "\n[redis]",
+            "\ntls = { mode = \"disabled\", ca_file = \"/ca\" }\n[redis]",
+            "5: source.tls: `ca_file` has no use with mode = \"disabled\"",
+        ),
+        (
+            "redis://127",
+            "memcached://127",
+            "6: redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
+        ),
+        (
+            "redis://127",
+            "redis://:secret@127",
+            "6: redis.url holds a password, which logs and process lists would show; move it to `redis.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "path = \"/q\"",
+            "queue_url = \"https://q\"",
+            "12: [buffer] with kind = \"local\" takes `path` and nothing else",
+        ),
+        (
+            "kind = \"local\"\npath = \"/q\"",
+            "kind = \"sqs\"",
+            "12: [buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
+        ),
+        (
+            "kind = \"local\"\npath = \"/q\"",
+            "kind = \"sqs\"\nqueue_url = \"shop\"",
+            "12: buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
+        ),
+        (
+            "[buffer]\nkind = \"local\"\npath = \"/q\"\n",
+            "",
+            "12: [cloudfront] needs a [buffer]: add `kind = \"sqs\"` with `queue_url`, or `kind = \"local\"` with `path`",
+        ),
+        (
+            "[cloudfront]\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",
+            "",
+            "12: [buffer] has no use without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
+        ),
+        (
+            "[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",
+            "",
+            "15: [cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`",
+        ),
+        (
+            "[[path]]",
+            "[[cloudfront.distribution]]\nname = \"main\"\nid = \"E2\"\n[[path]]",
+            "20: two distributions are called \"main\"",
+        ),
+        (
+            "[[path]]",
+            "[[path]]\npattern = \"/checkout/*\"\nclass = \"cached\"\n[[path]]",
+            "23: [[path]] \"/checkout/*\" can never match: the same pattern stands before it",
+        ),
+        (
+            "\"/checkout/*\"",
+            "\"\"",
+            "20: a [[path]] has an empty pattern",
+        ),
+        (
+            "class = \"strong\"",
+            "class = \"stong\"",
+            "21: unknown variant `stong`, expected one of `strong`, `immutable`, `short-ttl`, `cached`; did you mean `strong`?",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[\"users\"]",
+            "9: rule \"users\": table \"users\" has no database: write `database.table`, such as `shop.users`",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[]",
+            "7: rule \"users\": `tables` is empty",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[\"shop.users\"]\non = []",
+            "10: rule \"users\": `on` is empty",
+        ),
+        (
+            "[\"shop.users\"]",
+            "[\"shop.users\"]\nwhen = \"status == 1\"",
+            "10: rule \"users\": when \"status == 1\": there is no `status`; write `before.status` or `after.status` for a column",
+        ),
+        (
+            "user:{id}",
+            "user:{id",
+            "10: rule \"users\": template \"user:{id\": a `{` is not closed; write `{{` for a brace",
+        ),
+        (
+            "user:{id}",
+            "user:{id|lowr}",
+            "10: rule \"users\": template \"user:{id|lowr}\": there is no filter `lowr`; did you mean `lower`?",
+        ),
+        (
+            "/users/{id}",
+            "users/{id}",
+            "11: rule \"users\": path \"users/{id}\" must begin with `/`",
+        ),
+        (
+            "/users/{id}",
+            "/users/*/{id}",
+            "11: rule \"users\": path \"/users/*/{id}\": CloudFront takes a `*` only as the last character",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { paths = [\"/a*b\"] }\n[buffer]",
+            "12: rule \"users\": table_wide: path \"/a*b\": \"*\" at byte 2 of the path is not a wildcard: CloudFront knows it only as the template's last character; encode a literal one as %2A",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { keys = [\"\"] }\n[buffer]",
+            "12: rule \"users\": table_wide: a key glob is empty",
+        ),
+        (
+            "[buffer]",
+            "[[rule]]\nname = \"users\"\ntables = [\"a.b\"]\nkeys = [\"k\"]\n[buffer]",
+            "12: two rules are called \"users\"",
+        ),
+        (
+            "[buffer]",
+            "[[rule]]\nname = \"b\"\ntables = [\"a.b\"]\n[buffer]",
+            "12: rule \"b\": it invalidates nothing: add `keys` or `paths`",
+        ),
+        (
+            "/users/{id}",
+            "/checkout/{id}",
+            "11: rule \"users\": path \"/checkout/{id}\" can produce /checkout/, which is of class strong and never invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a more specific [[path]] before",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { paths = [\"/checkout/*\"] }\n[buffer]",
+            "7: rule \"users\": path \"/checkout/*\" can produce /checkout/*, which is of class strong and never invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a more specific [[path]] before",
+        ),
     ];
     for (from, to, expected) in cases {
         assert!(whole.contains(from), "{from}");
-        assert_eq!(refusal(&whole.replacen(from, to, 1)), expected, "{from} -> {to}");
+        assert_eq!(
+            refusal(&whole.replacen(from, to, 1)),
+            expected,
+            "{from} -> {to}"
+        );
     }
     assert_eq!(
         refusal(SMALLEST.split("[[rule]]").next().unwrap()),
@@ -237,7 +516,15 @@ fn an_error_names_the_file_it_is_in() {
     fs::write(file.path(), SMALLEST.replace("[redis]", "[reddis]")).unwrap();
     let error = config::load(file.path()).unwrap_err().to_string();
     let expected = format!("{}:5: unknown field `reddis`", file.path().display());
-    assert!(error.starts_with(&expected) && error.ends_with("did you mean `redis`?"), "{error}");
-    let error = config::load(Path::new("/nonexistent/evictd.toml")).unwrap_err().to_string();
-    assert!(error.ends_with("name the configuration with --config or EVICTD_CONFIG"), "{error}");
+    assert!(
+        error.starts_with(&expected) && error.ends_with("did you mean `redis`?"),
+        "{error}"
+    );
+    let error = config::load(Path::new("/nonexistent/evictd.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("name the configuration with --config or EVICTD_CONFIG"),
+        "{error}"
+    );
 }

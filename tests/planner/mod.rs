@@ -16,10 +16,14 @@ impl Plan for Lines {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         self.0.push(match action {
             Action::Delete { key } => format!("{rule}: delete {}", key.escape_ascii()),
-            Action::DeleteMatching { glob } => format!("{rule}: delete all {}", glob.escape_ascii()),
+            Action::DeleteMatching { glob } => {
+                format!("{rule}: delete all {}", glob.escape_ascii())
+            }
             Action::Invalidate { path } => format!("{rule}: invalidate {path}"),
             Action::Skip { path, class } => format!("{rule}: skip {path} ({class})"),
-            Action::MissedBump { version } => format!("{rule}: version {} stayed", version.escape_ascii()),
+            Action::MissedBump { version } => {
+                format!("{rule}: version {} stayed", version.escape_ascii())
+            }
         });
     }
 
@@ -33,12 +37,16 @@ const HEAD: &str = "name = \"t\"\nsource = { url = \"mysql://e@127.0.0.1\" }\n";
 /// A configuration's rules from what follows `[redis]`'s URL.
 fn rules(rest: &str) -> Rules {
     let text = format!("{HEAD}[redis]\nurl = \"redis://127.0.0.1\"\n{rest}");
-    config::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).rules
+    config::parse(&text)
+        .unwrap_or_else(|error| panic!("{error}\n{text}"))
+        .rules
 }
 
 /// One rule about `shop.users`.
 fn rule(fields: &str) -> Rules {
-    rules(&format!("[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\n{fields}"))
+    rules(&format!(
+        "[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\n{fields}"
+    ))
 }
 
 const COLUMNS: [(&str, Shape); 7] = [
@@ -56,7 +64,10 @@ fn users() -> TableSchema {
         name: TableName::new("shop", "users"),
         columns: COLUMNS
             .iter()
-            .map(|(name, shape)| Column { name: (*name).into(), shape: *shape })
+            .map(|(name, shape)| Column {
+                name: (*name).into(),
+                shape: *shape,
+            })
             .collect(),
         primary_key: vec![0],
     }
@@ -69,8 +80,19 @@ fn text(text: &str) -> Value<'static> {
 }
 
 fn row(id: i64, slug: &str, version: u64) -> Row {
-    let date = Date { year: 2026, month: 3, day: 9 };
-    let at = DateTime { date, hours: 8, minutes: 0, seconds: 0, micros: 0, decimals: 0 };
+    let date = Date {
+        year: 2026,
+        month: 3,
+        day: 9,
+    };
+    let at = DateTime {
+        date,
+        hours: 8,
+        minutes: 0,
+        seconds: 0,
+        micros: 0,
+        decimals: 0,
+    };
     [
         Value::Int(id),
         text(slug),
@@ -83,7 +105,10 @@ fn row(id: i64, slug: &str, version: u64) -> Row {
 }
 
 fn with(mut row: Row, column: &str, value: Value<'static>) -> Row {
-    let index = COLUMNS.iter().position(|(name, _)| *name == column).unwrap();
+    let index = COLUMNS
+        .iter()
+        .position(|(name, _)| *name == column)
+        .unwrap();
     row[index] = value;
     row
 }
@@ -91,9 +116,15 @@ fn with(mut row: Row, column: &str, value: Value<'static>) -> Row {
 #[track_caller]
 fn plan(rules: &Rules, before: Option<&Row>, after: Option<&Row>) -> Vec<String> {
     let schema = users();
-    let planner = rules.bind(&schema).unwrap_or_else(|error| panic!("{}", error.message));
+    let planner = rules
+        .bind(&schema)
+        .unwrap_or_else(|error| panic!("{}", error.message));
     let project = |row: &Row| -> Vec<Value<'static>> {
-        planner.projection().iter().map(|index| row[*index].clone()).collect()
+        planner
+            .projection()
+            .iter()
+            .map(|index| row[*index].clone())
+            .collect()
     };
     let (before, after) = (before.map(project), after.map(project));
     let op = match (&before, &after) {
@@ -101,7 +132,12 @@ fn plan(rules: &Rules, before: Option<&Row>, after: Option<&Row>) -> Vec<String>
         (_, None) => Op::Delete,
         _ => Op::Update,
     };
-    let change = RowChange { table: &schema, op, before: before.as_deref(), after: after.as_deref() };
+    let change = RowChange {
+        table: &schema,
+        op,
+        before: before.as_deref(),
+        after: after.as_deref(),
+    };
     let mut lines = Lines::default();
     planner.plan(&change, &mut Scratch::default(), &mut lines);
     lines.0
@@ -109,14 +145,22 @@ fn plan(rules: &Rules, before: Option<&Row>, after: Option<&Row>) -> Vec<String>
 
 #[track_caller]
 fn check(fields: &str, before: Option<Row>, after: Option<Row>, expected: &[&str]) {
-    assert_eq!(plan(&rule(fields), before.as_ref(), after.as_ref()), expected, "{fields}");
+    assert_eq!(
+        plan(&rule(fields), before.as_ref(), after.as_ref()),
+        expected,
+        "{fields}"
+    );
 }
 
 #[test]
 fn inserts_and_deletes_render_the_image_they_have() {
     let fields = "keys = [\"user:{id}:{slug}\", \"all\"]\npaths = [\"/users/{slug}\"]";
     let expected = |slug: &str| {
-        [format!("r: delete user:7:{slug}"), "r: delete all".into(), format!("r: invalidate /users/{slug}")]
+        [
+            format!("r: delete user:7:{slug}"),
+            "r: delete all".into(),
+            format!("r: invalidate /users/{slug}"),
+        ]
     };
     let rules = rule(fields);
     assert_eq!(plan(&rules, None, Some(&row(7, "new", 1))), expected("new"));
@@ -141,7 +185,12 @@ fn an_update_renders_both_images_so_that_a_changed_slug_evicts_both() {
 #[test]
 fn a_versioned_template_names_the_entry_that_just_died() {
     let fields = "version = \"version\"\nkeys = [\"user:{id}:v{version}\"]";
-    check(fields, Some(row(7, "a", 4)), Some(row(7, "a", 5)), &["r: delete user:7:v4"]);
+    check(
+        fields,
+        Some(row(7, "a", 4)),
+        Some(row(7, "a", 5)),
+        &["r: delete user:7:v4"],
+    );
     check(fields, None, Some(row(7, "a", 1)), &["r: delete user:7:v1"]);
     check(fields, Some(row(7, "a", 5)), None, &["r: delete user:7:v5"]);
 }
@@ -167,7 +216,12 @@ fn a_version_that_stayed_is_reported_and_its_key_deleted() {
 #[test]
 fn a_placeholder_may_name_its_image() {
     let fields = "keys = [\"from:{before.slug}:to:{after.slug}\", \"old:{before.slug}\"]";
-    check(fields, Some(row(7, "a", 1)), Some(row(7, "b", 2)), &["r: delete from:a:to:b", "r: delete old:a"]);
+    check(
+        fields,
+        Some(row(7, "a", 1)),
+        Some(row(7, "b", 2)),
+        &["r: delete from:a:to:b", "r: delete old:a"],
+    );
     check(fields, None, Some(row(7, "b", 1)), &[]);
     check(fields, Some(row(7, "a", 1)), None, &["r: delete old:a"]);
 }
@@ -181,7 +235,12 @@ fn null_makes_no_key_unless_there_is_a_default() {
         fields,
         Some(null()),
         Some(row(7, "b", 2)),
-        &["r: delete page:b", "r: delete page:none", "r: delete page:B", "r: invalidate /p/b"],
+        &[
+            "r: delete page:b",
+            "r: delete page:none",
+            "r: delete page:B",
+            "r: invalidate /p/b",
+        ],
     );
 }
 
@@ -192,9 +251,18 @@ fn a_column_that_the_after_image_lacks_did_not_change() {
         "keys = [\"page:{after.slug}\"]\npaths = [\"/p/{slug}\"]",
         Some(row(7, "a", 1)),
         Some(after.clone()),
-        &["r: delete page:a", "r: invalidate /p/a", "r: invalidate /p/a"],
+        &[
+            "r: delete page:a",
+            "r: invalidate /p/a",
+            "r: invalidate /p/a",
+        ],
     );
-    check("changed = [\"slug\"]\nkeys = [\"k\"]", Some(row(7, "a", 1)), Some(after), &[]);
+    check(
+        "changed = [\"slug\"]\nkeys = [\"k\"]",
+        Some(row(7, "a", 1)),
+        Some(after),
+        &[],
+    );
 }
 
 #[test]
@@ -222,12 +290,20 @@ fn a_value_that_is_lost_widens_to_the_table() {
 
 #[test]
 fn a_value_that_a_filter_cannot_take_widens_too() {
-    let zero = Value::Date(Date { year: 0, month: 0, day: 0 });
+    let zero = Value::Date(Date {
+        year: 0,
+        month: 0,
+        day: 0,
+    });
     check(
         "keys = [\"day:{at|date(\\\"%F\\\")}\", \"uuid:{raw|uuid}\"]",
         None,
         Some(with(row(7, "a", 1), "at", zero)),
-        &["r: widened by missing-column", "r: delete all day:*", "r: delete all uuid:*"],
+        &[
+            "r: widened by missing-column",
+            "r: delete all day:*",
+            "r: delete all uuid:*",
+        ],
     );
 }
 
@@ -265,14 +341,22 @@ fn values_in_paths_are_encoded_as_cloudfront_compares_them() {
         ("", "/p/"),
     ];
     for (slug, path) in cases {
-        check("paths = [\"/p/{slug}\"]", None, Some(row(7, slug, 1)), &[&format!("r: invalidate {path}")]);
+        check(
+            "paths = [\"/p/{slug}\"]",
+            None,
+            Some(row(7, slug, 1)),
+            &[&format!("r: invalidate {path}")],
+        );
     }
     let encoded = "paths = [\"/p/{slug|urlencode}\", \"/größe/{id}*\"]";
     check(
         encoded,
         None,
         Some(row(7, "a/b*ü", 1)),
-        &["r: invalidate /p/a%2Fb%2A%C3%BC", "r: invalidate /gr%C3%B6%C3%9Fe/7*"],
+        &[
+            "r: invalidate /p/a%2Fb%2A%C3%BC",
+            "r: invalidate /gr%C3%B6%C3%9Fe/7*",
+        ],
     );
 }
 
@@ -292,7 +376,11 @@ fn keys_are_bytes_and_take_the_prefix() {
         ]
     );
     let mut wide = Lines::default();
-    rules.widen_table(&TableName::new("shop", "users"), Widening::Statement, &mut wide);
+    rules.widen_table(
+        &TableName::new("shop", "users"),
+        Widening::Statement,
+        &mut wide,
+    );
     // Two backslashes are one, printed.
     assert_eq!(
         wide.0,
@@ -328,15 +416,28 @@ fn the_default_for_a_whole_table_escapes_what_redis_would_interpret() {
 
 #[test]
 fn a_rules_own_table_wide_replaces_the_default() {
-    let rules = rule("keys = [\"user:{id}\"]\ntable_wide = { keys = [\"u*\"], paths = [\"/u ü/*\"] }");
+    let rules =
+        rule("keys = [\"user:{id}\"]\ntable_wide = { keys = [\"u*\"], paths = [\"/u ü/*\"] }");
     let mut wide = Lines::default();
-    rules.widen_table(&TableName::new("shop", "users"), Widening::Undecodable, &mut wide);
+    rules.widen_table(
+        &TableName::new("shop", "users"),
+        Widening::Undecodable,
+        &mut wide,
+    );
     assert_eq!(
         wide.0,
-        ["r: widened by undecodable", "r: delete all u*", "r: invalidate /u%20%C3%BC/*"]
+        [
+            "r: widened by undecodable",
+            "r: delete all u*",
+            "r: invalidate /u%20%C3%BC/*"
+        ]
     );
     let mut other = Lines::default();
-    rules.widen_table(&TableName::new("shop", "orders"), Widening::Undecodable, &mut other);
+    rules.widen_table(
+        &TableName::new("shop", "orders"),
+        Widening::Undecodable,
+        &mut other,
+    );
     assert_eq!(other.0, [""; 0]);
 }
 
@@ -352,7 +453,11 @@ fn a_short_ttl_path_is_counted_and_not_sent() {
     ));
     assert_eq!(
         plan(&rules, None, Some(&row(7, "a", 1))),
-        ["r: delete stock:7", "r: skip /stock/a (short-ttl)", "r: invalidate /u/7"]
+        [
+            "r: delete stock:7",
+            "r: skip /stock/a (short-ttl)",
+            "r: invalidate /u/7"
+        ]
     );
 }
 
@@ -362,9 +467,20 @@ fn whether_a_path_can_be_strong_depends_on_the_columns_type() {
         let rules = rules(&format!(
             "{CLASSES}[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\npaths = ['{path}']\n"
         ));
-        rules.bind(&users()).map(drop).map_err(|error| (error.line, error.message))
+        rules
+            .bind(&users())
+            .map(drop)
+            .map_err(|error| (error.line, error.message))
     };
-    for path in ["/{id}", "/{id}/x", "/{slug|urlencode}", "/{raw|hex}/pay", "/{slug|md5}/x", "/{raw|uuid}/{slug}", "/u/{slug}"] {
+    for path in [
+        "/{id}",
+        "/{id}/x",
+        "/{slug|urlencode}",
+        "/{raw|hex}/pay",
+        "/{slug|md5}/x",
+        "/{raw|uuid}/{slug}",
+        "/u/{slug}",
+    ] {
         assert_eq!(bind(path), Ok(()), "{path}");
     }
     for path in ["/{slug}", "/{at}", "/{slug|urlencode}/{id}"] {
@@ -380,12 +496,30 @@ fn whether_a_path_can_be_strong_depends_on_the_columns_type() {
 #[test]
 fn a_rule_that_does_not_fit_its_table_is_refused_with_its_line() {
     let cases = [
-        ("keys = [\"{nmae}\"]", "rule \"r\": key \"{nmae}\": table shop.users has no column `nmae`; did you mean `name`?"),
-        ("keys = [\"{slug}\"]\nversion = \"revision\"", "rule \"r\": version: table shop.users has no column `revision`"),
-        ("changed = [\"slugs\"]\nkeys = [\"k\"]", "rule \"r\": changed: table shop.users has no column `slugs`; did you mean `slug`?"),
-        ("when = \"after.slgu == 'x'\"\nkeys = [\"k\"]", "rule \"r\": when: table shop.users has no column `slgu`; did you mean `slug`?"),
-        ("keys = [\"{id|date(\\\"%F\\\")}\"]", "rule \"r\": key \"{id|date(\"%F\")}\": column `id`: filter `date` needs a DATE, DATETIME or TIMESTAMP column"),
-        ("keys = [\"{id|uuid}\"]", "rule \"r\": key \"{id|uuid}\": column `id`: filter `uuid` needs a BINARY(16) or text column"),
+        (
+            "keys = [\"{nmae}\"]",
+            "rule \"r\": key \"{nmae}\": table shop.users has no column `nmae`; did you mean `name`?",
+        ),
+        (
+            "keys = [\"{slug}\"]\nversion = \"revision\"",
+            "rule \"r\": version: table shop.users has no column `revision`",
+        ),
+        (
+            "changed = [\"slugs\"]\nkeys = [\"k\"]",
+            "rule \"r\": changed: table shop.users has no column `slugs`; did you mean `slug`?",
+        ),
+        (
+            "when = \"after.slgu == 'x'\"\nkeys = [\"k\"]",
+            "rule \"r\": when: table shop.users has no column `slgu`; did you mean `slug`?",
+        ),
+        (
+            "keys = [\"{id|date(\\\"%F\\\")}\"]",
+            "rule \"r\": key \"{id|date(\"%F\")}\": column `id`: filter `date` needs a DATE, DATETIME or TIMESTAMP column",
+        ),
+        (
+            "keys = [\"{id|uuid}\"]",
+            "rule \"r\": key \"{id|uuid}\": column `id`: filter `uuid` needs a BINARY(16) or text column",
+        ),
     ];
     for (fields, expected) in cases {
         let error = rule(fields).bind(&users()).unwrap_err();
@@ -423,7 +557,12 @@ fn several_rules_on_one_table_plan_in_the_configurations_order() {
     );
     assert_eq!(
         plan(&rules, Some(&row(7, "x", 1)), Some(&row(7, "y", 2))),
-        ["b: delete b:x", "b: delete b:y", "a: delete a:1:7", "a: delete a:2:7"]
+        [
+            "b: delete b:x",
+            "b: delete b:y",
+            "a: delete a:1:7",
+            "a: delete a:2:7"
+        ]
     );
 }
 
@@ -439,8 +578,11 @@ fn value() -> impl Strategy<Value = Value<'static>> {
         "[*/% ?#ü]{0,20}".prop_map(|text| Value::Text(text.into())),
         (0_usize..3_000).prop_map(|length| Value::Text("ü".repeat(length).into())),
         prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| Value::Bytes(bytes.into())),
-        (any::<u16>(), any::<u8>(), any::<u8>())
-            .prop_map(|(year, month, day)| Value::Date(Date { year, month, day })),
+        (any::<u16>(), any::<u8>(), any::<u8>()).prop_map(|(year, month, day)| Value::Date(Date {
+            year,
+            month,
+            day
+        })),
     ]
 }
 
