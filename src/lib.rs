@@ -1,4 +1,85 @@
-//! evictd
+//! evictd tails the row binlog of a MySQL server and turns committed row
+//! changes into deletions of Redis keys and CloudFront invalidations.
+//!
+//! Applications write to MySQL, read cache-aside from Redis, and do not
+//! invalidate anything themselves. Rules in a TOML file say which keys and
+//! paths a row stands behind.
+//!
+//! # Data flow
+//!
+//! ```text
+//! MySQL ──► binlog ──► rules ──► pipeline ──► cache (Redis: UNLINK)
+//!        rows, commits    keys, paths  │        │ deleted
+//!                                      │        ▼
+//!                                      │      buffer (SQS, or a file)
+//!                                      ▼        │ accepted
+//!                                 checkpoint ◄──┤
+//!                                               ▼
+//!                                             drain ──► edge (CloudFront)
+//! ```
+//!
+//! One direction: a change carries its position along, and nothing is looked
+//! up again downstream. While a batch is on its way the next one gathers; an
+//! idle daemon acts at once, a busy one sends larger batches.
+//!
+//! # Modules
+//!
+//! | module | holds | knows |
+//! |---|---|---|
+//! | [`model`] | values, changes, positions, paths, actions; no I/O | nothing |
+//! | [`telemetry`] | logs, metric names, error chains | nothing |
+//! | [`rules`] | templates, conditions, path classes, the planner; pure | `model` |
+//! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry` |
+//! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |
+//! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
+//! | [`edge`] | the contract of an edge, batches of paths, CloudFront | `model`, `telemetry` |
+//! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
+//! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
+//! | [`pipeline`] | tail, invalidate, drain, dry run, retries | all above but `config` |
+//! | [`cli`] | the command line as types | `pipeline`, `telemetry` |
+//! | [`command`] | one file for each subcommand; wires parts together | everything |
+//!
+//! Of the modules from `binlog` to `checkpoint` none knows another, and a
+//! vendor's crate is named in one of them only. `pipeline` works with the
+//! contracts of cache, buffer, edge and checkpoint; of the source it uses
+//! [`binlog::stream::Source`] itself. `tests/architecture` reads the sources
+//! and fails on an import against this table.
+//!
+//! # Guarantees
+//!
+//! Tests, metrics and comments call them by these names.
+//!
+//! - **Nothing lost.** The checkpoint passes a change only after its keys are
+//!   deleted and its paths accepted by the buffer; a message leaves the buffer
+//!   only after the edge accepted all its paths. Everything is done at least
+//!   once. *Holds*, with the exceptions below.
+//! - **Cache before edge.** A path enters the buffer after the keys of the same
+//!   change are deleted. *Holds*; settling is no part of it yet.
+//! - **Over, never under.** What cannot be known row by row invalidates the
+//!   whole table or everything: statements that change rows (every identifier
+//!   in them counts as a table), incidents, unknown and undecodable events, a
+//!   compressed transaction that was not unpacked, a column missing from the
+//!   row image, a binlog that is gone, another server. *Holds* for what the
+//!   binlog says. MySQL before 9.6 does not log the rows that a foreign key's
+//!   cascade changes, and evictd does not look for such keys.
+//! - **One planner.** `run` and `run --dry-run` share it, and the same changes
+//!   and rules give the same plans. *Holds.*
+//! - **Bounded.** Batches, channels and what the drain holds have bounds in
+//!   bytes or numbers, and a slow sink stops the reading. *Holds* for rows,
+//!   which are acted on as they stream in; a single event, and a whole
+//!   compressed transaction, are held in memory.
+//! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
+//!   with backoff and jitter until it succeeds, logged and counted. What the
+//!   edge refuses for good is left to the queue's redrive policy. *Holds.*
+//! - **Visible before evicted.** A change is in the binlog shortly before other
+//!   sessions see it, so that a reader can refill the old row after the
+//!   deletion. *Does not hold yet*: keys are deleted when the event arrives.
+//! - **Settled.** A reader that fetched the old row before the commit can store
+//!   it after the deletion. *Does not hold yet*: keys are deleted once. Keys
+//!   that contain the row's version do not need it.
+//!
+//! Where something is not there yet, the README says so too.
+
 pub mod binlog;
 pub mod buffer;
 pub mod cache;

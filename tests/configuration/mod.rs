@@ -231,6 +231,66 @@ fn the_manual_has_a_row_for_every_field_and_no_other() {
     }
 }
 
+/// The TOML blocks of a page.
+fn toml_blocks(page: &str) -> Vec<String> {
+    let blocks = page.split("```toml\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn what_the_readme_and_the_manual_show_is_accepted() {
+    let readme = repository_file("README.md");
+    let [first] = toml_blocks(&readme).try_into().unwrap();
+    let config = config::parse(&first).unwrap();
+    assert_eq!(config.rules.iter().count(), 1);
+    let rule = |fields: &str| {
+        config::parse(&SMALLEST.replace("keys = [\"user:{id}\"]\n", fields)).unwrap()
+    };
+    let mut examples = 0;
+    for block in toml_blocks(&repository_file("docs/configuration.md")) {
+        if block.starts_with("when") {
+            for line in block.lines() {
+                rule(&format!("keys = [\"k\"]\n{line}\n"));
+                examples += 1;
+            }
+        } else {
+            rule(&block);
+            examples += 1;
+        }
+    }
+    assert_eq!(examples, 4);
+}
+
+#[test]
+fn the_readme_names_metrics_that_exist() {
+    let source = repository_file("src/telemetry/metric.rs");
+    let known: BTreeSet<&str> = source
+        .split('"')
+        .filter_map(|text| text.strip_prefix("evictd_"))
+        .collect();
+    let readme = repository_file("README.md");
+    let section = readme
+        .split("## Metrics")
+        .nth(1)
+        .unwrap()
+        .split("## ")
+        .next()
+        .unwrap();
+    let rows = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let named: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('`'))
+        .map(|name| name.split('{').next().unwrap())
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    let unknown: Vec<_> = named.difference(&known).copied().collect();
+    assert_eq!(unknown, [""; 0]);
+}
+
 #[test]
 fn what_is_wrong_is_said_in_one_line_with_its_number() {
     let whole = format!(
