@@ -59,9 +59,9 @@
 //!   whole table or everything: statements that change rows (every identifier
 //!   in them counts as a table), incidents, unknown and undecodable events, a
 //!   compressed transaction that was not unpacked, a column missing from the
-//!   row image, a binlog that is gone, another server. *Holds* for what the
-//!   binlog says. MySQL before 9.6 does not log the rows that a foreign key's
-//!   cascade changes, and evictd does not look for such keys.
+//!   row image, a binlog that is gone, another server, and a foreign key whose
+//!   cascade changes mapped rows that MySQL before 9.6 does not log. *Holds*
+//!   for what the binlog says, and for the foreign keys found at the start.
 //! - **One planner.** `run` and `run --dry-run` share it, and the same changes
 //!   and rules give the same plans. *Holds.*
 //! - **Bounded.** Batches, channels and what the drain holds have bounds in

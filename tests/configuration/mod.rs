@@ -100,7 +100,7 @@ fn the_example_is_accepted_with_its_alternatives_too() {
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 14] = [
+const TABLES: [(&str, &str); 15] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -118,6 +118,10 @@ const TABLES: [(&str, &str); 14] = [
     ("path", "[[path]]\nnope = 1"),
     ("rule", "[[rule]]\nnope = 1"),
     ("rule.table_wide", "[[rule]]\ntable_wide = { nope = 1 }"),
+    (
+        "rule.cascade_from",
+        "[[rule]]\ncascade_from = [{ nope = 1 }]",
+    ),
 ];
 
 /// Fields whose value is one of a few words.

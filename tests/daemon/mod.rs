@@ -1,5 +1,6 @@
 //! The whole daemon as a process, between real servers.
 
+mod cascades;
 mod changes;
 mod dry_run;
 mod faults;
