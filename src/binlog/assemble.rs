@@ -282,7 +282,16 @@ impl<I: Interest> Assembler<I> {
             },
             GTID | TAGGED_GTID => self.begin_gtid(&event),
             ANONYMOUS_GTID => self.begin_anonymous(&event),
-            XID | XA_PREPARE => Ok(self.end()),
+            XID | XA_PREPARE => {
+                // The events of a payload add up to its size, or some are missing.
+                let size = u64::from(event.header().event_size());
+                let left = self.transaction.payload_bytes_left.unwrap_or(size);
+                let ended = self.end();
+                Ok(match left.abs_diff(size) {
+                    0 => ended,
+                    bytes => Step::Item(undecoded_payload(bytes)),
+                })
+            }
             QUERY => self.query(&event),
             ROTATE => self.rotate(&event),
             FORMAT_DESCRIPTION => {
@@ -291,7 +300,7 @@ impl<I: Interest> Assembler<I> {
             }
             PREVIOUS_GTIDS => self.previous_gtids(&event),
             // Whatever a heartbeat could say of the position, commits say too.
-            HEARTBEAT | HEARTBEAT_V2 => return Step::Quiet,
+            HEARTBEAT | HEARTBEAT_V2 => return self.lost_payload(),
             TRANSACTION_PAYLOAD => self.payload(&event),
             INCIDENT => Ok(Step::Item(Item::AnyChanged(Unknowable::Incident))),
             EXECUTE_LOAD_QUERY => Ok(Step::Item(Item::AnyChanged(Unknowable::Statement(
@@ -418,7 +427,7 @@ impl<I: Interest> Assembler<I> {
     }
 
     fn begin_group(&mut self, gtid: Option<Gtid>, at_us: u64, event: &Event) -> Step<I::Table> {
-        let unfinished = std::mem::take(&mut self.transaction);
+        let lost = self.lost_payload();
         self.transaction = Transaction {
             gtid,
             open: true,
@@ -426,14 +435,17 @@ impl<I: Interest> Assembler<I> {
             committed_at_us: commit_time(at_us, event),
             payload_bytes_left: None,
         };
-        // The library drops a compressed payload that it cannot read.
-        match unfinished.payload_bytes_left {
-            Some(bytes) if unfinished.open => {
+        lost
+    }
+
+    /// Gives up a compressed payload whose events did not end it: the library
+    /// drops what it cannot read, and the next event comes from outside.
+    fn lost_payload(&mut self) -> Step<I::Table> {
+        match self.transaction.payload_bytes_left {
+            Some(bytes) if self.transaction.open => {
+                let unfinished = std::mem::take(&mut self.transaction);
                 self.add_gtid(unfinished.gtid);
-                Step::Item(Item::AnyChanged(Unknowable::Undecodable {
-                    event_type: TRANSACTION_PAYLOAD,
-                    reason: format!("{bytes} bytes of a compressed transaction were not decoded"),
-                }))
+                Step::Item(undecoded_payload(bytes))
             }
             _ => Step::Quiet,
         }
@@ -543,6 +555,13 @@ impl<I: Interest> Assembler<I> {
         self.committed.gtids = Some(set);
         Ok(Step::Quiet)
     }
+}
+
+fn undecoded_payload<T>(bytes: u64) -> Item<T> {
+    Item::AnyChanged(Unknowable::Undecodable {
+        event_type: TRANSACTION_PAYLOAD,
+        reason: format!("{bytes} bytes of a compressed transaction were not decoded"),
+    })
 }
 
 /// The offset to skip to if COM_BINLOG_DUMP cannot name it.

@@ -51,11 +51,22 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         Some(config::Buffer::Sqs { queue_url }) => {
             let aws = aws_config().await;
             let sqs = Sqs::new(&aws, queue_url.as_str());
-            if unless(&shutdown, sqs.check()).await.transpose()?.is_none() {
+            let Some(queue) = unless(&shutdown, sqs.check()).await.transpose()? else {
                 return Ok(());
+            };
+            if !queue.has_dead_letter_queue {
+                tracing::warn!(
+                    queue_url,
+                    "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy"
+                );
             }
             let path = &global.config;
             Box::pin(with_buffer(config, path, options.role, sqs, &aws, shutdown)).await
+        }
+        Some(config::Buffer::Local { .. }) if options.role != Role::All => {
+            Err(CommandError::configuration(
+                "--role splits the work between processes, and a buffer of kind = \"local\" belongs to one: use kind = \"sqs\", or --role all".to_owned(),
+            ))
         }
         Some(config::Buffer::Local { path }) => {
             let local = Local::open(path).await?;
@@ -161,12 +172,19 @@ async fn with_buffer<B: Buffer>(
     }
 }
 
+/// Whether plans are acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Live,
+    DryRun,
+}
+
 /// The source, from the checkpoint or the configured start on.
 async fn open_tail(
     mut config: Config,
     config_path: &Path,
     checkpoint: &mut FileCheckpoint,
-    store_start: bool,
+    mode: Mode,
 ) -> Result<Tail, CommandError> {
     let connector = preflight::connector(&config.source)?;
     let mut server = preflight::server(&connector, &mut config, config_path).await?;
@@ -175,7 +193,7 @@ async fn open_tail(
         Some(stored) => (stored.position(), Arc::from(stored.server_uuid.as_str())),
         None => {
             let position = server.locate(&config.source.start).await?;
-            if store_start {
+            if mode == Mode::Live {
                 // Nothing lost: a crash before the first commit begins here again.
                 checkpoint.store(&Stored::new(&position, &uuid, 0)).await?;
             }
@@ -190,15 +208,24 @@ async fn open_tail(
         gtids = position.gtids.as_ref().map(ToString::to_string),
         "starting"
     );
-    Ok(make_tail(config, connector, position, uuid))
+    Ok(make_tail(config, connector, position, uuid, mode))
 }
 
-fn make_tail(config: Config, connector: Connector, position: Position, uuid: Arc<str>) -> Tail {
+fn make_tail(
+    config: Config,
+    connector: Connector,
+    position: Position,
+    uuid: Arc<str>,
+    mode: Mode,
+) -> Tail {
+    let server_id = match (config.source.server_id, mode) {
+        (Some(id), Mode::Live) => id,
+        (None, Mode::Live) => derived_server_id(&config.name),
+        // A dry run beside the daemon must not throw it out.
+        (_, Mode::DryRun) => derived_server_id(&format!("{}/dry-run", config.name)),
+    };
     let settings = StreamSettings {
-        server_id: config
-            .source
-            .server_id
-            .unwrap_or_else(|| derived_server_id(&config.name)),
+        server_id,
         heartbeat: config.source.heartbeat,
     };
     let on_gap = match config.source.on_gap {
@@ -243,7 +270,7 @@ async fn tail(
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;
-        open_tail(config, config_path, &mut checkpoint, true).await
+        open_tail(config, config_path, &mut checkpoint, Mode::Live).await
     };
     let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
         return Ok(());
@@ -263,7 +290,7 @@ async fn dry_run(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
-    let opening = open_tail(config, config_path, &mut checkpoint, false);
+    let opening = open_tail(config, config_path, &mut checkpoint, Mode::DryRun);
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());
     };

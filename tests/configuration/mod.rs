@@ -264,7 +264,7 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
             examples += 1;
         }
     }
-    assert_eq!(examples, 4);
+    assert_eq!(examples, 5);
 }
 
 #[test]
