@@ -46,9 +46,11 @@ bench: servers ## Throughput and latency on this machine, optimised build
 .PHONY: fuzz
 fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
 	@scripts/provision fuzz
+	@mkdir -p fuzz/corpus/row_decoder
+	EVICTD_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus/row_decoder cargo test --lib seeds_for_the_fuzzer
 	@targets=$$(cargo fuzz list); for target in $$targets; do \
 	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-	  RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	  cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 .PHONY: servers

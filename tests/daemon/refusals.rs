@@ -342,7 +342,10 @@ fn refused_text(stderr: &str, words: &[&str]) {
 async fn a_queue_or_distribution_that_is_not_there_is_named() {
     let shop = shop().await;
     let aws = shared_aws().await;
-    let queue = aws.create_queue_with_dead_letters(&shop.database, 3).await.0;
+    let queue = aws
+        .create_queue_with_dead_letters(&shop.database, 3)
+        .await
+        .0;
     let missing = format!("{queue}-not-there");
     for (queue, words) in [
         (&missing, [missing.as_str(), "queue_url"]),

@@ -1,4 +1,14 @@
-//! From one column's bytes to a [`Value`].
+//! From one column's bytes to a [`Value`], whose text is what `SELECT` prints in
+//! utf8mb4. It is another text in these cases:
+//!
+//! - CHAR never has the spaces that `PAD_CHAR_TO_FULL_LENGTH` in `sql_mode` adds.
+//! - TIMESTAMP is in UTC, as in a session with `time_zone = '+00:00'`.
+//! - ZEROFILL prints no zeros, and FLOAT(M,D) and DOUBLE(M,D) as many digits as
+//!   without (M,D), where a table map with `binlog_row_metadata=FULL` is all there
+//!   is, or the catalog's column no longer fits it: no metadata holds M and D.
+//! - Text in a character set that is unknown here, or invalid in its own, stays
+//!   the bytes that are stored. So do two ranges of big5 and eucjpms, see
+//!   [`multi_byte`].
 
 mod charset;
 pub mod decimal;
