@@ -308,6 +308,7 @@ path  = "{checkpoint}"
 
 [redis]
 url          = "{redis_url}"
+settle_after = "200ms"
 
 [buffer]
 kind      = "sqs"

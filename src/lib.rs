@@ -8,8 +8,8 @@
 //! # Data flow
 //!
 //! ```text
-//! MySQL ──► binlog ──► rules ──► pipeline ──► cache (Redis: UNLINK)
-//!        rows, commits    keys, paths  │        │ deleted
+//! MySQL ──► binlog ──► rules ──► pipeline ──► cache (Redis: UNLINK, twice)
+//!        rows, commits    keys, paths  │        │ deleted, settled
 //!                                      │        ▼
 //!                                      │      buffer (SQS, or a file)
 //!                                      ▼        │ accepted
@@ -50,11 +50,18 @@
 //! Tests, metrics and comments call them by these names.
 //!
 //! - **Nothing lost.** The checkpoint passes a change only after its keys are
-//!   deleted and its paths accepted by the buffer; a message leaves the buffer
-//!   only after the edge accepted all its paths. Everything is done at least
-//!   once. *Holds*, with the exceptions below.
+//!   deleted (and settled) and its paths accepted by the buffer; a message
+//!   leaves the buffer only after the edge accepted all its paths. Everything
+//!   is done at least once. *Holds.*
+//! - **Visible before evicted.** A change is in the binlog shortly before other
+//!   sessions see it, so that a reader could refill the old row after the
+//!   deletion. Keys are deleted once the server has executed the GTIDs.
+//!   *Holds* with GTIDs; after ten seconds without an answer deletions go ahead.
+//! - **Settled.** A reader that fetched the old row before the commit can store
+//!   it after the deletion. Keys without a version are deleted a second time,
+//!   `redis.settle_after` after the commit. *Holds* for fills that are faster.
 //! - **Cache before edge.** A path enters the buffer after the keys of the same
-//!   change are deleted. *Holds*; settling is no part of it yet.
+//!   change are deleted and settled. *Holds.*
 //! - **Over, never under.** What cannot be known row by row invalidates the
 //!   whole table or everything: statements that change rows (every identifier
 //!   in them counts as a table), incidents, unknown and undecodable events, a
@@ -71,12 +78,6 @@
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
 //!   with backoff and jitter until it succeeds, logged and counted. What the
 //!   edge refuses for good is left to the queue's redrive policy. *Holds.*
-//! - **Visible before evicted.** A change is in the binlog shortly before other
-//!   sessions see it, so that a reader can refill the old row after the
-//!   deletion. *Does not hold yet*: keys are deleted when the event arrives.
-//! - **Settled.** A reader that fetched the old row before the commit can store
-//!   it after the deletion. *Does not hold yet*: keys are deleted once. Keys
-//!   that contain the row's version do not need it.
 //!
 //! Where something is not there yet, the README says so too.
 

@@ -5,9 +5,11 @@
 //! - [`assemble`]: events to items; position, transactions and tables. No I/O.
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
+//! - [`barrier`]: whether a transaction's rows are visible yet.
 //! - [`statement`]: what a statement means to a reader of rows.
 
 pub mod assemble;
+pub mod barrier;
 pub mod catalog;
 pub mod connect;
 pub mod cursor;

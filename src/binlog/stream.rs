@@ -71,6 +71,18 @@ impl<I: Interest> Source<I> {
         self.assembler.position()
     }
 
+    /// Every transaction read so far, the one being read included; `None` where
+    /// the server has no GTIDs.
+    pub fn reading_gtids(&self) -> Option<GtidSet> {
+        let mut set = self.assembler.position().gtids.clone()?;
+        if self.in_transaction()
+            && let Some(gtid) = self.assembler.gtid()
+        {
+            set.insert(gtid);
+        }
+        Some(set)
+    }
+
     /// Whether a transaction was begun and not ended.
     pub fn in_transaction(&self) -> bool {
         self.assembler.in_transaction()

@@ -18,7 +18,7 @@ pub use self::redis::Redis;
 pub trait Cache: Send + 'static {
     /// Deletes `keys`. `Ok` means that the server acknowledged all of them;
     /// the number is how many existed.
-    fn delete(&mut self, keys: &KeySet) -> impl Future<Output = Result<u64, CacheError>> + Send;
+    fn delete(&mut self, keys: &[&KeySet]) -> impl Future<Output = Result<u64, CacheError>> + Send;
 
     /// Deletes every key that matches `glob` and was there when the call began.
     fn delete_matching(

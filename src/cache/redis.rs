@@ -67,6 +67,15 @@ impl Redis {
         })
     }
 
+    /// Another connection to the same server, not made yet.
+    pub fn another(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            address: self.address.clone(),
+            connection: None,
+        }
+    }
+
     /// Asks the server whether it is there and may be used.
     pub async fn check(&mut self) -> Result<(), CacheError> {
         let mut connection = self.connection().await?;
@@ -133,20 +142,26 @@ impl Redis {
     }
 }
 
+/// All keys, in commands of [`KEYS_PER_COMMAND`].
+fn unlink(keys: &[&KeySet]) -> redis::Pipeline {
+    let mut pipeline = redis::pipe();
+    let mut all = keys.iter().flat_map(|keys| keys.iter()).peekable();
+    while all.peek().is_some() {
+        let command = pipeline.cmd("UNLINK");
+        for key in all.by_ref().take(KEYS_PER_COMMAND) {
+            command.arg(key);
+        }
+    }
+    pipeline
+}
+
 impl Cache for Redis {
-    async fn delete(&mut self, keys: &KeySet) -> Result<u64, CacheError> {
-        if keys.is_empty() {
+    async fn delete(&mut self, keys: &[&KeySet]) -> Result<u64, CacheError> {
+        if keys.iter().all(|keys| keys.is_empty()) {
             return Ok(0);
         }
         let mut connection = self.connection().await?;
-        let mut pipeline = redis::pipe();
-        let mut all = keys.iter().peekable();
-        while all.peek().is_some() {
-            let command = pipeline.cmd("UNLINK");
-            for key in all.by_ref().take(KEYS_PER_COMMAND) {
-                command.arg(key);
-            }
-        }
+        let pipeline = unlink(keys);
         let deleted: Result<Vec<u64>, _> = pipeline.query_async(&mut connection).await;
         match deleted {
             Ok(counts) => Ok(counts.iter().sum()),
@@ -174,7 +189,7 @@ impl Cache for Redis {
             found.iter().for_each(|key| {
                 keys.insert(key);
             });
-            deleted += self.delete(&keys).await?;
+            deleted += self.delete(&[&keys]).await?;
             if next == 0 {
                 return Ok(deleted);
             }

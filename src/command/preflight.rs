@@ -58,7 +58,7 @@ pub async fn server(
     }
     if !facts.gtids {
         tracing::warn!(
-            "gtid_mode is not ON: the position is a file and offset, which means nothing on another server"
+            "gtid_mode is not ON: the position is a file and offset, which means nothing on another server, and nothing tells when a row is visible, so that redis.settle_after alone covers early deletions"
         );
     }
     let tables = server.tables().await?;

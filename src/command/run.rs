@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, preflight};
+use crate::binlog::barrier::Barrier;
 use crate::binlog::connect::Connector;
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
@@ -18,7 +19,9 @@ use crate::config::{self, Config};
 use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
 use crate::pipeline::drain::{Drain, DrainOptions};
+use crate::pipeline::invalidate::Eviction;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
+use crate::pipeline::settle::Settling;
 use crate::pipeline::tail::{OnGap, RuleInterest, Tail};
 use crate::pipeline::{dry_run, invalidate};
 
@@ -263,6 +266,11 @@ async fn tail(
         .transpose()?;
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let url = config.redis.url.clone();
+    let settling = match config.redis.settle_after {
+        Some(after) => Settling::After(after),
+        None => Settling::Off,
+    };
+    let barrier = Barrier::new(preflight::connector(&config.source)?);
     let mut cache = Redis::new(
         url.as_str(),
         password.as_ref().map(|secret| secret.expose()),
@@ -275,12 +283,20 @@ async fn tail(
     let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
         return Ok(());
     };
-    invalidate::run(tail, cache, sink, checkpoint, shutdown, GRACE)
-        .await
-        .map_err(|error| match error {
-            invalidate::PipelineError::Halted(gap) => gap.into(),
-            other => CommandError::failed(other),
-        })
+    let eviction = Eviction {
+        visibility: barrier,
+        again: cache.another(),
+        cache,
+        settling,
+    };
+    Box::pin(invalidate::run(
+        tail, eviction, sink, checkpoint, shutdown, GRACE,
+    ))
+    .await
+    .map_err(|error| match error {
+        invalidate::PipelineError::Halted(gap) => gap.into(),
+        other => CommandError::failed(other),
+    })
 }
 
 async fn dry_run(

@@ -105,6 +105,8 @@ pub struct Redis {
     pub url: url::Url,
     /// The password.
     pub password: Option<SecretRef>,
+    /// How long after the commit keys are deleted again; `None`: never.
+    pub settle_after: Option<Duration>,
 }
 
 /// `[buffer]`

@@ -76,6 +76,7 @@ pub(super) struct Redis {
     pub password: Option<SecretRef>,
     #[serde(default)]
     pub key_prefix: String,
+    pub settle_after: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use url::Url;
 
+use super::duration;
 use super::error::Lines;
 use super::raw::{self, Raw};
 use super::{Buffer, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode};
@@ -22,6 +23,12 @@ use crate::rules::glob::TableGlob;
 use crate::rules::planner::check_path_template;
 use crate::rules::rule::{CascadeFrom, ColumnRef, Rule, TableWide, escape_glob};
 use crate::rules::template::Template;
+
+/// A fill takes less, unless its process is held up.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
+
+/// Positions and paths wait for as long: more would hold back everything.
+const SETTLE_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// Parses and validates a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -215,9 +222,26 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
+    let settle_after = match &raw.settle_after {
+        None => Some(SETTLE_AFTER),
+        Some(text) if text.get_ref() == "off" => None,
+        Some(text) => {
+            let parsed = duration::parse(text.get_ref()).filter(|after| *after <= SETTLE_AFTER_MAX);
+            Some(parsed.ok_or_else(|| {
+                ConfigError::at(
+                    lines.of(text),
+                    format!(
+                        "redis.settle_after = \"{}\": write a duration of at most 1m, such as \"1s\", or \"off\"",
+                        text.get_ref()
+                    ),
+                )
+            })?)
+        }
+    };
     Ok(Redis {
         url,
         password: raw.password,
+        settle_after,
     })
 }
 

@@ -41,6 +41,9 @@ pub enum Action<'a> {
     Delete {
         /// The key, prefix included.
         key: &'a [u8],
+        /// Whether a reader could fill it again from the row before: a key
+        /// that contains the new version of the row is never written from it.
+        settles: bool,
     },
     /// Delete every Redis key that matches this glob
     /// (Redis manual, `KEYS`: `*`, `?`, `[…]`, `\`).

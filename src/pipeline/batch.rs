@@ -2,24 +2,36 @@
 //! batch goes through.
 //!
 //! Each stage is a type of its own, made only by the step that reached it:
-//! [`Batch`] → [`Deleted`] → [`Accepted`]. Keys go before paths (Cache before
+//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`]. Keys go before paths (Cache before
 //! edge) and the position comes last (Nothing lost), because nothing else
 //! compiles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use crate::cache::{Cache, CacheError};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
-use crate::model::{KeySet, Position};
+use crate::model::{GtidSet, KeySet, Position};
+use crate::telemetry::metric;
 
 /// Planned, not yet acted on.
 #[derive(Debug, Default)]
 pub struct Batch {
-    pub(super) keys: KeySet,
+    /// Keys to be deleted again once they settle.
+    pub(super) settling: KeySet,
+    /// Keys that one deletion is enough for.
+    pub(super) once: KeySet,
     pub(super) globs: BTreeSet<Vec<u8>>,
     pub(super) paths: Paths,
     /// The position after the last whole transaction in it, if there is one.
     pub(super) mark: Option<Mark>,
+    /// Every transaction that a change in it belongs to, and those before;
+    /// `None` where the source has no GTIDs.
+    pub(super) gtids: Option<GtidSet>,
+    /// When the newest change was committed, µs since the epoch.
+    pub(super) newest_us: u64,
     counts: Counts,
 }
 
@@ -42,11 +54,22 @@ pub struct Mark {
     pub committed_at_us: u64,
 }
 
-/// Everything in it is deleted from the cache.
+/// Everything in it is deleted from the cache, for the first time.
 #[derive(Debug)]
 pub struct Deleted {
+    settling: KeySet,
+    globs: BTreeSet<Vec<u8>>,
+    /// When it is to be deleted again; `None`: once was enough.
+    pub(super) due: Option<Instant>,
+    paths: Paths,
+    mark: Option<Mark>,
+}
+
+/// Nothing that was read before its changes can be in the cache any more.
+#[derive(Debug)]
+pub struct Settled {
     pub(super) paths: Paths,
-    pub(super) mark: Option<Mark>,
+    mark: Option<Mark>,
 }
 
 /// Its paths are accepted by the buffer too.
@@ -66,13 +89,18 @@ struct Counts {
 impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.globs.is_empty() && self.paths.paths.is_empty()
+        self.keys() == 0 && self.globs.is_empty() && self.paths.paths.is_empty()
+    }
+
+    /// How many keys it deletes.
+    pub fn keys(&self) -> usize {
+        self.settling.len() + self.once.len()
     }
 
     /// The memory it takes, in bytes (Bounded).
     pub fn size(&self) -> usize {
-        let globs: usize = self.globs.iter().map(Vec::len).sum();
-        self.keys.size() + self.paths.paths.size() + globs
+        let keys = self.settling.size() + self.once.size();
+        keys + self.paths.paths.size() + size_of_globs(&self.globs)
     }
 
     /// Says when the changes that are planned next were committed.
@@ -80,11 +108,24 @@ impl Batch {
         if self.paths.paths.is_empty() {
             self.paths.committed_at_us = at_us;
         }
+        self.newest_us = self.newest_us.max(at_us);
     }
 
-    /// The keys and globs are deleted: only the paths are left.
-    pub(super) fn deleted(self) -> Deleted {
+    /// Makes one attempt to delete everything in it.
+    pub(super) async fn delete(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
+        delete(cache, &[&self.settling, &self.once], &self.globs).await
+    }
+
+    /// It was deleted, and is to be deleted again when it is due.
+    pub(super) fn deleted(self, due: Option<Instant>) -> Deleted {
+        let (settling, globs) = match due {
+            Some(_) => (self.settling, self.globs),
+            None => Default::default(),
+        };
         Deleted {
+            due: due.filter(|_| !settling.is_empty() || !globs.is_empty()),
+            settling,
+            globs,
             paths: self.paths,
             mark: self.mark,
         }
@@ -92,7 +133,6 @@ impl Batch {
 
     /// Adds what was counted to the metrics, and forgets it.
     pub fn report(&mut self) {
-        use crate::telemetry::metric;
         let counts = std::mem::take(&mut self.counts);
         for (class, count) in counts.skipped {
             metrics::counter!(metric::PATHS_SKIPPED, "class" => class.as_str()).increment(count);
@@ -109,8 +149,14 @@ impl Batch {
 impl Plan for Batch {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         match action {
-            Action::Delete { key } => {
-                self.keys.insert(key);
+            Action::Delete { key, settles: true } => {
+                self.settling.insert(key);
+            }
+            Action::Delete {
+                key,
+                settles: false,
+            } => {
+                self.once.insert(key);
             }
             Action::DeleteMatching { glob } => {
                 self.globs.insert(glob.to_vec());
@@ -135,6 +181,45 @@ impl Plan for Batch {
 }
 
 impl Deleted {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        self.settling.size() + self.paths.paths.size() + size_of_globs(&self.globs)
+    }
+
+    /// Makes one attempt to delete everything in it again.
+    pub(super) async fn delete_again(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
+        delete(cache, &[&self.settling], &self.globs).await
+    }
+
+    /// It was deleted again, or once was enough.
+    pub(super) fn settled(self) -> Settled {
+        Settled {
+            paths: self.paths,
+            mark: self.mark,
+        }
+    }
+}
+
+fn size_of_globs(globs: &BTreeSet<Vec<u8>>) -> usize {
+    globs.iter().map(Vec::len).sum()
+}
+
+async fn delete(
+    cache: &mut impl Cache,
+    keys: &[&KeySet],
+    globs: &BTreeSet<Vec<u8>>,
+) -> Result<(), CacheError> {
+    let existed = cache.delete(keys).await?;
+    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+    for glob in globs {
+        let existed = cache.delete_matching(glob).await?;
+        tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
+        metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+    }
+    Ok(())
+}
+
+impl Settled {
     /// The buffer took the paths.
     pub(super) fn accepted(self) -> Accepted {
         Accepted { mark: self.mark }

@@ -204,7 +204,7 @@ impl<W: Write> Plan for PlanLines<W> {
             }
         };
         match action {
-            Action::Delete { key } => add(&mut line.cache, printable(key)),
+            Action::Delete { key, .. } => add(&mut line.cache, printable(key)),
             Action::DeleteMatching { glob } => add(&mut line.cache, printable(glob)),
             Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
             Action::Skip { path, class } => {

@@ -1,6 +1,6 @@
-//! binlog → cache → buffer → checkpoint.
+//! binlog → cache → settling → buffer → checkpoint.
 //!
-//! Four tasks, each owning its state, joined by channels that hold one batch
+//! Five tasks, each owning its state, joined by channels that hold one batch
 //! each. While one batch is on its way the next gathers, so that an idle daemon
 //! acts at once and a busy one amortises. A stage that cannot go on holds up
 //! those before it, up to the binlog (Bounded).
@@ -12,12 +12,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Accepted, Batch, Deleted, Mark};
+use super::batch::{Accepted, Batch, Deleted, Mark, Settled};
 use super::paths::PathSink;
 use super::retry::Backoff;
+use super::settle::{Settling, settle};
 use super::tail::Tail;
+use super::visible::{self, Visibility};
 use crate::binlog::SourceError;
-use crate::cache::{Cache, CacheError};
+use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::telemetry::metric;
 
@@ -33,6 +35,20 @@ const IDLE_MARK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The shortest time between two checkpoints: each costs two `fsync`s.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How keys leave the cache.
+#[derive(Debug)]
+pub struct Eviction<V, C> {
+    /// Says when rows are visible.
+    pub visibility: V,
+    /// The cache.
+    pub cache: C,
+    /// Another connection to it: what is due to be deleted again does not wait
+    /// behind first deletions.
+    pub again: C,
+    /// When keys are deleted again.
+    pub settling: Settling,
+}
 
 /// Why the pipeline ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -51,19 +67,30 @@ pub enum PipelineError {
 /// checkpoint has not passed it.
 pub async fn run(
     tail: Tail,
-    cache: impl Cache,
+    eviction: Eviction<impl Visibility, impl Cache>,
     paths: impl PathSink,
     checkpoint: impl Checkpoint,
     shutdown: CancellationToken,
     grace: Duration,
 ) -> Result<(), PipelineError> {
     let (planned, to_delete) = mpsc::channel(1);
-    let (deleted, to_send) = mpsc::channel(1);
+    let (deleted, to_settle) = mpsc::channel(1);
+    let (settled, to_send) = mpsc::channel(1);
     let (accepted, to_store) = mpsc::channel(1);
+    let Eviction {
+        visibility,
+        cache,
+        again,
+        settling,
+    } = eviction;
     let mut tasks = JoinSet::new();
     tasks.spawn(gather(tail, planned, shutdown.clone()));
     tasks.spawn(async move {
-        delete(cache, to_delete, deleted).await;
+        delete(visibility, cache, settling, to_delete, deleted).await;
+        Ok(())
+    });
+    tasks.spawn(async move {
+        settle(again, to_settle, settled).await;
         Ok(())
     });
     tasks.spawn(async move {
@@ -148,6 +175,7 @@ async fn gather(
 /// there is in this batch or an earlier one.
 fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
     batch.report();
+    batch.gtids = tail.source().reading_gtids();
     batch.mark = Some(Mark {
         position: tail.source().position().clone(),
         server_uuid: tail.server_uuid(),
@@ -158,38 +186,33 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
 
 /// Deletes each batch's keys, for as long as it takes.
 async fn delete(
+    mut visibility: impl Visibility,
     mut cache: impl Cache,
+    settling: Settling,
     mut batches: mpsc::Receiver<Batch>,
     deleted: mpsc::Sender<Deleted>,
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
     while let Some(batch) = batches.recv().await {
-        while let Err(error) = delete_once(&mut cache, &batch).await {
+        if let (Some(gtids), false) = (&batch.gtids, batch.is_empty()) {
+            visible::wait(&mut visibility, gtids).await;
+        }
+        while let Err(error) = batch.delete(&mut cache).await {
             trouble.wait(error.code(), &error).await;
         }
         trouble.over();
-        metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys.len()));
-        if deleted.send(batch.deleted()).await.is_err() {
+        metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
+        let due = settling.due(batch.newest_us);
+        if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }
     }
 }
 
-async fn delete_once(cache: &mut impl Cache, batch: &Batch) -> Result<(), CacheError> {
-    let existed = cache.delete(&batch.keys).await?;
-    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
-    for glob in &batch.globs {
-        let existed = cache.delete_matching(glob).await?;
-        tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
-        metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
-    }
-    Ok(())
-}
-
 /// Hands each batch's paths on, for as long as it takes.
 async fn send(
     mut paths: impl PathSink,
-    mut batches: mpsc::Receiver<Deleted>,
+    mut batches: mpsc::Receiver<Settled>,
     accepted: mpsc::Sender<Accepted>,
 ) {
     let mut trouble = Trouble::new("the buffer", metric::BUFFER_RETRIES);
@@ -242,7 +265,7 @@ async fn write(checkpoint: &mut impl Checkpoint, mark: Option<Mark>, trouble: &m
 
 /// An outage of one part: its reason is logged when it begins and when it
 /// changes, and every retry is counted.
-struct Trouble {
+pub(super) struct Trouble {
     what: &'static str,
     metric: &'static str,
     backoff: Backoff,
@@ -251,7 +274,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn new(what: &'static str, metric: &'static str) -> Self {
+    pub(super) fn new(what: &'static str, metric: &'static str) -> Self {
         Self {
             what,
             metric,
@@ -261,7 +284,7 @@ impl Trouble {
         }
     }
 
-    async fn wait(&mut self, code: &str, error: &(dyn std::error::Error + Send + Sync)) {
+    pub(super) async fn wait(&mut self, code: &str, error: &(dyn std::error::Error + Send + Sync)) {
         metrics::counter!(self.metric, "error" => code.to_owned()).increment(1);
         if self.since.is_none() || self.code != code {
             self.code = code.to_owned();
@@ -271,7 +294,7 @@ impl Trouble {
         tokio::time::sleep(self.backoff.next_delay()).await;
     }
 
-    fn over(&mut self) {
+    pub(super) fn over(&mut self) {
         if let Some(since) = self.since.take() {
             tracing::info!(
                 seconds = since.elapsed().as_secs_f64(),

@@ -4,6 +4,7 @@
 //! - [`invalidate`]: binlog → cache → buffer → checkpoint.
 //! - [`dry_run`]: plans as lines, touching nothing.
 //! - [`batch`]: what gathers, and the stages it goes through.
+//! - [`visible`], [`settle`]: when keys are deleted, and when again.
 //! - [`paths`]: where paths go once their keys are deleted.
 //! - [`drain`]: buffer → edge.
 //! - [`retry`]: how long to wait before trying again.
@@ -16,4 +17,6 @@ mod held;
 pub mod invalidate;
 pub mod paths;
 pub mod retry;
+pub mod settle;
 pub mod tail;
+pub mod visible;

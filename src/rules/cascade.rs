@@ -193,7 +193,7 @@ impl BoundCascade {
             match render_from(template, change, scratch, push_bytes) {
                 Rendered::Done => {
                     let key = scratch.key();
-                    plan.act(&self.rule.name, Action::Delete { key });
+                    plan.act(&self.rule.name, Action::Delete { key, settles: true });
                 }
                 Rendered::Nothing => {}
                 Rendered::Unknown => {

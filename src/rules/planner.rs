@@ -379,13 +379,17 @@ impl BoundRule {
         plan: &mut P,
     ) {
         let rule = &self.rule;
-        self.missed_bump(change, scratch, plan);
+        let missed_bump = self.missed_bump(change, scratch, plan);
         let mut unknown_key = false;
         for template in &self.keys {
             for side in sides(template.renders, change.op) {
                 scratch.key.clear();
                 match render(template, change, *side, scratch, push_bytes) {
-                    Rendered::Done => plan.act(&rule.name, Action::Delete { key: &scratch.key }),
+                    Rendered::Done => {
+                        let key = &scratch.key;
+                        let settles = missed_bump || !template.versioned;
+                        plan.act(&rule.name, Action::Delete { key, settles });
+                    }
                     Rendered::Nothing => {}
                     Rendered::Unknown => unknown_key = true,
                 }
@@ -413,7 +417,12 @@ impl BoundRule {
 
     /// Every update of a mapped row must change its version, or readers of the
     /// current version keep the old row.
-    fn missed_bump<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
+    fn missed_bump<P: Plan>(
+        &self,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) -> bool {
         if let (Some(slot), Some(before), Some(after)) = (self.version, change.before, change.after)
             && let (Some(before), Some(after)) = (before.get(slot), after.get(slot))
             && !differs(Some(before), Some(after))
@@ -422,7 +431,9 @@ impl BoundRule {
             before.write_text(&mut scratch.value);
             let version = &scratch.value;
             plan.act(&self.rule.name, Action::MissedBump { version });
+            return true;
         }
+        false
     }
 }
 

@@ -128,6 +128,8 @@ pub struct BoundTemplate {
     pub parts: Vec<BoundPart>,
     /// Which images of an update it is rendered from.
     pub renders: Renders,
+    /// It contains the version column.
+    pub versioned: bool,
 }
 
 /// A piece of a bound template.
@@ -278,7 +280,11 @@ impl<'s> Slots<'s> {
             (true, true) => Renders::Before,
             (true, false) => Renders::Both,
         };
-        BoundTemplate { parts, renders }
+        BoundTemplate {
+            parts,
+            renders,
+            versioned: reads_version,
+        }
     }
 
     fn bind_placeholder(&self, placeholder: &Placeholder, index: usize) -> BoundPart {

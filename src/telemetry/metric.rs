@@ -42,6 +42,9 @@ pub const PATHS_SKIPPED: &str = "evictd_paths_skipped_total";
 pub const CACHE_KEYS: &str = "evictd_cache_keys_total";
 /// Keys among them that existed. Counter.
 pub const CACHE_KEYS_EXISTED: &str = "evictd_cache_keys_existed_total";
+/// Deletions that went ahead though it was not known whether the rows were
+/// visible. Counter.
+pub const BARRIER_FALLBACKS: &str = "evictd_visibility_fallbacks_total";
 /// Deletions tried again, by `error`. Counter.
 pub const CACHE_RETRIES: &str = "evictd_cache_retries_total";
 /// Paths that the buffer accepted, once for each distribution. Counter.

@@ -218,7 +218,11 @@ impl Shop {
             password: r#"{ env = "EVICTD_SOURCE_PASSWORD" }"#.to_owned(),
             source: String::new(),
             redis_url: self.redis.url(),
-            redis: format!("key_prefix = \"{}\"", self.key_prefix),
+            // A second deletion would take what a later step fills.
+            redis: format!(
+                "key_prefix = \"{}\"\nsettle_after = \"off\"",
+                self.key_prefix
+            ),
             rest: USERS.to_owned(),
             checkpoint: self.checkpoint_file(),
             database: self.database.clone(),

@@ -17,7 +17,10 @@ struct Lines(Vec<String>);
 impl Plan for Lines {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         self.0.push(match action {
-            Action::Delete { key } => format!("{rule}: delete {}", key.escape_ascii()),
+            Action::Delete { key, settles } => {
+                let once = if settles { "" } else { " once" };
+                format!("{rule}: delete{once} {}", key.escape_ascii())
+            }
             Action::DeleteMatching { glob } => {
                 format!("{rule}: delete all {}", glob.escape_ascii())
             }
@@ -191,10 +194,20 @@ fn a_versioned_template_names_the_entry_that_just_died() {
         fields,
         Some(row(7, "a", 4)),
         Some(row(7, "a", 5)),
-        &["r: delete user:7:v4"],
+        &["r: delete once user:7:v4"],
     );
-    check(fields, None, Some(row(7, "a", 1)), &["r: delete user:7:v1"]);
-    check(fields, Some(row(7, "a", 5)), None, &["r: delete user:7:v5"]);
+    check(
+        fields,
+        None,
+        Some(row(7, "a", 1)),
+        &["r: delete once user:7:v1"],
+    );
+    check(
+        fields,
+        Some(row(7, "a", 5)),
+        None,
+        &["r: delete once user:7:v5"],
+    );
 }
 
 #[test]

@@ -3,9 +3,10 @@ use std::sync::{Arc, Mutex};
 use super::super::batch::Paths;
 use super::*;
 use crate::buffer::BufferError;
+use crate::cache::CacheError;
 use crate::checkpoint::CheckpointError;
 use crate::model::invalidation::{Action, Plan};
-use crate::model::{KeySet, Position};
+use crate::model::{GtidSet, KeySet, Position};
 
 /// What the fakes did, in order.
 type Journal = Arc<Mutex<Vec<String>>>;
@@ -42,8 +43,9 @@ impl Flaky {
 }
 
 impl Cache for Flaky {
-    async fn delete(&mut self, keys: &KeySet) -> Result<u64, CacheError> {
-        let names: Vec<_> = keys.iter().map(String::from_utf8_lossy).collect();
+    async fn delete(&mut self, keys: &[&KeySet]) -> Result<u64, CacheError> {
+        let keys = keys.iter().flat_map(|keys| keys.iter());
+        let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
         attempt
             .map(|()| 1)
@@ -60,6 +62,13 @@ impl Cache for Flaky {
             format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
         );
         Ok(1)
+    }
+}
+
+impl Visibility for Flaky {
+    async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
+        note(&self.journal, format!("visible {gtids}"));
+        Ok(())
     }
 }
 
@@ -110,6 +119,7 @@ fn batch(offset: u64) -> Batch {
         &rule,
         Action::Delete {
             key: format!("k{offset}").as_bytes(),
+            settles: true,
         },
     );
     batch.act(
@@ -145,17 +155,26 @@ struct Stages {
 impl Stages {
     /// Each stage fails as often as `failures` says before its first success.
     fn start(failures: [u32; 3]) -> Self {
+        Self::settling(failures, Settling::Off)
+    }
+
+    fn settling(failures: [u32; 3], settling: Settling) -> Self {
         let journal = Journal::default();
         let [cache, paths, checkpoint] = failures;
         let (planned, to_delete) = mpsc::channel(1);
-        let (deleted, to_send) = mpsc::channel(1);
+        let (deleted, to_settle) = mpsc::channel(1);
+        let (settled, to_send) = mpsc::channel(1);
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(delete(
+            Flaky::new(&journal, "visibility", 0),
             Flaky::new(&journal, "cache", cache),
+            settling,
             to_delete,
             deleted,
         ));
+        let second = Flaky::new(&journal, "second", 0);
+        tasks.spawn(settle(second, to_settle, settled));
         tasks.spawn(send(
             Flaky::new(&journal, "paths", paths),
             to_send,
@@ -354,5 +373,67 @@ async fn globs_are_deleted_after_keys_and_before_paths() {
             "paths /p10",
             "checkpoint 10"
         ]
+    );
+}
+
+/// Microseconds since the epoch, `ago` before now.
+fn committed(ago: Duration) -> u64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    u64::try_from((now - ago).as_micros()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut fresh = batch(10);
+    fresh.newest_us = committed(Duration::ZERO);
+    fresh.gtids = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".parse().unwrap());
+    let start = Instant::now();
+    stages.planned.send(fresh).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let first = [
+        "visible 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
+        "cache k10",
+    ];
+    assert_eq!(stages.journal(), first, "after {:?}", start.elapsed());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let journal = stages.journal();
+    assert_eq!(journal[..2], first);
+    assert_eq!(journal[2..], ["second k10", "paths /p10", "checkpoint 10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_older_than_settling_is_deleted_once() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut old = batch(10);
+    old.newest_us = committed(Duration::from_secs(10));
+    stages.planned.send(old).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(
+        stages.journal(),
+        ["cache k10", "paths /p10", "checkpoint 10"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_versioned_key_needs_no_second_deletion() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut batch = Batch::default();
+    let versioned = Action::Delete {
+        key: b"user:1:v1",
+        settles: false,
+    };
+    batch.act(&"r".into(), versioned);
+    batch.newest_us = committed(Duration::ZERO);
+    batch.mark = Some(mark(10));
+    stages.planned.send(batch).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let journal = stages.journal();
+    assert_eq!(journal[..1], ["cache user:1:v1"]);
+    assert!(
+        !journal.iter().any(|line| line.starts_with("second")),
+        "{journal:?}"
     );
 }

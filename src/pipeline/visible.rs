@@ -1,0 +1,46 @@
+//! Visible before evicted: keys are deleted once their rows can be read.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::retry::Backoff;
+use crate::binlog::SourceError;
+use crate::binlog::barrier::Barrier;
+use crate::model::GtidSet;
+use crate::telemetry::metric;
+
+/// Knows when transactions are visible.
+///
+/// An error means that it is not known; asking again is harmless. A cancelled
+/// question leaves nothing behind.
+pub trait Visibility: Send + 'static {
+    /// Returns once every transaction of `gtids` is visible to every session.
+    fn wait(&mut self, gtids: &GtidSet) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+impl Visibility for Barrier {
+    async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
+        Barrier::wait(self, gtids).await
+    }
+}
+
+/// How long deletions wait for an answer before they go ahead. Settling, which
+/// deletes once more, then has to do alone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for `gtids`, but not for ever: a server that cannot answer must not
+/// keep everything stale.
+pub(super) async fn wait(visibility: &mut impl Visibility, gtids: &GtidSet) {
+    let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = visibility.wait(gtids).await {
+        if Instant::now() >= deadline {
+            metrics::counter!(metric::BARRIER_FALLBACKS).increment(1);
+            tracing::warn!(%error, "it is not known whether rows are visible: their keys are deleted without waiting further");
+            return;
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}

@@ -1,0 +1,124 @@
+//! When keys are deleted: not before their rows can be read, and once more after a slow fill.
+
+use std::time::Duration;
+
+use redis::AsyncCommands;
+
+use super::shop::{Shop, WITHIN, stop};
+use crate::support::{Evictd, MysqlOptions, eventually};
+
+/// How long a commit is held after it is in the binlog.
+const HELD: Duration = Duration::from_secs(3);
+
+/// The source waits for a semi-synchronous replica that does not exist: commits are in the binlog, and every
+/// asynchronous replica has them, but no session sees their rows until the wait is over.
+async fn hold_commits(shop: &Shop) {
+    let millis = HELD.as_millis();
+    shop.mysql()
+        .exec(format!(
+            "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; \
+             SET GLOBAL rpl_semi_sync_source_timeout = {millis}; \
+             SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; \
+             SET GLOBAL rpl_semi_sync_source_enabled = ON"
+        ))
+        .await;
+}
+
+/// Whether the change was visible when the key went.
+async fn seen_when_gone(shop: &Shop, evictd: &Evictd) -> bool {
+    shop.sql("INSERT INTO users (id, name) VALUES (7, 'old')")
+        .await;
+    shop.done(evictd).await;
+    hold_commits(shop).await;
+    shop.fill(&["user:7:profile"]).await;
+    let change = shop.sql("UPDATE users SET name = 'new', version = 2 WHERE id = 7");
+    let watch = async {
+        shop.gone(&["user:7:profile"], evictd).await;
+        let names: Vec<String> = shop
+            .mysql()
+            .rows(format!(
+                "SELECT name FROM {}.users WHERE id = 7",
+                shop.database
+            ))
+            .await;
+        names == ["new"]
+    };
+    let ((), seen) = tokio::join!(change, watch);
+    seen
+}
+
+#[tokio::test]
+async fn a_key_goes_only_once_its_row_is_visible() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let evictd = shop.config().start().await;
+    assert!(seen_when_gone(&shop, &evictd).await, "{}", evictd.tail());
+    stop(evictd).await;
+}
+
+/// The same without GTIDs, where nothing tells when a row is visible: the test above can fail.
+#[tokio::test]
+async fn without_gtids_a_key_can_go_before_its_row_is_visible() {
+    let options = MysqlOptions {
+        gtid: false,
+        ..MysqlOptions::default()
+    };
+    let shop = Shop::own(options).await;
+    let evictd = shop.config().start().await;
+    assert!(!seen_when_gone(&shop, &evictd).await, "{}", evictd.tail());
+    stop(evictd).await;
+}
+
+fn settling(shop: &Shop, after: &str) -> super::shop::Config {
+    shop.config().redis(&format!("settle_after = \"{after}\""))
+}
+
+async fn exists(shop: &Shop, key: &str) -> bool {
+    shop.redis.conn().await.exists(key).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_late_fill_of_a_key_without_a_version_is_deleted_and_of_one_with_it_stays() {
+    let shop = Shop::open().await;
+    let evictd = settling(&shop, "2s").start().await;
+    let keys = ["user:7:v1", "user:7:profile"];
+    shop.sql("INSERT INTO users (id) VALUES (7)").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    shop.fill(&keys).await;
+    shop.sql("UPDATE users SET name = 'new', version = 2 WHERE id = 7")
+        .await;
+    shop.gone(&keys, &evictd).await;
+    // A reader that was slow since before the commit.
+    shop.fill(&keys).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(exists(&shop, "user:7:profile").await, "it is not due yet");
+    shop.gone(&["user:7:profile"], &evictd).await;
+    assert!(
+        exists(&shop, "user:7:v1").await,
+        "nobody reads the old version"
+    );
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn the_position_waits_until_everything_before_it_is_settled() {
+    let shop = Shop::open().await;
+    let mut evictd = settling(&shop, "5s").start().await;
+    shop.fill(&["user:7:profile"]).await;
+    shop.sql("INSERT INTO users (id) VALUES (7)").await;
+    shop.gone(&["user:7:profile"], &evictd).await;
+    let (_, end, _) = shop.end().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stored = shop.checkpoint().unwrap();
+    assert!(stored["offset"].as_u64().unwrap() < end, "{stored}");
+    // A crash repeats what was not settled, a late fill included.
+    evictd.kill();
+    shop.fill(&["user:7:profile"]).await;
+    let evictd = settling(&shop, "5s").start().await;
+    shop.gone(&["user:7:profile"], &evictd).await;
+    eventually("the position goes on", WITHIN, async || {
+        let stored = shop.checkpoint()?;
+        (stored["offset"].as_u64()? >= end).then_some(())
+    })
+    .await;
+    stop(evictd).await;
+}
