@@ -77,6 +77,7 @@ async fn run() {
     fill(&mysql, rows).await;
     let many = update(&mysql, rows, 1_000).await;
     let single = update(&mysql, rows / 5, 1).await;
+    let huge = update(&mysql, rows, rows).await;
     let redis = Redis::start(RedisOptions {
         extra: ["--enable-debug-command", "local"]
             .map(str::to_owned)
@@ -128,6 +129,7 @@ async fn run() {
             &single,
             best(single.rows, async || bare_stream(&mysql, &single).await).await,
         ),
+        ("one transaction of all rows", &huge, floor),
     ] {
         let mut peak = 0;
         let drain = best(stretch.rows, async || {

@@ -20,6 +20,10 @@ pub trait Cache: Send + 'static {
     /// the number is how many existed.
     fn delete(&mut self, keys: &[&KeySet]) -> impl Future<Output = Result<u64, CacheError>> + Send;
 
+    /// Adds one to the counter `key`. Repeating it adds again, which is harmless:
+    /// it only has to change.
+    fn increment(&mut self, key: &[u8]) -> impl Future<Output = Result<(), CacheError>> + Send;
+
     /// Deletes every key that matches `glob` and was there when the call began.
     fn delete_matching(
         &mut self,

@@ -1,6 +1,6 @@
 //! Deletions in one Redis server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -122,7 +122,7 @@ impl Redis {
             ),
             ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
                 "no-permission",
-                "grant the ACL user +unlink, +scan and +ping on the keys",
+                "grant the ACL user +unlink, +scan, +incr and +ping on the keys",
             ),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
             ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
@@ -169,6 +169,15 @@ impl Cache for Redis {
         }
     }
 
+    async fn increment(&mut self, key: &[u8]) -> Result<(), CacheError> {
+        let mut connection = self.connection().await?;
+        let answer: Result<i64, _> = redis::cmd("INCR")
+            .arg(key)
+            .query_async(&mut connection)
+            .await;
+        answer.map(drop).map_err(|error| self.failed(&error))
+    }
+
     /// SCAN returns every key that is there from its beginning to its end, some
     /// of them twice (Redis manual, "Scan guarantees").
     async fn delete_matching(&mut self, glob: &[u8]) -> Result<u64, CacheError> {
@@ -176,6 +185,7 @@ impl Cache for Redis {
         let mut deleted = 0;
         let mut cursor = 0_u64;
         loop {
+            let asked_at = Instant::now();
             let scanned: Result<(u64, Vec<Vec<u8>>), _> = redis::cmd("SCAN")
                 .arg(cursor)
                 .arg("MATCH")
@@ -194,6 +204,8 @@ impl Cache for Redis {
                 return Ok(deleted);
             }
             cursor = next;
+            // Others get at least half of the server's time.
+            tokio::time::sleep(asked_at.elapsed()).await;
         }
     }
 }

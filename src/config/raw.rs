@@ -173,6 +173,7 @@ pub(super) enum Op {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TableWide {
+    pub generation: Option<Spanned<String>>,
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]

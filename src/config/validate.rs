@@ -436,6 +436,16 @@ fn rule(
     let table_wide = match raw.table_wide {
         None => default_wide,
         Some(wide) => TableWide {
+            generation: wide
+                .generation
+                .map(|key| match key.get_ref().as_str() {
+                    "" => Err(ConfigError::at(
+                        lines.of(&key),
+                        in_rule("table_wide: `generation` is empty".to_owned()),
+                    )),
+                    text => Ok(format!("{key_prefix}{text}").into_bytes()),
+                })
+                .transpose()?,
             keys: collect(
                 &wide.keys,
                 lines,

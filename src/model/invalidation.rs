@@ -51,6 +51,12 @@ pub enum Action<'a> {
         /// The glob, prefix included.
         glob: &'a [u8],
     },
+    /// Add one to this Redis counter: applications that put it into their keys
+    /// find none of the old entries any more.
+    Increment {
+        /// The counter's key, prefix included.
+        key: &'a [u8],
+    },
     /// Invalidate this path on the edge; a trailing `*` is a wildcard.
     Invalidate {
         /// The path as CloudFront wants it: percent-encoded, with its leading `/`.

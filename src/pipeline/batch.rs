@@ -23,7 +23,7 @@ pub struct Batch {
     pub(super) settling: KeySet,
     /// Keys that one deletion is enough for.
     pub(super) once: KeySet,
-    pub(super) globs: BTreeSet<Vec<u8>>,
+    pub(super) wide: BTreeSet<Wide>,
     pub(super) paths: Paths,
     /// The position after the last whole transaction in it, if there is one.
     pub(super) mark: Option<Mark>,
@@ -33,6 +33,15 @@ pub struct Batch {
     /// When the newest change was committed, µs since the epoch.
     pub(super) newest_us: u64,
     counts: Counts,
+}
+
+/// What covers more than single keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wide {
+    /// Every key that matches this glob.
+    Matching(Vec<u8>),
+    /// Every key that contains the value of this counter.
+    Generation(Vec<u8>),
 }
 
 /// Paths to invalidate.
@@ -58,7 +67,7 @@ pub struct Mark {
 #[derive(Debug)]
 pub struct Deleted {
     settling: KeySet,
-    globs: BTreeSet<Vec<u8>>,
+    wide: BTreeSet<Wide>,
     /// When it is to be deleted again; `None`: once was enough.
     pub(super) due: Option<Instant>,
     paths: Paths,
@@ -89,7 +98,7 @@ struct Counts {
 impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.keys() == 0 && self.globs.is_empty() && self.paths.paths.is_empty()
+        self.keys() == 0 && self.wide.is_empty() && self.paths.paths.is_empty()
     }
 
     /// How many keys it deletes.
@@ -100,7 +109,7 @@ impl Batch {
     /// The memory it takes, in bytes (Bounded).
     pub fn size(&self) -> usize {
         let keys = self.settling.size() + self.once.size();
-        keys + self.paths.paths.size() + size_of_globs(&self.globs)
+        keys + self.paths.paths.size() + size_of(&self.wide)
     }
 
     /// Says when the changes that are planned next were committed.
@@ -113,19 +122,19 @@ impl Batch {
 
     /// Makes one attempt to delete everything in it.
     pub(super) async fn delete(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
-        delete(cache, &[&self.settling, &self.once], &self.globs).await
+        delete(cache, &[&self.settling, &self.once], &self.wide).await
     }
 
     /// It was deleted, and is to be deleted again when it is due.
     pub(super) fn deleted(self, due: Option<Instant>) -> Deleted {
-        let (settling, globs) = match due {
-            Some(_) => (self.settling, self.globs),
+        let (settling, wide) = match due {
+            Some(_) => (self.settling, self.wide),
             None => Default::default(),
         };
         Deleted {
-            due: due.filter(|_| !settling.is_empty() || !globs.is_empty()),
+            due: due.filter(|_| !settling.is_empty() || !wide.is_empty()),
             settling,
-            globs,
+            wide,
             paths: self.paths,
             mark: self.mark,
         }
@@ -159,7 +168,10 @@ impl Plan for Batch {
                 self.once.insert(key);
             }
             Action::DeleteMatching { glob } => {
-                self.globs.insert(glob.to_vec());
+                self.wide.insert(Wide::Matching(glob.to_vec()));
+            }
+            Action::Increment { key } => {
+                self.wide.insert(Wide::Generation(key.to_vec()));
             }
             Action::Invalidate { path } => {
                 self.paths.paths.insert(path.as_bytes());
@@ -183,12 +195,12 @@ impl Plan for Batch {
 impl Deleted {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        self.settling.size() + self.paths.paths.size() + size_of_globs(&self.globs)
+        self.settling.size() + self.paths.paths.size() + size_of(&self.wide)
     }
 
     /// Makes one attempt to delete everything in it again.
     pub(super) async fn delete_again(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
-        delete(cache, &[&self.settling], &self.globs).await
+        delete(cache, &[&self.settling], &self.wide).await
     }
 
     /// It was deleted again, or once was enough.
@@ -200,21 +212,33 @@ impl Deleted {
     }
 }
 
-fn size_of_globs(globs: &BTreeSet<Vec<u8>>) -> usize {
-    globs.iter().map(Vec::len).sum()
+fn size_of(wide: &BTreeSet<Wide>) -> usize {
+    let bytes = |wide: &Wide| match wide {
+        Wide::Matching(glob) => glob.len(),
+        Wide::Generation(key) => key.len(),
+    };
+    wide.iter().map(bytes).sum()
 }
 
 async fn delete(
     cache: &mut impl Cache,
     keys: &[&KeySet],
-    globs: &BTreeSet<Vec<u8>>,
+    wide: &BTreeSet<Wide>,
 ) -> Result<(), CacheError> {
     let existed = cache.delete(keys).await?;
     metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
-    for glob in globs {
-        let existed = cache.delete_matching(glob).await?;
-        tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
-        metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+    for wide in wide {
+        match wide {
+            Wide::Matching(glob) => {
+                let existed = cache.delete_matching(glob).await?;
+                tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
+                metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+            }
+            Wide::Generation(key) => {
+                cache.increment(key).await?;
+                tracing::info!(key = %String::from_utf8_lossy(key), "began a new generation of keys");
+            }
+        }
     }
     Ok(())
 }

@@ -206,6 +206,7 @@ impl<W: Write> Plan for PlanLines<W> {
         match action {
             Action::Delete { key, .. } => add(&mut line.cache, printable(key)),
             Action::DeleteMatching { glob } => add(&mut line.cache, printable(glob)),
+            Action::Increment { key } => add(&mut line.cache, format!("{}+1", printable(key))),
             Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
             Action::Skip { path, class } => {
                 line.reason = Some(format!("{path} is {class} and not sent"));

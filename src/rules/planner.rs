@@ -226,6 +226,9 @@ pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widenin
 }
 
 fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
+    if let Some(key) = &rule.table_wide.generation {
+        plan.act(&rule.name, Action::Increment { key });
+    }
     for glob in &rule.table_wide.keys {
         plan.act(&rule.name, Action::DeleteMatching { glob });
     }

@@ -60,6 +60,9 @@ pub struct ColumnRef {
 pub struct TableWide {
     /// Globs over Redis keys, prefix included.
     pub keys: Vec<Vec<u8>>,
+    /// A counter that is part of the keys' names, prefix included: adding to
+    /// it costs nothing, where globs visit the whole keyspace.
+    pub generation: Option<Vec<u8>>,
     /// Paths for the edge, wildcards among them.
     pub paths: Vec<String>,
 }
@@ -97,6 +100,7 @@ impl TableWide {
             path
         };
         Self {
+            generation: None,
             keys: sorted(keys.iter().map(key_glob).collect()),
             paths: sorted(paths.iter().map(path_wildcard).collect()),
         }

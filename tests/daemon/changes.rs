@@ -302,3 +302,16 @@ async fn compressed_transactions_and_partial_row_images_count_like_others() {
     shop.checkpoint_at_end().await;
     stop(evictd).await;
 }
+
+#[tokio::test]
+async fn a_truncated_table_begins_a_new_generation_instead_of_a_scan() {
+    let shop = Shop::open().await;
+    let rule = "[[rule]]\nname = \"users\"\ntables = [\"$db.users\"]\nkeys = [\"user:{id}\"]\n\
+        table_wide = { generation = \"gen:users\" }";
+    let evictd = shop.config().rest(rule).start().await;
+    shop.fill(&["user:1"]).await;
+    shop.sql("TRUNCATE users").await;
+    shop.done(&evictd).await;
+    assert_eq!(shop.redis.keys().await, ["gen:users", "user:1"]);
+    stop(evictd).await;
+}

@@ -21,6 +21,7 @@ impl Plan for Lines {
                 let once = if settles { "" } else { " once" };
                 format!("{rule}: delete{once} {}", key.escape_ascii())
             }
+            Action::Increment { key } => format!("{rule}: increment {}", key.escape_ascii()),
             Action::DeleteMatching { glob } => {
                 format!("{rule}: delete all {}", glob.escape_ascii())
             }
@@ -629,4 +630,15 @@ proptest! {
         }
         prop_assert_eq!(&planned, &plan(&rules, before.as_ref(), after.as_ref()));
     }
+}
+
+#[test]
+fn a_generation_replaces_the_globs_of_a_whole_table() {
+    let rules = rules(
+        "key_prefix = \"app:\"\n[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\nkeys = [\"user:{id}\"]\n\
+         table_wide = { generation = \"gen:users\" }",
+    );
+    let mut lines = Lines::default();
+    rules.widen_all(Widening::Gap, &mut lines);
+    assert_eq!(lines.0, ["r: widened by gap", "r: increment app:gen:users"]);
 }

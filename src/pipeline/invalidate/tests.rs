@@ -63,6 +63,12 @@ impl Cache for Flaky {
         );
         Ok(1)
     }
+
+    async fn increment(&mut self, key: &[u8]) -> Result<(), CacheError> {
+        let key = String::from_utf8_lossy(key);
+        note(&self.journal, format!("{} increments {key}", self.name));
+        Ok(())
+    }
 }
 
 impl Visibility for Flaky {
