@@ -16,8 +16,14 @@ pub enum Statement {
     /// It belongs to a transaction and changes nothing by itself: SAVEPOINT,
     /// ROLLBACK TO, XA END.
     Within,
-    /// Rows prepared earlier become visible.
-    XaCommit,
+    /// An XA transaction of this xid begins.
+    XaBegin(String),
+    /// The XA transaction is prepared. Servers write an event instead.
+    XaPrepare,
+    /// Rows that this xid's transaction changed become visible.
+    XaCommit(String),
+    /// What this xid's transaction changed is undone.
+    XaRollback(String),
     /// It can change what columns a table has.
     Layout,
     /// `CREATE TABLE … SELECT`, written as one atomic transaction: its rows
@@ -44,10 +50,13 @@ impl Statement {
         let (first, second) = (word(0), word(1));
         let rows = || Statement::Rows(tables(schema, &tokens));
         match (first.as_str(), second.as_str()) {
-            ("BEGIN", _) | ("START", "TRANSACTION") | ("XA", "START" | "BEGIN") => Statement::Begin,
+            ("BEGIN", _) | ("START", "TRANSACTION") => Statement::Begin,
+            ("XA", "START" | "BEGIN") => Statement::XaBegin(xid(sql)),
+            ("XA", "PREPARE") => Statement::XaPrepare,
+            ("XA", "COMMIT") => Statement::XaCommit(xid(sql)),
+            ("XA", "ROLLBACK") => Statement::XaRollback(xid(sql)),
             ("ROLLBACK", "TO") | ("SAVEPOINT" | "RELEASE", _) | ("XA", "END") => Statement::Within,
-            ("COMMIT" | "ROLLBACK", _) | ("XA", "ROLLBACK" | "PREPARE") => Statement::End,
-            ("XA", "COMMIT") => Statement::XaCommit,
+            ("COMMIT" | "ROLLBACK", _) => Statement::End,
             ("DROP", "DATABASE" | "SCHEMA") => Statement::AnyRows,
             ("DROP", "TABLE" | "TEMPORARY") | ("TRUNCATE" | "RENAME", _) => match second.as_str() {
                 "USER" => Statement::Harmless,
@@ -82,6 +91,12 @@ impl Statement {
             _ => Statement::AnyRows,
         }
     }
+}
+
+/// What stands after the two words of an XA statement, without blanks. The
+/// server writes `X'6162',X'',1`, whatever the client wrote.
+fn xid(sql: &str) -> String {
+    sql.split_whitespace().skip(2).collect()
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,15 +208,19 @@ mod tests {
 
     #[test]
     fn statements_that_delimit_transactions_are_known() {
+        let xid = || "X'61',X'',1".to_owned();
         let cases = [
             ("BEGIN", Statement::Begin),
-            ("XA START X'61',X'',1", Statement::Begin),
+            ("XA START X'61',X'',1", Statement::XaBegin(xid())),
+            ("xa  begin\tX'61', X'' ,1 ", Statement::XaBegin(xid())),
+            ("XA PREPARE X'61',X'',1", Statement::XaPrepare),
+            ("XA ROLLBACK X'61',X'',1", Statement::XaRollback(xid())),
             ("COMMIT", Statement::End),
             ("ROLLBACK", Statement::End),
             ("ROLLBACK TO `s`", Statement::Within),
             ("SAVEPOINT `s`", Statement::Within),
             ("XA END X'61',X'',1", Statement::Within),
-            ("XA COMMIT X'61',X'',1", Statement::XaCommit),
+            ("XA COMMIT X'61',X'',1", Statement::XaCommit(xid())),
             ("/* app */ create table a (b int)", Statement::Layout),
             (
                 "CREATE TABLE `a` (`b` int) START TRANSACTION",

@@ -9,3 +9,4 @@ mod positions;
 mod refusals;
 mod shop;
 mod tls;
+mod transactions;
