@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mysql_async::binlog::StatusVarKey;
 use mysql_async::binlog::events::{
-    AnonymousGtidEvent, Event, GtidEvent, QueryEvent, TransactionPayloadEvent,
+    AnonymousGtidEvent, Event, GtidEvent, QueryEvent, StatusVarVal, TransactionPayloadEvent,
 };
 
 use super::catalog::CatalogColumn;
@@ -325,7 +326,11 @@ impl<I: Interest> Assembler<I> {
             self.transaction.committed_at_us = commit_time(0, event);
         }
         let sql = query.query();
-        let statement = Statement::read(&query.schema(), &sql);
+        let statement = match Statement::read(&query.schema(), &sql) {
+            // The keywords are ASCII in every character set; names are not.
+            Statement::Layout | Statement::Rows(_) if !is_utf8(&query) => Statement::AnyRows,
+            statement => statement,
+        };
         let changed = match statement {
             Statement::Begin => {
                 self.transaction.open = true;
@@ -387,6 +392,24 @@ impl<I: Interest> Assembler<I> {
         let ended = self.end();
         Ok(changed.map_or(ended, Step::Item))
     }
+}
+
+/// Whether a statement's bytes are UTF-8, which the client's character set
+/// says; they are logged as the client sent them.
+fn is_utf8(query: &QueryEvent<'_>) -> bool {
+    let sql = query.query_raw();
+    let charset = query.status_vars().get_status_var(StatusVarKey::Charset);
+    let foreign = charset.is_some_and(|charset| match charset.get_value() {
+        Ok(StatusVarVal::Charset { charset_client, .. }) => !utf8_collation(charset_client),
+        _ => true,
+    });
+    sql.is_ascii() || (!foreign && std::str::from_utf8(sql).is_ok())
+}
+
+/// Whether a collation's id is one of `utf8mb3` or `utf8mb4`
+/// (`information_schema.collations`).
+fn utf8_collation(id: u16) -> bool {
+    matches!(id, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323)
 }
 
 fn any_rows<T>(sql: &str) -> Item<T> {

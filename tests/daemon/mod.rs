@@ -8,5 +8,6 @@ mod paths;
 mod positions;
 mod refusals;
 mod shop;
+mod statements;
 mod tls;
 mod transactions;
