@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use mysql_async::binlog::StatusVarKey;
 use mysql_async::binlog::events::{
     AnonymousGtidEvent, Event, GtidEvent, QueryEvent, StatusVarVal, TransactionPayloadEvent,
 };
+use mysql_async::binlog::{BinlogChecksumAlg, StatusVarKey};
 
 use super::catalog::CatalogColumn;
 use super::layout::TableLayout;
@@ -175,6 +175,17 @@ impl<I: Interest> Assembler<I> {
         if self.skip_until.is_some_and(|until| self.offset < until) && event_type != ROTATE {
             self.advance(&event, false);
             return Step::Quiet;
+        }
+        if is_damaged(&event) {
+            // None of it can be relied on: it moves nothing, and what needs it
+            // is found missing.
+            let reason = "its checksum does not match".to_owned();
+            let step = Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+                event_type,
+                reason,
+            }));
+            self.note(&step);
+            return step;
         }
         // Before the step: the payload's last event ends it.
         let inside = self.transaction.payload_bytes_left.is_some();
@@ -392,6 +403,19 @@ impl<I: Interest> Assembler<I> {
         let ended = self.end();
         Ok(changed.map_or(ended, Step::Item))
     }
+}
+
+/// Whether an event has a checksum that does not match. The library takes
+/// checksums off and does not compare them; events out of a compressed payload
+/// have none.
+fn is_damaged(event: &Event) -> bool {
+    let footer = event.footer();
+    let crc32 = BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32;
+    if !footer.get_checksum_enabled() || footer.get_checksum_alg() != Ok(Some(crc32)) {
+        return false;
+    }
+    let expected = event.checksum().map(u32::from_le_bytes);
+    expected.is_some_and(|expected| expected != event.calc_checksum(crc32))
 }
 
 /// Whether a statement's bytes are UTF-8, which the client's character set

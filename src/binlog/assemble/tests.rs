@@ -4,6 +4,8 @@ use mysql_async::binlog::events::FormatDescriptionEvent;
 use super::place::next_offset;
 use super::*;
 
+mod damage;
+
 /// Wants everything in `shop`, and cannot handle `shop.broken`.
 struct Shop;
 
