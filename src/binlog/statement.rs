@@ -69,8 +69,13 @@ impl Statement {
                 _ => rows(),
             },
             ("CREATE", "TABLE" | "TEMPORARY") => {
-                let rows_follow = |end: &[Token]| matches!(end, [start, transaction, Token::End] if start.is("START") && transaction.is("TRANSACTION"));
-                if tokens.windows(3).any(rows_follow) {
+                let rows_follow = tokens.windows(3).any(|end| match end {
+                    [start, transaction, Token::End] => {
+                        start.is("START") && transaction.is("TRANSACTION")
+                    }
+                    _ => false,
+                });
+                if rows_follow {
                     Statement::LayoutThenRows
                 } else if any(&["SELECT"]) {
                     rows()

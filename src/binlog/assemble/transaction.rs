@@ -17,6 +17,7 @@ const TOUCHED_MAX: usize = 100;
 /// What is known of the transaction being read.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
+    /// Its id, where the server has GTIDs.
     pub(super) gtid: Option<Gtid>,
     /// A GTID event was read, or BEGIN.
     pub(super) open: bool,
@@ -35,18 +36,21 @@ pub(super) struct Transaction {
 pub(super) struct Xa {
     /// As the server writes it, without blanks.
     pub(super) xid: String,
+    /// Whose rows become visible when it is committed.
     pub(super) touched: Touched,
 }
 
 /// Which wanted tables an XA transaction touched.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Touched {
+    /// No others.
     These(BTreeSet<TableName>),
     /// It cannot be told which ones.
     Any,
 }
 
 impl Xa {
+    /// One that touched nothing yet.
     pub(super) fn new(xid: String) -> Self {
         Self {
             xid,
