@@ -13,6 +13,7 @@ mod configuration;
 mod daemon;
 mod decoder;
 mod edge;
+mod guarantees;
 mod live;
 mod planner;
 mod servers;

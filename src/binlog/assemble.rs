@@ -5,18 +5,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mysql_async::binlog::events::{
-    AnonymousGtidEvent, Event, GtidEvent, PreviousGtidsEvent, QueryEvent, RotateEvent,
-    TransactionPayloadEvent,
+    AnonymousGtidEvent, Event, GtidEvent, QueryEvent, StatusVarVal, TransactionPayloadEvent,
 };
+use mysql_async::binlog::{BinlogChecksumAlg, StatusVarKey};
 
 use super::catalog::CatalogColumn;
-use super::error::DecodeError;
 use super::layout::TableLayout;
-use super::rows::{self, RowsEvent};
 use super::statement::Statement;
-use super::table_map::TableMap;
 use crate::model::position::{Gtid, GtidSource};
-use crate::model::{GtidSet, Position, TableName};
+use crate::model::{Position, TableName};
+
+mod item;
+mod place;
+mod tables;
+mod transaction;
+
+use self::place::beyond_dump_offset;
+use self::tables::KnownLayout;
+use self::transaction::{Prepared, Touched, Transaction, Xa};
+
+pub use self::item::{Item, RowsPayload, Step, Unknowable};
 
 /// Says which tables matter and prepares what their rows are handled with.
 pub trait Interest {
@@ -30,76 +38,6 @@ pub trait Interest {
     /// Prepares a table whose layout was just learnt, or says why its rows
     /// cannot be handled.
     fn bind(&self, layout: TableLayout) -> Result<Self::Table, String>;
-}
-
-/// One thing that the binlog says, in commit order.
-#[derive(Debug)]
-pub enum Item<T> {
-    /// Rows of one table changed.
-    Rows(Arc<T>, RowsPayload),
-    /// The transaction ended; [`Assembler::position`] is past it.
-    Commit,
-    /// These tables, and maybe others that are none, changed without rows.
-    TablesChanged(Vec<TableName>),
-    /// Any table may have changed, for this reason.
-    AnyChanged(Unknowable),
-    /// Rows of this table changed and cannot be decoded, for this reason.
-    Undecodable(TableName, String),
-}
-
-/// Why it cannot be known which rows changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unknowable {
-    /// The statement's tables cannot be told.
-    #[error("a statement changed rows without row events: {0}")]
-    Statement(String),
-    /// The server itself lost changes.
-    #[error("the server logged an incident: changes may be missing from the binlog")]
-    Incident,
-    /// An event of a type that is unknown and not marked as ignorable.
-    #[error("event type {0} is unknown and not marked as ignorable")]
-    UnknownEvent(u8),
-    /// An event that could not be read.
-    #[error("an event of type {event_type} cannot be decoded: {reason}")]
-    Undecodable {
-        /// Its type.
-        event_type: u8,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// A rows event's bytes.
-#[derive(Debug)]
-pub struct RowsPayload(Event);
-
-impl RowsPayload {
-    /// Reads the event's frame; its rows are decoded one by one.
-    pub fn parse(&self) -> Result<RowsEvent<'_>, DecodeError> {
-        RowsEvent::parse(self.0.header().event_type_raw(), self.0.data())
-    }
-
-    /// The event's size on the wire, in bytes.
-    pub fn len(&self) -> usize {
-        self.0.data().len()
-    }
-
-    /// Whether there are no bytes at all.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// What feeding an event led to.
-#[derive(Debug)]
-pub enum Step<T> {
-    /// Nothing to act on.
-    Quiet,
-    /// Something to act on.
-    Item(Item<T>),
-    /// The columns of this table must be looked up in `information_schema`
-    /// and given to [`Assembler::learn`]; then the event is fed again.
-    NeedsCatalog(TableName, Event),
 }
 
 // Event types (MySQL source, `libs/mysql/binlog/event/binlog_event.h`).
@@ -140,52 +78,15 @@ pub struct Assembler<I: Interest> {
     /// offset has 32 bits, so that reading begins at the file's beginning.
     skip_until: Option<u64>,
     transaction: Transaction,
+    prepared: Prepared,
     /// The transaction that ended last.
     ended: Option<Gtid>,
     /// A file was read from its beginning and no GTID stands before it: the
     /// first one begins the set.
     no_gtid_before: bool,
-    tables: HashMap<u64, Entry<I::Table>>,
+    tables: HashMap<u64, KnownLayout<I::Table>>,
     layouts: HashMap<TableName, KnownLayout<I::Table>>,
     catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
-}
-
-#[derive(Debug, Default)]
-struct Transaction {
-    gtid: Option<Gtid>,
-    /// A GTID event was read, or BEGIN.
-    open: bool,
-    /// BEGIN was read, so that a statement does not end it.
-    begun: bool,
-    /// Microseconds since the epoch.
-    committed_at_us: u64,
-    /// Bytes of a compressed payload that its events have not added up to.
-    payload_bytes_left: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Entry<T> {
-    Unwanted,
-    Wanted(Arc<T>),
-    Unusable(TableName, String),
-}
-
-impl<T> Clone for Entry<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Entry::Unwanted => Entry::Unwanted,
-            Entry::Wanted(table) => Entry::Wanted(Arc::clone(table)),
-            Entry::Unusable(table, reason) => Entry::Unusable(table.clone(), reason.clone()),
-        }
-    }
-}
-
-/// A table map's bytes and what came of them: a server repeats the table map
-/// before every group of rows.
-#[derive(Debug)]
-struct KnownLayout<T> {
-    bytes: Vec<u8>,
-    entry: Entry<T>,
 }
 
 impl<I: Interest> Assembler<I> {
@@ -198,6 +99,7 @@ impl<I: Interest> Assembler<I> {
             skip_until: beyond_dump_offset(&position),
             committed: position,
             transaction: Transaction::default(),
+            prepared: Prepared::default(),
             ended: None,
             no_gtid_before: false,
             tables: HashMap::new(),
@@ -207,6 +109,7 @@ impl<I: Interest> Assembler<I> {
     }
 
     /// Goes back to the last whole transaction, to be fed from there again.
+    /// XA transactions prepared before it are not read again, and stay known.
     pub fn rewind(&mut self) {
         self.file = Arc::clone(&self.committed.file);
         self.offset = self.committed.offset;
@@ -221,9 +124,11 @@ impl<I: Interest> Assembler<I> {
         &self.committed
     }
 
-    /// Begins anew at `position`.
+    /// Begins anew at `position`. XA transactions that were prepared may have
+    /// ended before it, and others may have taken their xids.
     pub fn restart(&mut self, position: Position) {
         self.committed = position;
+        self.prepared.clear();
         self.rewind();
     }
 
@@ -271,10 +176,25 @@ impl<I: Interest> Assembler<I> {
             self.advance(&event, false);
             return Step::Quiet;
         }
+        if is_damaged(&event) {
+            // None of it can be relied on: it moves nothing, and what needs it
+            // is found missing.
+            let reason = "its checksum does not match".to_owned();
+            let step = Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+                event_type,
+                reason,
+            }));
+            self.note(&step);
+            return step;
+        }
         // Before the step: the payload's last event ends it.
         let inside = self.transaction.payload_bytes_left.is_some();
         let step = match event_type {
-            23..=25 | 30..=32 | 39 => return self.rows(event, inside),
+            23..=25 | 30..=32 | 39 => {
+                let step = self.rows(event, inside);
+                self.note(&step);
+                return step;
+            }
             TABLE_MAP => match self.table_map(&event) {
                 Ok(Some(unknown)) => return Step::NeedsCatalog(unknown, event),
                 Ok(None) => Ok(Step::Quiet),
@@ -283,11 +203,18 @@ impl<I: Interest> Assembler<I> {
             GTID | TAGGED_GTID => self.begin_gtid(&event),
             ANONYMOUS_GTID => self.begin_anonymous(&event),
             XID | XA_PREPARE => {
+                if event_type == XID || is_one_phase(&event) {
+                    self.transaction.xa = None;
+                }
                 // The events of a payload add up to its size, or some are missing.
                 let size = u64::from(event.header().event_size());
                 let left = self.transaction.payload_bytes_left.unwrap_or(size);
+                let missing = left.abs_diff(size);
+                if let (Some(xa), 1..) = (&mut self.transaction.xa, missing) {
+                    xa.touched = Touched::Any;
+                }
                 let ended = self.end();
-                Ok(match left.abs_diff(size) {
+                Ok(match missing {
                     0 => ended,
                     bytes => Step::Item(undecoded_payload(bytes)),
                 })
@@ -314,96 +241,21 @@ impl<I: Interest> Assembler<I> {
             )))),
         };
         self.advance(&event, inside);
-        step.unwrap_or_else(|reason| {
+        let step = step.unwrap_or_else(|reason| {
             Step::Item(Item::AnyChanged(Unknowable::Undecodable {
                 event_type,
                 reason,
             }))
-        })
+        });
+        self.note(&step);
+        step
     }
 
-    /// Moves the offset past `event`. Events `inside` a compressed payload have
-    /// no place of their own, nor have those that the server makes up for the
-    /// stream, such as the ROTATE at its beginning.
-    fn advance(&mut self, event: &Event, inside: bool) {
-        let header = event.header();
-        let made_up = header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0;
-        if inside {
-            if let Some(left) = &mut self.transaction.payload_bytes_left {
-                *left = left.saturating_sub(u64::from(header.event_size()));
-            }
-        } else if header.event_type_raw() != ROTATE && !made_up {
-            self.offset = next_offset(self.offset, header.log_pos());
+    /// Within an XA transaction, remembers what becomes visible only later.
+    fn note(&mut self, step: &Step<I::Table>) {
+        if let (Some(xa), Step::Item(item)) = (&mut self.transaction.xa, step) {
+            xa.note(item, &self.interest);
         }
-        // With GTIDs a server begins again at the file's beginning and leaves
-        // out what is known: that is no step back.
-        if !self.transaction.open
-            && (self.file != self.committed.file || self.offset > self.committed.offset)
-        {
-            self.committed.file = Arc::clone(&self.file);
-            self.committed.offset = self.offset;
-        }
-    }
-
-    fn rows(&mut self, event: Event, inside: bool) -> Step<I::Table> {
-        self.advance(&event, inside);
-        let entry = rows::table_id(event.data()).map(|id| self.tables.get(&id));
-        let reason = match entry {
-            Ok(Some(Entry::Wanted(table))) => {
-                return Step::Item(Item::Rows(Arc::clone(table), RowsPayload(event)));
-            }
-            Ok(Some(Entry::Unwanted)) => return Step::Quiet,
-            Ok(Some(Entry::Unusable(table, reason))) => {
-                return Step::Item(Item::Undecodable(table.clone(), reason.clone()));
-            }
-            // The dummy event that ends a statement whose rows were all
-            // filtered has this id and no table map.
-            Ok(None) if rows::table_id(event.data()) == Ok(0x00ff_ffff) => return Step::Quiet,
-            Ok(None) => "no table map stands before the rows".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let event_type = event.header().event_type_raw();
-        Step::Item(Item::AnyChanged(Unknowable::Undecodable {
-            event_type,
-            reason,
-        }))
-    }
-
-    /// Returns the table whose columns must be looked up first.
-    fn table_map(&mut self, event: &Event) -> Result<Option<TableName>, String> {
-        let map = TableMap::parse(event.data()).map_err(|error| error.to_string())?;
-        let name = TableName::new(map.schema, map.table);
-        if let Some(known) = self.layouts.get(&name)
-            && known.bytes == map.layout_bytes()
-        {
-            self.tables.insert(map.table_id, known.entry.clone());
-            return Ok(None);
-        }
-        let entry = if self.interest.wants(&name) {
-            let Some(catalog) = self.catalog.get(&name) else {
-                return Ok(Some(name));
-            };
-            let bound = TableLayout::new(&map, catalog.as_deref())
-                .map_err(|error| error.to_string())
-                .and_then(|layout| self.interest.bind(layout));
-            match bound {
-                Ok(table) => Entry::Wanted(Arc::new(table)),
-                Err(reason) => Entry::Unusable(name.clone(), reason),
-            }
-        } else {
-            Entry::Unwanted
-        };
-        self.tables.insert(map.table_id, entry.clone());
-        let bytes = map.layout_bytes().to_vec();
-        self.layouts.insert(name, KnownLayout { bytes, entry });
-        Ok(None)
-    }
-
-    /// Columns may have changed under the same table map
-    /// (`binlog_row_metadata=MINIMAL` sends no names).
-    fn forget_layouts(&mut self) {
-        self.layouts.clear();
-        self.catalog.clear();
     }
 
     fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
@@ -434,6 +286,7 @@ impl<I: Interest> Assembler<I> {
             begun: false,
             committed_at_us: commit_time(at_us, event),
             payload_bytes_left: None,
+            xa: None,
         };
         lost
     }
@@ -464,7 +317,9 @@ impl<I: Interest> Assembler<I> {
     fn end(&mut self) -> Step<I::Table> {
         let ended = std::mem::take(&mut self.transaction);
         self.transaction.committed_at_us = ended.committed_at_us;
-        self.transaction.payload_bytes_left = None;
+        if let Some(prepared) = ended.xa {
+            self.prepared.insert(prepared);
+        }
         self.add_gtid(ended.gtid);
         Step::Item(Item::Commit)
     }
@@ -482,11 +337,21 @@ impl<I: Interest> Assembler<I> {
             self.transaction.committed_at_us = commit_time(0, event);
         }
         let sql = query.query();
-        let statement = Statement::read(&query.schema(), &sql);
+        let statement = match Statement::read(&query.schema(), &sql) {
+            // The keywords are ASCII in every character set; names are not.
+            Statement::Layout | Statement::Rows(_) if !is_utf8(&query) => Statement::AnyRows,
+            statement => statement,
+        };
         let changed = match statement {
             Statement::Begin => {
                 self.transaction.open = true;
                 self.transaction.begun = true;
+                return Ok(Step::Quiet);
+            }
+            Statement::XaBegin(xid) => {
+                self.transaction.open = true;
+                self.transaction.begun = true;
+                self.transaction.xa = Some(Xa::new(xid));
                 return Ok(Step::Quiet);
             }
             Statement::LayoutThenRows => {
@@ -496,7 +361,27 @@ impl<I: Interest> Assembler<I> {
                 return Ok(Step::Quiet);
             }
             Statement::Within => return Ok(Step::Quiet),
-            Statement::End => return Ok(self.end()),
+            Statement::XaPrepare => return Ok(self.end()),
+            Statement::End => {
+                self.transaction.xa = None;
+                return Ok(self.end());
+            }
+            Statement::XaCommit(xid) => {
+                self.transaction.xa = None;
+                let ended = self.end();
+                return Ok(match self.prepared.remove(&xid) {
+                    Touched::These(tables) if tables.is_empty() => ended,
+                    Touched::These(tables) => {
+                        Step::Item(Item::TablesChanged(tables.into_iter().collect()))
+                    }
+                    Touched::Any => Step::Item(any_rows(&sql)),
+                });
+            }
+            Statement::XaRollback(xid) => {
+                self.transaction.xa = None;
+                self.prepared.remove(&xid);
+                return Ok(self.end());
+            }
             Statement::Harmless => None,
             Statement::Layout => {
                 self.forget_layouts();
@@ -506,10 +391,9 @@ impl<I: Interest> Assembler<I> {
                 self.forget_layouts();
                 Some(Item::TablesChanged(tables))
             }
-            Statement::XaCommit | Statement::AnyRows => {
+            Statement::AnyRows => {
                 self.forget_layouts();
-                let text = sql.chars().take(80).collect();
-                Some(Item::AnyChanged(Unknowable::Statement(text)))
+                Some(any_rows(&sql))
             }
         };
         if self.transaction.begun {
@@ -519,42 +403,48 @@ impl<I: Interest> Assembler<I> {
         let ended = self.end();
         Ok(changed.map_or(ended, Step::Item))
     }
+}
 
-    /// The event's own header says where it ends in the *old* file; only its
-    /// body names a place in the new one.
-    fn rotate(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let rotate: RotateEvent<'_> = event.read_event().map_err(|error| error.to_string())?;
-        if *self.file != *rotate.name() {
-            self.file = rotate.name().into();
-            self.skip_until = None;
-        }
-        self.offset = rotate.position();
-        self.tables.clear();
-        Ok(Step::Quiet)
+/// Whether an event has a checksum that does not match. The library takes
+/// checksums off and does not compare them; events out of a compressed payload
+/// have none.
+fn is_damaged(event: &Event) -> bool {
+    let footer = event.footer();
+    let crc32 = BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32;
+    if !footer.get_checksum_enabled() || footer.get_checksum_alg() != Ok(Some(crc32)) {
+        return false;
     }
+    let expected = event.checksum().map(u32::from_le_bytes);
+    expected.is_some_and(|expected| expected != event.calc_checksum(crc32))
+}
 
-    /// Stands at every file's beginning; adopted where the set was not known,
-    /// because reading began at a file and offset.
-    fn previous_gtids(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let previous: PreviousGtidsEvent<'_> =
-            event.read_event().map_err(|error| error.to_string())?;
-        self.no_gtid_before = previous.sids().is_empty();
-        if self.committed.gtids.is_some() || self.no_gtid_before {
-            return Ok(Step::Quiet);
-        }
-        let mut set = GtidSet::default();
-        for sid in previous.sids() {
-            let source = GtidSource {
-                uuid: sid.uuid(),
-                tag: sid.tag().map_or("".into(), |tag| tag.as_str().into()),
-            };
-            for interval in sid.intervals() {
-                set.insert_range(&source, interval.start(), interval.end().saturating_sub(1));
-            }
-        }
-        self.committed.gtids = Some(set);
-        Ok(Step::Quiet)
-    }
+/// Whether a statement's bytes are UTF-8, which the client's character set
+/// says; they are logged as the client sent them.
+fn is_utf8(query: &QueryEvent<'_>) -> bool {
+    let sql = query.query_raw();
+    let charset = query.status_vars().get_status_var(StatusVarKey::Charset);
+    let foreign = charset.is_some_and(|charset| match charset.get_value() {
+        Ok(StatusVarVal::Charset { charset_client, .. }) => !utf8_collation(charset_client),
+        _ => true,
+    });
+    sql.is_ascii() || (!foreign && std::str::from_utf8(sql).is_ok())
+}
+
+/// Whether a collation's id is one of `utf8mb3` or `utf8mb4`
+/// (`information_schema.collations`).
+fn utf8_collation(id: u16) -> bool {
+    matches!(id, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323)
+}
+
+fn any_rows<T>(sql: &str) -> Item<T> {
+    let text = sql.chars().take(80).collect();
+    Item::AnyChanged(Unknowable::Statement(text))
+}
+
+/// Whether an XA_PREPARE event stands for XA COMMIT … ONE PHASE: its first
+/// byte says so (MySQL source documentation, `XA_prepare_event`).
+fn is_one_phase(event: &Event) -> bool {
+    event.data().first().is_some_and(|flag| *flag != 0)
 }
 
 fn undecoded_payload<T>(bytes: u64) -> Item<T> {
@@ -564,12 +454,6 @@ fn undecoded_payload<T>(bytes: u64) -> Item<T> {
     })
 }
 
-/// The offset to skip to if COM_BINLOG_DUMP cannot name it.
-fn beyond_dump_offset(position: &Position) -> Option<u64> {
-    let needed = position.gtids.is_none() && position.offset > u64::from(u32::MAX);
-    needed.then_some(position.offset)
-}
-
 /// Microseconds from the GTID event, which servers before 8.0.1 do not send;
 /// else the header's second, rounded up.
 fn commit_time(at_us: u64, event: &Event) -> u64 {
@@ -577,14 +461,6 @@ fn commit_time(at_us: u64, event: &Event) -> u64 {
         0 => (u64::from(event.header().timestamp()) + 1) * 1_000_000,
         at_us => at_us,
     }
-}
-
-/// The offset after an event whose header holds its low 32 bits: files pass
-/// 4 GiB, single events do not.
-fn next_offset(offset: u64, low: u32) -> u64 {
-    const WRAP: u64 = 1 << 32;
-    let next = (offset & !(WRAP - 1)) | u64::from(low);
-    if next < offset { next + WRAP } else { next }
 }
 
 #[cfg(test)]

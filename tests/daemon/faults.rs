@@ -235,3 +235,35 @@ async fn an_edge_and_queue_that_freeze_and_restart_get_every_path_afterwards() {
     .await;
     stop(evictd).await;
 }
+
+/// The server hands a damaged event on as it is; only the checksum tells.
+#[tokio::test]
+async fn a_damaged_event_invalidates_everything_that_rules_cover() {
+    let shop = own().await;
+    let evictd = shop.config().start().await;
+    shop.done(&evictd).await;
+    stop(evictd).await;
+
+    let (file, ..) = shop.end().await;
+    shop.sql("INSERT INTO users (id, name) VALUES (1, 'needle'); FLUSH BINARY LOGS")
+        .await;
+    let path = shop.mysql().data_dir().join(file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let needle = bytes.windows(6).position(|bytes| bytes == b"needle");
+    bytes[needle.expect("the row is in the file")] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+
+    shop.fill(&["user:1:profile", "user:9:profile", "elsewhere"])
+        .await;
+    let mut evictd = shop.config().start().await;
+    shop.gone(&["user:1:profile", "user:9:profile"], &evictd)
+        .await;
+    evictd
+        .wait_for_line("checksum does not match", WITHIN)
+        .await;
+    // What comes after it is read.
+    shop.done(&evictd).await;
+    assert_eq!(shop.redis.keys().await, ["elsewhere"]);
+    shop.checkpoint_at_end().await;
+    stop(evictd).await;
+}

@@ -8,5 +8,7 @@ mod paths;
 mod positions;
 mod refusals;
 mod shop;
+mod statements;
 mod tls;
+mod transactions;
 mod visibility;

@@ -1,7 +1,10 @@
 use mysql_async::binlog::BinlogVersion;
 use mysql_async::binlog::events::FormatDescriptionEvent;
 
+use super::place::next_offset;
 use super::*;
+
+mod damage;
 
 /// Wants everything in `shop`, and cannot handle `shop.broken`.
 struct Shop;
@@ -96,6 +99,16 @@ fn rotate(file: &str, offset: u64) -> Vec<u8> {
     body
 }
 
+/// The preparation's event, whose xid nobody reads.
+fn xa_prepare(one_phase: bool) -> Vec<u8> {
+    let mut body = vec![u8::from(one_phase)];
+    for number in [1_u32, 1, 0] {
+        body.extend(number.to_le_bytes());
+    }
+    body.push(b'a');
+    body
+}
+
 fn id_column() -> Vec<CatalogColumn> {
     vec![CatalogColumn {
         name: "id".to_owned(),
@@ -165,6 +178,32 @@ impl Stream {
             self.write(XID, &[0; 8]),
         ];
         steps.into_iter().filter(|step| !step.is_empty()).collect()
+    }
+
+    /// Prepares an XA transaction with rows of these tables, and says what came
+    /// besides the rows and the preparation's end.
+    fn prepare(&mut self, xid: &str, tables: &[(&str, &str)]) -> Vec<String> {
+        let mut said = vec![
+            self.write(GTID, &gtid(1)),
+            self.write(QUERY, &query("", &format!("XA START {xid}"))),
+        ];
+        for (id, (schema, table)) in (USERS..).zip(tables) {
+            said.push(self.write(TABLE_MAP, &table_map(id, schema, table)));
+            said.push(self.write(30, &insert(id, 1)));
+        }
+        said.push(self.write(QUERY, &query("", &format!("XA END {xid}"))));
+        said.push(self.write(XA_PREPARE, &xa_prepare(false)));
+        said.retain(|step| !step.is_empty() && !step.starts_with("insert ") && step != "commit");
+        said
+    }
+
+    /// An XA statement that is a transaction by itself.
+    fn xa(&mut self, sql: &str) -> String {
+        assert_eq!(self.write(GTID, &gtid(2)), "");
+        let said = self.write(QUERY, &query("", sql));
+        assert!(!self.assembler.in_transaction(), "{sql}");
+        assert_eq!(self.assembler.position().offset, self.offset, "{sql}");
+        said
     }
 
     fn committed(&self) -> String {
@@ -509,4 +548,189 @@ fn after_a_rewind_an_unfinished_transaction_comes_again_whole() {
         stream.committed(),
         format!("bin.000001:{} {UUID_TEXT}:1-2", stream.offset)
     );
+}
+
+const XID_A: &str = "X'61',X'',1";
+const USERS_ROWS: &[(&str, &str)] = &[("shop", "users")];
+
+fn any(sql: &str) -> String {
+    format!("a statement changed rows without row events: {sql}")
+}
+
+#[test]
+fn the_commit_of_a_prepared_transaction_means_the_tables_that_it_touched() {
+    for (tables, expected) in [
+        (USERS_ROWS, "changed shop.users"),
+        (
+            &[
+                ("shop", "users"),
+                ("other", "t"),
+                ("shop", "orders"),
+                ("shop", "users"),
+            ],
+            "changed shop.orders shop.users",
+        ),
+        (&[("shop", "broken")], "changed shop.broken"),
+        (&[("other", "t")], "commit"),
+        (&[], "commit"),
+    ] {
+        // The second time, the table maps are known.
+        let mut stream = Stream::at(position(4, None));
+        for _ in 0..2 {
+            stream.prepare(XID_A, tables);
+            stream.transaction(3);
+            assert_eq!(stream.xa("XA COMMIT  X'61', X'',1"), expected, "{tables:?}");
+            // Ended once, its xid means nothing any more.
+            let again = "XA COMMIT X'61',X'',1";
+            assert_eq!(stream.xa(again), any(again));
+        }
+    }
+}
+
+#[test]
+fn rolling_back_a_prepared_transaction_changes_nothing() {
+    let mut stream = Stream::at(position(4, None));
+    assert_eq!(stream.xa("XA ROLLBACK X'61',X'',1"), "commit");
+    stream.prepare(XID_A, USERS_ROWS);
+    assert_eq!(stream.xa("XA ROLLBACK X'61',X'',1"), "commit");
+    let commit = "XA COMMIT X'61',X'',1";
+    assert_eq!(stream.xa(commit), any(commit));
+}
+
+#[test]
+fn a_commit_in_one_phase_is_an_ordinary_one() {
+    let mut stream = Stream::at(position(4, None));
+    stream.write(GTID, &gtid(1));
+    stream.write(QUERY, &query("", "XA START X'61',X'',1"));
+    stream.write(TABLE_MAP, &table_map(USERS, "shop", "users"));
+    assert_eq!(stream.write(30, &insert(USERS, 1)), "insert shop.users");
+    stream.write(QUERY, &query("", "XA END X'61',X'',1"));
+    assert_eq!(stream.write(XA_PREPARE, &xa_prepare(true)), "commit");
+    assert_eq!(stream.committed(), format!("bin.000001:{}", stream.offset));
+    let commit = "XA COMMIT X'61',X'',1";
+    assert_eq!(stream.xa(commit), any(commit), "nothing is remembered");
+}
+
+#[test]
+fn what_a_prepared_transaction_did_besides_rows_becomes_visible_with_it_too() {
+    for (sql, expected) in [
+        (
+            "DELETE FROM users",
+            "changed shop.DELETE shop.FROM shop.delete shop.from shop.users",
+        ),
+        (
+            "CALL p()",
+            "a statement changed rows without row events: XA COMMIT X'61',X'',1",
+        ),
+    ] {
+        let mut stream = Stream::at(position(4, None));
+        stream.write(GTID, &gtid(1));
+        stream.write(QUERY, &query("", "XA START X'61',X'',1"));
+        assert_ne!(stream.write(QUERY, &query("shop", sql)), "", "{sql}");
+        stream.write(QUERY, &query("", "XA END X'61',X'',1"));
+        assert_eq!(stream.write(XA_PREPARE, &xa_prepare(false)), "commit");
+        assert_eq!(stream.xa("XA COMMIT X'61',X'',1"), expected, "{sql}");
+    }
+    // Rows without a table map.
+    let mut stream = Stream::at(position(4, None));
+    stream.write(GTID, &gtid(1));
+    stream.write(QUERY, &query("", "XA START X'61',X'',1"));
+    stream.write(30, &insert(5, 1));
+    stream.write(XA_PREPARE, &xa_prepare(false));
+    let commit = "XA COMMIT X'61',X'',1";
+    assert_eq!(stream.xa(commit), any(commit));
+}
+
+#[test]
+fn more_prepared_transactions_than_are_remembered_mean_anything() {
+    let mut stream = Stream::at(position(4, None));
+    for number in 0..=1_000 {
+        stream.prepare(&format!("X'{number:04x}',X'',1"), USERS_ROWS);
+    }
+    // One that is remembered may be prepared anew.
+    stream.prepare("X'0000',X'',1", &[("shop", "orders")]);
+    for (number, expected) in [(0, "orders"), (1, "users"), (999, "users")] {
+        let said = stream.xa(&format!("XA COMMIT X'{number:04x}',X'',1"));
+        assert_eq!(said, format!("changed shop.{expected}"));
+    }
+    let beyond = "XA COMMIT X'03e8',X'',1";
+    assert_eq!(stream.xa(beyond), any(beyond));
+    // There is room again.
+    stream.prepare("X'03e8',X'',1", USERS_ROWS);
+    assert_eq!(stream.xa(beyond), "changed shop.users");
+
+    let names: Vec<String> = (0..=100).map(|number| format!("t{number}")).collect();
+    let many: Vec<(&str, &str)> = names.iter().map(|name| ("shop", name.as_str())).collect();
+    stream.prepare(XID_A, &many);
+    let commit = "XA COMMIT X'61',X'',1";
+    assert_eq!(stream.xa(commit), any(commit), "too many tables");
+}
+
+#[test]
+fn prepared_transactions_outlive_a_rewind_and_no_gap() {
+    let commit = "XA COMMIT X'61',X'',1";
+    let mut stream = Stream::at(position(4, None));
+    stream.prepare(XID_A, USERS_ROWS);
+    // Rewound within a preparation: it is read, and remembered, again.
+    let offset = stream.offset;
+    stream.write(GTID, &gtid(2));
+    stream.write(QUERY, &query("", "XA START X'62',X'',1"));
+    stream.assembler.rewind();
+    stream.offset = offset;
+    stream.prepare("X'62',X'',1", &[("shop", "orders")]);
+    assert_eq!(stream.xa(commit), "changed shop.users");
+    assert_eq!(stream.xa("XA COMMIT X'62',X'',1"), "changed shop.orders");
+
+    stream.prepare(XID_A, USERS_ROWS);
+    let offset = stream.offset;
+    stream.assembler.restart(position(offset, None));
+    assert_eq!(stream.xa(commit), any(commit));
+}
+
+/// The body of a statement whose client used a character set, by collation.
+fn query_in(collation: u16, schema: &str, sql: &[u8]) -> Vec<u8> {
+    let mut body = vec![0; 8];
+    body.push(u8::try_from(schema.len()).unwrap());
+    body.extend([0, 0, 7, 0, 4]);
+    for id in [collation, 45, 45] {
+        body.extend(id.to_le_bytes());
+    }
+    body.extend(schema.bytes());
+    body.push(0);
+    body.extend(sql);
+    body
+}
+
+#[test]
+fn a_statement_whose_names_cannot_be_read_means_anything() {
+    const UTF8: u16 = 255;
+    const LATIN1: u16 = 8;
+    for (collation, sql, known) in [
+        (UTF8, "TRUNCATE größe".as_bytes(), true),
+        (33, "TRUNCATE größe".as_bytes(), true),
+        (LATIN1, b"TRUNCATE users", true),
+        (LATIN1, b"TRUNCATE gr\xf6\xdfe", false),
+        (UTF8, b"TRUNCATE gr\xf6\xdfe", false),
+        // Which would be valid UTF-8 as well.
+        (LATIN1, "TRUNCATE größe".as_bytes(), false),
+        // In GBK a letter may end like a quote or a backslash.
+        (
+            28,
+            b"ALTER TABLE a COMMENT '\x81\\', TRUNCATE PARTITION p",
+            false,
+        ),
+    ] {
+        let mut stream = Stream::at(position(4, None));
+        let said = stream.write(QUERY, &query_in(collation, "shop", sql));
+        let expected = if known {
+            "changed shop.T"
+        } else {
+            "a statement changed"
+        };
+        assert!(said.starts_with(expected), "{collation}: {said}");
+    }
+    // What ends and begins transactions is ASCII, whatever the client speaks.
+    let mut stream = Stream::at(position(4, None));
+    let savepoint = query_in(LATIN1, "shop", b"SAVEPOINT `gr\xf6\xdfe`");
+    assert_eq!(stream.write(QUERY, &savepoint), "");
 }

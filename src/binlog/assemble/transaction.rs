@@ -1,0 +1,114 @@
+//! The transaction being read, and XA transactions that wait for their end.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Interest, Item};
+use crate::model::TableName;
+use crate::model::position::Gtid;
+
+/// How many prepared XA transactions are remembered. The commit of one beyond
+/// them means any table.
+const PREPARED_MAX: usize = 1_000;
+
+/// Of so many tables is remembered which ones an XA transaction touched; more
+/// mean any table.
+const TOUCHED_MAX: usize = 100;
+
+/// What is known of the transaction being read.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    /// Its id, where the server has GTIDs.
+    pub(super) gtid: Option<Gtid>,
+    /// A GTID event was read, or BEGIN.
+    pub(super) open: bool,
+    /// BEGIN was read, so that a statement does not end it.
+    pub(super) begun: bool,
+    /// Microseconds since the epoch.
+    pub(super) committed_at_us: u64,
+    /// Bytes of a compressed payload that its events have not added up to.
+    pub(super) payload_bytes_left: Option<u64>,
+    /// It began with XA START.
+    pub(super) xa: Option<Xa>,
+}
+
+/// An XA transaction until it is prepared.
+#[derive(Debug)]
+pub(super) struct Xa {
+    /// As the server writes it, without blanks.
+    pub(super) xid: String,
+    /// Whose rows become visible when it is committed.
+    pub(super) touched: Touched,
+}
+
+/// Which wanted tables an XA transaction touched.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// No others.
+    These(BTreeSet<TableName>),
+    /// It cannot be told which ones.
+    Any,
+}
+
+impl Xa {
+    /// One that touched nothing yet.
+    pub(super) fn new(xid: String) -> Self {
+        Self {
+            xid,
+            touched: Touched::These(BTreeSet::new()),
+        }
+    }
+
+    /// Remembers a table that its interest wants.
+    pub(super) fn touch(&mut self, table: &TableName) {
+        let Touched::These(tables) = &mut self.touched else {
+            return;
+        };
+        if tables.contains(table) {
+            return;
+        }
+        if tables.len() < TOUCHED_MAX {
+            tables.insert(table.clone());
+        } else {
+            self.touched = Touched::Any;
+        }
+    }
+
+    /// Remembers what a step besides row events led to.
+    pub(super) fn note<T, I: Interest>(&mut self, item: &Item<T>, interest: &I) {
+        match item {
+            Item::TablesChanged(tables) => {
+                let wanted = tables.iter().filter(|table| interest.wants(table));
+                wanted.for_each(|table| self.touch(table));
+            }
+            Item::Undecodable(table, _) => self.touch(table),
+            Item::AnyChanged(_) => self.touched = Touched::Any,
+            // The table map before the rows was noted.
+            Item::Rows(..) | Item::Commit => {}
+        }
+    }
+}
+
+/// The XA transactions that were prepared and neither committed nor rolled
+/// back. Not kept across restarts: a commit of an unknown one means any table
+/// (Over, never under).
+#[derive(Debug, Default)]
+pub(super) struct Prepared(HashMap<String, Touched>);
+
+impl Prepared {
+    /// Remembers a transaction if there is room (Bounded).
+    pub(super) fn insert(&mut self, xa: Xa) {
+        if self.0.len() < PREPARED_MAX || self.0.contains_key(&xa.xid) {
+            self.0.insert(xa.xid, xa.touched);
+        }
+    }
+
+    /// Forgets a transaction that ends, and says what it touched.
+    pub(super) fn remove(&mut self, xid: &str) -> Touched {
+        self.0.remove(xid).unwrap_or(Touched::Any)
+    }
+
+    /// Forgets all, where what came meanwhile was not read.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,170 @@
+//! Statements that change or hide rows without row events, and tables that change their columns.
+
+use super::shop::{Shop, USERS, stop};
+use crate::support::MysqlOptions;
+
+const ORDERS: &str = r#"
+[[rule]]
+name   = "orders"
+tables = ["$db.orders"]
+keys   = ["order:{id}"]
+"#;
+
+/// None of these keys belongs to a row: evictd cannot know them otherwise than by the rule's pattern.
+const USER_KEYS: [&str; 2] = ["user:404:v9", "user:405:profile"];
+const KEYS: [&str; 4] = ["user:404:v9", "user:405:profile", "order:404", "elsewhere"];
+
+#[tokio::test]
+async fn statements_without_row_events_delete_every_key_of_their_tables_and_no_other() {
+    let shop = Shop::open().await;
+    let rules = format!("{USERS}{ORDERS}");
+    let evictd = shop.config().rest(&rules).start().await;
+    let db = &shop.database;
+    shop.sql(
+        "ALTER TABLE users PARTITION BY RANGE (id)
+            (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20), PARTITION p2 VALUES LESS THAN MAXVALUE);
+         CREATE TABLE swap LIKE users; ALTER TABLE swap REMOVE PARTITIONING;
+         CREATE TABLE archive LIKE users;
+         CREATE TABLE plain LIKE swap;
+         INSERT INTO users (id) VALUES (1), (11), (21)",
+    )
+    .await;
+    shop.done(&evictd).await;
+    for sql in [
+        "ALTER TABLE users TRUNCATE PARTITION p0",
+        "ALTER TABLE users DROP PARTITION p0",
+        "ALTER TABLE users EXCHANGE PARTITION p1 WITH TABLE swap",
+        "ALTER TABLE users REORGANIZE PARTITION p1, p2 INTO (PARTITION p2 VALUES LESS THAN MAXVALUE)",
+        "ALTER TABLE users REMOVE PARTITIONING",
+        // The table after WITH is the mapped one.
+        "ALTER TABLE archive EXCHANGE PARTITION p0 WITH TABLE users WITHOUT VALIDATION",
+        "CREATE TABLE _users_gho LIKE plain;
+         RENAME TABLE users TO _users_del, _users_gho TO users",
+        &format!(
+            "CREATE TABLE `_users_new` LIKE plain;
+             RENAME TABLE `{db}`.`users` TO `{db}`.`_users_old`, `{db}`.`_users_new` TO `{db}`.`users`"
+        ),
+        "ALTER TABLE users RENAME TO hidden",
+        "ALTER TABLE hidden RENAME TO users",
+        "TRUNCATE users",
+        &format!("USE mysql; TRUNCATE TABLE {db} /* of */ . -- the shop\n `users`; USE {db}"),
+        "SET SESSION binlog_format = STATEMENT; UPDATE users SET name = 'all' WHERE id > 0",
+        "SET SESSION binlog_format = STATEMENT; DELETE FROM users",
+        "SET SESSION binlog_format = STATEMENT; BEGIN; INSERT INTO unrelated (note) VALUES ('x');
+         UPDATE users, unrelated SET users.name = 'all'; COMMIT",
+        "DROP TABLE users, plain",
+    ] {
+        assert_eq!(shop.deleted_by(&evictd, &KEYS, sql).await, USER_KEYS, "{sql}");
+    }
+    for sql in [
+        "TRUNCATE unrelated",
+        "ALTER TABLE orders ADD INDEX (user_id)",
+        "SET SESSION binlog_format = STATEMENT; INSERT INTO unrelated (note) VALUES ('users')",
+    ] {
+        assert_eq!(shop.deleted_by(&evictd, &KEYS, sql).await, [""; 0], "{sql}");
+    }
+    stop(evictd).await;
+}
+
+/// `CREATE TABLE … SELECT` writes rows after the statement, in one transaction.
+#[tokio::test]
+async fn a_table_created_from_a_query_counts_row_by_row() {
+    let shop = Shop::open().await;
+    let evictd = shop.config().start().await;
+    let keys = ["user:5:v3", "user:6:v3", "user:5:v4", "user:7:profile"];
+    shop.sql("DROP TABLE users").await;
+    shop.done(&evictd).await;
+    let create =
+        "CREATE TABLE users (id INT PRIMARY KEY) SELECT 5 AS id, 3 AS version UNION SELECT 6, 3";
+    let deleted = shop.deleted_by(&evictd, &keys, create).await;
+    assert_eq!(deleted, ["user:5:v3", "user:6:v3"]);
+
+    let statement = format!("DROP TABLE users; SET SESSION binlog_format = STATEMENT; {create}");
+    assert_eq!(shop.deleted_by(&evictd, &keys, &statement).await, keys);
+}
+
+#[tokio::test]
+async fn loaded_files_count_row_by_row_or_as_anything() {
+    let shop = Shop::own(MysqlOptions {
+        extra: vec!["--secure-file-priv=".to_owned()],
+        ..MysqlOptions::default()
+    })
+    .await;
+    let evictd = shop
+        .config()
+        .rest(&format!("{USERS}{ORDERS}"))
+        .start()
+        .await;
+    let keys = [
+        "user:1:profile",
+        "user:2:profile",
+        "user:9:profile",
+        "order:404",
+    ];
+    for (format, ids, expected) in [
+        ("ROW", "1\n2\n", &keys[..2]),
+        ("STATEMENT", "3\n4\n", &keys),
+    ] {
+        let file = shop.dir.path().join(format);
+        std::fs::write(&file, ids).unwrap();
+        let load = format!(
+            "SET SESSION binlog_format = {format}; LOAD DATA INFILE '{}' INTO TABLE users (id)",
+            file.display()
+        );
+        assert_eq!(
+            shop.deleted_by(&evictd, &keys, &load).await,
+            expected,
+            "{format}"
+        );
+    }
+}
+
+/// Without column names in the binlog, evictd looks the columns up, maybe after they changed.
+#[tokio::test]
+async fn a_column_added_in_front_does_not_mix_columns_up() {
+    let keys = [
+        "user:1:v1",
+        "user:2:v1",
+        "user:3:v1",
+        "user:77:v1",
+        "user:78:v1",
+    ];
+    for row_metadata in ["FULL", "MINIMAL"] {
+        let shop = Shop::own(MysqlOptions {
+            row_metadata,
+            ..MysqlOptions::default()
+        })
+        .await;
+        let evictd = shop.config().start().await;
+        let alter = "ALTER TABLE users ADD COLUMN first BIGINT UNSIGNED NOT NULL DEFAULT 77 FIRST";
+        let (before, after) = (
+            "INSERT INTO users (id) VALUES (1)",
+            "INSERT INTO users (first, id) VALUES (78, 2)",
+        );
+        let deleted = shop.deleted_by(&evictd, &keys, before).await;
+        assert_eq!(deleted, ["user:1:v1"], "{row_metadata}");
+        let deleted = shop
+            .deleted_by(&evictd, &keys, &format!("{alter}; {after}"))
+            .await;
+        assert_eq!(deleted, ["user:2:v1"], "{row_metadata}");
+
+        // Read only when the columns are others already.
+        let drop = "ALTER TABLE users DROP COLUMN first";
+        shop.sql(&format!("{drop}; DELETE FROM users")).await;
+        shop.done(&evictd).await;
+        let at_once = format!("{before}; {alter}; {after}; DELETE FROM users WHERE id = 1");
+        let deleted = shop.deleted_by(&evictd, &keys, &at_once).await;
+        let expected = ["user:1:v1", "user:2:v1"];
+        match row_metadata {
+            "FULL" => assert_eq!(deleted, expected),
+            // The first row may not be decodable any more, which widens.
+            _ => assert!(
+                expected
+                    .iter()
+                    .all(|key| deleted.iter().any(|gone| gone == key)),
+                "{deleted:?}"
+            ),
+        }
+        stop(evictd).await;
+    }
+}

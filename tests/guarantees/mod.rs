@@ -1,0 +1,49 @@
+//! `docs/guarantees.md` names a test for every row, and the tests exist.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_guarantee_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.contains("| proved by |"));
+    let mut named = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        let tests: Vec<&str> = cells[3].split_whitespace().collect();
+        assert!(!tests.is_empty(), "no test proves: {row}");
+        for test in tests {
+            let (file, name) = test
+                .trim_matches('`')
+                .split_once("::")
+                .unwrap_or_else(|| panic!("{test} is no file::test"));
+            let source = fs::read_to_string(root.join(file))
+                .unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(is_test(&source, name), "{file} has no test {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}: the table was not found");
+}
+
+/// Whether `source` has this function, with an attribute that makes it a test above.
+fn is_test(source: &str, name: &str) -> bool {
+    let Some((before, _)) = source.split_once(&format!("fn {name}(")) else {
+        return false;
+    };
+    let attribute = before.rfind("test]");
+    let function_before = before.rfind("\n}").max(before.rfind("\n    }"));
+    attribute > function_before
+}
+
+#[test]
+fn a_function_that_is_no_test_proves_nothing() {
+    let source = "#[test]\nfn a() {\n}\n\nfn b() {\n}\n#[tokio::test]\nasync fn c() {}\n";
+    for (name, expected) in [("a", true), ("b", false), ("c", true), ("d", false)] {
+        assert_eq!(is_test(source, name), expected, "{name}");
+    }
+}
