@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn statements_that_change_rows_name_their_tables() {
         // The statement, and what it must name; the default database is `shop`.
-        let cases: [(&str, &[&str]); 43] = [
+        let cases: [(&str, &[&str]); 45] = [
             ("TRUNCATE TABLE users", &["shop.users"]),
             ("truncate `users`", &["shop.users"]),
             ("TRUNCATE users;", &["shop.users"]),
