@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -29,6 +30,9 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// A transaction's batch waits for its end until it is this large: small ones
 /// are acted on whole, huge ones while they stream in.
 const PARTIAL_BYTES_MIN: usize = 64 << 10;
+
+/// How many items are planned in a row before the batch is offered on.
+const READY_ITEMS_MAX: usize = 64;
 
 /// How long a position without any key or path may wait to be stored.
 const IDLE_MARK_INTERVAL: Duration = Duration::from_millis(50);
@@ -158,11 +162,24 @@ async fn gather(
             _ = ticks.tick(), if !mark_due => {
                 mark_due = whole && handed_on != *tail.source().position();
             }
-            next = tail.next(), if room => if let Ok(next) = next {
-                batch.committed_at(tail.source().committed_at_us());
-                // A lost connection shows in `connected`.
-                tail.plan(next, &mut batch, |_, _| {}).await.ok();
-            },
+            next = tail.next(), if room => {
+                // What has arrived already is planned without asking the other
+                // branches in between: for small transactions they cost more
+                // than the rows.
+                let mut next = Some(next);
+                let mut planned_items = 0;
+                while let Some(Ok(item)) = next {
+                    batch.committed_at(tail.source().committed_at_us());
+                    let whole = tail.plan(item, &mut batch, |_, _| {}).await.is_ok();
+                    planned_items += 1;
+                    let more = whole
+                        && planned_items < READY_ITEMS_MAX
+                        && batch.size() < BATCH_BYTES_MAX;
+                    // Nothing lost: an item that is taken is planned. A lost
+                    // connection shows in `connected`.
+                    next = more.then(|| tail.next().now_or_never()).flatten();
+                }
+            }
         }
     }
     if !batch.is_empty() || handed_on != *tail.source().position() {
