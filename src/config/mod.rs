@@ -5,6 +5,7 @@
 mod duration;
 mod error;
 mod raw;
+mod rules;
 pub mod secret;
 mod validate;
 

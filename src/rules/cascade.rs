@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use super::class::PathClasses;
-use super::planner::{Rendered, Scratch, differs, push_bytes, render_from, widen};
+use super::planner::widen;
+use super::render::{Rendered, Scratch, differs, push_bytes, render_from};
 use super::rule::{BindError, BoundTemplate, Rule, Slots};
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Cascade, Op, RowChange, TableName};

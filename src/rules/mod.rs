@@ -12,10 +12,12 @@ pub mod condition;
 pub mod filter;
 pub mod glob;
 pub mod planner;
+mod render;
 pub mod rule;
 pub mod template;
 
-pub use planner::{Rules, Scratch, TablePlanner};
+pub use planner::{Rules, TablePlanner};
+pub use render::Scratch;
 
 /// `; did you mean …?` if one of `known` is close to `name`, else nothing.
 pub fn suggestion<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {

@@ -65,6 +65,31 @@ impl Template {
         })
     }
 
+    /// Whether it can render a path: its literal parts may hold one `*`, as the
+    /// very last byte.
+    pub fn check_path(&self) -> Result<(), String> {
+        let last = self.parts.len().saturating_sub(1);
+        for (index, part) in self.parts.iter().enumerate() {
+            let Part::Literal(bytes) = part else { continue };
+            if index == 0 && !bytes.starts_with(b"/") {
+                return Err(format!("path \"{}\" must begin with `/`", self.text));
+            }
+            let star = bytes.iter().position(|byte| *byte == b'*');
+            if star.is_some_and(|at| index != last || at + 1 != bytes.len()) {
+                return Err(format!(
+                    "path \"{}\": CloudFront takes a `*` only as the last character",
+                    self.text
+                ));
+            }
+        }
+        match self.parts.first() {
+            Some(Part::Placeholder(_)) => {
+                Err(format!("path \"{}\" must begin with `/`", self.text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The columns it reads.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {

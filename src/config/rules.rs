@@ -1,0 +1,226 @@
+//! `[[path]]` and `[[rule]]`, checked as far as no server is needed.
+
+use std::collections::HashSet;
+
+use toml::Spanned;
+
+use super::ConfigError;
+use super::error::Lines;
+use super::raw;
+use crate::model::Op;
+use crate::model::invalidation::PathClass;
+use crate::model::path;
+use crate::rules::class::PathPattern;
+use crate::rules::condition::Condition;
+use crate::rules::glob::TableGlob;
+use crate::rules::rule::{CascadeFrom, ColumnRef, Rule, TableWide, escape_glob};
+use crate::rules::template::Template;
+
+pub(super) fn path_patterns(
+    raw: &[raw::PathPattern],
+    lines: &Lines<'_>,
+) -> Result<Vec<PathPattern>, ConfigError> {
+    let mut seen = HashSet::new();
+    raw.iter()
+        .map(|path| {
+            let line = lines.of(&path.pattern);
+            let text = path.pattern.get_ref().clone();
+            if text.is_empty() {
+                return Err(ConfigError::at(line, "a [[path]] has an empty pattern"));
+            }
+            if !seen.insert(text.clone()) {
+                return Err(ConfigError::at(
+                    line,
+                    format!(
+                        "[[path]] \"{text}\" can never match: the same pattern stands before it"
+                    ),
+                ));
+            }
+            let class = match path.class {
+                raw::PathClass::Strong => PathClass::Strong,
+                raw::PathClass::Immutable => PathClass::Immutable,
+                raw::PathClass::ShortTtl => PathClass::ShortTtl,
+                raw::PathClass::Cached => PathClass::Cached,
+            };
+            Ok(PathPattern { text, class, line })
+        })
+        .collect()
+}
+
+pub(super) fn rules(
+    raw: Vec<Spanned<raw::Rule>>,
+    key_prefix: &str,
+    lines: &Lines<'_>,
+) -> Result<Vec<Rule>, ConfigError> {
+    if raw.is_empty() {
+        return Err(ConfigError::at(
+            1,
+            "there is no [[rule]]: add at least one with `name`, `tables`, and `keys` or `paths`",
+        ));
+    }
+    let mut names = HashSet::new();
+    let mut rules = Vec::new();
+    for spanned in raw {
+        let line = lines.of(&spanned);
+        let rule = rule(spanned.into_inner(), key_prefix, line, lines)?;
+        if !names.insert(std::sync::Arc::clone(&rule.name)) {
+            return Err(ConfigError::at(
+                line,
+                format!("two rules are called \"{}\"", rule.name),
+            ));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+fn rule(
+    raw: raw::Rule,
+    key_prefix: &str,
+    line: usize,
+    lines: &Lines<'_>,
+) -> Result<Rule, ConfigError> {
+    let name = raw.name.get_ref().clone();
+    let in_rule = |message: String| format!("rule \"{name}\": {message}");
+    if name.is_empty() {
+        return Err(ConfigError::at(
+            lines.of(&raw.name),
+            "a rule has an empty name",
+        ));
+    }
+    if raw.tables.is_empty() {
+        return Err(ConfigError::at(
+            line,
+            in_rule("`tables` is empty".to_owned()),
+        ));
+    }
+    if raw.keys.is_empty() && raw.paths.is_empty() {
+        return Err(ConfigError::at(
+            line,
+            in_rule("it invalidates nothing: add `keys` or `paths`".to_owned()),
+        ));
+    }
+    let tables = collect(&raw.tables, lines, TableGlob::parse, in_rule)?;
+    let keys = collect(&raw.keys, lines, Template::parse, in_rule)?;
+    let paths = collect(
+        &raw.paths,
+        lines,
+        |text, line| {
+            let template = Template::parse(text, line)?;
+            template.check_path().map(|()| template)
+        },
+        in_rule,
+    )?;
+    let when = match &raw.when {
+        None => None,
+        Some(when) => {
+            let condition = Condition::compile(when.get_ref())
+                .map_err(|reason| ConfigError::at(lines.of(when), in_rule(reason)))?;
+            Some((condition, lines.of(when)))
+        }
+    };
+    let on = match raw.on {
+        None => vec![Op::Insert, Op::Update, Op::Delete],
+        Some(on) if on.get_ref().is_empty() => {
+            return Err(ConfigError::at(
+                lines.of(&on),
+                in_rule("`on` is empty".to_owned()),
+            ));
+        }
+        Some(on) => on
+            .into_inner()
+            .into_iter()
+            .map(|op| match op {
+                raw::Op::Insert => Op::Insert,
+                raw::Op::Update => Op::Update,
+                raw::Op::Delete => Op::Delete,
+            })
+            .collect(),
+    };
+    let column = |name: &Spanned<String>| ColumnRef {
+        name: name.get_ref().clone(),
+        line: lines.of(name),
+    };
+    let default_wide = TableWide::from_templates(key_prefix.as_bytes(), &keys, &paths);
+    let table_wide = match raw.table_wide {
+        None => default_wide,
+        Some(wide) => TableWide {
+            generation: wide
+                .generation
+                .map(|key| match key.get_ref().as_str() {
+                    "" => Err(ConfigError::at(
+                        lines.of(&key),
+                        in_rule("table_wide: `generation` is empty".to_owned()),
+                    )),
+                    text => Ok(format!("{key_prefix}{text}").into_bytes()),
+                })
+                .transpose()?,
+            keys: collect(
+                &wide.keys,
+                lines,
+                |text, _| wide_key(text, key_prefix),
+                in_rule,
+            )?,
+            paths: collect(&wide.paths, lines, |text, _| wide_path(text), in_rule)?,
+        },
+    };
+    let cascade_from = raw
+        .cascade_from
+        .iter()
+        .map(|cascade| {
+            let line = lines.of(&cascade.table);
+            let table = TableGlob::parse(cascade.table.get_ref(), line)
+                .map_err(|reason| ConfigError::at(line, in_rule(reason)))?;
+            let keys = collect(&cascade.keys, lines, Template::parse, in_rule)?;
+            Ok(CascadeFrom { table, keys })
+        })
+        .collect::<Result<_, ConfigError>>()?;
+    Ok(Rule {
+        cascade_from,
+        changed: raw.changed.iter().map(column).collect(),
+        version: raw.version.as_ref().map(column),
+        name: name.as_str().into(),
+        line,
+        tables,
+        on,
+        when,
+        keys,
+        paths,
+        table_wide,
+    })
+}
+
+/// Parses each text of a list, and says in which line it failed.
+fn collect<T>(
+    texts: &[Spanned<String>],
+    lines: &Lines<'_>,
+    parse: impl Fn(&str, usize) -> Result<T, String>,
+    in_rule: impl Fn(String) -> String,
+) -> Result<Vec<T>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| {
+            let line = lines.of(text);
+            parse(text.get_ref(), line).map_err(|reason| ConfigError::at(line, in_rule(reason)))
+        })
+        .collect()
+}
+
+fn wide_key(text: &str, key_prefix: &str) -> Result<Vec<u8>, String> {
+    if text.is_empty() {
+        return Err("table_wide: a key glob is empty".to_owned());
+    }
+    let mut glob = escape_glob(key_prefix.as_bytes());
+    glob.extend_from_slice(text.as_bytes());
+    Ok(glob)
+}
+
+fn wide_path(text: &str) -> Result<String, String> {
+    let mut out = String::new();
+    if !text.starts_with('/') {
+        return Err(format!("table_wide: path \"{text}\" must begin with `/`"));
+    }
+    path::encode(text.as_bytes(), true, &mut out)
+        .map(|()| out)
+        .map_err(|reason| format!("table_wide: path \"{text}\": {reason}"))
+}

@@ -1,0 +1,148 @@
+//! From a row's values to the text of a key or a path.
+
+use super::rule::{BoundPart, BoundTemplate, Renders};
+use super::template::Image;
+use crate::model::path;
+use crate::model::{Op, RowChange, Value};
+
+/// Buffers that planning reuses from change to change.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    pub(super) path: String,
+}
+
+impl Scratch {
+    /// What was rendered last.
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// How rendering a template ended.
+pub(super) enum Rendered {
+    /// The buffer holds the text.
+    Done,
+    /// A NULL, or an image that this operation does not have: no key.
+    Nothing,
+    /// A column is missing from the images, or a filter cannot take its value.
+    Unknown,
+}
+
+/// Which image a template is rendered from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// The images a template is rendered from.
+pub(super) fn sides(renders: Renders, op: Op) -> &'static [Side] {
+    match (op, renders) {
+        (Op::Insert, _) => &[Side::After],
+        (Op::Delete, _) | (Op::Update, Renders::Before) => &[Side::Before],
+        (Op::Update, Renders::Once) => &[Side::After],
+        (Op::Update, Renders::Both) => &[Side::Before, Side::After],
+    }
+}
+
+/// Whether an update changed a column. With `binlog_row_image` MINIMAL or
+/// NOBLOB the after image carries just the columns that were set, so that a
+/// column missing there did not change (MySQL manual, `binlog_row_image`).
+pub(super) fn differs(before: Option<&Value<'_>>, after: Option<&Value<'_>>) -> bool {
+    match (before, after) {
+        (_, None | Some(Value::Absent)) => false,
+        (before, after) => before != after,
+    }
+}
+
+pub(super) fn push_bytes(value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(value);
+}
+
+pub(super) fn push_encoded(value: &[u8], out: &mut Vec<u8>) {
+    let mut encoded = String::with_capacity(value.len());
+    path::encode_value(value, &mut encoded);
+    out.extend_from_slice(encoded.as_bytes());
+}
+
+/// Renders `template` from the row before `change`.
+pub(super) fn render_from(
+    template: &BoundTemplate,
+    change: &RowChange<'_>,
+    scratch: &mut Scratch,
+    push: fn(&[u8], &mut Vec<u8>),
+) -> Rendered {
+    scratch.key.clear();
+    render(template, change, Side::Before, scratch, push)
+}
+
+/// Renders `template` from one side of `change` into `scratch.key`.
+pub(super) fn render(
+    template: &BoundTemplate,
+    change: &RowChange<'_>,
+    side: Side,
+    scratch: &mut Scratch,
+    push: fn(&[u8], &mut Vec<u8>),
+) -> Rendered {
+    for part in &template.parts {
+        let (image, slot, filters, default) = match part {
+            BoundPart::Literal(bytes) => {
+                scratch.key.extend_from_slice(bytes);
+                continue;
+            }
+            BoundPart::Value {
+                image,
+                slot,
+                filters,
+                default,
+            } => (image, slot, filters, default),
+        };
+        let wanted = match image {
+            Image::Either => side,
+            Image::Before => Side::Before,
+            Image::After => Side::After,
+        };
+        let value = match find(change, wanted, *slot) {
+            Found::Value(value) => value,
+            Found::NoImage => return Rendered::Nothing,
+            Found::Unknown => return Rendered::Unknown,
+        };
+        scratch.value.clear();
+        if !value.write_text(&mut scratch.value) {
+            let Some(default) = default else {
+                return Rendered::Nothing;
+            };
+            push(default.as_bytes(), &mut scratch.key);
+            continue;
+        }
+        for filter in filters {
+            if filter.apply(value, &mut scratch.value).is_err() {
+                return Rendered::Unknown;
+            }
+        }
+        push(&scratch.value, &mut scratch.key);
+    }
+    Rendered::Done
+}
+
+enum Found<'v> {
+    Value(&'v Value<'v>),
+    NoImage,
+    Unknown,
+}
+
+/// The value in the wanted image. A column that the after image lacks did not
+/// change, so the before image has its value; the other way round the old
+/// value is lost (Over, never under).
+fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Found<'v> {
+    let get = |image: &'v [Value<'v>]| image.get(slot).filter(|value| **value != Value::Absent);
+    let known = |value: &&Value<'v>| **value != Value::Partial;
+    let found = match (side, change.before, change.after) {
+        (Side::Before, None, _) | (Side::After, _, None) => return Found::NoImage,
+        (Side::Before, Some(before), _) => get(before),
+        (Side::After, before, Some(after)) => get(after).or_else(|| before.and_then(get)),
+    };
+    found.filter(known).map_or(Found::Unknown, Found::Value)
+}
