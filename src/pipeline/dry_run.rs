@@ -229,3 +229,66 @@ fn printable(bytes: &[u8]) -> String {
         Err(_) => bytes.escape_ascii().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::invalidation::PathClass;
+    use crate::model::{TableSchema, Value};
+
+    /// The plan of one update, of rows that widened, and of a gap.
+    fn lines(format: PlanFormat) -> String {
+        let mut out = Vec::new();
+        let mut lines = PlanLines::new(&mut out, format);
+        lines.place = Place {
+            file: "mysql-bin.000002".to_owned(),
+            offset: 1_234,
+            gtid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:7".to_owned()),
+        };
+        lines.committed_at = jiff::Timestamp::from_microsecond(1_700_000_000_123_456).ok();
+        let schema = TableSchema {
+            name: TableName::new("shop", "users"),
+            columns: vec![],
+            primary_key: vec![],
+        };
+        let row: [Value<'_>; 0] = [];
+        lines.begin(&RowChange {
+            table: &schema,
+            op: Op::Update,
+            before: Some(&row),
+            after: Some(&row),
+        });
+        let (users, search): (Arc<str>, Arc<str>) = ("users".into(), "search".into());
+        for key in [&b"user:7:v3"[..], b"user:7:v3", b"bin:\xff"] {
+            lines.act(&users, Action::Delete { key, settles: true });
+        }
+        lines.act(&users, Action::Invalidate { path: "/users/ada" });
+        let (path, class) = ("/stock/7", PathClass::ShortTtl);
+        lines.act(&search, Action::Skip { path, class });
+        lines.begin(&RowChange {
+            table: &schema,
+            op: Op::Delete,
+            before: Some(&row),
+            after: None,
+        });
+        lines.widen(&users, Widening::MissingColumn);
+        lines.act(&users, Action::DeleteMatching { glob: b"user:*" });
+        lines.act(&users, Action::Increment { key: b"gen:users" });
+        lines.flush().unwrap();
+        lines.change = None;
+        lines.widen(&users, Widening::Gap);
+        lines.act(&users, Action::Invalidate { path: "/users/*" });
+        lines.flush().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn people_get_a_line_for_each_change_and_rule() {
+        insta::assert_snapshot!(lines(PlanFormat::Text));
+    }
+
+    #[test]
+    fn programs_get_an_object_for_each_change_and_rule() {
+        insta::assert_snapshot!(lines(PlanFormat::Json));
+    }
+}
