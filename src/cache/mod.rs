@@ -35,7 +35,9 @@ pub trait Cache: Send + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// No answer, or one that passes: loading, failing over, read-only.
-    #[error("Redis at {address} did not delete ({code}): {reason}")]
+    #[error(
+        "Redis at {address} does not answer as it should ({code}): {reason}; check redis.url and that the server runs"
+    )]
     Unavailable {
         /// The server.
         address: String,
