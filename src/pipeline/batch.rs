@@ -35,6 +35,10 @@ pub struct Batch {
     counts: Counts,
 }
 
+/// What a batch takes besides its content: many small ones may wait to settle,
+/// each with its position and GTID set.
+const MARK_BYTES: usize = 1_024;
+
 /// What covers more than single keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wide {
@@ -195,7 +199,8 @@ impl Plan for Batch {
 impl Deleted {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        self.settling.size() + self.paths.paths.size() + size_of(&self.wide)
+        let content = self.settling.size() + self.paths.paths.size() + size_of(&self.wide);
+        content + MARK_BYTES
     }
 
     /// Makes one attempt to delete everything in it again.

@@ -141,6 +141,14 @@ async fn gather(
     let mut mark_due = false;
     while !shutdown.is_cancelled() {
         if !tail.connected() {
+            // What was read must not stay cached for as long as the outage.
+            if !batch.is_empty() {
+                let read = finish(&mut batch, &tail);
+                handed_on.clone_from(tail.source().position());
+                if planned.send(read).await.is_err() {
+                    break;
+                }
+            }
             tail.connect(&shutdown, &mut batch).await?;
             continue;
         }
