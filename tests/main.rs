@@ -16,5 +16,6 @@ mod edge;
 mod guarantees;
 mod live;
 mod planner;
+mod reader;
 mod servers;
 mod support;
