@@ -79,6 +79,9 @@
 //!   with backoff and jitter until it succeeds, logged and counted. What the
 //!   edge refuses for good is left to the queue's redrive policy. *Holds.*
 //!
+//! `tests/model` has the protocol behind visibility, settling, order and position
+//! in words, and checks every interleaving of it.
+//!
 //! Where something is not there yet, the README says so too.
 
 pub mod binlog;
