@@ -7,6 +7,7 @@ mod faults;
 mod paths;
 mod positions;
 mod refusals;
+mod replica_lag;
 mod shop;
 mod statements;
 mod tls;
