@@ -5,6 +5,7 @@ mod changes;
 mod dry_run;
 mod faults;
 mod paths;
+mod php;
 mod positions;
 mod refusals;
 mod replica_lag;
