@@ -64,7 +64,8 @@
 //!   change are deleted and settled. *Holds.*
 //! - **Over, never under.** What cannot be known row by row invalidates the
 //!   whole table or everything: statements that change rows (every identifier
-//!   in them counts as a table), incidents, unknown and undecodable events, a
+//!   in them counts as a table, and what they reach through views, triggers
+//!   and functions as anything), incidents, unknown and undecodable events, a
 //!   compressed transaction that was not unpacked, a column missing from the
 //!   row image, a binlog that is gone, another server, and a foreign key whose
 //!   cascade changes mapped rows that MySQL before 9.6 does not log. *Holds*
