@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::batch::Paths;
 use super::*;
+use crate::binlog::barrier::NotVisible;
 use crate::binlog::replica_lag::Applied;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
@@ -73,7 +74,7 @@ impl Cache for Flaky {
 }
 
 impl Visibility for Flaky {
-    async fn wait(&mut self, gtids: &GtidSet) -> Result<Instant, SourceError> {
+    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
         note(&self.journal, format!("visible {gtids}"));
         Ok(Instant::now())
     }
