@@ -1,0 +1,58 @@
+//! What Redis' errors mean for the caller.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::cache::CacheError;
+
+/// Whether the error is about the one command that it answers, and says nothing
+/// of the others or of the server. Everything else passes, or is for somebody
+/// to put right, so that the caller repeats all of it.
+pub(super) fn concerns_one_command(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(
+            ServerErrorKind::NoPerm | ServerErrorKind::NoScript | ServerErrorKind::ResponseError,
+        ) => true,
+        // The client has no kind of its own for it.
+        ErrorKind::Extension => error.code() == Some("WRONGTYPE"),
+        _ => false,
+    }
+}
+
+/// Names the failure of the server at `address`.
+pub(super) fn named(error: &RedisError, address: &str) -> CacheError {
+    let unavailable = |code| CacheError::Unavailable {
+        address: address.to_owned(),
+        code,
+        reason: error.to_string(),
+    };
+    let refused = |code, remedy| CacheError::Refused {
+        address: address.to_owned(),
+        code,
+        reason: error.to_string(),
+        remedy,
+    };
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => refused(
+            "authentication",
+            "check redis.password and the user in redis.url",
+        ),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
+            "no-permission",
+            "grant the ACL user +unlink, +scan, +incr and +ping on the keys",
+        ),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
+        ErrorKind::Server(
+            ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
+        ) => refused(
+            "cluster",
+            "this server is part of a cluster; use a single primary",
+        ),
+        // The client has no kind of its own for it.
+        _ if error.code() == Some("NOAUTH") => refused("authentication", "set redis.password"),
+        ErrorKind::Server(_) => unavailable("server-error"),
+        _ if error.is_timeout() => unavailable("timeout"),
+        _ if error.is_connection_refusal() => unavailable("connection-refused"),
+        _ => unavailable("connection"),
+    }
+}

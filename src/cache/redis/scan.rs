@@ -1,0 +1,45 @@
+//! Deletions of every key that matches a glob.
+
+use std::time::Instant;
+
+use redis::{FromRedisValue, RedisError};
+
+use super::connection::Connection;
+use super::unlink;
+use crate::cache::CacheError;
+use crate::model::KeySet;
+
+/// How many keys one SCAN call looks at. It blocks the server for that long.
+const SCAN_COUNT: usize = 1_000;
+
+/// Deletes every key that matches `glob`, and returns how many existed.
+///
+/// SCAN returns every key that is there from its beginning to its end, some
+/// of them twice (Redis manual, "Scan guarantees").
+pub(super) async fn delete_matching(
+    connection: &mut Connection,
+    glob: &[u8],
+) -> Result<u64, CacheError> {
+    let mut deleted = 0;
+    let mut cursor = 0_u64;
+    loop {
+        let asked_at = Instant::now();
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(glob);
+        scan.arg("COUNT").arg(SCAN_COUNT);
+        let scanned = connection.run_one(scan).await?;
+        let (next, found): (u64, Vec<Vec<u8>>) = FromRedisValue::from_redis_value(scanned)
+            .map_err(|error| connection.failed(&RedisError::from(error)))?;
+        let mut keys = KeySet::default();
+        found.iter().for_each(|key| {
+            keys.insert(key);
+        });
+        deleted += unlink::delete(connection, &[&keys]).await?;
+        if next == 0 {
+            return Ok(deleted);
+        }
+        cursor = next;
+        // Others get at least half of the server's time.
+        tokio::time::sleep(asked_at.elapsed()).await;
+    }
+}
