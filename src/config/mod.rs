@@ -7,6 +7,7 @@ mod error;
 mod raw;
 mod rules;
 pub mod secret;
+mod shapes;
 mod validate;
 
 use std::net::SocketAddr;

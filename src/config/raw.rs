@@ -1,10 +1,12 @@
 //! The configuration as TOML has it, before it is checked.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::{OnGap, SecretRef, TlsMode, duration};
@@ -149,10 +151,70 @@ pub(super) struct Rule {
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]
+    pub tag_sets: Vec<Spanned<TagSet>>,
+    #[serde(default)]
+    pub hash_fields: Vec<HashField>,
+    pub guard: Option<Guard>,
+    pub publish: Option<Spanned<String>>,
+    #[serde(default)]
     pub paths: Vec<Spanned<String>>,
     pub table_wide: Option<TableWide>,
     #[serde(default)]
     pub cascade_from: Vec<CascadeFrom>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guard {
+    pub key: Spanned<String>,
+    pub ttl: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HashField {
+    pub key: Spanned<String>,
+    pub field: Spanned<String>,
+}
+
+/// A text, or a table with the members' prefix.
+#[derive(Debug)]
+pub(super) struct TagSet {
+    pub key: String,
+    pub member_prefix: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for TagSet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            key: String,
+            member_prefix: Option<String>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = TagSet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a template, or { key = \"…\", member_prefix = \"…\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, key: &str) -> Result<TagSet, E> {
+                Ok(TagSet {
+                    key: key.to_owned(),
+                    member_prefix: None,
+                })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TagSet, A::Error> {
+                let from = de::value::MapAccessDeserializer::new(map);
+                let Table { key, member_prefix } = Table::deserialize(from)?;
+                Ok(TagSet { key, member_prefix })
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,6 +238,8 @@ pub(super) struct TableWide {
     pub generation: Option<Spanned<String>>,
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub tag_sets: Vec<Spanned<TagSet>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
 }

@@ -7,14 +7,18 @@
 //! the same changes and rules give byte-identical plans.
 
 pub mod cascade;
+mod channel;
 pub mod class;
 pub mod condition;
 pub mod filter;
 pub mod glob;
+pub mod guard;
 pub mod planner;
 mod render;
 pub mod rule;
+pub mod shapes;
 pub mod template;
+mod version;
 
 pub use planner::{Rules, TablePlanner};
 pub use render::Scratch;

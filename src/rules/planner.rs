@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use super::cascade::{BoundCascade, Cascades};
+use super::channel::OnChannel;
 use super::class::{Forbidden, PathClasses};
 use super::filter::Filter;
-use super::render::{Rendered, Scratch, differs, push_bytes, push_encoded, render, sides};
-use super::rule::{BindError, BoundPart, BoundTemplate, Rule, Slots, TableWide, path_language};
+use super::guard::BoundGuard;
+use super::render::{Rendered, Scratch, Side, differs, push_bytes, push_encoded, render, sides};
+use super::rule::{BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language};
+use super::shapes::{self, BoundShapes};
 use super::template::{Placeholder, Template};
+use super::version::{self, Step};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::path::{self, PATH_CHARS_MAX};
-use crate::model::{Cascade, RowChange, Shape, TableName, TableSchema};
+use crate::model::{Cascade, GuardPattern, RowChange, Shape, TableName, TableSchema};
 
 /// All rules of a configuration.
 #[derive(Debug)]
@@ -67,6 +71,14 @@ impl Rules {
     /// The rules, in the configuration's order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().map(AsRef::as_ref)
+    }
+
+    /// The names that guards can have: deletions of whole tables spare them.
+    pub fn guard_patterns(&self) -> Vec<GuardPattern> {
+        let guards = self.rules.iter().filter_map(|rule| rule.guard.as_ref());
+        guards
+            .map(|guard| guard.pattern(&self.key_prefix))
+            .collect()
     }
 
     /// Whether some rule is about this table, or about one that a cascade
@@ -130,6 +142,12 @@ impl Rules {
         for template in &rule.keys {
             slots.add_template(template, &place("key"))?;
         }
+        shapes::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
+        if let Some(guard) = &rule.guard {
+            let version = rule.version.as_ref();
+            let version = version.and_then(|column| slots.schema().column(&column.name));
+            guard.check(version, slots, &rule.name)?;
+        }
         for template in &rule.paths {
             slots.add_template(template, &place("path"))?;
             if let Some(forbidden) = self.classes.forbidden(&slots.path_language(template)) {
@@ -161,6 +179,18 @@ impl Rules {
             when: when.unwrap_or_default(),
             version: version.map(|index| slots.slot(index)),
             keys: templates(&rule.keys, &self.key_prefix),
+            shapes: BoundShapes::new(
+                &rule.tag_sets,
+                &rule.hash_fields,
+                slots,
+                version,
+                &self.key_prefix,
+            ),
+            guard: rule.guard.as_ref().zip(version).map(|(guard, index)| BoundGuard {
+                key: slots.bind(&guard.key, version, &self.key_prefix),
+                version: slots.slot(index),
+                ttl: guard.ttl,
+            }),
             paths: rule
                 .paths
                 .iter()
@@ -220,7 +250,10 @@ fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
 
 pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
     plan.widen(&rule.name, reason);
-    widen_keys(rule, plan);
+    match &rule.channel {
+        None => widen_keys(rule, plan),
+        Some(channel) => widen_keys(rule, &mut OnChannel { plan, channel }),
+    }
     widen_paths(rule, classes, plan);
 }
 
@@ -230,6 +263,13 @@ fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
     }
     for glob in &rule.table_wide.keys {
         plan.act(&rule.name, Action::DeleteMatching { glob });
+    }
+    for (glob, member_prefix) in &rule.table_wide.tag_sets {
+        let action = Action::DeleteTaggedMatching {
+            glob,
+            member_prefix,
+        };
+        plan.act(&rule.name, action);
     }
 }
 
@@ -262,7 +302,9 @@ struct BoundRule {
     changed: Vec<usize>,
     when: Vec<(Arc<String>, usize)>,
     version: Option<usize>,
+    guard: Option<BoundGuard>,
     keys: Vec<BoundTemplate>,
+    shapes: BoundShapes,
     paths: Vec<BoundPath>,
 }
 
@@ -309,8 +351,15 @@ impl TablePlanner {
     /// order.
     pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
         for bound in &self.rules {
-            if bound.fires(change) {
-                bound.plan(change, &self.classes, scratch, plan);
+            if !bound.fires(change) {
+                continue;
+            }
+            match &bound.rule.channel {
+                None => bound.plan(change, &self.classes, scratch, plan),
+                Some(channel) => {
+                    let plan = &mut OnChannel { plan, channel };
+                    bound.plan(change, &self.classes, scratch, plan);
+                }
             }
         }
         for cascade in &self.cascades {
@@ -349,28 +398,36 @@ impl BoundRule {
         plan: &mut P,
     ) {
         let rule = &self.rule;
-        let missed_bump = self.missed_bump(change, scratch, plan);
+        let step = version::step(self.version, &rule.name, change, scratch, plan);
         let mut unknown_key = false;
+        if let Some(guard) = &self.guard {
+            unknown_key = guard.plan(&rule.name, change, scratch, plan).is_err();
+        }
         for template in &self.keys {
             for side in sides(template.renders, change.op) {
-                scratch.key.clear();
-                match render(template, change, *side, scratch, push_bytes) {
-                    Rendered::Done => {
-                        let key = &scratch.key;
-                        let settles = missed_bump || !template.versioned;
-                        plan.act(&rule.name, Action::Delete { key, settles });
-                    }
-                    Rendered::Nothing => {}
-                    Rendered::Unknown => unknown_key = true,
-                }
+                unknown_key |= !self.delete_key(template, *side, step, change, scratch, plan);
             }
+        }
+        if step == Step::Back {
+            let versioned = self.keys.iter().filter(|template| template.versioned);
+            for template in versioned {
+                unknown_key |= !self.delete_key(template, Side::After, step, change, scratch, plan);
+            }
+        }
+        if !self.shapes.is_empty() {
+            let both = step == Step::Back;
+            unknown_key |= !self.shapes.plan(both, &rule.name, change, scratch, plan);
         }
         if unknown_key {
             plan.widen(&rule.name, Widening::MissingColumn);
             widen_keys(rule, plan);
         }
         for bound in &self.paths {
-            for side in sides(bound.template.renders, change.op) {
+            let renders = match (bound.template.renders, step) {
+                (Renders::Before, Step::Back) => Renders::Both,
+                (renders, _) => renders,
+            };
+            for side in sides(renders, change.op) {
                 scratch.key.clear();
                 let rendered = render(&bound.template, change, *side, scratch, push_encoded);
                 if let Some(reason) = bound.finish(&rendered, scratch) {
@@ -385,25 +442,27 @@ impl BoundRule {
         }
     }
 
-    /// Every update of a mapped row must change its version, or readers of the
-    /// current version keep the old row.
-    fn missed_bump<P: Plan>(
+    /// Renders one key and deletes it; `false` if a column is missing.
+    fn delete_key<P: Plan>(
         &self,
+        template: &BoundTemplate,
+        side: Side,
+        step: Step,
         change: &RowChange<'_>,
         scratch: &mut Scratch,
         plan: &mut P,
     ) -> bool {
-        if let (Some(slot), Some(before), Some(after)) = (self.version, change.before, change.after)
-            && let (Some(before), Some(after)) = (before.get(slot), after.get(slot))
-            && !differs(Some(before), Some(after))
-        {
-            scratch.value.clear();
-            before.write_text(&mut scratch.value);
-            let version = &scratch.value;
-            plan.act(&self.rule.name, Action::MissedBump { version });
-            return true;
+        scratch.key.clear();
+        match render(template, change, side, scratch, push_bytes) {
+            Rendered::Done => {
+                let key = &scratch.key;
+                let settles = step != Step::On || !template.versioned;
+                plan.act(&self.rule.name, Action::Delete { key, settles });
+                true
+            }
+            Rendered::Nothing => true,
+            Rendered::Unknown => false,
         }
-        false
     }
 }
 
