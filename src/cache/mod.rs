@@ -10,25 +10,59 @@ pub use self::redis::Redis;
 
 /// Deletes keys.
 ///
+/// - **What cannot pass is no error.** A call succeeds with the keys that the
+///   server refuses for good among its [`Outcome`], and everything else done.
 /// - **Deletion is idempotent**, and a call that failed may have deleted any
 ///   part of the keys: repeat it whole.
 /// - **The caller retries.** An implementation makes one attempt and renews its
 ///   connection for the next one where that is needed.
 /// - **Cancelling** a call leaves any part of it done.
 pub trait Cache: Send + 'static {
-    /// Deletes `keys`. `Ok` means that the server acknowledged all of them;
-    /// the number is how many existed.
-    fn delete(&mut self, keys: &[&KeySet]) -> impl Future<Output = Result<u64, CacheError>> + Send;
+    /// Deletes `keys`. `Ok` means that the server acknowledged all of them but
+    /// the refused ones.
+    fn delete(
+        &mut self,
+        keys: &[&KeySet],
+    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 
     /// Adds one to the counter `key`. Repeating it adds again, which is harmless:
     /// it only has to change.
-    fn increment(&mut self, key: &[u8]) -> impl Future<Output = Result<(), CacheError>> + Send;
+    fn increment(&mut self, key: &[u8])
+    -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 
     /// Deletes every key that matches `glob` and was there when the call began.
     fn delete_matching(
         &mut self,
         glob: &[u8],
-    ) -> impl Future<Output = Result<u64, CacheError>> + Send;
+    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
+}
+
+/// What a call did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many of the keys existed.
+    pub existed: u64,
+    /// Those that stay as they are however often the call is repeated.
+    pub refused: Vec<Refused>,
+}
+
+/// A key that the server refuses to change, for a reason that does not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The key; a glob stands for further keys that it matches.
+    pub key: Vec<u8>,
+    /// A short name for the reason, for logs and metrics.
+    pub code: &'static str,
+    /// The server's words.
+    pub reason: String,
+}
+
+impl Outcome {
+    /// Adds what another call did.
+    pub fn add(&mut self, other: Outcome) {
+        self.existed += other.existed;
+        self.refused.extend(other.refused);
+    }
 }
 
 /// Why a deletion failed.

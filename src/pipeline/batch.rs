@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::cache::{Cache, CacheError};
+use crate::cache::{Cache, CacheError, Refused};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{GtidSet, KeySet, Position};
 use crate::telemetry::metric;
@@ -124,8 +124,9 @@ impl Batch {
         self.newest_us = self.newest_us.max(at_us);
     }
 
-    /// Makes one attempt to delete everything in it.
-    pub(super) async fn delete(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
+    /// Makes one attempt to delete everything in it, and returns what stays for
+    /// good.
+    pub(super) async fn delete(&self, cache: &mut impl Cache) -> Result<Vec<Refused>, CacheError> {
         delete(cache, &[&self.settling, &self.once], &self.wide).await
     }
 
@@ -203,8 +204,12 @@ impl Deleted {
         content + MARK_BYTES
     }
 
-    /// Makes one attempt to delete everything in it again.
-    pub(super) async fn delete_again(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
+    /// Makes one attempt to delete everything in it again, and returns what stays
+    /// for good.
+    pub(super) async fn delete_again(
+        &self,
+        cache: &mut impl Cache,
+    ) -> Result<Vec<Refused>, CacheError> {
         delete(cache, &[&self.settling], &self.wide).await
     }
 
@@ -229,23 +234,26 @@ async fn delete(
     cache: &mut impl Cache,
     keys: &[&KeySet],
     wide: &BTreeSet<Wide>,
-) -> Result<(), CacheError> {
-    let existed = cache.delete(keys).await?;
-    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+) -> Result<Vec<Refused>, CacheError> {
+    let outcome = cache.delete(keys).await?;
+    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
+    let mut refused = outcome.refused;
     for wide in wide {
         match wide {
             Wide::Matching(glob) => {
-                let existed = cache.delete_matching(glob).await?;
+                let outcome = cache.delete_matching(glob).await?;
+                let existed = outcome.existed;
+                refused.extend(outcome.refused);
                 tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
                 metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
             }
             Wide::Generation(key) => {
-                cache.increment(key).await?;
+                refused.extend(cache.increment(key).await?.refused);
                 tracing::info!(key = %String::from_utf8_lossy(key), "began a new generation of keys");
             }
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
 impl Settled {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Accepted, Batch, Deleted, Mark, Settled};
 use super::paths::PathSink;
+use super::refusal::Refusals;
 use super::retry::Backoff;
 use super::settle::{Settling, settle};
 use super::tail::Tail;
@@ -218,14 +219,19 @@ async fn delete(
     deleted: mpsc::Sender<Deleted>,
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
+    let mut refusals = Refusals::default();
     while let Some(batch) = batches.recv().await {
         if let (Some(gtids), false) = (&batch.gtids, batch.is_empty()) {
             visible::wait(&mut visibility, gtids).await;
         }
-        while let Err(error) = batch.delete(&mut cache).await {
-            trouble.wait(error.code(), &error).await;
-        }
+        let refused = loop {
+            match batch.delete(&mut cache).await {
+                Ok(refused) => break refused,
+                Err(error) => trouble.wait(error.code(), &error).await,
+            }
+        };
         trouble.over();
+        refusals.report(&refused);
         metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
         let due = settling.due(batch.newest_us);
         if deleted.send(batch.deleted(due)).await.is_err() {

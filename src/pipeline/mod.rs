@@ -16,6 +16,7 @@ pub mod dry_run;
 mod held;
 pub mod invalidate;
 pub mod paths;
+mod refusal;
 pub mod retry;
 pub mod settle;
 pub mod tail;

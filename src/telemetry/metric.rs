@@ -38,10 +38,13 @@ pub const WIDENINGS: &str = "evictd_widenings_total";
 pub const MISSED_VERSION_BUMPS: &str = "evictd_missed_version_bumps_total";
 /// Paths not sent because of their `class`. Counter.
 pub const PATHS_SKIPPED: &str = "evictd_paths_skipped_total";
-/// Keys whose deletion the cache acknowledged. Counter.
+/// Keys whose deletion the cache answered, with success or for good. Counter.
 pub const CACHE_KEYS: &str = "evictd_cache_keys_total";
 /// Keys among them that existed. Counter.
 pub const CACHE_KEYS_EXISTED: &str = "evictd_cache_keys_existed_total";
+/// Keys that the cache refused to change for good, by `error`. One that is to be
+/// deleted twice counts twice. Counter.
+pub const CACHE_KEYS_REFUSED: &str = "evictd_cache_keys_refused_total";
 /// Deletions that went ahead though it was not known whether the rows were
 /// visible. Counter.
 pub const BARRIER_FALLBACKS: &str = "evictd_visibility_fallbacks_total";

@@ -18,6 +18,29 @@ pub(super) fn concerns_one_command(error: &RedisError) -> bool {
     }
 }
 
+/// A short name for the reason why the keys of the command that `error` answers
+/// stay as they are for ever; `None` if it is no such reason.
+///
+/// An account that may not use the command at all gets NOPERM too. That is for
+/// somebody to put right, and no key's fault: only texts about keys count.
+pub(super) fn refusal(error: &RedisError) -> Option<&'static str> {
+    let says = |words| error.detail().is_some_and(|detail| detail.contains(words));
+    match error.kind() {
+        // Redis 6: "… to access one of the keys used as arguments"; from Redis
+        // 7 on: "No permissions to access a key".
+        ErrorKind::Server(ServerErrorKind::NoPerm) if says("access") && says("key") => {
+            Some("no-permission")
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if says("not an integer") || says("would overflow") =>
+        {
+            Some("not-an-integer")
+        }
+        ErrorKind::Extension if error.code() == Some("WRONGTYPE") => Some("wrong-type"),
+        _ => None,
+    }
+}
+
 /// Names the failure of the server at `address`.
 pub(super) fn named(error: &RedisError, address: &str) -> CacheError {
     let unavailable = |code| CacheError::Unavailable {

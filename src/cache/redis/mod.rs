@@ -6,7 +6,7 @@ mod scan;
 mod unlink;
 
 use self::connection::Connection;
-use super::{Cache, CacheError};
+use super::{Cache, CacheError, Outcome, Refused};
 use crate::model::KeySet;
 
 /// One Redis server.
@@ -45,17 +45,29 @@ impl Redis {
 }
 
 impl Cache for Redis {
-    async fn delete(&mut self, keys: &[&KeySet]) -> Result<u64, CacheError> {
+    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
         unlink::delete(&mut self.connection, keys).await
     }
 
-    async fn increment(&mut self, key: &[u8]) -> Result<(), CacheError> {
+    async fn increment(&mut self, key: &[u8]) -> Result<Outcome, CacheError> {
         let mut command = redis::cmd("INCR");
         command.arg(key);
-        self.connection.run_one(command).await.map(drop)
+        let mut outcome = Outcome::default();
+        for answer in self.connection.run(vec![command]).await? {
+            let Err(error) = answer else { continue };
+            let Some(code) = error::refusal(&error) else {
+                return Err(self.connection.failed(&error));
+            };
+            outcome.refused.push(Refused {
+                key: key.to_vec(),
+                code,
+                reason: error.to_string(),
+            });
+        }
+        Ok(outcome)
     }
 
-    async fn delete_matching(&mut self, glob: &[u8]) -> Result<u64, CacheError> {
+    async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
         scan::delete_matching(&mut self.connection, glob).await
     }
 }

@@ -6,21 +6,24 @@ use redis::{FromRedisValue, RedisError};
 
 use super::connection::Connection;
 use super::unlink;
-use crate::cache::CacheError;
+use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::KeySet;
 
 /// How many keys one SCAN call looks at. It blocks the server for that long.
 const SCAN_COUNT: usize = 1_000;
 
-/// Deletes every key that matches `glob`, and returns how many existed.
+/// How many refused keys are named one by one (Bounded).
+const REFUSED_MAX: usize = 1_000;
+
+/// Deletes every key that matches `glob`.
 ///
 /// SCAN returns every key that is there from its beginning to its end, some
 /// of them twice (Redis manual, "Scan guarantees").
 pub(super) async fn delete_matching(
     connection: &mut Connection,
     glob: &[u8],
-) -> Result<u64, CacheError> {
-    let mut deleted = 0;
+) -> Result<Outcome, CacheError> {
+    let mut outcome = Outcome::default();
     let mut cursor = 0_u64;
     loop {
         let asked_at = Instant::now();
@@ -34,12 +37,23 @@ pub(super) async fn delete_matching(
         found.iter().for_each(|key| {
             keys.insert(key);
         });
-        deleted += unlink::delete(connection, &[&keys]).await?;
+        outcome.add(unlink::delete(connection, &[&keys]).await?);
+        shorten(&mut outcome.refused, glob);
         if next == 0 {
-            return Ok(deleted);
+            return Ok(outcome);
         }
         cursor = next;
         // Others get at least half of the server's time.
         tokio::time::sleep(asked_at.elapsed()).await;
+    }
+}
+
+/// Lets the glob stand for all refused keys but the first.
+fn shorten(refused: &mut Vec<Refused>, glob: &[u8]) {
+    if refused.len() > REFUSED_MAX {
+        refused.truncate(REFUSED_MAX);
+        if let Some(last) = refused.last_mut() {
+            last.key = glob.to_vec();
+        }
     }
 }

@@ -1,42 +1,73 @@
 //! Deletions of keys that are known by name.
 
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue};
 
 use super::connection::Connection;
-use crate::cache::CacheError;
+use super::error;
+use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::KeySet;
 
 /// Keys in one UNLINK. Long commands hold up other clients for as long as they
 /// run; a thousand keys take well under a millisecond.
 const KEYS_PER_COMMAND: usize = 1_000;
 
-/// Deletes all keys, and returns how many existed.
+/// Deletes all keys.
+///
+/// An UNLINK with one key that the account may not touch deletes none of its
+/// keys. It is sent again in halves, until the key stands alone.
 pub(super) async fn delete(
     connection: &mut Connection,
     keys: &[&KeySet],
-) -> Result<u64, CacheError> {
-    let commands = commands(keys);
-    if commands.is_empty() {
-        return Ok(0);
+) -> Result<Outcome, CacheError> {
+    let mut outcome = Outcome::default();
+    let mut pending = chunks(keys);
+    while !pending.is_empty() {
+        let answers = connection
+            .run(pending.iter().map(|keys| unlink(keys)).collect())
+            .await?;
+        let mut refused = Vec::new();
+        for (keys, answer) in pending.into_iter().zip(answers) {
+            let count = answer.and_then(|value| Ok(u64::from_redis_value(value)?));
+            match count {
+                Ok(count) => outcome.existed += count,
+                Err(error) => refused.push((keys, error)),
+            }
+        }
+        pending = Vec::new();
+        for (keys, error) in refused {
+            let Some(code) = error::refusal(&error) else {
+                return Err(connection.failed(&error));
+            };
+            match keys.as_slice() {
+                [key] => outcome.refused.push(Refused {
+                    key: key.to_vec(),
+                    code,
+                    reason: error.to_string(),
+                }),
+                keys => {
+                    let (front, back) = keys.split_at(keys.len() / 2);
+                    pending.extend([front.to_vec(), back.to_vec()]);
+                }
+            }
+        }
     }
-    let mut existed = 0;
-    for answer in connection.run(commands).await? {
-        let count = answer.and_then(|value| Ok(u64::from_redis_value(value)?));
-        existed += count.map_err(|error: RedisError| connection.failed(&error))?;
-    }
-    Ok(existed)
+    Ok(outcome)
 }
 
-/// All keys, in commands of [`KEYS_PER_COMMAND`].
-fn commands(keys: &[&KeySet]) -> Vec<Cmd> {
-    let mut all = keys.iter().flat_map(|keys| keys.iter()).peekable();
-    let mut commands = Vec::new();
-    while all.peek().is_some() {
-        let mut command = redis::cmd("UNLINK");
-        for key in all.by_ref().take(KEYS_PER_COMMAND) {
-            command.arg(key);
-        }
-        commands.push(command);
+fn unlink(keys: &Vec<&[u8]>) -> Cmd {
+    let mut command = redis::cmd("UNLINK");
+    for key in keys {
+        command.arg(key);
     }
-    commands
+    command
+}
+
+/// All keys, in chunks of [`KEYS_PER_COMMAND`].
+fn chunks<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
+    let mut all = keys.iter().flat_map(|keys| keys.iter()).peekable();
+    let mut chunks = Vec::new();
+    while all.peek().is_some() {
+        chunks.push(all.by_ref().take(KEYS_PER_COMMAND).collect());
+    }
+    chunks
 }

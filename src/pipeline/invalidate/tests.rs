@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use super::super::batch::Paths;
 use super::*;
 use crate::buffer::BufferError;
-use crate::cache::CacheError;
+use crate::cache::{CacheError, Outcome};
 use crate::checkpoint::CheckpointError;
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{GtidSet, KeySet, Position};
@@ -43,12 +43,12 @@ impl Flaky {
 }
 
 impl Cache for Flaky {
-    async fn delete(&mut self, keys: &[&KeySet]) -> Result<u64, CacheError> {
+    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
         attempt
-            .map(|()| 1)
+            .map(|()| Outcome::default())
             .map_err(|reason| CacheError::Unavailable {
                 address: "redis".to_owned(),
                 code: "connection",
@@ -56,18 +56,18 @@ impl Cache for Flaky {
             })
     }
 
-    async fn delete_matching(&mut self, glob: &[u8]) -> Result<u64, CacheError> {
+    async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
         note(
             &self.journal,
             format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
         );
-        Ok(1)
+        Ok(Outcome::default())
     }
 
-    async fn increment(&mut self, key: &[u8]) -> Result<(), CacheError> {
+    async fn increment(&mut self, key: &[u8]) -> Result<Outcome, CacheError> {
         let key = String::from_utf8_lossy(key);
         note(&self.journal, format!("{} increments {key}", self.name));
-        Ok(())
+        Ok(Outcome::default())
     }
 }
 
