@@ -1,12 +1,14 @@
 //! The cache that keys are deleted from.
 
 pub mod redis;
+mod tags;
 
 use std::future::Future;
 
-use crate::model::KeySet;
+use crate::model::{Guards, KeySet, PairSet};
 
 pub use self::redis::Redis;
+pub use self::tags::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
 
 /// Deletes keys.
 ///
@@ -34,6 +36,48 @@ pub trait Cache: Send + 'static {
     fn delete_matching(
         &mut self,
         glob: &[u8],
+    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
+
+    /// Raises `guards`, and only then deletes `keys`. A guard never falls, so
+    /// that repeating it changes nothing. Guards are not counted as existing.
+    fn delete_guarded(
+        &mut self,
+        guards: &Guards,
+        keys: &[&KeySet],
+    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
+
+    /// Deletes fields of hashes.
+    fn delete_fields(
+        &mut self,
+        fields: &PairSet,
+    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
+
+    /// Finds some of the keys that match `glob`. Every key that is there from
+    /// the first call to the one that has no next is found.
+    fn find(
+        &mut self,
+        glob: &[u8],
+        from: ScanPlace,
+    ) -> impl Future<Output = Result<Found, CacheError>> + Send;
+
+    /// Goes one step through each of the tag sets. Every member that is there
+    /// from the first step to the last is found, maybe more than once.
+    fn scan_tag_sets(
+        &mut self,
+        sets: &[TagScan<'_>],
+    ) -> impl Future<Output = Result<Vec<TagStep>, CacheError>> + Send;
+
+    /// Takes members out of their tag sets.
+    fn take_out(
+        &mut self,
+        leaving: &[Leaving<'_>],
+    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
+
+    /// Sends a message to whoever subscribes to the channel right now.
+    fn publish(
+        &mut self,
+        channel: &str,
+        message: &[u8],
     ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 }
 

@@ -274,7 +274,8 @@ async fn tail(
     let mut cache = Redis::new(
         url.as_str(),
         password.as_ref().map(|secret| secret.expose()),
-    )?;
+    )?
+    .sparing(config.rules.guard_patterns());
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;

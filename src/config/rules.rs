@@ -95,8 +95,7 @@ fn rule(
             in_rule("`tables` is empty".to_owned()),
         ));
     }
-    let deletes =
-        !raw.keys.is_empty() || !raw.tag_sets.is_empty() || !raw.hash_fields.is_empty();
+    let deletes = !raw.keys.is_empty() || !raw.tag_sets.is_empty() || !raw.hash_fields.is_empty();
     if !deletes && raw.paths.is_empty() && raw.guard.is_none() {
         return Err(ConfigError::at(
             line,

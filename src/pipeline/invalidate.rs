@@ -18,6 +18,7 @@ use super::paths::PathSink;
 use super::refusal::Refusals;
 use super::retry::Backoff;
 use super::settle::{Settling, settle};
+use super::tagged::Pass;
 use super::tail::Tail;
 use super::visible::{self, Visibility};
 use crate::binlog::SourceError;
@@ -220,12 +221,18 @@ async fn delete(
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
     let mut refusals = Refusals::default();
-    while let Some(batch) = batches.recv().await {
+    while let Some(mut batch) = batches.recv().await {
         if let (Some(gtids), false) = (&batch.gtids, batch.is_empty()) {
             visible::wait(&mut visibility, gtids).await;
         }
         let refused = loop {
-            match batch.delete(&mut cache).await {
+            // A change that is fresh now may be old by the time it is deleted;
+            // then what was kept for the second deletion is let go.
+            let pass = match settling.due(batch.newest_us) {
+                Some(_) => Pass::First,
+                None => Pass::Once,
+            };
+            match batch.delete(&mut cache, pass).await {
                 Ok(refused) => break refused,
                 Err(error) => trouble.wait(error.code(), &error).await,
             }

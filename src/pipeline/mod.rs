@@ -9,6 +9,7 @@
 //! - [`drain`]: buffer → edge.
 //! - [`retry`]: how long to wait before trying again.
 
+mod announce;
 pub mod batch;
 mod deliver;
 pub mod drain;
@@ -19,5 +20,7 @@ pub mod paths;
 mod refusal;
 pub mod retry;
 pub mod settle;
+mod shapes;
+mod tagged;
 pub mod tail;
 pub mod visible;

@@ -64,7 +64,7 @@ pub(super) async fn settle(
         tokio::select! {
             biased;
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let Some(batch) = waiting.pop_front() else { continue };
+                let Some(mut batch) = waiting.pop_front() else { continue };
                 bytes -= batch.size();
                 if batch.due.is_some() {
                     let refused = loop {

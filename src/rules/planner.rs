@@ -8,7 +8,9 @@ use super::class::{Forbidden, PathClasses};
 use super::filter::Filter;
 use super::guard::BoundGuard;
 use super::render::{Rendered, Scratch, Side, differs, push_bytes, push_encoded, render, sides};
-use super::rule::{BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language};
+use super::rule::{
+    BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language,
+};
 use super::shapes::{self, BoundShapes};
 use super::template::{Placeholder, Template};
 use super::version::{self, Step};
@@ -186,11 +188,15 @@ impl Rules {
                 version,
                 &self.key_prefix,
             ),
-            guard: rule.guard.as_ref().zip(version).map(|(guard, index)| BoundGuard {
-                key: slots.bind(&guard.key, version, &self.key_prefix),
-                version: slots.slot(index),
-                ttl: guard.ttl,
-            }),
+            guard: rule
+                .guard
+                .as_ref()
+                .zip(version)
+                .map(|(guard, index)| BoundGuard {
+                    key: slots.bind(&guard.key, version, &self.key_prefix),
+                    version: slots.slot(index),
+                    ttl: guard.ttl,
+                }),
             paths: rule
                 .paths
                 .iter()

@@ -13,7 +13,9 @@ pub(super) fn concerns_one_command(error: &RedisError) -> bool {
             ServerErrorKind::NoPerm | ServerErrorKind::NoScript | ServerErrorKind::ResponseError,
         ) => true,
         // The client has no kind of its own for it.
-        ErrorKind::Extension => error.code() == Some("WRONGTYPE"),
+        ErrorKind::Extension => {
+            matches!(error.code(), Some("WRONGTYPE" | "NOTVERSION"))
+        }
         _ => false,
     }
 }
@@ -36,7 +38,12 @@ pub(super) fn refusal(error: &RedisError) -> Option<&'static str> {
         {
             Some("not-an-integer")
         }
+        ErrorKind::Server(ServerErrorKind::NoPerm) if says("access") && says("channel") => {
+            Some("no-permission")
+        }
         ErrorKind::Extension if error.code() == Some("WRONGTYPE") => Some("wrong-type"),
+        // What raise.lua answers.
+        ErrorKind::Extension if error.code() == Some("NOTVERSION") => Some("not-a-version"),
         _ => None,
     }
 }
@@ -61,7 +68,7 @@ pub(super) fn named(error: &RedisError, address: &str) -> CacheError {
         ),
         ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
             "no-permission",
-            "grant the ACL user +unlink, +scan, +incr and +ping on the keys",
+            "grant the ACL user +ping, +unlink, +scan and +incr, with guards +eval, +evalsha and +getrange, with tag sets +type, +sscan, +zscan, +srem and +zrem, with hash fields +hdel, with `publish` +publish and the channel",
         ),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
         ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, FromRedisValue};
 
-use super::connection::Connection;
+use super::connection::{Answer, Connection};
 use super::error;
 use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::KeySet;
@@ -19,12 +19,28 @@ pub(super) async fn delete(
     connection: &mut Connection,
     keys: &[&KeySet],
 ) -> Result<Outcome, CacheError> {
+    let (_, outcome) = delete_after(connection, Vec::new(), keys).await?;
+    Ok(outcome)
+}
+
+/// The same after other commands, in one round trip, with what they answer.
+pub(super) async fn delete_after(
+    connection: &mut Connection,
+    mut first: Vec<Cmd>,
+    keys: &[&KeySet],
+) -> Result<(Vec<Answer>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
+    let mut firsts_answers = Vec::new();
     let mut pending = chunks(keys);
-    while !pending.is_empty() {
-        let answers = connection
-            .run(pending.iter().map(|keys| unlink(keys)).collect())
-            .await?;
+    while !pending.is_empty() || !first.is_empty() {
+        let before = first.len();
+        let mut commands = std::mem::take(&mut first);
+        commands.extend(pending.iter().map(unlink));
+        let mut answers = connection.run(commands).await?;
+        if before > 0 {
+            let of_keys = answers.split_off(before.min(answers.len()));
+            firsts_answers = std::mem::replace(&mut answers, of_keys);
+        }
         let mut refused = Vec::new();
         for (keys, answer) in pending.into_iter().zip(answers) {
             let count = answer.and_then(|value| Ok(u64::from_redis_value(value)?));
@@ -51,7 +67,7 @@ pub(super) async fn delete(
             }
         }
     }
-    Ok(outcome)
+    Ok((firsts_answers, outcome))
 }
 
 fn unlink(keys: &Vec<&[u8]>) -> Cmd {
