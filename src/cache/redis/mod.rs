@@ -1,15 +1,26 @@
-//! Deletions in one Redis server.
+//! Deletions in Redis.
+//!
+//! - [`target`]: what to connect to.
+//! - `connection`: commands to a server, a cluster, or what sentinels know.
+//! - `unlink`, `scan`: deletions of keys by name and by glob.
 
+mod cluster;
 mod connection;
 mod error;
 mod scan;
+mod sentinel;
+mod server;
+mod slot;
+pub mod target;
+mod topology;
 mod unlink;
 
 use self::connection::Connection;
+pub use self::target::{Layout, Target, TlsFiles};
 use super::{Cache, CacheError, Outcome, Refused};
 use crate::model::KeySet;
 
-/// One Redis server.
+/// Redis: one server, a cluster, or a primary that sentinels know.
 pub struct Redis {
     connection: Connection,
 }
@@ -18,29 +29,29 @@ impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The connection holds the password.
         f.debug_struct("Redis")
-            .field("address", &self.connection.address())
+            .field("address", &self.connection.to_string())
             .finish_non_exhaustive()
     }
 }
 
 impl Redis {
-    /// Prepares connections to `url`, which holds no password.
-    pub fn new(url: &str, password: Option<&str>) -> Result<Self, CacheError> {
+    /// Prepares connections.
+    pub fn new(target: &Target) -> Result<Self, CacheError> {
         Ok(Self {
-            connection: Connection::new(url, password)?,
+            connection: Connection::new(target)?,
         })
     }
 
-    /// Another connection to the same server, not made yet.
+    /// Other connections to the same, not made yet.
     pub fn another(&self) -> Self {
         Self {
             connection: self.connection.another(),
         }
     }
 
-    /// Asks the server whether it is there and may be used.
+    /// Asks whether it is there, may be used, and is what it is said to be.
     pub async fn check(&mut self) -> Result<(), CacheError> {
-        self.connection.run_one(redis::cmd("PING")).await.map(drop)
+        self.connection.check().await
     }
 }
 

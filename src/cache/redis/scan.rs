@@ -1,10 +1,12 @@
 //! Deletions of every key that matches a glob.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use redis::{FromRedisValue, RedisError};
+use redis::FromRedisValue;
 
-use super::connection::Connection;
+use super::connection::{Connection, Keyspace};
+use super::target::Address;
 use super::unlink;
 use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::KeySet;
@@ -17,10 +19,45 @@ const REFUSED_MAX: usize = 1_000;
 
 /// Deletes every key that matches `glob`.
 ///
-/// SCAN returns every key that is there from its beginning to its end, some
-/// of them twice (Redis manual, "Scan guarantees").
+/// SCAN returns every key that is there from its beginning to its end, some of
+/// them twice (Redis manual, "Scan guarantees"). In a cluster a key can leave a
+/// primary before it is found there, for one that was scanned already. A second
+/// pass over all primaries begins when the first has ended, and finds every key
+/// that moved once; so passes are repeated until one saw no slot moving, or
+/// until two saw none that had moved before.
 pub(super) async fn delete_matching(
     connection: &mut Connection,
+    glob: &[u8],
+) -> Result<Outcome, CacheError> {
+    let mut outcome = Outcome::default();
+    let mut moved: HashSet<u16> = HashSet::new();
+    let mut before = connection.keyspace().await?;
+    for pass in 1_u64.. {
+        for primary in &before.primaries {
+            outcome.add(pass_over(connection, primary, glob).await?);
+            shorten(&mut outcome.refused, glob);
+        }
+        let after = connection.keyspace().await?;
+        let moving = moved_in_between(&before, &after);
+        let quiet = moving.is_empty() && !before.moving && !after.moving;
+        if quiet || pass > 1 && moved.is_disjoint(&moving) {
+            break;
+        }
+        tracing::info!(
+            glob = %String::from_utf8_lossy(glob),
+            pass,
+            slots_moved = moving.len(),
+            "slots of the cluster move: its keys are scanned again"
+        );
+        moved.extend(moving);
+        before = after;
+    }
+    Ok(outcome)
+}
+
+async fn pass_over(
+    connection: &mut Connection,
+    primary: &Address,
     glob: &[u8],
 ) -> Result<Outcome, CacheError> {
     let mut outcome = Outcome::default();
@@ -30,9 +67,9 @@ pub(super) async fn delete_matching(
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(glob);
         scan.arg("COUNT").arg(SCAN_COUNT);
-        let scanned = connection.run_one(scan).await?;
+        let scanned = connection.run_at(primary, scan).await?;
         let (next, found): (u64, Vec<Vec<u8>>) = FromRedisValue::from_redis_value(scanned)
-            .map_err(|error| connection.failed(&RedisError::from(error)))?;
+            .map_err(|error| connection.failed(&error.into()))?;
         let mut keys = KeySet::default();
         found.iter().for_each(|key| {
             keys.insert(key);
@@ -45,6 +82,13 @@ pub(super) async fn delete_matching(
         cursor = next;
         // Others get at least half of the server's time.
         tokio::time::sleep(asked_at.elapsed()).await;
+    }
+}
+
+fn moved_in_between(before: &Keyspace, after: &Keyspace) -> HashSet<u16> {
+    match (&before.topology, &after.topology) {
+        (Some(before), Some(after)) => after.moved_since(before).collect(),
+        _ => HashSet::new(),
     }
 }
 
