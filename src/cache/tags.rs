@@ -51,15 +51,18 @@ pub struct Leaving<'s> {
     pub members: Vec<Vec<u8>>,
 }
 
-/// A place in the walk through all keys.
+/// A place in the walk through all keys that match a glob.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScanPlace {
-    /// The server's own.
-    pub cursor: u64,
+pub enum ScanPlace {
+    /// Its beginning.
+    #[default]
+    Begin,
+    /// Where the step before ended.
+    Further,
 }
 
 /// Keys found by one step of that walk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Found {
     /// The keys; some may come twice.
     pub keys: Vec<Vec<u8>>,

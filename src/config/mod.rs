@@ -5,6 +5,7 @@
 mod duration;
 mod error;
 mod raw;
+mod redis;
 mod rules;
 pub mod secret;
 mod shapes;
@@ -107,8 +108,34 @@ pub struct Redis {
     pub url: url::Url,
     /// The password.
     pub password: Option<SecretRef>,
+    /// The only authorities to accept, a PEM file; `None`: the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate to present and its key, PEM files.
+    pub client_files: Option<(PathBuf, PathBuf)>,
+    /// What the URL leads to.
+    pub layout: RedisLayout,
+    /// How many replicas have to acknowledge a deletion.
+    pub replicas: u16,
     /// How long after the commit keys are deleted again; `None`: never.
     pub settle_after: Option<Duration>,
+}
+
+/// What `redis.url` leads to.
+#[derive(Clone, Debug)]
+pub enum RedisLayout {
+    /// One primary.
+    Single,
+    /// A node of a cluster.
+    Cluster,
+    /// A primary that sentinels know.
+    Sentinel {
+        /// What they call it.
+        master: String,
+        /// Where they are.
+        urls: Vec<url::Url>,
+        /// Theirs.
+        password: Option<SecretRef>,
+    },
 }
 
 /// `[buffer]`

@@ -76,9 +76,31 @@ pub(super) enum Store {
 pub(super) struct Redis {
     pub url: Spanned<String>,
     pub password: Option<SecretRef>,
+    pub tls: Option<Spanned<RedisTls>>,
+    #[serde(default)]
+    pub cluster: bool,
+    pub sentinel: Option<Spanned<Sentinel>>,
+    #[serde(default)]
+    pub replicas: u16,
     #[serde(default)]
     pub key_prefix: String,
     pub settle_after: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisTls {
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sentinel {
+    pub master: String,
+    pub urls: Vec<Spanned<String>>,
+    pub password: Option<SecretRef>,
 }
 
 #[derive(Debug, Deserialize)]

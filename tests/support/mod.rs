@@ -14,6 +14,7 @@
 )]
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a server that cannot be set up ends the test"
 )]
@@ -24,6 +25,7 @@ mod mysql;
 mod port;
 mod process;
 mod redis;
+mod redis_cluster;
 mod scratch;
 mod servers;
 mod tls;
@@ -33,7 +35,8 @@ pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
 pub use port::free_port;
 pub use process::{Process, eventually};
-pub use redis::{Redis, RedisCluster, RedisOptions};
+pub use redis::{Redis, RedisOptions};
+pub use redis_cluster::RedisCluster;
 pub use scratch::scratch;
 pub use servers::{Servers, servers};
 pub use tls::{Certificates, Identity, certificates};

@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::target::Address;
 use crate::cache::CacheError;
 
 /// Whether the error is about the one command that it answers, and says nothing
@@ -10,7 +11,10 @@ use crate::cache::CacheError;
 pub(super) fn concerns_one_command(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Server(
-            ServerErrorKind::NoPerm | ServerErrorKind::NoScript | ServerErrorKind::ResponseError,
+            ServerErrorKind::NoPerm
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::ResponseError
+            | ServerErrorKind::TryAgain,
         ) => true,
         // The client has no kind of its own for it.
         ErrorKind::Extension => {
@@ -48,15 +52,21 @@ pub(super) fn refusal(error: &RedisError) -> Option<&'static str> {
     }
 }
 
+/// Whether a command with several keys found some of them gone to another node
+/// already. Each for itself has a place.
+pub(super) fn is_divided(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
+}
+
 /// Names the failure of the server at `address`.
-pub(super) fn named(error: &RedisError, address: &str) -> CacheError {
+pub(super) fn named(error: &RedisError, address: &Address) -> CacheError {
     let unavailable = |code| CacheError::Unavailable {
-        address: address.to_owned(),
+        address: address.to_string(),
         code,
         reason: error.to_string(),
     };
     let refused = |code, remedy| CacheError::Refused {
-        address: address.to_owned(),
+        address: address.to_string(),
         code,
         reason: error.to_string(),
         remedy,
@@ -68,21 +78,41 @@ pub(super) fn named(error: &RedisError, address: &str) -> CacheError {
         ),
         ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
             "no-permission",
-            "grant the ACL user +ping, +unlink, +scan and +incr, with guards +eval, +evalsha and +getrange, with tag sets +type, +sscan, +zscan, +srem and +zrem, with hash fields +hdel, with `publish` +publish and the channel",
+            "grant the ACL user the commands that docs/configuration.md lists, on the keys of all rules",
         ),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
         ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
         ErrorKind::Server(
             ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
-        ) => refused(
-            "cluster",
-            "this server is part of a cluster; use a single primary",
-        ),
+        ) => refused("cluster", SET_CLUSTER),
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if error
+                .detail()
+                .is_some_and(|it| it.contains("cluster support disabled")) =>
+        {
+            refused(
+                "no-cluster",
+                "this server is no part of a cluster: leave redis.cluster out",
+            )
+        }
+        ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
         // The client has no kind of its own for it.
         _ if error.code() == Some("NOAUTH") => refused("authentication", "set redis.password"),
         ErrorKind::Server(_) => unavailable("server-error"),
         _ if error.is_timeout() => unavailable("timeout"),
         _ if error.is_connection_refusal() => unavailable("connection-refused"),
         _ => unavailable("connection"),
+    }
+}
+
+const SET_CLUSTER: &str = "set redis.cluster = true";
+
+/// A server that is reached as if it were alone.
+pub(super) fn is_a_cluster(address: &Address) -> CacheError {
+    CacheError::Refused {
+        address: address.to_string(),
+        code: "cluster",
+        reason: "this server is part of a cluster".to_owned(),
+        remedy: SET_CLUSTER,
     }
 }

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, Script, ServerErrorKind};
 
-use super::connection::{Answer, Connection};
+use super::connection::Connection;
+use super::server::Answer;
 use super::{error, unlink};
 use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::guards::VERSION_DIGITS_MAX;

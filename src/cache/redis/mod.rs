@@ -1,41 +1,58 @@
-//! Deletions in one Redis server.
+//! Deletions in Redis.
+//!
+//! - [`target`]: what to connect to.
+//! - `connection`: commands to a server, a cluster, or what sentinels know.
+//! - `unlink`, `scan`: deletions of keys by name and by glob.
+//! - `guard`, `tags`, `hash`: guards, tag sets and fields of hashes.
 
+mod cluster;
 mod connection;
 mod error;
 mod guard;
 mod hash;
 mod scan;
+mod sentinel;
+mod server;
+mod slot;
 mod tags;
+pub mod target;
+mod topology;
 mod unlink;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::connection::Connection;
+use self::scan::Sweep;
+pub use self::target::{Layout, Target, TlsFiles};
 use super::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
 use crate::model::{GuardPattern, Guards, KeySet, PairSet};
 
-/// One Redis server.
+/// Redis: one server, a cluster, or a primary that sentinels know.
 pub struct Redis {
     connection: Connection,
     /// What deletions by glob leave.
     guards: Arc<[GuardPattern]>,
+    /// Where [`Cache::find`] stands.
+    sweep: Option<Sweep>,
 }
 
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The connection holds the password.
         f.debug_struct("Redis")
-            .field("address", &self.connection.address())
+            .field("address", &self.connection.to_string())
             .finish_non_exhaustive()
     }
 }
 
 impl Redis {
-    /// Prepares connections to `url`, which holds no password.
-    pub fn new(url: &str, password: Option<&str>) -> Result<Self, CacheError> {
+    /// Prepares connections.
+    pub fn new(target: &Target) -> Result<Self, CacheError> {
         Ok(Self {
-            connection: Connection::new(url, password)?,
+            connection: Connection::new(target)?,
             guards: Arc::default(),
+            sweep: None,
         })
     }
 
@@ -45,17 +62,18 @@ impl Redis {
         self
     }
 
-    /// Another connection to the same server, not made yet.
+    /// Other connections to the same, not made yet.
     pub fn another(&self) -> Self {
         Self {
             connection: self.connection.another(),
             guards: Arc::clone(&self.guards),
+            sweep: None,
         }
     }
 
-    /// Asks the server whether it is there and may be used.
+    /// Asks whether it is there, may be used, and is what it is said to be.
     pub async fn check(&mut self) -> Result<(), CacheError> {
-        self.connection.run_one(redis::cmd("PING")).await.map(drop)
+        self.connection.check().await
     }
 }
 
@@ -89,7 +107,20 @@ impl Cache for Redis {
     }
 
     async fn find(&mut self, glob: &[u8], from: ScanPlace) -> Result<Found, CacheError> {
-        scan::find(&mut self.connection, glob, from).await
+        let asked_at = Instant::now();
+        let mut sweep = match (from, self.sweep.take()) {
+            (ScanPlace::Further, Some(sweep)) => sweep,
+            _ => Sweep::begin(&mut self.connection, glob).await?,
+        };
+        let found = sweep.next(&mut self.connection).await?;
+        // Others get at least half of the server's time.
+        tokio::time::sleep(asked_at.elapsed()).await;
+        let Some(keys) = found else {
+            return Ok(Found::default());
+        };
+        self.sweep = Some(sweep);
+        let next = Some(ScanPlace::Further);
+        Ok(Found { keys, next })
     }
 
     async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {

@@ -30,7 +30,10 @@ pub(super) async fn scan(
         command.arg("COUNT").arg(SCAN_COUNT);
         commands.push(command);
     }
-    let mut answers = connection.run(commands).await?.into_iter();
+    let mut answers = match commands.is_empty() {
+        true => Vec::new().into_iter(),
+        false => connection.run(commands).await?.into_iter(),
+    };
     let mut steps = Vec::new();
     for (set, kind) in sets.iter().zip(kinds) {
         let step = match kind {

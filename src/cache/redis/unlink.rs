@@ -2,8 +2,10 @@
 
 use redis::{Cmd, FromRedisValue};
 
-use super::connection::{Answer, Connection};
+use super::connection::Connection;
 use super::error;
+use super::server::Answer;
+use super::slot;
 use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::KeySet;
 
@@ -14,7 +16,8 @@ const KEYS_PER_COMMAND: usize = 1_000;
 /// Deletes all keys.
 ///
 /// An UNLINK with one key that the account may not touch deletes none of its
-/// keys. It is sent again in halves, until the key stands alone.
+/// keys, and one whose slot is moving can find its keys on both sides. Such a
+/// command is sent again in halves, until the key stands alone.
 pub(super) async fn delete(
     connection: &mut Connection,
     keys: &[&KeySet],
@@ -31,7 +34,10 @@ pub(super) async fn delete_after(
 ) -> Result<(Vec<Answer>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
     let mut firsts_answers = Vec::new();
-    let mut pending = chunks(keys);
+    let mut pending = match connection.has_slots() {
+        true => chunks_of_slots(keys),
+        false => chunks(keys),
+    };
     while !pending.is_empty() || !first.is_empty() {
         let before = first.len();
         let mut commands = std::mem::take(&mut first);
@@ -51,19 +57,20 @@ pub(super) async fn delete_after(
         }
         pending = Vec::new();
         for (keys, error) in refused {
-            let Some(code) = error::refusal(&error) else {
-                return Err(connection.failed(&error));
-            };
-            match keys.as_slice() {
-                [key] => outcome.refused.push(Refused {
+            let refusal = error::refusal(&error);
+            match (keys.as_slice(), refusal) {
+                ([key], Some(code)) => outcome.refused.push(Refused {
                     key: key.to_vec(),
                     code,
                     reason: error.to_string(),
                 }),
-                keys => {
+                (keys, refusal)
+                    if keys.len() > 1 && (refusal.is_some() || error::is_divided(&error)) =>
+                {
                     let (front, back) = keys.split_at(keys.len() / 2);
                     pending.extend([front.to_vec(), back.to_vec()]);
                 }
+                _ => return Err(connection.failed(&error)),
             }
         }
     }
@@ -86,4 +93,46 @@ fn chunks<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
         chunks.push(all.by_ref().take(KEYS_PER_COMMAND).collect());
     }
     chunks
+}
+
+/// All keys, in chunks of one slot and at most [`KEYS_PER_COMMAND`].
+fn chunks_of_slots<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
+    let all = keys.iter().flat_map(|keys| keys.iter());
+    let mut by_slot: Vec<(u16, &[u8])> = all.map(|key| (slot::of_key(key), key)).collect();
+    by_slot.sort_unstable_by_key(|(slot, _)| *slot);
+    let of_one_slot = by_slot.chunk_by(|(one, _), (other, _)| one == other);
+    of_one_slot
+        .flat_map(|keys| keys.chunks(KEYS_PER_COMMAND))
+        .map(|keys| keys.iter().map(|(_, key)| *key).collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(keys: impl IntoIterator<Item = String>) -> KeySet {
+        let mut set = KeySet::default();
+        for key in keys {
+            set.insert(key.as_bytes());
+        }
+        set
+    }
+
+    #[test]
+    fn every_key_is_in_one_chunk_and_a_chunk_is_of_one_slot() {
+        let tagged = set((0..2_500).map(|n| format!("{{tag}}:{n}")));
+        let others = set((0..2_500).map(|n| format!("user:{n}")));
+        let chunks = chunks_of_slots(&[&tagged, &others]);
+        let mut seen = set([]);
+        for chunk in &chunks {
+            assert!(chunk.len() <= KEYS_PER_COMMAND);
+            let slots: Vec<u16> = chunk.iter().map(|key| slot::of_key(key)).collect();
+            assert!(slots.iter().all(|slot| *slot == slots[0]), "{slots:?}");
+            assert!(chunk.iter().all(|key| seen.insert(key)));
+        }
+        assert_eq!(seen.len(), 5_000);
+        let largest = chunks.iter().filter(|chunk| chunk.len() > 100).count();
+        assert_eq!(largest, 3, "those of the tag are together");
+    }
 }
