@@ -6,6 +6,7 @@ mod moves;
 mod refusals;
 mod secured;
 mod sentinel;
+mod shapes;
 
 use std::time::Duration;
 
