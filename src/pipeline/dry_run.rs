@@ -316,7 +316,7 @@ fn printable(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::invalidation::PathClass;
+    use crate::model::invalidation::{PathClass, Published};
     use crate::model::{TableSchema, Value};
 
     /// The plan of one update, of rows that widened, and of a gap.
@@ -363,6 +363,59 @@ mod tests {
         lines.act(&users, Action::Invalidate { path: "/users/*" });
         lines.flush().unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    /// The plan of a rule with everything that most rules do not have.
+    fn shapes(format: PlanFormat) -> String {
+        let mut out = Vec::new();
+        let mut lines = PlanLines::new(&mut out, format);
+        let (users, channel): (Arc<str>, Arc<str>) = ("users".into(), "shop.changes".into());
+        let (ttl, member_prefix) = (std::time::Duration::from_secs(60), b"app:".as_slice());
+        for version in [5, 5, 18_446_744_073_709_551_616] {
+            let key = b"user:{7}:guard";
+            lines.act(&users, Action::RaiseGuard { key, version, ttl });
+        }
+        let (key, settles) = (b"user:7", true);
+        lines.act(&users, Action::Delete { key, settles });
+        let what = Published::Key { key, settles };
+        let channel = &channel;
+        lines.act(&users, Action::Publish { channel, what });
+        let (key, glob) = (b"tag:user-7", b"tag:*");
+        lines.act(&users, Action::DeleteTagged { key, member_prefix });
+        let tagged = Action::DeleteTaggedMatching {
+            glob,
+            member_prefix,
+        };
+        lines.act(&users, tagged);
+        for field in [&b"7"[..], b"8", b"7", b"\xff"] {
+            let key = b"users";
+            lines.act(&users, Action::DeleteField { key, field });
+        }
+        for (rule, action) in [
+            ("null", Action::SkipGuard { version: b"" }),
+            ("negative", Action::SkipGuard { version: b"-1" }),
+            (
+                "back",
+                Action::BackwardVersion {
+                    before: b"5",
+                    after: b"3",
+                },
+            ),
+        ] {
+            lines.act(&rule.into(), action);
+        }
+        lines.flush().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn people_tell_a_guard_a_tag_set_and_a_field_from_a_key() {
+        insta::assert_snapshot!(shapes(PlanFormat::Text));
+    }
+
+    #[test]
+    fn programs_tell_a_guard_a_tag_set_and_a_field_from_a_key() {
+        insta::assert_snapshot!(shapes(PlanFormat::Json));
     }
 
     #[test]

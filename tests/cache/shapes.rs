@@ -5,6 +5,7 @@ use std::time::Duration;
 use evictd::cache::redis::Redis;
 use evictd::cache::{Cache, Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
 use evictd::model::{GuardPattern, Guards, PairSet};
+use futures_util::StreamExt;
 use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, Value};
 
@@ -103,7 +104,6 @@ async fn every_raise_prolongs_the_guard_and_goes_before_the_deletions() {
     let _: () = conn.set("entry", "x").await.unwrap();
     let mut monitor = server.client().get_async_monitor().await.unwrap();
     let seen = async {
-        use futures_util::StreamExt;
         let mut seen = Vec::new();
         let mut lines = std::pin::pin!(monitor.on_message::<String>());
         while let Some(line) = lines.next().await {
@@ -341,9 +341,9 @@ async fn guards_tag_sets_and_fields_in_a_cluster() {
         let mut subscriber = node.client().get_async_pubsub().await.unwrap();
         subscriber.subscribe("shop").await.unwrap();
         redis.publish("shop", b"{}").await.unwrap();
-        use futures_util::StreamExt;
-        let message = tokio::time::timeout(Duration::from_secs(30), subscriber.on_message().next());
-        let payload: String = message.await.unwrap().unwrap().get_payload().unwrap();
+        let mut messages = subscriber.on_message();
+        let message = tokio::time::timeout(Duration::from_secs(30), messages.next()).await;
+        let payload: String = message.unwrap().unwrap().get_payload().unwrap();
         assert_eq!(payload, "{}");
     }
     let _: Value = ask(&mut conn, &["GET", "user:{1}:guard"]).await;
