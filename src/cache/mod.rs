@@ -1,12 +1,12 @@
 //! The cache that keys are deleted from.
 
-pub mod redis;
+mod redis;
 
 use std::future::Future;
 
 use crate::model::KeySet;
 
-pub use self::redis::Redis;
+pub use self::redis::{Layout, Redis, Target, TlsFiles};
 
 /// Deletes keys.
 ///

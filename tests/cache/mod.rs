@@ -9,8 +9,7 @@ mod sentinel;
 
 use std::time::Duration;
 
-use evictd::cache::redis::{Layout, Redis, Target, TlsFiles};
-use evictd::cache::{Cache, CacheError, Outcome};
+use evictd::cache::{Cache, CacheError, Layout, Outcome, Redis, Target, TlsFiles};
 use evictd::model::KeySet;
 
 /// A server that is reached without anything special.

@@ -6,6 +6,7 @@ mod dry_run;
 mod faults;
 mod paths;
 mod positions;
+mod redis;
 mod refusals;
 mod shop;
 mod statements;
