@@ -1,13 +1,13 @@
 //! The cache that keys are deleted from.
 
-pub mod redis;
+mod redis;
 mod tags;
 
 use std::future::Future;
 
 use crate::model::{Guards, KeySet, PairSet};
 
-pub use self::redis::Redis;
+pub use self::redis::{Layout, Redis, Target, TlsFiles};
 pub use self::tags::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
 
 /// Deletes keys.

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::binlog::catalog;
 use crate::binlog::connect::{Connector, Target, TlsTarget};
 use crate::binlog::server::Server;
-use crate::cache::redis::{self, Layout, TlsFiles};
+use crate::cache::{self, Layout, TlsFiles};
 use crate::config::{self, Config, ConfigError, RedisLayout, SecretRef, Source, TlsMode};
 
 use super::CommandError;
@@ -36,7 +36,7 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
 }
 
 /// Reads the passwords of Redis, and says how it is reached.
-pub fn redis_target(section: &config::Redis) -> Result<redis::Target, CommandError> {
+pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandError> {
     let read = |reference: &Option<SecretRef>, field| {
         let password = reference.as_ref().map(|it| it.read(field)).transpose()?;
         Ok::<_, ConfigError>(password.map(|it| it.expose().to_owned()))
@@ -54,7 +54,7 @@ pub fn redis_target(section: &config::Redis) -> Result<redis::Target, CommandErr
             password: read(password, "redis.sentinel.password")?,
         },
     };
-    Ok(redis::Target {
+    Ok(cache::Target {
         url: section.url.to_string(),
         password: read(&section.password, "redis.password")?,
         tls: TlsFiles {

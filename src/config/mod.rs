@@ -5,7 +5,7 @@
 mod duration;
 mod error;
 mod raw;
-mod redis;
+mod reach;
 mod rules;
 pub mod secret;
 mod shapes;

@@ -10,7 +10,7 @@ use super::error::Lines;
 use super::{duration, raw};
 use crate::rules::guard::Guard;
 use crate::rules::rule::{escape_glob, key_glob};
-use crate::rules::shapes::{HashField, TagSet};
+use crate::rules::shapes::{HashField, TagSet, TagSetGlob};
 use crate::rules::template::{Image, Template};
 
 /// A guard that is gone while a fill is under way refuses nothing.
@@ -105,7 +105,7 @@ pub(super) fn wide_tag_sets(
     raw: &[Spanned<raw::TagSet>],
     key_prefix: &str,
     place: &Place<'_>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ConfigError> {
+) -> Result<Vec<TagSetGlob>, ConfigError> {
     let set = |set: &Spanned<raw::TagSet>| {
         let raw = set.get_ref();
         if raw.key.is_empty() {
@@ -113,15 +113,22 @@ pub(super) fn wide_tag_sets(
         }
         let mut glob = escape_glob(key_prefix.as_bytes());
         glob.extend_from_slice(raw.key.as_bytes());
-        Ok((glob, member_prefix(raw, key_prefix)))
+        let member_prefix = member_prefix(raw, key_prefix);
+        Ok(TagSetGlob {
+            glob,
+            member_prefix,
+        })
     };
     raw.iter().map(set).collect()
 }
 
 /// What `table_wide` is for tag sets where the rule does not say.
-pub(super) fn default_wide_tag_sets(sets: &[TagSet], key_prefix: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn default_wide_tag_sets(sets: &[TagSet], key_prefix: &str) -> Vec<TagSetGlob> {
     let prefix = key_prefix.as_bytes();
-    let glob = |set: &TagSet| (key_glob(prefix, &set.key), set.member_prefix.clone());
+    let glob = |set: &TagSet| TagSetGlob {
+        glob: key_glob(prefix, &set.key),
+        member_prefix: set.member_prefix.clone(),
+    };
     let mut globs: Vec<_> = sets.iter().map(glob).collect();
     globs.sort();
     globs.dedup();

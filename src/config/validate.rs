@@ -11,7 +11,7 @@ use url::Url;
 use super::duration;
 use super::error::Lines;
 use super::raw::{self, Raw};
-use super::redis;
+use super::reach;
 use super::rules::{path_patterns, rules};
 use super::{Buffer, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode};
 use crate::model::position::Start;
@@ -236,9 +236,9 @@ fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigErro
             })?)
         }
     };
-    let (ca_file, client_files) = redis::tls(raw.tls, &url, lines)?;
+    let (ca_file, client_files) = reach::tls(raw.tls, &url, lines)?;
     Ok(Redis {
-        layout: redis::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
+        layout: reach::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
         url,
         password: raw.password,
         ca_file,

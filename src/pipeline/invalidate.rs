@@ -20,8 +20,9 @@ use super::retry::Backoff;
 use super::settle::{Settling, settle};
 use super::tagged::Pass;
 use super::tail::Tail;
-use super::visible::{self, Visibility};
+use super::visible::{Visibility, Waiting};
 use crate::binlog::SourceError;
+use crate::binlog::barrier::Visible;
 use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::telemetry::metric;
@@ -213,7 +214,7 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
 
 /// Deletes each batch's keys, for as long as it takes.
 async fn delete(
-    mut visibility: impl Visibility,
+    visibility: impl Visibility,
     mut cache: impl Cache,
     settling: Settling,
     mut batches: mpsc::Receiver<Batch>,
@@ -221,14 +222,16 @@ async fn delete(
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
     let mut refusals = Refusals::default();
+    let mut waiting = Waiting::new(visibility);
     while let Some(mut batch) = batches.recv().await {
-        if let (Some(gtids), false) = (&batch.gtids, batch.is_empty()) {
-            visible::wait(&mut visibility, gtids).await;
-        }
+        let visible = match &batch.gtids {
+            Some(gtids) if !batch.is_empty() => waiting.wait(gtids).await,
+            _ => Visible::Already,
+        };
         let refused = loop {
             // A change that is fresh now may be old by the time it is deleted;
             // then what was kept for the second deletion is let go.
-            let pass = match settling.due(batch.newest_us) {
+            let pass = match settling.due(visible, batch.newest_us) {
                 Some(_) => Pass::First,
                 None => Pass::Once,
             };
@@ -240,7 +243,7 @@ async fn delete(
         trouble.over();
         refusals.report(&refused);
         metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
-        let due = settling.due(batch.newest_us);
+        let due = settling.due(visible, batch.newest_us);
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

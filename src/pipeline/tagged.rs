@@ -23,7 +23,7 @@ use crate::model::{KeySet, PairSet};
 use crate::telemetry::metric;
 
 /// How many sets are gone through side by side: a step of each at once.
-const SETS_AT_ONCE: usize = 16;
+const SETS_AT_ONCE: usize = 32;
 
 /// How much of what left its set a batch keeps for its second deletion
 /// (Bounded).

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::channel::OnChannel;
 use super::class::PathClasses;
-use super::planner::widen;
 use super::render::{Rendered, Scratch, differs, push_bytes, render_from};
 use super::rule::{BindError, BoundTemplate, Rule, Slots};
+use super::wide::widen;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Cascade, Op, RowChange, TableName};
 

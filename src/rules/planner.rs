@@ -5,18 +5,16 @@ use std::sync::Arc;
 use super::cascade::{BoundCascade, Cascades};
 use super::channel::OnChannel;
 use super::class::{Forbidden, PathClasses};
-use super::filter::Filter;
 use super::guard::BoundGuard;
+use super::path::{BoundPath, forbidden_message, forbidden_path, narrowest};
 use super::render::{Rendered, Scratch, Side, differs, push_bytes, push_encoded, render, sides};
-use super::rule::{
-    BindError, BoundPart, BoundTemplate, Renders, Rule, Slots, TableWide, path_language,
-};
+use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots, path_language};
 use super::shapes::{self, BoundShapes};
-use super::template::{Placeholder, Template};
+use super::template::Template;
 use super::version::{self, Step};
+use super::wide::{send_path, widen, widen_keys};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
-use crate::model::path::{self, PATH_CHARS_MAX};
-use crate::model::{Cascade, GuardPattern, RowChange, Shape, TableName, TableSchema};
+use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
 
 /// All rules of a configuration.
 #[derive(Debug)]
@@ -226,73 +224,6 @@ impl Rules {
     }
 }
 
-/// The shape that leaves a placeholder's values the fewest texts, for when its
-/// column is not known yet.
-fn narrowest(placeholder: &Placeholder) -> Shape {
-    if placeholder.filters.contains(&Filter::Uuid) {
-        return Shape::Bytes;
-    }
-    Shape::Integer
-}
-
-fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> BindError {
-    BindError {
-        line: template.line,
-        message: forbidden_message(&rule.name, &template.text, forbidden),
-    }
-}
-
-fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
-    let Forbidden {
-        path: example,
-        class,
-    } = forbidden;
-    format!(
-        "rule \"{rule}\": path \"{path}\" can produce {example}, which is of class {class} and never \
-         invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a \
-         more specific [[path]] before"
-    )
-}
-
-pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
-    plan.widen(&rule.name, reason);
-    match &rule.channel {
-        None => widen_keys(rule, plan),
-        Some(channel) => widen_keys(rule, &mut OnChannel { plan, channel }),
-    }
-    widen_paths(rule, classes, plan);
-}
-
-fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
-    if let Some(key) = &rule.table_wide.generation {
-        plan.act(&rule.name, Action::Increment { key });
-    }
-    for glob in &rule.table_wide.keys {
-        plan.act(&rule.name, Action::DeleteMatching { glob });
-    }
-    for (glob, member_prefix) in &rule.table_wide.tag_sets {
-        let action = Action::DeleteTaggedMatching {
-            glob,
-            member_prefix,
-        };
-        plan.act(&rule.name, action);
-    }
-}
-
-fn widen_paths<P: Plan>(rule: &Rule, classes: &PathClasses, plan: &mut P) {
-    for path in &rule.table_wide.paths {
-        send_path(rule, classes, path, plan);
-    }
-}
-
-fn send_path<P: Plan>(rule: &Rule, classes: &PathClasses, path: &str, plan: &mut P) {
-    let action = match classes.of(path) {
-        PathClass::Cached => Action::Invalidate { path },
-        class => Action::Skip { path, class },
-    };
-    plan.act(&rule.name, action);
-}
-
 /// The rules about one table, fitted to its columns.
 #[derive(Debug)]
 pub struct TablePlanner {
@@ -312,39 +243,6 @@ struct BoundRule {
     keys: Vec<BoundTemplate>,
     shapes: BoundShapes,
     paths: Vec<BoundPath>,
-}
-
-/// A path template, with the wildcard to fall back to.
-#[derive(Debug)]
-struct BoundPath {
-    template: BoundTemplate,
-    wildcard: TableWide,
-    ends_in_star: bool,
-}
-
-impl BoundPath {
-    /// Takes the trailing `*` off the template and encodes its literals.
-    fn new(mut template: BoundTemplate, source: &Template) -> Self {
-        let mut ends_in_star = false;
-        if let Some(BoundPart::Literal(bytes)) = template.parts.last_mut()
-            && bytes.ends_with(b"*")
-        {
-            bytes.pop();
-            ends_in_star = true;
-        }
-        for part in &mut template.parts {
-            if let BoundPart::Literal(bytes) = part {
-                let mut encoded = String::new();
-                path::encode_value(bytes, &mut encoded);
-                *bytes = encoded.into_bytes();
-            }
-        }
-        Self {
-            template,
-            wildcard: TableWide::from_templates(b"", &[], std::slice::from_ref(source)),
-            ends_in_star,
-        }
-    }
 }
 
 impl TablePlanner {
@@ -468,30 +366,6 @@ impl BoundRule {
             }
             Rendered::Nothing => true,
             Rendered::Unknown => false,
-        }
-    }
-}
-
-impl BoundPath {
-    /// Makes the rendered bytes a path; a reason if only the wildcard will do.
-    fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
-        match rendered {
-            Rendered::Nothing => None,
-            Rendered::Unknown => Some(Widening::MissingColumn),
-            Rendered::Done => {
-                scratch.path.clear();
-                if !scratch.key.starts_with(b"/") {
-                    scratch.path.push('/');
-                }
-                // What was rendered is percent-encoded, thus ASCII.
-                scratch
-                    .path
-                    .push_str(&String::from_utf8_lossy(&scratch.key));
-                if self.ends_in_star {
-                    scratch.path.push('*');
-                }
-                (scratch.path.len() > PATH_CHARS_MAX).then_some(Widening::PathTooLong)
-            }
         }
     }
 }

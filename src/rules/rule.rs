@@ -7,7 +7,7 @@ use super::condition::Condition;
 use super::filter::Filter;
 use super::glob::TableGlob;
 use super::guard::Guard;
-use super::shapes::{HashField, TagSet};
+use super::shapes::{HashField, TagSet, TagSetGlob};
 use super::template::{Image, Part, Placeholder, Template};
 use crate::model::{Op, Shape, TableSchema, path};
 
@@ -70,9 +70,8 @@ pub struct ColumnRef {
 pub struct TableWide {
     /// Globs over Redis keys, prefix included.
     pub keys: Vec<Vec<u8>>,
-    /// Globs over tag sets, prefix included, each with what goes before a
-    /// member that does not begin with it.
-    pub tag_sets: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Globs over tag sets.
+    pub tag_sets: Vec<TagSetGlob>,
     /// A counter that is part of the keys' names, prefix included: adding to
     /// it costs nothing, where globs visit the whole keyspace.
     pub generation: Option<Vec<u8>>,

@@ -17,6 +17,15 @@ pub struct TagSet {
     pub member_prefix: Vec<u8>,
 }
 
+/// Many such sets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagSetGlob {
+    /// The glob over their keys, prefix included.
+    pub glob: Vec<u8>,
+    /// What goes before a member that does not begin with it.
+    pub member_prefix: Vec<u8>,
+}
+
 /// A field of a hash.
 #[derive(Clone, Debug)]
 pub struct HashField {

@@ -1,7 +1,6 @@
 //! A cluster whose primaries fail while keys are deleted.
 
-use evictd::cache::Cache;
-use evictd::cache::redis::{Layout, Redis, Target};
+use evictd::cache::{Cache, Layout, Redis, Target};
 
 use super::cluster::reached_by;
 use super::{delete, names, set, target, until_done};
@@ -34,7 +33,9 @@ async fn a_killed_primary_loses_no_deletion_that_a_replica_had_to_acknowledge() 
     delete_all(&mut redis, first).await;
     let (failures, ()) = tokio::join!(delete_all(&mut redis, second), async {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        cluster.nodes[primary].kill();
+        cluster.fail_over(primary).await;
+        // Until then the new primary has nobody to acknowledge.
+        cluster.start_again(primary).await;
     });
     assert!(failures > 0, "nobody noticed");
     assert_eq!(cluster.keys().await, [""; 0]);

@@ -10,8 +10,7 @@ mod shapes;
 
 use std::time::Duration;
 
-use evictd::cache::redis::{Layout, Redis, Target, TlsFiles};
-use evictd::cache::{Cache, CacheError, Outcome};
+use evictd::cache::{Cache, CacheError, Layout, Outcome, Redis, Target, TlsFiles};
 use evictd::model::KeySet;
 
 /// A server that is reached without anything special.

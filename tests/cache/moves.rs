@@ -61,33 +61,41 @@ async fn resharding_under_load_loses_no_deletion() {
     assert_eq!(cluster.keys().await, [""; 0]);
 }
 
-/// A key that goes to a primary which was scanned already, with the slot's owner the same all the time.
+/// Keys that go to a primary which was scanned already, from one that was not yet, with the slot's owner the same
+/// all the time.
 #[tokio::test]
 async fn a_glob_reaches_keys_that_move_while_it_scans() {
     let cluster = RedisCluster::start().await;
-    let (owner, other) = owner_and_other(&cluster, "{moving}").await;
-    let keys = names("{moving}:", 40);
-    cluster.fill(&keys).await;
-    // Enough to be scanned for a while.
-    cluster.fill(&names("user:", 30_000)).await;
-    cluster.begin_move("{moving}", other).await;
-
-    let mut redis = reached_by(cluster.urls().remove(owner));
-    let scanning = async {
-        let (outcome, _) = until_done(async || redis.delete_matching(b"*moving*").await).await;
-        outcome
+    let [first, second, third] = cluster.primaries().await[..] else {
+        panic!("three primaries");
     };
-    let moving = async {
-        for key in &keys {
-            cluster.move_keys(&[key], other).await;
+    let tag_on = async |node| {
+        for tag in names("tag", 1_000) {
+            if cluster.owner(&tag).await == node {
+                return tag;
+            }
         }
+        panic!("no tag is on node {node}");
     };
-    let (outcome, ()) = tokio::join!(scanning, moving);
-    assert_eq!(outcome.refused, []);
-    cluster.finish_move("{moving}", other).await;
-    let mut left = cluster.keys().await;
-    left.retain(|key| key.contains("moving"));
-    assert_eq!(left, [""; 0]);
+    let moving = names(&format!("{{{}}}:", tag_on(third).await), 10);
+    let held = format!("{{{}}}:held", tag_on(second).await);
+    cluster.fill(&moving).await;
+    cluster.fill(&[&held]).await;
+    cluster.begin_move(&moving[0], first).await;
+
+    // The scan finds a key on the second primary and cannot delete it for now.
+    cluster.hold_writes(second).await;
+    let mut redis = reached_by(cluster.urls().remove(third));
+    let moves = async {
+        cluster.scanned(second).await;
+        let keys: Vec<&str> = moving.iter().map(String::as_str).collect();
+        cluster.move_keys(&keys, first).await;
+        cluster.let_writes_go(second).await;
+    };
+    let (outcome, ()) = tokio::join!(redis.delete_matching(b"{tag*"), moves);
+    assert_eq!(outcome.unwrap(), nothing_refused(11));
+    assert_eq!(cluster.keys().await, [""; 0]);
+    cluster.finish_move(&moving[0], first).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Keys that are refused for good, among others that are not.
 
-use evictd::cache::redis::{Layout, Redis, Target};
-use evictd::cache::{Cache, CacheError, Refused};
+use evictd::cache::{Cache, CacheError, Layout, Redis, Refused, Target};
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};
@@ -126,7 +125,7 @@ async fn a_generation_that_is_no_number_is_refused_for_good() {
 #[tokio::test]
 async fn what_passes_is_an_error_to_be_repeated() {
     let options = RedisOptions {
-        extra: ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"]
+        extra: ["--maxmemory", "1", "--maxmemory-policy", "noeviction"]
             .map(str::to_owned)
             .to_vec(),
         ..RedisOptions::default()

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use evictd::cache::redis::Redis;
-use evictd::cache::{Cache, Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
+use evictd::cache::{Cache, Found, Leaving, Redis, ScanPlace, TagKind, TagScan, TagStep};
 use evictd::model::{GuardPattern, Guards, PairSet};
 use futures_util::StreamExt;
 use redis::aio::ConnectionLike;
@@ -223,7 +222,7 @@ async fn walk(redis: &mut Redis, key: &str) -> (Vec<String>, usize) {
     unreachable!("the walk ends")
 }
 
-async fn tag_sets(mut redis: Redis, conn: &mut (impl ConnectionLike + Send + AsyncCommands)) {
+async fn tag_sets(mut redis: Redis, conn: &mut impl AsyncCommands) {
     let mut expected: Vec<String> = (0..5_000).map(|n| format!("user:{n}")).collect();
     expected.sort();
     let scored: Vec<(i64, &String)> = expected.iter().map(|member| (-1, member)).collect();
@@ -260,7 +259,7 @@ async fn tag_sets(mut redis: Redis, conn: &mut (impl ConnectionLike + Send + Asy
     );
 }
 
-async fn fields(mut redis: Redis, conn: &mut (impl ConnectionLike + Send + AsyncCommands)) {
+async fn fields(mut redis: Redis, conn: &mut impl AsyncCommands) {
     let mut fields = PairSet::default();
     for n in 0..3_000 {
         let (field, own) = (n.to_string(), format!("user:{n}"));

@@ -100,7 +100,7 @@ fn the_example_is_accepted_with_its_alternatives_too() {
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 21] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -108,6 +108,12 @@ const TABLES: [(&str, &str); 18] = [
     ("checkpoint", "[checkpoint]\nnope = 1"),
     ("redis", "[redis]\nnope = 1"),
     ("redis.password", "[redis]\npassword = { nope = 1 }"),
+    ("redis.tls", "[redis]\ntls = { nope = 1 }"),
+    ("redis.sentinel", "[redis]\nsentinel = { nope = 1 }"),
+    (
+        "redis.sentinel.password",
+        "[redis]\nsentinel = { password = { nope = 1 } }",
+    ),
     ("buffer", "[buffer]\nnope = 1"),
     ("cloudfront", "[cloudfront]\nnope = 1"),
     (
@@ -381,6 +387,36 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
             "redis://127",
             "redis://:secret@127",
             "6: redis.url holds a password, which logs and process lists would show; move it to `redis.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "\n[[rule]]",
+            "\ntls = { ca_file = \"/ca\" }\n[[rule]]",
+            "7: redis.tls has no use with redis://: write rediss:// in redis.url",
+        ),
+        (
+            "redis://127.0.0.1:6379\"",
+            "rediss://127.0.0.1:6379\"\ntls = { cert_file = \"/cert\" }",
+            "7: redis.tls: `cert_file` and `key_file` come together",
+        ),
+        (
+            "6379\"",
+            "6379/1\"\ncluster = true",
+            "6: redis.url: a cluster has database 0 and no other",
+        ),
+        (
+            "6379\"",
+            "6379\"\ncluster = true\nsentinel = { master = \"shop\", urls = [\"redis://s\"] }",
+            "8: redis.sentinel has no use with redis.cluster = true: a cluster fails over by itself",
+        ),
+        (
+            "6379\"",
+            "6379\"\nsentinel = { master = \"shop\", urls = [] }",
+            "7: redis.sentinel.urls is empty: name the sentinels, as redis://HOST:26379",
+        ),
+        (
+            "6379\"",
+            "6379\"\nsentinel = { master = \"shop\", urls = [\"s:26379\"] }",
+            "7: redis.sentinel.urls: write redis://HOST:26379, or rediss://… for TLS",
         ),
         (
             "path = \"/q\"",

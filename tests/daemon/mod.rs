@@ -7,6 +7,7 @@ mod faults;
 mod guards;
 mod paths;
 mod positions;
+mod redis;
 mod refusals;
 mod shapes;
 mod shop;

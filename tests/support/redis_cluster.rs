@@ -214,6 +214,26 @@ impl RedisCluster {
         self.healthy().await;
     }
 
+    /// Commands that write wait from now on.
+    pub async fn hold_writes(&self, node: usize) {
+        let pause = ["CLIENT", "PAUSE", "30000", "WRITE"];
+        let _: () = self.ask(node, &pause).await.expect("the node agrees");
+    }
+
+    pub async fn let_writes_go(&self, node: usize) {
+        let go_on = ["CLIENT", "UNPAUSE"];
+        let _: () = self.ask(node, &go_on).await.expect("the node agrees");
+    }
+
+    /// Waits until somebody has scanned keys of this node.
+    pub async fn scanned(&self, node: usize) {
+        eventually("the node is scanned", HEALTHY_WITHIN, async || {
+            let stats: String = self.ask(node, &["INFO", "commandstats"]).await?;
+            stats.contains("cmdstat_scan:").then_some(())
+        })
+        .await;
+    }
+
     async fn set_slot(&self, node: usize, arguments: &[&str]) {
         let command = [&["CLUSTER", "SETSLOT"], arguments].concat();
         let _: () = self.ask(node, &command).await.expect("the slot is set");

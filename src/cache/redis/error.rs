@@ -98,7 +98,8 @@ pub(super) fn named(error: &RedisError, address: &Address) -> CacheError {
         ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
         // The client has no kind of its own for it.
         _ if error.code() == Some("NOAUTH") => refused("authentication", "set redis.password"),
-        ErrorKind::Server(_) => unavailable("server-error"),
+        _ if error.code() == Some("OOM") => unavailable("out-of-memory"),
+        ErrorKind::Server(_) | ErrorKind::Extension => unavailable("server-error"),
         _ if error.is_timeout() => unavailable("timeout"),
         _ if error.is_connection_refusal() => unavailable("connection-refused"),
         _ => unavailable("connection"),

@@ -8,7 +8,7 @@ use crate::cache::{CacheError, Leaving, Outcome, Refused, TagKind, TagScan, TagS
 
 /// How many members one step looks at; a set that Redis keeps as a list comes
 /// whole.
-const SCAN_COUNT: usize = 1_000;
+const SCAN_COUNT: usize = 500;
 
 /// Members in one SREM or ZREM.
 const MEMBERS_PER_COMMAND: usize = 1_000;
