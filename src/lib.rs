@@ -60,7 +60,8 @@
 //!   rows are visible, deletions go ahead.
 //! - **Settled.** A reader that fetched the old row before the commit can store
 //!   it after the deletion. Keys without a version are deleted a second time,
-//!   `redis.settle_after` after the commit. *Holds* for fills that are faster.
+//!   `redis.settle_after` after the commit. *Holds* for fills that are faster,
+//!   and with a guard, which refuses what is older than the row, for all.
 //! - **Cache before edge.** A path enters the buffer after the keys of the same
 //!   change are deleted and settled. *Holds.*
 //! - **Over, never under.** What cannot be known row by row invalidates the

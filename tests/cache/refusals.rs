@@ -7,7 +7,7 @@ use super::{names, nothing_refused, set, target};
 use crate::support::{Redis as Server, RedisCluster, RedisOptions};
 
 /// An account with these rights.
-async fn account(server: &Server, rights: &[&str]) {
+pub(super) async fn account(server: &Server, rights: &[&str]) {
     let mut conn = server.conn().await;
     let _: () = redis::cmd("ACL")
         .arg(&["SETUSER", "evictd", "reset", "on", ">s3cret"])
@@ -17,7 +17,7 @@ async fn account(server: &Server, rights: &[&str]) {
         .unwrap();
 }
 
-fn as_evictd(url: &str) -> Target {
+pub(super) fn as_evictd(url: &str) -> Target {
     Target {
         password: Some("s3cret".to_owned()),
         ..target(url.replace("redis://", "redis://evictd@"))
