@@ -232,7 +232,11 @@ async fn a_key_of_another_type_is_reported_and_the_rest_goes_on() {
 #[tokio::test]
 async fn a_whole_table_takes_its_tag_sets_and_hashes_along() {
     let shop = Shop::open().await;
-    let rules = format!("{}\ntag_sets = [\"tag:{{id}}\"]", HASHES.trim_end());
+    // The glob over the keys matches the sets as well: they are read before.
+    let rules = format!(
+        "{}\ntag_sets = [\"tag:{{id}}\"]\nkeys = [\"tag:{{id}}:{{slug}}\", \"tag:1\"]",
+        HASHES.trim_end()
+    );
     let evictd = shop.config().rest(&rules).start().await;
     let mut conn = shop.redis.conn().await;
     // Of a tag set's name, and none.
