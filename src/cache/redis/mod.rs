@@ -1,6 +1,6 @@
 //! Deletions in Redis.
 //!
-//! - [`target`]: what to connect to.
+//! - `target`: what to connect to.
 //! - `connection`: commands to a server, a cluster, or what sentinels know.
 //! - `unlink`, `scan`: deletions of keys by name and by glob.
 
@@ -11,7 +11,7 @@ mod scan;
 mod sentinel;
 mod server;
 mod slot;
-pub mod target;
+mod target;
 mod topology;
 mod unlink;
 

@@ -52,7 +52,20 @@ pub(super) async fn delete_matching(
         moved.extend(moving);
         before = after;
     }
+    take_writes(connection, glob).await?;
     Ok(outcome)
+}
+
+/// Fails if what was scanned is a replica by now, which answers SCAN like any
+/// other server and may be far behind.
+///
+/// It deletes the key that is written like the glob, since an account that may
+/// touch what the glob matches may most likely touch it.
+async fn take_writes(connection: &mut Connection, glob: &[u8]) -> Result<(), CacheError> {
+    let mut literally = KeySet::default();
+    literally.insert(glob);
+    // Refused or not, it is no replica's answer.
+    unlink::delete(connection, &[&literally]).await.map(drop)
 }
 
 async fn pass_over(
