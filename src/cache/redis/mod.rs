@@ -7,6 +7,7 @@
 mod cluster;
 mod connection;
 mod error;
+mod redirection;
 mod scan;
 mod sentinel;
 mod server;
