@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use redis::{Cmd, ErrorKind, Pipeline, ServerErrorKind};
+use redis::{Arg, Cmd, ErrorKind, Pipeline, ServerErrorKind};
 
 use super::server::Answer;
 use super::slot;
@@ -80,7 +80,10 @@ pub(super) fn sort(group: &Group, answers: Vec<Answer>, answering: &Address) -> 
                 }
             };
             sorted.redirected.push(pending(goal));
-            elsewhere.insert(slot);
+            // One deletion may overtake another.
+            if command.args_iter().next() != Some(Arg::Simple(b"UNLINK")) {
+                elsewhere.insert(slot);
+            }
         } else if !elsewhere.is_empty()
             && slot::of_command(command).is_some_and(|slot| elsewhere.contains(&slot))
         {
@@ -124,11 +127,12 @@ mod tests {
         value.extract_error()
     }
 
-    fn group(keys: &[&str]) -> Group {
+    /// Of a command and its key each.
+    fn group(commands: &[&str]) -> Group {
         let mut group = Group::default();
-        for (place, key) in keys.iter().enumerate() {
-            let mut command = redis::cmd("UNLINK");
-            command.arg(*key);
+        for (place, text) in commands.iter().enumerate() {
+            let mut command = Cmd::new();
+            command.arg(text.split(' ').collect::<Vec<_>>());
             let to = Goal::Owner;
             group.add(Pending { place, command, to });
         }
@@ -144,7 +148,7 @@ mod tests {
     fn commands_of_a_redirected_ones_slot_wait_for_it_and_others_do_not() {
         let slot = slot::of_key(b"a");
         let ask = format!("-ASK {slot} node:7");
-        let group = group(&["{a}before", "{a}guard", "b", "{a}entry"]);
+        let group = group(&["GET {a}1", "INCR {a}2", "UNLINK b", "UNLINK {a}3"]);
         let answers = [":1", &ask, ":1", ":1"].map(answer);
         let sorted = sort(&group, answers.into(), &address(1));
         let done: Vec<usize> = sorted.done.iter().map(|(place, _)| *place).collect();
@@ -156,10 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_waits_for_no_other() {
+        let ask = format!("-ASK {} node:7", slot::of_key(b"a"));
+        let group = group(&["UNLINK {a}1", "UNLINK {a}2"]);
+        let sorted = sort(&group, [&ask, ":1"].map(answer).into(), &address(1));
+        assert_eq!(sorted.redirected.len(), 1);
+        assert_eq!((sorted.done.len(), sorted.behind.len()), (1, 0));
+    }
+
+    #[test]
     fn a_moved_slot_has_a_new_owner_which_may_be_on_the_answering_host() {
         let slot = slot::of_key(b"a");
         let moved = format!("-MOVED {slot} :9");
-        let sorted = sort(&group(&["a"]), vec![answer(&moved)], &address(1));
+        let sorted = sort(&group(&["INCR a"]), vec![answer(&moved)], &address(1));
         assert_eq!(places(&sorted.redirected), [(0, Goal::Owner)]);
         assert_eq!(sorted.moved, [(slot, address(9))]);
         assert!(sorted.done.is_empty() && sorted.behind.is_empty());
