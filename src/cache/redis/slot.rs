@@ -41,7 +41,19 @@ pub(super) fn of_command(command: &Cmd) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_key_has_the_slot_that_the_client_gives_it(
+            key in prop::collection::vec(prop_oneof![Just(b'{'), Just(b'}'), any::<u8>()], 0..40),
+        ) {
+            use redis::cluster_routing::Slot;
+            prop_assert_eq!(Slot::new(of_key(&key)), Some(Slot::for_key(&key)));
+        }
+    }
 
     #[test]
     fn a_key_has_the_slot_that_redis_gives_it() {
