@@ -32,6 +32,9 @@ const CARRIED_BYTES_MAX: usize = 4 << 20;
 /// How many keys are told in one go.
 const MEMBERS_TOLD_BYTES_MAX: usize = 1 << 20;
 
+/// How many refused keys are named one by one (Bounded).
+const REFUSED_MAX: usize = 1_000;
+
 /// Which deletion of a batch it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
@@ -59,6 +62,22 @@ pub(super) struct Deletion {
     pub(super) members: KeySet,
     /// What stays for good.
     pub(super) refused: Vec<Refused>,
+}
+
+impl Deletion {
+    /// Adds keys that stay, up to what is named one by one.
+    fn refuse(&mut self, mut refused: Vec<Refused>) {
+        let room = REFUSED_MAX.saturating_sub(self.refused.len());
+        let unnamed = refused.len().saturating_sub(room);
+        refused.truncate(room);
+        self.refused.extend(refused);
+        if unnamed > 0 {
+            tracing::error!(
+                keys = unnamed,
+                "the cache refuses more keys of tag sets than are named one by one"
+            );
+        }
+    }
 }
 
 impl Attempt<'_> {
@@ -183,7 +202,7 @@ impl Attempt<'_> {
                 cache.delete(&[&left]).await?;
             }
         }
-        self.deletion.refused.extend(outcome.refused);
+        self.deletion.refuse(outcome.refused);
         self.tell(cache, &keys).await
     }
 

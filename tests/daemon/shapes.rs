@@ -133,6 +133,12 @@ async fn a_large_tag_set_goes_in_pieces_and_settles() {
     }
     shop.sql(CHANGE).await;
     let only_the_set = async || {
+        // All names of 30,000 keys at once would take longer than a connection waits.
+        let mut conn = shop.redis.conn().await;
+        let keys: usize = redis::cmd("DBSIZE").query_async(&mut conn).await.unwrap();
+        if keys > 2 {
+            return None;
+        }
         let mut left = shop.redis.keys().await;
         left.retain(|key| key != "tag:7");
         (left == ["other"]).then_some(())
