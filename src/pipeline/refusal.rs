@@ -27,11 +27,13 @@ impl Refusals {
         let Some(first) = refused.first().filter(|_| self.is_due()) else {
             return;
         };
+        // Not in the macro: where nobody listens, it evaluates nothing.
+        let keys = std::mem::take(&mut self.unlogged);
         tracing::error!(
             key = %String::from_utf8_lossy(&first.key),
             error = first.code,
             reason = first.reason,
-            keys = std::mem::take(&mut self.unlogged),
+            keys,
             "the cache refuses keys for good: they stay as they are, and everything else goes on"
         );
         self.logged_at = Some(Instant::now());
