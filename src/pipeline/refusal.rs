@@ -27,7 +27,7 @@ impl Refusals {
         let Some(first) = refused.first().filter(|_| self.is_due()) else {
             return;
         };
-        // Not in the macro: where nobody listens, it evaluates nothing.
+        // Not among the arguments: nobody may be listening, and then they are not evaluated.
         let keys = std::mem::take(&mut self.unlogged);
         tracing::error!(
             key = %String::from_utf8_lossy(&first.key),
