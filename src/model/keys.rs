@@ -37,6 +37,13 @@ impl KeySet {
         true
     }
 
+    /// Whether `key` is there.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        use std::hash::BuildHasher;
+        let found = |index: &usize| key_at(&self.bytes, &self.ends, *index) == key;
+        self.table.find(self.hasher.hash_one(key), found).is_some()
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -87,6 +94,9 @@ mod tests {
                 if !expected.contains(&key.as_slice()) {
                     expected.push(key);
                 }
+            }
+            for key in [&b""[..], b"\0", b"\x01\x02", b"\x03"] {
+                prop_assert_eq!(set.contains(key), expected.contains(&key));
             }
             prop_assert_eq!(set.iter().collect::<Vec<_>>(), expected);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::class::{Alphabet, Symbol};
 use super::condition::Condition;
 use super::filter::Filter;
-use super::glob::TableGlob;
+use super::glob::{TableGlob, key_matches};
 use super::template::{Image, Part, Placeholder, Template};
 use crate::model::{Op, Shape, TableSchema, path};
 
@@ -35,6 +35,20 @@ pub struct Rule {
     /// Keys to delete when a foreign key carries a parent's change over to
     /// these tables, rendered from the parent's row.
     pub cascade_from: Vec<CascadeFrom>,
+}
+
+impl Rule {
+    /// Whether one of its templates, or what it invalidates as a whole, covers
+    /// `key`. Both contain `prefix`.
+    pub fn can_render(&self, prefix: &[u8], key: &[u8]) -> bool {
+        let cascades = self.cascade_from.iter().flat_map(|from| &from.keys);
+        let templates: Vec<Template> = self.keys.iter().chain(cascades).cloned().collect();
+        let rendered = TableWide::from_templates(prefix, &templates, &[]).keys;
+        let covers = |glob: &Vec<u8>| key_matches(glob, key);
+        self.table_wide.generation.as_deref() == Some(key)
+            || rendered.iter().any(covers)
+            || self.table_wide.keys.iter().any(covers)
+    }
 }
 
 /// What a parent's change asks for, in place of the whole table.
