@@ -6,6 +6,7 @@
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
+//! - [`end`]: how much of the binlog is left to read.
 //! - [`statement`]: what a statement means to a reader of rows.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
@@ -14,6 +15,7 @@ pub mod barrier;
 pub mod catalog;
 pub mod connect;
 pub mod cursor;
+pub mod end;
 pub mod error;
 #[cfg(test)]
 mod laws;

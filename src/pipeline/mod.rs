@@ -7,9 +7,13 @@
 //! - [`visible`], [`settle`]: when keys are deleted, and when again.
 //! - [`paths`]: where paths go once their keys are deleted.
 //! - [`drain`]: buffer → edge.
+//! - [`board`]: what the tasks say about themselves.
+//! - [`behind`]: how much of the binlog is not read yet.
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod batch;
+pub mod behind;
+pub mod board;
 mod deliver;
 pub mod drain;
 pub mod dry_run;
@@ -20,4 +24,5 @@ mod refusal;
 pub mod retry;
 pub mod settle;
 pub mod tail;
+mod trouble;
 pub mod visible;

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
-use super::invalidate::Trouble;
+use super::board::{Part, Reports};
 use super::refusal::Refusals;
+use super::trouble::Trouble;
 use crate::binlog::barrier::Visible;
 use crate::cache::Cache;
 use crate::telemetry::metric;
@@ -38,7 +39,15 @@ impl Settling {
     /// Readers see the old row until the new one is visible, which can be long
     /// after the time that the commit bears: what the server had to be asked
     /// for counts as committed now.
-    pub(super) fn due(self, visible: Visible, committed_at_us: u64) -> Option<Instant> {
+    ///
+    /// `began` is when the first deletion began: while a scan goes on, what it
+    /// has passed can be filled again.
+    pub(super) fn due(
+        self,
+        visible: Visible,
+        committed_at_us: u64,
+        began: Instant,
+    ) -> Option<Instant> {
         let Settling::After(after) = self else {
             return None;
         };
@@ -48,21 +57,25 @@ impl Settling {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let age = now.saturating_sub(Duration::from_micros(committed_at_us));
+        let age = now
+            .saturating_sub(Duration::from_micros(committed_at_us))
+            .saturating_sub(began.elapsed());
         let left = (after + CLOCK_SKEW_MAX).checked_sub(age)?;
-        Some(Instant::now() + left.min(after))
+        Some(began + left.min(after))
     }
 }
 
 /// Deletes each batch's keys again when they are due, and only then hands its
 /// paths and its position on (Cache before edge, Nothing lost).
 pub(super) async fn settle(
+    reports: Reports,
     mut cache: impl Cache,
     mut batches: mpsc::Receiver<Deleted>,
     settled: mpsc::Sender<Settled>,
 ) {
-    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
-    let mut refusals = Refusals::default();
+    let Reports { board, .. } = &reports;
+    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES, board, Part::Settling);
+    let mut refusals = Refusals::new(&reports);
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
     let mut bytes = 0;
     let mut open = true;
@@ -75,7 +88,9 @@ pub(super) async fn settle(
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let Some(batch) = waiting.pop_front() else { continue };
                 bytes -= batch.size();
+                board.settles(waiting.len(), bytes);
                 if batch.due.is_some() {
+                    trouble.begins(batch.is_wide());
                     let refused = loop {
                         match batch.delete_again(&mut cache).await {
                             Ok(refused) => break refused,
@@ -83,7 +98,9 @@ pub(super) async fn settle(
                         }
                     };
                     trouble.over();
+                    trouble.rests();
                     refusals.report(&refused);
+                    refusals.give_up(refused.iter(), batch.mark());
                 }
                 if settled.send(batch.settled()).await.is_err() {
                     return;
@@ -93,6 +110,7 @@ pub(super) async fn settle(
                 Some(batch) => {
                     bytes += batch.size();
                     waiting.push_back(batch);
+                    board.settles(waiting.len(), bytes);
                 }
                 None => open = false,
             },
@@ -110,7 +128,7 @@ mod tests {
         let at = |age: Duration| u64::try_from((now - age).as_micros()).unwrap();
         let after = Duration::from_secs(2);
         let due = |age| {
-            let due = Settling::After(after).due(Visible::Already, at(age))?;
+            let due = Settling::After(after).due(Visible::Already, at(age), Instant::now())?;
             Some(due.saturating_duration_since(Instant::now()).as_secs_f64())
         };
         let fresh = due(Duration::ZERO).unwrap();
@@ -118,15 +136,28 @@ mod tests {
         let older = due(Duration::from_millis(6_500)).unwrap();
         assert!((0.4..=0.5).contains(&older), "{older}");
         assert_eq!(due(Duration::from_secs(8)), None);
-        let off = Settling::Off.due(Visible::Now, at(Duration::ZERO));
+        let off = Settling::Off.due(Visible::Now, at(Duration::ZERO), Instant::now());
         assert_eq!(off, None);
         // Committed long ago, and visible only now.
-        let stalled = Settling::After(after).due(Visible::Now, at(Duration::from_secs(60)));
+        let long_ago = at(Duration::from_secs(60));
+        let stalled = Settling::After(after).due(Visible::Now, long_ago, Instant::now());
         let stalled = stalled.unwrap() - Instant::now();
         assert!(stalled > Duration::from_millis(1_900), "{stalled:?}");
         // A source whose clock is ahead: never longer than after the deletion.
         let ahead = u64::try_from((now + Duration::from_secs(60)).as_micros()).unwrap();
-        let wait = Settling::After(after).due(Visible::Already, ahead).unwrap() - Instant::now();
+        let due = Settling::After(after).due(Visible::Already, ahead, Instant::now());
+        let wait = due.unwrap() - Instant::now();
         assert!(wait <= after, "{wait:?}");
+    }
+
+    #[test]
+    fn what_changed_while_a_long_scan_went_on_is_deleted_again_at_once() {
+        let ago = Duration::from_secs(60);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let committed_at_us = u64::try_from((now - ago).as_micros()).unwrap();
+        let began = Instant::now().checked_sub(ago).unwrap();
+        let settling = Settling::After(Duration::from_secs(2));
+        let due = settling.due(Visible::Already, committed_at_us, began);
+        assert!(due.unwrap() <= Instant::now());
     }
 }
