@@ -10,6 +10,7 @@ mod redis;
 mod refusals;
 mod shop;
 mod statements;
+mod status;
 mod tls;
 mod transactions;
 mod visibility;
