@@ -76,11 +76,13 @@ impl<'a> Refusals<'a> {
         let Some(first) = refused.first().filter(|_| self.is_due()) else {
             return;
         };
+        // Not within the macro, which evaluates nothing where the level is off.
+        let keys = std::mem::take(&mut self.unlogged);
         tracing::error!(
             key = %String::from_utf8_lossy(&first.key),
             error = first.code,
             reason = first.reason,
-            keys = std::mem::take(&mut self.unlogged),
+            keys,
             "the cache refuses keys for good: they stay as they are, and everything else goes on"
         );
         self.logged_at = Some(Instant::now());
