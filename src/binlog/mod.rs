@@ -7,6 +7,7 @@
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
 //! - [`replica_lag`]: how far an Aurora cluster's readers are behind.
+//! - [`end`]: how much of the binlog is left to read.
 //! - [`statement`]: what a statement means to a reader of rows.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
@@ -15,6 +16,7 @@ pub mod barrier;
 pub mod catalog;
 pub mod connect;
 pub mod cursor;
+pub mod end;
 pub mod error;
 #[cfg(test)]
 mod laws;

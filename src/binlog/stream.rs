@@ -44,6 +44,8 @@ struct Open {
     asked_at: Instant,
     /// Events came without waiting since `heard_at`.
     busy: bool,
+    /// The last event had to be waited for.
+    drained: bool,
 }
 
 /// How long the server may take over a question, several statements long.
@@ -106,6 +108,12 @@ impl<I: Interest> Source<I> {
         self.assembler.reading()
     }
 
+    /// Whether everything that the server sent was read when it was last asked
+    /// for more.
+    pub fn drained(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.drained)
+    }
+
     /// Where reading stands, for errors.
     pub fn reading_at(&self) -> String {
         self.assembler.reading_at()
@@ -150,21 +158,24 @@ impl<I: Interest> Source<I> {
             heard_at: Instant::now(),
             asked_at: Instant::now(),
             busy: false,
+            drained: false,
         });
         Ok(())
     }
 
-    /// Gives up what lies between the position and the server's current end.
+    /// Gives up what lies between the position and the server's current end,
+    /// and returns the UUID of the server that it is the end of.
     /// [`Source::reconnect`] goes on from there.
-    pub async fn skip_to_current(&mut self) -> Result<(), SourceError> {
+    pub async fn skip_to_current(&mut self) -> Result<String, SourceError> {
         self.open = None;
         let current = answered(&self.connector, async {
             let mut server = Server::connect(&self.connector).await?;
-            server.locate(&Start::Current).await
+            let position = server.locate(&Start::Current).await?;
+            Ok((position, server.facts().server_uuid.clone()))
         });
-        let current = current.await?;
-        self.assembler.restart(current);
-        Ok(())
+        let (position, uuid) = current.await?;
+        self.assembler.restart(position);
+        Ok(uuid)
     }
 
     async fn open_stream(&self, by_gtid: bool) -> Result<BinlogStream, SourceError> {
@@ -254,6 +265,7 @@ impl<I: Interest> Source<I> {
         // Under load events are there already, and no clock is needed.
         if let Some(ready) = open.stream.next().now_or_never() {
             open.busy = true;
+            open.drained = false;
             return self.received(ready);
         }
         // What was not listened to cannot count as silence: under backpressure
@@ -263,6 +275,7 @@ impl<I: Interest> Source<I> {
             open.heard_at = now;
         }
         open.asked_at = now;
+        open.drained = true;
         let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
         let deadline = open.heard_at + patience;
         match tokio::time::timeout_at(deadline, open.stream.next()).await {

@@ -1,7 +1,10 @@
 //! One file for each subcommand; the only place that wires parts together.
 
+mod admin;
+mod health;
 mod preflight;
 mod run;
+mod status;
 
 use std::process::ExitCode;
 
@@ -12,6 +15,7 @@ use crate::checkpoint::CheckpointError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
+use crate::ledger::LedgerError;
 use crate::telemetry;
 
 /// Why a command failed: one line for the operator, and an exit code.
@@ -41,6 +45,10 @@ impl CommandError {
     /// Something failed that no other code describes.
     pub fn failed(cause: impl Into<anyhow::Error>) -> Self {
         Self::new(Exit::Failed, cause)
+    }
+
+    fn unreachable(message: String) -> Self {
+        Self::new(Exit::Unreachable, anyhow::Error::msg(message))
     }
 
     fn configuration(message: String) -> Self {
@@ -104,6 +112,12 @@ impl From<EdgeError> for CommandError {
     }
 }
 
+impl From<LedgerError> for CommandError {
+    fn from(error: LedgerError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -116,6 +130,8 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
+        Command::Status(options) => status::run(&cli.global, &options).await,
+        Command::Health(options) => health::run(&cli.global, &options).await,
     }
 }
 

@@ -8,9 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, preflight};
+use super::status::document::Daemon;
+use super::{CommandError, admin, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::connect::Connector;
+use crate::binlog::end::BinlogEnd;
 use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
@@ -19,17 +21,22 @@ use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Role, Run};
 use crate::config::{self, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
+use crate::ledger::{self, Ledger};
 use crate::model::Position;
+use crate::pipeline::board::Reports;
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
 use crate::pipeline::settle::Settling;
 use crate::pipeline::tail::{OnGap, RuleInterest, Tail};
-use crate::pipeline::{dry_run, invalidate};
+use crate::pipeline::{behind, dry_run, invalidate};
 
 /// How long what is in flight may take after SIGTERM. Below the 30 s after
 /// which ECS kills a task, and systemd's 90 s.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long the last records may take after that.
+const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
@@ -40,17 +47,57 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         ));
     }
     let shutdown = on_signal().map_err(CommandError::failed)?;
-    if let Some(address) = config.metrics_listen {
-        metrics_exporter_prometheus::PrometheusBuilder::new()
-            .with_http_listener(address)
-            .add_global_label("name", &config.name)
-            .install()
-            .map_err(|error| {
-                CommandError::configuration(format!("metrics.listen {address}: {error}"))
-            })?;
+    let reports = reports(&config, options).await?;
+    if let Some(listen) = config.metrics_listen {
+        let role = match (options.dry_run, options.role) {
+            (true, _) => "dry-run",
+            (false, Role::All) => "all",
+            (false, Role::Tail) => "tail",
+            (false, Role::Drain) => "drain",
+        };
+        let daemon = Daemon {
+            name: config.name.clone(),
+            role: role.to_owned(),
+            started_at: jiff::Timestamp::now(),
+            lag_max: config.lag_max,
+        };
+        admin::start(listen, daemon, reports.clone()).await?;
     }
+    let ledger = reports.ledger.clone();
+    let outcome = Box::pin(work(config, &global.config, options, reports, shutdown)).await;
+    ledger.flush(LEDGER_GRACE).await;
+    outcome
+}
+
+/// A dry run touches nothing, and what shared drains cannot do stays in the
+/// queue: neither has a ledger.
+async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
+    let ledger = match options.dry_run || options.role == Role::Drain {
+        true => Ledger::off(),
+        false => {
+            let dir = config.ledger_dir.as_path();
+            // A checkpoint that cannot be kept is refused in its own words.
+            if config.checkpoint.parent() != Some(dir) {
+                ledger::check_directory(dir)?;
+            }
+            Ledger::open(dir, &config.name).await
+        }
+    };
+    Ok(Reports {
+        ledger,
+        ..Reports::default()
+    })
+}
+
+async fn work(
+    config: Config,
+    config_path: &Path,
+    options: &Run,
+    reports: Reports,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
     if options.dry_run {
-        return dry_run(config, &global.config, options, shutdown).await;
+        return dry_run(config, config_path, options, reports, shutdown).await;
     }
     match &config.buffer {
         Some(config::Buffer::Sqs { queue_url }) => {
@@ -65,8 +112,17 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
                     "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy"
                 );
             }
-            let path = &global.config;
-            Box::pin(with_buffer(config, path, options.role, sqs, &aws, shutdown)).await
+            let role = options.role;
+            Box::pin(with_buffer(
+                config,
+                config_path,
+                role,
+                sqs,
+                &aws,
+                reports,
+                shutdown,
+            ))
+            .await
         }
         Some(config::Buffer::Local { .. }) if options.role != Role::All => {
             Err(CommandError::configuration(
@@ -76,18 +132,18 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         Some(config::Buffer::Local { path }) => {
             let local = Local::open(path).await?;
             let aws = aws_config().await;
-            let path = &global.config;
             Box::pin(with_buffer(
                 config,
-                path,
+                config_path,
                 options.role,
                 local,
                 &aws,
+                reports,
                 shutdown,
             ))
             .await
         }
-        None => tail(config, &global.config, ToLog, shutdown).await,
+        None => tail(config, config_path, ToLog, reports, shutdown).await,
     }
 }
 
@@ -127,6 +183,7 @@ async fn with_buffer<B: Buffer>(
     role: Role,
     buffer: B,
     aws: &aws_config::SdkConfig,
+    reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let buffer = Arc::new(buffer);
@@ -159,17 +216,18 @@ async fn with_buffer<B: Buffer>(
             }
         }
     }
-    let drain = Drain::new(Arc::clone(&buffer), Arc::new(edge), drain_options);
+    let drain =
+        Drain::new(Arc::clone(&buffer), Arc::new(edge), drain_options).reporting(reports.clone());
     let sink = ToBuffer::new(Arc::clone(&buffer), config.name.as_str().into(), names);
     match role {
-        Role::Tail => tail(config, config_path, sink, shutdown).await,
+        Role::Tail => tail(config, config_path, sink, reports, shutdown).await,
         Role::Drain => {
             drain.run(shutdown).await;
             Ok(())
         }
         Role::All => {
             let draining = tokio::spawn(drain.run(shutdown.clone()));
-            let outcome = tail(config, config_path, sink, shutdown.clone()).await;
+            let outcome = tail(config, config_path, sink, reports, shutdown.clone()).await;
             shutdown.cancel();
             draining.await.map_err(CommandError::failed)?;
             outcome
@@ -258,11 +316,14 @@ async fn tail(
     config: Config,
     config_path: &Path,
     sink: impl PathSink,
+    reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let settling = settling(&config)?;
     let barrier = Barrier::new(preflight::connector(&config.source)?);
+    let end = BinlogEnd::new(preflight::connector(&config.source)?);
+    let watched = config.metrics_listen.is_some();
     let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
         .sparing(config.rules.guard_patterns());
     let starting = async {
@@ -273,6 +334,11 @@ async fn tail(
     let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
         return Ok(());
     };
+    let tail = tail.reporting(reports.clone());
+    if watched {
+        // Ends with the process.
+        tokio::spawn(behind::watch(end, reports.board));
+    }
     let eviction = Eviction {
         visibility: barrier,
         again: cache.another(),
@@ -309,6 +375,7 @@ async fn dry_run(
     config: Config,
     config_path: &Path,
     options: &Run,
+    reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
@@ -316,6 +383,7 @@ async fn dry_run(
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());
     };
+    let tail = tail.reporting(reports);
     let out = std::io::BufWriter::new(std::io::stdout());
     match dry_run::run(tail, out, options.format.into(), shutdown).await {
         Ok(()) => Ok(()),

@@ -7,10 +7,14 @@
 //! - [`visible`], [`settle`]: when keys are deleted, and when again.
 //! - [`paths`]: where paths go once their keys are deleted.
 //! - [`drain`]: buffer → edge.
+//! - [`board`]: what the tasks say about themselves.
+//! - [`behind`]: how much of the binlog is not read yet.
 //! - [`retry`]: how long to wait before trying again.
 
 mod announce;
 pub mod batch;
+pub mod behind;
+pub mod board;
 mod deliver;
 pub mod drain;
 pub mod dry_run;
@@ -23,4 +27,5 @@ pub mod settle;
 mod shapes;
 mod tagged;
 pub mod tail;
+mod trouble;
 pub mod visible;

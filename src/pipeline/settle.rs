@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
-use super::invalidate::Trouble;
+use super::board::{Part, Reports};
 use super::refusal::Refusals;
+use super::trouble::Trouble;
 use crate::binlog::replica_lag::Applied;
 use crate::cache::Cache;
 use crate::telemetry::metric;
@@ -106,13 +107,15 @@ fn age(committed_at_us: u64) -> Duration {
 /// Deletes each batch's keys again when they are due, and only then hands its
 /// paths and its position on (Cache before edge, Nothing lost).
 pub(super) async fn settle(
+    reports: Reports,
     mut cache: impl Cache,
     mut settling: Settling,
     mut batches: mpsc::Receiver<Deleted>,
     settled: mpsc::Sender<Settled>,
 ) {
-    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
-    let mut refusals = Refusals::default();
+    let Reports { board, .. } = &reports;
+    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES, board, Part::Settling);
+    let mut refusals = Refusals::new(&reports);
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
     let mut bytes = 0;
     let mut open = true;
@@ -125,7 +128,9 @@ pub(super) async fn settle(
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let Some(mut batch) = waiting.pop_front() else { continue };
                 bytes -= batch.size();
+                board.settles(waiting.len(), bytes);
                 if batch.due.is_some() {
+                    trouble.begins(batch.takes_long());
                     let refused = loop {
                         match batch.delete_again(&mut cache).await {
                             Ok(refused) => break refused,
@@ -133,7 +138,9 @@ pub(super) async fn settle(
                         }
                     };
                     trouble.over();
+                    trouble.rests();
                     refusals.report(&refused);
+                    refusals.give_up(refused.iter(), batch.mark());
                 }
                 if settled.send(batch.settled()).await.is_err() {
                     return;
@@ -151,6 +158,7 @@ pub(super) async fn settle(
                 Some(batch) => {
                     bytes += batch.size();
                     waiting.push_back(batch);
+                    board.settles(waiting.len(), bytes);
                 }
                 None => open = false,
             },

@@ -14,6 +14,7 @@ mod replica_lag;
 mod shapes;
 mod shop;
 mod statements;
+mod status;
 mod tls;
 mod transactions;
 mod visibility;

@@ -149,9 +149,7 @@ async fn a_server_without_gtids_is_resumed_at_file_and_offset() {
 async fn gapped(shop: &Shop) {
     stop(shop.config().start().await).await;
     insert(shop, 1..2).await;
-    shop.mysql()
-        .exec("FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'mysql-bin.000002'")
-        .await;
+    shop.purge_first_file().await;
     shop.fill(&PROFILES).await;
     shop.fill(&["other"]).await;
 }

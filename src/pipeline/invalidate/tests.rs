@@ -49,8 +49,18 @@ impl Cache for Flaky {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
+        let locked = names.iter().filter(|name| name.starts_with("locked"));
+        let refused = locked.map(|name| Refused {
+            key: name.as_bytes().to_vec(),
+            code: "no-permission",
+            reason: "NOPERM".to_owned(),
+        });
+        let outcome = Outcome {
+            existed: 0,
+            refused: refused.collect(),
+        };
         attempt
-            .map(|()| Outcome::default())
+            .map(|()| outcome)
             .map_err(|reason| CacheError::Unavailable {
                 address: "redis".to_owned(),
                 code: "connection",
@@ -220,6 +230,7 @@ struct Stages {
     planned: mpsc::Sender<Batch>,
     tasks: JoinSet<()>,
     journal: Journal,
+    reports: Reports,
 }
 
 impl Stages {
@@ -236,7 +247,9 @@ impl Stages {
         let (settled, to_send) = mpsc::channel(1);
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
+        let reports = Reports::default();
         tasks.spawn(delete(
+            reports.clone(),
             Flaky::new(&journal, "visibility", 0),
             Flaky::new(&journal, "cache", cache),
             settling.clone(),
@@ -244,13 +257,21 @@ impl Stages {
             deleted,
         ));
         let second = Flaky::new(&journal, "second", 0);
-        tasks.spawn(settle(second, settling, to_settle, settled));
+        tasks.spawn(settle(
+            reports.clone(),
+            second,
+            settling,
+            to_settle,
+            settled,
+        ));
         tasks.spawn(send(
+            reports.clone(),
             Flaky::new(&journal, "paths", paths),
             to_send,
             accepted,
         ));
         tasks.spawn(store(
+            reports.clone(),
             Flaky::new(&journal, "checkpoint", checkpoint),
             to_store,
         ));
@@ -258,6 +279,7 @@ impl Stages {
             planned,
             tasks,
             journal,
+            reports,
         }
     }
 
@@ -678,4 +700,79 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
         "{journal:?}"
     );
     assert_eq!(journal.last().unwrap(), "checkpoint 10");
+}
+
+/// The keys of the dead letters.
+fn dead(reports: &Reports) -> Vec<String> {
+    let letters = reports.ledger.book().recent_dead_letters;
+    letters
+        .into_iter()
+        .filter_map(|letter| letter.key)
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_key_is_a_dead_letter_once_and_everything_else_goes_on() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let reports = stages.reports.clone();
+    let mut fresh = batch(10);
+    for (key, settles) in [(&b"locked:settles"[..], true), (b"locked:once", false)] {
+        fresh.act(&"r".into(), Action::Delete { key, settles });
+    }
+    fresh.newest_us = committed(Duration::ZERO);
+    stages.planned.send(fresh).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(dead(&reports), ["locked:once"], "the other is tried again");
+    let journal = stages.end().await;
+    assert_eq!(dead(&reports), ["locked:once", "locked:settles"]);
+    assert_eq!(journal[2..], ["paths /p10", "checkpoint 10"]);
+    let letter = reports.ledger.book().recent_dead_letters[0].clone();
+    assert_eq!(letter.position.unwrap().offset, 10);
+    assert_eq!(letter.reason, "no-permission");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_closed_once_the_checkpoint_has_passed_it() {
+    let stages = Stages::start([0, u32::MAX, 0]);
+    let reports = stages.reports.clone();
+    let mut gap = batch(10);
+    let id = reports
+        .ledger
+        .gap_begun(Default::default(), Default::default(), "purged");
+    gap.gap = Some(id);
+    stages.planned.send(gap).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(reports.ledger.book().recent_gaps[0].is_open());
+    drop(stages);
+
+    let stages = Stages::start([1, 1, 1]);
+    let reports = stages.reports.clone();
+    let mut gap = batch(10);
+    gap.gap = Some(
+        reports
+            .ledger
+            .gap_begun(Default::default(), Default::default(), "purged"),
+    );
+    stages.planned.send(gap).await.unwrap();
+    stages.end().await;
+    assert!(!reports.ledger.book().recent_gaps[0].is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_board_tells_what_is_in_trouble_and_how_old_the_oldest_change_is() {
+    let stages = Stages::start([u32::MAX, 0, 0]);
+    let mut old = batch(10);
+    old.oldest_us = committed(Duration::from_secs(30));
+    stages.planned.send(old).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let snapshot = stages.reports.board.snapshot();
+    let cache = &snapshot.parts[&Part::Cache];
+    assert!(cache.trouble_since.is_some());
+    let busy = cache.busy_since.unwrap().elapsed();
+    assert!(
+        busy < Duration::from_secs(6),
+        "a retry is progress: {busy:?}"
+    );
+    let oldest = batch::since(snapshot.deletes_since_us);
+    assert!(oldest >= Duration::from_secs(30), "{oldest:?}");
 }
