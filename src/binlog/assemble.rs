@@ -251,6 +251,20 @@ impl<I: Interest> Assembler<I> {
         step
     }
 
+    /// Takes note of an event whose bytes are none: it means anything. A
+    /// compressed transaction ends with it, and need not come again.
+    pub fn feed_unreadable(&mut self, event_type: u8, reason: String) -> Step<I::Table> {
+        let step = Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+            event_type,
+            reason,
+        }));
+        self.note(&step);
+        if event_type == TRANSACTION_PAYLOAD {
+            self.end();
+        }
+        step
+    }
+
     /// Within an XA transaction, remembers what becomes visible only later.
     fn note(&mut self, step: &Step<I::Table>) {
         if let (Some(xa), Step::Item(item)) = (&mut self.transaction.xa, step) {

@@ -1,6 +1,7 @@
 //! From MySQL's binlog to row changes.
 //!
 //! - [`connect`], [`server`]: connections, and what the server says of itself.
+//! - [`dump`]: the connection that the binlog comes over, and its events.
 //! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
 //! - [`assemble`]: events to items; position, transactions and tables. No I/O.
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
@@ -13,6 +14,7 @@ pub mod barrier;
 pub mod catalog;
 pub mod connect;
 pub mod cursor;
+pub mod dump;
 pub mod error;
 #[cfg(test)]
 mod laws;

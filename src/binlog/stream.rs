@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use mysql_async::Sid;
 use mysql_async::binlog::events::Event;
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Sid};
 use tokio::time::Instant;
 
 use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
+use super::dump::{Arrival, Dump, DumpFrom, DumpRequest};
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
+use crate::model::position::{Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
 
 /// A server's binlog from a position on. Every item comes at least once; after
@@ -35,7 +35,7 @@ pub struct StreamSettings {
 }
 
 struct Open {
-    stream: BinlogStream,
+    dump: Dump,
     server: Server,
     heard_at: Instant,
     /// When an event was waited for last.
@@ -43,6 +43,9 @@ struct Open {
     /// Events came without waiting since `heard_at`.
     busy: bool,
 }
+
+/// [`crate::model::position::FIRST_EVENT_OFFSET`] as the dump command has it.
+const FIRST_EVENT: u32 = 4;
 
 /// How long the server may take over a question, several statements long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -140,10 +143,10 @@ impl<I: Interest> Source<I> {
             return Err(SourceError::gap(position, reason));
         }
         server.check_resumable(position).await?;
-        let stream = self.open_stream(by_gtid).await?;
+        let dump = self.open_dump(by_gtid).await?;
         self.assembler.rewind();
         self.open = Some(Open {
-            stream,
+            dump,
             server,
             heard_at: Instant::now(),
             asked_at: Instant::now(),
@@ -165,36 +168,26 @@ impl<I: Interest> Source<I> {
         Ok(())
     }
 
-    async fn open_stream(&self, by_gtid: bool) -> Result<BinlogStream, SourceError> {
-        let mut conn = self.connector.connect().await?;
-        let nanos = self.settings.heartbeat.as_nanos();
-        // MySQL 8.4 reads the new name and falls back to the old.
-        conn.query_drop(format!(
-            "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}"
-        ))
-        .await
-        .map_err(|error| {
-            self.connector
-                .statement_error(&error, "ask for heartbeats", "USAGE")
-        })?;
+    async fn open_dump(&self, by_gtid: bool) -> Result<Dump, SourceError> {
         let position = self.assembler.position();
-        let mut request = BinlogStreamRequest::new(self.settings.server_id);
         let sids = match &position.gtids {
             Some(gtids) if by_gtid => self.sids(gtids)?,
             _ => Vec::new(),
         };
-        if by_gtid {
-            request = request.with_gtid().with_gtid_set(sids);
-        } else {
-            let offset = match u32::try_from(position.offset) {
-                Ok(offset) => u64::from(offset),
-                Err(_) => FIRST_EVENT_OFFSET,
-            };
-            request = request
-                .with_filename(position.file.as_bytes())
-                .with_pos(offset);
-        }
-        conn.get_binlog_stream(request)
+        let from = match by_gtid {
+            true => DumpFrom::Gtids(&sids),
+            // What the command cannot name is skipped from the beginning on.
+            false => DumpFrom::Offset {
+                file: &position.file,
+                offset: u32::try_from(position.offset).unwrap_or(FIRST_EVENT),
+            },
+        };
+        let request = DumpRequest {
+            server_id: self.settings.server_id,
+            heartbeat_ns: self.settings.heartbeat.as_nanos(),
+            from,
+        };
+        Dump::open(&self.connector, request)
             .await
             .map_err(|error| self.stream_error(&error))
     }
@@ -218,8 +211,13 @@ impl<I: Interest> Source<I> {
     /// Any error ends the connection; the caller decides when to reconnect.
     pub async fn next(&mut self) -> Result<Next<I::Table>, SourceError> {
         loop {
-            let event = self.next_event().await?;
-            match self.assembler.feed(event) {
+            let step = match self.next_arrival().await? {
+                Arrival::Event(event) => self.assembler.feed(event),
+                Arrival::Unreadable { event_type, reason } => {
+                    self.assembler.feed_unreadable(event_type, reason)
+                }
+            };
+            match step {
                 Step::Quiet => {}
                 Step::Item(item) => return Ok(Next::Item(item)),
                 Step::NeedsCatalog(table, event) => {
@@ -241,10 +239,10 @@ impl<I: Interest> Source<I> {
         }
     }
 
-    async fn next_event(&mut self) -> Result<Event, SourceError> {
+    async fn next_arrival(&mut self) -> Result<Arrival, SourceError> {
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
         // Under load events are there already, and no clock is needed.
-        if let Some(ready) = open.stream.next().now_or_never() {
+        if let Some(ready) = open.dump.next().now_or_never() {
             open.busy = true;
             return self.received(ready);
         }
@@ -257,7 +255,7 @@ impl<I: Interest> Source<I> {
         open.asked_at = now;
         let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
         let deadline = open.heard_at + patience;
-        match tokio::time::timeout_at(deadline, open.stream.next()).await {
+        match tokio::time::timeout_at(deadline, open.dump.next()).await {
             Ok(received) => {
                 open.heard_at = Instant::now();
                 self.received(received)
@@ -274,12 +272,12 @@ impl<I: Interest> Source<I> {
 
     fn received(
         &mut self,
-        received: Option<Result<Event, mysql_async::Error>>,
-    ) -> Result<Event, SourceError> {
+        received: Result<Option<Arrival>, mysql_async::Error>,
+    ) -> Result<Arrival, SourceError> {
         let error = match received {
-            Some(Ok(event)) => return Ok(event),
-            Some(Err(error)) => self.stream_error(&error),
-            None => ended(&self.connector),
+            Ok(Some(arrival)) => return Ok(arrival),
+            Err(error) => self.stream_error(&error),
+            Ok(None) => ended(&self.connector),
         };
         self.open = None;
         Err(error)
