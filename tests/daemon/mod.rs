@@ -4,6 +4,7 @@ mod cascades;
 mod changes;
 mod dry_run;
 mod faults;
+mod large;
 mod paths;
 mod positions;
 mod refusals;

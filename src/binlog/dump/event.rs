@@ -39,6 +39,8 @@ const RESERVED_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Events {
     format: FormatDescriptionEvent<'static>,
+    /// The server has said what its events look like.
+    described: bool,
     /// The beginning of an event whose rest has not arrived.
     partial: Vec<u8>,
     payload: Option<Payload>,
@@ -48,6 +50,7 @@ impl Default for Events {
     fn default() -> Self {
         Self {
             format: FormatDescriptionEvent::new(BinlogVersion::Version4),
+            described: false,
             partial: Vec::new(),
             payload: None,
         }
@@ -99,12 +102,22 @@ impl Events {
 
     /// Reads a whole event.
     fn read(&mut self, bytes: &[u8]) -> Arrival {
+        if !self.described {
+            // The ROTATE at the beginning, with or without a checksum: only
+            // the server knows by which of its settings.
+            let footer = BinlogEventFooter::new(match ends_in_checksum(bytes) {
+                true => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32,
+                false => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF,
+            });
+            self.format = FormatDescriptionEvent::new(BinlogVersion::Version4).with_footer(footer);
+        }
         let read = whole(bytes, &self.format).and_then(|()| {
             let event = Event::read(&self.format, bytes).map_err(|error| error.to_string())?;
             if event.header().event_type_raw() == FORMAT_DESCRIPTION {
                 let format: FormatDescriptionEvent<'_> =
                     event.read_event().map_err(|error| error.to_string())?;
                 self.format = format.into_owned().with_footer(event.footer());
+                self.described = true;
             }
             Ok(event)
         });
@@ -135,6 +148,13 @@ pub(super) fn has_checksum(format: &FormatDescriptionEvent<'_>) -> bool {
     let none = Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF));
     let algorithm = footer.get_checksum_alg();
     footer.get_checksum_enabled() && algorithm != none && algorithm != Ok(None)
+}
+
+/// Whether the last bytes are the checksum of those before.
+fn ends_in_checksum(bytes: &[u8]) -> bool {
+    bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .is_some_and(|(counted, stated)| crc32fast::hash(counted).to_le_bytes() == *stated)
 }
 
 /// Refuses bytes that the library would read beyond the end of.
