@@ -118,7 +118,7 @@ async fn a_compressed_transaction_is_unpacked_while_it_streams_in_and_takes_litt
         60_000,
         "SET binlog_transaction_compression = ON",
         // Long, different from row to row, and easy to compress.
-        "CONCAT(MD5(i), REPEAT('x', 3900))",
+        "CONCAT(SHA2(i, 256), REPEAT('x', 3900))",
     )
     .await;
     let (_, after, _) = shop.end().await;

@@ -150,3 +150,6 @@ fn closed() -> Error {
 fn broken(problem: impl Into<String>) -> Error {
     IoError::Io(io::Error::new(io::ErrorKind::InvalidData, problem.into())).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,8 +200,10 @@ impl Payload {
                 if size < HEADER_BYTES || until > contents.size {
                     return Err("an event inside has no possible size".to_owned());
                 }
-                // The transaction must not end before it is known to be right.
-                if self.unpacked.len() >= size && (until < contents.size || self.is_right()?) {
+                // The last event ends the transaction: it waits until all is
+                // known to be right.
+                let follows = self.unpacked.len() > size;
+                if follows || self.unpacked.len() == size && self.is_right(contents.size - until)? {
                     let bytes = self.unpacked.split_to(size);
                     contents.handed_on = until;
                     if matches!(event_type(&bytes), FORMAT_DESCRIPTION | TRANSACTION_PAYLOAD) {
@@ -227,12 +229,14 @@ impl Payload {
         }
     }
 
-    /// Whether everything has arrived, and is what the server wrote.
-    fn is_right(&self) -> Result<bool, String> {
+    /// Whether everything has arrived and is what the server wrote, and
+    /// nothing is `missing` behind it.
+    fn is_right(&self, missing: u64) -> Result<bool, String> {
         if !self.last || !self.packed.is_empty() {
             return Ok(false);
         }
         match &self.checksum {
+            _ if missing > 0 => Err(format!("its last {missing} bytes are missing")),
             Some(checksum)
                 if checksum.stated != checksum.counted.clone().finalize().to_le_bytes() =>
             {
