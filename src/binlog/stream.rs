@@ -1,5 +1,6 @@
 //! The live binlog: one connection that streams events, one for questions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
 use super::dump::{Arrival, Dump, DumpFrom, DumpRequest};
+use super::heartbeat::Heartbeat;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
 use crate::model::position::{Gtid, Start};
@@ -22,7 +24,18 @@ pub struct Source<I: Interest> {
     connector: Connector,
     settings: StreamSettings,
     assembler: Assembler<I>,
+    /// The file being read, told from another of the same name.
+    generation: Option<Generation>,
     open: Option<Open>,
+}
+
+/// A binlog file, and when it was begun: after RESET BINARY LOGS another has
+/// its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Generation {
+    file: Arc<str>,
+    /// Seconds since the epoch, in the header of the file's first event.
+    begun_s: u32,
 }
 
 /// How the stream is asked for.
@@ -42,10 +55,15 @@ struct Open {
     asked_at: Instant,
     /// Events came without waiting since `heard_at`.
     busy: bool,
+    /// Where the server wrote at the last heartbeat, if nothing came since.
+    end: Option<Position>,
 }
 
 /// [`crate::model::position::FIRST_EVENT_OFFSET`] as the dump command has it.
 const FIRST_EVENT: u32 = 4;
+
+/// The event at every file's beginning.
+const FORMAT_DESCRIPTION: u8 = 15;
 
 /// How long the server may take over a question, several statements long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,8 +83,23 @@ impl<I: Interest> Source<I> {
             connector,
             settings,
             assembler: Assembler::new(interest, position),
+            generation: None,
             open: None,
         }
+    }
+
+    /// Says when the position's file was begun, so that another of its name is
+    /// found out.
+    pub fn expect_file_begun(&mut self, begun_s: u32) {
+        let file = Arc::clone(&self.assembler.position().file);
+        self.generation = Some(Generation { file, begun_s });
+    }
+
+    /// When the position's file was begun, in seconds since the epoch, if its
+    /// first event was read.
+    pub fn file_begun_s(&self) -> Option<u32> {
+        let known = self.generation.as_ref()?;
+        (known.file == self.assembler.position().file).then_some(known.begun_s)
     }
 
     /// The place after the last whole transaction that was delivered.
@@ -74,16 +107,9 @@ impl<I: Interest> Source<I> {
         self.assembler.position()
     }
 
-    /// Every transaction read so far, the one being read included; `None` where
-    /// the server has no GTIDs.
+    /// [`Assembler::reading_gtids`].
     pub fn reading_gtids(&self) -> Option<GtidSet> {
-        let mut set = self.assembler.position().gtids.clone()?;
-        if self.in_transaction()
-            && let Some(gtid) = self.assembler.gtid()
-        {
-            set.insert(gtid);
-        }
-        Some(set)
+        self.assembler.reading_gtids()
     }
 
     /// Whether a transaction was begun and not ended.
@@ -142,6 +168,9 @@ impl<I: Interest> Source<I> {
             );
             return Err(SourceError::gap(position, reason));
         }
+        if expected_uuid != Some(server.facts().server_uuid.as_str()) {
+            self.generation = None;
+        }
         server.check_resumable(position).await?;
         let dump = self.open_dump(by_gtid).await?;
         self.assembler.rewind();
@@ -151,6 +180,7 @@ impl<I: Interest> Source<I> {
             heard_at: Instant::now(),
             asked_at: Instant::now(),
             busy: false,
+            end: None,
         });
         Ok(())
     }
@@ -164,6 +194,7 @@ impl<I: Interest> Source<I> {
             server.locate(&Start::Current).await
         });
         let current = current.await?;
+        self.generation = None;
         self.assembler.restart(current);
         Ok(())
     }
@@ -212,7 +243,14 @@ impl<I: Interest> Source<I> {
     pub async fn next(&mut self) -> Result<Next<I::Table>, SourceError> {
         loop {
             let step = match self.next_arrival().await? {
-                Arrival::Event(event) => self.assembler.feed(event),
+                Arrival::Event(event) => {
+                    if let Some(heartbeat) = Heartbeat::read(&event) {
+                        let step = self.assembler.feed(event);
+                        return Ok(Next::Idle(Idle { heartbeat, step }));
+                    }
+                    self.came(&event)?;
+                    self.assembler.feed(event)
+                }
                 Arrival::Unreadable { event_type, reason } => {
                     self.assembler.feed_unreadable(event_type, reason)
                 }
@@ -224,6 +262,65 @@ impl<I: Interest> Source<I> {
                     return Ok(Next::LookUp(LookUp { table, event }));
                 }
             }
+        }
+    }
+
+    /// Compares what the server sends with what it writes. Must not be
+    /// cancelled: the connection for questions would be in the midst of one.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Gap`] if the binlog is not the one that was read.
+    pub async fn compare(&mut self, idle: Idle<I::Table>) -> Result<Option<Item<I::Table>>, SourceError> {
+        let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
+        let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
+        let end = match tokio::time::timeout(patience, open.server.end()).await {
+            Ok(end) => end,
+            Err(_) => Err(SourceError::Silent {
+                address: self.connector.address().to_owned(),
+                seconds: patience.as_secs_f64(),
+            }),
+        };
+        let compared = end.and_then(|end| {
+            let found = idle.heartbeat.contradiction(&end, open.end.as_ref());
+            open.end = Some(end);
+            match found {
+                Some(reason) => Err(SourceError::gap(self.assembler.position(), reason)),
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = compared {
+            self.open = None;
+            return Err(error);
+        }
+        Ok(match idle.step {
+            Step::Item(item) => Some(item),
+            Step::Quiet | Step::NeedsCatalog(..) => None,
+        })
+    }
+
+    /// Notes that an event came, and refuses a file that only has the name of
+    /// the one that was read.
+    fn came(&mut self, event: &Event) -> Result<(), SourceError> {
+        if let Some(open) = &mut self.open {
+            open.end = None;
+        }
+        let header = event.header();
+        let (file, _) = self.assembler.reading();
+        if header.event_type_raw() != FORMAT_DESCRIPTION || header.timestamp() == 0 {
+            return Ok(());
+        }
+        let seen = Generation {
+            file: file.into(),
+            begun_s: header.timestamp(),
+        };
+        match self.generation.replace(seen) {
+            Some(known) if *known.file == *file && known.begun_s != header.timestamp() => {
+                self.open = None;
+                let reason = format!("{file} is another file of the same name: the binlog was reset");
+                Err(SourceError::gap(self.assembler.position(), reason))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -292,8 +389,9 @@ impl<I: Interest> Source<I> {
             {
                 SourceError::gap(self.assembler.position(), server.message.clone())
             }
-            mysql_async::Error::Server(server) if server.code == 1236 => SourceError::Ended {
+            mysql_async::Error::Server(server) if server.code == 1236 => SourceError::Replaced {
                 address: self.connector.address().to_owned(),
+                server_id: self.settings.server_id,
             },
             error => self
                 .connector
@@ -309,6 +407,15 @@ pub enum Next<T> {
     Item(Item<T>),
     /// A table whose columns must be looked up first.
     LookUp(LookUp),
+    /// Nothing happens; a good time to compare.
+    Idle(Idle<T>),
+}
+
+/// For [`Source::compare`].
+#[derive(Debug)]
+pub struct Idle<T> {
+    heartbeat: Heartbeat,
+    step: Step<T>,
 }
 
 /// For [`Source::look_up`].

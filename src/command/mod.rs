@@ -59,7 +59,8 @@ impl From<SourceError> for CommandError {
         let exit = match &error {
             SourceError::Unreachable { .. }
             | SourceError::Silent { .. }
-            | SourceError::Ended { .. } => Exit::Unreachable,
+            | SourceError::Ended { .. }
+            | SourceError::Replaced { .. } => Exit::Unreachable,
             SourceError::Unfit { .. } => Exit::Configuration,
             SourceError::Gap { .. } => Exit::Gap,
         };

@@ -65,6 +65,7 @@ impl<I: Interest> Assembler<I> {
             }
         }
         self.committed.gtids = Some(set);
+        self.read_gtids = GtidSet::default();
         Ok(Step::Quiet)
     }
 }

@@ -148,6 +148,7 @@ fn mark(offset: u64) -> Mark {
         position,
         server_uuid: "uuid".into(),
         committed_at_us: 1_000_000,
+        file_begun_s: None,
     }
 }
 
