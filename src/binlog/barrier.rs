@@ -57,7 +57,9 @@ impl Barrier {
             None => self.connector.connect().await?,
         };
         let question = conn.exec_first(
-            "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?), @@GLOBAL.gtid_executed",
+            // Where GTIDs were switched off it would be an error, and whatever
+            // had one was executed before.
+            "SELECT IF(@@GLOBAL.gtid_mode = 'OFF', 0, WAIT_FOR_EXECUTED_GTID_SET(?, ?)), @@GLOBAL.gtid_executed",
             (gtids.to_string(), WAIT.as_secs()),
         );
         let answer: Option<(i64, String)> =

@@ -41,9 +41,10 @@ impl Heartbeat {
     }
 
     /// Why what this server sends is not what it writes, if so. `now` is where
-    /// it writes, asked after this heartbeat; `before` where it wrote at the
-    /// last one, if nothing but that came since.
-    pub fn contradiction(&self, now: &Position, before: Option<&Position>) -> Option<String> {
+    /// it writes, asked after this heartbeat; `last` is the heartbeat before
+    /// and where it wrote then, if nothing else came since. A server that
+    /// leaves out what is known sends heartbeats on its way.
+    pub fn contradiction(&self, now: &Position, last: Option<&(Self, Position)>) -> Option<String> {
         let Self { file, offset_low } = self;
         if age(file) > age(&now.file)
             || self.compare(now) == Ordering::Greater && now.offset <= u64::from(u32::MAX)
@@ -52,7 +53,8 @@ impl Heartbeat {
                 "the server says that it has sent {file}:{offset_low} and writes at {now}: its binlog was reset"
             ));
         }
-        let unsent = before.filter(|before| self.compare(before) == Ordering::Less)?;
+        let (_, unsent) = last
+            .filter(|(last, end)| last == self && self.compare(end) == Ordering::Less)?;
         Some(format!(
             "the server sends nothing after {file}:{offset_low} though it wrote up to {unsent}: its binlog was reset"
         ))
@@ -104,9 +106,16 @@ mod tests {
                 file: at.file.to_string(),
                 offset_low: u32::try_from(at.offset).unwrap(),
             };
-            let before = before.map(position);
-            let found = heartbeat.contradiction(&position(now), before.as_ref());
+            let last = before.map(|end| (heartbeat.clone(), position(end)));
+            let found = heartbeat.contradiction(&position(now), last.as_ref());
             assert_eq!(found.is_some(), expected, "{sent} {now}: {found:?}");
+            // On its way it stood elsewhere.
+            let passed = last.map(|(last, end)| {
+                let offset_low = last.offset_low - 1;
+                (Heartbeat { offset_low, ..last }, end)
+            });
+            let found = heartbeat.contradiction(&position(now), passed.as_ref());
+            assert_eq!(found.is_some(), expected && before.is_none(), "{sent} {now}");
         }
     }
 }

@@ -49,6 +49,14 @@ pub enum SourceError {
         /// Host and port.
         address: String,
     },
+    /// A transaction without a GTID comes next.
+    #[error(
+        "MySQL at {address} sends no transaction without a GTID to a reader that asked by GTIDs: asking by file and offset"
+    )]
+    Anonymous {
+        /// Host and port.
+        address: String,
+    },
     /// Another replica of the same id was let in instead.
     #[error(
         "MySQL at {address} ended the binlog stream: another replica has the same server_id, {server_id}"
@@ -70,6 +78,7 @@ impl SourceError {
             SourceError::Gap { .. } => "gap",
             SourceError::Silent { .. } => "silent",
             SourceError::Ended { .. } => "ended",
+            SourceError::Anonymous { .. } => "anonymous",
             SourceError::Replaced { .. } => "replaced",
         }
     }

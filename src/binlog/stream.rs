@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use mysql_async::Sid;
 use mysql_async::binlog::events::Event;
+use mysql_async::{GnoInterval, Sid};
+use mysql_common::packets::Tag;
 use tokio::time::Instant;
 
 use super::assemble::{Assembler, Interest, Item, Step};
@@ -14,7 +15,7 @@ use super::dump::{Arrival, Dump, DumpFrom, DumpRequest};
 use super::heartbeat::Heartbeat;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
-use crate::model::position::{Gtid, Start};
+use crate::model::position::{Gtid, GtidSource, Start};
 use crate::model::{GtidSet, Position, TableName};
 
 /// A server's binlog from a position on. Every item comes at least once; after
@@ -26,6 +27,9 @@ pub struct Source<I: Interest> {
     assembler: Assembler<I>,
     /// The file being read, told from another of the same name.
     generation: Option<Generation>,
+    /// Transactions without GTIDs are ahead: a server sends them to who asks
+    /// by file and offset only.
+    anonymous_ahead: bool,
     open: Option<Open>,
 }
 
@@ -55,8 +59,9 @@ struct Open {
     asked_at: Instant,
     /// Events came without waiting since `heard_at`.
     busy: bool,
-    /// Where the server wrote at the last heartbeat, if nothing came since.
-    end: Option<Position>,
+    /// The last heartbeat, and where the server wrote then, if nothing else
+    /// came since.
+    idle: Option<(Heartbeat, Position)>,
 }
 
 /// [`crate::model::position::FIRST_EVENT_OFFSET`] as the dump command has it.
@@ -84,6 +89,7 @@ impl<I: Interest> Source<I> {
             settings,
             assembler: Assembler::new(interest, position),
             generation: None,
+            anonymous_ahead: false,
             open: None,
         }
     }
@@ -157,7 +163,9 @@ impl<I: Interest> Source<I> {
     async fn connect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
         let mut server = Server::connect(&self.connector).await?;
         let position = self.assembler.position();
-        let by_gtid = position.gtids.is_some() && server.facts().gtids;
+        let same_server = expected_uuid == Some(server.facts().server_uuid.as_str());
+        let by_offset = self.anonymous_ahead && same_server && !position.file.is_empty();
+        let by_gtid = position.gtids.is_some() && server.facts().gtids && !by_offset;
         if let Some(uuid) = expected_uuid
             && uuid != server.facts().server_uuid
             && !by_gtid
@@ -168,7 +176,7 @@ impl<I: Interest> Source<I> {
             );
             return Err(SourceError::gap(position, reason));
         }
-        if expected_uuid != Some(server.facts().server_uuid.as_str()) {
+        if !same_server {
             self.generation = None;
         }
         server.check_resumable(position).await?;
@@ -180,7 +188,7 @@ impl<I: Interest> Source<I> {
             heard_at: Instant::now(),
             asked_at: Instant::now(),
             busy: false,
-            end: None,
+            idle: None,
         });
         Ok(())
     }
@@ -195,6 +203,7 @@ impl<I: Interest> Source<I> {
         });
         let current = current.await?;
         self.generation = None;
+        self.anonymous_ahead = false;
         self.assembler.restart(current);
         Ok(())
     }
@@ -223,16 +232,19 @@ impl<I: Interest> Source<I> {
             .map_err(|error| self.stream_error(&error))
     }
 
+    /// The set as the dump command has it; its intervals end before their last.
     fn sids(&self, gtids: &GtidSet) -> Result<Vec<Sid<'static>>, SourceError> {
-        gtids
-            .to_string()
-            .split(',')
-            .filter(|sid| !sid.is_empty())
-            .map(|sid| {
-                sid.parse()
-                    .map_err(|error| self.connector.unfit(format!("GTID set {sid}: {error}")))
-            })
-            .collect()
+        let sid = |(source, ranges): (&GtidSource, &[(u64, u64)])| {
+            let interval = |(first, last): &(u64, u64)| GnoInterval::new(*first, last + 1);
+            let sid = Sid::new(source.uuid).with_intervals(ranges.iter().map(interval).collect());
+            if source.tag.is_empty() {
+                return Ok(sid);
+            }
+            Tag::new(source.tag.to_string())
+                .map(|tag| sid.with_tag(tag))
+                .map_err(|error| self.connector.unfit(format!("GTID tag {}: {error}", source.tag)))
+        };
+        gtids.iter().map(sid).collect()
     }
 
     /// The next item. Cancelling it loses nothing.
@@ -282,8 +294,8 @@ impl<I: Interest> Source<I> {
             }),
         };
         let compared = end.and_then(|end| {
-            let found = idle.heartbeat.contradiction(&end, open.end.as_ref());
-            open.end = Some(end);
+            let found = idle.heartbeat.contradiction(&end, open.idle.as_ref());
+            open.idle = Some((idle.heartbeat, end));
             match found {
                 Some(reason) => Err(SourceError::gap(self.assembler.position(), reason)),
                 None => Ok(()),
@@ -303,7 +315,7 @@ impl<I: Interest> Source<I> {
     /// the one that was read.
     fn came(&mut self, event: &Event) -> Result<(), SourceError> {
         if let Some(open) = &mut self.open {
-            open.end = None;
+            open.idle = None;
         }
         let header = event.header();
         let (file, _) = self.assembler.reading();
@@ -373,7 +385,11 @@ impl<I: Interest> Source<I> {
     ) -> Result<Arrival, SourceError> {
         let error = match received {
             Ok(Some(arrival)) => return Ok(arrival),
-            Err(error) => self.stream_error(&error),
+            Err(error) => {
+                let error = self.stream_error(&error);
+                self.anonymous_ahead |= matches!(error, SourceError::Anonymous { .. });
+                error
+            }
             Ok(None) => ended(&self.connector),
         };
         self.open = None;
@@ -382,6 +398,17 @@ impl<I: Interest> Source<I> {
 
     fn stream_error(&self, error: &mysql_async::Error) -> SourceError {
         match error {
+            // Since a position of the same server has a file and offset too,
+            // this is no loss.
+            mysql_async::Error::Server(server)
+                if server.code == 1236
+                    && server.message.contains("anonymous transaction")
+                    && !self.anonymous_ahead =>
+            {
+                SourceError::Anonymous {
+                    address: self.connector.address().to_owned(),
+                }
+            }
             // ER_MASTER_FATAL_ERROR_READING_BINLOG: purged, diverged, or a
             // replica of the same id took over.
             mysql_async::Error::Server(server)

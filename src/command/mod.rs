@@ -60,6 +60,7 @@ impl From<SourceError> for CommandError {
             SourceError::Unreachable { .. }
             | SourceError::Silent { .. }
             | SourceError::Ended { .. }
+            | SourceError::Anonymous { .. }
             | SourceError::Replaced { .. } => Exit::Unreachable,
             SourceError::Unfit { .. } => Exit::Configuration,
             SourceError::Gap { .. } => Exit::Gap,

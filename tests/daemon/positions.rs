@@ -399,10 +399,14 @@ async fn a_file_of_the_same_name_with_other_content_is_a_gap_after_a_stop_too() 
         while shop.end().await.1 < offset {
             shop.sql("INSERT INTO unrelated (note) VALUES ('x')").await;
         }
+        for _ in 0..20 {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('y')").await;
+        }
         shop.fill(&PROFILES).await;
         let mut evictd = shop.config().start().await;
         shop.gone(&PROFILES, &evictd).await;
-        evictd.wait_for_line("changes are lost", WITHIN).await;
+        let line = evictd.wait_for_line("changes are lost", WITHIN).await;
+        assert!(line.contains("another file of the same name"), "{line}");
         shop.done(&evictd).await;
         shop.checkpoint_at_end().await;
         stop(evictd).await;
