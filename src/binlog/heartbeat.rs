@@ -53,8 +53,8 @@ impl Heartbeat {
                 "the server says that it has sent {file}:{offset_low} and writes at {now}: its binlog was reset"
             ));
         }
-        let (_, unsent) = last
-            .filter(|(last, end)| last == self && self.compare(end) == Ordering::Less)?;
+        let (_, unsent) =
+            last.filter(|(last, end)| last == self && self.compare(end) == Ordering::Less)?;
         Some(format!(
             "the server sends nothing after {file}:{offset_low} though it wrote up to {unsent}: its binlog was reset"
         ))
@@ -84,22 +84,67 @@ mod tests {
         for (sent, now, before, expected) in [
             // All is sent; more came; a new file was begun.
             ("bin.000002:900", "bin.000002:900", None, false),
-            ("bin.000002:900", "bin.000002:900", Some("bin.000002:900"), false),
-            ("bin.000002:900", "bin.000002:999", Some("bin.000002:900"), false),
-            ("bin.000003:157", "bin.000003:157", Some("bin.000002:900"), false),
-            ("bin.1000000:4", "bin.1000000:4", Some("bin.999999:900"), false),
+            (
+                "bin.000002:900",
+                "bin.000002:900",
+                Some("bin.000002:900"),
+                false,
+            ),
+            (
+                "bin.000002:900",
+                "bin.000002:999",
+                Some("bin.000002:900"),
+                false,
+            ),
+            (
+                "bin.000003:157",
+                "bin.000003:157",
+                Some("bin.000002:900"),
+                false,
+            ),
+            (
+                "bin.1000000:4",
+                "bin.1000000:4",
+                Some("bin.999999:900"),
+                false,
+            ),
             // Reset, to an earlier file or place.
             ("bin.000002:900", "bin.000001:157", None, true),
             ("bin.000001:900", "bin.000001:157", None, true),
             ("bin.1000000:4", "bin.999999:4", None, true),
             // Reset, and written anew since.
             ("bin.000001:900", "bin.000001:950", None, false),
-            ("bin.000001:900", "bin.000001:990", Some("bin.000001:950"), true),
-            ("bin.000001:900", "bin.000002:157", Some("bin.000002:157"), true),
+            (
+                "bin.000001:900",
+                "bin.000001:990",
+                Some("bin.000001:950"),
+                true,
+            ),
+            (
+                "bin.000001:900",
+                "bin.000002:157",
+                Some("bin.000002:157"),
+                true,
+            ),
             // Beyond 4 GiB the heartbeat has the low bits.
-            ("bin.000001:704", "bin.000001:4294968000", Some("bin.000001:4294968000"), false),
-            ("bin.000001:600", "bin.000001:4294968000", Some("bin.000001:4294968000"), true),
-            ("bin.000001:4294967000", "bin.000001:4294968000", None, false),
+            (
+                "bin.000001:704",
+                "bin.000001:4294968000",
+                Some("bin.000001:4294968000"),
+                false,
+            ),
+            (
+                "bin.000001:600",
+                "bin.000001:4294968000",
+                Some("bin.000001:4294968000"),
+                true,
+            ),
+            (
+                "bin.000001:4294967000",
+                "bin.000001:4294968000",
+                None,
+                false,
+            ),
         ] {
             let at = position(sent);
             let heartbeat = Heartbeat {
@@ -115,7 +160,11 @@ mod tests {
                 (Heartbeat { offset_low, ..last }, end)
             });
             let found = heartbeat.contradiction(&position(now), passed.as_ref());
-            assert_eq!(found.is_some(), expected && before.is_none(), "{sent} {now}");
+            assert_eq!(
+                found.is_some(),
+                expected && before.is_none(),
+                "{sent} {now}"
+            );
         }
     }
 }

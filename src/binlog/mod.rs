@@ -22,6 +22,7 @@ pub mod heartbeat;
 mod laws;
 pub mod layout;
 mod metadata;
+pub mod previous_gtids;
 pub mod row;
 pub mod rows;
 pub mod server;

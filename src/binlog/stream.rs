@@ -242,7 +242,10 @@ impl<I: Interest> Source<I> {
             }
             Tag::new(source.tag.to_string())
                 .map(|tag| sid.with_tag(tag))
-                .map_err(|error| self.connector.unfit(format!("GTID tag {}: {error}", source.tag)))
+                .map_err(|error| {
+                    self.connector
+                        .unfit(format!("GTID tag {}: {error}", source.tag))
+                })
         };
         gtids.iter().map(sid).collect()
     }
@@ -283,7 +286,10 @@ impl<I: Interest> Source<I> {
     /// # Errors
     ///
     /// [`SourceError::Gap`] if the binlog is not the one that was read.
-    pub async fn compare(&mut self, idle: Idle<I::Table>) -> Result<Option<Item<I::Table>>, SourceError> {
+    pub async fn compare(
+        &mut self,
+        idle: Idle<I::Table>,
+    ) -> Result<Option<Item<I::Table>>, SourceError> {
         let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
         let end = match tokio::time::timeout(patience, open.server.end()).await {
@@ -329,7 +335,8 @@ impl<I: Interest> Source<I> {
         match self.generation.replace(seen) {
             Some(known) if *known.file == *file && known.begun_s != header.timestamp() => {
                 self.open = None;
-                let reason = format!("{file} is another file of the same name: the binlog was reset");
+                let reason =
+                    format!("{file} is another file of the same name: the binlog was reset");
                 Err(SourceError::gap(self.assembler.position(), reason))
             }
             _ => Ok(()),

@@ -77,7 +77,10 @@ async fn beyond(gtid: bool) {
     shop.mysql_mut().stop().await;
     let fillers = u32::try_from(FOUR_GIB / u64::from(FILLER_BYTES)).unwrap() + 1;
     let ends = lengthen(&shop.mysql().data_dir().join(&file), fillers);
-    assert!(ends.len() == 4 && ends[0] < FOUR_GIB && ends[1] > FOUR_GIB, "{ends:?}");
+    assert!(
+        ends.len() == 4 && ends[0] < FOUR_GIB && ends[1] > FOUR_GIB,
+        "{ends:?}"
+    );
     shop.mysql_mut().start_again().await;
 
     let relay = Relay::to(shop.mysql().port()).await;

@@ -33,7 +33,10 @@ fn resident_max(evictd: &Evictd) -> u64 {
 }
 
 async fn roomy() -> Shop {
-    let extra = ["--innodb-redo-log-capacity=512M", "--max-allowed-packet=64M"];
+    let extra = [
+        "--innodb-redo-log-capacity=512M",
+        "--max-allowed-packet=64M",
+    ];
     Shop::own(MysqlOptions {
         extra: extra.map(str::to_owned).to_vec(),
         ..MysqlOptions::default()
@@ -60,7 +63,8 @@ async fn acted_on_while_it_streams(shop: &Shop, rows: u32, prepare: &str, name: 
     shop.done(&evictd).await;
 
     let last = format!("user:{rows}:profile");
-    shop.fill(&["user:1:profile", &last, "user:0:profile"]).await;
+    shop.fill(&["user:1:profile", &last, "user:0:profile"])
+        .await;
     let (_, before, _) = shop.end().await;
     // Less than what any connection was sent so far and half of the transaction: nothing of it passes until then.
     relay.hold_after(0);
@@ -111,7 +115,8 @@ async fn a_huge_transaction_is_acted_on_while_it_streams_in_and_takes_little_mem
 #[tokio::test]
 async fn a_compressed_transaction_is_unpacked_while_it_streams_in_and_takes_little_memory() {
     let shop = roomy().await;
-    shop.sql("ALTER TABLE users MODIFY name VARCHAR(4000)").await;
+    shop.sql("ALTER TABLE users MODIFY name VARCHAR(4000)")
+        .await;
     let (_, before, _) = shop.end().await;
     let resident = acted_on_while_it_streams(
         &shop,
@@ -151,16 +156,20 @@ async fn rows_over_16_mb_count_like_others_with_every_image_and_compression() {
     let mut state = 1_u64;
     let noise: Vec<u8> = (0..20 << 20)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             state.to_be_bytes()[0]
         })
         .collect();
     let mut conn = shop.mysql().conn().await;
     for compression in ["OFF", "ON"] {
         shop.fill(&FILE_KEYS).await;
-        conn.query_drop(format!("SET binlog_transaction_compression = {compression}"))
-            .await
-            .unwrap();
+        conn.query_drop(format!(
+            "SET binlog_transaction_compression = {compression}"
+        ))
+        .await
+        .unwrap();
         conn.exec_drop("INSERT INTO shop.files VALUES (1, 'a', ?)", (&noise,))
             .await
             .unwrap();
@@ -269,7 +278,8 @@ async fn a_workload_of_20000_rows_gives_the_same_plans_compressed_by_session_by_
         let session = if session.is_empty() { "DO 0" } else { session };
         shop.sql(&workload(session)).await;
         let written = shop.end().await.1 - offset;
-        shop.sql(&format!("INSERT INTO marks VALUES ({mark})")).await;
+        shop.sql(&format!("INSERT INTO marks VALUES ({mark})"))
+            .await;
         let start = format!("{file}:{offset}");
         all.push((written, plans(&shop, &start, &mark.to_string()).await));
     }
@@ -277,7 +287,10 @@ async fn a_workload_of_20000_rows_gives_the_same_plans_compressed_by_session_by_
         panic!("three runs");
     };
     assert!(planned.len() > 24_000, "{}", planned.len());
-    assert!(by_session < &(plain / 2) && by_server < &(plain / 2), "they were compressed");
+    assert!(
+        by_session < &(plain / 2) && by_server < &(plain / 2),
+        "they were compressed"
+    );
     assert!(planned == second, "the session's switch changes no plan");
     assert!(planned == third, "the server's switch changes no plan");
 }

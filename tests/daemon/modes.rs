@@ -57,7 +57,8 @@ async fn gtids_may_be_switched_on_and_off_while_evictd_runs_and_while_it_does_no
         if stops {
             stop(evictd).await;
             shop.fill(&KEYS).await;
-            shop.sql("REPLACE INTO users (id, name) VALUES (2, UUID())").await;
+            shop.sql("REPLACE INTO users (id, name) VALUES (2, UUID())")
+                .await;
             evictd = shop.config().start().await;
             shop.gone(&KEYS[1..2], &evictd).await;
             one_change(&shop, &evictd, &format!("{setting}, started anew")).await;
@@ -86,7 +87,8 @@ async fn anonymous_transactions_between_those_with_gtids_count_like_others() {
     assert_nothing_widened(&evictd);
     stop(evictd).await;
     shop.fill(&KEYS).await;
-    shop.sql("REPLACE INTO users (id, name) VALUES (3, UUID())").await;
+    shop.sql("REPLACE INTO users (id, name) VALUES (3, UUID())")
+        .await;
     let evictd = shop.config().start().await;
     shop.done(&evictd).await;
     assert_eq!(shop.redis.keys().await, KEYS[..2], "only what came since");
@@ -109,7 +111,10 @@ async fn tagged_gtids_are_read_stored_and_resumed_from() {
     one_change(&shop, &evictd, "without a tag").await;
     let stored = shop.checkpoint_at_end().await;
     let set = stored["gtid_set"].as_str().unwrap();
-    assert!(set.contains(":blue:1-2") && set.contains(":green_2:1"), "{set}");
+    assert!(
+        set.contains(":blue:1-2") && set.contains(":green_2:1"),
+        "{set}"
+    );
     stop(evictd).await;
 
     // Nothing of before is read again, and nothing of between is lost.
@@ -131,15 +136,17 @@ async fn tagged_gtids_are_read_stored_and_resumed_from() {
 
 #[tokio::test]
 async fn checksums_may_be_absent_and_switched_while_evictd_runs() {
-    for mut shop in [Shop::own(MysqlOptions::default()).await, without_gtids().await] {
+    for mut shop in [
+        Shop::own(MysqlOptions::default()).await,
+        without_gtids().await,
+    ] {
         let mut evictd = shop.config().start().await;
         for checksum in ["NONE", "CRC32", "NONE"] {
             one_change(&shop, &evictd, checksum).await;
             global(&shop, &format!("binlog_checksum = {checksum}")).await;
             one_change(&shop, &evictd, checksum).await;
             // Compressed events have a checksum as a whole, or none.
-            let compressed =
-                "SET binlog_transaction_compression = ON; REPLACE INTO users (id, name) VALUES (2, CONCAT(UUID(), REPEAT('x', 60)))";
+            let compressed = "SET binlog_transaction_compression = ON; REPLACE INTO users (id, name) VALUES (2, CONCAT(UUID(), REPEAT('x', 60)))";
             let gone = shop.deleted_by(&evictd, &KEYS, compressed).await;
             assert_eq!(gone, KEYS[1..2], "{checksum}");
             stop(evictd).await;
@@ -178,7 +185,11 @@ async fn a_file_loaded_from_the_client_counts_row_by_row_or_as_anything() {
     let evictd = shop.config().start().await;
     for (settings, lines, expected) in [
         ("SET binlog_format = ROW", "1\tAda\n2\tGrace\n", &KEYS[..2]),
-        ("SET binlog_transaction_compression = ON", "1\tA\n2\tG\n", &KEYS[..2]),
+        (
+            "SET binlog_transaction_compression = ON",
+            "1\tA\n2\tG\n",
+            &KEYS[..2],
+        ),
         ("SET binlog_format = STATEMENT", "1\tAl\n", &KEYS[..]),
     ] {
         shop.fill(&KEYS).await;
@@ -204,8 +215,14 @@ async fn names_in_any_case_are_found_where_the_server_does_not_tell_them_apart()
     let evictd = shop.config().start().await;
     for (change, expected) in [
         ("INSERT INTO SHOP.USERS (ID) VALUES (1)", &KEYS[..1]),
-        ("USE SHOP; UPDATE Users SET NAME = 'x' WHERE ID = 1", &KEYS[..1]),
-        ("SET binlog_format = STATEMENT; UPDATE USERS SET NAME = 'y'", &KEYS[..]),
+        (
+            "USE SHOP; UPDATE Users SET NAME = 'x' WHERE ID = 1",
+            &KEYS[..1],
+        ),
+        (
+            "SET binlog_format = STATEMENT; UPDATE USERS SET NAME = 'y'",
+            &KEYS[..],
+        ),
         ("TRUNCATE TABLE SHOP.USERS", &KEYS[..]),
         ("TRUNCATE TABLE Orders", &[]),
         ("RENAME TABLE USERS TO Away, AWAY TO `UseRS`", &KEYS[..]),

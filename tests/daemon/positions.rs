@@ -262,9 +262,7 @@ async fn two_with_the_same_server_id_take_turns_slowly_and_say_why() {
         .wait_for_line("another replica has the same server_id, 77", WITHIN)
         .await;
     for evictd in [&mut first, &mut second] {
-        let line = evictd
-            .wait_for_line("throw each other out", WITHIN)
-            .await;
+        let line = evictd.wait_for_line("throw each other out", WITHIN).await;
         for words in ["ERROR", "server_id=77", "source.server_id", "SHOW REPLICAS"] {
             assert!(line.contains(words), "{words}: {line}");
         }
@@ -297,7 +295,9 @@ async fn two_with_the_same_server_id_take_turns_slowly_and_say_why() {
 
 /// What a daemon's metrics endpoint answers.
 async fn metrics_of(port: u16) -> Option<String> {
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .ok()?;
     stream
         .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
         .await
@@ -320,16 +320,16 @@ async fn being_thrown_out_once_is_no_clash_and_twice_is() {
         // Which throws the rival out.
         eventually("evictd is back", WITHIN, async || {
             let lines = evictd.lines();
-            let back = lines.iter().filter(|line| line.contains("reading the binlog"));
+            let back = lines
+                .iter()
+                .filter(|line| line.contains("reading the binlog"));
             (back.count() > times).then_some(())
         })
         .await;
         let clash = evictd.lines().iter().any(|line| line.contains("ERROR"));
         assert_eq!(clash, times == 2, "{}", evictd.tail());
     }
-    evictd
-        .wait_for_line("server_id=78", WITHIN)
-        .await;
+    evictd.wait_for_line("server_id=78", WITHIN).await;
     shop.done(&evictd).await;
     stop(evictd).await;
 }

@@ -127,13 +127,19 @@ async fn the_position_waits_until_everything_before_it_is_settled() {
 #[tokio::test]
 async fn a_start_in_the_midst_of_a_file_waits_for_rows_to_be_visible_too() {
     let shop = Shop::own(MysqlOptions::default()).await;
-    shop.sql("INSERT INTO unrelated (note) VALUES ('before')").await;
+    shop.sql("INSERT INTO unrelated (note) VALUES ('before')")
+        .await;
     let (file, offset, _) = shop.end().await;
-    let config = shop.config().source(&format!("start = \"{file}:{offset}\""));
+    let config = shop
+        .config()
+        .source(&format!("start = \"{file}:{offset}\""));
     let evictd = config.start().await;
     assert!(seen_when_gone(&shop, &evictd).await, "{}", evictd.tail());
     let stored = shop.checkpoint_file();
     let stored = std::fs::read_to_string(stored).unwrap();
-    assert!(stored.contains("\"gtid_set\": null"), "the set before is not known: {stored}");
+    assert!(
+        stored.contains("\"gtid_set\": null"),
+        "the set before is not known: {stored}"
+    );
     stop(evictd).await;
 }

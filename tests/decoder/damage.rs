@@ -87,7 +87,8 @@ impl Outcome {
                 loop {
                     match rows.next_row() {
                         Ok(Some(row)) => {
-                            let text = format!("{table} {:?} {:?} {:?}", row.op, row.before, row.after);
+                            let text =
+                                format!("{table} {:?} {:?} {:?}", row.op, row.before, row.after);
                             *self.changes.entry(text).or_default() += 1;
                         }
                         Ok(None) => return,
@@ -99,7 +100,10 @@ impl Outcome {
     }
 
     fn widen(&mut self, table: &TableName) {
-        *self.changes.entry(format!("{table} as a whole")).or_default() += 1;
+        *self
+            .changes
+            .entry(format!("{table} as a whole"))
+            .or_default() += 1;
     }
 
     /// A change of `whole` that this outcome covers in no way.
@@ -204,7 +208,11 @@ async fn real_binlogs_are_read_whole_and_damaged_ones_never_hide_a_change() {
         let events = events(bytes);
         let whole = Outcome::of(events.iter().copied());
         let read: u32 = whole.changes.values().sum();
-        println!("{file}: {} events, {read} changes, {} commits", events.len(), whole.commits);
+        println!(
+            "{file}: {} events, {read} changes, {} commits",
+            events.len(),
+            whole.commits
+        );
         assert!(!whole.everything, "{file}");
         seed(file, &events);
         let checked = file.to_lowercase().contains("crc32");
@@ -216,7 +224,11 @@ async fn real_binlogs_are_read_whole_and_damaged_ones_never_hide_a_change() {
             // Without checksums a value can turn into another; that nothing panics is what is tried.
             if checked {
                 let lacking = outcome.lacks(&whole);
-                assert_eq!(lacking, None, "{file}: event {hit} of type {} as {event:?}", events[hit][4]);
+                assert_eq!(
+                    lacking, None,
+                    "{file}: event {hit} of type {} as {event:?}",
+                    events[hit][4]
+                );
             }
         }
         for end in (0..bytes.len()).step_by(bytes.len() / 400 + 1) {

@@ -169,6 +169,9 @@ pub(super) fn whole(bytes: &[u8], format: &FormatDescriptionEvent<'_>) -> Result
             "its header says {size} bytes, and there are {}",
             bytes.len()
         )),
-        None => Err(format!("it has {} bytes, too few for a header", bytes.len())),
+        None => Err(format!(
+            "it has {} bytes, too few for a header",
+            bytes.len()
+        )),
     }
 }

@@ -4,9 +4,7 @@ use std::io;
 use std::pin::Pin;
 
 use mysql_async::{DriverError, Error};
-use mysql_common::constants::{
-    CapabilityFlags, DEFAULT_MAX_ALLOWED_PACKET, UTF8MB4_GENERAL_CI,
-};
+use mysql_common::constants::{CapabilityFlags, DEFAULT_MAX_ALLOWED_PACKET, UTF8MB4_GENERAL_CI};
 use mysql_common::crypto;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::binlog_request::BinlogRequest;
@@ -239,7 +237,10 @@ fn terminated(password: Option<&str>) -> Vec<u8> {
 }
 
 /// No answer before the dump is as long as a packet can be.
-async fn read_packet(wire: &mut (impl AsyncRead + Unpin), sequence: &mut u8) -> io::Result<Vec<u8>> {
+async fn read_packet(
+    wire: &mut (impl AsyncRead + Unpin),
+    sequence: &mut u8,
+) -> io::Result<Vec<u8>> {
     let mut header = [0; 4];
     wire.read_exact(&mut header).await?;
     let [low, middle, high, number] = header;
@@ -256,7 +257,9 @@ async fn write_packet(
     payload: &[u8],
 ) -> io::Result<()> {
     // A set of GTIDs is the longest, and it is far from a packet's 16 MB.
-    let length = u32::try_from(payload.len()).ok().filter(|it| *it < 0xff_ffff);
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|it| *it < 0xff_ffff);
     let Some(length) = length else {
         return Err(io::Error::other("a command is longer than a packet"));
     };
@@ -272,6 +275,8 @@ async fn write_packet(
 pub(super) fn server_error(packet: &[u8]) -> Error {
     match ParseBuf(packet).parse(CapabilityFlags::CLIENT_PROTOCOL_41) {
         Ok(ErrPacket::Error(error)) => error.into(),
-        Ok(ErrPacket::Progress(_)) | Err(_) => broken("the server refuses, and it cannot be read why"),
+        Ok(ErrPacket::Progress(_)) | Err(_) => {
+            broken("the server refuses, and it cannot be read why")
+        }
     }
 }

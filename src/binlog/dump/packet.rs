@@ -151,12 +151,20 @@ mod tests {
         let mut received = BytesMut::from(&packet(&[0xff, 1, 2, 3])[..7]);
         assert!(packets.piece(&mut received).is_none());
         received.extend_from_slice(&[3]);
-        assert!(matches!(packets.piece(&mut received), Some(Piece::Refusal(packet)) if *packet == [0xff, 1, 2, 3]));
+        assert!(
+            matches!(packets.piece(&mut received), Some(Piece::Refusal(packet)) if *packet == [0xff, 1, 2, 3])
+        );
         received.extend_from_slice(&packet(&[0xfe, 0, 0, 2, 0]));
         assert!(matches!(packets.piece(&mut received), Some(Piece::End)));
         let mut received = BytesMut::from(&packet(&[0x77])[..]);
-        assert!(matches!(packets.piece(&mut received), Some(Piece::Foreign(0x77))));
+        assert!(matches!(
+            packets.piece(&mut received),
+            Some(Piece::Foreign(0x77))
+        ));
         let mut received = BytesMut::from(&packet(&[])[..]);
-        assert!(matches!(packets.piece(&mut received), Some(Piece::Foreign(0))));
+        assert!(matches!(
+            packets.piece(&mut received),
+            Some(Piece::Foreign(0))
+        ));
     }
 }

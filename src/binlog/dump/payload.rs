@@ -99,10 +99,7 @@ impl Payload {
         self.last = last;
         if self.header.is_empty() {
             self.left = event_size(&bytes).unwrap_or_default();
-            self.header = bytes
-                .get(..HEADER_BYTES)
-                .unwrap_or_default()
-                .to_vec();
+            self.header = bytes.get(..HEADER_BYTES).unwrap_or_default().to_vec();
             self.take(HEADER_BYTES.min(bytes.len()), &mut bytes);
             self.packed.clear();
         }

@@ -99,7 +99,11 @@ fn read(events: &[Vec<u8>], at_a_time: usize) -> Vec<String> {
 /// As [`read`] should say, around what the payload came to.
 fn expected() -> Vec<String> {
     let mut said = vec!["15 98".to_owned(), "40 18".to_owned()];
-    said.extend(inside().iter().map(|event| format!("{} {}", event[4], event.len() - 19)));
+    said.extend(
+        inside()
+            .iter()
+            .map(|event| format!("{} {}", event[4], event.len() - 19)),
+    );
     said.push("16 8".to_owned());
     said
 }
@@ -114,7 +118,11 @@ fn the_events_of_a_payload_are_the_same_however_its_bytes_arrive() {
                 event(XID, &[2; 8], checksum),
             ];
             for at_a_time in [1, 7, 19, 20, 64, 1_000, 1 << 20] {
-                assert_eq!(read(&events, at_a_time), expected(), "{compression} {at_a_time}");
+                assert_eq!(
+                    read(&events, at_a_time),
+                    expected(),
+                    "{compression} {at_a_time}"
+                );
             }
         }
     }
@@ -133,10 +141,19 @@ fn a_payload_that_says_more_or_less_than_it_holds_does_not_end_its_transaction()
         (size + 1, 255),
         (size, 7),
     ] {
-        let said = read(&[format(true), payload_of(&inside, compression, says, true)], 1_000);
+        let said = read(
+            &[format(true), payload_of(&inside, compression, says, true)],
+            1_000,
+        );
         let last = said.last().unwrap();
-        assert!(last.starts_with("40 unreadable: a compressed"), "{says}: {last}");
-        assert!(!said.contains(&"16 8".to_owned()), "{says} {compression}: {said:?}");
+        assert!(
+            last.starts_with("40 unreadable: a compressed"),
+            "{says}: {last}"
+        );
+        assert!(
+            !said.contains(&"16 8".to_owned()),
+            "{says} {compression}: {said:?}"
+        );
     }
 }
 
@@ -144,7 +161,14 @@ fn a_payload_that_says_more_or_less_than_it_holds_does_not_end_its_transaction()
 fn the_first_rotate_is_read_with_a_checksum_and_without() {
     let body = [&4_u64.to_le_bytes()[..], b"mysql-bin.000001"].concat();
     for checksum in [false, true] {
-        let said = read(&[event(4, &body, checksum), format(!checksum), event(XID, &[0; 8], !checksum)], 9);
+        let said = read(
+            &[
+                event(4, &body, checksum),
+                format(!checksum),
+                event(XID, &[0; 8], !checksum),
+            ],
+            9,
+        );
         assert_eq!(said, ["4 24", "15 98", "16 8"]);
     }
 }

@@ -55,9 +55,8 @@ fn authority(
     match ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
-            let unreadable = |error: &dyn std::error::Error| {
-                broken(format!("{}: {error}", path.display()))
-            };
+            let unreadable =
+                |error: &dyn std::error::Error| broken(format!("{}: {error}", path.display()));
             let certificates =
                 CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
             for certificate in certificates {
@@ -104,8 +103,7 @@ impl ServerCertVerifier for Verifier {
         match verified {
             // The name is compared last, when all else was found to be right.
             Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. },
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.any_name => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
