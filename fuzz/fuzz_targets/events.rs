@@ -131,6 +131,11 @@ fn act(assembler: &mut Assembler<Ruled>, arrival: Arrival, scratch: &mut Scratch
                 RULES.widen_table(table, Widening::Statement, &mut Nowhere);
             }
         }
+        Step::Item(Item::Statement(dml)) => {
+            for table in &dml.targets {
+                RULES.widen_table(table, Widening::Statement, &mut Nowhere);
+            }
+        }
         Step::Item(Item::AnyChanged(reason)) => {
             black_box(reason.to_string());
             RULES.widen_all(Widening::Undecodable, &mut Nowhere);

@@ -9,6 +9,7 @@
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
 //! - [`statement`]: what a statement means to a reader of rows.
+//! - [`reach`]: what a statement changes besides the tables that it names.
 
 pub mod assemble;
 pub mod barrier;
@@ -23,6 +24,7 @@ mod laws;
 pub mod layout;
 mod metadata;
 pub mod previous_gtids;
+pub mod reach;
 pub mod row;
 pub mod rows;
 pub mod server;

@@ -13,8 +13,10 @@ use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
 use super::dump::{Arrival, Dump, DumpFrom, DumpRequest};
 use super::heartbeat::Heartbeat;
+use super::reach::Reach;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
+use super::statement::Dml;
 use crate::model::position::{Gtid, GtidSource, Start};
 use crate::model::{GtidSet, Position, TableName};
 
@@ -353,6 +355,12 @@ impl<I: Interest> Source<I> {
             Step::Item(item) => Ok(Some(item)),
             Step::Quiet | Step::NeedsCatalog(..) => Ok(None),
         }
+    }
+
+    /// Looks up how far a statement's changes reach.
+    pub async fn reach(&mut self, dml: &Dml) -> Result<Reach, SourceError> {
+        let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
+        answered(&self.connector, open.server.reach(dml)).await
     }
 
     async fn next_arrival(&mut self) -> Result<Arrival, SourceError> {

@@ -79,6 +79,7 @@ impl Outcome {
             Item::AnyChanged(_) => self.everything = true,
             Item::TablesChanged(tables) => tables.iter().for_each(|table| self.widen(table)),
             Item::Undecodable(table, _) => self.widen(&table),
+            Item::Statement(dml) => dml.targets.iter().for_each(|table| self.widen(table)),
             Item::Rows(decoder, payload) => {
                 let table = &decoder.layout().schema.name;
                 let Ok(mut rows) = payload.parse().and_then(|event| decoder.rows(event)) else {
