@@ -1,24 +1,27 @@
 //! The live binlog: one connection that streams events, one for questions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use mysql_async::binlog::events::Event;
-use mysql_async::{GnoInterval, Sid};
-use mysql_common::packets::Tag;
 use tokio::time::Instant;
 
 use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
-use super::dump::{Arrival, Dump, DumpFrom, DumpRequest};
+use super::dump::{Arrival, Dump};
 use super::heartbeat::Heartbeat;
 use super::reach::Reach;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
 use super::statement::Dml;
-use crate::model::position::{Gtid, GtidSource, Start};
+use crate::model::position::{Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
+
+mod begin;
+mod reset;
+
+use self::reset::Generation;
+pub use self::reset::Idle;
 
 /// A server's binlog from a position on. Every item comes at least once; after
 /// an error, [`Source::reconnect`] goes on at the last whole transaction, so
@@ -33,15 +36,6 @@ pub struct Source<I: Interest> {
     /// by file and offset only.
     anonymous_ahead: bool,
     open: Option<Open>,
-}
-
-/// A binlog file, and when it was begun: after RESET BINARY LOGS another has
-/// its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Generation {
-    file: Arc<str>,
-    /// Seconds since the epoch, in the header of the file's first event.
-    begun_s: u32,
 }
 
 /// How the stream is asked for.
@@ -66,12 +60,6 @@ struct Open {
     idle: Option<(Heartbeat, Position)>,
 }
 
-/// [`crate::model::position::FIRST_EVENT_OFFSET`] as the dump command has it.
-const FIRST_EVENT: u32 = 4;
-
-/// The event at every file's beginning.
-const FORMAT_DESCRIPTION: u8 = 15;
-
 /// How long the server may take over a question, several statements long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -94,20 +82,6 @@ impl<I: Interest> Source<I> {
             anonymous_ahead: false,
             open: None,
         }
-    }
-
-    /// Says when the position's file was begun, so that another of its name is
-    /// found out.
-    pub fn expect_file_begun(&mut self, begun_s: u32) {
-        let file = Arc::clone(&self.assembler.position().file);
-        self.generation = Some(Generation { file, begun_s });
-    }
-
-    /// When the position's file was begun, in seconds since the epoch, if its
-    /// first event was read.
-    pub fn file_begun_s(&self) -> Option<u32> {
-        let known = self.generation.as_ref()?;
-        (known.file == self.assembler.position().file).then_some(known.begun_s)
     }
 
     /// The place after the last whole transaction that was delivered.
@@ -210,48 +184,6 @@ impl<I: Interest> Source<I> {
         Ok(())
     }
 
-    async fn open_dump(&self, by_gtid: bool) -> Result<Dump, SourceError> {
-        let position = self.assembler.position();
-        let sids = match &position.gtids {
-            Some(gtids) if by_gtid => self.sids(gtids)?,
-            _ => Vec::new(),
-        };
-        let from = match by_gtid {
-            true => DumpFrom::Gtids(&sids),
-            // What the command cannot name is skipped from the beginning on.
-            false => DumpFrom::Offset {
-                file: &position.file,
-                offset: u32::try_from(position.offset).unwrap_or(FIRST_EVENT),
-            },
-        };
-        let request = DumpRequest {
-            server_id: self.settings.server_id,
-            heartbeat_ns: self.settings.heartbeat.as_nanos(),
-            from,
-        };
-        Dump::open(&self.connector, request)
-            .await
-            .map_err(|error| self.stream_error(&error))
-    }
-
-    /// The set as the dump command has it; its intervals end before their last.
-    fn sids(&self, gtids: &GtidSet) -> Result<Vec<Sid<'static>>, SourceError> {
-        let sid = |(source, ranges): (&GtidSource, &[(u64, u64)])| {
-            let interval = |(first, last): &(u64, u64)| GnoInterval::new(*first, last + 1);
-            let sid = Sid::new(source.uuid).with_intervals(ranges.iter().map(interval).collect());
-            if source.tag.is_empty() {
-                return Ok(sid);
-            }
-            Tag::new(source.tag.to_string())
-                .map(|tag| sid.with_tag(tag))
-                .map_err(|error| {
-                    self.connector
-                        .unfit(format!("GTID tag {}: {error}", source.tag))
-                })
-        };
-        gtids.iter().map(sid).collect()
-    }
-
     /// The next item. Cancelling it loses nothing.
     ///
     /// # Errors
@@ -279,69 +211,6 @@ impl<I: Interest> Source<I> {
                     return Ok(Next::LookUp(LookUp { table, event }));
                 }
             }
-        }
-    }
-
-    /// Compares what the server sends with what it writes. Must not be
-    /// cancelled: the connection for questions would be in the midst of one.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError::Gap`] if the binlog is not the one that was read.
-    pub async fn compare(
-        &mut self,
-        idle: Idle<I::Table>,
-    ) -> Result<Option<Item<I::Table>>, SourceError> {
-        let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
-        let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
-        let end = match tokio::time::timeout(patience, open.server.end()).await {
-            Ok(end) => end,
-            Err(_) => Err(SourceError::Silent {
-                address: self.connector.address().to_owned(),
-                seconds: patience.as_secs_f64(),
-            }),
-        };
-        let compared = end.and_then(|end| {
-            let found = idle.heartbeat.contradiction(&end, open.idle.as_ref());
-            open.idle = Some((idle.heartbeat, end));
-            match found {
-                Some(reason) => Err(SourceError::gap(self.assembler.position(), reason)),
-                None => Ok(()),
-            }
-        });
-        if let Err(error) = compared {
-            self.open = None;
-            return Err(error);
-        }
-        Ok(match idle.step {
-            Step::Item(item) => Some(item),
-            Step::Quiet | Step::NeedsCatalog(..) => None,
-        })
-    }
-
-    /// Notes that an event came, and refuses a file that only has the name of
-    /// the one that was read.
-    fn came(&mut self, event: &Event) -> Result<(), SourceError> {
-        if let Some(open) = &mut self.open {
-            open.idle = None;
-        }
-        let header = event.header();
-        let (file, _) = self.assembler.reading();
-        if header.event_type_raw() != FORMAT_DESCRIPTION || header.timestamp() == 0 {
-            return Ok(());
-        }
-        let seen = Generation {
-            file: file.into(),
-            begun_s: header.timestamp(),
-        };
-        match self.generation.replace(seen) {
-            Some(known) if *known.file == *file && known.begun_s != header.timestamp() => {
-                self.open = None;
-                let reason =
-                    format!("{file} is another file of the same name: the binlog was reset");
-                Err(SourceError::gap(self.assembler.position(), reason))
-            }
-            _ => Ok(()),
         }
     }
 
@@ -410,36 +279,6 @@ impl<I: Interest> Source<I> {
         self.open = None;
         Err(error)
     }
-
-    fn stream_error(&self, error: &mysql_async::Error) -> SourceError {
-        match error {
-            // Since a position of the same server has a file and offset too,
-            // this is no loss.
-            mysql_async::Error::Server(server)
-                if server.code == 1236
-                    && server.message.contains("anonymous transaction")
-                    && !self.anonymous_ahead =>
-            {
-                SourceError::Anonymous {
-                    address: self.connector.address().to_owned(),
-                }
-            }
-            // ER_MASTER_FATAL_ERROR_READING_BINLOG: purged, diverged, or a
-            // replica of the same id took over.
-            mysql_async::Error::Server(server)
-                if server.code == 1236 && !server.message.contains("server_uuid/server_id") =>
-            {
-                SourceError::gap(self.assembler.position(), server.message.clone())
-            }
-            mysql_async::Error::Server(server) if server.code == 1236 => SourceError::Replaced {
-                address: self.connector.address().to_owned(),
-                server_id: self.settings.server_id,
-            },
-            error => self
-                .connector
-                .statement_error(error, "read the binlog", "REPLICATION SLAVE"),
-        }
-    }
 }
 
 /// What [`Source::next`] came upon.
@@ -451,13 +290,6 @@ pub enum Next<T> {
     LookUp(LookUp),
     /// Nothing happens; a good time to compare.
     Idle(Idle<T>),
-}
-
-/// For [`Source::compare`].
-#[derive(Debug)]
-pub struct Idle<T> {
-    heartbeat: Heartbeat,
-    step: Step<T>,
 }
 
 /// For [`Source::look_up`].

@@ -3,7 +3,7 @@
 //!
 //! Questions to the server go through `mysql_async`. The dump does not: the
 //! library unpacks a compressed transaction whole, as large as it is, before
-//! anybody can say no (`docs/decisions/0007-own-dump-connection.md`).
+//! anybody can say no (`docs/decisions/0008-own-dump-connection.md`).
 
 mod event;
 mod login;
