@@ -42,22 +42,29 @@ impl Heartbeat {
 
     /// Why what this server sends is not what it writes, if so. `now` is where
     /// it writes, asked after this heartbeat; `last` is the heartbeat before
-    /// and where it wrote then, if nothing else came since. A server that
-    /// leaves out what is known sends heartbeats on its way.
+    /// and where it wrote then, if nothing else came since. One heartbeat
+    /// proves nothing: a server that leaves out what is known sends some on
+    /// its way.
     pub fn contradiction(&self, now: &Position, last: Option<&(Self, Position)>) -> Option<String> {
         let Self { file, offset_low } = self;
-        if age(file) > age(&now.file)
-            || self.compare(now) == Ordering::Greater && now.offset <= u64::from(u32::MAX)
-        {
+        let (_, before) = last.filter(|(last, _)| last == self)?;
+        if self.is_ahead_of(now) && self.is_ahead_of(before) {
             return Some(format!(
                 "the server says that it has sent {file}:{offset_low} and writes at {now}: its binlog was reset"
             ));
         }
-        let (_, unsent) =
-            last.filter(|(last, end)| last == self && self.compare(end) == Ordering::Less)?;
-        Some(format!(
-            "the server sends nothing after {file}:{offset_low} though it wrote up to {unsent}: its binlog was reset"
-        ))
+        (self.compare(before) == Ordering::Less).then(|| {
+            format!(
+                "the server sends nothing after {file}:{offset_low} though it wrote up to {before}: its binlog was reset"
+            )
+        })
+    }
+
+    /// Whether it stands where the server has not written yet.
+    fn is_ahead_of(&self, end: &Position) -> bool {
+        let same_file = self.file == *end.file;
+        // Low bits that are larger may be those of a place 4 GiB before.
+        self.compare(end) == Ordering::Greater && !(same_file && end.offset > u64::from(u32::MAX))
     }
 }
 
@@ -81,68 +88,38 @@ mod tests {
                 gtids: None,
             }
         };
-        for (sent, now, before, expected) in [
+        for (sent, before, now, expected) in [
             // All is sent; more came; a new file was begun.
-            ("bin.000002:900", "bin.000002:900", None, false),
-            (
-                "bin.000002:900",
-                "bin.000002:900",
-                Some("bin.000002:900"),
-                false,
-            ),
-            (
-                "bin.000002:900",
-                "bin.000002:999",
-                Some("bin.000002:900"),
-                false,
-            ),
-            (
-                "bin.000003:157",
-                "bin.000003:157",
-                Some("bin.000002:900"),
-                false,
-            ),
-            (
-                "bin.1000000:4",
-                "bin.1000000:4",
-                Some("bin.999999:900"),
-                false,
-            ),
+            ("bin.000002:900", "bin.000002:900", "bin.000002:900", false),
+            ("bin.000002:900", "bin.000002:900", "bin.000002:999", false),
+            ("bin.000003:157", "bin.000003:157", "bin.000003:157", false),
+            ("bin.1000000:4", "bin.1000000:4", "bin.1000000:4", false),
             // Reset, to an earlier file or place.
-            ("bin.000002:900", "bin.000001:157", None, true),
-            ("bin.000001:900", "bin.000001:157", None, true),
-            ("bin.1000000:4", "bin.999999:4", None, true),
+            ("bin.000002:900", "bin.000002:900", "bin.000001:157", false),
+            ("bin.000002:900", "bin.000001:157", "bin.000001:157", true),
+            ("bin.000001:900", "bin.000001:157", "bin.000001:200", true),
+            ("bin.1000000:4", "bin.999999:4", "bin.999999:4", true),
             // Reset, and written anew since.
-            ("bin.000001:900", "bin.000001:950", None, false),
-            (
-                "bin.000001:900",
-                "bin.000001:990",
-                Some("bin.000001:950"),
-                true,
-            ),
-            (
-                "bin.000001:900",
-                "bin.000002:157",
-                Some("bin.000002:157"),
-                true,
-            ),
+            ("bin.000001:900", "bin.000001:157", "bin.000001:950", false),
+            ("bin.000001:900", "bin.000001:950", "bin.000001:990", true),
+            ("bin.000001:900", "bin.000002:157", "bin.000002:157", true),
             // Beyond 4 GiB the heartbeat has the low bits.
             (
                 "bin.000001:704",
                 "bin.000001:4294968000",
-                Some("bin.000001:4294968000"),
+                "bin.000001:4294968000",
                 false,
             ),
             (
                 "bin.000001:600",
                 "bin.000001:4294968000",
-                Some("bin.000001:4294968000"),
+                "bin.000001:4294968000",
                 true,
             ),
             (
                 "bin.000001:4294967000",
                 "bin.000001:4294968000",
-                None,
+                "bin.000001:4294968000",
                 false,
             ),
         ] {
@@ -151,20 +128,21 @@ mod tests {
                 file: at.file.to_string(),
                 offset_low: u32::try_from(at.offset).unwrap(),
             };
-            let last = before.map(|end| (heartbeat.clone(), position(end)));
-            let found = heartbeat.contradiction(&position(now), last.as_ref());
-            assert_eq!(found.is_some(), expected, "{sent} {now}: {found:?}");
-            // On its way it stood elsewhere.
-            let passed = last.map(|(last, end)| {
-                let offset_low = last.offset_low - 1;
-                (Heartbeat { offset_low, ..last }, end)
-            });
-            let found = heartbeat.contradiction(&position(now), passed.as_ref());
+            let last = (heartbeat.clone(), position(before));
+            let found = heartbeat.contradiction(&position(now), Some(&last));
             assert_eq!(
                 found.is_some(),
-                expected && before.is_none(),
-                "{sent} {now}"
+                expected,
+                "{sent} {before} {now}: {found:?}"
             );
+            assert_eq!(heartbeat.contradiction(&position(now), None), None);
+            // On its way it stood elsewhere.
+            let passed = Heartbeat {
+                offset_low: heartbeat.offset_low - 1,
+                ..heartbeat.clone()
+            };
+            let passed = (passed, last.1);
+            assert_eq!(heartbeat.contradiction(&position(now), Some(&passed)), None);
         }
     }
 }

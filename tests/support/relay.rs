@@ -1,38 +1,59 @@
 //! A relay in front of a server, which lets only so many bytes out.
 
 use std::net::Ipv4Addr;
+use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
+
+/// How much is passed on at a time.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// Passes connections on to a port of 127.0.0.1. Dropping it cuts them all.
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
     allowed: watch::Sender<u64>,
-    task: JoinHandle<()>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Relay {
-    /// In front of `port`; what the server sends passes unhindered.
+    /// In front of `port`; what the server sends passes unhindered. It has a thread of its own: gigabytes would hold
+    /// up the test's.
     pub async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a port is free");
-        let own = listener.local_addr().expect("it is bound").port();
         let (allowed, limit) = watch::channel(u64::MAX);
-        let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(pass(client, port, limit.clone()));
-            }
+        let (end, ended) = oneshot::channel();
+        let (bound, own) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be made");
+            runtime.block_on(async {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                    .await
+                    .expect("a port is free");
+                let own = listener.local_addr().expect("it is bound").port();
+                bound.send(own).expect("the port is waited for");
+                let passing = async {
+                    let mut connections = tokio::task::JoinSet::new();
+                    while let Ok((client, _)) = listener.accept().await {
+                        connections.spawn(pass(client, port, limit.clone()));
+                    }
+                };
+                tokio::select! {
+                    () = passing => {}
+                    _ = ended => {}
+                }
+            });
         });
         Self {
-            port: own,
+            port: own.await.expect("the relay listens"),
             allowed,
-            task,
+            end: Some(end),
+            thread: Some(thread),
         }
     }
 
@@ -53,7 +74,10 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.task.abort();
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
     }
 }
 
@@ -67,7 +91,7 @@ async fn pass(client: TcpStream, port: u16, mut limit: watch::Receiver<u64>) {
         tokio::io::copy(&mut from_client, &mut to_server).await.ok();
     };
     let answers = async move {
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; BUFFER_BYTES];
         let mut passed = 0_u64;
         loop {
             let allowed = *limit.borrow_and_update();
