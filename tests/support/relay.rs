@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
-/// How much is passed on at a time.
-const BUFFER_BYTES: usize = 1 << 20;
+/// How much is passed on at a time at most.
+const BUFFER_BYTES: u64 = 1 << 20;
 
 /// Passes connections on to a port of 127.0.0.1. Dropping it cuts them all.
 #[derive(Debug)]
@@ -91,20 +91,20 @@ async fn pass(client: TcpStream, port: u16, mut limit: watch::Receiver<u64>) {
         tokio::io::copy(&mut from_client, &mut to_server).await.ok();
     };
     let answers = async move {
-        let mut buffer = vec![0; BUFFER_BYTES];
         let mut passed = 0_u64;
         loop {
             let allowed = *limit.borrow_and_update();
-            let room = usize::try_from(allowed.saturating_sub(passed)).unwrap_or(usize::MAX);
+            let room = allowed.saturating_sub(passed).min(BUFFER_BYTES);
             if room == 0 {
                 if limit.changed().await.is_err() {
                     return;
                 }
                 continue;
             }
-            let most = room.min(buffer.len());
-            match from_server.read(&mut buffer[..most]).await {
-                Ok(read @ 1..) if to_client.write_all(&buffer[..read]).await.is_ok() => {
+            let mut piece = Vec::with_capacity(64 << 10);
+            let mut next = (&mut from_server).take(room);
+            match next.read_buf(&mut piece).await {
+                Ok(read @ 1..) if to_client.write_all(&piece).await.is_ok() => {
                     passed += u64::try_from(read).expect("a buffer is small");
                 }
                 _ => return,
