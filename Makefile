@@ -46,8 +46,10 @@ bench: servers ## Throughput and latency on this machine, optimised build
 .PHONY: fuzz
 fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
 	@scripts/provision fuzz
-	@mkdir -p fuzz/corpus/row_decoder
+	@scripts/provision servers
+	@mkdir -p fuzz/corpus/row_decoder fuzz/corpus/events
 	EVICTD_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus/row_decoder cargo test --lib seeds_for_the_fuzzer
+	EVICTD_FUZZ_EVENTS=$(CURDIR)/fuzz/corpus/events cargo test --test live decoder::damage
 	@targets=$$(cargo fuzz list); for target in $$targets; do \
 	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
 	  cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS); \

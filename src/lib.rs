@@ -77,9 +77,9 @@
 //! - **One planner.** `run` and `run --dry-run` share it, and the same changes
 //!   and rules give the same plans. *Holds.*
 //! - **Bounded.** Batches, channels and what the drain holds have bounds in
-//!   bytes or numbers, and a slow sink stops the reading. *Holds* for rows,
-//!   which are acted on as they stream in; a single event, and a whole
-//!   compressed transaction, are held in memory.
+//!   bytes or numbers, and a slow sink stops the reading. *Holds*: rows are
+//!   acted on as they stream in, those of a compressed transaction too; a
+//!   single event is held in memory.
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
 //!   with backoff and jitter until it succeeds, logged and counted. Keys that
 //!   Redis refuses for good, rows that cannot be decoded and gaps are put on

@@ -116,6 +116,10 @@ impl Server {
     }
 
     /// The end of the binlog now.
+    pub async fn end(&mut self) -> Result<Position, SourceError> {
+        self.status().await
+    }
+
     async fn status(&mut self) -> Result<Position, SourceError> {
         // MySQL 8.2 renamed it, 8.4 dropped the old name.
         let mut result: Result<Option<Row>, _> =

@@ -67,7 +67,9 @@ impl From<SourceError> for CommandError {
         let exit = match &error {
             SourceError::Unreachable { .. }
             | SourceError::Silent { .. }
-            | SourceError::Ended { .. } => Exit::Unreachable,
+            | SourceError::Ended { .. }
+            | SourceError::Anonymous { .. }
+            | SourceError::Replaced { .. } => Exit::Unreachable,
             SourceError::Unfit { .. } => Exit::Configuration,
             SourceError::Gap { .. } => Exit::Gap,
         };

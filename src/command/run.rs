@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::status::document::Daemon;
 use super::{CommandError, admin, preflight};
 use crate::binlog::barrier::Barrier;
-use crate::binlog::connect::Connector;
 use crate::binlog::end::BinlogEnd;
 use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
@@ -22,7 +21,6 @@ use crate::cli::{Global, Role, Run};
 use crate::config::{self, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
 use crate::ledger::{self, Ledger};
-use crate::model::Position;
 use crate::pipeline::board::Reports;
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
@@ -252,8 +250,12 @@ async fn open_tail(
     let connector = preflight::connector(&config.source)?;
     let mut server = preflight::server(&connector, &mut config, config_path).await?;
     let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
+    let mut file_begun_s = None;
     let (position, uuid) = match checkpoint.load().await? {
-        Some(stored) => (stored.position(), Arc::from(stored.server_uuid.as_str())),
+        Some(stored) => {
+            file_begun_s = stored.file_begun_s;
+            (stored.position(), Arc::from(stored.server_uuid.as_str()))
+        }
         None => {
             let position = server.locate(&config.source.start).await?;
             if mode == Mode::Live {
@@ -271,38 +273,31 @@ async fn open_tail(
         gtids = position.gtids.as_ref().map(ToString::to_string),
         "starting"
     );
-    Ok(make_tail(config, connector, position, uuid, mode))
+    let on_gap = match config.source.on_gap {
+        config::OnGap::InvalidateAll => OnGap::InvalidateAll,
+        config::OnGap::Halt => OnGap::Halt,
+    };
+    let settings = stream_settings(&config, mode);
+    let rules = Arc::new(config.rules);
+    let interest = RuleInterest(Arc::clone(&rules));
+    let mut source = Source::new(connector, settings, interest, position);
+    if let Some(begun_s) = file_begun_s {
+        source.expect_file_begun(begun_s);
+    }
+    Ok(Tail::new(source, rules, on_gap, Some(uuid)))
 }
 
-fn make_tail(
-    config: Config,
-    connector: Connector,
-    position: Position,
-    uuid: Arc<str>,
-    mode: Mode,
-) -> Tail {
+fn stream_settings(config: &Config, mode: Mode) -> StreamSettings {
     let server_id = match (config.source.server_id, mode) {
         (Some(id), Mode::Live) => id,
         (None, Mode::Live) => derived_server_id(&config.name),
         // A dry run beside the daemon must not throw it out.
         (_, Mode::DryRun) => derived_server_id(&format!("{}/dry-run", config.name)),
     };
-    let settings = StreamSettings {
+    StreamSettings {
         server_id,
         heartbeat: config.source.heartbeat,
-    };
-    let on_gap = match config.source.on_gap {
-        config::OnGap::InvalidateAll => OnGap::InvalidateAll,
-        config::OnGap::Halt => OnGap::Halt,
-    };
-    let rules = Arc::new(config.rules);
-    let source = Source::new(
-        connector,
-        settings,
-        RuleInterest(Arc::clone(&rules)),
-        position,
-    );
-    Tail::new(source, rules, on_gap, Some(uuid))
+    }
 }
 
 /// An id that is stable for this configuration on this machine, and far from

@@ -74,6 +74,8 @@ pub struct Mark {
     pub server_uuid: Arc<str>,
     /// When the last transaction before it was committed, µs since the epoch.
     pub committed_at_us: u64,
+    /// When its file was begun, if that is known.
+    pub file_begun_s: Option<u32>,
 }
 
 /// Everything in it is deleted from the cache, for the first time.

@@ -245,6 +245,7 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
         position: tail.source().position().clone(),
         server_uuid: tail.server_uuid(),
         committed_at_us: tail.source().committed_at_us(),
+        file_begun_s: tail.source().file_begun_s(),
     });
     std::mem::take(batch)
 }
@@ -376,7 +377,8 @@ async fn write(
     reports: &Reports,
 ) {
     let Some(mark) = mark else { return };
-    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us);
+    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us)
+        .begun_at(mark.file_begun_s);
     trouble.begins(false);
     while let Err(error) = checkpoint.store(&stored).await {
         trouble.wait("checkpoint", &error).await;

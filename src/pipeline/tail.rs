@@ -64,6 +64,8 @@ pub struct Tail {
     server_uuid: Option<Arc<str>>,
     backoff: Backoff,
     connected_at: Instant,
+    /// When another replica of the same id was let in instead, last.
+    replaced_at: Option<Instant>,
     /// The last connection broke so soon that the next one has to wait.
     hasty: bool,
     /// A gap that showed only once the binlog was read.
@@ -95,6 +97,9 @@ const UNDECODABLE_INTERVAL: Duration = Duration::from_secs(60);
 /// one server_id, say, both connect and are thrown out at once, for ever.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
+/// Thrown out twice within this time, it was no hand-over.
+const CLASH_WITHIN: Duration = Duration::from_secs(60);
+
 /// The connection was lost; [`Tail::connect`] again.
 #[derive(Debug)]
 pub struct Disconnected;
@@ -116,6 +121,7 @@ impl Tail {
             server_uuid,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
             connected_at: Instant::now(),
+            replaced_at: None,
             hasty: false,
             gap: None,
             scratch: Scratch::default(),
@@ -271,6 +277,11 @@ impl Tail {
                 Ok(None) => {}
                 Err(error) => return Err(self.disconnected(error)),
             },
+            Next::Idle(idle) => match self.source.compare(idle).await {
+                Ok(Some(item)) => self.plan_item(item, plan, watch),
+                Ok(None) => {}
+                Err(error) => return Err(self.disconnected(error)),
+            },
         }
         Ok(())
     }
@@ -317,10 +328,26 @@ impl Tail {
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
         self.reports.board.disconnected();
         self.reports.board.fails(&Part::Source, error.to_string());
-        if matches!(error, SourceError::Gap { .. }) {
-            self.gap = Some(error);
+        match error {
+            SourceError::Gap { .. } => self.gap = Some(error),
+            SourceError::Replaced { server_id, .. } => self.replaced(server_id),
+            _ => {}
         }
         Disconnected
+    }
+
+    /// Once may be the last of an evictd that is being replaced itself; twice
+    /// is another replica that comes back as this one does.
+    fn replaced(&mut self, server_id: u32) {
+        let before = self.replaced_at.replace(Instant::now());
+        if before.is_some_and(|before| before.elapsed() < CLASH_WITHIN) {
+            metrics::counter!(metric::SERVER_ID_CLASHES).increment(1);
+            tracing::error!(
+                server_id,
+                "another replica connects with the same server_id, and the two throw each other out: \
+                 give one of them another source.server_id (SHOW REPLICAS on the server lists who has which)"
+            );
+        }
     }
 
     fn plan_item<P: Plan>(

@@ -30,6 +30,9 @@ pub const EDGE_PATHS_REFUSED: &str = "evictd_edge_paths_refused_total";
 pub const COMMIT_TO_EDGE_ACCEPTED: &str = "evictd_commit_to_edge_accepted_seconds";
 /// Connections to the source lost or not made, by `error`. Counter.
 pub const SOURCE_RECONNECTS: &str = "evictd_source_reconnects_total";
+/// Times that another replica with the same `server_id` took the connection
+/// over again within a minute. Counter.
+pub const SERVER_ID_CLASHES: &str = "evictd_server_id_clashes_total";
 /// Times that changes were lost and everything was invalidated. Counter.
 pub const GAPS: &str = "evictd_gaps_total";
 /// Invalidations that cover more than the change, by `reason`. Counter.

@@ -38,9 +38,13 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
 const WIRING: &str = "command";
 
 /// Crates of a vendor or a format, with the only modules that may name them.
-const STAYS_IN: [(&str, &[&str]); 16] = [
+const STAYS_IN: [(&str, &[&str]); 20] = [
     ("mysql_async", &["binlog"]),
     ("mysql_common", &["binlog"]),
+    ("rustls", &["binlog"]),
+    ("tokio_rustls", &["binlog"]),
+    ("webpki_roots", &["binlog"]),
+    ("zstd", &["binlog"]),
     ("redis", &["cache"]),
     ("aws_config", &["buffer", "edge", "command"]),
     ("aws_sdk_sqs", &["buffer"]),

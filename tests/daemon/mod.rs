@@ -1,10 +1,13 @@
 //! The whole daemon as a process, between real servers.
 
+mod beyond_4_gib;
 mod cascades;
 mod changes;
 mod dry_run;
 mod faults;
 mod guards;
+mod large;
+mod modes;
 mod paths;
 mod php;
 mod positions;

@@ -22,6 +22,8 @@ struct Flaky {
     journal: Journal,
     name: &'static str,
     failures: u32,
+    /// How long a walk through all keys takes.
+    scan_takes: Duration,
 }
 
 impl Flaky {
@@ -30,6 +32,7 @@ impl Flaky {
             journal: Arc::clone(journal),
             name,
             failures,
+            scan_takes: Duration::ZERO,
         }
     }
 
@@ -73,6 +76,7 @@ impl Cache for Flaky {
             &self.journal,
             format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
         );
+        tokio::time::sleep(self.scan_takes).await;
         Ok(Outcome::default())
     }
 
@@ -222,6 +226,7 @@ fn mark(offset: u64) -> Mark {
         position,
         server_uuid: "uuid".into(),
         committed_at_us: 1_000_000,
+        file_begun_s: None,
     }
 }
 
@@ -240,6 +245,11 @@ impl Stages {
     }
 
     fn settling(failures: [u32; 3], settling: Settling) -> Self {
+        Self::scanning(Duration::ZERO, failures, settling)
+    }
+
+    /// With a first cache whose walks through all keys take so long.
+    fn scanning(scan_takes: Duration, failures: [u32; 3], settling: Settling) -> Self {
         let journal = Journal::default();
         let [cache, paths, checkpoint] = failures;
         let (planned, to_delete) = mpsc::channel(1);
@@ -248,10 +258,14 @@ impl Stages {
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         let reports = Reports::default();
+        let cache = Flaky {
+            scan_takes,
+            ..Flaky::new(&journal, "cache", cache)
+        };
         tasks.spawn(delete(
             reports.clone(),
             Flaky::new(&journal, "visibility", 0),
-            Flaky::new(&journal, "cache", cache),
+            cache,
             settling.clone(),
             to_delete,
             deleted,
@@ -700,6 +714,21 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
         "{journal:?}"
     );
     assert_eq!(journal.last().unwrap(), "checkpoint 10");
+}
+
+/// What the scan has passed can be filled again while it goes on.
+#[tokio::test(start_paused = true)]
+async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
+    let settling = Settling::After(Duration::from_secs(1));
+    let stages = Stages::scanning(Duration::from_secs(60), [0, 0, 0], settling);
+    let mut wide = Batch::default();
+    wide.act(&"r".into(), Action::DeleteMatching { glob: b"user:*" });
+    wide.newest_us = committed(Duration::ZERO);
+    wide.mark = Some(mark(10));
+    stages.planned.send(wide).await.unwrap();
+    let mut scans = stages.end().await;
+    scans.retain(|line| line.contains(" all "));
+    assert_eq!(scans, ["cache all user:*", "second all user:*"]);
 }
 
 /// The keys of the dead letters.
