@@ -18,4 +18,5 @@ mod live;
 mod planner;
 mod reader;
 mod servers;
+mod soak;
 mod support;

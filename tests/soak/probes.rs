@@ -1,0 +1,256 @@
+//! Changes of which each has a key and a path of its own, so that the fate of every single one is known: when its
+//! key went, whether it stayed away, and whether the edge heard of it only afterwards.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::clients::{Cache, Database};
+use super::proxy::{Seen, Watch};
+use super::readers::fill_in_time;
+use super::shapes::now_us;
+use super::spy::CommitTimes;
+use super::traffic::Traffic;
+
+pub const RULE: &str = r#"
+[[rule]]
+name   = "probes"
+tables = ["soak.probes"]
+keys   = ["probe:{id}"]
+paths  = ["/probe/{id}"]
+"#;
+
+/// Between two probes of one prober.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// For deletions that were announced while nobody listened.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// All probes of a run.
+pub struct Probes {
+    traffic: Arc<Traffic>,
+    next: AtomicU64,
+    /// When each was committed, as the binlog says.
+    pub committed: CommitTimes,
+    state: Mutex<State>,
+    redis_port: u16,
+    fill_within: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    /// Their keys still stand; with the time that a reader read the row before the change.
+    standing: HashMap<u64, u64>,
+    /// When each key went for the first time.
+    deleted: HashMap<u64, u64>,
+    /// Every path that the edge accepted, with the time of the last request.
+    accepted: HashMap<String, u64>,
+    too_early: Vec<String>,
+    /// Announced by Redis, of entries of all shapes.
+    all_deletions: u64,
+}
+
+pub fn key(id: u64) -> String {
+    format!("probe:{id}")
+}
+
+pub fn path(id: u64) -> String {
+    format!("/probe/{id}")
+}
+
+impl Probes {
+    pub fn new(traffic: &Arc<Traffic>, redis_port: u16, fill_within: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            traffic: Arc::clone(traffic),
+            next: AtomicU64::new(1),
+            committed: CommitTimes::default(),
+            state: Mutex::default(),
+            redis_port,
+            fill_within,
+        })
+    }
+
+    /// Caches "there is no such row", inserts it, and leaves it to evictd that the entry goes.
+    pub async fn probe(self: Arc<Self>, mysql_port: u16) {
+        let mut database = Database::new(mysql_port);
+        let mut cache = Cache::new(self.redis_port);
+        while let Some(_leave) = self.traffic.may_write().await {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let read_us = now_us();
+            let mut set = redis::cmd("SET");
+            cache.insist::<()>(set.arg(key(id)).arg("absent")).await;
+            self.state.lock().unwrap().standing.insert(id, read_us);
+            let insert = format!("INSERT IGNORE INTO probes VALUES ({id}, 1)");
+            while database.run(&insert).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Notes when keys go. Of every other one the reader that read before the change is so slow that it fills
+    /// only now, if it still may.
+    pub async fn watch(self: Arc<Self>) {
+        let mut cache = Cache::new(self.redis_port);
+        let mut random = StdRng::seed_from_u64(self.traffic.seed ^ 0x9B0B_E000);
+        let url = format!("redis://127.0.0.1:{}/0", self.redis_port);
+        let client = redis::Client::open(url).unwrap();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            let listener = async {
+                let mut listener = client.get_async_pubsub().await?;
+                listener.subscribe("__keyevent@0__:del").await?;
+                Ok::<_, redis::RedisError>(listener)
+            };
+            let Ok(listener) = listener.await else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let mut deletions = listener.into_on_message();
+            loop {
+                tokio::select! {
+                    biased;
+                    deletion = deletions.next() => {
+                        let Some(deletion) = deletion else { break };
+                        let now = now_us();
+                        self.state.lock().unwrap().all_deletions += 1;
+                        let key: String = deletion.get_payload().unwrap_or_default();
+                        let id = key.strip_prefix("probe:").and_then(|id| id.parse().ok());
+                        if let Some(id) = id {
+                            self.gone(id, now, &mut cache, &mut random).await;
+                        }
+                    }
+                    _ = look.tick() => self.look(&mut cache, &mut random).await,
+                }
+            }
+        }
+    }
+
+    /// Finds keys that went unheard.
+    async fn look(&self, cache: &mut Cache, random: &mut StdRng) {
+        let standing: Vec<u64> = {
+            let state = self.state.lock().unwrap();
+            state.standing.keys().copied().collect()
+        };
+        if standing.is_empty() {
+            return;
+        }
+        let mut get = redis::cmd("MGET");
+        standing.iter().for_each(|id| {
+            get.arg(key(*id));
+        });
+        let Ok(entries) = cache.run::<Vec<Option<String>>>(&get).await else {
+            return;
+        };
+        let now = now_us();
+        for (id, entry) in standing.into_iter().zip(entries) {
+            if entry.is_none() {
+                self.gone(id, now, cache, random).await;
+            }
+        }
+    }
+
+    async fn gone(&self, id: u64, now: u64, cache: &mut Cache, random: &mut StdRng) {
+        let read_us = {
+            let mut state = self.state.lock().unwrap();
+            let read_us = state.standing.remove(&id);
+            if read_us.is_some() {
+                state.deleted.entry(id).or_insert(now);
+            }
+            read_us
+        };
+        // The second deletion finds nothing to note.
+        if let Some(read_us) = read_us
+            && random.random()
+        {
+            let fill = fill_in_time(&key(id), "absent", read_us, self.fill_within);
+            cache.run::<bool>(&fill).await.ok();
+        }
+    }
+
+    /// Looks at every request for invalidations before CloudFront gets it: at that time the keys of its probes
+    /// must be gone for good.
+    pub fn edge_watch(self: &Arc<Self>) -> Watch {
+        let probes = Arc::clone(self);
+        Arc::new(move |seen| {
+            let probes = Arc::clone(&probes);
+            Box::pin(async move {
+                match seen {
+                    Seen::Request(body) => probes.check_order(&body).await,
+                    Seen::Answered(body, 200..=299, received_us) => {
+                        let mut state = probes.state.lock().unwrap();
+                        for path in paths(&body) {
+                            state.accepted.insert(path.to_owned(), received_us);
+                        }
+                    }
+                    Seen::Answered(..) => {}
+                }
+            })
+        })
+    }
+
+    async fn check_order(&self, body: &str) {
+        let ids: Vec<u64> = paths(body)
+            .filter_map(|path| path.strip_prefix("/probe/")?.parse().ok())
+            .collect();
+        if ids.is_empty() {
+            return;
+        }
+        let mut get = redis::cmd("MGET");
+        ids.iter().for_each(|id| {
+            get.arg(key(*id));
+        });
+        let mut cache = Cache::new(self.redis_port);
+        let entries: Vec<Option<String>> = cache.insist(&get).await;
+        let still_there = ids.iter().zip(entries).filter(|(_, entry)| entry.is_some());
+        let mut state = self.state.lock().unwrap();
+        for (id, _) in still_there {
+            state.too_early.push(path(*id));
+        }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) - 1
+    }
+
+    /// Entries of all shapes that were seen to go.
+    pub fn all_deletions(&self) -> u64 {
+        self.state.lock().unwrap().all_deletions
+    }
+
+    /// Paths that reached the edge while their keys were still there.
+    pub fn too_early(&self) -> Vec<String> {
+        self.state.lock().unwrap().too_early.clone()
+    }
+
+    /// When the request came that the edge last accepted for each path.
+    pub fn accepted(&self) -> HashMap<String, u64> {
+        self.state.lock().unwrap().accepted.clone()
+    }
+
+    /// From the commit to the first deletion, in µs, sorted.
+    pub fn latencies(&self) -> Vec<u64> {
+        let committed = self.committed.lock().unwrap();
+        let state = self.state.lock().unwrap();
+        let mut all: Vec<u64> = state
+            .deleted
+            .iter()
+            .filter_map(|(id, deleted)| Some(deleted.saturating_sub(*committed.get(id)?)))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// The paths in a request for an invalidation.
+fn paths(body: &str) -> impl Iterator<Item = &str> {
+    body.split("<Path>")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("</Path>").map(|(path, _)| path))
+}

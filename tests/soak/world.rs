@@ -1,0 +1,253 @@
+//! The servers, evictd between them, and the proxies through which the two talk.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::clock::Clock;
+use super::disk::Disk;
+use super::probes::{self, Probes};
+use super::proxy::{Mode, Proxy};
+use super::shapes::Shape;
+use crate::support::{
+    Aws, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, Redis, RedisOptions, scratch,
+};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// How much later what a lagging reader asks for arrives.
+const LAG: Duration = Duration::from_millis(15);
+
+/// How long the server takes between handing a transaction to its replicas and making it visible, with
+/// `sync_binlog = 0`: what a slow disk does (MySQL manual, `binlog_group_commit_sync_delay`).
+const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
+
+/// Whether evictd is as it should be, or what protects from stale entries is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Barrier and settling.
+    On,
+    /// A server without GTIDs, where there is no barrier, and no settling: to see that the harness finds what
+    /// comes of it.
+    Off,
+}
+
+/// Everything that runs.
+pub struct World {
+    pub mysql: Mysql,
+    pub redis: Redis,
+    pub aws: Aws,
+    pub distribution: String,
+    queue_url: String,
+    evictd: Option<Evictd>,
+    pub disk: Disk,
+    pub clock: Option<Clock>,
+    protection: Protection,
+    settle_after: Duration,
+    /// From evictd to the servers.
+    pub source: Proxy,
+    pub cache: Proxy,
+    queue: Option<Proxy>,
+    edge: Option<Proxy>,
+    /// From lagging readers to the servers.
+    pub lagging_database: Proxy,
+    pub lagging_cache: Proxy,
+    /// What earlier processes complained about.
+    complaints: Vec<String>,
+    _dir: TempDir,
+}
+
+impl World {
+    pub async fn start(protection: Protection, settle_after: Duration) -> Self {
+        let gtid = protection == Protection::On;
+        let mysql = MysqlOptions {
+            gtid,
+            extra: ["--innodb-buffer-pool-size=64M", "--max-binlog-size=256M"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..MysqlOptions::default()
+        };
+        let redis = RedisOptions {
+            append_only: true,
+            extra: ["--notify-keyspace-events", "Eg"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..RedisOptions::default()
+        };
+        let (mysql, redis, aws) =
+            tokio::join!(Mysql::start(mysql), Redis::start(redis), Aws::start());
+        mysql
+            .exec(
+                "CREATE DATABASE soak; USE soak; \
+                 CREATE TABLE plain (id BIGINT UNSIGNED PRIMARY KEY, version BIGINT UNSIGNED NOT NULL, \
+                   content VARCHAR(40) NOT NULL); \
+                 CREATE TABLE versioned LIKE plain; CREATE TABLE guarded LIKE plain; \
+                 CREATE TABLE probes (id BIGINT UNSIGNED PRIMARY KEY, version BIGINT UNSIGNED NOT NULL); \
+                 INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+            )
+            .await;
+        let distribution = aws.create_distribution("soak").await;
+        let queue_url = aws.create_queue("soak").await;
+        let dir = scratch("soak");
+        let disk = Disk::mount(dir.path()).await;
+        let lagging_database = Proxy::tcp(mysql.port()).await;
+        let lagging_cache = Proxy::tcp(redis.port()).await;
+        lagging_database.set(Mode::Slow(LAG));
+        lagging_cache.set(Mode::Slow(LAG));
+        let world = Self {
+            source: Proxy::tcp(mysql.port()).await,
+            cache: Proxy::tcp(redis.port()).await,
+            lagging_database,
+            lagging_cache,
+            queue: None,
+            edge: None,
+            mysql,
+            redis,
+            aws,
+            distribution,
+            queue_url,
+            evictd: None,
+            disk,
+            clock: None,
+            protection,
+            settle_after,
+            complaints: Vec::new(),
+            _dir: dir,
+        };
+        world.delay_commits().await;
+        world
+    }
+
+    /// After each start of the server.
+    pub async fn delay_commits(&self) {
+        let delay = COMMIT_DELAY.as_micros();
+        self.mysql
+            .exec(format!(
+                "SET GLOBAL binlog_group_commit_sync_delay = {delay}"
+            ))
+            .await;
+    }
+
+    /// Starts the proxies to AWS, and evictd.
+    pub async fn begin(&mut self, probes: &std::sync::Arc<Probes>) {
+        let nobody: super::proxy::Watch = std::sync::Arc::new(|_| Box::pin(async {}));
+        self.queue = Some(Proxy::http(self.aws.port(), nobody).await);
+        self.edge = Some(Proxy::http(self.aws.port(), probes.edge_watch()).await);
+        self.start_evictd().await;
+    }
+
+    /// Requests to SQS.
+    pub fn queue(&self) -> &Proxy {
+        self.queue.as_ref().expect("the run has begun")
+    }
+
+    /// Requests to CloudFront.
+    pub fn edge(&self) -> &Proxy {
+        self.edge.as_ref().expect("the run has begun")
+    }
+
+    pub fn checkpoint_file(&self) -> PathBuf {
+        self.disk.path().join("soak.checkpoint.json")
+    }
+
+    fn config(&self) -> String {
+        let settle_after = match self.protection {
+            Protection::On => format!("{}ms", self.settle_after.as_millis()),
+            Protection::Off => "off".to_owned(),
+        };
+        let rules: String = Shape::ALL.into_iter().map(Shape::rule).collect();
+        format!(
+            r#"
+name = "soak"
+[source]
+url       = "mysql://evictd@127.0.0.1:{source}"
+password  = {{ env = "EVICTD_SOURCE_PASSWORD" }}
+heartbeat = "1s"
+[checkpoint]
+path = "{checkpoint}"
+[redis]
+url          = "redis://127.0.0.1:{cache}/0"
+settle_after = "{settle_after}"
+[buffer]
+kind      = "sqs"
+queue_url = "{queue}"
+[cloudfront]
+window = "200ms"
+[[cloudfront.distribution]]
+name = "main"
+id   = "{distribution}"
+{rules}
+{probes}
+"#,
+            source = self.source.port(),
+            checkpoint = self.disk.inside().join("soak.checkpoint.json").display(),
+            cache = self.cache.port(),
+            queue = self.queue_url,
+            distribution = self.distribution,
+            probes = probes::RULE,
+        )
+    }
+
+    fn options(&self) -> EvictdOptions {
+        let endpoint = |proxy: &Proxy| format!("http://127.0.0.1:{}", proxy.port());
+        let binary = Path::new(env!("CARGO_BIN_EXE_evictd"));
+        let mut options = EvictdOptions::run(binary, self.config())
+            .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD)
+            .envs(self.aws.env())
+            .env("AWS_ENDPOINT_URL_SQS", &endpoint(self.queue()))
+            .env("AWS_ENDPOINT_URL_CLOUDFRONT", &endpoint(self.edge()));
+        if let Some(clock) = &self.clock {
+            options = options.envs(clock.env());
+        }
+        self.disk.on_it(options)
+    }
+
+    /// Starts evictd and waits until it reads the binlog.
+    pub async fn start_evictd(&mut self) {
+        let mut evictd = Evictd::start(&self.options());
+        evictd.wait_for_line("reading the binlog", WITHIN).await;
+        self.evictd = Some(evictd);
+    }
+
+    /// The running process.
+    pub fn evictd(&mut self) -> &mut Evictd {
+        self.evictd.as_mut().expect("evictd runs")
+    }
+
+    /// SIGKILL.
+    pub fn kill_evictd(&mut self) {
+        if let Some(mut evictd) = self.evictd.take() {
+            assert!(
+                evictd.exited().is_none(),
+                "evictd ended by itself\n{}",
+                evictd.tail()
+            );
+            evictd.kill();
+            self.complaints.extend(complaints(&evictd));
+        }
+    }
+
+    /// SIGTERM, and success.
+    pub async fn stop_evictd(&mut self) {
+        if let Some(mut evictd) = self.evictd.take() {
+            evictd.terminate();
+            let status = evictd.exit(WITHIN).await;
+            assert!(status.success(), "{status}\n{}", evictd.tail());
+            self.complaints.extend(complaints(&evictd));
+        }
+    }
+
+    /// Everything that evictd has warned of, oldest first.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut all = self.complaints.clone();
+        all.extend(self.evictd.iter().flat_map(complaints));
+        all
+    }
+}
+
+fn complaints(evictd: &Evictd) -> Vec<String> {
+    let mut lines = evictd.lines();
+    lines.retain(|line| line.contains("WARN") || line.contains("ERROR"));
+    lines
+}
