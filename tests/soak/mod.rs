@@ -34,7 +34,6 @@ mod world;
 mod writers;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -123,6 +122,14 @@ async fn without_barrier_and_settling_stale_entries_are_found() {
     .await;
     println!("{report}");
     assert!(!report.findings.stale.is_empty());
+}
+
+/// Asserted only where the machine is idle, and evictd built with optimisation: with `make soak`.
+#[tokio::test(flavor = "multi_thread")]
+async fn evictd_is_nearly_as_quick_as_the_smallest_client() {
+    let medians = smallest::side_by_side().await;
+    println!("{medians}");
+    assert!(seconds_asked_for().is_none() || medians.good_enough());
 }
 
 async fn run(scenario: Scenario) -> Report {

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::clients::{Cache, Database};
 use super::proxy::{Seen, Watch};
-use super::readers::fill_in_time;
+use super::readers::{ENTRY_TTL, fill_in_time};
 use super::shapes::now_us;
 use super::spy::CommitTimes;
 use super::traffic::Traffic;
@@ -168,7 +168,7 @@ impl Probes {
         if let Some(read_us) = read_us
             && random.random()
         {
-            let fill = fill_in_time(&key(id), "absent", read_us, self.fill_within);
+            let fill = fill_in_time(&key(id), "absent", read_us, self.fill_within, ENTRY_TTL);
             cache.run::<bool>(&fill).await.ok();
         }
     }

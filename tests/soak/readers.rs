@@ -30,8 +30,9 @@ pub enum Manner {
     Pausing,
 }
 
-/// Entries outlive a run.
-const ENTRY_TTL: Duration = Duration::from_secs(3_600);
+/// Most entries outlive a run. Others expire soon, so that at any time there are some to fill.
+pub const ENTRY_TTL: Duration = Duration::from_secs(3_600);
+const ENTRY_TTL_SHORT: std::ops::Range<u64> = 50..1_000;
 const GUARD_TTL: Duration = Duration::from_secs(86_400);
 
 /// Guards allow fills that are as late as one likes: this many times as late as others.
@@ -62,7 +63,11 @@ impl Reader {
                 Manner::Prompt => Duration::ZERO,
                 Manner::Pausing => self.longest_pause().mul_f64(random.random()),
             };
-            match self.read(id, pause).await {
+            let ttl = match random.random_ratio(1, 3) {
+                true => Duration::from_millis(random.random_range(ENTRY_TTL_SHORT)),
+                false => ENTRY_TTL,
+            };
+            match self.read(id, pause, ttl).await {
                 Ok(true) => {
                     count(&traffic.counts.hits);
                     tokio::time::sleep(AFTER_HIT).await;
@@ -84,7 +89,7 @@ impl Reader {
     }
 
     /// Whether the cache had it.
-    async fn read(&mut self, id: u64, pause: Duration) -> Result<bool, Failed> {
+    async fn read(&mut self, id: u64, pause: Duration, ttl: Duration) -> Result<bool, Failed> {
         let version = match self.shape {
             Shape::Versioned => match self.database.version(self.shape, id).await? {
                 Some(version) => version,
@@ -109,9 +114,9 @@ impl Reader {
         let key = self.shape.key(id, version);
         let entry = Shape::entry(row.as_ref());
         let fill = match self.shape {
-            Shape::Guarded => guarded_fill(id, version, &key, &entry),
+            Shape::Guarded => guarded_fill(id, version, &key, &entry, ttl),
             Shape::Plain | Shape::Versioned => {
-                fill_in_time(&key, &entry, read_us, self.fill_within)
+                fill_in_time(&key, &entry, read_us, self.fill_within, ttl)
             }
         };
         let stored: Result<bool, Failed> = self.cache.run(&fill).await;
@@ -132,20 +137,26 @@ impl Reader {
 }
 
 /// Stores an entry unless it is later than `within` after `read_us`.
-pub fn fill_in_time(key: &str, entry: &str, read_us: u64, within: Duration) -> redis::Cmd {
+pub fn fill_in_time(
+    key: &str,
+    entry: &str,
+    read_us: u64,
+    within: Duration,
+    ttl: Duration,
+) -> redis::Cmd {
     let mut fill = redis::cmd("EVAL");
     fill.arg(FILL_IN_TIME).arg(1).arg(key).arg(entry);
     fill.arg(read_us + u64::try_from(within.as_micros()).unwrap());
-    fill.arg(ENTRY_TTL.as_millis() as u64);
+    fill.arg(ttl.as_millis() as u64);
     fill
 }
 
-fn guarded_fill(id: u64, version: u64, key: &str, entry: &str) -> redis::Cmd {
+fn guarded_fill(id: u64, version: u64, key: &str, entry: &str, ttl: Duration) -> redis::Cmd {
     let mut fill = redis::cmd("EVAL");
     fill.arg(GUARDED_FILL).arg(2);
     fill.arg(format!("{{guarded:{id}}}:guard")).arg(key);
     fill.arg(version).arg(entry);
-    fill.arg(ENTRY_TTL.as_millis() as u64);
+    fill.arg(ttl.as_millis() as u64);
     fill.arg(GUARD_TTL.as_millis() as u64);
     fill
 }

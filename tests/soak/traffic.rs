@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,8 @@ pub const ROWS: u64 = 4_096;
 /// keep what came of it until the next comparison.
 const HOT_ROWS: u64 = 48;
 
-/// How long a row is the first of the hot ones.
-const HOT_FOR: Duration = Duration::from_millis(15);
+/// After so many commits the next row becomes hot. Counted, so that a row whose commit takes long stays hot.
+const COMMITS_A_ROW: u64 = 30;
 
 /// How many things about a row are remembered.
 const REMEMBERED: usize = 24;
@@ -28,7 +28,6 @@ pub struct Traffic {
     pub seed: u64,
     /// How long a writer waits between two transactions.
     pub pace: Duration,
-    begun: Instant,
     /// Writers and probes hold it while they commit.
     pub writing: RwLock<()>,
     /// Readers hold it from a miss until their fill is done.
@@ -90,7 +89,6 @@ impl Traffic {
         Arc::new(Self {
             seed,
             pace,
-            begun: Instant::now(),
             writing: RwLock::default(),
             reading: RwLock::default(),
             over: CancellationToken::new(),
@@ -101,7 +99,7 @@ impl Traffic {
 
     /// A hot row, chosen by any number.
     pub fn hot(&self, any: u64) -> u64 {
-        let first = u64::try_from(self.begun.elapsed().as_millis() / HOT_FOR.as_millis()).unwrap();
+        let first = self.counts.commits.load(Ordering::Relaxed) / COMMITS_A_ROW;
         (first + any % HOT_ROWS) % ROWS
     }
 
