@@ -257,6 +257,28 @@ async fn paths_that_are_not_accepted_hold_the_position_back() {
     );
 }
 
+/// What is cached must not stay stale because the edge's queue is away.
+#[tokio::test(start_paused = true)]
+async fn keys_go_on_while_paths_are_not_accepted_and_then_the_paths_go_together() {
+    let stages = Stages::start([0, 5, 0]);
+    for offset in 1..=200 {
+        stages.planned.send(batch(offset)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let journal = stages.journal();
+    assert!(journal.contains(&"cache k200".to_owned()), "{journal:?}");
+    assert!(!journal.iter().any(|line| line.starts_with("paths /")));
+    let journal = stages.end().await;
+    let sent: Vec<&String> = journal
+        .iter()
+        .filter(|line| line.starts_with("paths /"))
+        .collect();
+    assert!(sent.len() < 5, "{} requests for 200 batches", sent.len());
+    let paths: usize = sent.iter().map(|line| line.matches("/p").count()).sum();
+    assert_eq!(paths, 200);
+    assert_eq!(journal.last().unwrap(), "checkpoint 200");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_repeated_until_it_succeeds_and_nothing_overtakes_it() {
     let stages = Stages::start([2, 3, 1]);
@@ -311,10 +333,10 @@ async fn no_position_is_stored_before_its_batch() {
     let journal = stages.end().await;
     let (mut deleted, mut accepted) = (0, 0);
     for line in &journal {
+        // The last of several: paths of batches that waited go together.
         let number = || {
-            line.trim_start_matches(|c: char| !c.is_ascii_digit())
-                .parse::<u64>()
-                .unwrap()
+            let last = line.rsplit(|c: char| !c.is_ascii_digit()).next();
+            last.unwrap().parse::<u64>().unwrap()
         };
         match line.split(' ').next().unwrap() {
             _ if line.ends_with("fails") => {}
