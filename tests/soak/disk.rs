@@ -41,7 +41,10 @@ impl Disk {
             directory,
         };
         let mounted = |disk: &mut Self| {
-            let ended = disk.holder.as_mut().is_none_or(|holder| holder.exited().is_some());
+            let ended = disk
+                .holder
+                .as_mut()
+                .is_none_or(|holder| holder.exited().is_some());
             (ended, disk.path().join("mounted").exists())
         };
         loop {

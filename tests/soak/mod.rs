@@ -100,7 +100,11 @@ async fn no_entry_stays_stale_whatever_breaks() {
             Some(_) => Fault::ALL.to_vec(),
             None => Fault::SOME.to_vec(),
         },
-        pace: if full.is_some() { Duration::ZERO } else { GENTLE },
+        pace: if full.is_some() {
+            Duration::ZERO
+        } else {
+            GENTLE
+        },
         seed: seed(),
     };
     let report = run(scenario).await;
@@ -116,7 +120,11 @@ async fn without_barrier_and_settling_stale_entries_are_found() {
         protection: Protection::Off,
         seconds: CONTROL.as_secs(),
         faults: Vec::new(),
-        pace: if seconds_asked_for().is_some() { Duration::ZERO } else { GENTLE },
+        pace: if seconds_asked_for().is_some() {
+            Duration::ZERO
+        } else {
+            GENTLE
+        },
         seed: seed(),
     })
     .await;
@@ -207,7 +215,10 @@ async fn run(scenario: Scenario) -> Report {
     tasks.abort_all();
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
-            assert!(error.is_cancelled(), "a task of the harness panicked: {error}");
+            assert!(
+                error.is_cancelled(),
+                "a task of the harness panicked: {error}"
+            );
         }
     }
     world.stop_evictd().await;

@@ -185,9 +185,7 @@ async fn exchange(
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
     let mut lines: Vec<&str> = head
         .lines()
-        .filter(|line| {
-            !line.is_empty() && !line.to_ascii_lowercase().starts_with("connection:")
-        })
+        .filter(|line| !line.is_empty() && !line.to_ascii_lowercase().starts_with("connection:"))
         .collect();
     lines.push("connection: close\r\n\r\n");
     server.write_all(lines.join("\r\n").as_bytes()).await?;

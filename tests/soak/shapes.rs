@@ -137,12 +137,7 @@ fn an_entry_is_stale_if_a_reader_can_be_served_something_else_than_the_row() {
         assert!(stale(shape, 2, Some(&new), None));
     }
     assert!(!stale(Shape::Versioned, 2, Some(&new), Some(&new)));
-    assert!(stale(
-        Shape::Versioned,
-        2,
-        Some(&row(2, "old")),
-        Some(&new)
-    ));
+    assert!(stale(Shape::Versioned, 2, Some(&row(2, "old")), Some(&new)));
     assert!(!stale(
         Shape::Versioned,
         1,

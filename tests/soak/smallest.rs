@@ -45,7 +45,11 @@ async fn smallest(mysql: u16, redis: u16, times: CommitTimes) {
         match event.unwrap().read_data().unwrap() {
             Some(EventData::GtidEvent(event)) => {
                 committed_us = event.immediate_commit_timestamp();
-                let uuid: String = event.sid().iter().map(|byte| format!("{byte:02x}")).collect();
+                let uuid: String = event
+                    .sid()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
                 gtid = format!("{uuid}:{}", event.gno());
             }
             Some(EventData::RowsEvent(rows)) => {

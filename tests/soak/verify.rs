@@ -46,7 +46,11 @@ impl std::fmt::Display for Stale {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = |row: &Option<Row>| Shape::entry(row.as_ref());
         let row = text(&self.row);
-        writeln!(f, "STALE {}: {:?}, but the row is {row:?}", self.key, self.entry)?;
+        writeln!(
+            f,
+            "STALE {}: {:?}, but the row is {row:?}",
+            self.key, self.entry
+        )?;
         let first = self.history.first().map_or(0, |happened| happened.at_us);
         for Happened { at_us, what } in &self.history {
             let at = |us: &u64| us.saturating_sub(first) as f64 / 1e3;

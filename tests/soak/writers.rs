@@ -74,7 +74,10 @@ impl Writer {
             let shape = Shape::ALL[self.random.random_range(0..Shape::ALL.len())];
             let hot = self.traffic.hot(self.random.random());
             let id = hot - hot % WRITERS + self.number;
-            if all.iter().all(|change| (change.shape, change.id) != (shape, id)) {
+            if all
+                .iter()
+                .all(|change| (change.shape, change.id) != (shape, id))
+            {
                 all.push(self.change(shape, id));
             }
         }
@@ -86,7 +89,11 @@ impl Writer {
                 for change in &all {
                     write!(sql, "; {}", change.sql).unwrap();
                 }
-                sql + if rolled_back { "; ROLLBACK" } else { "; COMMIT" }
+                sql + if rolled_back {
+                    "; ROLLBACK"
+                } else {
+                    "; COMMIT"
+                }
             }
         };
         let begun_us = now_us();
@@ -128,9 +135,7 @@ impl Writer {
         let version = known.version;
         let content = format!("{}-{}", self.number, self.changes);
         let sql = if known.exists {
-            format!(
-                "UPDATE {table} SET version = {version}, content = '{content}' WHERE id = {id}"
-            )
+            format!("UPDATE {table} SET version = {version}, content = '{content}' WHERE id = {id}")
         } else {
             format!("INSERT INTO {table} VALUES ({id}, {version}, '{content}')")
         };
