@@ -155,11 +155,24 @@ impl Fault {
     /// How long it lasts.
     pub fn lasts(self, random: &mut StdRng) -> Duration {
         let millis = match self {
-            Fault::CommitsHeld => 3_000..3_001,
+            // Writers that pause meanwhile do so once the commits are done.
+            Fault::CommitsHeld => 500..3_000,
             Fault::ClockForward | Fault::ClockBack => 2_000..3_000,
             _ => 300..3_500,
         };
         Duration::from_millis(random.random_range(millis))
+    }
+
+    /// Whether writers and probes can finish what they are at. Otherwise they try until the servers are back.
+    pub fn writers_may_pause_during(self) -> bool {
+        !matches!(
+            self,
+            Fault::MysqlRestarted
+                | Fault::MysqlKilled
+                | Fault::RedisRestarted
+                | Fault::RedisKilled
+                | Fault::RedisFrozen
+        )
     }
 
     pub async fn heal(self, world: &mut World) {

@@ -15,6 +15,7 @@
 //! `make test` runs it for a minute, `make soak` for ten, with all faults. Environment variables:
 //!
 //! - `EVICTD_SOAK_SECONDS`: how long; set, it also means all faults and as much load as the machine gives.
+//! - `EVICTD_SOAK_FAULTS`: only these, as [`faults::Fault`] names them, with commas between.
 //! - `EVICTD_SOAK_SEED`: a seed that was printed before. It fixes what is chosen, not how threads are scheduled.
 
 mod clients;
@@ -90,16 +91,32 @@ fn seed() -> u64 {
     }
 }
 
+fn faults(full: bool) -> Vec<Fault> {
+    let Ok(names) = std::env::var("EVICTD_SOAK_FAULTS") else {
+        return if full {
+            Fault::ALL.to_vec()
+        } else {
+            Fault::SOME.to_vec()
+        };
+    };
+    let named = |name: &str| {
+        Fault::ALL
+            .into_iter()
+            .find(|fault| format!("{fault:?}") == name)
+    };
+    let faults = names.split(',').map(|name| {
+        named(name).unwrap_or_else(|| panic!("EVICTD_SOAK_FAULTS: there is no fault {name:?}"))
+    });
+    faults.collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_entry_stays_stale_whatever_breaks() {
     let full = seconds_asked_for();
     let scenario = Scenario {
         protection: Protection::On,
         seconds: full.unwrap_or(45),
-        faults: match full {
-            Some(_) => Fault::ALL.to_vec(),
-            None => Fault::SOME.to_vec(),
-        },
+        faults: faults(full.is_some()),
         pace: if full.is_some() {
             Duration::ZERO
         } else {
@@ -184,11 +201,22 @@ async fn run(scenario: Scenario) -> Report {
         let injected = Instant::now();
         fault.inject(&mut world).await;
         tokio::time::sleep(fault.lasts(&mut random)).await;
+        // What was changed last stays until the comparison: changes during the fault, or after it.
+        let paused = match fault.writers_may_pause_during() && random.random() {
+            true => Some(traffic.writing.write().await),
+            false => None,
+        };
         fault.heal(&mut world).await;
         let healed = injected.elapsed();
-        tokio::time::sleep(CALM.mul_f64(random.random())).await;
+        let paused = match paused {
+            Some(paused) => paused,
+            None => {
+                tokio::time::sleep(CALM.mul_f64(random.random())).await;
+                traffic.writing.write().await
+            }
+        };
         let asked = Instant::now();
-        findings = verify(&mut world, &traffic, &probes).await;
+        findings = verify(&mut world, &traffic, &probes, paused).await;
         println!(
             "soak: {:>4} s: {fault:?} for {:.1} s, quiet after {:.1} s, {} stale, {} unsent, {} too early",
             begun.elapsed().as_secs(),
@@ -205,7 +233,8 @@ async fn run(scenario: Scenario) -> Report {
     }
     let ran_for = begun.elapsed();
     if findings.none() {
-        findings = verify(&mut world, &traffic, &probes).await;
+        let paused = traffic.writing.write().await;
+        findings = verify(&mut world, &traffic, &probes, paused).await;
     }
     traffic.over.cancel();
     let report = Report::new(

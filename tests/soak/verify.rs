@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
+use tokio::sync::RwLockWriteGuard;
 
 use super::clients::Cache;
 use super::probes::{self, Probes};
@@ -80,9 +81,13 @@ impl std::fmt::Display for Stale {
     }
 }
 
-/// Pauses the writers, waits, compares, and lets them go on.
-pub async fn verify(world: &mut World, traffic: &Traffic, probes: &Probes) -> Findings {
-    let _writers_pause = traffic.writing.write().await;
+/// Waits until evictd is done while the writers pause, compares, and lets them go on.
+pub async fn verify(
+    world: &mut World,
+    traffic: &Traffic,
+    probes: &Probes,
+    _writers_pause: RwLockWriteGuard<'_, ()>,
+) -> Findings {
     at_end(world).await;
     let _readers_pause = traffic.reading.write().await;
     Findings {
