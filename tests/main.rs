@@ -15,6 +15,7 @@ mod decoder;
 mod edge;
 mod guarantees;
 mod live;
+mod model;
 mod planner;
 mod reader;
 mod servers;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tokio::time::Instant;
 
 use super::connect::Connector;
 use super::source_error::SourceError;
@@ -28,6 +29,8 @@ pub struct Barrier {
     /// What the server is known to have executed: catching up with a backlog
     /// costs no questions.
     executed: GtidSet,
+    /// When it was known.
+    executed_at: Instant,
 }
 
 impl Barrier {
@@ -37,18 +40,20 @@ impl Barrier {
             connector,
             conn: None,
             executed: GtidSet::default(),
+            executed_at: Instant::now(),
         }
     }
 
-    /// Returns once every transaction of `gtids` is visible.
+    /// Returns once every transaction of `gtids` is visible, with a moment by
+    /// which they were.
     ///
     /// # Errors
     ///
     /// It is not known whether they are: no connection, or none of them came
     /// within five seconds. Ask again.
-    pub async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
+    pub async fn wait(&mut self, gtids: &GtidSet) -> Result<Instant, SourceError> {
         if self.executed.includes(gtids) {
-            return Ok(());
+            return Ok(self.executed_at);
         }
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
@@ -71,11 +76,13 @@ impl Barrier {
             };
         self.conn = Some(conn);
         let (timed_out, executed) = answer.unwrap_or((1, String::new()));
+        let answered_at = Instant::now();
         if let Ok(executed) = executed.parse() {
             self.executed = executed;
+            self.executed_at = answered_at;
         }
         if timed_out == 0 || self.executed.includes(gtids) {
-            return Ok(());
+            return Ok(answered_at);
         }
         Err(self.connector.unreachable(format!(
             "a transaction was not visible after {} s",

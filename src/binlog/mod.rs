@@ -6,6 +6,7 @@
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
+//! - [`replica_lag`]: how far an Aurora cluster's readers are behind.
 //! - [`statement`]: what a statement means to a reader of rows.
 
 pub mod assemble;
@@ -18,6 +19,7 @@ pub mod error;
 mod laws;
 pub mod layout;
 mod metadata;
+pub mod replica_lag;
 pub mod row;
 pub mod rows;
 pub mod server;

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::connect::Connector;
+use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Role, Run};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
 use crate::pipeline::drain::{Drain, DrainOptions};
@@ -266,10 +268,7 @@ async fn tail(
         .transpose()?;
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let url = config.redis.url.clone();
-    let settling = match config.redis.settle_after {
-        Some(after) => Settling::After(after),
-        None => Settling::Off,
-    };
+    let settling = settling(&config)?;
     let barrier = Barrier::new(preflight::connector(&config.source)?);
     let mut cache = Redis::new(
         url.as_str(),
@@ -297,6 +296,22 @@ async fn tail(
         invalidate::PipelineError::Halted(gap) => gap.into(),
         other => CommandError::failed(other),
     })
+}
+
+/// When keys are deleted again; also starts to follow the readers, if it
+/// depends on them.
+fn settling(config: &Config) -> Result<Settling, CommandError> {
+    match config.redis.settle_after {
+        SettleAfter::Off => Ok(Settling::Off),
+        SettleAfter::Fixed(after) => Ok(Settling::After(after)),
+        SettleAfter::ReplicaLag { min, max } => {
+            let connector = preflight::connector(&config.source)?;
+            let (publish, applied) = watch::channel(None);
+            // Ends with the pipeline, which listens.
+            tokio::spawn(ReplicaLag::new(connector, AURORA_TABLE).follow(publish, min, max));
+            Ok(Settling::Readers { min, max, applied })
+        }
+    }
 }
 
 async fn dry_run(

@@ -106,8 +106,24 @@ pub struct Redis {
     pub url: url::Url,
     /// The password.
     pub password: Option<SecretRef>,
-    /// How long after the commit keys are deleted again; `None`: never.
-    pub settle_after: Option<Duration>,
+    /// When keys are deleted again.
+    pub settle_after: SettleAfter,
+}
+
+/// `redis.settle_after`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettleAfter {
+    /// Never.
+    Off,
+    /// This long after the change was visible.
+    Fixed(Duration),
+    /// Once the change was visible on every reader of an Aurora cluster.
+    ReplicaLag {
+        /// This long after that.
+        min: Duration,
+        /// This long after the change was visible on the writer, at the latest.
+        max: Duration,
+    },
 }
 
 /// `[buffer]`

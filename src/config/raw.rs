@@ -1,10 +1,11 @@
 //! The configuration as TOML has it, before it is checked.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::{OnGap, SecretRef, TlsMode, duration};
@@ -76,7 +77,55 @@ pub(super) struct Redis {
     pub password: Option<SecretRef>,
     #[serde(default)]
     pub key_prefix: String,
-    pub settle_after: Option<Spanned<String>>,
+    pub settle_after: Option<Spanned<SettleAfter>>,
+}
+
+/// A duration or `off`, or a table.
+#[derive(Debug)]
+pub(super) enum SettleAfter {
+    Text(String),
+    ReplicaLag(ReplicaLag),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplicaLag {
+    pub replica_lag: bool,
+    #[serde(default = "one_second", deserialize_with = "duration::deserialize")]
+    pub min: Duration,
+    #[serde(default = "ten_seconds", deserialize_with = "duration::deserialize")]
+    pub max: Duration,
+}
+
+fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+
+/// Not serde's `untagged`, which would not say which field of the table is
+/// wrong.
+impl<'de> Deserialize<'de> for SettleAfter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+
+        impl<'de> de::Visitor<'de> for TextOrTable {
+            type Value = SettleAfter;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1s\", \"off\", or { replica_lag = true, … }")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SettleAfter, E> {
+                Ok(SettleAfter::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<SettleAfter, A::Error> {
+                let table = de::value::MapAccessDeserializer::new(map);
+                ReplicaLag::deserialize(table).map(SettleAfter::ReplicaLag)
+            }
+        }
+
+        from.deserialize_any(TextOrTable)
+    }
 }
 
 #[derive(Debug, Deserialize)]

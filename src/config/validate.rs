@@ -12,7 +12,9 @@ use super::duration;
 use super::error::Lines;
 use super::raw::{self, Raw};
 use super::rules::{path_patterns, rules};
-use super::{Buffer, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode};
+use super::{
+    Buffer, CloudFront, Config, ConfigError, Distribution, Redis, SettleAfter, Source, Tls, TlsMode,
+};
 use crate::model::position::Start;
 use crate::rules::Rules;
 use crate::rules::class::PathClasses;
@@ -215,27 +217,47 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
-    let settle_after = match &raw.settle_after {
-        None => Some(SETTLE_AFTER),
-        Some(text) if text.get_ref() == "off" => None,
-        Some(text) => {
-            let parsed = duration::parse(text.get_ref()).filter(|after| *after <= SETTLE_AFTER_MAX);
-            Some(parsed.ok_or_else(|| {
-                ConfigError::at(
-                    lines.of(text),
-                    format!(
-                        "redis.settle_after = \"{}\": write a duration of at most 1m, such as \"1s\", or \"off\"",
-                        text.get_ref()
-                    ),
-                )
-            })?)
-        }
-    };
     Ok(Redis {
         url,
         password: raw.password,
-        settle_after,
+        settle_after: settle_after(raw.settle_after.as_ref(), lines)?,
     })
+}
+
+fn settle_after(
+    raw: Option<&Spanned<raw::SettleAfter>>,
+    lines: &Lines<'_>,
+) -> Result<SettleAfter, ConfigError> {
+    let Some(raw) = raw else {
+        return Ok(SettleAfter::Fixed(SETTLE_AFTER));
+    };
+    let error = |message: String| Err(ConfigError::at(lines.of(raw), message));
+    match raw.get_ref() {
+        raw::SettleAfter::Text(text) if text == "off" => Ok(SettleAfter::Off),
+        raw::SettleAfter::Text(text) => match duration::parse(text) {
+            Some(after) if after <= SETTLE_AFTER_MAX => Ok(SettleAfter::Fixed(after)),
+            _ => error(format!(
+                "redis.settle_after = \"{text}\": write a duration of at most 1m, such as \"1s\", or \"off\""
+            )),
+        },
+        raw::SettleAfter::ReplicaLag(raw::ReplicaLag {
+            replica_lag: false, ..
+        }) => error(
+            "redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table".to_owned(),
+        ),
+        raw::SettleAfter::ReplicaLag(raw::ReplicaLag { min, max, .. }) => {
+            if max > &SETTLE_AFTER_MAX || min > max {
+                return error(
+                    "redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m"
+                        .to_owned(),
+                );
+            }
+            Ok(SettleAfter::ReplicaLag {
+                min: *min,
+                max: *max,
+            })
+        }
+    }
 }
 
 fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, ConfigError> {

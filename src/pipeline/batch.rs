@@ -9,8 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
+use super::settle::Due;
 use crate::cache::{Cache, CacheError};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{GtidSet, KeySet, Position};
@@ -73,7 +72,7 @@ pub struct Deleted {
     settling: KeySet,
     wide: BTreeSet<Wide>,
     /// When it is to be deleted again; `None`: once was enough.
-    pub(super) due: Option<Instant>,
+    pub(super) due: Option<Due>,
     paths: Paths,
     mark: Option<Mark>,
 }
@@ -130,7 +129,7 @@ impl Batch {
     }
 
     /// It was deleted, and is to be deleted again when it is due.
-    pub(super) fn deleted(self, due: Option<Instant>) -> Deleted {
+    pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
         let (settling, wide) = match due {
             Some(_) => (self.settling, self.wide),
             None => Default::default(),

@@ -87,6 +87,7 @@ pub async fn run(
         again,
         settling,
     } = eviction;
+    let following = settling.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(gather(tail, planned, shutdown.clone()));
     tasks.spawn(async move {
@@ -94,7 +95,7 @@ pub async fn run(
         Ok(())
     });
     tasks.spawn(async move {
-        settle(again, to_settle, settled).await;
+        settle(again, following, to_settle, settled).await;
         Ok(())
     });
     tasks.spawn(async move {
@@ -219,15 +220,16 @@ async fn delete(
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
     while let Some(batch) = batches.recv().await {
-        if let (Some(gtids), false) = (&batch.gtids, batch.is_empty()) {
-            visible::wait(&mut visibility, gtids).await;
-        }
+        let visible_by = match &batch.gtids {
+            Some(gtids) if !batch.is_empty() => Some(visible::wait(&mut visibility, gtids).await),
+            _ => None,
+        };
         while let Err(error) = batch.delete(&mut cache).await {
             trouble.wait(error.code(), &error).await;
         }
         trouble.over();
         metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
-        let due = settling.due(batch.newest_us);
+        let due = settling.due(visible_by, batch.newest_us);
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

@@ -45,6 +45,8 @@ pub const CACHE_KEYS_EXISTED: &str = "evictd_cache_keys_existed_total";
 /// Deletions that went ahead though it was not known whether the rows were
 /// visible. Counter.
 pub const BARRIER_FALLBACKS: &str = "evictd_visibility_fallbacks_total";
+/// How long keys settle at present, where that follows the readers' lag. Gauge.
+pub const SETTLE_AFTER: &str = "evictd_settle_after_seconds";
 /// Deletions tried again, by `error`. Counter.
 pub const CACHE_RETRIES: &str = "evictd_cache_retries_total";
 /// Paths that the buffer accepted, once for each distribution. Counter.

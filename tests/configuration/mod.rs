@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, TlsMode};
+use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode};
 use evictd::model::position::Start;
 
 const SMALLEST: &str = r#"
@@ -68,6 +68,29 @@ fn the_smallest_configuration_has_safe_defaults() {
 }
 
 #[test]
+fn settling_is_a_duration_or_off_or_follows_the_readers() {
+    let second = Duration::from_secs(1);
+    let lag = |min, max| SettleAfter::ReplicaLag { min, max };
+    for (line, expected) in [
+        ("", SettleAfter::Fixed(second)),
+        ("settle_after = \"200ms\"", SettleAfter::Fixed(second / 5)),
+        ("settle_after = \"off\"", SettleAfter::Off),
+        (
+            "settle_after = { replica_lag = true }",
+            lag(second, 10 * second),
+        ),
+        (
+            "[redis.settle_after]\nreplica_lag = true\nmin = \"200ms\"\nmax = \"1m\"",
+            lag(second / 5, 60 * second),
+        ),
+    ] {
+        let text = SMALLEST.replace("\n[[rule]]", &format!("\n{line}\n[[rule]]"));
+        let config = config::parse(&text).unwrap();
+        assert_eq!(config.redis.settle_after, expected, "{line}");
+    }
+}
+
+#[test]
 fn the_example_is_accepted_as_it_stands() {
     let config = config::parse(&repository_file("config/evictd.toml")).unwrap();
     assert_eq!(config.rules.iter().count(), 2);
@@ -84,23 +107,35 @@ fn the_example_is_accepted_with_its_alternatives_too() {
     let example = repository_file("config/evictd.toml");
     let local: String = example
         .lines()
-        .filter(|line| !line.starts_with("kind =") && !line.starts_with("queue_url ="))
+        .filter(|line| {
+            let replaced = ["kind =", "queue_url =", "settle_after ="];
+            !replaced.iter().any(|start| line.starts_with(start))
+        })
         .map(|line| match line.strip_prefix("# ") {
             Some(
                 alternative @ ("path = \"/var/lib/evictd/shop.queue.redb\""
                 | "password = { env = \"EVICTD_REDIS_PASSWORD\" }    # as source.password"),
             ) => format!("{alternative}\n"),
-            Some(alternative) if alternative.starts_with("kind =") => format!("{alternative}\n"),
+            Some(alternative)
+                if alternative.starts_with("kind =")
+                    || alternative.starts_with("settle_after =") =>
+            {
+                format!("{alternative}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();
     let config = config::parse(&local).unwrap();
     assert!(matches!(config.buffer, Some(Buffer::Local { .. })));
     assert!(config.redis.password.is_some());
+    assert!(matches!(
+        config.redis.settle_after,
+        SettleAfter::ReplicaLag { .. }
+    ));
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 16] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -108,6 +143,7 @@ const TABLES: [(&str, &str); 15] = [
     ("checkpoint", "[checkpoint]\nnope = 1"),
     ("redis", "[redis]\nnope = 1"),
     ("redis.password", "[redis]\npassword = { nope = 1 }"),
+    ("redis.settle_after", "[redis]\nsettle_after = { nope = 1 }"),
     ("buffer", "[buffer]\nnope = 1"),
     ("cloudfront", "[cloudfront]\nnope = 1"),
     (
@@ -123,6 +159,9 @@ const TABLES: [(&str, &str); 15] = [
         "[[rule]]\ncascade_from = [{ nope = 1 }]",
     ),
 ];
+
+/// Tables that may be a plain value instead.
+const VALUES_TOO: [&str; 1] = ["redis.settle_after"];
 
 /// Fields whose value is one of a few words.
 const CHOICES: [(&str, &str); 6] = [
@@ -205,7 +244,10 @@ fn the_manual_has_a_row_for_every_field_and_no_other() {
     let tables: BTreeSet<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     let fields: BTreeSet<String> = fields()
         .into_iter()
-        .filter(|field| !tables.contains(field.as_str()))
+        .filter(|field| {
+            let field = field.as_str();
+            !tables.contains(field) || VALUES_TOO.contains(&field)
+        })
         .collect();
     let filters = evictd::rules::filter::NAMES.map(str::to_owned);
     let classes = expected_instead("[[path]]\nclass = \"nope\"");
@@ -259,12 +301,16 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
                 rule(&format!("keys = [\"k\"]\n{line}\n"));
                 examples += 1;
             }
+        } else if let Some(fields) = block.strip_prefix("[redis]\n") {
+            let text = SMALLEST.replace("\n[[rule]]", &format!("\n{fields}[[rule]]"));
+            config::parse(&text).unwrap();
+            examples += 1;
         } else {
             rule(&block);
             examples += 1;
         }
     }
-    assert_eq!(examples, 5);
+    assert_eq!(examples, 6);
 }
 
 #[test]
@@ -373,6 +419,36 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
             "redis://127",
             "memcached://127",
             "6: redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = \"2m\"\n[[rule]]",
+            "7: redis.settle_after = \"2m\": write a duration of at most 1m, such as \"1s\", or \"off\"",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = 1\n[[rule]]",
+            "7: invalid type: integer `1`, expected a duration such as \"1s\", \"off\", or { replica_lag = true, … }",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = false }\n[[rule]]",
+            "7: redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = true, min = \"11s\" }\n[[rule]]",
+            "7: redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = true, max = \"61s\" }\n[[rule]]",
+            "7: redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = true, maxx = \"9s\" }\n[[rule]]",
+            "7: unknown field `maxx`, expected one of `replica_lag`, `min`, `max`; did you mean `max`?",
         ),
         (
             "redis://127",

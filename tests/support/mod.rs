@@ -21,6 +21,7 @@
 mod aws;
 mod evictd;
 mod mysql;
+mod php;
 mod port;
 mod process;
 mod redis;
@@ -31,6 +32,7 @@ mod tls;
 pub use aws::{Aws, Invalidation, shared_aws};
 pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
+pub use php::php;
 pub use port::free_port;
 pub use process::{Process, eventually};
 pub use redis::{Redis, RedisCluster, RedisOptions};

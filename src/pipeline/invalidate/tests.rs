@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::batch::Paths;
 use super::*;
+use crate::binlog::replica_lag::Applied;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
 use crate::checkpoint::CheckpointError;
@@ -72,9 +73,14 @@ impl Cache for Flaky {
 }
 
 impl Visibility for Flaky {
-    async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
-        note(&self.journal, format!("visible {gtids}"));
-        Ok(())
+    async fn wait(&mut self, gtids: &GtidSet) -> Result<Instant, SourceError> {
+        let attempt = self.attempt(gtids.to_string());
+        attempt
+            .map(|()| Instant::now())
+            .map_err(|reason| SourceError::Unreachable {
+                address: "mysql".to_owned(),
+                reason,
+            })
     }
 }
 
@@ -165,6 +171,11 @@ impl Stages {
     }
 
     fn settling(failures: [u32; 3], settling: Settling) -> Self {
+        Self::seeing(0, failures, settling)
+    }
+
+    /// The source says as often that it does not know what is visible.
+    fn seeing(visibility: u32, failures: [u32; 3], settling: Settling) -> Self {
         let journal = Journal::default();
         let [cache, paths, checkpoint] = failures;
         let (planned, to_delete) = mpsc::channel(1);
@@ -173,14 +184,14 @@ impl Stages {
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         tasks.spawn(delete(
-            Flaky::new(&journal, "visibility", 0),
+            Flaky::new(&journal, "visibility", visibility),
             Flaky::new(&journal, "cache", cache),
-            settling,
+            settling.clone(),
             to_delete,
             deleted,
         ));
         let second = Flaky::new(&journal, "second", 0);
-        tasks.spawn(settle(second, to_settle, settled));
+        tasks.spawn(settle(second, settling, to_settle, settled));
         tasks.spawn(send(
             Flaky::new(&journal, "paths", paths),
             to_send,
@@ -422,7 +433,7 @@ async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
     stages.planned.send(fresh).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
     let first = [
-        "visible 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
+        "visibility 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
         "cache k10",
     ];
     assert_eq!(stages.journal(), first, "after {:?}", start.elapsed());
@@ -464,4 +475,74 @@ async fn a_versioned_key_needs_no_second_deletion() {
         !journal.iter().any(|line| line.starts_with("second")),
         "{journal:?}"
     );
+}
+
+const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7";
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_held_up_settles_from_when_its_rows_were_visible() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut held_up = batch(10);
+    held_up.newest_us = committed(Duration::from_secs(10));
+    held_up.gtids = Some(GTIDS.parse().unwrap());
+    stages.planned.send(held_up).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(stages.journal().last().unwrap(), "cache k10");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let journal = stages.journal();
+    assert_eq!(journal[2..], ["second k10", "paths /p10", "checkpoint 10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_without_knowing_whether_it_is_visible_settles_however_old_it_is() {
+    let settling = Settling::After(Duration::from_secs(1));
+    let stages = Stages::seeing(u32::MAX, [0, 0, 0], settling);
+    let mut unknown = batch(10);
+    unknown.newest_us = committed(Duration::from_secs(10));
+    unknown.gtids = Some(GTIDS.parse().unwrap());
+    stages.planned.send(unknown).await.unwrap();
+    let mut journal = stages.end().await;
+    journal.retain(|line| line != "visibility fails");
+    assert_eq!(
+        journal,
+        ["cache k10", "second k10", "paths /p10", "checkpoint 10"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_settles_is_deleted_again_once_the_slowest_reader_has_it() {
+    let (publish, applied) = tokio::sync::watch::channel(None);
+    let settling = Settling::Readers {
+        min: Duration::from_secs(1),
+        max: Duration::from_secs(10),
+        applied,
+    };
+    let stages = Stages::settling([0, 0, 0], settling);
+    let start = Instant::now();
+    for offset in [10, 20] {
+        let mut batch = batch(offset);
+        batch.gtids = Some(GTIDS.parse().unwrap());
+        stages.planned.send(batch).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    // The readers have the first change, and not yet the second.
+    publish.send_replace(Some(Applied {
+        through: start + Duration::from_secs(1),
+        seen_at: Instant::now(),
+    }));
+    let seconds = |journal: Vec<String>| {
+        let lines = journal.into_iter();
+        lines
+            .filter(|line| line.starts_with("second"))
+            .collect::<Vec<_>>()
+    };
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(seconds(stages.journal()), [""; 0], "{:?}", start.elapsed());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(seconds(stages.journal()), ["second k10"]);
+    // Nothing more is heard of the readers: ten seconds are enough for the second.
+    tokio::time::sleep(Duration::from_millis(6_800)).await;
+    assert_eq!(seconds(stages.journal()), ["second k10"]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(seconds(stages.journal()), ["second k10", "second k20"]);
 }
