@@ -56,7 +56,8 @@
 //! - **Visible before evicted.** A change is in the binlog shortly before other
 //!   sessions see it, so that a reader could refill the old row after the
 //!   deletion. Keys are deleted once the server has executed the GTIDs.
-//!   *Holds* with GTIDs; after ten seconds without an answer deletions go ahead.
+//!   *Holds* with GTIDs; where the server cannot say for ten seconds whether
+//!   rows are visible, deletions go ahead.
 //! - **Settled.** A reader that fetched the old row before the change was
 //!   visible can store it after the deletion. Keys without a version are deleted
 //!   a second time, `redis.settle_after` after it was visible (after the commit,
@@ -65,7 +66,8 @@
 //!   change are deleted and settled. *Holds.*
 //! - **Over, never under.** What cannot be known row by row invalidates the
 //!   whole table or everything: statements that change rows (every identifier
-//!   in them counts as a table), incidents, unknown and undecodable events, a
+//!   in them counts as a table, and what they reach through views, triggers
+//!   and functions as anything), incidents, unknown and undecodable events, a
 //!   compressed transaction that was not unpacked, a column missing from the
 //!   row image, a binlog that is gone, another server, and a foreign key whose
 //!   cascade changes mapped rows that MySQL before 9.6 does not log. *Holds*

@@ -11,7 +11,7 @@ use mysql_async::binlog::{BinlogChecksumAlg, StatusVarKey};
 
 use super::catalog::CatalogColumn;
 use super::layout::TableLayout;
-use super::statement::Statement;
+use super::statement::{Statement, beginning};
 use crate::model::position::{Gtid, GtidSource};
 use crate::model::{Position, TableName};
 
@@ -339,7 +339,9 @@ impl<I: Interest> Assembler<I> {
         let sql = query.query();
         let statement = match Statement::read(&query.schema(), &sql) {
             // The keywords are ASCII in every character set; names are not.
-            Statement::Layout | Statement::Rows(_) if !is_utf8(&query) => Statement::AnyRows,
+            Statement::Layout | Statement::Rows(_) | Statement::Dml(_) if !is_utf8(&query) => {
+                Statement::AnyRows
+            }
             statement => statement,
         };
         let changed = match statement {
@@ -391,6 +393,7 @@ impl<I: Interest> Assembler<I> {
                 self.forget_layouts();
                 Some(Item::TablesChanged(tables))
             }
+            Statement::Dml(dml) => Some(Item::Statement(dml)),
             Statement::AnyRows => {
                 self.forget_layouts();
                 Some(any_rows(&sql))
@@ -437,8 +440,7 @@ fn utf8_collation(id: u16) -> bool {
 }
 
 fn any_rows<T>(sql: &str) -> Item<T> {
-    let text = sql.chars().take(80).collect();
-    Item::AnyChanged(Unknowable::Statement(text))
+    Item::AnyChanged(Unknowable::Statement(beginning(sql)))
 }
 
 /// Whether an XA_PREPARE event stands for XA COMMIT … ONE PHASE: its first

@@ -15,10 +15,7 @@ use super::connect::Connector;
 use super::source_error::SourceError;
 use crate::model::GtidSet;
 
-/// How long the server waits before it answers that it did not happen.
-const WAIT: Duration = Duration::from_secs(5);
-
-/// Beyond that the connection counts as dead.
+/// When the answer is later than this, the connection counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection that waits for transactions to be visible.
@@ -29,8 +26,19 @@ pub struct Barrier {
     /// What the server is known to have executed: catching up with a backlog
     /// costs no questions.
     executed: GtidSet,
-    /// When it was known.
+    /// When it said so.
     executed_at: Instant,
+}
+
+/// Why transactions do not count as visible.
+#[derive(Debug, thiserror::Error)]
+pub enum NotVisible {
+    /// The server answered that they are not.
+    #[error("the server has not made them visible yet")]
+    NotYet,
+    /// It cannot be asked, or what it answers is about other transactions.
+    #[error(transparent)]
+    Unknown(#[from] SourceError),
 }
 
 impl Barrier {
@@ -45,13 +53,13 @@ impl Barrier {
     }
 
     /// Returns once every transaction of `gtids` is visible, with a moment by
-    /// which they were.
-    ///
-    /// # Errors
-    ///
-    /// It is not known whether they are: no connection, or none of them came
-    /// within five seconds. Ask again.
-    pub async fn wait(&mut self, gtids: &GtidSet) -> Result<Instant, SourceError> {
+    /// which they were; or after `at_most`, in whole seconds. Ask again after an
+    /// error.
+    pub async fn wait(
+        &mut self,
+        gtids: &GtidSet,
+        at_most: Duration,
+    ) -> Result<Instant, NotVisible> {
         if self.executed.includes(gtids) {
             return Ok(self.executed_at);
         }
@@ -63,30 +71,41 @@ impl Barrier {
         };
         let question = conn.exec_first(
             "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?), @@GLOBAL.gtid_executed",
-            (gtids.to_string(), WAIT.as_secs()),
+            // Zero would mean for ever.
+            (gtids.to_string(), at_most.as_secs().max(1)),
         );
         let answer: Option<(i64, String)> =
-            match tokio::time::timeout(WAIT + PATIENCE, question).await {
+            match tokio::time::timeout(at_most + PATIENCE, question).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
                     let doing = "wait for a transaction to become visible";
-                    return Err(self.connector.statement_error(&error, doing, "USAGE"));
+                    let error = self.connector.statement_error(&error, doing, "USAGE");
+                    return Err(error.into());
                 }
-                Err(_) => return Err(self.connector.unreachable("no answer about visibility")),
+                Err(_) => {
+                    let error = self.connector.unreachable("no answer about visibility");
+                    return Err(error.into());
+                }
             };
+        let answered_at = Instant::now();
         self.conn = Some(conn);
         let (timed_out, executed) = answer.unwrap_or((1, String::new()));
-        let answered_at = Instant::now();
-        if let Ok(executed) = executed.parse() {
+        let executed: GtidSet = executed.parse().unwrap_or_default();
+        if timed_out == 0 || executed.includes(gtids) {
             self.executed = executed;
             self.executed_at = answered_at;
-        }
-        if timed_out == 0 || self.executed.includes(gtids) {
             return Ok(answered_at);
         }
-        Err(self.connector.unreachable(format!(
-            "a transaction was not visible after {} s",
-            WAIT.as_secs()
-        )))
+        // A set that shrank was reset, or is another server's: it need never
+        // include these transactions.
+        if executed.includes(&self.executed) {
+            self.executed = executed;
+            self.executed_at = answered_at;
+            return Err(NotVisible::NotYet);
+        }
+        let error = self.connector.unreachable(
+            "its gtid_executed lacks transactions that it had: it was reset, or is another server",
+        );
+        Err(error.into())
     }
 }

@@ -8,6 +8,7 @@
 //! - [`barrier`]: whether a transaction's rows are visible yet.
 //! - [`replica_lag`]: how far an Aurora cluster's readers are behind.
 //! - [`statement`]: what a statement means to a reader of rows.
+//! - [`reach`]: what a statement changes besides the tables that it names.
 
 pub mod assemble;
 pub mod barrier;
@@ -19,6 +20,7 @@ pub mod error;
 mod laws;
 pub mod layout;
 mod metadata;
+pub mod reach;
 pub mod replica_lag;
 pub mod row;
 pub mod rows;

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, params};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Params, Row, params};
 
 use super::catalog::CatalogColumn;
 use super::connect::Connector;
@@ -334,6 +334,16 @@ impl Server {
             .await
             .map_err(|error| self.catalog_error(&error))?;
         Ok(native.is_none_or(|(_, value)| value == "OFF"))
+    }
+
+    /// The first row's answer to a question about the catalog.
+    pub(super) async fn ask<T: FromRow + Send + 'static>(
+        &mut self,
+        question: impl AsRef<str>,
+        parameters: Params,
+    ) -> Result<Option<T>, SourceError> {
+        let answer = self.conn.exec_first(question.as_ref(), parameters).await;
+        answer.map_err(|error| self.catalog_error(&error))
     }
 
     fn catalog_error(&self, error: &mysql_async::Error) -> SourceError {

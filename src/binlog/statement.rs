@@ -4,8 +4,13 @@
 //! without row events. Which tables those touch is over-approximated: every
 //! identifier counts as a table (Over, never under), as it is written and in
 //! lower case: with `lower_case_table_names=1` row events carry lower-case
-//! names, and statements what was typed.
+//! names, and statements what was typed. Only what INSERT and REPLACE write
+//! to is told from what they read, since checksumming tools write statements
+//! that read every table.
 
+mod tokens;
+
+use self::tokens::{Token, readings};
 use crate::model::TableName;
 
 /// What a statement does, as far as the reader must know.
@@ -35,10 +40,36 @@ pub enum Statement {
     /// It changes or hides rows of these tables, maybe of others in the list
     /// that are none.
     Rows(Vec<TableName>),
+    /// It was logged as it is in place of the rows that it changed.
+    Dml(Dml),
     /// It changes or hides rows of tables that cannot be told.
     AnyRows,
     /// Accounts, plugins, statistics: no row is touched.
     Harmless,
+}
+
+/// A statement that changes rows, logged with `binlog_format = STATEMENT`.
+/// Through a view, a trigger or a function it changes tables that it does not
+/// name; whether it can, only the server's catalog knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dml {
+    /// What it changes, and maybe more that it only reads or that is no table.
+    pub targets: Vec<TableName>,
+    /// Every name in it, any of which may be a function's.
+    pub names: Vec<String>,
+    /// Its beginning, for people.
+    pub text: String,
+}
+
+/// A statement with more names than that counts as one about any table.
+const NAMES_MAX: usize = 1_000;
+
+/// How much of a statement logs show.
+const TEXT_CHARS: usize = 80;
+
+/// The beginning of a statement, for people.
+pub fn beginning(sql: &str) -> String {
+    sql.chars().take(TEXT_CHARS).collect()
 }
 
 impl Statement {
@@ -81,24 +112,28 @@ impl Statement {
                 });
                 if rows_follow {
                     Statement::LayoutThenRows
-                } else if any(&["SELECT"]) {
+                } else if any(&["SELECT", "ROW"]) || is_copy(&tokens) {
                     rows()
                 } else {
                     Statement::Layout
                 }
             }
             ("ALTER", "TABLE") => {
-                // MODIFY, CHANGE and CONVERT can rewrite the values of rows.
-                if any(&[
-                    "PARTITION",
-                    "PARTITIONING",
-                    "RENAME",
-                    "IMPORT",
-                    "DISCARD",
-                    "MODIFY",
-                    "CHANGE",
-                    "CONVERT",
-                ]) {
+                // MODIFY, CHANGE and CONVERT can rewrite the values of rows; in
+                // a table of the engine BLACKHOLE there are none.
+                let blackhole = sql.to_ascii_uppercase().contains("BLACKHOLE");
+                if blackhole
+                    || any(&[
+                        "PARTITION",
+                        "PARTITIONING",
+                        "RENAME",
+                        "IMPORT",
+                        "DISCARD",
+                        "MODIFY",
+                        "CHANGE",
+                        "CONVERT",
+                    ])
+                {
                     rows()
                 } else {
                     Statement::Layout
@@ -110,7 +145,8 @@ impl Statement {
             | ("GRANT" | "REVOKE" | "FLUSH" | "ANALYZE" | "OPTIMIZE" | "SET", _)
             | ("INSTALL" | "UNINSTALL" | "CHECK" | "CHECKSUM", _) => Statement::Harmless,
             // A repaired table may have lost rows.
-            ("INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "LOAD" | "WITH" | "REPAIR", _) => rows(),
+            ("LOAD" | "REPAIR", _) => rows(),
+            ("INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "WITH", _) => dml(schema, sql, &tokens),
             // CALL and DO, and whatever a later version brings.
             _ => Statement::AnyRows,
         }
@@ -123,113 +159,65 @@ fn xid(sql: &str) -> String {
     sql.split_whitespace().skip(2).collect()
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Quoted(String),
-    Dot,
-    Other,
-    /// The statement ends.
-    End,
+/// Whether it is `CREATE TABLE a TABLE b`.
+fn is_copy(tokens: &[Token]) -> bool {
+    tokens.iter().filter(|token| token.is("TABLE")).count() > 1
 }
 
-impl Token {
-    fn is(&self, word: &str) -> bool {
-        matches!(self, Token::Word(have) if have.eq_ignore_ascii_case(word))
+fn dml(schema: &str, sql: &str, tokens: &[Token]) -> Statement {
+    let mut names: Vec<String> = identifiers(tokens).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    if names.len() > NAMES_MAX {
+        return Statement::AnyRows;
     }
+    // Whether the server read what a versioned comment holds is not known.
+    let target = match sql.contains("/*!") {
+        true => None,
+        false => insert_target(schema, tokens),
+    };
+    Statement::Dml(Dml {
+        targets: target.map_or_else(|| tables(schema, tokens), with_lower_case),
+        names,
+        text: beginning(sql),
+    })
+}
 
-    fn identifier(&self) -> Option<&str> {
-        match self {
-            Token::Word(name) | Token::Quoted(name) => Some(name),
-            Token::Dot | Token::Other | Token::End => None,
+/// The one table that INSERT or REPLACE writes to (MySQL manual, "INSERT
+/// Statement").
+fn insert_target(schema: &str, tokens: &[Token]) -> Option<Vec<TableName>> {
+    let (verb, rest) = tokens.split_first()?;
+    if !verb.is("INSERT") && !verb.is("REPLACE") {
+        return None;
+    }
+    // All of them are reserved words.
+    let modifiers = ["LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "IGNORE", "INTO"];
+    let is_modifier = |token: &&Token| modifiers.iter().any(|word| token.is(word));
+    let modifiers = rest.iter().take_while(is_modifier).count();
+    let table = match rest.get(modifiers..)? {
+        [first, Token::Dot, second, ..] => {
+            TableName::new(first.identifier()?, second.identifier()?)
         }
-    }
+        [Token::Dot, table, ..] | [table, ..] => TableName::new(schema, table.identifier()?),
+        [] => return None,
+    };
+    Some(vec![table])
 }
 
-/// The statement's tokens. A backslash escapes what comes after it or, with
-/// the SQL mode NO_BACKSLASH_ESCAPES, does not: where that makes a difference,
-/// both readings, one after the other.
-fn readings(sql: &str) -> Vec<Token> {
-    let mut out = tokens(sql, true);
-    if sql.contains('\\') {
-        let literal = tokens(sql, false);
-        if literal != out {
-            out.extend(literal);
-        }
-    }
-    out
+/// What may be a name: not a number, and no longer than names are (MySQL
+/// manual, "Identifier Length Limits").
+fn identifiers(tokens: &[Token]) -> impl Iterator<Item = &str> {
+    let is_number = |token: &Token| match token {
+        Token::Word(word) => word.bytes().all(|byte| byte.is_ascii_digit()),
+        _ => false,
+    };
+    let names = tokens.iter().filter(move |token| !is_number(token));
+    names
+        .filter_map(Token::identifier)
+        .filter(|name| name.chars().count() <= 64)
 }
 
-/// Splits a statement into words, quoted identifiers and the rest. Comments
-/// are passed over, but not what a versioned comment (`/*!80000 … */`) holds.
-fn tokens(sql: &str, escapes: bool) -> Vec<Token> {
-    let mut out = Vec::new();
-    let mut rest = sql;
-    while let Some(c) = rest.chars().next() {
-        let after = |n: usize| rest.get(n..).unwrap_or_default();
-        if let Some(versioned) = rest.strip_prefix("/*!") {
-            rest = versioned.trim_start_matches(|c: char| c.is_ascii_digit());
-        } else if rest.starts_with("*/") {
-            rest = after(2);
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            rest = comment.split_once("*/").map_or("", |(_, rest)| rest);
-        } else if c == '#' || rest.starts_with("-- ") || rest.starts_with("--\t") {
-            rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
-        } else if matches!(c, '`' | '\'' | '"') {
-            let (text, tail) = quoted(after(1), c, escapes);
-            // ANSI_QUOTES makes "…" an identifier: take both for one.
-            out.push(if c == '\'' {
-                Token::Other
-            } else {
-                Token::Quoted(text)
-            });
-            rest = tail;
-        } else if is_word(c) {
-            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-            out.push(Token::Word(rest.get(..end).unwrap_or_default().to_owned()));
-            rest = after(end);
-        } else {
-            match c {
-                '.' => out.push(Token::Dot),
-                c if c.is_whitespace() => {}
-                _ => out.push(Token::Other),
-            }
-            rest = after(c.len_utf8());
-        }
-    }
-    out.push(Token::End);
-    out
-}
-
-/// Identifiers that are not quoted may hold everything beyond ASCII, symbols
-/// and blanks included (MySQL manual, "Schema Object Names").
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii()
-}
-
-/// Reads up to and over the closing quote; a doubled one stands for itself.
-fn quoted(text: &str, quote: char, escapes: bool) -> (String, &str) {
-    let mut out = String::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c == '\\' && escapes && quote != '`' {
-            chars.next();
-        } else if c == quote {
-            if chars.peek().is_some_and(|(_, next)| *next == quote) {
-                chars.next();
-                out.push(quote);
-            } else {
-                return (out, text.get(at + c.len_utf8()..).unwrap_or_default());
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    (out, "")
-}
-
-/// Every identifier as a table of the default database, and every `a.b`; all
-/// of them in lower case too.
+/// Every identifier as a table of the default database, and every `a.b`.
 fn tables(schema: &str, tokens: &[Token]) -> Vec<TableName> {
     let mut out: Vec<TableName> = Vec::new();
     for window in tokens.windows(3) {
@@ -239,15 +227,19 @@ fn tables(schema: &str, tokens: &[Token]) -> Vec<TableName> {
             out.push(TableName::new(schema, table));
         }
     }
-    let bare = tokens.iter().filter_map(Token::identifier);
-    out.extend(bare.map(|table| TableName::new(schema, table)));
+    out.extend(identifiers(tokens).map(|table| TableName::new(schema, table)));
+    with_lower_case(out)
+}
+
+/// The same names, and all of them in lower case too.
+fn with_lower_case(mut names: Vec<TableName>) -> Vec<TableName> {
     let lower =
         |name: &TableName| TableName::new(name.schema.to_lowercase(), name.table.to_lowercase());
-    let lowered: Vec<TableName> = out.iter().map(lower).collect();
-    out.extend(lowered);
-    out.sort();
-    out.dedup();
-    out
+    let lowered: Vec<TableName> = names.iter().map(lower).collect();
+    names.extend(lowered);
+    names.sort();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]
@@ -288,7 +280,10 @@ mod tests {
 
     fn named(schema: &str, sql: &str) -> Vec<String> {
         match Statement::read(schema, sql) {
-            Statement::Rows(tables) => tables.iter().map(ToString::to_string).collect(),
+            Statement::Rows(tables)
+            | Statement::Dml(Dml {
+                targets: tables, ..
+            }) => tables.iter().map(ToString::to_string).collect(),
             other => panic!("{sql}: {other:?}"),
         }
     }
@@ -296,7 +291,7 @@ mod tests {
     #[test]
     fn statements_that_change_rows_name_their_tables() {
         // The statement, and what it must name; the default database is `shop`.
-        let cases: [(&str, &[&str]); 45] = [
+        let cases: [(&str, &[&str]); 53] = [
             ("TRUNCATE TABLE users", &["shop.users"]),
             ("truncate `users`", &["shop.users"]),
             ("TRUNCATE users;", &["shop.users"]),
@@ -374,6 +369,20 @@ mod tests {
                 &["shop.users"],
             ),
             ("CREATE TABLE t2 SELECT * FROM users", &["shop.t2"]),
+            ("CREATE TABLE t2 TABLE users", &["shop.t2"]),
+            ("CREATE TABLE t2 VALUES ROW(1)", &["shop.t2"]),
+            ("ALTER TABLE users ENGINE = Blackhole", &["shop.users"]),
+            ("ALTER TABLE users ENGINE 'BLACKHOLE'", &["shop.users"]),
+            ("INSERT shop.users SET a = 1", &["shop.users"]),
+            (
+                "UPDATE LOW_PRIORITY IGNORE users SET a = 1",
+                &["shop.users"],
+            ),
+            ("DELETE QUICK FROM users", &["shop.users"]),
+            (
+                "REPLACE INTO /*!99999 a */ users SELECT 1",
+                &["shop.a", "shop.users"],
+            ),
             ("LOAD DATA INFILE 'x' INTO TABLE `users`", &["shop.users"]),
             // Where the string ends depends on the SQL mode.
             (
@@ -405,16 +414,48 @@ mod tests {
             "DELETE FROM a /* users */ WHERE b = '' -- users",
             r"DELETE FROM a WHERE b = 'it\'s users'",
         ] {
-            let tables = Statement::Rows(tables("shop", &tokens(&sql.replace("users", ""), true)));
-            match (Statement::read("shop", sql), sql.contains('\\')) {
-                (read, false) => assert_eq!(read, tables, "{sql}"),
-                // One of the two readings has it outside.
-                (Statement::Rows(read), true) => {
-                    assert!(read.contains(&TableName::new("shop", "users")));
-                }
-                (read, true) => panic!("{read:?}"),
-            }
+            // With a backslash, one of the two readings has it outside.
+            let expected = sql.contains('\\');
+            let read = named("shop", sql);
+            assert_eq!(read.contains(&"shop.users".to_owned()), expected, "{sql}");
         }
+    }
+
+    #[test]
+    fn an_insert_changes_the_table_that_it_writes_to_and_none_that_it_reads() {
+        for (sql, expected) in [
+            ("INSERT INTO a SELECT * FROM users", "shop.a"),
+            (
+                "REPLACE INTO `percona`.`checksums` (db) SELECT 'shop', COUNT(*) FROM `shop`.`users`",
+                "percona.checksums",
+            ),
+            ("INSERT LOW_PRIORITY IGNORE INTO .a TABLE users", "shop.a"),
+            ("INSERT a (users) VALUES (1)", "shop.a"),
+            (
+                "INSERT INTO a VALUES (1) ON DUPLICATE KEY UPDATE users = 2",
+                "shop.a",
+            ),
+        ] {
+            assert_eq!(named("shop", sql), [expected], "{sql}");
+        }
+        let Statement::Dml(dml) = Statement::read("shop", "INSERT INTO a VALUES (12, f(users))")
+        else {
+            panic!("an INSERT is DML");
+        };
+        assert_eq!(dml.names, ["INSERT", "INTO", "VALUES", "a", "f", "users"]);
+    }
+
+    #[test]
+    fn a_statement_of_countless_names_is_about_any_table() {
+        let values = |quote: &str| {
+            let value = |n| format!("({quote}v{n}{quote})");
+            let values: Vec<String> = (0..2_000).map(value).collect();
+            format!("INSERT INTO a VALUES {}", values.join(","))
+        };
+        let named = Statement::read("shop", &values("'"));
+        assert!(matches!(named, Statement::Dml(_)), "{named:?}");
+        // Strings in double quotes can be names.
+        assert_eq!(Statement::read("shop", &values("\"")), Statement::AnyRows);
     }
 
     #[test]

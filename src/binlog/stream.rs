@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
+use super::reach::Reach;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
+use super::statement::Dml;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
 
@@ -239,6 +241,12 @@ impl<I: Interest> Source<I> {
             Step::Item(item) => Ok(Some(item)),
             Step::Quiet | Step::NeedsCatalog(..) => Ok(None),
         }
+    }
+
+    /// Looks up how far a statement's changes reach.
+    pub async fn reach(&mut self, dml: &Dml) -> Result<Reach, SourceError> {
+        let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
+        answered(&self.connector, open.server.reach(dml)).await
     }
 
     async fn next_event(&mut self) -> Result<Event, SourceError> {

@@ -18,7 +18,7 @@ use super::paths::PathSink;
 use super::retry::Backoff;
 use super::settle::{Settling, settle};
 use super::tail::Tail;
-use super::visible::{self, Visibility};
+use super::visible::{Visibility, Waiting};
 use crate::binlog::SourceError;
 use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, Stored};
@@ -212,16 +212,17 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
 
 /// Deletes each batch's keys, for as long as it takes.
 async fn delete(
-    mut visibility: impl Visibility,
+    visibility: impl Visibility,
     mut cache: impl Cache,
     settling: Settling,
     mut batches: mpsc::Receiver<Batch>,
     deleted: mpsc::Sender<Deleted>,
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
+    let mut waiting = Waiting::new(visibility);
     while let Some(batch) = batches.recv().await {
         let visible_by = match &batch.gtids {
-            Some(gtids) if !batch.is_empty() => Some(visible::wait(&mut visibility, gtids).await),
+            Some(gtids) if !batch.is_empty() => Some(waiting.wait(gtids).await),
             _ => None,
         };
         while let Err(error) = batch.delete(&mut cache).await {

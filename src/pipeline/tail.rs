@@ -10,7 +10,9 @@ use super::retry::Backoff;
 use crate::binlog::SourceError;
 use crate::binlog::assemble::{Interest, Item};
 use crate::binlog::layout::TableLayout;
+use crate::binlog::reach::Reach;
 use crate::binlog::row::RowDecoder;
+use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Next, Source};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{RowChange, TableName};
@@ -210,6 +212,7 @@ impl Tail {
         watch: impl FnMut(&RowChange<'_>, &mut P),
     ) -> Result<(), Disconnected> {
         match next {
+            Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
             Next::Item(item) => self.plan_item(item, plan, watch),
             Next::LookUp(needed) => match self.source.look_up(needed).await {
                 Ok(Some(item)) => self.plan_item(item, plan, watch),
@@ -218,6 +221,38 @@ impl Tail {
             },
         }
         Ok(())
+    }
+
+    /// Invalidates the tables that a statement names, or all of them where it
+    /// can have changed others too.
+    async fn plan_statement<P: Plan>(
+        &mut self,
+        dml: &Dml,
+        plan: &mut P,
+    ) -> Result<(), Disconnected> {
+        match self.source.reach(dml).await {
+            Ok(Reach::Named) => self.tables_changed(&dml.targets, plan),
+            Ok(Reach::Any(reason)) => self.any_changed(dml, reason, plan),
+            Err(error) => {
+                self.any_changed(dml, "the catalog cannot be read", plan);
+                return Err(self.disconnected(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn any_changed<P: Plan>(&self, dml: &Dml, reason: &str, plan: &mut P) {
+        tracing::warn!(statement = dml.text, reason, position = %self.source.reading_at(),
+            "a statement without row events can have changed any table: invalidating everything that any rule covers");
+        self.rules.widen_all(Widening::Statement, plan);
+    }
+
+    fn tables_changed<P: Plan>(&self, tables: &[TableName], plan: &mut P) {
+        for table in tables.iter().filter(|table| self.rules.wants(table)) {
+            tracing::info!(%table, position = %self.source.reading_at(),
+                "a statement changed rows without row events: invalidating the whole table");
+            self.rules.widen_table(table, Widening::Statement, plan);
+        }
     }
 
     fn disconnected(&mut self, error: SourceError) -> Disconnected {
@@ -257,13 +292,9 @@ impl Tail {
                 }
             }
             Item::Undecodable(table, reason) => self.undecodable(&table, &reason, plan),
-            Item::TablesChanged(tables) => {
-                for table in tables.iter().filter(|table| self.rules.wants(table)) {
-                    tracing::info!(%table, position = %self.source.reading_at(),
-                        "a statement changed rows without row events: invalidating the whole table");
-                    self.rules.widen_table(table, Widening::Statement, plan);
-                }
-            }
+            Item::TablesChanged(tables) => self.tables_changed(&tables, plan),
+            // Planned with what the catalog says.
+            Item::Statement(dml) => self.any_changed(&dml, "the catalog was not asked", plan),
             Item::AnyChanged(reason) => {
                 tracing::warn!(%reason, position = %self.source.reading_at(),
                     "it cannot be known what changed: invalidating everything that any rule covers");

@@ -1,6 +1,6 @@
 //! `examples/php` as an application has it: it reads and fills, evictd deletes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use redis::AsyncCommands;
@@ -116,38 +116,72 @@ async fn a_user_who_does_not_exist_yet_is_found_once_inserted() {
     stop(evictd).await;
 }
 
+/// A PHP process that has read the row and is about to fill.
+struct HeldReader {
+    process: Process,
+    release: PathBuf,
+}
+
+impl HeldReader {
+    async fn start(shop: &Shop) -> Self {
+        let (held, release) = (
+            shop.dir.path().join("held"),
+            shop.dir.path().join("release"),
+        );
+        let mut command = application(shop, "tests/daemon/php/held_reader.php", &["find", "7"]);
+        command.env("HELD", &held).env("RELEASE", &release);
+        let process = Process::spawn("php", &command, shop.dir.path());
+        eventually("the reader has read the row", WITHIN, async || {
+            held.exists().then_some(())
+        })
+        .await;
+        Self { process, release }
+    }
+
+    /// Lets it fill, and returns what it found.
+    async fn finish(mut self) -> Value {
+        std::fs::write(&self.release, "").unwrap();
+        let status = self.process.wait(WITHIN).await.expect("the reader ends");
+        assert!(status.success(), "{}", self.process.tail());
+        serde_json::from_str(&self.process.stdout()).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn a_php_reader_that_read_the_old_row_and_fills_after_the_deletion_is_refused() {
     let shop = Shop::open().await;
     shop.sql("INSERT INTO users (id, name, slug) VALUES (7, 'Ada', 'ada')")
         .await;
     let evictd = shop.config().rest(RULE).start().await;
-    let (held, release) = (
-        shop.dir.path().join("held"),
-        shop.dir.path().join("release"),
-    );
-    let mut command = application(&shop, "tests/daemon/php/held_reader.php", &["find", "7"]);
-    command.env("HELD", &held).env("RELEASE", &release);
-    let mut slow = Process::spawn("php", &command, shop.dir.path());
-    eventually("the reader has the old row", WITHIN, async || {
-        held.exists().then_some(())
-    })
-    .await;
-
+    let slow = HeldReader::start(&shop).await;
     // An entry that tells when evictd has deleted it.
     shop.fill(&[ENTRY]).await;
     run(&shop, &["rename", "7", "Ada Lovelace"]);
     raised_by_evictd(&shop, "2").await;
     shop.gone(&[ENTRY], &evictd).await;
 
-    std::fs::write(&release, "").unwrap();
-    let status = slow.wait(WITHIN).await.expect("the reader ends");
-    assert!(status.success(), "{}", slow.tail());
     // It answers with what it read, and leaves nothing behind.
-    assert!(slow.stdout().contains("\"Ada\""), "{}", slow.tail());
+    assert_eq!(slow.finish().await, ada("1", "Ada"));
     assert_eq!(cached(&shop, ENTRY).await, None);
     assert_eq!(cached(&shop, GUARD).await.unwrap(), "2");
     assert_eq!(find(&shop, "7"), ada("2", "Ada Lovelace"));
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_php_reader_that_found_no_row_and_fills_after_the_insert_is_refused() {
+    let shop = Shop::open().await;
+    let evictd = shop.config().rest(RULE).start().await;
+    let slow = HeldReader::start(&shop).await;
+    shop.fill(&[ENTRY]).await;
+    shop.sql("INSERT INTO users (id, name, slug) VALUES (7, 'Ada', 'ada')")
+        .await;
+    raised_by_evictd(&shop, "1").await;
+    shop.gone(&[ENTRY], &evictd).await;
+
+    assert_eq!(slow.finish().await, Value::Null);
+    assert_eq!(cached(&shop, ENTRY).await, None);
+    assert_eq!(find(&shop, "7"), ada("1", "Ada"));
     stop(evictd).await;
 }
 

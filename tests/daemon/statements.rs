@@ -1,7 +1,7 @@
 //! Statements that change or hide rows without row events, and tables that change their columns.
 
-use super::shop::{Shop, USERS, stop};
-use crate::support::MysqlOptions;
+use super::shop::{Shop, USERS, WITHIN, stop};
+use crate::support::{EVICTD_PASSWORD, MysqlOptions};
 
 const ORDERS: &str = r#"
 [[rule]]
@@ -63,6 +63,89 @@ async fn statements_without_row_events_delete_every_key_of_their_tables_and_no_o
     ] {
         assert_eq!(shop.deleted_by(&evictd, &KEYS, sql).await, [""; 0], "{sql}");
     }
+    stop(evictd).await;
+}
+
+/// What a checksumming tool runs all day must not empty the cache.
+#[tokio::test]
+async fn a_statement_that_only_reads_a_mapped_table_deletes_nothing() {
+    let shop = Shop::open().await;
+    let evictd = shop
+        .config()
+        .rest(&format!("{USERS}{ORDERS}"))
+        .start()
+        .await;
+    shop.sql("CREATE TABLE checksums (chunk INT PRIMARY KEY, users INT, crc CHAR(40))")
+        .await;
+    for sql in [
+        "REPLACE INTO checksums (chunk, users, crc)
+         SELECT 1, COUNT(*), COALESCE(BIT_XOR(CRC32(name)), 0) FROM users FORCE INDEX (PRIMARY)",
+        "INSERT INTO checksums SELECT 2, COUNT(*), '' FROM users ON DUPLICATE KEY UPDATE users = 3",
+    ] {
+        let sql = format!("SET SESSION binlog_format = STATEMENT; {sql}");
+        assert_eq!(
+            shop.deleted_by(&evictd, &KEYS, &sql).await,
+            [""; 0],
+            "{sql}"
+        );
+    }
+    stop(evictd).await;
+}
+
+/// The binlog holds the statement alone, which names neither of the tables that change in the end.
+#[tokio::test]
+async fn a_statement_that_works_through_a_view_a_trigger_or_a_function_counts_as_any() {
+    let shop = Shop::open().await;
+    let evictd = shop
+        .config()
+        .rest(&format!("{USERS}{ORDERS}"))
+        .start()
+        .await;
+    shop.sql(
+        "INSERT INTO users (id) VALUES (1);
+         CREATE TABLE audited (id INT PRIMARY KEY, note TEXT);
+         CREATE TABLE notes (id INT);
+         CREATE VIEW people AS SELECT * FROM users;
+         CREATE TRIGGER audit AFTER INSERT ON audited FOR EACH ROW UPDATE users SET name = 'audited';
+         CREATE FUNCTION rename_all() RETURNS INT DETERMINISTIC
+         BEGIN UPDATE users SET name = 'function'; RETURN 1; END",
+    )
+    .await;
+    shop.done(&evictd).await;
+    for sql in [
+        "UPDATE people SET name = 'viewed'",
+        "INSERT INTO audited VALUES (1, 'x')",
+        "INSERT INTO notes SELECT rename_all()",
+    ] {
+        let sql = format!("SET SESSION binlog_format = STATEMENT; {sql}");
+        let gone = shop.deleted_by(&evictd, &KEYS, &sql).await;
+        assert_eq!(gone, KEYS[..3], "{sql}");
+    }
+    // Read from, a table with triggers is one like others.
+    let read = "SET SESSION binlog_format = STATEMENT; INSERT INTO notes SELECT id FROM audited";
+    assert_eq!(shop.deleted_by(&evictd, &KEYS, read).await, [""; 0]);
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_statement_counts_as_any_to_an_account_that_cannot_see_triggers() {
+    let shop = Shop::open().await;
+    let user = format!("{}_blind", shop.database);
+    shop.mysql()
+        .exec(format!(
+            "CREATE USER '{user}'@'%' IDENTIFIED BY '{EVICTD_PASSWORD}';
+             GRANT REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.* TO '{user}'@'%'"
+        ))
+        .await;
+    let mut config = shop.config().rest(&format!("{USERS}{ORDERS}"));
+    config.source_url = config.source_url.replace("evictd@", &format!("{user}@"));
+    let mut evictd = config.start().await;
+    let sql = "SET SESSION binlog_format = STATEMENT; INSERT INTO unrelated (note) VALUES ('x')";
+    let gone = shop.deleted_by(&evictd, &KEYS, sql).await;
+    assert_eq!(gone, KEYS[..3]);
+    evictd
+        .wait_for_line("without SELECT and TRIGGER on *.*", WITHIN)
+        .await;
     stop(evictd).await;
 }
 

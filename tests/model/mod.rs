@@ -24,7 +24,8 @@
 //!
 //! There is no clock. That fills take less than `settle_after` means here: the second deletion for a write comes
 //! after every fill that read the row before the moment from which `settle_after` counts. That moment is when the
-//! row became visible, or without a barrier, when the write was in the binlog.
+//! row became visible on the server that readers read from: the writer, or a replica that lags. Without a barrier it
+//! is when the write was in the binlog.
 //!
 //! # Bounds
 //!
@@ -47,6 +48,7 @@ fn evictd() -> Protocol {
         crashes: 1,
         entry: Entry::Plain,
         fills: Fills::Bounded,
+        replica: false,
         barrier: true,
         raise: Raise::BeforeDeletion,
         guard_is_lost: false,
@@ -155,6 +157,23 @@ fn settling_covers_writes_that_forget_the_version() {
 }
 
 #[test]
+fn plain_keys_filled_from_a_replica_stay_fresh_while_settling_follows_its_lag() {
+    holds(Protocol {
+        replica: true,
+        settle: Settle::FromReplica,
+        ..evictd()
+    });
+}
+
+#[test]
+fn a_guard_keeps_entries_fresh_that_are_filled_from_a_replica() {
+    holds(Protocol {
+        replica: true,
+        ..guarded()
+    });
+}
+
+#[test]
 fn settling_covers_a_guard_that_is_lost() {
     holds(Protocol {
         guard_is_lost: true,
@@ -225,6 +244,31 @@ fn settling_that_counts_from_the_commit_is_over_too_early_when_the_row_is_visibl
             "evictd deletes the entry for write 1",
             "evictd is done settling write 1",
             "evictd stores the position after write 1",
+            "a reader fills row 0"
+        ]
+    );
+}
+
+#[test]
+fn settling_that_counts_from_the_writer_is_over_too_early_for_a_replica_that_lags() {
+    let story = breaks(
+        small(Protocol {
+            replica: true,
+            ..evictd()
+        }),
+        NO_STALE_ENTRY,
+    );
+    assert_eq!(
+        story,
+        [
+            "write 1 is in the binlog",
+            "write 1 is visible",
+            "evictd reads the event of write 1",
+            "evictd deletes the entry for write 1",
+            "evictd is done settling write 1",
+            "evictd stores the position after write 1",
+            "a reader reads row 0",
+            "write 1 is visible on the replica",
             "a reader fills row 0"
         ]
     );

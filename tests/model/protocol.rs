@@ -42,6 +42,8 @@ pub enum Settle {
     Off,
     FromCommit,
     FromVisibility,
+    /// Once the replica that readers read from has the write too.
+    FromReplica,
 }
 
 /// What has to be done for a change before the step in question.
@@ -60,6 +62,8 @@ pub struct Protocol {
     pub crashes: u8,
     pub entry: Entry,
     pub fills: Fills,
+    /// Whether readers read from a replica, which may lag.
+    pub replica: bool,
     /// Whether deletions wait until the row is visible.
     pub barrier: bool,
     pub raise: Raise,
@@ -77,8 +81,8 @@ pub struct Protocol {
 pub struct Held {
     /// The row: the number of the write that made it.
     row: u8,
-    /// How many writes were in the binlog at that time.
-    binlog: u8,
+    /// The writes that were past the moment from which settling counts.
+    began: u8,
 }
 
 /// Everything that decides what can happen next. A number of writes stands for all writes up to it.
@@ -87,6 +91,7 @@ pub struct State {
     // MySQL
     binlog: u8,
     visible: u8,
+    replicated: u8,
     // Redis
     guard: Option<u8>,
     /// The row under each version's key; the first alone where there is one key.
@@ -110,6 +115,7 @@ pub struct State {
 pub enum Step {
     Commit(u8),
     BecomeVisible(u8),
+    Replicate(u8),
     ReadEvent(u8),
     RaiseGuard(u8),
     Delete(u8),
@@ -128,6 +134,7 @@ impl fmt::Display for Step {
         match self {
             Step::Commit(write) => write!(f, "write {write} is in the binlog"),
             Step::BecomeVisible(write) => write!(f, "write {write} is visible"),
+            Step::Replicate(write) => write!(f, "write {write} is visible on the replica"),
             Step::ReadEvent(write) => write!(f, "evictd reads the event of write {write}"),
             Step::RaiseGuard(write) => write!(f, "evictd raises the guard for write {write}"),
             Step::Delete(write) => write!(f, "evictd deletes the entry for write {write}"),
@@ -178,16 +185,21 @@ impl Protocol {
         }
     }
 
+    /// The writes that are past the moment from which settling counts.
+    fn past(&self, state: &State) -> u8 {
+        match self.settle {
+            Settle::Off | Settle::FromCommit => state.binlog,
+            Settle::FromVisibility => state.visible,
+            Settle::FromReplica => state.replicated,
+        }
+    }
+
     /// Whether no fill can be under way any more that `settle_after` has to outlast.
     fn due(&self, state: &State, write: u8) -> bool {
-        let old = |held: &Held| match self.settle {
-            Settle::Off => false,
-            Settle::FromCommit => held.binlog < write,
-            Settle::FromVisibility => held.row < write,
-        };
-        let visible = self.settle != Settle::FromVisibility || state.visible >= write;
-        let over = self.fills == Fills::Unbounded || !state.readers.iter().flatten().any(old);
-        visible && over
+        let bounded = self.settle != Settle::Off && self.fills == Fills::Bounded;
+        let outlasted = |held: &Held| held.began >= write;
+        let over = !bounded || state.readers.iter().flatten().all(outlasted);
+        self.past(state) >= write && over
     }
 
     /// Deletes what this write makes stale: the entry of the row before it.
@@ -210,6 +222,7 @@ impl Protocol {
     fn is_quiet(&self, state: &State) -> bool {
         let writes = self.writes();
         state.visible == writes
+            && (!self.replica || state.replicated == writes)
             && state.settled == writes
             && (self.path.is_none() || state.sent == writes)
             && state.checkpoint == writes
@@ -231,6 +244,7 @@ impl Model for Protocol {
         vec![State {
             binlog: 0,
             visible: 0,
+            replicated: 0,
             guard: None,
             entries: [None; WRITES_MAX + 1],
             read: 0,
@@ -256,6 +270,10 @@ impl Model for Protocol {
         may(
             state.visible < state.binlog,
             Step::BecomeVisible(state.visible + 1),
+        );
+        may(
+            self.replica && state.replicated < state.visible,
+            Step::Replicate(state.replicated + 1),
         );
 
         // evictd takes every write through these stages, in order.
@@ -303,7 +321,12 @@ impl Model for Protocol {
         may(self.guard_is_lost && state.guard.is_some(), Step::LoseGuard);
 
         // A reader reads the row some time after it missed; whether there is an entry by then changes nothing.
-        may(state.readers.contains(&None), Step::ReadRow(state.visible));
+        let row = if self.replica {
+            state.replicated
+        } else {
+            state.visible
+        };
+        may(state.readers.contains(&None), Step::ReadRow(row));
         for held in state.readers.iter().flatten() {
             may(true, Step::Fill(*held));
         }
@@ -318,6 +341,7 @@ impl Model for Protocol {
         match step {
             Step::Commit(write) => state.binlog = write,
             Step::BecomeVisible(write) => state.visible = write,
+            Step::Replicate(write) => state.replicated = write,
             Step::ReadEvent(write) => state.read = write,
             Step::RaiseGuard(write) => {
                 state.raised = write;
@@ -353,8 +377,11 @@ impl Model for Protocol {
             Step::LoseGuard => state.guard = None,
             Step::ReadRow(row) => {
                 let idle = state.readers.iter().position(Option::is_none)?;
-                let binlog = state.binlog;
-                state.readers[idle] = Some(Held { row, binlog });
+                let began = match self.fills {
+                    Fills::Bounded => self.past(last),
+                    Fills::Unbounded => 0,
+                };
+                state.readers[idle] = Some(Held { row, began });
             }
             Step::Fill(held) => {
                 let filling = state.readers.iter().position(|it| *it == Some(held))?;

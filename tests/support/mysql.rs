@@ -72,7 +72,7 @@ impl Mysql {
                  CREATE USER IF NOT EXISTS 'root'@'127.0.0.1' IDENTIFIED WITH caching_sha2_password BY '';\n\
                  GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;\n\
                  CREATE USER IF NOT EXISTS 'evictd'@'%' IDENTIFIED WITH caching_sha2_password BY '{EVICTD_PASSWORD}';\n\
-                 GRANT REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.* TO 'evictd'@'%';\n"
+                 GRANT REPLICATION SLAVE, REPLICATION CLIENT, SELECT, TRIGGER ON *.* TO 'evictd'@'%';\n"
             ),
         )
         .expect("the scratch directory is writable");

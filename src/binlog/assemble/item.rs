@@ -6,6 +6,7 @@ use mysql_async::binlog::events::Event;
 
 use crate::binlog::error::DecodeError;
 use crate::binlog::rows::RowsEvent;
+use crate::binlog::statement::Dml;
 use crate::model::TableName;
 
 /// One thing that the binlog says, in commit order.
@@ -18,6 +19,8 @@ pub enum Item<T> {
     /// These tables, and maybe others that are none, changed without rows, or
     /// rows of theirs that came before became visible.
     TablesChanged(Vec<TableName>),
+    /// A statement changed rows without row events.
+    Statement(Dml),
     /// Any table may have changed, for this reason.
     AnyChanged(Unknowable),
     /// Rows of this table changed and cannot be decoded, for this reason.

@@ -81,7 +81,8 @@ impl Xa {
                 wanted.for_each(|table| self.touch(table));
             }
             Item::Undecodable(table, _) => self.touch(table),
-            Item::AnyChanged(_) => self.touched = Touched::Any,
+            // What a statement changed besides is not known here.
+            Item::AnyChanged(_) | Item::Statement(_) => self.touched = Touched::Any,
             // The table map before the rows was noted.
             Item::Rows(..) | Item::Commit => {}
         }

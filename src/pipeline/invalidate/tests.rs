@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::batch::Paths;
 use super::*;
+use crate::binlog::barrier::NotVisible;
 use crate::binlog::replica_lag::Applied;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
@@ -73,14 +74,14 @@ impl Cache for Flaky {
 }
 
 impl Visibility for Flaky {
-    async fn wait(&mut self, gtids: &GtidSet) -> Result<Instant, SourceError> {
+    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
         let attempt = self.attempt(gtids.to_string());
-        attempt
-            .map(|()| Instant::now())
-            .map_err(|reason| SourceError::Unreachable {
+        attempt.map(|()| Instant::now()).map_err(|reason| {
+            NotVisible::Unknown(SourceError::Unreachable {
                 address: "mysql".to_owned(),
                 reason,
             })
+        })
     }
 }
 

@@ -59,6 +59,10 @@ impl Outcome {
             Step::Item(Item::TablesChanged(tables)) => {
                 self.tables.extend(tables.iter().map(ToString::to_string));
             }
+            Step::Item(Item::Statement(dml)) => {
+                self.tables
+                    .extend(dml.targets.iter().map(ToString::to_string));
+            }
             Step::Item(Item::AnyChanged(_)) => self.anything = true,
             Step::Item(Item::Undecodable(table, _)) => {
                 self.tables.insert(table.to_string());
