@@ -6,7 +6,9 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{Client, Cmd, FromRedisValue, RedisResult};
 
 use super::shapes::{Row, Shape};
 
@@ -75,17 +77,56 @@ impl Database {
     }
 }
 
+/// Where the cache is.
+#[derive(Clone, Debug)]
+pub enum Address {
+    Single(u16),
+    /// The URLs of all nodes.
+    Cluster(Vec<String>),
+}
+
+enum CacheConn {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl CacheConn {
+    async fn new(address: &Address) -> RedisResult<Self> {
+        match address {
+            Address::Single(port) => {
+                let client = Client::open(format!("redis://127.0.0.1:{port}/0"))?;
+                let conn = client.get_multiplexed_async_connection().await?;
+                Ok(Self::Single(conn))
+            }
+            Address::Cluster(urls) => {
+                let client = ClusterClient::builder(urls.clone())
+                    .retries(0)
+                    .connection_timeout(Duration::from_secs(1))
+                    .response_timeout(Duration::from_secs(2))
+                    .build()?;
+                Ok(Self::Cluster(client.get_async_connection().await?))
+            }
+        }
+    }
+
+    async fn run<T: FromRedisValue>(&mut self, cmd: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::Single(conn) => cmd.query_async(conn).await,
+            Self::Cluster(conn) => cmd.query_async(conn).await,
+        }
+    }
+}
+
 /// The cache.
 pub struct Cache {
-    client: redis::Client,
-    conn: Option<MultiplexedConnection>,
+    address: Address,
+    conn: Option<CacheConn>,
 }
 
 impl Cache {
-    pub fn new(port: u16) -> Self {
-        let url = format!("redis://127.0.0.1:{port}/0");
+    pub fn new(address: &Address) -> Self {
         Self {
-            client: redis::Client::open(url).unwrap(),
+            address: address.clone(),
             conn: None,
         }
     }
@@ -93,9 +134,9 @@ impl Cache {
     pub async fn run<T: FromRedisValue>(&mut self, cmd: &Cmd) -> Result<T, Failed> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => answered(self.client.get_multiplexed_async_connection()).await?,
+            None => answered(CacheConn::new(&self.address)).await?,
         };
-        let answer = answered(cmd.query_async(&mut conn)).await?;
+        let answer = answered(conn.run(cmd)).await?;
         self.conn = Some(conn);
         Ok(answer)
     }

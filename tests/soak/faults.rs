@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 
 use super::clock::Clock;
 use super::proxy::Mode;
+use super::store::Layout;
 use super::world::World;
 
 /// How slow a slow connection is.
@@ -27,6 +28,10 @@ pub enum Fault {
     RedisRestarted,
     RedisKilled,
     RedisFrozen,
+    /// A primary of the cluster is killed, and its replica takes over.
+    RedisFailover,
+    /// A primary of the cluster and its replica change places.
+    RedisSwitchover,
     MysqlRestarted,
     MysqlKilled,
     /// Every commit is in the binlog long before its rows can be read.
@@ -60,7 +65,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 26] = [
+    pub const ALL: [Fault; 28] = [
         Fault::EvictdKilled,
         Fault::CacheStalled,
         Fault::SourceCut,
@@ -87,6 +92,8 @@ impl Fault {
         Fault::DiskFullAndKilled,
         Fault::ClockForward,
         Fault::ClockBack,
+        Fault::RedisFailover,
+        Fault::RedisSwitchover,
     ];
 
     /// One of each kind: for a run of a minute, in which servers have no time to restart twice.
@@ -99,6 +106,20 @@ impl Fault {
         Fault::CommitsHeld,
     ];
 
+    /// Whether there is such a thing.
+    pub fn fits(self, layout: Layout) -> bool {
+        match self {
+            Fault::RedisFailover | Fault::RedisSwitchover => layout == Layout::Cluster,
+            Fault::RedisRestarted
+            | Fault::RedisKilled
+            | Fault::RedisFrozen
+            | Fault::CacheStalled
+            | Fault::CacheCut
+            | Fault::CacheSlow => layout == Layout::Single,
+            _ => true,
+        }
+    }
+
     /// Why it cannot be had on this machine.
     pub fn impossible(self, world: &World) -> Option<&'static str> {
         let full = matches!(self, Fault::DiskFull | Fault::DiskFullAndKilled);
@@ -110,9 +131,11 @@ impl Fault {
             Fault::EvictdKilled => world.kill_evictd(),
             Fault::EvictdRestarted => world.stop_evictd().await,
             Fault::EvictdFrozen => world.evictd().signal("STOP"),
-            Fault::RedisRestarted => world.redis.stop().await,
-            Fault::RedisKilled => world.redis.kill(),
-            Fault::RedisFrozen => world.redis.signal("STOP"),
+            Fault::RedisRestarted => world.redis.single().stop().await,
+            Fault::RedisKilled => world.redis.single().kill(),
+            Fault::RedisFrozen => world.redis.single().signal("STOP"),
+            Fault::RedisFailover => world.redis.fail_over().await,
+            Fault::RedisSwitchover => world.redis.switch_over().await,
             Fault::MysqlRestarted => world.mysql.stop().await,
             Fault::MysqlKilled => world.mysql.kill(),
             Fault::CommitsHeld => {
@@ -179,8 +202,10 @@ impl Fault {
         match self {
             Fault::EvictdKilled | Fault::EvictdRestarted => world.start_evictd().await,
             Fault::EvictdFrozen => world.evictd().signal("CONT"),
-            Fault::RedisRestarted | Fault::RedisKilled => world.redis.start_again().await,
-            Fault::RedisFrozen => world.redis.signal("CONT"),
+            Fault::RedisRestarted | Fault::RedisKilled => world.redis.single().start_again().await,
+            Fault::RedisFrozen => world.redis.single().signal("CONT"),
+            Fault::RedisFailover => world.redis.whole_again().await,
+            Fault::RedisSwitchover => {}
             Fault::MysqlRestarted | Fault::MysqlKilled => {
                 world.mysql.start_again().await;
                 world.delay_commits().await;

@@ -8,7 +8,7 @@
 //!
 //! - [`traffic`]: what all tasks share. [`writers`], [`readers`], [`probes`]: the applications.
 //! - [`shapes`]: how rows are cached, and when an entry is stale. [`clients`]: their connections.
-//! - [`world`]: the servers and evictd. [`proxy`], [`disk`], [`clock`]: what can break besides processes.
+//! - [`world`], [`store`]: the servers and evictd. [`proxy`], [`disk`], [`clock`]: what can break besides processes.
 //! - [`faults`]: what breaks. [`spy`]: what the binlog says. [`verify`]: the comparison. [`report`]: the figures.
 //! - [`smallest`]: the smallest client that could do evictd's work, to measure evictd against.
 //!
@@ -16,6 +16,8 @@
 //!
 //! - `EVICTD_SOAK_SECONDS`: how long; set, it also means all faults and as much load as the machine gives.
 //! - `EVICTD_SOAK_FAULTS`: only these, as [`faults::Fault`] names them, with commas between.
+//! - `EVICTD_SOAK_REDIS=cluster`: a Redis Cluster of six with failovers, instead of a single server.
+//! - `EVICTD_SOAK_BINARY`: another evictd than the one that was built with the harness.
 //! - `EVICTD_SOAK_SEED`: a seed that was printed before. It fixes what is chosen, not how threads are scheduled.
 
 mod clients;
@@ -29,6 +31,7 @@ mod report;
 mod shapes;
 mod smallest;
 mod spy;
+mod store;
 mod traffic;
 mod verify;
 mod world;
@@ -48,6 +51,7 @@ use probes::Probes;
 use readers::{Manner, Reader};
 use report::Report;
 use shapes::Shape;
+use store::Layout;
 use traffic::Traffic;
 use verify::{Findings, verify};
 use world::{Protection, World};
@@ -76,6 +80,7 @@ struct Scenario {
     faults: Vec<Fault>,
     pace: Duration,
     seed: u64,
+    layout: Layout,
 }
 
 /// Of a run that is more than a test among others.
@@ -88,6 +93,14 @@ fn seed() -> u64 {
     match std::env::var("EVICTD_SOAK_SEED") {
         Ok(seed) => seed.parse().expect("EVICTD_SOAK_SEED is a number"),
         Err(_) => rand::random(),
+    }
+}
+
+fn layout() -> Layout {
+    match std::env::var("EVICTD_SOAK_REDIS").as_deref() {
+        Ok("cluster") => Layout::Cluster,
+        Ok(other) => panic!("EVICTD_SOAK_REDIS is \"cluster\" or not set, and not {other:?}"),
+        Err(_) => Layout::Single,
     }
 }
 
@@ -123,6 +136,7 @@ async fn no_entry_stays_stale_whatever_breaks() {
             GENTLE
         },
         seed: seed(),
+        layout: layout(),
     };
     let report = run(scenario).await;
     println!("{report}");
@@ -143,6 +157,7 @@ async fn without_barrier_and_settling_stale_entries_are_found() {
             GENTLE
         },
         seed: seed(),
+        layout: Layout::Single,
     })
     .await;
     println!("{report}");
@@ -164,11 +179,12 @@ async fn run(scenario: Scenario) -> Report {
         faults,
         pace,
         seed,
+        layout,
     } = scenario;
-    println!("soak: seed {seed}, {seconds} s, protection {protection:?}");
-    let mut world = World::start(protection, SETTLE_AFTER).await;
+    println!("soak: seed {seed}, {seconds} s, protection {protection:?}, Redis {layout:?}");
+    let mut world = World::start(protection, SETTLE_AFTER, layout).await;
     let traffic = Traffic::new(seed, pace);
-    let probes = Probes::new(&traffic, world.redis.port(), FILL_WITHIN);
+    let probes = Probes::new(&traffic, world.redis.address(), FILL_WITHIN);
     world.begin(&probes).await;
     let mut tasks = start(&world, &traffic, &probes);
 
@@ -193,6 +209,9 @@ async fn run(scenario: Scenario) -> Report {
             }
         }
         let Some(fault) = next.pop() else { break };
+        if !fault.fits(layout) {
+            continue;
+        }
         if let Some(reason) = fault.impossible(&world) {
             impossible.push((fault, reason));
             continue;
@@ -269,8 +288,8 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
         ] {
             for _ in 0..readers {
                 let (database, cache) = match lagging {
-                    true => (world.lagging_database.port(), world.lagging_cache.port()),
-                    false => (world.mysql.port(), world.redis.port()),
+                    true => (world.lagging_database.port(), world.lagging_cache()),
+                    false => (world.mysql.port(), world.redis.address()),
                 };
                 number += 1;
                 let reader = Reader {
@@ -279,7 +298,7 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
                     shape,
                     manner,
                     database: Database::new(database),
-                    cache: Cache::new(cache),
+                    cache: Cache::new(&cache),
                     fill_within: FILL_WITHIN,
                 };
                 tasks.spawn(reader.run());

@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::clients::{Cache, Database};
+use super::clients::{Address, Cache, Database};
 use super::proxy::{Seen, Watch};
 use super::readers::{ENTRY_TTL, fill_in_time};
 use super::shapes::now_us;
@@ -38,7 +40,7 @@ pub struct Probes {
     /// When each was committed, as the binlog says.
     pub committed: CommitTimes,
     state: Mutex<State>,
-    redis_port: u16,
+    cache: Address,
     fill_within: Duration,
 }
 
@@ -51,7 +53,7 @@ struct State {
     /// Every path that the edge accepted, with the time of the last request.
     accepted: HashMap<String, u64>,
     too_early: Vec<String>,
-    /// Announced by Redis, of entries of all shapes.
+    /// Announced by Redis, of entries of all shapes; by replicas too.
     all_deletions: u64,
 }
 
@@ -64,13 +66,13 @@ pub fn path(id: u64) -> String {
 }
 
 impl Probes {
-    pub fn new(traffic: &Arc<Traffic>, redis_port: u16, fill_within: Duration) -> Arc<Self> {
+    pub fn new(traffic: &Arc<Traffic>, cache: Address, fill_within: Duration) -> Arc<Self> {
         Arc::new(Self {
             traffic: Arc::clone(traffic),
             next: AtomicU64::new(1),
             committed: CommitTimes::default(),
             state: Mutex::default(),
-            redis_port,
+            cache,
             fill_within,
         })
     }
@@ -78,7 +80,7 @@ impl Probes {
     /// Caches "there is no such row", inserts it, and leaves it to evictd that the entry goes.
     pub async fn probe(self: Arc<Self>, mysql_port: u16) {
         let mut database = Database::new(mysql_port);
-        let mut cache = Cache::new(self.redis_port);
+        let mut cache = Cache::new(&self.cache);
         while let Some(_leave) = self.traffic.may_write().await {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
             let read_us = now_us();
@@ -96,37 +98,29 @@ impl Probes {
     /// Notes when keys go. Of every other one the reader that read before the change is so slow that it fills
     /// only now, if it still may.
     pub async fn watch(self: Arc<Self>) {
-        let mut cache = Cache::new(self.redis_port);
+        let (announce, mut announced) = mpsc::channel(10_000);
+        let nodes = match &self.cache {
+            Address::Single(port) => vec![format!("redis://127.0.0.1:{port}/0")],
+            Address::Cluster(urls) => urls.clone(),
+        };
+        let mut listeners = JoinSet::new();
+        for url in nodes {
+            listeners.spawn(listen(url, announce.clone()));
+        }
+        let mut cache = Cache::new(&self.cache);
         let mut random = StdRng::seed_from_u64(self.traffic.seed ^ 0x9B0B_E000);
-        let url = format!("redis://127.0.0.1:{}/0", self.redis_port);
-        let client = redis::Client::open(url).unwrap();
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
-            let listener = async {
-                let mut listener = client.get_async_pubsub().await?;
-                listener.subscribe("__keyevent@0__:del").await?;
-                Ok::<_, redis::RedisError>(listener)
-            };
-            let Ok(listener) = listener.await else {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            };
-            let mut deletions = listener.into_on_message();
-            loop {
-                tokio::select! {
-                    biased;
-                    deletion = deletions.next() => {
-                        let Some(deletion) = deletion else { break };
-                        let now = now_us();
-                        self.state.lock().unwrap().all_deletions += 1;
-                        let key: String = deletion.get_payload().unwrap_or_default();
-                        let id = key.strip_prefix("probe:").and_then(|id| id.parse().ok());
-                        if let Some(id) = id {
-                            self.gone(id, now, &mut cache, &mut random).await;
-                        }
+            tokio::select! {
+                biased;
+                Some((key, at_us)) = announced.recv() => {
+                    self.state.lock().unwrap().all_deletions += 1;
+                    let id = key.strip_prefix("probe:").and_then(|id| id.parse().ok());
+                    if let Some(id) = id {
+                        self.gone(id, at_us, &mut cache, &mut random).await;
                     }
-                    _ = look.tick() => self.look(&mut cache, &mut random).await,
                 }
+                _ = look.tick() => self.look(&mut cache, &mut random).await,
             }
         }
     }
@@ -205,7 +199,7 @@ impl Probes {
         ids.iter().for_each(|id| {
             get.arg(key(*id));
         });
-        let mut cache = Cache::new(self.redis_port);
+        let mut cache = Cache::new(&self.cache);
         let entries: Vec<Option<String>> = cache.insist(&get).await;
         let still_there = ids.iter().zip(entries).filter(|(_, entry)| entry.is_some());
         let mut state = self.state.lock().unwrap();
@@ -245,6 +239,27 @@ impl Probes {
             .collect();
         all.sort_unstable();
         all
+    }
+}
+
+/// Hands on which keys a server announces as deleted, and when that was heard.
+async fn listen(url: String, announce: mpsc::Sender<(String, u64)>) {
+    let client = redis::Client::open(url).unwrap();
+    loop {
+        let subscribed = async {
+            let mut listener = client.get_async_pubsub().await?;
+            listener.subscribe("__keyevent@0__:del").await?;
+            Ok::<_, redis::RedisError>(listener.into_on_message())
+        };
+        if let Ok(mut deletions) = subscribed.await {
+            while let Some(deletion) = deletions.next().await {
+                let key = deletion.get_payload().unwrap_or_default();
+                if announce.send((key, now_us())).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -14,6 +14,7 @@ use redis::AsyncCommands;
 use super::clients::Database;
 use super::shapes::now_us;
 use super::spy::{first_columns, stream};
+use super::store::Layout;
 use super::world::{Protection, World};
 
 const SERVER_ID: u32 = 779;
@@ -45,11 +46,13 @@ async fn smallest(mysql: u16, redis: u16, times: CommitTimes) {
         match event.unwrap().read_data().unwrap() {
             Some(EventData::GtidEvent(event)) => {
                 committed_us = event.immediate_commit_timestamp();
-                let uuid: String = event
+                let hex: String = event
                     .sid()
                     .iter()
                     .map(|byte| format!("{byte:02x}"))
                     .collect();
+                let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]);
+                let uuid = parts.join("-");
                 gtid = format!("{uuid}:{}", event.gno());
             }
             Some(EventData::RowsEvent(rows)) => {
@@ -117,7 +120,7 @@ keys   = ["turns:{id}"]
 "#;
 
 pub async fn side_by_side() -> Medians {
-    let mut world = World::start(Protection::On, super::SETTLE_AFTER).await;
+    let mut world = World::start(Protection::On, super::SETTLE_AFTER, Layout::Single).await;
     world
         .mysql
         .exec(
@@ -130,12 +133,12 @@ pub async fn side_by_side() -> Medians {
     let client = tokio::spawn(smallest(mysql, redis, Arc::clone(&times)));
     world.begin_alone(RULE).await;
 
-    let listener = redis::Client::open(world.redis.url()).unwrap();
+    let listener = redis::Client::open(world.redis.single().url()).unwrap();
     let mut listener = listener.get_async_pubsub().await.unwrap();
     listener.subscribe("__keyevent@0__:del").await.unwrap();
     let mut deletions = listener.into_on_message();
     let mut database = Database::new(mysql);
-    let mut cache = world.redis.conn().await;
+    let mut cache = world.redis.single().conn().await;
     let mut deleted: HashMap<(String, u64), u64> = HashMap::new();
     for id in 0..WARM_UP + COMMITS {
         for table in ["turns", "smallest"] {

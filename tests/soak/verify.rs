@@ -162,7 +162,7 @@ async fn compare(world: &World, traffic: &Traffic) -> Vec<Stale> {
     }
     conn.disconnect().await.unwrap();
 
-    let mut cache = Cache::new(world.redis.port());
+    let mut cache = Cache::new(&world.redis.address());
     let keys: Vec<String> = cache.insist(redis::cmd("KEYS").arg("*")).await;
     let mut stale = Vec::new();
     for chunk in keys.chunks(1_000) {

@@ -1,20 +1,20 @@
 //! The servers, evictd between them, and the proxies through which the two talk.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use tempfile::TempDir;
 
+use super::clients::Address;
 use super::clock::Clock;
 use super::disk::Disk;
 use super::probes::{self, Probes};
 use super::proxy::{Mode, Proxy, Watch};
 use super::shapes::Shape;
-use crate::support::{
-    Aws, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, Redis, RedisOptions, scratch,
-};
+use super::store::{Layout, Store};
+use crate::support::{Aws, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, scratch};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -41,7 +41,7 @@ pub enum Protection {
 /// Everything that runs.
 pub struct World {
     pub mysql: Mysql,
-    pub redis: Redis,
+    pub redis: Store,
     pub aws: Aws,
     pub distribution: String,
     queue_url: String,
@@ -65,7 +65,7 @@ pub struct World {
 }
 
 impl World {
-    pub async fn start(protection: Protection, settle_after: Duration) -> Self {
+    pub async fn start(protection: Protection, settle_after: Duration, layout: Layout) -> Self {
         let gtid = protection == Protection::On;
         let mysql = MysqlOptions {
             gtid,
@@ -74,15 +74,8 @@ impl World {
                 .to_vec(),
             ..MysqlOptions::default()
         };
-        let redis = RedisOptions {
-            append_only: true,
-            extra: ["--notify-keyspace-events", "Eg"]
-                .map(str::to_owned)
-                .to_vec(),
-            ..RedisOptions::default()
-        };
         let (mysql, redis, aws) =
-            tokio::join!(Mysql::start(mysql), Redis::start(redis), Aws::start());
+            tokio::join!(Mysql::start(mysql), Store::start(layout), Aws::start());
         mysql
             .exec(
                 "CREATE DATABASE soak; USE soak; \
@@ -154,6 +147,15 @@ impl World {
         self.start_evictd().await;
     }
 
+    /// Where lagging readers fill. The nodes of a cluster send clients to each other's own ports, so that there
+    /// is no proxy in between.
+    pub fn lagging_cache(&self) -> Address {
+        match &self.redis {
+            Store::Single(_) => Address::Single(self.lagging_cache.port()),
+            Store::Cluster { .. } => self.redis.address(),
+        }
+    }
+
     /// Requests to SQS.
     pub fn queue(&self) -> &Proxy {
         self.queue.as_ref().expect("evictd sends paths")
@@ -184,6 +186,12 @@ impl World {
         } else {
             (mysql, redis) = (self.mysql.port(), self.redis.port());
         }
+        let mut cluster = "";
+        if matches!(self.redis, Store::Cluster { .. }) {
+            redis = self.redis.port();
+            // What a primary acknowledged just before it died may be lost with it: a replica has to have it too.
+            cluster = "cluster  = true\nreplicas = 1";
+        }
         format!(
             r#"
 name = "soak"
@@ -196,6 +204,7 @@ path = "{checkpoint}"
 [redis]
 url          = "redis://127.0.0.1:{redis}/0"
 settle_after = "{settle_after}"
+{cluster}
 {edge}
 {rules}
 "#,
@@ -206,7 +215,8 @@ settle_after = "{settle_after}"
 
     fn options(&self) -> EvictdOptions {
         let endpoint = |proxy: &Proxy| format!("http://127.0.0.1:{}", proxy.port());
-        let binary = Path::new(env!("CARGO_BIN_EXE_evictd"));
+        let built = || env!("CARGO_BIN_EXE_evictd").into();
+        let binary = std::env::var_os("EVICTD_SOAK_BINARY").unwrap_or_else(built);
         let mut options = EvictdOptions::run(binary, self.config())
             .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD)
             .envs(self.aws.env());
