@@ -49,8 +49,8 @@ use clients::{Cache, Database};
 use faults::Fault;
 use probes::Probes;
 use readers::{Manner, Reader};
-use report::Report;
-use shapes::Shape;
+use report::{Course, Report};
+use shapes::{Shape, now_us};
 use store::Layout;
 use traffic::Traffic;
 use verify::{Findings, verify};
@@ -192,8 +192,7 @@ async fn run(scenario: Scenario) -> Report {
     let over = begun + Duration::from_secs(seconds);
     let mut random = StdRng::seed_from_u64(seed);
     let mut findings = Findings::default();
-    let mut survived: Vec<(Fault, u32)> = Vec::new();
-    let mut impossible = Vec::new();
+    let mut course = Course::default();
     let mut next = Vec::new();
     if faults.is_empty() {
         tokio::time::sleep_until(over.into()).await;
@@ -202,7 +201,7 @@ async fn run(scenario: Scenario) -> Report {
         if next.is_empty() {
             next.clone_from(&faults);
             // At first in the order in which they are listed.
-            if survived.is_empty() {
+            if course.survived.is_empty() {
                 next.reverse();
             } else {
                 next.shuffle(&mut random);
@@ -213,11 +212,12 @@ async fn run(scenario: Scenario) -> Report {
             continue;
         }
         if let Some(reason) = fault.impossible(&world) {
-            impossible.push((fault, reason));
+            course.impossible.push((fault, reason));
             continue;
         }
         tokio::time::sleep(CALM.mul_f64(random.random())).await;
         let injected = Instant::now();
+        let injected_us = now_us();
         fault.inject(&mut world).await;
         tokio::time::sleep(fault.lasts(&mut random)).await;
         // What was changed last stays until the comparison: changes during the fault, or after it.
@@ -236,6 +236,7 @@ async fn run(scenario: Scenario) -> Report {
         };
         let asked = Instant::now();
         findings = verify(&mut world, &traffic, &probes, paused).await;
+        course.disturbances.push((injected_us, now_us()));
         println!(
             "soak: {:>4} s: {fault:?} for {:.1} s, quiet after {:.1} s, {} stale, {} unsent, {} too early",
             begun.elapsed().as_secs(),
@@ -245,21 +246,18 @@ async fn run(scenario: Scenario) -> Report {
             findings.unsent.len(),
             findings.too_early.len(),
         );
-        match survived.iter_mut().find(|(of, _)| *of == fault) {
+        match course.survived.iter_mut().find(|(of, _)| *of == fault) {
             Some((_, times)) => *times += 1,
-            None => survived.push((fault, 1)),
+            None => course.survived.push((fault, 1)),
         }
     }
-    let ran_for = begun.elapsed();
+    course.ran_for = begun.elapsed();
     if findings.none() {
         let paused = traffic.writing.write().await;
         findings = verify(&mut world, &traffic, &probes, paused).await;
     }
     traffic.over.cancel();
-    let report = Report::new(
-        &world, &traffic, &probes, ran_for, survived, impossible, findings,
-    )
-    .await;
+    let report = Report::new(&world, &traffic, &probes, course, findings).await;
     tasks.abort_all();
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
@@ -280,7 +278,7 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
         tasks.spawn(Writer::new(traffic, number, world.mysql.port()).run());
     }
     let mut number = 0;
-    for shape in Shape::ALL {
+    for &shape in Shape::all() {
         for (manner, lagging, readers) in [
             (Manner::Prompt, false, 2),
             (Manner::Prompt, true, 2),

@@ -223,19 +223,45 @@ impl Probes {
         self.state.lock().unwrap().too_early.clone()
     }
 
-    /// When the request came that the edge last accepted for each path.
-    pub fn accepted(&self) -> HashMap<String, u64> {
-        self.state.lock().unwrap().accepted.clone()
+    /// Takes away every path that the edge accepted in a request that came no earlier than the time beside it.
+    pub fn retain_unsent(&self, due: &mut Vec<(String, u64)>) {
+        let state = self.state.lock().unwrap();
+        let wildcards: Vec<(&str, u64)> = state
+            .accepted
+            .iter()
+            .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at)))
+            .collect();
+        due.retain(|(path, since)| {
+            let in_time = |at: &u64| at >= since;
+            let covers = |(prefix, at): &(&str, u64)| path.starts_with(prefix) && in_time(at);
+            !state.accepted.get(path).is_some_and(in_time) && !wildcards.iter().any(covers)
+        });
     }
 
-    /// From the commit to the first deletion, in µs, sorted.
-    pub fn latencies(&self) -> Vec<u64> {
+    /// Every path that the edge accepted.
+    pub fn accepted(&self) -> Vec<String> {
+        self.state
+            .lock()
+            .unwrap()
+            .accepted
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    /// From the commit to the first deletion, in µs, sorted; without those that a disturbance was in between.
+    pub fn latencies(&self, disturbances: &[(u64, u64)]) -> Vec<u64> {
         let committed = self.committed.lock().unwrap();
         let state = self.state.lock().unwrap();
         let mut all: Vec<u64> = state
             .deleted
             .iter()
-            .filter_map(|(id, deleted)| Some(deleted.saturating_sub(*committed.get(id)?)))
+            .filter_map(|(id, deleted)| {
+                let committed = *committed.get(id)?;
+                let disturbed = |(from, to): &(u64, u64)| committed < *to && *from < *deleted;
+                let calm = !disturbances.iter().any(disturbed);
+                calm.then(|| deleted.saturating_sub(committed))
+            })
             .collect();
         all.sort_unstable();
         all

@@ -14,6 +14,18 @@ use super::world::World;
 const PRINTED: usize = 5;
 const COMPLAINTS_PRINTED: usize = 60;
 
+/// What happened to a run.
+#[derive(Debug, Default)]
+pub struct Course {
+    pub ran_for: Duration,
+    /// From a fault to the end of the comparison after it, in µs since the epoch.
+    pub disturbances: Vec<(u64, u64)>,
+    /// Each fault with how often it came.
+    pub survived: Vec<(Fault, u32)>,
+    /// What could not be had on this machine.
+    pub impossible: Vec<(Fault, &'static str)>,
+}
+
 pub struct Report {
     pub findings: Findings,
     pub fills: u64,
@@ -26,11 +38,15 @@ impl Report {
         world: &World,
         traffic: &Traffic,
         probes: &Probes,
-        ran_for: Duration,
-        survived: Vec<(Fault, u32)>,
-        impossible: Vec<(Fault, &'static str)>,
+        course: Course,
         mut findings: Findings,
     ) -> Self {
+        let Course {
+            ran_for,
+            disturbances,
+            survived,
+            impossible,
+        } = course;
         // What the proxy saw accepted, the emulator must list.
         let listed: BTreeSet<String> = world
             .aws
@@ -39,7 +55,7 @@ impl Report {
             .into_iter()
             .collect();
         let accepted = probes.accepted();
-        let unlisted = accepted.keys().filter(|path| !listed.contains(*path));
+        let unlisted = accepted.iter().filter(|path| !listed.contains(*path));
         findings.unsent.extend(unlisted.cloned());
 
         let counts = &traffic.counts;
@@ -47,12 +63,6 @@ impl Report {
         let seconds = ran_for.as_secs_f64();
         let commits = number(&counts.commits);
         let deletions = probes.all_deletions();
-        let latencies = probes.latencies();
-        let quantile = |q: f64| {
-            let index = ((latencies.len() as f64) * q) as usize;
-            let us = latencies.get(index.min(latencies.len().saturating_sub(1)));
-            us.map_or(f64::NAN, |us| *us as f64 / 1e3)
-        };
         let survived: Vec<String> = survived
             .iter()
             .map(|(fault, times)| format!("{fault:?} {times}"))
@@ -63,7 +73,8 @@ impl Report {
              \x20 deletions of entries   {deletions}\n\
              \x20 fills                  {fills}, refused as late {refused}, hits {hits}, failed reads {errors}\n\
              \x20 early events           {early} of {looked} looked at\n\
-             \x20 commit to deletion     p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, max {max:.0} ms, of {samples} probes, faults included\n\
+             \x20 commit to deletion     {calm}\n\
+             \x20   faults included      {all}\n\
              \x20 entries compared       {compared}\n\
              \x20 paths at the edge      {paths} distinct\n\
              \x20 faults survived        {faults}: {survived}\n\
@@ -79,11 +90,8 @@ impl Report {
             errors = number(&counts.reader_errors),
             early = number(&counts.early_events),
             looked = number(&counts.events_looked_at),
-            p50 = quantile(0.5),
-            p99 = quantile(0.99),
-            p999 = quantile(0.999),
-            max = quantile(1.0),
-            samples = latencies.len(),
+            calm = quantiles(&probes.latencies(&disturbances)),
+            all = quantiles(&probes.latencies(&[])),
             compared = number(&counts.compared),
             paths = accepted.len(),
             faults = survived.len(),
@@ -119,6 +127,22 @@ impl Report {
             findings,
         }
     }
+}
+
+fn quantiles(sorted_us: &[u64]) -> String {
+    let quantile = |q: f64| {
+        let index = ((sorted_us.len() as f64) * q) as usize;
+        let us = sorted_us.get(index.min(sorted_us.len().saturating_sub(1)));
+        us.map_or(f64::NAN, |us| *us as f64 / 1e3)
+    };
+    format!(
+        "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.0} ms, of {} probes",
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.999),
+        quantile(1.0),
+        sorted_us.len(),
+    )
 }
 
 impl std::fmt::Display for Report {

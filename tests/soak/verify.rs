@@ -132,16 +132,7 @@ async fn unsent(traffic: &Traffic, probes: &Probes) -> Vec<String> {
     due.extend((1..=probes.count()).map(|id| (probes::path(id), 0)));
     let deadline = Instant::now() + QUIET_WITHIN;
     loop {
-        let accepted = probes.accepted();
-        let prefixes: Vec<(&str, u64)> = accepted
-            .iter()
-            .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at)))
-            .collect();
-        due.retain(|(path, committed_us)| {
-            let after = |at: &u64| at >= committed_us;
-            let covers = |(prefix, at): &(&str, u64)| path.starts_with(prefix) && after(at);
-            !accepted.get(path).is_some_and(after) && !prefixes.iter().any(covers)
-        });
+        probes.retain_unsent(&mut due);
         if due.is_empty() || Instant::now() > deadline {
             return due.into_iter().map(|(path, _)| path).collect();
         }
@@ -152,7 +143,7 @@ async fn unsent(traffic: &Traffic, probes: &Probes) -> Vec<String> {
 async fn compare(world: &World, traffic: &Traffic) -> Vec<Stale> {
     let mut rows: HashMap<(Shape, u64), Row> = HashMap::new();
     let mut conn = world.mysql.conn().await;
-    for shape in Shape::ALL {
+    for &shape in Shape::all() {
         let sql = format!("SELECT id, version, content FROM soak.{}", shape.table());
         let all: Vec<(u64, u64, String)> = conn.query(sql).await.unwrap();
         rows.extend(
@@ -175,7 +166,10 @@ async fn compare(world: &World, traffic: &Traffic) -> Vec<Stale> {
                     stale.push(Stale {
                         key: key.clone(),
                         entry,
-                        row: None,
+                        row: Some(Row {
+                            version: 1,
+                            content: "of a probe".to_owned(),
+                        }),
                         history: Vec::new(),
                     });
                 }
