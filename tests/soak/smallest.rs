@@ -103,7 +103,7 @@ impl std::fmt::Display for Medians {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "soak: commit to deletion on an idle machine, median of {COMMITS}: evictd {:.3} ms, the smallest client {:.3} ms, factor {:.2} (at most {FACTOR_MAX})",
+            "soak: commit to deletion side by side, median of {COMMITS} single commits: evictd {:.3} ms, the smallest client {:.3} ms, factor {:.2} (at most {FACTOR_MAX})",
             self.evictd as f64 / 1e3,
             self.smallest as f64 / 1e3,
             self.factor(),
