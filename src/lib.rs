@@ -79,8 +79,9 @@
 //!   which are acted on as they stream in; a single event, and a whole
 //!   compressed transaction, are held in memory.
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
-//!   with backoff and jitter until it succeeds, logged and counted. What the
-//!   edge refuses for good is left to the queue's redrive policy. *Holds.*
+//!   with backoff and jitter until it succeeds, logged and counted. A key that
+//!   Redis refuses for good is logged and counted, and the others go on; what
+//!   the edge refuses for good is left to the queue's redrive policy. *Holds.*
 //!
 //! `tests/model` has the protocol behind visibility, settling, order and position
 //! in words, and checks every interleaving of it.

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod cache;
 mod configuration;
 mod daemon;
 mod decoder;

@@ -260,20 +260,11 @@ async fn tail(
     sink: impl PathSink,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
-    let password = config
-        .redis
-        .password
-        .as_ref()
-        .map(|reference| reference.read("redis.password"))
-        .transpose()?;
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
-    let url = config.redis.url.clone();
     let settling = settling(&config)?;
     let barrier = Barrier::new(preflight::connector(&config.source)?);
-    let mut cache = Redis::new(
-        url.as_str(),
-        password.as_ref().map(|secret| secret.expose()),
-    )?;
+    let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
+        .sparing(config.rules.guard_patterns());
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;

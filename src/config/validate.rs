@@ -11,6 +11,7 @@ use url::Url;
 use super::duration;
 use super::error::Lines;
 use super::raw::{self, Raw};
+use super::reach;
 use super::rules::{path_patterns, rules};
 use super::{
     Buffer, CloudFront, Config, ConfigError, Distribution, Redis, SettleAfter, Source, Tls, TlsMode,
@@ -67,7 +68,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         name,
         source: source(raw.source, &lines)?,
         checkpoint,
-        redis: redis(raw.redis, &lines)?,
+        redis: redis_section(raw.redis, &lines)?,
         buffer,
         cloudfront,
         metrics_listen: raw.metrics.listen,
@@ -88,7 +89,11 @@ fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError
     Ok(text.clone())
 }
 
-fn parse_url(url: &Spanned<String>, field: &str, lines: &Lines<'_>) -> Result<Url, ConfigError> {
+pub(super) fn parse_url(
+    url: &Spanned<String>,
+    field: &str,
+    lines: &Lines<'_>,
+) -> Result<Url, ConfigError> {
     let error = |message: String| ConfigError::at(lines.of(url), message);
     let parsed = Url::parse(url.get_ref())
         .map_err(|reason| error(format!("{field} is no URL: {reason}")))?;
@@ -209,7 +214,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
+fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
     let url = parse_url(&raw.url, "redis.url", lines)?;
     if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
         return Err(ConfigError::at(
@@ -217,9 +222,14 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
+    let (ca_file, client_files) = reach::tls(raw.tls, &url, lines)?;
     Ok(Redis {
+        layout: reach::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
         url,
         password: raw.password,
+        ca_file,
+        client_files,
+        replicas: raw.replicas,
         settle_after: settle_after(raw.settle_after.as_ref(), lines)?,
     })
 }

@@ -9,6 +9,7 @@
 //! - [`drain`]: buffer → edge.
 //! - [`retry`]: how long to wait before trying again.
 
+mod announce;
 pub mod batch;
 mod deliver;
 pub mod drain;
@@ -16,7 +17,10 @@ pub mod dry_run;
 mod held;
 pub mod invalidate;
 pub mod paths;
+mod refusal;
 pub mod retry;
 pub mod settle;
+mod shapes;
+mod tagged;
 pub mod tail;
 pub mod visible;

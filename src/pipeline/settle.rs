@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
 use super::invalidate::Trouble;
+use super::refusal::Refusals;
 use crate::binlog::replica_lag::Applied;
 use crate::cache::Cache;
 use crate::telemetry::metric;
@@ -115,6 +116,7 @@ pub(super) async fn settle(
     settled: mpsc::Sender<Settled>,
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
+    let mut refusals = Refusals::default();
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
     let mut bytes = 0;
     let mut ready: Option<Settled> = None;
@@ -131,13 +133,17 @@ pub(super) async fn settle(
                 _ => return,
             },
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let Some(batch) = waiting.pop_front() else { continue };
+                let Some(mut batch) = waiting.pop_front() else { continue };
                 bytes -= batch.size();
                 if batch.due.is_some() {
-                    while let Err(error) = batch.delete_again(&mut cache).await {
-                        trouble.wait(error.code(), &error).await;
-                    }
+                    let refused = loop {
+                        match batch.delete_again(&mut cache).await {
+                            Ok(refused) => break refused,
+                            Err(error) => trouble.wait(error.code(), &error).await,
+                        }
+                    };
                     trouble.over();
+                    refusals.report(&refused);
                 }
                 let batch = batch.settled();
                 match &mut ready {

@@ -135,7 +135,7 @@ fn the_example_is_accepted_with_its_alternatives_too() {
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 16] = [
+const TABLES: [(&str, &str); 22] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -144,6 +144,12 @@ const TABLES: [(&str, &str); 16] = [
     ("redis", "[redis]\nnope = 1"),
     ("redis.password", "[redis]\npassword = { nope = 1 }"),
     ("redis.settle_after", "[redis]\nsettle_after = { nope = 1 }"),
+    ("redis.tls", "[redis]\ntls = { nope = 1 }"),
+    ("redis.sentinel", "[redis]\nsentinel = { nope = 1 }"),
+    (
+        "redis.sentinel.password",
+        "[redis]\nsentinel = { password = { nope = 1 } }",
+    ),
     ("buffer", "[buffer]\nnope = 1"),
     ("cloudfront", "[cloudfront]\nnope = 1"),
     (
@@ -153,6 +159,9 @@ const TABLES: [(&str, &str); 16] = [
     ("metrics", "[metrics]\nnope = 1"),
     ("path", "[[path]]\nnope = 1"),
     ("rule", "[[rule]]\nnope = 1"),
+    ("rule.guard", "[[rule]]\nguard = { nope = 1 }"),
+    ("rule.tag_sets", "[[rule]]\ntag_sets = [{ nope = 1 }]"),
+    ("rule.hash_fields", "[[rule]]\nhash_fields = [{ nope = 1 }]"),
     ("rule.table_wide", "[[rule]]\ntable_wide = { nope = 1 }"),
     (
         "rule.cascade_from",
@@ -310,7 +319,7 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
             examples += 1;
         }
     }
-    assert_eq!(examples, 6);
+    assert_eq!(examples, 8);
 }
 
 #[test]
@@ -456,6 +465,36 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
             "6: redis.url holds a password, which logs and process lists would show; move it to `redis.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
         ),
         (
+            "\n[[rule]]",
+            "\ntls = { ca_file = \"/ca\" }\n[[rule]]",
+            "7: redis.tls has no use with redis://: write rediss:// in redis.url",
+        ),
+        (
+            "redis://127.0.0.1:6379\"",
+            "rediss://127.0.0.1:6379\"\ntls = { cert_file = \"/cert\" }",
+            "7: redis.tls: `cert_file` and `key_file` come together",
+        ),
+        (
+            "6379\"",
+            "6379/1\"\ncluster = true",
+            "6: redis.url: a cluster has database 0 and no other",
+        ),
+        (
+            "6379\"",
+            "6379\"\ncluster = true\nsentinel = { master = \"shop\", urls = [\"redis://s\"] }",
+            "8: redis.sentinel has no use with redis.cluster = true: a cluster fails over by itself",
+        ),
+        (
+            "6379\"",
+            "6379\"\nsentinel = { master = \"shop\", urls = [] }",
+            "7: redis.sentinel.urls is empty: name the sentinels, as redis://HOST:26379",
+        ),
+        (
+            "6379\"",
+            "6379\"\nsentinel = { master = \"shop\", urls = [\"s:26379\"] }",
+            "7: redis.sentinel.urls: write redis://HOST:26379, or rediss://… for TLS",
+        ),
+        (
             "path = \"/q\"",
             "queue_url = \"https://q\"",
             "12: [buffer] with kind = \"local\" takes `path` and nothing else",
@@ -552,6 +591,61 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         ),
         (
             "[buffer]",
+            "guard = { key = \"g:{id}\", ttl = \"1d\" }\n[buffer]",
+            "12: rule \"users\": `guard` needs `version`: name the column that every update bumps",
+        ),
+        (
+            "[buffer]",
+            "version = \"version\"\nguard = { key = \"g:{before.id}\", ttl = \"1d\" }\n[buffer]",
+            "13: rule \"users\": guard \"g:{before.id}\" names the row, before and after alike: write `{id}`",
+        ),
+        (
+            "[buffer]",
+            "version = \"version\"\nguard = { key = \"g:{Version}\", ttl = \"1d\" }\n[buffer]",
+            "13: rule \"users\": guard \"g:{Version}\" holds the version and cannot be named after it: leave `{Version}` out",
+        ),
+        (
+            "[buffer]",
+            "version = \"version\"\nguard = { key = \"g:{id}\", ttl = \"10ms\" }\n[buffer]",
+            "13: rule \"users\": guard: ttl = \"10ms\": write a duration from 1s to 366d, longer than any fill takes, such as \"1d\"",
+        ),
+        (
+            "[buffer]",
+            "tag_sets = [{ key = \"t:{id\" }]\n[buffer]",
+            "12: rule \"users\": template \"t:{id\": a `{` is not closed; write `{{` for a brace",
+        ),
+        (
+            "[buffer]",
+            "tag_sets = [{ kee = \"t:{id}\" }]\n[buffer]",
+            "12: unknown field `kee`, expected `key` or `member_prefix`; did you mean `key`?",
+        ),
+        (
+            "[buffer]",
+            "tag_sets = [7]\n[buffer]",
+            "12: invalid type: integer `7`, expected a template, or { key = \"…\", member_prefix = \"…\" }",
+        ),
+        (
+            "[buffer]",
+            "hash_fields = [{ key = \"users\", field = \"\" }]\n[buffer]",
+            "12: rule \"users\": template \"\": it is empty",
+        ),
+        (
+            "[buffer]",
+            "publish = \"\"\n[buffer]",
+            "12: rule \"users\": `publish` is empty: name a channel, or leave it out",
+        ),
+        (
+            "keys = [\"user:{id}\"]\n",
+            "publish = \"c\"\n",
+            "10: rule \"users\": `publish` has nothing to tell: the rule deletes no `keys`, `tag_sets` or `hash_fields`",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { tag_sets = [\"\"] }\n[buffer]",
+            "12: rule \"users\": table_wide: a glob of tag sets is empty",
+        ),
+        (
+            "[buffer]",
             "table_wide = { keys = [\"\"] }\n[buffer]",
             "12: rule \"users\": table_wide: a key glob is empty",
         ),
@@ -563,7 +657,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "[buffer]",
             "[[rule]]\nname = \"b\"\ntables = [\"a.b\"]\n[buffer]",
-            "12: rule \"b\": it invalidates nothing: add `keys` or `paths`",
+            "12: rule \"b\": it invalidates nothing: add `keys`, `paths`, `tag_sets`, `hash_fields` or `guard`",
         ),
         (
             "/users/{id}",

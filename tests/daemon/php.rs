@@ -7,7 +7,6 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 use super::shop::{Shop, WITHIN, stop};
-use crate::reader::RAISE;
 use crate::support::{Process, eventually, php};
 
 const ENTRY: &str = "user:{7}:profile";
@@ -20,6 +19,7 @@ name    = "users"
 tables  = ["$db.users"]
 version = "version"
 keys    = ["user:{{{id}}}:profile"]
+guard   = { key = "user:{{{id}}}:guard", ttl = "1d" }
 "#;
 
 /// A PHP process of the application.
@@ -157,7 +157,6 @@ async fn a_php_reader_that_read_the_old_row_and_fills_after_the_deletion_is_refu
     // An entry that tells when evictd has deleted it.
     shop.fill(&[ENTRY]).await;
     run(&shop, &["rename", "7", "Ada Lovelace"]);
-    raised_by_evictd(&shop, "2").await;
     shop.gone(&[ENTRY], &evictd).await;
 
     // It answers with what it read, and leaves nothing behind.
@@ -176,26 +175,12 @@ async fn a_php_reader_that_found_no_row_and_fills_after_the_insert_is_refused() 
     shop.fill(&[ENTRY]).await;
     shop.sql("INSERT INTO users (id, name, slug) VALUES (7, 'Ada', 'ada')")
         .await;
-    raised_by_evictd(&shop, "1").await;
     shop.gone(&[ENTRY], &evictd).await;
 
     assert_eq!(slow.finish().await, Value::Null);
     assert_eq!(cached(&shop, ENTRY).await, None);
     assert_eq!(find(&shop, "7"), ada("1", "Ada"));
     stop(evictd).await;
-}
-
-/// In place of a rule's guard, which evictd raises before it deletes the entry.
-async fn raised_by_evictd(shop: &Shop, version: &str) {
-    let _: () = redis::cmd("EVAL")
-        .arg(RAISE)
-        .arg(1)
-        .arg(GUARD)
-        .arg(version)
-        .arg(86_400_000)
-        .query_async(&mut shop.redis.conn().await)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]

@@ -110,9 +110,12 @@ impl Redis {
         format!("rediss://127.0.0.1:{port}/0")
     }
 
+    pub fn client(&self) -> redis::Client {
+        redis::Client::open(self.url()).expect("the URL is well formed")
+    }
+
     pub async fn conn(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).expect("the URL is well formed");
-        client
+        self.client()
             .get_multiplexed_async_connection()
             .await
             .unwrap_or_else(|error| {
