@@ -55,9 +55,11 @@ fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
 	done
 
 .PHONY: soak
-soak: servers ## Looks for one stale entry for SOAK_SECONDS (600) while everything breaks, optimised build
+soak: servers ## Looks for one stale entry for SOAK_SECONDS (600), then in a cluster, while everything breaks
 	@scripts/provision faketime >/dev/null
 	EVICTD_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --test live soak:: -- --nocapture --test-threads=1
+	EVICTD_SOAK_SECONDS=$$(($(SOAK_SECONDS) / 4)) EVICTD_SOAK_REDIS=cluster \
+	  cargo test --release --test live soak::no_entry -- --nocapture --test-threads=1
 
 .PHONY: servers
 servers: ## Finds or unpacks the servers that tests, demo and bench use

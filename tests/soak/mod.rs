@@ -278,7 +278,7 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
         tasks.spawn(Writer::new(traffic, number, world.mysql.port()).run());
     }
     let mut number = 0;
-    for &shape in Shape::all() {
+    for shape in Shape::ALL {
         for (manner, lagging, readers) in [
             (Manner::Prompt, false, 2),
             (Manner::Prompt, true, 2),

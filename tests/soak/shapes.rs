@@ -24,15 +24,7 @@ pub struct Row {
 const ABSENT: &str = "absent";
 
 impl Shape {
-    const ALL: [Shape; 3] = [Shape::Plain, Shape::Versioned, Shape::Guarded];
-
-    /// Those that are cached.
-    pub fn all() -> &'static [Shape] {
-        match std::env::var_os("EVICTD_SOAK_GUARDS") {
-            Some(_) => &Self::ALL,
-            None => &Self::ALL[..2],
-        }
-    }
+    pub const ALL: [Shape; 3] = [Shape::Plain, Shape::Versioned, Shape::Guarded];
 
     pub fn table(self) -> &'static str {
         match self {

@@ -77,11 +77,12 @@ async fn read(
                 if table == "probes" {
                     let mut times = times.lock().unwrap();
                     times.extend(first_columns.iter().map(|(id, _)| (*id, committed_us)));
-                } else if let Some(shape) = Shape::all().iter().find(|shape| shape.table() == table)
+                } else if let Some(shape) =
+                    Shape::ALL.into_iter().find(|shape| shape.table() == table)
                 {
                     last = first_columns
                         .last()
-                        .map(|(id, version)| (*shape, *id, *version));
+                        .map(|(id, version)| (shape, *id, *version));
                 }
             }
             Some(EventData::XidEvent(_)) => {

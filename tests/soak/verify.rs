@@ -143,7 +143,7 @@ async fn unsent(traffic: &Traffic, probes: &Probes) -> Vec<String> {
 async fn compare(world: &World, traffic: &Traffic) -> Vec<Stale> {
     let mut rows: HashMap<(Shape, u64), Row> = HashMap::new();
     let mut conn = world.mysql.conn().await;
-    for &shape in Shape::all() {
+    for shape in Shape::ALL {
         let sql = format!("SELECT id, version, content FROM soak.{}", shape.table());
         let all: Vec<(u64, u64, String)> = conn.query(sql).await.unwrap();
         rows.extend(

@@ -133,7 +133,7 @@ impl World {
 
     /// Starts the proxies to AWS, and evictd.
     pub async fn begin(&mut self, probes: &Arc<Probes>) {
-        let rules = Shape::all().iter().map(|shape| shape.rule());
+        let rules = Shape::ALL.into_iter().map(Shape::rule);
         self.rules = rules.chain([probes::RULE]).collect();
         let nobody: Watch = Arc::new(|_| Box::pin(async {}));
         self.queue = Some(Proxy::http(self.aws.port(), nobody).await);

@@ -71,7 +71,7 @@ impl Writer {
         let changes = if large { CHANGES_MAX } else { 1 };
         let mut all: Vec<Change> = Vec::new();
         for _ in 0..changes {
-            let shape = Shape::all()[self.random.random_range(0..Shape::all().len())];
+            let shape = Shape::ALL[self.random.random_range(0..Shape::ALL.len())];
             let hot = self.traffic.hot(self.random.random());
             let id = hot - hot % WRITERS + self.number;
             if all
