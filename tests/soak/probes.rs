@@ -273,6 +273,9 @@ async fn listen(url: String, announce: mpsc::Sender<(String, u64)>) {
     let client = redis::Client::open(url).unwrap();
     loop {
         let subscribed = async {
+            // Fails while a server that starts reads its file: it announces the deletions in there once more.
+            let mut asked = client.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").query_async::<()>(&mut asked).await?;
             let mut listener = client.get_async_pubsub().await?;
             listener.subscribe("__keyevent@0__:del").await?;
             Ok::<_, redis::RedisError>(listener.into_on_message())
