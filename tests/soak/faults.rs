@@ -67,6 +67,8 @@ pub enum Fault {
 impl Fault {
     pub const ALL: [Fault; 28] = [
         Fault::EvictdKilled,
+        Fault::RedisFailover,
+        Fault::RedisSwitchover,
         Fault::CacheStalled,
         Fault::SourceCut,
         Fault::RedisKilled,
@@ -92,8 +94,6 @@ impl Fault {
         Fault::DiskFullAndKilled,
         Fault::ClockForward,
         Fault::ClockBack,
-        Fault::RedisFailover,
-        Fault::RedisSwitchover,
     ];
 
     /// One of each kind: for a run of a minute, in which servers have no time to restart twice.
