@@ -228,22 +228,24 @@ async fn delete(
             Some(gtids) if !batch.is_empty() => Some(waiting.wait(gtids).await),
             _ => None,
         };
-        let refused = loop {
+        let (refused, due) = loop {
             // A change that is fresh now may be old by the time it is deleted;
-            // then what was kept for the second deletion is let go.
-            let pass = match settling.due(visible_by, batch.newest_us) {
+            // then what was kept for the second deletion is let go. Settled: it
+            // is decided before the deletion is sent. A late fill can come
+            // between the deletion and an answer that takes its time.
+            let due = settling.due(visible_by, batch.newest_us);
+            let pass = match due {
                 Some(_) => Pass::First,
                 None => Pass::Once,
             };
             match batch.delete(&mut cache, pass).await {
-                Ok(refused) => break refused,
+                Ok(refused) => break (refused, due),
                 Err(error) => trouble.wait(error.code(), &error).await,
             }
         };
         trouble.over();
         refusals.report(&refused);
         metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
-        let due = settling.due(visible_by, batch.newest_us);
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

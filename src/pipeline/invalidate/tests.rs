@@ -49,6 +49,10 @@ impl Cache for Flaky {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
+        // Done now, and answered late.
+        if names.iter().any(|name| name == "slow") {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
         attempt
             .map(|()| Outcome::default())
             .map_err(|reason| CacheError::Unavailable {
@@ -570,6 +574,23 @@ async fn what_is_deleted_without_knowing_whether_it_is_visible_settles_however_o
         journal,
         ["cache k10", "second k10", "paths /p10", "checkpoint 10"]
     );
+}
+
+/// A reader may fill between the deletion and its answer.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_answered_late_settles_all_the_same() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut slow = Batch::default();
+    let key = Action::Delete {
+        key: b"slow",
+        settles: true,
+    };
+    slow.act(&"r".into(), key);
+    slow.gtids = Some(GTIDS.parse().unwrap());
+    slow.mark = Some(mark(10));
+    stages.planned.send(slow).await.unwrap();
+    let journal = stages.end().await;
+    assert!(journal.contains(&"second slow".to_owned()), "{journal:?}");
 }
 
 #[tokio::test(start_paused = true)]
