@@ -61,7 +61,8 @@
 //! - **Settled.** A reader that fetched the old row before the change was
 //!   visible can store it after the deletion. Keys without a version are deleted
 //!   a second time, `redis.settle_after` after it was visible (after the commit,
-//!   without GTIDs). *Holds* for fills that are faster.
+//!   without GTIDs). *Holds* for fills that are faster, and with a
+//!   guard, which refuses what is older than the row, for all.
 //! - **Cache before edge.** A path enters the buffer after the keys of the same
 //!   change are deleted and settled. *Holds.*
 //! - **Over, never under.** What cannot be known row by row invalidates the

@@ -296,6 +296,8 @@ async fn delete(
     let outcome = shapes.delete_keys(cache, keys).await?;
     metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
     let mut refused = outcome.refused;
+    let deletion = shapes.delete(cache, pass).await?;
+    refused.extend(deletion.refused);
     for wide in wide {
         match wide {
             Wide::Matching(glob) => {
@@ -311,7 +313,7 @@ async fn delete(
             }
         }
     }
-    refused.extend(shapes.delete(cache, pass).await?);
+    refused.extend(shapes.announce(cache, pass, &deletion.members).await?);
     Ok(refused)
 }
 

@@ -1,7 +1,7 @@
 //! What a batch deletes besides plain keys, and what goes before and after.
 
 use super::announce::Announcements;
-use super::tagged::{Attempt, Pass};
+use super::tagged::{Attempt, Deletion, Pass};
 use crate::cache::{Cache, CacheError, Outcome, Refused};
 use crate::model::{Guards, KeySet, PairSet};
 use crate::telemetry::metric;
@@ -65,27 +65,27 @@ impl Shapes {
         Ok(outcome)
     }
 
-    /// Deletes everything else; then all that was deleted is announced.
+    /// Deletes fields, and what tag sets name. Whole tables come after it: a glob
+    /// may take a set along, and nobody would know its members any more.
     pub(super) async fn delete(
         &mut self,
         cache: &mut impl Cache,
         pass: Pass,
-    ) -> Result<Vec<Refused>, CacheError> {
-        if !self.settles() && self.announcements.is_empty() {
-            return Ok(Vec::new());
+    ) -> Result<Deletion, CacheError> {
+        let mut deletion = Deletion::default();
+        if !self.settles() {
+            return Ok(deletion);
         }
-        let mut refused = Vec::new();
         if !self.fields.is_empty() {
             let outcome = cache.delete_fields(&self.fields).await?;
             metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
-            refused.extend(outcome.refused);
+            deletion.refused = outcome.refused;
         }
         let mut attempt = Attempt {
             pass,
             carried: &mut self.carried,
             announcements: &self.announcements,
-            members: KeySet::default(),
-            refused,
+            deletion,
         };
         attempt.delete_carried(cache).await?;
         attempt.delete(cache, &self.tag_sets).await?;
@@ -93,13 +93,19 @@ impl Shapes {
             attempt.delete_matching(cache, glob, member_prefix).await?;
             tracing::info!(glob = %String::from_utf8_lossy(glob), "deleted the keys of tag sets by glob");
         }
-        let Attempt {
-            members,
-            mut refused,
-            ..
-        } = attempt;
-        let told = self.announcements.publish(cache, pass, &members).await?;
-        refused.extend(told);
-        Ok(refused)
+        Ok(attempt.deletion)
+    }
+
+    /// Says what was deleted, and returns the channels that it cannot be said on.
+    pub(super) async fn announce(
+        &self,
+        cache: &mut impl Cache,
+        pass: Pass,
+        members: &KeySet,
+    ) -> Result<Vec<Refused>, CacheError> {
+        if self.announcements.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.announcements.publish(cache, pass, members).await
     }
 }

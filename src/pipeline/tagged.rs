@@ -32,6 +32,9 @@ const CARRIED_BYTES_MAX: usize = 4 << 20;
 /// How many keys are told in one go.
 const MEMBERS_TOLD_BYTES_MAX: usize = 1 << 20;
 
+/// How many refused keys are named one by one (Bounded).
+const REFUSED_MAX: usize = 1_000;
+
 /// Which deletion of a batch it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
@@ -49,9 +52,32 @@ pub(super) struct Attempt<'b> {
     /// Keys that left their sets.
     pub(super) carried: &'b mut KeySet,
     pub(super) announcements: &'b Announcements,
+    pub(super) deletion: Deletion,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Deletion {
     /// Keys that are not told yet.
     pub(super) members: KeySet,
+    /// What stays for good.
     pub(super) refused: Vec<Refused>,
+}
+
+impl Deletion {
+    /// Adds keys that stay, up to what is named one by one.
+    fn refuse(&mut self, mut refused: Vec<Refused>) {
+        let room = REFUSED_MAX.saturating_sub(self.refused.len());
+        let unnamed = refused.len().saturating_sub(room);
+        refused.truncate(room);
+        self.refused.extend(refused);
+        if unnamed > 0 {
+            tracing::error!(
+                keys = unnamed,
+                "the cache refuses more keys of tag sets than are named one by one"
+            );
+        }
+    }
 }
 
 impl Attempt<'_> {
@@ -64,7 +90,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let outcome = cache.delete(&[self.carried]).await?;
-        self.refused.extend(outcome.refused);
+        self.deletion.refused.extend(outcome.refused);
         let carried = std::mem::take(self.carried);
         let told = self.tell(cache, &carried).await;
         *self.carried = carried;
@@ -98,11 +124,11 @@ impl Attempt<'_> {
             for key in &found.keys {
                 sets.insert(key, member_prefix);
             }
-            let refused_before = self.refused.len();
+            let refused_before = self.deletion.refused.len();
             self.delete(cache, &sets).await?;
             // Something else with such a name is not meant.
             let mut index = 0;
-            self.refused.retain(|it| {
+            self.deletion.refused.retain(|it| {
                 index += 1;
                 index <= refused_before || it.code != "wrong-type"
             });
@@ -127,7 +153,7 @@ impl Attempt<'_> {
             for (walk, step) in walks.into_iter().zip(steps) {
                 match step {
                     TagStep::End => {}
-                    TagStep::Refused(refused) => self.refused.push(refused),
+                    TagStep::Refused(refused) => self.deletion.refused.push(refused),
                     TagStep::Members {
                         kind,
                         members,
@@ -170,11 +196,13 @@ impl Attempt<'_> {
             }
             let (leaving, left) = self.leaving(found, &stay);
             if !left.is_empty() {
-                self.refused.extend(cache.take_out(&leaving).await?.refused);
+                self.deletion
+                    .refused
+                    .extend(cache.take_out(&leaving).await?.refused);
                 cache.delete(&[&left]).await?;
             }
         }
-        self.refused.extend(outcome.refused);
+        self.deletion.refuse(outcome.refused);
         self.tell(cache, &keys).await
     }
 
@@ -215,13 +243,13 @@ impl Attempt<'_> {
             return Ok(());
         }
         keys.iter().for_each(|key| {
-            self.members.insert(key);
+            self.deletion.members.insert(key);
         });
-        if self.members.size() >= MEMBERS_TOLD_BYTES_MAX {
-            let members = std::mem::take(&mut self.members);
+        if self.deletion.members.size() >= MEMBERS_TOLD_BYTES_MAX {
+            let members = std::mem::take(&mut self.deletion.members);
             let told = self.announcements.publish_members(cache, &members);
             let refused = told.await?;
-            self.refused.extend(refused);
+            self.deletion.refused.extend(refused);
         }
         Ok(())
     }

@@ -85,3 +85,27 @@ async fn a_glob_reaches_every_key_though_a_primary_dies_meanwhile() {
     assert!(left.len() < 1_000, "{}", left.len());
     assert_eq!(cluster.keys().await, [""; 0]);
 }
+
+/// As when its machine is cut off: nothing says that it is gone.
+#[tokio::test]
+async fn a_primary_that_goes_silent_is_given_up_for_its_successor() {
+    let mut cluster = RedisCluster::start().await;
+    let keys = names("user:", 3_000);
+    cluster.fill(&keys).await;
+    let primary = cluster.primaries().await[0];
+    let mut redis = reached_by(cluster.urls().remove(primary));
+    delete_all(&mut redis, &["elsewhere".to_owned()]).await;
+    cluster.nodes[primary].signal("STOP");
+    let failures = delete(&mut redis, &set(&keys)).await;
+    assert!(!failures.is_empty(), "nobody noticed");
+    assert!(
+        failures.iter().all(|it| matches!(
+            it.code(),
+            "timeout" | "cluster-down" | "connection" | "connection-refused"
+        )),
+        "{failures:?}"
+    );
+    cluster.nodes[primary].signal("CONT");
+    cluster.healthy().await;
+    assert_eq!(cluster.keys().await, [""; 0]);
+}

@@ -4,10 +4,10 @@ use evictd::cache::{Cache, CacheError, Layout, Redis, Refused, Target};
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};
-use crate::support::{Redis as Server, RedisCluster, RedisOptions};
+use crate::support::{Redis as Server, RedisCluster, RedisOptions, RedisSentinels};
 
 /// An account with these rights.
-async fn account(server: &Server, rights: &[&str]) {
+pub(super) async fn account(server: &Server, rights: &[&str]) {
     let mut conn = server.conn().await;
     let _: () = redis::cmd("ACL")
         .arg(&["SETUSER", "evictd", "reset", "on", ">s3cret"])
@@ -17,7 +17,7 @@ async fn account(server: &Server, rights: &[&str]) {
         .unwrap();
 }
 
-fn as_evictd(url: &str) -> Target {
+pub(super) fn as_evictd(url: &str) -> Target {
     Target {
         password: Some("s3cret".to_owned()),
         ..target(url.replace("redis://", "redis://evictd@"))
@@ -142,6 +142,29 @@ async fn what_passes_is_an_error_to_be_repeated() {
     );
 }
 
+/// A replica answers SCAN, and there may be no key to delete.
+#[tokio::test]
+async fn a_glob_is_not_done_where_nothing_can_be_deleted() {
+    let server = Server::start(RedisOptions::default()).await;
+    let mut redis = Redis::new(&target(server.url())).unwrap();
+    let replicate = async |of: &[&str]| {
+        let mut conn = server.conn().await;
+        let _: () = redis::cmd("REPLICAOF")
+            .arg(of)
+            .query_async(&mut conn)
+            .await
+            .unwrap();
+    };
+    replicate(&["127.0.0.1", "1"]).await;
+    let error = redis.delete_matching(b"user:*").await.unwrap_err();
+    assert_eq!(error.code(), "read-only");
+    replicate(&["NO", "ONE"]).await;
+    assert_eq!(
+        redis.delete_matching(b"user:*").await.unwrap(),
+        nothing_refused(0)
+    );
+}
+
 #[tokio::test]
 async fn a_cluster_names_its_refused_keys_too() {
     let cluster = RedisCluster::start().await;
@@ -160,4 +183,64 @@ async fn a_cluster_names_its_refused_keys_too() {
     assert_eq!(outcome.existed, 1_000);
     assert_eq!(refused_keys(&outcome.refused), names("order:", 10));
     assert_eq!(cluster.keys().await, names("order:", 10));
+}
+
+#[tokio::test]
+async fn the_rights_that_the_manual_lists_are_enough_for_a_cluster() {
+    let rights =
+        "+ping +unlink +scan +incr +cluster|slots +cluster|nodes +asking +wait ~user:* ~{user:*";
+    let cluster = RedisCluster::start().await;
+    for node in &cluster.nodes {
+        account(node, &rights.split(' ').collect::<Vec<_>>()).await;
+    }
+    let keys = names("{user:1}:", 10);
+    cluster.fill(&keys).await;
+    // One slot is open, so that ASKING is needed too.
+    let owner = cluster.owner(&keys[0]).await;
+    let others = cluster.primaries().await;
+    let other = others.into_iter().find(|it| *it != owner).unwrap();
+    cluster.begin_move(&keys[0], other).await;
+    let moved: Vec<&str> = keys[..5].iter().map(String::as_str).collect();
+    cluster.move_keys(&moved, other).await;
+
+    let mut redis = Redis::new(&Target {
+        layout: Layout::Cluster,
+        replicas: 1,
+        ..as_evictd(&cluster.urls()[0])
+    })
+    .unwrap();
+    redis.check().await.unwrap();
+    assert_eq!(
+        redis.delete(&[&set(&keys[..6])]).await.unwrap(),
+        nothing_refused(6)
+    );
+    assert_eq!(
+        redis.increment(b"user:generation").await.unwrap(),
+        nothing_refused(0)
+    );
+    assert_eq!(
+        redis.delete_matching(b"*user:*").await.unwrap(),
+        nothing_refused(5)
+    );
+    assert_eq!(cluster.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_rights_that_the_manual_lists_are_enough_behind_sentinels() {
+    let servers = RedisSentinels::start().await;
+    account(&servers.primary, &["+ping", "+unlink", "+role", "~user:*"]).await;
+    let mut redis = Redis::new(&Target {
+        layout: Layout::Sentinel {
+            master: "shop".to_owned(),
+            urls: servers.urls(),
+            password: None,
+        },
+        ..as_evictd("redis://nowhere.test/0")
+    })
+    .unwrap();
+    redis.check().await.unwrap();
+    assert_eq!(
+        redis.delete(&[&set(&["user:1"])]).await.unwrap(),
+        nothing_refused(0)
+    );
 }

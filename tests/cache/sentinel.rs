@@ -75,3 +75,31 @@ async fn a_primary_that_sentinels_do_not_know_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn sentinels_are_asked_with_a_password_of_their_own() {
+    let servers = RedisSentinels::start().await;
+    for url in servers.urls() {
+        let client = redis::Client::open(url).unwrap();
+        let mut conn = client.get_multiplexed_async_connection().await.unwrap();
+        let mut protect = redis::cmd("ACL");
+        protect.arg(&["SETUSER", "default", ">s3cret"]);
+        let _: () = protect.query_async(&mut conn).await.unwrap();
+    }
+    let reached_with = |password: Option<&str>| {
+        Redis::new(&Target {
+            layout: Layout::Sentinel {
+                master: "shop".to_owned(),
+                urls: servers.urls(),
+                password: password.map(str::to_owned),
+            },
+            ..target("redis://nowhere.test/0".to_owned())
+        })
+        .unwrap()
+    };
+    reached_with(Some("s3cret")).check().await.unwrap();
+    for password in [None, Some("wr0ng")] {
+        let error = reached_with(password).check().await.unwrap_err();
+        assert_eq!(error.code(), "authentication", "{error}");
+    }
+}

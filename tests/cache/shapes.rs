@@ -9,6 +9,7 @@ use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, Value};
 
 use super::cluster::reached_by;
+use super::refusals::{account, as_evictd};
 use super::{nothing_refused, set, target};
 use crate::support::{Redis as Server, RedisCluster, RedisOptions};
 
@@ -346,4 +347,80 @@ async fn guards_tag_sets_and_fields_in_a_cluster() {
         assert_eq!(payload, "{}");
     }
     let _: Value = ask(&mut conn, &["GET", "user:{1}:guard"]).await;
+}
+
+/// The rights that the manual asks for, and no others.
+#[tokio::test]
+async fn an_account_needs_what_the_manual_says_and_no_more() {
+    let manual = include_str!("../../docs/configuration.md");
+    let server = Server::start(RedisOptions::default()).await;
+    let mut rights = vec!["~user:*", "&shop"];
+    for words in [
+        "+ping +unlink",
+        "+scan",
+        "+incr",
+        "+eval +evalsha +get +set +pexpire",
+        "+getrange",
+        "+type +sscan +zscan +srem +zrem",
+        "+hdel",
+        "+publish",
+    ] {
+        assert!(manual.contains(&format!("`{words}`")), "{words}");
+        rights.extend(words.split(' '));
+    }
+    account(&server, &rights).await;
+    let mut conn = server.conn().await;
+    let pattern = GuardPattern::new(vec![b"user:".to_vec(), b":guard".to_vec()]);
+    let redis = Redis::new(&as_evictd(&server.url())).unwrap();
+    let mut redis = redis.sparing(vec![pattern]);
+
+    let _: () = conn.set("user:7", "x").await.unwrap();
+    let _: () = conn.hset("user:h", "a", "x").await.unwrap();
+    let _: () = conn.sadd("user:s", "a").await.unwrap();
+    let _: () = conn.zadd("user:z", "a", 1).await.unwrap();
+    for version in [4, 6, 5] {
+        let guards = raised(&[("user:7:guard", version)]);
+        let outcome = redis.delete_guarded(&guards, &[&set(&["user:7"])]).await;
+        assert_eq!(outcome.unwrap().refused, []);
+    }
+    let mut fields = PairSet::default();
+    fields.insert(b"user:h", b"a");
+    assert_eq!(
+        redis.delete_fields(&fields).await.unwrap(),
+        nothing_refused(1)
+    );
+    for (key, kind) in [("user:s", TagKind::Set), ("user:z", TagKind::SortedSet)] {
+        assert_eq!(walk(&mut redis, key).await.0, ["a"]);
+        let (key, members) = (key.as_bytes(), vec![b"a".to_vec()]);
+        let leaving = [Leaving { key, kind, members }];
+        assert_eq!(redis.take_out(&leaving).await.unwrap(), nothing_refused(1));
+    }
+    assert_eq!(redis.publish("shop", b"{}").await.unwrap().refused, []);
+    assert_eq!(redis.delete_matching(b"user:*").await.unwrap().refused, []);
+    assert_eq!(server.keys().await, ["user:7:guard"]);
+
+    // What it may not touch is refused and named; everything else goes on.
+    let guards = raised(&[("order:7:guard", 1), ("user:7:guard", 7)]);
+    let refused = redis.delete_guarded(&guards, &[]).await.unwrap().refused;
+    assert_eq!(
+        (refused.len(), refused[0].key.as_slice()),
+        (1, &b"order:7:guard"[..])
+    );
+    let held: String = conn.get("user:7:guard").await.unwrap();
+    assert_eq!(held, "7");
+    fields.insert(b"order:h", b"a");
+    let refused = redis.delete_fields(&fields).await.unwrap().refused;
+    assert_eq!((refused.len(), refused[0].code), (1, "no-permission"));
+    let refused = redis.publish("other", b"{}").await.unwrap().refused;
+    assert_eq!((refused.len(), refused[0].code), (1, "no-permission"));
+    let step = TagScan {
+        key: b"order:s",
+        kind: None,
+        cursor: 0,
+    };
+    let steps = redis.scan_tag_sets(&[step]).await.unwrap();
+    assert!(
+        matches!(&steps[0], TagStep::Refused(it) if it.code == "no-permission"),
+        "{steps:?}"
+    );
 }

@@ -131,7 +131,7 @@ version = "version"
 keys    = ["user:{id}:v{version}"]
 guard   = { key = "user:{{{id}}}:guard", ttl = "1d" }
 "#;
-    let config = shop.config().rest(rules).redis("settle_after = \"1s\"");
+    let config = shop.config().rest(rules).redis("settle_after = \"5s\"");
     let mut evictd = config.start().await;
     shop.sql("INSERT INTO users (id, version) VALUES (7, 5)")
         .await;
@@ -172,7 +172,7 @@ async fn a_guard_that_cannot_be_raised_is_reported_and_holds_nothing_up() {
     shop.done(&evictd).await;
     let other: String = conn.get("user:{8}:guard").await.unwrap();
     assert_eq!(other, "1");
-    shop.checkpoint_at_end().await;
+    shop.checkpoint_passes_the_end(&evictd).await;
     stop(evictd).await;
 }
 

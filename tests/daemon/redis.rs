@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::faults::load;
-use super::shop::{Config, Shop, WITHIN, stop};
+use super::shop::{Config, Shop, USERS, WITHIN, stop};
 use crate::support::{
     Evictd, MysqlOptions, Redis, RedisCluster, RedisOptions, RedisSentinels, certificates,
-    eventually,
+    eventually, free_port,
 };
 
 /// The shop's rules, with another Redis.
@@ -42,16 +44,16 @@ async fn gone(redis: &Redis, evictd: &Evictd) {
 
 #[tokio::test]
 async fn a_killed_primary_of_a_cluster_loses_no_deletion_under_load() {
-    const USERS: u32 = 6_000;
+    const COUNT: u32 = 6_000;
     let shop = Shop::own(MysqlOptions::default()).await;
     let mut cluster = RedisCluster::start().await;
-    let keys: Vec<String> = (0..USERS).map(|id| format!("user:{id}:profile")).collect();
+    let keys: Vec<String> = (0..COUNT).map(|id| format!("user:{id}:profile")).collect();
     cluster.fill(&keys).await;
     let primary = cluster.primaries().await[0];
     let url = cluster.urls().remove(primary);
     let lines = "cluster = true\nreplicas = 1\nsettle_after = \"off\"";
     let mut evictd = config(&shop, url, lines).start().await;
-    let load = load(shop.mysql(), 0..USERS, 500);
+    let load = load(shop.mysql(), 0..COUNT, 500);
     tokio::time::sleep(Duration::from_secs(1)).await;
     cluster.fail_over(primary).await;
     cluster.start_again(primary).await;
@@ -77,7 +79,9 @@ async fn keys_that_redis_refuses_for_good_are_logged_and_hold_nothing_up() {
     shop.fill(&["user:1:v1", "user:1:profile"]).await;
     let url = shop.redis.url().replace("redis://", "redis://evictd@");
     let lines = "password = { env = \"REDIS_PASSWORD\" }\nsettle_after = \"off\"";
+    let metrics = format!("127.0.0.1:{}", free_port());
     let options = config(&shop, url, lines)
+        .rest(&format!("[metrics]\nlisten = \"{metrics}\"\n{USERS}"))
         .options()
         .env("REDIS_PASSWORD", "s3cret");
     let mut evictd = super::shop::start(&options).await;
@@ -89,6 +93,19 @@ async fn keys_that_redis_refuses_for_good_are_logged_and_hold_nothing_up() {
     }
     shop.done(&evictd).await;
     assert_eq!(shop.redis.keys().await, ["user:1:v1"]);
+
+    let mut stream = tokio::net::TcpStream::connect(metrics).await.unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: evictd\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    let counted = page
+        .lines()
+        .find(|line| line.starts_with("evictd_cache_keys_refused_total{"));
+    let counted = counted.unwrap_or_else(|| panic!("{page}"));
+    assert!(counted.contains("error=\"no-permission\""), "{counted}");
+    let count: u64 = counted.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(count >= 1, "{counted}");
     stop(evictd).await;
 }
 

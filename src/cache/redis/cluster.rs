@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, RedisError, Value};
 
 use super::error;
+use super::redirection::{self, Goal, Group, Pending};
 use super::server::{Answer, Server, no_answer};
 use super::slot::{self, SLOTS};
 use super::target::{Access, Address};
@@ -32,31 +33,6 @@ pub(super) struct Cluster {
     servers: HashMap<Address, Server>,
 }
 
-/// A command on its way.
-struct Pending {
-    /// Its place among the answers.
-    place: usize,
-    command: Cmd,
-    to: Goal,
-}
-
-/// Where a command goes.
-enum Goal {
-    /// To who serves its slot.
-    Owner,
-    /// To this node, which is taking the slot over and serves it only to those
-    /// who say that they were sent.
-    Asking(Address),
-}
-
-/// What goes to one server in one round trip.
-#[derive(Default)]
-struct Group {
-    commands: Pipeline,
-    /// What each of the commands is; `None`: ASKING, before the next one.
-    places: Vec<Option<usize>>,
-}
-
 impl Cluster {
     pub(super) fn new(access: Access, seed: Address, replicas: u16) -> Self {
         Self {
@@ -79,7 +55,8 @@ impl Cluster {
     }
 
     /// Sends all commands to where their keys are, to all primaries at the same
-    /// time, and gives each one's own answer in their order.
+    /// time, and gives each one's own answer in their order. Those of one slot
+    /// take effect in their order, too; one of them may be done twice.
     pub(super) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Answer>, CacheError> {
         let mut answers: Vec<Answer> = commands.iter().map(|_| no_answer()).collect();
         let mut pending: Vec<Pending> = Vec::with_capacity(commands.len());
@@ -87,9 +64,14 @@ impl Cluster {
             let to = Goal::Owner;
             Pending { place, command, to }
         }));
-        for round in 0..REDIRECTIONS_MAX {
+        let mut behind = Vec::new();
+        let mut moved = false;
+        for _ in 0..REDIRECTIONS_MAX {
             if pending.is_empty() {
-                if round > 1 {
+                pending.append(&mut behind);
+            }
+            if pending.is_empty() {
+                if moved {
                     // What one answer said of a slot may hold for others.
                     self.topology = None;
                 }
@@ -98,14 +80,18 @@ impl Cluster {
             let groups = self.route(std::mem::take(&mut pending)).await?;
             for (address, group, answered) in self.send(groups).await {
                 let answered = answered.inspect_err(|_| self.topology = None)?;
-                let sent = group.commands.cmd_iter().zip(&group.places);
-                for ((command, place), answer) in sent.zip(answered) {
-                    let Some(place) = *place else { continue };
-                    if let Some(to) = self.redirection(&answer, &address) {
-                        let command = command.clone();
-                        pending.push(Pending { place, command, to });
-                    } else if let Some(slot) = answers.get_mut(place) {
-                        *slot = answer;
+                let sorted = redirection::sort(&group, answered, &address);
+                for (place, answer) in sorted.done {
+                    if let Some(answered) = answers.get_mut(place) {
+                        *answered = answer;
+                    }
+                }
+                pending.extend(sorted.redirected);
+                behind.extend(sorted.behind);
+                for (slot, primary) in sorted.moved {
+                    moved = true;
+                    if let Some(topology) = &mut self.topology {
+                        topology.moved(slot, &primary);
                     }
                 }
             }
@@ -205,9 +191,9 @@ impl Cluster {
     ) -> Result<HashMap<Address, Group>, CacheError> {
         let topology = self.topology().await?;
         let mut groups: HashMap<Address, Group> = HashMap::new();
-        for Pending { place, command, to } in pending {
-            let slot = slot::of_command(&command);
-            let address = match &to {
+        for command in pending {
+            let slot = slot::of_command(&command.command);
+            let address = match &command.to {
                 Goal::Asking(address) => address,
                 Goal::Owner => match topology.primary(slot) {
                     Some(address) => address,
@@ -218,18 +204,13 @@ impl Cluster {
                     }
                 },
             };
-            if !groups.contains_key(address) {
-                groups.insert(address.clone(), Group::default());
+            match groups.get_mut(address) {
+                Some(group) => group.add(command),
+                None => {
+                    let address = address.clone();
+                    groups.entry(address).or_default().add(command);
+                }
             }
-            let Some(group) = groups.get_mut(address) else {
-                continue;
-            };
-            if matches!(to, Goal::Asking(_)) {
-                group.commands.cmd("ASKING");
-                group.places.push(None);
-            }
-            group.commands.add_command(command);
-            group.places.push(Some(place));
         }
         Ok(groups)
     }
@@ -260,23 +241,6 @@ impl Cluster {
             (address, group, answered)
         });
         back.collect()
-    }
-
-    /// Where the command of this answer is to go next, if the server that
-    /// answered does not serve its slot.
-    fn redirection(&mut self, answer: &Answer, answering: &Address) -> Option<Goal> {
-        let error = answer.as_ref().err()?;
-        let (node, slot) = error.redirect_node()?;
-        let address = Address::parse(node, answering)?;
-        match error.kind() {
-            ErrorKind::Server(ServerErrorKind::Ask) => Some(Goal::Asking(address)),
-            _ => {
-                if let Some(topology) = &mut self.topology {
-                    topology.moved(slot, &address);
-                }
-                Some(Goal::Owner)
-            }
-        }
     }
 
     fn server(&mut self, address: &Address) -> &mut Server {

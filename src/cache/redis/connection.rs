@@ -90,7 +90,7 @@ impl Connection {
 
     /// Sends all commands in one round trip to each primary, and gives each one's
     /// own answer, in their order. All keys of a command have to be in one slot,
-    /// and commands with different keys are done in any order.
+    /// and only commands of one slot are sure to be done in their order.
     ///
     /// The errors among the answers are about their command alone: WRONGTYPE,
     /// NOPERM, NOSCRIPT, TRYAGAIN or ERR. Any other failure is the whole call's,

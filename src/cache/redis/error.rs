@@ -74,7 +74,7 @@ pub(super) fn named(error: &RedisError, address: &Address) -> CacheError {
     match error.kind() {
         ErrorKind::AuthenticationFailed => refused(
             "authentication",
-            "check redis.password and the user in redis.url",
+            "check redis.password and the user in redis.url, or redis.sentinel.password if this is a sentinel",
         ),
         ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
             "no-permission",
@@ -97,7 +97,10 @@ pub(super) fn named(error: &RedisError, address: &Address) -> CacheError {
         }
         ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
         // The client has no kind of its own for it.
-        _ if error.code() == Some("NOAUTH") => refused("authentication", "set redis.password"),
+        _ if error.code() == Some("NOAUTH") => refused(
+            "authentication",
+            "set redis.password, or redis.sentinel.password if this is a sentinel",
+        ),
         _ if error.code() == Some("OOM") => unavailable("out-of-memory"),
         ErrorKind::Server(_) | ErrorKind::Extension => unavailable("server-error"),
         _ if error.is_timeout() => unavailable("timeout"),

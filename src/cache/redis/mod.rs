@@ -1,6 +1,6 @@
 //! Deletions in Redis.
 //!
-//! - [`target`]: what to connect to.
+//! - `target`: what to connect to.
 //! - `connection`: commands to a server, a cluster, or what sentinels know.
 //! - `unlink`, `scan`: deletions of keys by name and by glob.
 //! - `guard`, `tags`, `hash`: guards, tag sets and fields of hashes.
@@ -10,12 +10,13 @@ mod connection;
 mod error;
 mod guard;
 mod hash;
+mod redirection;
 mod scan;
 mod sentinel;
 mod server;
 mod slot;
 mod tags;
-pub mod target;
+mod target;
 mod topology;
 mod unlink;
 
@@ -110,7 +111,11 @@ impl Cache for Redis {
         let asked_at = Instant::now();
         let mut sweep = match (from, self.sweep.take()) {
             (ScanPlace::Further, Some(sweep)) => sweep,
-            _ => Sweep::begin(&mut self.connection, glob).await?,
+            _ => {
+                // No key that a set could have: what is found is only read.
+                let spare_key = [glob, b"\0"].concat();
+                Sweep::begin(&mut self.connection, glob, &spare_key).await?
+            }
         };
         let found = sweep.next(&mut self.connection).await?;
         // Others get at least half of the server's time.

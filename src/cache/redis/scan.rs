@@ -24,7 +24,9 @@ pub(super) async fn delete_matching(
     glob: &[u8],
 ) -> Result<Outcome, CacheError> {
     let mut outcome = Outcome::default();
-    let mut sweep = Sweep::begin(connection, glob).await?;
+    // An account that may touch what the glob matches may most likely touch the
+    // key that is written like it.
+    let mut sweep = Sweep::begin(connection, glob, glob).await?;
     loop {
         let asked_at = Instant::now();
         let Some(mut found) = sweep.next(connection).await? else {
@@ -52,6 +54,8 @@ pub(super) async fn delete_matching(
 /// until two saw none that had moved before.
 pub(super) struct Sweep {
     glob: Vec<u8>,
+    /// A key that may be deleted, to see whether that can be done.
+    spare_key: Vec<u8>,
     /// How the pass found the keyspace.
     before: Keyspace,
     /// Which of its primaries comes next, and where in it.
@@ -65,9 +69,11 @@ impl Sweep {
     pub(super) async fn begin(
         connection: &mut Connection,
         glob: &[u8],
+        spare_key: &[u8],
     ) -> Result<Self, CacheError> {
         Ok(Self {
             glob: glob.to_vec(),
+            spare_key: spare_key.to_vec(),
             before: connection.keyspace().await?,
             primary: 0,
             cursor: 0,
@@ -99,6 +105,7 @@ impl Sweep {
         let moving = moved_in_between(&self.before, &after);
         let quiet = moving.is_empty() && !self.before.moving && !after.moving;
         if quiet || self.pass > 1 && self.moved.is_disjoint(&moving) {
+            take_writes(connection, &self.spare_key).await?;
             return Ok(false);
         }
         tracing::info!(
@@ -113,6 +120,15 @@ impl Sweep {
         self.pass += 1;
         Ok(true)
     }
+}
+
+/// Fails if what was scanned is a replica by now, which answers SCAN like any
+/// other server and may be far behind.
+async fn take_writes(connection: &mut Connection, spare_key: &[u8]) -> Result<(), CacheError> {
+    let mut keys = KeySet::default();
+    keys.insert(spare_key);
+    // Refused or not, it is no replica's answer.
+    unlink::delete(connection, &[&keys]).await.map(drop)
 }
 
 async fn page(

@@ -725,3 +725,26 @@ async fn a_failure_repeats_guards_and_keys_and_what_left_its_set_is_not_forgotte
         "{journal:?}"
     );
 }
+
+/// A statement that was just committed: what was read before it may still be stored.
+#[tokio::test(start_paused = true)]
+async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut wide = Batch::default();
+    let rule: Arc<str> = "r".into();
+    wide.act(&rule, Action::DeleteMatching { glob: b"user:*" });
+    wide.newest_us = committed(Duration::ZERO);
+    wide.mark = Some(mark(10));
+    stages.planned.send(wide).await.unwrap();
+    let journal = stages.end().await;
+    let globs: Vec<_> = journal
+        .iter()
+        .filter(|line| line.contains(" all "))
+        .collect();
+    assert_eq!(
+        globs,
+        ["cache all user:*", "second all user:*"],
+        "{journal:?}"
+    );
+    assert_eq!(journal.last().unwrap(), "checkpoint 10");
+}

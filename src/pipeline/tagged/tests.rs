@@ -136,15 +136,14 @@ fn run(memory: &mut Memory, carried: &mut KeySet, pass: Pass, sets: &PairSet) ->
                 pass,
                 carried,
                 announcements: &announcements,
-                members: KeySet::default(),
-                refused: Vec::new(),
+                deletion: Deletion::default(),
             };
             let outcome = async {
                 attempt.delete_carried(memory).await?;
                 attempt.delete(memory, sets).await
             };
             if outcome.await.is_ok() {
-                return attempt.refused;
+                return attempt.deletion.refused;
             }
         }
     })
@@ -206,8 +205,7 @@ fn what_is_too_much_to_be_kept_stays_in_its_set_for_the_second_deletion() {
         pass: Pass::First,
         carried: &mut carried,
         announcements: &Announcements::default(),
-        members: KeySet::default(),
-        refused: Vec::new(),
+        deletion: Deletion::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
