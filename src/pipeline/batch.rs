@@ -376,6 +376,22 @@ async fn delete(
 }
 
 impl Settled {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        self.paths.paths.size() + MARK_BYTES
+    }
+
+    /// Adds a later batch. Its position then stands for both.
+    pub(super) fn add(&mut self, later: Settled) {
+        if self.paths.paths.is_empty() {
+            self.paths.committed_at_us = later.paths.committed_at_us;
+        }
+        for path in later.paths.paths.iter() {
+            self.paths.paths.insert(path);
+        }
+        self.mark = later.mark.or_else(|| self.mark.take());
+    }
+
     /// The buffer took the paths.
     pub(super) fn accepted(self) -> Accepted {
         Accepted {

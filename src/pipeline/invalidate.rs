@@ -275,18 +275,19 @@ async fn delete(
         if acts {
             trouble.begins(batch.takes_long());
         }
-        let (due, refused) = loop {
-            // Counted from before the deletion: what a long scan has passed can
-            // be filled again while it goes on. A change that was fresh may be
-            // old at the next attempt; then what was kept for the second
-            // deletion is let go.
+        let (refused, due) = loop {
+            // A change that is fresh now may be old by the time it is deleted;
+            // then what was kept for the second deletion is let go. Settled: it
+            // is decided before the deletion is sent. A late fill can come
+            // between the deletion and an answer that takes its time, and to
+            // what a long scan has passed.
             let due = settling.due(visible_by, batch.newest_us);
             let pass = match due {
                 Some(_) => Pass::First,
                 None => Pass::Once,
             };
             match batch.delete(&mut cache, pass).await {
-                Ok(refused) => break (due, refused),
+                Ok(refused) => break (refused, due),
                 Err(error) => trouble.wait(error.code(), &error).await,
             }
         };

@@ -22,8 +22,6 @@ struct Flaky {
     journal: Journal,
     name: &'static str,
     failures: u32,
-    /// How long a walk through all keys takes.
-    scan_takes: Duration,
 }
 
 impl Flaky {
@@ -32,7 +30,6 @@ impl Flaky {
             journal: Arc::clone(journal),
             name,
             failures,
-            scan_takes: Duration::ZERO,
         }
     }
 
@@ -52,6 +49,10 @@ impl Cache for Flaky {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
+        // Done now, and answered late.
+        if names.iter().any(|name| name == "slow") {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
         let locked = names.iter().filter(|name| name.starts_with("locked"));
         let refused = locked.map(|name| Refused {
             key: name.as_bytes().to_vec(),
@@ -76,7 +77,9 @@ impl Cache for Flaky {
             &self.journal,
             format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
         );
-        tokio::time::sleep(self.scan_takes).await;
+        if glob.starts_with(b"slow") {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Ok(Outcome::default())
     }
 
@@ -151,8 +154,13 @@ impl Cache for Flaky {
 
 impl Visibility for Flaky {
     async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
-        note(&self.journal, format!("visible {gtids}"));
-        Ok(Instant::now())
+        let attempt = self.attempt(gtids.to_string());
+        attempt.map(|()| Instant::now()).map_err(|reason| {
+            NotVisible::Unknown(SourceError::Unreachable {
+                address: "mysql".to_owned(),
+                reason,
+            })
+        })
     }
 }
 
@@ -245,11 +253,11 @@ impl Stages {
     }
 
     fn settling(failures: [u32; 3], settling: Settling) -> Self {
-        Self::scanning(Duration::ZERO, failures, settling)
+        Self::seeing(0, failures, settling)
     }
 
-    /// With a first cache whose walks through all keys take so long.
-    fn scanning(scan_takes: Duration, failures: [u32; 3], settling: Settling) -> Self {
+    /// The source says as often that it does not know what is visible.
+    fn seeing(visibility: u32, failures: [u32; 3], settling: Settling) -> Self {
         let journal = Journal::default();
         let [cache, paths, checkpoint] = failures;
         let (planned, to_delete) = mpsc::channel(1);
@@ -258,14 +266,10 @@ impl Stages {
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         let reports = Reports::default();
-        let cache = Flaky {
-            scan_takes,
-            ..Flaky::new(&journal, "cache", cache)
-        };
         tasks.spawn(delete(
             reports.clone(),
-            Flaky::new(&journal, "visibility", 0),
-            cache,
+            Flaky::new(&journal, "visibility", visibility),
+            Flaky::new(&journal, "cache", cache),
             settling.clone(),
             to_delete,
             deleted,
@@ -357,6 +361,28 @@ async fn paths_that_are_not_accepted_hold_the_position_back() {
     );
 }
 
+/// What is cached must not stay stale because the edge's queue is away.
+#[tokio::test(start_paused = true)]
+async fn keys_go_on_while_paths_are_not_accepted_and_then_the_paths_go_together() {
+    let stages = Stages::start([0, 5, 0]);
+    for offset in 1..=200 {
+        stages.planned.send(batch(offset)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let journal = stages.journal();
+    assert!(journal.contains(&"cache k200".to_owned()), "{journal:?}");
+    assert!(!journal.iter().any(|line| line.starts_with("paths /")));
+    let journal = stages.end().await;
+    let sent: Vec<&String> = journal
+        .iter()
+        .filter(|line| line.starts_with("paths /"))
+        .collect();
+    assert!(sent.len() < 5, "{} requests for 200 batches", sent.len());
+    let paths: usize = sent.iter().map(|line| line.matches("/p").count()).sum();
+    assert_eq!(paths, 200);
+    assert_eq!(journal.last().unwrap(), "checkpoint 200");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_repeated_until_it_succeeds_and_nothing_overtakes_it() {
     let stages = Stages::start([2, 3, 1]);
@@ -411,10 +437,10 @@ async fn no_position_is_stored_before_its_batch() {
     let journal = stages.end().await;
     let (mut deleted, mut accepted) = (0, 0);
     for line in &journal {
+        // The last of several: paths of batches that waited go together.
         let number = || {
-            line.trim_start_matches(|c: char| !c.is_ascii_digit())
-                .parse::<u64>()
-                .unwrap()
+            let last = line.rsplit(|c: char| !c.is_ascii_digit()).next();
+            last.unwrap().parse::<u64>().unwrap()
         };
         match line.split(' ').next().unwrap() {
             _ if line.ends_with("fails") => {}
@@ -500,7 +526,7 @@ async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
     stages.planned.send(fresh).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
     let first = [
-        "visible 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
+        "visibility 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
         "cache k10",
     ];
     assert_eq!(stages.journal(), first, "after {:?}", start.elapsed());
@@ -558,6 +584,39 @@ async fn a_commit_that_was_held_up_settles_from_when_its_rows_were_visible() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let journal = stages.journal();
     assert_eq!(journal[2..], ["second k10", "paths /p10", "checkpoint 10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_without_knowing_whether_it_is_visible_settles_however_old_it_is() {
+    let settling = Settling::After(Duration::from_secs(1));
+    let stages = Stages::seeing(u32::MAX, [0, 0, 0], settling);
+    let mut unknown = batch(10);
+    unknown.newest_us = committed(Duration::from_secs(10));
+    unknown.gtids = Some(GTIDS.parse().unwrap());
+    stages.planned.send(unknown).await.unwrap();
+    let mut journal = stages.end().await;
+    journal.retain(|line| line != "visibility fails");
+    assert_eq!(
+        journal,
+        ["cache k10", "second k10", "paths /p10", "checkpoint 10"]
+    );
+}
+
+/// A reader may fill between the deletion and its answer.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_answered_late_settles_all_the_same() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut slow = Batch::default();
+    let key = Action::Delete {
+        key: b"slow",
+        settles: true,
+    };
+    slow.act(&"r".into(), key);
+    slow.gtids = Some(GTIDS.parse().unwrap());
+    slow.mark = Some(mark(10));
+    stages.planned.send(slow).await.unwrap();
+    let journal = stages.end().await;
+    assert!(journal.contains(&"second slow".to_owned()), "{journal:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -720,15 +779,15 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
 #[tokio::test(start_paused = true)]
 async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
     let settling = Settling::After(Duration::from_secs(1));
-    let stages = Stages::scanning(Duration::from_secs(60), [0, 0, 0], settling);
+    let stages = Stages::settling([0, 0, 0], settling);
     let mut wide = Batch::default();
-    wide.act(&"r".into(), Action::DeleteMatching { glob: b"user:*" });
+    wide.act(&"r".into(), Action::DeleteMatching { glob: b"slow:*" });
     wide.newest_us = committed(Duration::ZERO);
     wide.mark = Some(mark(10));
     stages.planned.send(wide).await.unwrap();
     let mut scans = stages.end().await;
     scans.retain(|line| line.contains(" all "));
-    assert_eq!(scans, ["cache all user:*", "second all user:*"]);
+    assert_eq!(scans, ["cache all slow:*", "second all slow:*"]);
 }
 
 /// The keys of the dead letters.
