@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod commands;
 mod configuration;
 mod daemon;
 mod decoder;

@@ -2,6 +2,7 @@
 //!
 //! - [`connect`], [`server`]: connections, and what the server says of itself.
 //! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
+//! - [`file`]: binlog files on disk, as the same items.
 //! - [`assemble`]: events to items; position, transactions and tables. No I/O.
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
@@ -15,6 +16,7 @@ pub mod catalog;
 pub mod connect;
 pub mod cursor;
 pub mod error;
+pub mod file;
 #[cfg(test)]
 mod laws;
 pub mod layout;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::record::{At, Place, Record, printable};
 use super::tail::Tail;
 use crate::binlog::SourceError;
 use crate::model::invalidation::{Action, Plan, Widening};
@@ -52,7 +53,14 @@ pub async fn run(
             next = tail.next() => next,
         };
         if let Ok(next) = next {
-            lines.place(&tail);
+            let source = tail.source();
+            let (file, offset) = source.reading();
+            lines.place(&At {
+                file,
+                offset,
+                gtid: source.gtid(),
+                committed_at_us: source.committed_at_us(),
+            });
             // A lost connection shows in `connected`.
             tail.plan(next, &mut lines, |change, lines| lines.begin(change))
                 .await
@@ -75,13 +83,6 @@ struct Line {
     edge: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Serialize)]
-struct Place {
-    file: String,
-    offset: u64,
-    gtid: Option<String>,
 }
 
 /// Collects a change's actions rule by rule, and writes a line for each rule.
@@ -108,25 +109,6 @@ impl<W: Write> PlanLines<W> {
             lines: Vec::new(),
             failed: None,
         }
-    }
-
-    /// What comes next stands where `tail` reads.
-    fn place(&mut self, tail: &Tail) {
-        let source = tail.source();
-        let (file, offset) = source.reading();
-        self.place = Place {
-            file: file.to_owned(),
-            offset,
-            gtid: source.gtid().map(ToString::to_string),
-        };
-        let at = i64::try_from(source.committed_at_us()).unwrap_or(0);
-        self.committed_at = jiff::Timestamp::from_microsecond(at).ok();
-        self.change = None;
-    }
-
-    fn begin(&mut self, change: &RowChange<'_>) {
-        self.write_lines();
-        self.change = Some((change.table.name.clone(), change.op));
     }
 
     fn line(&mut self, rule: &Arc<str>) -> &mut Line {
@@ -163,17 +145,37 @@ impl<W: Write> PlanLines<W> {
         }
     }
 
+    /// Where it writes to, for what comes after the plans.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Writes what is collected.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub fn write(&mut self) -> io::Result<()> {
         self.write_lines();
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => self.out.flush(),
-        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Writes what is collected, so that it can be read now.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.out.flush()
     }
 }
 
 impl Line {
+    /// Adds a reason to those before.
+    fn because(&mut self, reason: String) {
+        match &mut self.reason {
+            None => self.reason = Some(reason),
+            Some(reasons) if reasons.split("; ").any(|known| known == reason) => {}
+            Some(reasons) => {
+                reasons.push_str("; ");
+                reasons.push_str(&reason);
+            }
+        }
+    }
+
     fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let at = self
             .committed_at
@@ -195,6 +197,20 @@ impl Line {
     }
 }
 
+impl<W: Write> Record for PlanLines<W> {
+    fn place(&mut self, at: &At<'_>) {
+        self.write_lines();
+        self.place = Place::from(at);
+        self.committed_at = at.committed_at();
+        self.change = None;
+    }
+
+    fn begin(&mut self, change: &RowChange<'_>) {
+        self.write_lines();
+        self.change = Some((change.table.name.clone(), change.op));
+    }
+}
+
 impl<W: Write> Plan for PlanLines<W> {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         let line = self.line(rule);
@@ -209,24 +225,16 @@ impl<W: Write> Plan for PlanLines<W> {
             Action::Increment { key } => add(&mut line.cache, format!("{}+1", printable(key))),
             Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
             Action::Skip { path, class } => {
-                line.reason = Some(format!("{path} is {class} and not sent"));
+                line.because(format!("{path} is {class} and not sent"));
             }
             Action::MissedBump { version } => {
-                line.reason = Some(format!("version {} did not change", printable(version)));
+                line.because(format!("version {} did not change", printable(version)));
             }
         }
     }
 
     fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
-        self.line(rule).reason = Some(reason.to_string());
-    }
-}
-
-/// Text as it is; bytes that are none as `\xNN`.
-fn printable(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.escape_ascii().to_string(),
+        self.line(rule).because(reason.to_string());
     }
 }
 

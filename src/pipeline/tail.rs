@@ -6,43 +6,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::item::{RuleInterest, TrackedTable, Widened, plan_item};
 use super::retry::Backoff;
 use crate::binlog::SourceError;
-use crate::binlog::assemble::{Interest, Item};
-use crate::binlog::layout::TableLayout;
+use crate::binlog::assemble::Item;
 use crate::binlog::reach::Reach;
-use crate::binlog::row::RowDecoder;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Next, Source};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{RowChange, TableName};
-use crate::rules::{Rules, Scratch, TablePlanner};
+use crate::rules::{Rules, Scratch};
 use crate::telemetry::metric;
-
-/// The rules as the source's interest.
-#[derive(Clone, Debug)]
-pub struct RuleInterest(pub Arc<Rules>);
-
-/// What a table's rows are handled with.
-#[derive(Debug)]
-pub struct TrackedTable {
-    decoder: RowDecoder,
-    planner: TablePlanner,
-}
-
-impl Interest for RuleInterest {
-    type Table = TrackedTable;
-
-    fn wants(&self, table: &TableName) -> bool {
-        self.0.wants(table)
-    }
-
-    fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
-        let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
-        let decoder = RowDecoder::new(Arc::new(layout), planner.projection());
-        Ok(TrackedTable { decoder, planner })
-    }
-}
 
 /// What to do where changes are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,48 +247,33 @@ impl Tail {
         &mut self,
         item: Item<TrackedTable>,
         plan: &mut P,
-        mut watch: impl FnMut(&RowChange<'_>, &mut P),
+        watch: impl FnMut(&RowChange<'_>, &mut P),
     ) {
-        match item {
-            Item::Commit => {}
-            Item::Rows(table, payload) => {
-                let mut planned = || {
-                    let mut rows = table.decoder.rows(payload.parse()?)?;
-                    while let Some(change) = rows.next_row()? {
-                        watch(&change, plan);
-                        table.planner.plan(&change, &mut self.scratch, plan);
-                    }
-                    Ok::<_, crate::binlog::error::DecodeError>(())
-                };
-                if let Err(error) = planned() {
-                    let name = &table.decoder.layout().schema.name;
-                    self.undecodable(name, &error.to_string(), plan);
+        let widened = plan_item(&self.rules, item, &mut self.scratch, plan, watch);
+        let position = self.source.reading_at();
+        match widened {
+            None => {}
+            Some(Widened::Tables(tables)) => {
+                for table in tables {
+                    tracing::info!(%table, position,
+                        "a statement changed rows without row events: invalidating the whole table");
                 }
             }
-            Item::Undecodable(table, reason) => self.undecodable(&table, &reason, plan),
-            Item::TablesChanged(tables) => self.tables_changed(&tables, plan),
-            // Planned with what the catalog says.
-            Item::Statement(dml) => self.any_changed(&dml, "the catalog was not asked", plan),
-            Item::AnyChanged(reason) => {
-                tracing::warn!(%reason, position = %self.source.reading_at(),
+            Some(Widened::Undecodable(table, reason)) => {
+                tracing::error!(%table, reason, position,
+                    "rows cannot be decoded: invalidating the whole table");
+            }
+            Some(Widened::Any(reason)) => {
+                tracing::warn!(%reason, position,
                     "it cannot be known what changed: invalidating everything that any rule covers");
-                self.rules.widen_all(widening(&reason), plan);
+            }
+            Some(Widened::Statement(dml)) => {
+                tracing::warn!(
+                    statement = dml.text,
+                    position,
+                    "a statement without row events can have changed any table: invalidating everything that any rule covers"
+                );
             }
         }
-    }
-
-    fn undecodable<P: Plan>(&self, table: &TableName, reason: &str, plan: &mut P) {
-        tracing::error!(%table, reason, position = %self.source.reading_at(),
-            "rows cannot be decoded: invalidating the whole table");
-        self.rules.widen_table(table, Widening::Undecodable, plan);
-    }
-}
-
-fn widening(reason: &crate::binlog::assemble::Unknowable) -> Widening {
-    use crate::binlog::assemble::Unknowable;
-    match reason {
-        Unknowable::Statement(_) => Widening::Statement,
-        Unknowable::Incident => Widening::Incident,
-        Unknowable::UnknownEvent(_) | Unknowable::Undecodable { .. } => Widening::Undecodable,
     }
 }

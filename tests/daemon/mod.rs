@@ -7,7 +7,7 @@ mod faults;
 mod paths;
 mod positions;
 mod refusals;
-mod shop;
+pub mod shop;
 mod statements;
 mod tls;
 mod transactions;

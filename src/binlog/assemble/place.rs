@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mysql_async::binlog::events::{Event, PreviousGtidsEvent, RotateEvent};
 
 use super::{ARTIFICIAL_FLAG, Assembler, Interest, ROTATE, Step};
-use crate::model::position::GtidSource;
+use crate::model::position::{FIRST_EVENT_OFFSET, GtidSource};
 use crate::model::{GtidSet, Position};
 
 impl<I: Interest> Assembler<I> {
@@ -43,6 +43,15 @@ impl<I: Interest> Assembler<I> {
         self.offset = rotate.position();
         self.tables.clear();
         Ok(Step::Quiet)
+    }
+
+    /// Goes on at the beginning of `file`, which follows the one before.
+    pub fn begin_file(&mut self, file: &str) {
+        if *self.file != *file {
+            self.file = file.into();
+        }
+        self.offset = FIRST_EVENT_OFFSET;
+        self.tables.clear();
     }
 
     /// Stands at every file's beginning; adopted where the set was not known,
