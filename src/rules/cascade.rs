@@ -99,9 +99,7 @@ impl Cascades {
                 .filter_map(|name| slots.schema().column(name))
                 .collect();
             columns.iter().for_each(|index| slots.add(*index));
-            let about =
-                |rule: &&Arc<Rule>| rule.tables.iter().any(|glob| glob.matches(&reach.child));
-            for rule in rules.iter().filter(about) {
+            for rule in rules.iter().filter(|rule| rule.is_about(&reach.child)) {
                 let declared = rule
                     .cascade_from
                     .iter()
@@ -196,8 +194,8 @@ impl BoundCascade {
                     let key = scratch.key();
                     plan.act(&self.rule.name, Action::Delete { key, settles: true });
                 }
-                Rendered::Nothing => {}
-                Rendered::Unknown => {
+                Rendered::Nothing(_) => {}
+                Rendered::Unknown(_) => {
                     return widen(&self.rule, classes, Widening::Cascade, plan);
                 }
             }

@@ -15,6 +15,7 @@ pub mod planner;
 mod render;
 pub mod rule;
 pub mod template;
+pub mod witness;
 
 pub use planner::{Rules, TablePlanner};
 pub use render::Scratch;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::cascade::{BoundCascade, Cascades};
 use super::class::{Forbidden, PathClasses};
+use super::condition::Judgement;
 use super::filter::Filter;
 use super::render::{Rendered, Scratch, differs, push_bytes, push_encoded, render, sides};
 use super::rule::{BindError, BoundPart, BoundTemplate, Rule, Slots, TableWide, path_language};
 use super::template::{Placeholder, Template};
+use super::witness::{Note, Witness};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::path::{self, PATH_CHARS_MAX};
 use crate::model::{Cascade, RowChange, Shape, TableName, TableSchema};
@@ -76,8 +78,7 @@ impl Rules {
     }
 
     fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {
-        let about = |rule: &&Arc<Rule>| rule.tables.iter().any(|glob| glob.matches(table));
-        self.rules.iter().filter(about)
+        self.rules.iter().filter(|rule| rule.is_about(table))
     }
 
     /// Fits the rules about a table to its columns.
@@ -308,9 +309,20 @@ impl TablePlanner {
     /// Plans what `change` invalidates, rule by rule in the configuration's
     /// order.
     pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
+        self.plan_before(change, scratch, plan, &mut ());
+    }
+
+    /// Plans as [`TablePlanner::plan`] does, and tells `witness` why.
+    pub fn plan_before<P: Plan, W: Witness>(
+        &self,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+        witness: &mut W,
+    ) {
         for bound in &self.rules {
-            if bound.fires(change) {
-                bound.plan(change, &self.classes, scratch, plan);
+            if bound.fires(change, witness) {
+                bound.plan(change, &self.classes, scratch, plan, witness);
             }
         }
         for cascade in &self.cascades {
@@ -320,48 +332,74 @@ impl TablePlanner {
 }
 
 impl BoundRule {
-    fn fires(&self, change: &RowChange<'_>) -> bool {
-        self.rule.on.contains(&change.op)
-            && self.changed(change)
-            && self
-                .rule
-                .when
-                .as_ref()
-                .is_none_or(|(condition, _)| condition.holds(change, &self.when))
+    fn fires<W: Witness>(&self, change: &RowChange<'_>, witness: &mut W) -> bool {
+        let rule = &*self.rule;
+        if !rule.on.contains(&change.op) {
+            witness.note(rule, || Note::OtherOperation(&rule.on));
+            return false;
+        }
+        if !self.changed(change, witness) {
+            witness.note(rule, || Note::NothingDiffers(&rule.changed));
+            return false;
+        }
+        if let Some((condition, _)) = &rule.when {
+            let judgement = condition.judge(change, &self.when);
+            if !judgement.holds() {
+                witness.note(rule, || Note::ConditionFalse(condition));
+                return false;
+            }
+            if let Judgement::NoTruthValue | Judgement::Failed(_) = judgement {
+                witness.note(rule, || {
+                    let reason = judgement.failure().unwrap_or_default();
+                    Note::ConditionFailed(condition, reason)
+                });
+            }
+        }
+        witness.note(rule, || Note::Fires);
+        true
     }
 
-    fn changed(&self, change: &RowChange<'_>) -> bool {
+    fn changed<W: Witness>(&self, change: &RowChange<'_>, witness: &mut W) -> bool {
         let (Some(before), Some(after)) = (change.before, change.after) else {
             return true;
         };
-        self.changed.is_empty()
-            || self
-                .changed
-                .iter()
-                .any(|slot| differs(before.get(*slot), after.get(*slot)))
+        if self.changed.is_empty() {
+            return true;
+        }
+        let columns = self.changed.iter().zip(&self.rule.changed);
+        for (slot, column) in columns {
+            if differs(before.get(*slot), after.get(*slot)) {
+                witness.note(&self.rule, || Note::Differs(column));
+                return true;
+            }
+        }
+        false
     }
 
-    fn plan<P: Plan>(
+    fn plan<P: Plan, W: Witness>(
         &self,
         change: &RowChange<'_>,
         classes: &PathClasses,
         scratch: &mut Scratch,
         plan: &mut P,
+        witness: &mut W,
     ) {
         let rule = &self.rule;
         let missed_bump = self.missed_bump(change, scratch, plan);
         let mut unknown_key = false;
-        for template in &self.keys {
+        for (template, source) in self.keys.iter().zip(&rule.keys) {
             for side in sides(template.renders, change.op) {
                 scratch.key.clear();
-                match render(template, change, *side, scratch, push_bytes) {
+                let rendered = render(template, change, *side, scratch, push_bytes);
+                tell(rule, source, &rendered, witness);
+                match rendered {
                     Rendered::Done => {
                         let key = &scratch.key;
                         let settles = missed_bump || !template.versioned;
                         plan.act(&rule.name, Action::Delete { key, settles });
                     }
-                    Rendered::Nothing => {}
-                    Rendered::Unknown => unknown_key = true,
+                    Rendered::Nothing(_) => {}
+                    Rendered::Unknown(_) => unknown_key = true,
                 }
             }
         }
@@ -369,10 +407,11 @@ impl BoundRule {
             plan.widen(&rule.name, Widening::MissingColumn);
             widen_keys(rule, plan);
         }
-        for bound in &self.paths {
+        for (bound, source) in self.paths.iter().zip(&rule.paths) {
             for side in sides(bound.template.renders, change.op) {
                 scratch.key.clear();
                 let rendered = render(&bound.template, change, *side, scratch, push_encoded);
+                tell(rule, source, &rendered, witness);
                 if let Some(reason) = bound.finish(&rendered, scratch) {
                     plan.widen(&rule.name, reason);
                     for path in &bound.wildcard.paths {
@@ -407,12 +446,22 @@ impl BoundRule {
     }
 }
 
+/// Tells why a template of `rule` has no text.
+fn tell<W: Witness>(rule: &Rule, source: &Template, rendered: &Rendered, witness: &mut W) {
+    let template = source.text.as_str();
+    match *rendered {
+        Rendered::Done => {}
+        Rendered::Nothing(lacks) => witness.note(rule, || Note::NoText { template, lacks }),
+        Rendered::Unknown(slot) => witness.note(rule, || Note::Unknown { template, slot }),
+    }
+}
+
 impl BoundPath {
     /// Makes the rendered bytes a path; a reason if only the wildcard will do.
     fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
         match rendered {
-            Rendered::Nothing => None,
-            Rendered::Unknown => Some(Widening::MissingColumn),
+            Rendered::Nothing(_) => None,
+            Rendered::Unknown(_) => Some(Widening::MissingColumn),
             Rendered::Done => {
                 scratch.path.clear();
                 if !scratch.key.starts_with(b"/") {

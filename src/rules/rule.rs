@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::class::{Alphabet, Symbol};
-use super::condition::Condition;
+use super::condition::{Columns, Condition};
 use super::filter::Filter;
 use super::glob::TableGlob;
 use super::template::{Image, Part, Placeholder, Template};
-use crate::model::{Op, Shape, TableSchema, path};
+use crate::model::{Op, Shape, TableName, TableSchema, path};
 
 /// A validated rule.
 #[derive(Debug)]
@@ -35,6 +35,31 @@ pub struct Rule {
     /// Keys to delete when a foreign key carries a parent's change over to
     /// these tables, rendered from the parent's row.
     pub cascade_from: Vec<CascadeFrom>,
+}
+
+impl Rule {
+    /// Whether one of its globs matches `table`.
+    pub fn is_about(&self, table: &TableName) -> bool {
+        self.tables.iter().any(|glob| glob.matches(table))
+    }
+
+    /// The columns that it names, each as often as it does.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let named = match self.when.as_ref().map(|(condition, _)| condition.columns()) {
+            Some(Columns::Named(names)) => Some(names),
+            Some(Columns::All) | None => None,
+        };
+        let columns = self.changed.iter().chain(&self.version);
+        let templates = self.keys.iter().chain(&self.paths);
+        columns
+            .map(|column| column.name.as_str())
+            .chain(named.into_iter().flatten().map(String::as_str))
+            .chain(
+                templates
+                    .flat_map(Template::placeholders)
+                    .map(|placeholder| placeholder.column.as_str()),
+            )
+    }
 }
 
 /// What a parent's change asks for, in place of the whole table.
