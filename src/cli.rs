@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::position::Start;
 use crate::pipeline::dry_run::PlanFormat;
 use crate::telemetry::log::LogFormat;
 
@@ -48,6 +49,96 @@ pub struct Global {
 pub enum Command {
     /// Follow the binlog and invalidate what changes
     Run(Run),
+    /// Print what binlog files on disk would invalidate; needs no server
+    Plan(PlanFiles),
+    /// Say what one change would invalidate, and why or why not
+    Explain(Explain),
+    /// Show, set or remove the stored position
+    Checkpoint(Checkpoint),
+}
+
+/// `evictd checkpoint`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd checkpoint show --format json\n  \
+    evictd checkpoint set mysql-bin.000042:4\n  \
+    evictd checkpoint set 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-4711\n  \
+    evictd checkpoint clear                   the next start begins at source.start\n\n\
+    A running daemon keeps its checkpoint to itself: stop it first.")]
+pub struct Checkpoint {
+    /// What to do with it
+    #[command(subcommand)]
+    pub action: CheckpointAction,
+}
+
+/// What to do with the stored position.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointAction {
+    /// Print position, GTID set, server and age
+    Show {
+        /// How it is printed
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: OutputFormat,
+    },
+    /// Store a position that the server has
+    Set {
+        /// FILE:OFFSET, a GTID set, `earliest` or `current`
+        #[arg(value_name = "POSITION")]
+        position: Start,
+    },
+    /// Remove the stored position
+    Clear,
+}
+
+/// `evictd explain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd explain --table shop.users --before '{\"id\": 7, \"slug\": \"ada\"}' --after '{\"id\": 7, \"slug\": \"grace\"}'\n  \
+    evictd explain --table shop.users --after '{\"id\": 8}' --online     with the columns that the server has\n\n\
+    Columns are typed by their JSON values; with --online, by the server. A column\n\
+    that is left out counts as missing from the row image.")]
+pub struct Explain {
+    /// The table, such as shop.users
+    #[arg(long, value_name = "DATABASE.TABLE")]
+    pub table: String,
+
+    /// The row before, as a JSON object; none for an insert
+    #[arg(long, value_name = "JSON")]
+    pub before: Option<String>,
+
+    /// The row after, as a JSON object; none for a delete
+    #[arg(long, value_name = "JSON")]
+    pub after: Option<String>,
+
+    /// Take the columns' types from the server, and foreign keys into account
+    #[arg(long)]
+    pub online: bool,
+
+    /// How the answer is printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
+}
+
+/// `evictd plan`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd plan --binlog mysql-bin.000041 mysql-bin.000042\n  \
+    evictd plan --format json --binlog mysql-bin.000042 | jq 'select(.rule == \"users\")'\n  \
+    evictd plan --diff new.toml --binlog mysql-bin.000042   what new.toml would do differently\n\n\
+    Files come from the server's data directory, or from\n  \
+    mysqlbinlog --read-from-remote-server --raw --host HOST --user USER --password mysql-bin.000042")]
+pub struct PlanFiles {
+    /// Binlog files, in their order
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub binlog: Vec<PathBuf>,
+
+    /// Another configuration: print what it would do differently
+    #[arg(long, value_name = "FILE")]
+    pub diff: Option<PathBuf>,
+
+    /// How plans are printed on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
 }
 
 /// `evictd run`

@@ -36,7 +36,7 @@
 //! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
 //! | [`pipeline`] | tail, invalidate, drain, dry run, retries | all above but `config` |
-//! | [`cli`] | the command line as types | `pipeline`, `telemetry` |
+//! | [`cli`] | the command line as types | `model`, `pipeline`, `telemetry` |
 //! | [`command`] | one file for each subcommand; wires parts together | everything |
 //!
 //! Of the modules from `binlog` to `checkpoint` none knows another, and a

@@ -237,6 +237,36 @@ impl Server {
         }
     }
 
+    /// Refuses an offset inside an event. A dump from there would read garbage.
+    pub async fn check_boundary(&mut self, position: &Position) -> Result<(), SourceError> {
+        if position.gtids.is_some() && self.facts.gtids {
+            return Ok(());
+        }
+        let ends = self
+            .files()
+            .await?
+            .iter()
+            .any(|(file, size)| **file == *position.file && *size == position.offset);
+        if ends || position.offset == FIRST_EVENT_OFFSET {
+            return Ok(());
+        }
+        let question = format!(
+            "SHOW BINLOG EVENTS IN '{}' FROM {} LIMIT 1",
+            position.file.replace(['\\', '\''], ""),
+            position.offset
+        );
+        match self.conn.query_first::<Row, _>(question).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(SourceError::gap(position, "no event begins there")),
+            // ER_ERROR_WHEN_EXECUTING_COMMAND: "Wrong offset or I/O error".
+            Err(mysql_async::Error::Server(error)) if error.code == 1220 => Err(SourceError::gap(
+                position,
+                format!("no event begins there ({})", error.message),
+            )),
+            Err(error) => Err(self.client_error(&error)),
+        }
+    }
+
     /// The tables that the account can see, without the server's own.
     pub async fn tables(&mut self) -> Result<Vec<TableName>, SourceError> {
         let rows: Vec<(String, String)> = self

@@ -1,11 +1,15 @@
 //! One file for each subcommand; the only place that wires parts together.
 
+mod checkpoint;
+mod explain;
+mod plan;
 mod preflight;
 mod run;
 
 use std::process::ExitCode;
 
 use crate::binlog::SourceError;
+use crate::binlog::file::FileError;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
 use crate::checkpoint::CheckpointError;
@@ -104,6 +108,12 @@ impl From<EdgeError> for CommandError {
     }
 }
 
+impl From<FileError> for CommandError {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -116,6 +126,9 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
+        Command::Plan(options) => plan::run(&cli.global, &options),
+        Command::Checkpoint(options) => Box::pin(checkpoint::run(&cli.global, &options)).await,
+        Command::Explain(options) => Box::pin(explain::run(&cli.global, &options)).await,
     }
 }
 

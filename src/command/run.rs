@@ -13,16 +13,17 @@ use crate::binlog::connect::Connector;
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
-use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
+use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
 use crate::cli::{Global, Role, Run};
 use crate::config::{self, Config};
 use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
+use crate::pipeline::item::RuleInterest;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
 use crate::pipeline::settle::Settling;
-use crate::pipeline::tail::{OnGap, RuleInterest, Tail};
+use crate::pipeline::tail::{OnGap, Tail};
 use crate::pipeline::{dry_run, invalidate};
 
 /// How long what is in flight may take after SIGTERM. Below the 30 s after
@@ -275,6 +276,8 @@ async fn tail(
         url.as_str(),
         password.as_ref().map(|secret| secret.expose()),
     )?;
+    // Two daemons would move one position past what only one of them did.
+    let _lock = Lock::take(&config.checkpoint)?;
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;

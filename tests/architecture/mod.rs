@@ -29,7 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "checkpoint",
         ],
     ),
-    ("cli", &["pipeline", "telemetry"]),
+    ("cli", &["model", "pipeline", "telemetry"]),
 ];
 
 /// May import everything, and is imported by `main` alone.

@@ -1,0 +1,6 @@
+//! The commands beside `run`, as processes.
+
+mod checkpoint;
+mod explain;
+mod plan;
+mod workload;
