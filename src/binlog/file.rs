@@ -5,25 +5,25 @@
 //! event; compressed transactions are unpacked event by event.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor as IoCursor, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use mysql_async::binlog::BinlogVersion;
 use mysql_async::binlog::events::{Event, FormatDescriptionEvent, RotateEvent};
-use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 
 use super::assemble::{Assembler, Interest, Item, Step, Unknowable};
-use super::cursor::Cursor;
 use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
+
+mod event;
+mod payload;
+
+use self::event::{parse, read_event};
+use self::payload::Payload;
 
 const MAGIC: [u8; 4] = *b"\xfebin";
 /// Files of a server with `binlog_encryption` begin like this.
 const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
-
-const HEADER_BYTES: usize = 19;
-const CHECKSUM_BYTES: usize = 4;
-/// A checksum, and the byte that says how it is made.
-const FORMAT_FOOTER_BYTES: usize = 5;
 
 // Event types (MySQL source, `libs/mysql/binlog/event/binlog_event.h`).
 const STOP: u8 = 3;
@@ -124,13 +124,6 @@ struct Open {
     payload: Option<Payload>,
     next: Option<String>,
     stopped: bool,
-}
-
-/// A compressed transaction that is being unpacked.
-struct Payload {
-    unpacked: Box<dyn Read + Send>,
-    /// What should still come out of it.
-    bytes_left: u64,
 }
 
 impl<I: Interest> Files<I> {
@@ -389,122 +382,6 @@ impl Open {
         }
         Ok(Reading::Event(event))
     }
-}
-
-impl Payload {
-    /// Reads the fields before the compressed bytes (MySQL source
-    /// documentation, `Transaction_payload_event`).
-    fn new(data: &[u8]) -> Result<Self, String> {
-        const END: u64 = 0;
-        const COMPRESSION: u64 = 2;
-        const UNCOMPRESSED_SIZE: u64 = 3;
-        const ZSTD: u64 = 0;
-        const NONE: u64 = 255;
-        let cut = |_| "the fields before a compressed transaction are cut".to_owned();
-        let mut cursor = Cursor::new(data);
-        let (mut compression, mut size) = (None, None);
-        loop {
-            let field = cursor.lenenc().map_err(cut)?;
-            if field == END {
-                break;
-            }
-            let mut value = Cursor::new(cursor.lenenc_bytes().map_err(cut)?);
-            match field {
-                // The value for "none" is written as a single byte that begins no integer.
-                COMPRESSION => compression = Some(value.lenenc().unwrap_or(NONE)),
-                UNCOMPRESSED_SIZE => size = Some(value.lenenc().map_err(cut)?),
-                _ => {}
-            }
-        }
-        let packed = IoCursor::new(cursor.rest().to_vec());
-        let unpacked: Box<dyn Read + Send> = match compression {
-            Some(ZSTD) => Box::new(
-                zstd::stream::read::Decoder::with_buffer(packed)
-                    .map_err(|error| error.to_string())?,
-            ),
-            Some(NONE) => Box::new(packed),
-            other => {
-                let other = other.map_or_else(|| "none".to_owned(), |code| code.to_string());
-                return Err(format!("its compression ({other}) is unknown"));
-            }
-        };
-        Ok(Self {
-            unpacked,
-            bytes_left: size.ok_or("it does not say its size")?,
-        })
-    }
-
-    fn next_event(&mut self, format: &FormatDescriptionEvent<'_>) -> Result<Option<Event>, String> {
-        if self.bytes_left == 0 {
-            return Ok(None);
-        }
-        let bytes = read_event(&mut self.unpacked, self.bytes_left)
-            .map_err(|error| format!("a compressed transaction cannot be unpacked: {error}"))??;
-        self.bytes_left -= u64::try_from(bytes.len()).unwrap_or(self.bytes_left);
-        // Events inside have no checksums of their own.
-        let mut footer = format.footer();
-        footer.set_checksum_enabled(false);
-        let event = parse(&format.clone().with_footer(footer), &bytes)?;
-        if matches!(
-            event.header().event_type_raw(),
-            FORMAT_DESCRIPTION | TRANSACTION_PAYLOAD
-        ) {
-            return Err(
-                "a compressed transaction holds an event that has no place there".to_owned(),
-            );
-        }
-        Ok(Some(event))
-    }
-}
-
-/// One event's bytes out of `left` ones; the reason where they are none.
-fn read_event(input: &mut impl Read, left: u64) -> io::Result<Result<Vec<u8>, String>> {
-    let mut bytes = Vec::with_capacity(256);
-    let header = u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX);
-    input
-        .by_ref()
-        .take(header.min(left))
-        .read_to_end(&mut bytes)?;
-    let size = bytes
-        .get(9..13)
-        .and_then(|size| Cursor::new(size).u32().ok());
-    let Some(size) = size.map(u64::from).filter(|_| bytes.len() == HEADER_BYTES) else {
-        return Ok(Err("an event's header is not all there".to_owned()));
-    };
-    if size < header {
-        return Ok(Err(format!("an event of {size} bytes cannot be")));
-    }
-    if size > left {
-        return Ok(Err(format!("of an event of {size} bytes {left} are there")));
-    }
-    input.by_ref().take(size - header).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).ok() != Some(size) {
-        return Ok(Err(format!(
-            "of an event of {size} bytes {} are there",
-            bytes.len()
-        )));
-    }
-    Ok(Ok(bytes))
-}
-
-/// Parses what [`read_event`] cut out. The library takes the footer off without
-/// asking whether it is there.
-fn parse(format: &FormatDescriptionEvent<'_>, bytes: &[u8]) -> Result<Event, String> {
-    let event_type = bytes.get(4).copied().unwrap_or_default();
-    let footer = match event_type {
-        FORMAT_DESCRIPTION => FORMAT_FOOTER_BYTES,
-        _ => CHECKSUM_BYTES,
-    };
-    let described = format.footer();
-    let has_checksum = described.get_checksum_enabled()
-        && !matches!(
-            described.get_checksum_alg(),
-            Ok(None | Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF))
-        );
-    if (has_checksum || event_type == FORMAT_DESCRIPTION) && bytes.len() < HEADER_BYTES + footer {
-        return Err(format!("an event of type {event_type} is too short"));
-    }
-    Event::read(format, bytes).map_err(|error| error.to_string())
 }
 
 fn name_of(path: &Path) -> String {

@@ -2,12 +2,13 @@
 //!
 //! - [`connect`], [`server`]: connections, and what the server says of itself.
 //! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
-//! - [`file`]: binlog files on disk, as the same items.
+//! - [`mod@file`]: binlog files on disk, as the same items.
 //! - [`assemble`]: events to items; position, transactions and tables. No I/O.
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
 //! - [`statement`]: what a statement means to a reader of rows.
+//! - [`since`]: which file a time lies in.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
 pub mod assemble;
@@ -25,6 +26,7 @@ pub mod reach;
 pub mod row;
 pub mod rows;
 pub mod server;
+pub mod since;
 mod source_error;
 pub mod statement;
 pub mod stream;

@@ -14,7 +14,7 @@ use super::reach::Reach;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
 use super::statement::Dml;
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
+use crate::model::position::{Bound, FIRST_EVENT_OFFSET, Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
 
 /// A server's binlog from a position on. Every item comes at least once; after
@@ -25,6 +25,7 @@ pub struct Source<I: Interest> {
     settings: StreamSettings,
     assembler: Assembler<I>,
     open: Option<Open>,
+    until: Vec<Bound>,
 }
 
 /// How the stream is asked for.
@@ -65,7 +66,23 @@ impl<I: Interest> Source<I> {
             settings,
             assembler: Assembler::new(interest, position),
             open: None,
+            until: Vec::new(),
         }
+    }
+
+    /// Ends at the first of these bounds.
+    #[must_use]
+    pub fn until(mut self, bounds: Vec<Bound>) -> Self {
+        self.until = bounds;
+        self
+    }
+
+    /// Whether a bound is reached. Only between transactions: one that began
+    /// before the bound is read to its end.
+    pub fn ended(&self) -> bool {
+        let position = self.assembler.position();
+        let mut bounds = self.until.iter();
+        bounds.any(|bound| bound.reached(position)) && !self.in_transaction()
     }
 
     /// The place after the last whole transaction that was delivered.
@@ -220,6 +237,10 @@ impl<I: Interest> Source<I> {
     /// Any error ends the connection; the caller decides when to reconnect.
     pub async fn next(&mut self) -> Result<Next<I::Table>, SourceError> {
         loop {
+            // Quiet events can lead there too.
+            if self.ended() {
+                return Ok(Next::End);
+            }
             let event = self.next_event().await?;
             match self.assembler.feed(event) {
                 Step::Quiet => {}
@@ -319,6 +340,8 @@ pub enum Next<T> {
     Item(Item<T>),
     /// A table whose columns must be looked up first.
     LookUp(LookUp),
+    /// The bound of [`Source::until`] is reached.
+    End,
 }
 
 /// For [`Source::look_up`].

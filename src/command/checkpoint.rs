@@ -1,11 +1,10 @@
 //! `evictd checkpoint`: the stored position, shown, set and removed.
 
-use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::{CommandError, preflight};
+use super::{CommandError, preflight, print};
 use crate::binlog::SourceError;
 use crate::binlog::server::Server;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
@@ -47,7 +46,7 @@ async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError>
         }
         OutputFormat::Text => text(&stored, &path.to_string(), age_s, running),
     };
-    print(&text)
+    print(text.as_bytes())
 }
 
 fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: bool) -> String {
@@ -96,31 +95,27 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
     FileCheckpoint::new(&config.checkpoint)
         .store(&stored)
         .await?;
-    print(&format!(
+    let text = format!(
         "checkpoint {} is set to {}; what was committed before is not looked at again\n",
         config.checkpoint.display(),
         match &stored.gtid_set {
             Some(gtids) => gtids.to_string(),
             None => located.to_string(),
         }
-    ))
+    );
+    print(text.as_bytes())
 }
 
 async fn clear(config: &Config) -> Result<(), CommandError> {
     let _lock = Lock::take(&config.checkpoint)?;
     let path = config.checkpoint.display();
     let cleared = FileCheckpoint::new(&config.checkpoint).clear().await?;
-    print(&match cleared {
+    let text = match cleared {
         true => format!(
             "checkpoint {path} is gone; `evictd run` begins at source.start ({})\n",
             config.source.start
         ),
         false => format!("checkpoint {path}: there was none\n"),
-    })
-}
-
-fn print(text: &str) -> Result<(), CommandError> {
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(CommandError::failed)
+    };
+    print(text.as_bytes())
 }

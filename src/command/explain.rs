@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::row::Row;
-use super::{CommandError, preflight};
+use super::{CommandError, preflight, print};
 use crate::binlog::catalog;
 use crate::cli::{Explain, Global, OutputFormat};
 use crate::config::{self, Config, ConfigError};
@@ -68,20 +68,14 @@ pub async fn run(global: &Global, options: &Explain) -> Result<(), CommandError>
         before.as_ref(),
         after.as_ref(),
     )?;
-    print(&match options.format {
-        OutputFormat::Text => explained.to_string(),
+    match options.format {
+        OutputFormat::Text => print(explained.to_string().as_bytes()),
         OutputFormat::Json => {
-            let mut json = serde_json::to_string(&explained).map_err(CommandError::failed)?;
-            json.push('\n');
-            json
+            let mut json = serde_json::to_vec(&explained).map_err(CommandError::failed)?;
+            json.push(b'\n');
+            print(&json)
         }
-    });
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "the output of a command")]
-fn print(text: &str) {
-    print!("{text}");
+    }
 }
 
 /// The table's columns as the server has them.

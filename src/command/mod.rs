@@ -1,11 +1,16 @@
 //! One file for each subcommand; the only place that wires parts together.
 
+mod check;
 mod checkpoint;
 mod explain;
+mod finding;
+mod manual;
 mod plan;
 mod preflight;
+mod replay;
 mod run;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::binlog::SourceError;
@@ -126,9 +131,28 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
+        Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,
         Command::Plan(options) => plan::run(&cli.global, &options),
+        Command::Completions(options) => manual::completions(&options),
+        Command::Man(options) => manual::pages(&options),
+        Command::Check(options) => Box::pin(check::run(&cli.global, &options)).await,
         Command::Checkpoint(options) => Box::pin(checkpoint::run(&cli.global, &options)).await,
         Command::Explain(options) => Box::pin(explain::run(&cli.global, &options)).await,
+    }
+}
+
+/// Region, credentials and endpoints, as every AWS tool finds them.
+async fn aws_config() -> aws_config::SdkConfig {
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .load()
+        .await
+}
+
+/// Writes to standard output. A reader that has seen enough is no failure.
+fn print(text: &[u8]) -> Result<(), CommandError> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::failed(error)),
+        _ => Ok(()),
     }
 }
 

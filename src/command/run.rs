@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, preflight};
+use super::{CommandError, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::connect::Connector;
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
-use crate::cli::{Global, Role, Run};
+use crate::cli::{Global, OutputFormat, Role, Run};
 use crate::config::{self, Config};
 use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
@@ -28,7 +28,7 @@ use crate::pipeline::{dry_run, invalidate};
 
 /// How long what is in flight may take after SIGTERM. Below the 30 s after
 /// which ECS kills a task, and systemd's 90 s.
-const GRACE: Duration = Duration::from_secs(20);
+pub(super) const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
@@ -90,20 +90,17 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
     }
 }
 
-async fn aws_config() -> aws_config::SdkConfig {
-    aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .load()
-        .await
-}
-
 /// What `starting` gives, or nothing if `shutdown` comes first: a dependency
 /// that does not answer must not keep a daemon from ending.
-async fn unless<T>(shutdown: &CancellationToken, starting: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless<T>(
+    shutdown: &CancellationToken,
+    starting: impl Future<Output = T>,
+) -> Option<T> {
     shutdown.run_until_cancelled(starting).await
 }
 
 /// A token that the first SIGTERM or SIGINT cancels.
-fn on_signal() -> std::io::Result<CancellationToken> {
+pub(super) fn on_signal() -> std::io::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -248,7 +245,7 @@ fn make_tail(
 
 /// An id that is stable for this configuration on this machine, and far from
 /// the small numbers that people choose.
-fn derived_server_id(name: &str) -> u32 {
+pub(super) fn derived_server_id(name: &str) -> u32 {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     crc32fast::hash(format!("{name}@{}", host.trim()).as_bytes()) | 0x8000_0000
 }
@@ -313,8 +310,17 @@ async fn dry_run(
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());
     };
+    print_plans(tail, options.format, shutdown).await
+}
+
+/// Prints what `tail` reads until its end or `shutdown`.
+pub(super) async fn print_plans(
+    tail: Tail,
+    format: OutputFormat,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
     let out = std::io::BufWriter::new(std::io::stdout());
-    match dry_run::run(tail, out, options.format.into(), shutdown).await {
+    match dry_run::run(tail, out, format.into(), shutdown).await {
         Ok(()) => Ok(()),
         Err(dry_run::DryRunError::Halted(gap)) => Err(gap.into()),
         // `evictd run --dry-run | head` is no failure.

@@ -32,7 +32,7 @@ pub enum DryRunError {
     Output(#[from] io::Error),
 }
 
-/// Prints every plan to `out` until `shutdown`. Touches neither cache nor
+/// Prints every plan to `out` until `shutdown` or the tail's end. Touches neither cache nor
 /// buffer nor checkpoint.
 pub async fn run(
     mut tail: Tail,
@@ -41,7 +41,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DryRunError> {
     let mut lines = PlanLines::new(out, format);
-    while !shutdown.is_cancelled() {
+    while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             tail.connect(&shutdown, &mut lines).await?;
             lines.flush()?;

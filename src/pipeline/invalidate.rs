@@ -139,7 +139,7 @@ async fn gather(
     let mut ticks = tokio::time::interval(IDLE_MARK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut mark_due = false;
-    while !shutdown.is_cancelled() {
+    while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             // What was read must not stay cached for as long as the outage.
             if !batch.is_empty() {
@@ -181,6 +181,7 @@ async fn gather(
                     let whole = tail.plan(item, &mut batch, |_, _| {}).await.is_ok();
                     planned_items += 1;
                     let more = whole
+                        && !tail.source().ended()
                         && planned_items < READY_ITEMS_MAX
                         && batch.size() < BATCH_BYTES_MAX;
                     // Nothing lost: an item that is taken is planned. A lost

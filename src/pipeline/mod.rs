@@ -9,6 +9,7 @@
 //! - [`batch`]: what gathers, and the stages it goes through.
 //! - [`visible`], [`settle`]: when keys are deleted, and when again.
 //! - [`paths`]: where paths go once their keys are deleted.
+//! - [`only`]: one half of the work without the other.
 //! - [`drain`]: buffer → edge.
 //! - [`retry`]: how long to wait before trying again.
 
@@ -21,6 +22,7 @@ pub mod files;
 mod held;
 pub mod invalidate;
 pub mod item;
+pub mod only;
 pub mod paths;
 pub mod record;
 pub mod retry;

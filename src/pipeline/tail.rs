@@ -41,6 +41,7 @@ pub struct Tail {
     /// A gap that showed only once the binlog was read.
     gap: Option<SourceError>,
     scratch: Scratch,
+    since_us: u64,
 }
 
 /// A connection that lasted this long is no failed attempt. Two readers with
@@ -71,7 +72,20 @@ impl Tail {
             hasty: false,
             gap: None,
             scratch: Scratch::default(),
+            since_us: 0,
         }
+    }
+
+    /// Plans nothing that was committed before `since_us`, microseconds since
+    /// the epoch.
+    #[must_use]
+    pub fn since(mut self, since_us: u64) -> Self {
+        self.since_us = since_us;
+        self
+    }
+
+    fn too_early(&self) -> bool {
+        self.source.committed_at_us() < self.since_us
     }
 
     /// The source.
@@ -186,6 +200,7 @@ impl Tail {
         watch: impl FnMut(&RowChange<'_>, &mut P),
     ) -> Result<(), Disconnected> {
         match next {
+            Next::End => {}
             Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
             Next::Item(item) => self.plan_item(item, plan, watch),
             Next::LookUp(needed) => match self.source.look_up(needed).await {
@@ -204,6 +219,9 @@ impl Tail {
         dml: &Dml,
         plan: &mut P,
     ) -> Result<(), Disconnected> {
+        if self.too_early() {
+            return Ok(());
+        }
         match self.source.reach(dml).await {
             Ok(Reach::Named) => self.tables_changed(&dml.targets, plan),
             Ok(Reach::Any(reason)) => self.any_changed(dml, reason, plan),
@@ -249,6 +267,9 @@ impl Tail {
         plan: &mut P,
         watch: impl FnMut(&RowChange<'_>, &mut P),
     ) {
+        if self.too_early() {
+            return;
+        }
         let widened = plan_item(&self.rules, item, &mut self.scratch, plan, watch);
         let position = self.source.reading_at();
         match widened {

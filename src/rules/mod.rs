@@ -11,6 +11,7 @@ pub mod class;
 pub mod condition;
 pub mod filter;
 pub mod glob;
+pub mod overlap;
 pub mod planner;
 mod render;
 pub mod rule;

@@ -6,6 +6,7 @@ use super::cascade::{BoundCascade, Cascades};
 use super::class::{Forbidden, PathClasses};
 use super::condition::Judgement;
 use super::filter::Filter;
+use super::glob::TableGlob;
 use super::render::{Rendered, Scratch, differs, push_bytes, push_encoded, render, sides};
 use super::rule::{BindError, BoundPart, BoundTemplate, Rule, Slots, TableWide, path_language};
 use super::template::{Placeholder, Template};
@@ -15,12 +16,14 @@ use crate::model::path::{self, PATH_CHARS_MAX};
 use crate::model::{Cascade, RowChange, Shape, TableName, TableSchema};
 
 /// All rules of a configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
     classes: Arc<PathClasses>,
     key_prefix: Vec<u8>,
     cascades: Cascades,
+    /// Other tables' changes are left out.
+    only: Option<TableGlob>,
 }
 
 impl Rules {
@@ -58,12 +61,24 @@ impl Rules {
             classes: Arc::new(classes),
             key_prefix: key_prefix.as_bytes().to_vec(),
             cascades: Cascades::default(),
+            only: None,
         })
+    }
+
+    /// Leaves out what changes in tables that `glob` does not match. What may
+    /// have changed any table still means every rule.
+    pub fn set_only(&mut self, glob: TableGlob) {
+        self.only = Some(glob);
     }
 
     /// Adds the foreign keys that change mapped tables unseen.
     pub fn set_cascades(&mut self, cascades: &[Cascade]) {
         self.cascades = Cascades::new(cascades, |table| self.of_table(table).next().is_some());
+    }
+
+    /// What the edge does with which paths.
+    pub fn classes(&self) -> &PathClasses {
+        &self.classes
     }
 
     /// The rules, in the configuration's order.
@@ -74,7 +89,8 @@ impl Rules {
     /// Whether some rule is about this table, or about one that a cascade
     /// from it changes.
     pub fn wants(&self, table: &TableName) -> bool {
-        self.of_table(table).next().is_some() || self.cascades.start_at(table)
+        self.only.as_ref().is_none_or(|glob| glob.matches(table))
+            && (self.of_table(table).next().is_some() || self.cascades.start_at(table))
     }
 
     fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {

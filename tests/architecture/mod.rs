@@ -36,7 +36,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
 const WIRING: &str = "command";
 
 /// Crates of a vendor or a format, with the only modules that may name them.
-const STAYS_IN: [(&str, &[&str]); 13] = [
+const STAYS_IN: [(&str, &[&str]); 17] = [
     ("mysql_async", &["binlog"]),
     ("mysql_common", &["binlog"]),
     ("redis", &["cache"]),
@@ -46,7 +46,11 @@ const STAYS_IN: [(&str, &[&str]); 13] = [
     ("redb", &["buffer"]),
     ("cel", &["rules"]),
     ("toml", &["config"]),
-    ("clap", &["cli", "main"]),
+    ("zstd", &["binlog"]),
+    ("clap", &["cli", "main", "command"]),
+    ("clap_complete", &["cli", "command"]),
+    ("clap_mangen", &["command"]),
+    ("indicatif", &["command"]),
     ("anyhow", &["command"]),
     ("tracing_subscriber", &["telemetry"]),
     ("metrics_exporter_prometheus", &["command"]),
