@@ -308,7 +308,10 @@ impl Plan for Planned {
     }
 
     fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
-        self.add(rule, format_args!("widen to the whole table ({reason}):"));
+        self.add(
+            rule,
+            format_args!("widen to the whole table what cannot be known row by row ({reason})"),
+        );
     }
 }
 

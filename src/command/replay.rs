@@ -47,7 +47,9 @@ pub async fn run(global: &Global, options: &Replay) -> Result<(), CommandError> 
         Ok::<_, CommandError>((server, range))
     };
     let Some((mut server, range)) = unless(&shutdown, opening).await.transpose()? else {
-        return Ok(());
+        return Err(CommandError::failed(anyhow::anyhow!(
+            "stopped before it began"
+        )));
     };
     let files = server.files().await?;
     drop(server);

@@ -204,9 +204,10 @@ impl fmt::Display for Bill {
             |millidollars: u64| format!("${}.{:03}", millidollars / 1_000, millidollars % 1_000);
         write!(
             f,
-            "{} paths at {} distributions: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
+            "{} paths to {} distribution{}: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
             self.billed_paths,
             self.distributions,
+            if self.distributions == 1 { "" } else { "s" },
             dollars(self.millidollars_after_free_paths),
             dollars(self.millidollars_at_most),
         )
@@ -270,7 +271,7 @@ mod tests {
         assert_eq!(bill.millidollars_after_free_paths, 1_000);
         assert_eq!(
             bill.to_string(),
-            "1200 paths at 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
+            "1200 paths to 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
         );
     }
 }

@@ -101,7 +101,9 @@ async fn programs_get_one_object_and_missing_columns_and_images_are_named() {
     let does = users["does"].as_array().unwrap();
     assert!(does.contains(&json!("invalidate /users/*")), "{users}");
     assert!(
-        does.contains(&json!("widen to the whole table (missing-column):")),
+        does.contains(&json!(
+            "widen to the whole table what cannot be known row by row (missing-column)"
+        )),
         "{users}"
     );
     assert!(

@@ -1,9 +1,10 @@
 //! `evictd plan` reads files and nothing else.
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use evictd::binlog::assemble::Interest;
+use evictd::binlog::assemble::{Interest, Item};
 use evictd::binlog::file::{FileItem, Files, Notice};
 use evictd::binlog::layout::TableLayout;
 use evictd::model::TableName;
@@ -147,6 +148,12 @@ async fn another_configuration_is_compared_change_by_change() {
     assert_eq!(summary["summary"]["differing"], changes.len());
     assert_eq!(summary["summary"]["paths_added"], 0);
 
+    let text = work.plan(&args[2..], &work.files).await.stdout;
+    assert!(
+        text.contains("\n  - cache user:1:profile\n  + cache profile:1\n"),
+        "{text}"
+    );
+
     fs::write(&path, config.text()).unwrap();
     let same = work.plan(&args[2..], &work.files).await;
     assert_eq!((same.code, same.stdout.as_str()), (Some(0), ""));
@@ -168,50 +175,138 @@ impl Interest for Everything {
     }
 }
 
-/// How many events a file has, and what was noticed.
+/// How many events a file has, what was noticed, and how often something was widened.
 fn read(path: &Path) -> (u64, Vec<Notice>, usize) {
     let mut files = Files::new(Everything, vec![path.to_owned()]);
-    let (mut notices, mut items) = (Vec::new(), 0);
+    let (mut notices, mut widened) = (Vec::new(), 0);
     while let Some(next) = files.next_item().unwrap() {
         match next {
             FileItem::Notice(notice) => notices.push(notice),
-            FileItem::Item(_) => items += 1,
+            FileItem::Item(Item::AnyChanged(_) | Item::Undecodable(..)) => widened += 1,
+            FileItem::Item(_) => {}
         }
     }
-    (files.events(), notices, items)
+    (files.events(), notices, widened)
 }
 
 #[tokio::test]
 async fn a_file_that_is_cut_anywhere_is_planned_up_to_there_and_the_cut_is_noticed() {
     let work = Workload::new(MysqlOptions::default()).await;
     let whole = fs::read(&work.files[0]).unwrap();
-    let (all, notices, _) = read(&work.files[0]);
-    assert_eq!(notices, []);
+    let (all, notices, widened) = read(&work.files[0]);
+    assert_eq!((notices, widened), (vec![], 0));
     let dir = scratch("cut");
     let path = dir.path().join("mysql-bin.000009");
+    let mut ends = vec![4];
+    while *ends.last().unwrap() < whole.len() {
+        let at = *ends.last().unwrap();
+        let size = u32::from_le_bytes(whole[at + 9..at + 13].try_into().unwrap());
+        ends.push(at + usize::try_from(size).unwrap());
+    }
     let mut before = 0;
     for length in 4..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let (events, notices, _) = read(&path);
         assert!(events >= before && events < all, "{length}");
-        assert!(notices.len() <= 1, "{length}: {notices:?}");
-        if events == before && length > 4 {
-            assert!(
-                matches!(&notices[..], [Notice::Cut { .. }]) || events > 0,
-                "{length}: {notices:?}"
-            );
-        }
         before = events;
+        match (ends.contains(&length), &notices[..]) {
+            (false, [Notice::Cut { offset, .. }]) => {
+                let last = ends.iter().rfind(|end| **end < length).unwrap();
+                assert_eq!(*offset, u64::try_from(*last).unwrap(), "{length}");
+            }
+            (true, [] | [Notice::Unfinished { .. }]) => {}
+            other => panic!("{length}: {other:?}"),
+        }
     }
-    // A flipped byte never ends it early without a word, and never panics.
-    for index in (4..whole.len()).step_by(7) {
+}
+
+#[tokio::test]
+async fn a_damaged_byte_anywhere_widens_or_is_noticed_and_loses_no_event_silently() {
+    let work = Workload::new(MysqlOptions::default()).await;
+    let whole = fs::read(&work.files[0]).unwrap();
+    let (all, _, _) = read(&work.files[0]);
+    let dir = scratch("damaged");
+    let path = dir.path().join("mysql-bin.000009");
+    for index in 4..whole.len() {
         let mut damaged = whole.clone();
-        damaged[index] ^= 0x41;
+        damaged[index] ^= [0x01, 0x41, 0xff][index % 3];
         fs::write(&path, &damaged).unwrap();
-        let (events, notices, items) = read(&path);
+        let (events, notices, widened) = read(&path);
         assert!(
-            !notices.is_empty() || events >= all - 20,
-            "{index}: {events} of {all} events, {items} items"
+            events >= all || widened > 0 || !notices.is_empty(),
+            "{index}: {events} of {all} events"
         );
     }
+}
+
+/// A copy of a binlog without checksums whose transactions stand behind 4 GiB of events that mean nothing. The bytes
+/// of those are holes, which take no room on the disk.
+fn pushed_beyond_4_gib(original: &[u8], path: &Path) -> u64 {
+    const FILLER_BYTES: u64 = 64 << 20;
+    const FILLERS: u64 = 65;
+    const PREVIOUS_GTIDS: u8 = 35;
+    const ROWS_QUERY: u8 = 29;
+    let shift = FILLER_BYTES * FILLERS;
+    let low = |offset: u64| u32::try_from(offset & 0xffff_ffff).unwrap().to_le_bytes();
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(&original[..4]).unwrap();
+    let (mut at, mut moved) = (4, false);
+    while at < original.len() {
+        let size = u32::from_le_bytes(original[at + 9..at + 13].try_into().unwrap());
+        let end = at + usize::try_from(size).unwrap();
+        let mut event = original[at..end].to_vec();
+        if moved {
+            event[13..17].copy_from_slice(&low(u64::try_from(end).unwrap() + shift));
+        }
+        file.write_all(&event).unwrap();
+        if event[4] == PREVIOUS_GTIDS {
+            moved = true;
+            for number in 0..FILLERS {
+                let from = u64::try_from(end).unwrap() + number * FILLER_BYTES;
+                let mut header = event[..19].to_vec();
+                header[4] = ROWS_QUERY;
+                header[9..13].copy_from_slice(&low(FILLER_BYTES));
+                header[13..17].copy_from_slice(&low(from + FILLER_BYTES));
+                header[17..19].copy_from_slice(&0x80_u16.to_le_bytes());
+                file.write_all(&header).unwrap();
+                file.seek(SeekFrom::Start(from + FILLER_BYTES)).unwrap();
+            }
+        }
+        at = end;
+    }
+    shift
+}
+
+#[tokio::test]
+async fn offsets_beyond_4_gib_and_events_of_64_mib_are_planned_like_others() {
+    let work = Workload::new(MysqlOptions {
+        extra: vec!["--binlog-checksum=NONE".to_owned()],
+        ..MysqlOptions::default()
+    })
+    .await;
+    let dir = scratch("large");
+    let path = dir.path().join(work.files[0].file_name().unwrap());
+    let shift = pushed_beyond_4_gib(&fs::read(&work.files[0]).unwrap(), &path);
+    assert!(shift > 1 << 32);
+    let plans = async |path: &PathBuf| {
+        // 4 GiB pass through memory three times, in a debug build.
+        let args = ["--format", "json"];
+        let planned = work
+            .plan_within(WITHIN * 8, &args, std::slice::from_ref(path))
+            .await;
+        assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+        let lines = planned.stdout.lines();
+        let mut plans: Vec<Value> = lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        plans.pop().expect("a summary");
+        plans
+    };
+    let mut expected = plans(&work.files[0]).await;
+    assert!(expected.len() > 20, "{expected:?}");
+    for plan in &mut expected {
+        let offset = plan["position"]["offset"].as_u64().unwrap();
+        plan["position"]["offset"] = Value::from(offset + shift);
+    }
+    assert_eq!(plans(&path).await, expected);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::workload::Workload;
 use crate::daemon::shop::{Config, Shop, WITHIN, stop};
-use crate::support::{Evictd, Finished, MysqlOptions, shared_aws};
+use crate::support::{EVICTD_PASSWORD, Evictd, Finished, MysqlOptions, shared_aws};
 
 async fn replay(config: &Config, args: &[&str]) -> Finished {
     let args = [&["replay"], args].concat();
@@ -93,6 +93,16 @@ async fn keys_and_paths_of_a_range_go_again_beside_a_running_daemon_whose_checkp
     let breaks = breaks.iter().filter(|line| line.contains("stream broke"));
     assert_eq!(breaks.count(), 0, "{}", evictd.tail());
     stop(evictd).await;
+
+    shop.sql("INSERT INTO users (id) VALUES (3)").await;
+    let args = ["replay", "--from", "checkpoint", "--dry-run"];
+    let planned = Evictd::finish(&options.args(&args), WITHIN).await;
+    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    let plans: Vec<&str> = planned.stdout.lines().collect();
+    assert!(
+        plans.len() == 1 && plans[0].contains("user:3:v1"),
+        "{plans:?}"
+    );
 }
 
 #[tokio::test]
@@ -180,4 +190,29 @@ async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(shop.redis.keys().await, Vec::<String>::new());
     assert_eq!(shop.checkpoint(), None);
+
+    // On a terminal a bar shows how far it is.
+    let path = shop.dir.path().join("evictd.toml");
+    std::fs::write(&path, config.text()).unwrap();
+    let binary = env!("CARGO_BIN_EXE_evictd");
+    let command = format!(
+        "{binary} replay --from {file}:{offset} --config {}",
+        path.display()
+    );
+    let terminal = tokio::process::Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD)
+        .env("TERM", "xterm")
+        .kill_on_drop(true)
+        .output();
+    let shown = tokio::time::timeout(WITHIN, terminal)
+        .await
+        .unwrap()
+        .unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success(), "{text}");
+    assert!(
+        text.contains(" left  mysql-bin.") && text.contains(" %  "),
+        "{text}"
+    );
 }

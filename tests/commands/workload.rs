@@ -1,8 +1,9 @@
 //! Changes of every kind, in files of their own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::daemon::shop::{Config, Shop};
+use crate::daemon::shop::{Config, Shop, WITHIN};
 use crate::support::{Evictd, Finished, MysqlOptions};
 
 /// Two rules over rows, one of them with paths.
@@ -95,6 +96,16 @@ impl Workload {
 
     /// `evictd plan`, with arguments before the files.
     pub async fn plan(&self, args: &[&str], files: &[PathBuf]) -> Finished {
+        self.plan_within(WITHIN, args, files).await
+    }
+
+    /// The same, of files that take a busy machine a while.
+    pub async fn plan_within(
+        &self,
+        within: Duration,
+        args: &[&str],
+        files: &[PathBuf],
+    ) -> Finished {
         let files = files.iter().map(|file| file.to_str().unwrap());
         let args: Vec<&str> = ["plan"]
             .into_iter()
@@ -102,10 +113,6 @@ impl Workload {
             .chain(["--binlog"])
             .chain(files)
             .collect();
-        Evictd::finish(
-            &self.unreachable().options().args(&args),
-            crate::daemon::shop::WITHIN,
-        )
-        .await
+        Evictd::finish(&self.unreachable().options().args(&args), within).await
     }
 }

@@ -13,6 +13,10 @@ const CHECKSUM_BYTES: usize = 4;
 /// A checksum, and the byte that says how it is made.
 const FORMAT_FOOTER_BYTES: usize = 5;
 
+/// Memory is taken as bytes arrive: a size may be wrong. Up to here it is taken
+/// at once.
+const TRUSTED_BYTES: u64 = 128 << 20;
+
 /// One event's bytes out of `left` ones; the reason where they are none.
 pub(super) fn read_event(input: &mut impl Read, left: u64) -> io::Result<Result<Vec<u8>, String>> {
     let mut bytes = Vec::with_capacity(256);

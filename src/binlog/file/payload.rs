@@ -37,7 +37,13 @@ impl Payload {
                 // The value for "none" is written as a single byte that begins no integer.
                 COMPRESSION => compression = Some(value.lenenc().unwrap_or(NONE)),
                 UNCOMPRESSED_SIZE => size = Some(value.lenenc().map_err(cut)?),
-                _ => {}
+                _ => continue,
+            }
+            // The library skips the length, and would read on elsewhere.
+            if !value.is_empty() {
+                return Err(
+                    "a field before a compressed transaction is longer than it is".to_owned(),
+                );
             }
         }
         let packed = Packed::new(cursor.rest().to_vec());
