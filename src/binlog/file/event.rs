@@ -37,6 +37,7 @@ pub(super) fn read_event(input: &mut impl Read, left: u64) -> io::Result<Result<
     if size > left {
         return Ok(Err(format!("of an event of {size} bytes {left} are there")));
     }
+    bytes.reserve(usize::try_from(size.min(TRUSTED_BYTES)).unwrap_or_default());
     input.by_ref().take(size - header).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).ok() != Some(size) {
         return Ok(Err(format!(
