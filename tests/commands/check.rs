@@ -122,6 +122,30 @@ async fn settings_that_cost_something_are_warnings_that_say_what_to_do() {
     );
 }
 
+#[tokio::test]
+async fn the_retention_that_rds_keeps_in_a_table_of_its_own_is_read() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    shop.sql(
+        "CREATE TABLE mysql.rds_configuration (name VARCHAR(100) PRIMARY KEY, value VARCHAR(100));
+         INSERT INTO mysql.rds_configuration VALUES ('binlog retention hours', NULL)",
+    )
+    .await;
+    for (value, level, expected) in [
+        ("NULL", "warning", "kept for NULL hours"),
+        ("'1'", "warning", "kept for 1 hours"),
+        ("'48'", "ok", "kept for 48 h"),
+    ] {
+        shop.sql(&format!(
+            "UPDATE mysql.rds_configuration SET value = {value}"
+        ))
+        .await;
+        let (code, json) = json(&shop.config().options()).await;
+        assert_eq!(code, Some(0), "{json}");
+        let found = found(&json, level, "mysql");
+        assert!(found.contains(expected), "{value}: {found}");
+    }
+}
+
 /// A distribution whose behaviours have these patterns and cache policies.
 async fn distribution(aws: &Aws, name: &str, behaviors: &[(&str, &str)]) -> String {
     let id = aws.create_distribution(name).await;
