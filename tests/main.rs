@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod cache;
 mod commands;
 mod configuration;
 mod daemon;
@@ -16,6 +17,8 @@ mod decoder;
 mod edge;
 mod guarantees;
 mod live;
+mod model;
 mod planner;
+mod reader;
 mod servers;
 mod support;

@@ -13,7 +13,7 @@ use crate::binlog::server::Server;
 use crate::buffer::Sqs;
 use crate::cache::Redis;
 use crate::cli::{Check, Global, OutputFormat};
-use crate::config::{self, Buffer, Config};
+use crate::config::{self, Buffer, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
 
 /// Looks at everything, prints what it found, and fails if something is wrong.
@@ -83,11 +83,7 @@ impl Report {
 
     async fn redis(&mut self, config: &Config) {
         let checked = async {
-            let password = config.redis.password.as_ref();
-            let password = password.map(|reference| reference.read("redis.password"));
-            let password = password.transpose()?;
-            let url = config.redis.url.as_str();
-            let mut redis = Redis::new(url, password.as_ref().map(|secret| secret.expose()))?;
+            let mut redis = Redis::new(&preflight::redis_target(&config.redis)?)?;
             redis.check().await?;
             Ok::<_, CommandError>(())
         };
@@ -95,7 +91,7 @@ impl Report {
             Ok(()) => self.add(Level::Ok, "redis", "it answers".to_owned()),
             Err(error) => self.fail("redis", error),
         }
-        if config.redis.settle_after.is_none() {
+        if config.redis.settle_after == SettleAfter::Off {
             self.add(
                 Level::Warning,
                 "redis",

@@ -290,6 +290,51 @@ impl Plan for Planned {
                 self.add(rule, format_args!("delete every key like {}", Bytes(glob)));
             }
             Action::Increment { key } => self.add(rule, format_args!("add one to {}", Bytes(key))),
+            Action::RaiseGuard { key, version, .. } => {
+                self.add(
+                    rule,
+                    format_args!("raise guard {} to {version}", Bytes(key)),
+                );
+            }
+            Action::SkipGuard { version: b"" } => {
+                self.add(rule, format_args!("raise no guard: the version is NULL"));
+            }
+            Action::SkipGuard { version } => {
+                self.add(
+                    rule,
+                    format_args!("raise no guard: the version is {}", Bytes(version)),
+                );
+            }
+            Action::DeleteTagged { key, .. } => {
+                self.add(
+                    rule,
+                    format_args!("delete tag set {} and what it names", Bytes(key)),
+                );
+            }
+            Action::DeleteTaggedMatching { glob, .. } => self.add(
+                rule,
+                format_args!(
+                    "delete every tag set like {} and what it names",
+                    Bytes(glob)
+                ),
+            ),
+            Action::DeleteField { key, field } => {
+                self.add(
+                    rule,
+                    format_args!("delete field {} of {}", Bytes(field), Bytes(key)),
+                );
+            }
+            Action::Publish { channel, .. } => {
+                self.add(rule, format_args!("tell the subscribers of {channel}"));
+            }
+            Action::BackwardVersion { before, after } => self.add(
+                rule,
+                format_args!(
+                    "warn: the version went back from {} to {}",
+                    Bytes(before),
+                    Bytes(after)
+                ),
+            ),
             Action::Invalidate { path } => self.add(rule, format_args!("invalidate {path}")),
             Action::Skip { path, class } => {
                 self.add(

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::run::{GRACE, derived_server_id, on_signal, print_plans, unless};
+use super::run::{GRACE, derived_server_id, on_signal, print_plans, settling, unless};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::server::Server;
@@ -20,8 +20,8 @@ use crate::cache::{Cache, Redis};
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Half, Replay};
 use crate::config::{self, Config};
-use crate::model::Position;
 use crate::model::position::{Bound, Start};
+use crate::model::{GuardPattern, Position};
 use crate::pipeline::invalidate::{self, Eviction, PipelineError};
 use crate::pipeline::item::RuleInterest;
 use crate::pipeline::only::{NoCache, NoPaths};
@@ -63,6 +63,7 @@ pub async fn run(global: &Global, options: &Replay) -> Result<(), CommandError> 
         reached,
     );
     let work = Work {
+        guards: config.rules.guard_patterns(),
         global,
         options,
         tail: tail(&mut config, connector, &range, options),
@@ -220,6 +221,7 @@ fn tail(
 }
 
 struct Work<'a> {
+    guards: Vec<GuardPattern>,
     global: &'a Global,
     options: &'a Replay,
     config: Config,
@@ -248,14 +250,14 @@ impl Work<'_> {
                 let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
                 let shutdown = self.shutdown.clone();
                 match unless(&shutdown, sqs.check()).await.transpose()? {
-                    Some(_) => self.with_buffer(sqs).await,
+                    Some(_) => Box::pin(self.with_buffer(sqs)).await,
                     None => Ok(()),
                 }
             }
             Some(config::Buffer::Local { path }) => {
                 tracing::info!("paths wait in the local buffer until `evictd run` sends them");
                 let local = Local::open(path).await?;
-                self.with_buffer(local).await
+                Box::pin(self.with_buffer(local)).await
             }
         }
     }
@@ -272,20 +274,14 @@ impl Work<'_> {
     }
 
     async fn with_paths(self, paths: impl PathSink) -> Result<(), CommandError> {
-        let settling = match self.config.redis.settle_after {
-            Some(after) => Settling::After(after),
-            None => Settling::Off,
-        };
         if self.options.only == Some(Half::Edge) {
             return self
                 .invalidate(NoCache, NoCache, Settling::Off, paths)
                 .await;
         }
-        let password = self.config.redis.password.as_ref();
-        let password = password.map(|reference| reference.read("redis.password"));
-        let password = password.transpose()?;
-        let url = self.config.redis.url.as_str();
-        let mut cache = Redis::new(url, password.as_ref().map(|secret| secret.expose()))?;
+        let mut cache =
+            Redis::new(&preflight::redis_target(&self.config.redis)?)?.sparing(self.guards.clone());
+        let settling = settling(&self.config)?;
         if unless(&self.shutdown, cache.check())
             .await
             .transpose()?

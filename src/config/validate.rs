@@ -11,8 +11,11 @@ use url::Url;
 use super::duration;
 use super::error::Lines;
 use super::raw::{self, Raw};
+use super::reach;
 use super::rules::{path_patterns, rules};
-use super::{Buffer, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode};
+use super::{
+    Buffer, CloudFront, Config, ConfigError, Distribution, Redis, SettleAfter, Source, Tls, TlsMode,
+};
 use crate::model::position::Start;
 use crate::rules::Rules;
 use crate::rules::class::PathClasses;
@@ -65,7 +68,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         name,
         source: source(raw.source, &lines)?,
         checkpoint,
-        redis: redis(raw.redis, &lines)?,
+        redis: redis_section(raw.redis, &lines)?,
         buffer,
         cloudfront,
         metrics_listen: raw.metrics.listen,
@@ -86,7 +89,11 @@ fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError
     Ok(text.clone())
 }
 
-fn parse_url(url: &Spanned<String>, field: &str, lines: &Lines<'_>) -> Result<Url, ConfigError> {
+pub(super) fn parse_url(
+    url: &Spanned<String>,
+    field: &str,
+    lines: &Lines<'_>,
+) -> Result<Url, ConfigError> {
     let error = |message: String| ConfigError::at(lines.of(url), message);
     let parsed = Url::parse(url.get_ref())
         .map_err(|reason| error(format!("{field} is no URL: {reason}")))?;
@@ -207,7 +214,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
+fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
     let url = parse_url(&raw.url, "redis.url", lines)?;
     if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
         return Err(ConfigError::at(
@@ -215,27 +222,52 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
-    let settle_after = match &raw.settle_after {
-        None => Some(SETTLE_AFTER),
-        Some(text) if text.get_ref() == "off" => None,
-        Some(text) => {
-            let parsed = duration::parse(text.get_ref()).filter(|after| *after <= SETTLE_AFTER_MAX);
-            Some(parsed.ok_or_else(|| {
-                ConfigError::at(
-                    lines.of(text),
-                    format!(
-                        "redis.settle_after = \"{}\": write a duration of at most 1m, such as \"1s\", or \"off\"",
-                        text.get_ref()
-                    ),
-                )
-            })?)
-        }
-    };
+    let (ca_file, client_files) = reach::tls(raw.tls, &url, lines)?;
     Ok(Redis {
+        layout: reach::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
         url,
         password: raw.password,
-        settle_after,
+        ca_file,
+        client_files,
+        replicas: raw.replicas,
+        settle_after: settle_after(raw.settle_after.as_ref(), lines)?,
     })
+}
+
+fn settle_after(
+    raw: Option<&Spanned<raw::SettleAfter>>,
+    lines: &Lines<'_>,
+) -> Result<SettleAfter, ConfigError> {
+    let Some(raw) = raw else {
+        return Ok(SettleAfter::Fixed(SETTLE_AFTER));
+    };
+    let error = |message: String| Err(ConfigError::at(lines.of(raw), message));
+    match raw.get_ref() {
+        raw::SettleAfter::Text(text) if text == "off" => Ok(SettleAfter::Off),
+        raw::SettleAfter::Text(text) => match duration::parse(text) {
+            Some(after) if after <= SETTLE_AFTER_MAX => Ok(SettleAfter::Fixed(after)),
+            _ => error(format!(
+                "redis.settle_after = \"{text}\": write a duration of at most 1m, such as \"1s\", or \"off\""
+            )),
+        },
+        raw::SettleAfter::ReplicaLag(raw::ReplicaLag {
+            replica_lag: false, ..
+        }) => error(
+            "redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table".to_owned(),
+        ),
+        raw::SettleAfter::ReplicaLag(raw::ReplicaLag { min, max, .. }) => {
+            if max > &SETTLE_AFTER_MAX || min > max {
+                return error(
+                    "redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m"
+                        .to_owned(),
+                );
+            }
+            Ok(SettleAfter::ReplicaLag {
+                min: *min,
+                max: *max,
+            })
+        }
+    }
 }
 
 fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, ConfigError> {

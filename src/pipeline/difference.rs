@@ -255,8 +255,26 @@ impl Plan for Changes {
             Action::Delete { key, .. } => current.cache.insert(printable(key)),
             Action::DeleteMatching { glob } => current.cache.insert(printable(glob)),
             Action::Increment { key } => current.cache.insert(format!("{}+1", printable(key))),
+            Action::RaiseGuard { key, version, .. } => current
+                .cache
+                .insert(format!("{}={version}", printable(key))),
+            Action::DeleteTagged { key, .. } => current
+                .cache
+                .insert(format!("{} (tag set)", printable(key))),
+            Action::DeleteTaggedMatching { glob, .. } => current
+                .cache
+                .insert(format!("{} (tag sets)", printable(glob))),
+            Action::DeleteField { key, field } => {
+                let (key, field) = (printable(key), printable(field));
+                current.cache.insert(format!("{key} (field {field})"))
+            }
             Action::Invalidate { path } => current.edge.insert(path.to_owned()),
-            Action::Skip { .. } | Action::MissedBump { .. } => false,
+            // They follow what is compared already.
+            Action::Publish { .. }
+            | Action::SkipGuard { .. }
+            | Action::BackwardVersion { .. }
+            | Action::Skip { .. }
+            | Action::MissedBump { .. } => false,
         };
     }
 

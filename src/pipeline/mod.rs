@@ -13,6 +13,7 @@
 //! - [`drain`]: buffer → edge.
 //! - [`retry`]: how long to wait before trying again.
 
+mod announce;
 pub mod batch;
 mod deliver;
 pub mod difference;
@@ -25,8 +26,11 @@ pub mod item;
 pub mod only;
 pub mod paths;
 pub mod record;
+mod refusal;
 pub mod retry;
 pub mod settle;
+mod shapes;
+mod tagged;
 pub mod tail;
 pub mod tally;
 pub mod visible;

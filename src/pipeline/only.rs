@@ -3,24 +3,52 @@
 use super::batch::Paths;
 use super::paths::PathSink;
 use crate::buffer::BufferError;
-use crate::cache::{Cache, CacheError};
-use crate::model::KeySet;
+use crate::cache::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
+use crate::model::{Guards, KeySet, PairSet};
 
 /// Deletes nothing: for a replay of paths alone.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCache;
 
 impl Cache for NoCache {
-    async fn delete(&mut self, _keys: &[&KeySet]) -> Result<u64, CacheError> {
-        Ok(0)
+    async fn delete(&mut self, _keys: &[&KeySet]) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
     }
 
-    async fn increment(&mut self, _key: &[u8]) -> Result<(), CacheError> {
-        Ok(())
+    async fn increment(&mut self, _key: &[u8]) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
     }
 
-    async fn delete_matching(&mut self, _glob: &[u8]) -> Result<u64, CacheError> {
-        Ok(0)
+    async fn delete_matching(&mut self, _glob: &[u8]) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
+    }
+
+    async fn delete_guarded(
+        &mut self,
+        _guards: &Guards,
+        _keys: &[&KeySet],
+    ) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
+    }
+
+    async fn delete_fields(&mut self, _fields: &PairSet) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
+    }
+
+    async fn find(&mut self, _glob: &[u8], _from: ScanPlace) -> Result<Found, CacheError> {
+        Ok(Found::default())
+    }
+
+    async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
+        Ok(vec![TagStep::End; sets.len()])
+    }
+
+    async fn take_out(&mut self, _leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
+    }
+
+    async fn publish(&mut self, _channel: &str, _message: &[u8]) -> Result<Outcome, CacheError> {
+        Ok(Outcome::default())
     }
 }
 

@@ -50,6 +50,12 @@ pub struct RuleTally {
     pub globs: u64,
     /// Counters to add to.
     pub counters: u64,
+    /// Guards to raise.
+    pub guards: u64,
+    /// Tag sets to delete, with the keys that their members name.
+    pub tag_sets: u64,
+    /// Fields of hashes to delete.
+    pub hash_fields: u64,
     /// Paths to invalidate, wildcards among them.
     pub paths: u64,
     /// Those of them that end in `*`.
@@ -108,6 +114,12 @@ impl Tally {
         self.seen.insert(hasher.finish())
     }
 
+    fn count_field(&mut self, rule: &Arc<str>, key: &[u8], field: &[u8]) {
+        // The length keeps `a` of `bc` apart from `ab` of `c`.
+        let both = [&key.len().to_le_bytes(), key, field].concat();
+        self.count(rule, ("field", &both), |tally| tally.hash_fields += 1);
+    }
+
     /// Counts something for its rule and for all, each time that it is new.
     fn count(
         &mut self,
@@ -135,6 +147,20 @@ impl Plan for Tally {
             Action::Increment { key } => {
                 self.count(rule, ("counter", key), |tally| tally.counters += 1);
             }
+            Action::RaiseGuard { key, .. } => {
+                self.count(rule, ("guard", key), |tally| tally.guards += 1);
+            }
+            Action::DeleteTagged { key, .. } => {
+                self.count(rule, ("tag set", key), |tally| tally.tag_sets += 1);
+            }
+            Action::DeleteTaggedMatching { glob, .. } => {
+                self.count(rule, ("tag sets", glob), |tally| tally.globs += 1);
+            }
+            Action::DeleteField { key, field } => {
+                self.count_field(rule, key, field);
+            }
+            // They follow what is counted, and what is logged.
+            Action::Publish { .. } | Action::SkipGuard { .. } | Action::BackwardVersion { .. } => {}
             Action::Invalidate { path } => {
                 let wildcard = u64::from(path.ends_with('*'));
                 self.count(rule, ("path", path.as_bytes()), |tally| {
@@ -184,6 +210,9 @@ impl fmt::Display for RuleTally {
             (self.wildcards, "of them wildcards"),
             (self.globs, "globs over the keyspace"),
             (self.counters, "counters"),
+            (self.guards, "guards"),
+            (self.tag_sets, "tag sets"),
+            (self.hash_fields, "hash fields"),
             (self.skipped, "paths not sent for their class"),
             (self.missed_version_bumps, "updates without their version"),
         ] {

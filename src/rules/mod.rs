@@ -7,15 +7,21 @@
 //! the same changes and rules give byte-identical plans.
 
 pub mod cascade;
+mod channel;
 pub mod class;
 pub mod condition;
 pub mod filter;
 pub mod glob;
+pub mod guard;
 pub mod overlap;
+mod path;
 pub mod planner;
 mod render;
 pub mod rule;
+pub mod shapes;
 pub mod template;
+mod version;
+mod wide;
 pub mod witness;
 
 pub use planner::{Rules, TablePlanner};

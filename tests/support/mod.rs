@@ -14,6 +14,7 @@
 )]
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a server that cannot be set up ends the test"
 )]
@@ -21,9 +22,12 @@
 mod aws;
 mod evictd;
 mod mysql;
+mod php;
 mod port;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_sentinels;
 mod scratch;
 mod servers;
 mod tls;
@@ -31,9 +35,12 @@ mod tls;
 pub use aws::{Aws, Invalidation, shared_aws};
 pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
+pub use php::php;
 pub use port::free_port;
 pub use process::{Process, eventually};
-pub use redis::{Redis, RedisCluster, RedisOptions};
+pub use redis::{Redis, RedisOptions};
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinels::RedisSentinels;
 pub use scratch::scratch;
 pub use servers::{Servers, servers};
 pub use tls::{Certificates, Identity, certificates};
