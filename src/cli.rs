@@ -61,6 +61,10 @@ pub enum Command {
     Checkpoint(Checkpoint),
     /// Look at the configuration, the servers and the distributions
     Check(Check),
+    /// Show how the daemon does, what is wrong and since when
+    Status(Status),
+    /// Say in one line whether the daemon works, for probes
+    Health(Health),
     /// Print completions for a shell
     Completions(Completions),
     /// Write the manual's pages
@@ -241,6 +245,31 @@ pub struct PlanFiles {
     /// How plans are printed on standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: OutputFormat,
+}
+
+/// `evictd status`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd status --config shop.toml\n  \
+    evictd status --json | jq .lag_seconds\n\n\
+    It asks the daemon at metrics.listen. If none answers there, it shows the\n\
+    checkpoint and the ledger from disk and ends with exit code 3.")]
+pub struct Status {
+    /// Print one JSON object, as /status has it
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evictd health`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd health                          is it alive? for a container's health check\n  \
+    evictd health --ready                  is it connected and not behind?\n\n\
+    Exit codes: 0 yes, 1 no or nobody answers at metrics.listen.")]
+pub struct Health {
+    /// Ask whether it is connected and not behind, not only whether it makes progress
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// `evictd run`

@@ -21,4 +21,5 @@ mod model;
 mod planner;
 mod reader;
 mod servers;
+mod soak;
 mod support;

@@ -197,6 +197,10 @@ impl Buffer for Local {
             })
     }
 
+    fn redrives(&self) -> bool {
+        false
+    }
+
     fn visibility(&self) -> Duration {
         self.visibility
     }

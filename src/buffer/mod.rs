@@ -90,6 +90,11 @@ pub trait Buffer: Send + Sync + 'static {
         receipts: &[Self::Receipt],
     ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
 
+    /// Whether it moves a message away that is left again and again, as a queue
+    /// with a dead-letter queue does. Where it does not, what can never be used
+    /// has to be put on record and deleted.
+    fn redrives(&self) -> bool;
+
     /// How long a received message stays invisible when it is neither extended
     /// nor deleted. Never zero.
     fn visibility(&self) -> Duration;

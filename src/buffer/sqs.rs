@@ -423,6 +423,10 @@ impl Buffer for Sqs {
         .await
     }
 
+    fn redrives(&self) -> bool {
+        true
+    }
+
     fn visibility(&self) -> Duration {
         self.visibility.get().copied().unwrap_or(VISIBILITY_DEFAULT)
     }

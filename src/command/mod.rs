@@ -1,14 +1,17 @@
 //! One file for each subcommand; the only place that wires parts together.
 
+mod admin;
 mod check;
 mod checkpoint;
 mod explain;
 mod finding;
+mod health;
 mod manual;
 mod plan;
 mod preflight;
 mod replay;
 mod run;
+mod status;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -21,6 +24,7 @@ use crate::checkpoint::CheckpointError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
+use crate::ledger::LedgerError;
 use crate::telemetry;
 
 /// Why a command failed: one line for the operator, and an exit code.
@@ -52,6 +56,10 @@ impl CommandError {
         Self::new(Exit::Failed, cause)
     }
 
+    fn unreachable(message: String) -> Self {
+        Self::new(Exit::Unreachable, anyhow::Error::msg(message))
+    }
+
     fn configuration(message: String) -> Self {
         Self::new(Exit::Configuration, anyhow::Error::msg(message))
     }
@@ -68,7 +76,9 @@ impl From<SourceError> for CommandError {
         let exit = match &error {
             SourceError::Unreachable { .. }
             | SourceError::Silent { .. }
-            | SourceError::Ended { .. } => Exit::Unreachable,
+            | SourceError::Ended { .. }
+            | SourceError::Anonymous { .. }
+            | SourceError::Replaced { .. } => Exit::Unreachable,
             SourceError::Unfit { .. } => Exit::Configuration,
             SourceError::Gap { .. } => Exit::Gap,
         };
@@ -119,6 +129,12 @@ impl From<FileError> for CommandError {
     }
 }
 
+impl From<LedgerError> for CommandError {
+    fn from(error: LedgerError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -131,6 +147,8 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
+        Command::Status(options) => status::run(&cli.global, &options).await,
+        Command::Health(options) => health::run(&cli.global, &options).await,
         Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,
         Command::Plan(options) => plan::run(&cli.global, &options),
         Command::Completions(options) => manual::completions(&options),

@@ -35,6 +35,10 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         .checkpoint
         .path
         .unwrap_or_else(|| PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json")));
+    let ledger_dir = raw.ledger.dir.unwrap_or_else(|| {
+        let beside = checkpoint.parent().map(PathBuf::from);
+        beside.unwrap_or_default()
+    });
     let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
     let cloudfront = raw
         .cloudfront
@@ -71,7 +75,9 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         redis: redis_section(raw.redis, &lines)?,
         buffer,
         cloudfront,
+        ledger_dir,
         metrics_listen: raw.metrics.listen,
+        lag_max: raw.metrics.lag_max,
         rules,
     })
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{counter, histogram};
 use tracing::{error, info, warn};
 
+use super::board::{Part, Reports};
 use super::held::Held;
 use super::retry::Backoff;
 use crate::buffer::Buffer;
 use crate::edge::batch::{Batch, Gathering, Plan};
 use crate::edge::{Edge, EdgeError};
+use crate::ledger::DeadLetter;
 use crate::telemetry::metric;
 
 const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -65,6 +67,7 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) name: Arc<str>,
     /// Its id.
     pub(super) distribution: Arc<str>,
+    pub(super) reports: &'a Reports,
 }
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
@@ -89,6 +92,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             let error = match self.edge.invalidate(&batch.invalidation).await {
                 Ok(accepted) => {
                     self.report_accepted(&batch, &accepted.id);
+                    self.reports.board.works(&self.part());
                     if trouble.take().is_some() {
                         info!(distribution = %self.name, attempts = backoff.attempts(), "the edge accepts invalidations again");
                     }
@@ -105,6 +109,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             match verdict {
                 Verdict::Retry | Verdict::Rename => {
                     self.count_retry(&error);
+                    self.reports.board.fails(&self.part(), error.to_string());
                     let delay = backoff.next_delay();
                     if trouble != Some(error.name()) {
                         trouble = Some(error.name());
@@ -125,12 +130,17 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     }
                     Err(single) => {
                         isolated += 1;
-                        refusal = Some(error.name());
                         self.give_up(&single, &error);
+                        if self.bury(&single, &error).await {
+                            self.delete(&progress.accept(&single)).await;
+                        } else {
+                            refusal = Some(error.name());
+                        }
                     }
                 },
                 Verdict::GiveUp => {
                     refusal = Some(error.name());
+                    self.reports.board.fails(&self.part(), error.to_string());
                     self.give_up(&batch, &error);
                 }
             }
@@ -140,7 +150,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         if let Some(reason) = refusal {
             counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason)
                 .increment(u64::try_from(left).unwrap_or(u64::MAX));
-            warn!(distribution = %self.name, messages = left, "left messages to the buffer's redrive policy");
+            warn!(distribution = %self.name, messages = left, "left messages in the buffer");
         }
         self.name
     }
@@ -152,6 +162,26 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         counter!(metric::EDGE_PATHS, "distribution" => name())
             .increment(u64::try_from(paths).unwrap_or(u64::MAX));
         info!(distribution = %self.name, invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
+    }
+
+    fn part(&self) -> Part {
+        Part::Edge(Arc::clone(&self.name))
+    }
+
+    /// Puts a path on record that the edge will never take, where the buffer
+    /// would hand it out for ever. `false`: it stays there.
+    async fn bury(&self, single: &Batch, error: &EdgeError) -> bool {
+        if self.buffer.redrives() {
+            return false;
+        }
+        let mut letter = DeadLetter::new(
+            error.name(),
+            error.to_string(),
+            "correct the template that renders such a path, and invalidate what it stands for by hand",
+        );
+        letter.distribution = Some(self.name.to_string());
+        letter.paths.clone_from(&single.invalidation.paths);
+        self.reports.ledger.dead_letter_kept(letter).await
     }
 
     fn count_retry(&self, error: &EdgeError) {

@@ -19,12 +19,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::board::{Board, Part, Reports};
 use super::deliver::Delivery;
 use super::held::{Admission, Held};
 use super::retry::Backoff;
-use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
+use crate::buffer::{Buffer, BufferError, DecodeError, ReceiptError, Received};
 use crate::edge::batch::Gathering;
 use crate::edge::{BATCH_PATHS_MAX, Edge};
+use crate::ledger::DeadLetter;
 use crate::telemetry::metric;
 
 /// Bounded: beyond any of these nothing more is received. One last receive may
@@ -68,6 +70,7 @@ pub struct Drain<B, E> {
     buffer: Arc<B>,
     edge: Arc<E>,
     options: DrainOptions,
+    reports: Reports,
 }
 
 /// A distribution's next round.
@@ -84,6 +87,16 @@ struct Intake<'a, R> {
     reported: Reported,
     backoff: Backoff,
     failing: bool,
+    board: &'a Board,
+    /// Received just now.
+    unusable: Vec<Unusable<R>>,
+}
+
+/// A message that no retry makes usable.
+struct Unusable<R> {
+    id: Arc<str>,
+    receipt: R,
+    letter: DeadLetter,
 }
 
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
@@ -96,7 +109,15 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             buffer,
             edge,
             options,
+            reports: Reports::default(),
         }
+    }
+
+    /// Says there how it goes.
+    #[must_use]
+    pub fn reporting(mut self, reports: Reports) -> Self {
+        self.reports = reports;
+        self
     }
 
     /// Works until `shutdown` is cancelled. Deliveries under way are then
@@ -113,7 +134,10 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             reported: Reported::default(),
             backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
             failing: false,
+            board: &self.reports.board,
+            unusable: Vec::new(),
         };
+        let mut burials = FuturesUnordered::new();
         let mut deliveries = FuturesUnordered::new();
         let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut receiving: Option<Receiving<'_, B::Receipt>> = None;
@@ -135,6 +159,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                     held: &held,
                     distribution: Arc::clone(distribution),
                     name,
+                    reports: &self.reports,
                 };
                 deliveries.push(delivery.run(round));
             }
@@ -145,6 +170,10 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                     buffer.receive(RECEIVE_WAIT).await
                 }));
             }
+            if !self.buffer.redrives() {
+                burials.extend(intake.unusable.drain(..).map(|dead| self.bury(dead)));
+            }
+            intake.unusable.clear();
             let due = intake.next_due(&delivering);
             // In this order: stopping comes first; what frees messages and
             // what keeps them comes before what adds to them.
@@ -154,6 +183,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 Some(name) = deliveries.next(), if !deliveries.is_empty() => {
                     delivering.remove(&name);
                 }
+                Some(()) = burials.next(), if !burials.is_empty() => {}
                 result = in_slot(&mut extending) => {
                     extending = None;
                     report_extension(result);
@@ -188,6 +218,22 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             "the drain stopped; messages it left come back"
         );
         Stopped { left }
+    }
+
+    /// Puts a message on record that can never be used, and deletes it once the
+    /// record is on disk (Nothing lost). Otherwise it comes back.
+    async fn bury(&self, dead: Unusable<B::Receipt>) {
+        if !self.reports.ledger.dead_letter_kept(dead.letter).await {
+            warn!(message = %dead.id, "a message that cannot be used stays in the buffer: it cannot be put on record");
+            return;
+        }
+        match self.buffer.delete(&[dead.receipt]).await {
+            Ok(()) => counter!(metric::BUFFER_MESSAGES_DELETED).increment(1),
+            Err(error) => {
+                counter!(metric::BUFFER_ERRORS, "operation" => "delete").increment(1);
+                warn!(message = %dead.id, error = %error.cause, "could not delete a message that cannot be used; it comes back");
+            }
+        }
     }
 }
 
@@ -234,6 +280,7 @@ impl<R: Clone> Intake<'_, R> {
         match result {
             Ok(received) => {
                 if std::mem::take(&mut self.failing) {
+                    self.board.works(&Part::Drain);
                     info!(
                         attempts = self.backoff.attempts(),
                         "receiving from the buffer works again"
@@ -248,6 +295,7 @@ impl<R: Clone> Intake<'_, R> {
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
                 let delay = self.backoff.next_delay();
+                self.board.fails(&Part::Drain, error.to_string());
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
                 }
@@ -265,7 +313,16 @@ impl<R: Clone> Intake<'_, R> {
         } = received;
         let message = match content {
             Ok(message) => message,
-            Err(error) => return self.leave(&id, error.code(), &error.to_string()),
+            Err(error) => {
+                let letter = DeadLetter::new(
+                    error.code(),
+                    error.to_string(),
+                    "the message is gone from the buffer: invalidate by hand what it may have held",
+                );
+                let written_later = matches!(error, DecodeError::NewerVersion { .. });
+                // A newer evictd can use it: it stays for that one.
+                return self.leave(id, receipt, letter, !written_later);
+            }
         };
         if !self
             .options
@@ -277,7 +334,14 @@ impl<R: Clone> Intake<'_, R> {
                  add it under [[cloudfront.distribution]]",
                 message.distribution
             );
-            return self.leave(&id, "unknown-distribution", &reason);
+            let mut letter = DeadLetter::new(
+                "unknown-distribution",
+                reason,
+                "the message is gone from the buffer: invalidate its paths by hand if the distribution still exists",
+            );
+            letter.distribution = Some(message.distribution.to_string());
+            letter.paths = message.paths;
+            return self.leave(id, receipt, letter, true);
         }
         match self.held.admit(&id, receipt, &message) {
             Admission::New => {
@@ -297,13 +361,22 @@ impl<R: Clone> Intake<'_, R> {
         }
     }
 
-    /// Neither holds the message nor deletes it: the buffer hands it out again
-    /// after its visibility timeout, and moves it to the dead-letter queue
-    /// after as many times as its redrive policy says.
-    fn leave(&mut self, id: &Arc<str>, reason: &'static str, detail: &str) {
-        counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason).increment(1);
-        if self.reported.is_new(id) {
-            error!(message = %id, reason, detail, "cannot use a message; leaving it to the buffer's redrive policy");
+    /// Does not hold the message. A buffer with a redrive policy hands it out
+    /// again after its visibility timeout, and moves it to the dead-letter
+    /// queue after as many times as that says; elsewhere one that is useless
+    /// `for_good` is put on record.
+    fn leave(&mut self, id: Arc<str>, receipt: R, mut letter: DeadLetter, for_good: bool) {
+        counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => letter.reason.clone()).increment(1);
+        if self.reported.is_new(&id) {
+            error!(message = %id, reason = letter.reason, detail = letter.detail, "cannot use a message; leaving it to the buffer's redrive policy, or to the dead letters");
+        }
+        letter.message = Some(id.to_string());
+        if for_good {
+            self.unusable.push(Unusable {
+                id,
+                receipt,
+                letter,
+            });
         }
     }
 

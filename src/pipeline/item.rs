@@ -97,7 +97,8 @@ pub fn plan_item<P: Plan>(
     }
 }
 
-fn widening(reason: &Unknowable) -> Widening {
+/// Why everything is widened.
+pub(super) fn widening(reason: &Unknowable) -> Widening {
     match reason {
         Unknowable::Statement(_) => Widening::Statement,
         Unknowable::Incident => Widening::Incident,

@@ -11,10 +11,14 @@
 //! - [`paths`]: where paths go once their keys are deleted.
 //! - [`only`]: one half of the work without the other.
 //! - [`drain`]: buffer → edge.
+//! - [`board`]: what the tasks say about themselves.
+//! - [`behind`]: how much of the binlog is not read yet.
 //! - [`retry`]: how long to wait before trying again.
 
 mod announce;
 pub mod batch;
+pub mod behind;
+pub mod board;
 mod deliver;
 pub mod difference;
 pub mod drain;
@@ -33,4 +37,5 @@ mod shapes;
 mod tagged;
 pub mod tail;
 pub mod tally;
+mod trouble;
 pub mod visible;

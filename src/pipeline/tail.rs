@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::item::{RuleInterest, TrackedTable, Widened, plan_item};
+use super::board::{Part, Reports};
+use super::item::{RuleInterest, TrackedTable, Widened, plan_item, widening};
 use super::retry::Backoff;
 use crate::binlog::SourceError;
 use crate::binlog::assemble::Item;
 use crate::binlog::reach::Reach;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Next, Source};
+use crate::ledger::{DeadLetter, Place};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{RowChange, TableName};
 use crate::rules::{Rules, Scratch};
@@ -36,17 +38,42 @@ pub struct Tail {
     server_uuid: Option<Arc<str>>,
     backoff: Backoff,
     connected_at: Instant,
+    /// When another replica of the same id was let in instead, last.
+    replaced_at: Option<Instant>,
     /// The last connection broke so soon that the next one has to wait.
     hasty: bool,
     /// A gap that showed only once the binlog was read.
     gap: Option<SourceError>,
     scratch: Scratch,
     since_us: u64,
+    reports: Reports,
+    /// The last rows that could not be decoded, so that a table full of them is
+    /// put on record once a minute and not once for every event.
+    undecodable: Option<(TableName, String, Instant)>,
 }
+
+/// How [`Tail::connect`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connected {
+    /// The binlog goes on where it was left, or the shutdown came.
+    Resumed,
+    /// Changes are lost. Everything is planned to be invalidated, and the
+    /// position is where reading goes on: connect again.
+    Skipped {
+        /// Why they are lost.
+        reason: String,
+    },
+}
+
+/// One table's undecodable rows are put on record as often.
+const UNDECODABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A connection that lasted this long is no failed attempt. Two readers with
 /// one server_id, say, both connect and are thrown out at once, for ever.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// Thrown out twice within this time, it was no hand-over.
+const CLASH_WITHIN: Duration = Duration::from_secs(60);
 
 /// The connection was lost; [`Tail::connect`] again.
 #[derive(Debug)]
@@ -69,10 +96,13 @@ impl Tail {
             server_uuid,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
             connected_at: Instant::now(),
+            replaced_at: None,
             hasty: false,
             gap: None,
             scratch: Scratch::default(),
             since_us: 0,
+            reports: Reports::default(),
+            undecodable: None,
         }
     }
 
@@ -86,6 +116,19 @@ impl Tail {
 
     fn too_early(&self) -> bool {
         self.source.committed_at_us() < self.since_us
+    }
+
+    /// Says there how it goes.
+    #[must_use]
+    pub fn reporting(mut self, reports: Reports) -> Self {
+        self.reports = reports;
+        self.reports.rules = Some(Arc::clone(&self.rules));
+        self
+    }
+
+    /// Where it says how it goes.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// The source.
@@ -103,8 +146,8 @@ impl Tail {
         self.connected
     }
 
-    /// Connects at the last whole transaction, for ever, until `shutdown`.
-    /// A gap is planned as the configuration says.
+    /// Tries to connect at the last whole transaction until it works, a gap is
+    /// met, or `shutdown` comes. A gap is planned as the configuration says.
     ///
     /// # Errors
     ///
@@ -113,12 +156,15 @@ impl Tail {
         &mut self,
         shutdown: &CancellationToken,
         plan: &mut P,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Connected, SourceError> {
+        let board = Arc::clone(&self.reports.board);
+        board.disconnected();
         let mut last_kind = "";
         if std::mem::take(&mut self.hasty) {
             self.pause(shutdown).await;
         }
         loop {
+            board.begins(&Part::Source);
             let attempt = async {
                 match self.gap.take() {
                     Some(gap) => Err(gap),
@@ -127,7 +173,10 @@ impl Tail {
             };
             let attempt = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => {
+                    board.rests(&Part::Source);
+                    return Ok(Connected::Resumed);
+                }
                 attempt = attempt => attempt,
             };
             let error = match attempt {
@@ -138,16 +187,20 @@ impl Tail {
                         .map(|facts| facts.server_uuid.as_str().into());
                     self.connected = true;
                     self.connected_at = Instant::now();
+                    board.connected();
+                    board.works(&Part::Source);
+                    board.rests(&Part::Source);
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
-                    return Ok(());
+                    return Ok(Connected::Resumed);
                 }
                 Err(error @ SourceError::Gap { .. }) => match self.skip_gap(error, plan).await? {
-                    None => continue,
-                    Some(error) => error,
+                    Ok(reason) => return Ok(Connected::Skipped { reason }),
+                    Err(error) => error,
                 },
                 Err(error) => error,
             };
             metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
+            board.fails(&Part::Source, error.to_string());
             if last_kind != error.kind() {
                 last_kind = error.kind();
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
@@ -171,19 +224,24 @@ impl Tail {
         &mut self,
         gap: SourceError,
         plan: &mut P,
-    ) -> Result<Option<SourceError>, SourceError> {
+    ) -> Result<Result<String, SourceError>, SourceError> {
         if self.on_gap == OnGap::Halt {
             return Err(gap);
         }
-        if let Err(error) = self.source.skip_to_current().await {
-            return Ok(Some(error));
+        match self.source.skip_to_current().await {
+            // The position is one of this server from now on.
+            Ok(uuid) => self.server_uuid = Some(uuid.as_str().into()),
+            Err(error) => return Ok(Err(error)),
         }
-        self.server_uuid = None;
         let to = self.source.position();
         tracing::error!(%gap, %to, "changes are lost: invalidating everything that any rule covers");
         metrics::counter!(metric::GAPS).increment(1);
         self.rules.widen_all(Widening::Gap, plan);
-        Ok(None)
+        let reason = match gap {
+            SourceError::Gap { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        Ok(Ok(reason))
     }
 
     /// What the binlog says next. Cancelling it loses nothing.
@@ -204,6 +262,11 @@ impl Tail {
             Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
             Next::Item(item) => self.plan_item(item, plan, watch),
             Next::LookUp(needed) => match self.source.look_up(needed).await {
+                Ok(Some(item)) => self.plan_item(item, plan, watch),
+                Ok(None) => {}
+                Err(error) => return Err(self.disconnected(error)),
+            },
+            Next::Idle(idle) => match self.source.compare(idle).await {
                 Ok(Some(item)) => self.plan_item(item, plan, watch),
                 Ok(None) => {}
                 Err(error) => return Err(self.disconnected(error)),
@@ -255,10 +318,28 @@ impl Tail {
         }
         metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
-        if matches!(error, SourceError::Gap { .. }) {
-            self.gap = Some(error);
+        self.reports.board.disconnected();
+        self.reports.board.fails(&Part::Source, error.to_string());
+        match error {
+            SourceError::Gap { .. } => self.gap = Some(error),
+            SourceError::Replaced { server_id, .. } => self.replaced(server_id),
+            _ => {}
         }
         Disconnected
+    }
+
+    /// Once may be the last of an evictd that is being replaced itself; twice
+    /// is another replica that comes back as this one does.
+    fn replaced(&mut self, server_id: u32) {
+        let before = self.replaced_at.replace(Instant::now());
+        if before.is_some_and(|before| before.elapsed() < CLASH_WITHIN) {
+            metrics::counter!(metric::SERVER_ID_CLASHES).increment(1);
+            tracing::error!(
+                server_id,
+                "another replica connects with the same server_id, and the two throw each other out: \
+                 give one of them another source.server_id (SHOW REPLICAS on the server lists who has which)"
+            );
+        }
     }
 
     fn plan_item<P: Plan>(
@@ -283,10 +364,19 @@ impl Tail {
             Some(Widened::Undecodable(table, reason)) => {
                 tracing::error!(%table, reason, position,
                     "rows cannot be decoded: invalidating the whole table");
+                self.undecodable(table, reason);
             }
             Some(Widened::Any(reason)) => {
                 tracing::warn!(%reason, position,
                     "it cannot be known what changed: invalidating everything that any rule covers");
+                if widening(&reason) == Widening::Undecodable {
+                    let letter = DeadLetter::new(
+                        Widening::Undecodable.as_str(),
+                        reason.to_string(),
+                        "everything that any rule covers was invalidated instead; read the event with mysqlbinlog --hexdump and report it with this line",
+                    );
+                    self.dead_letter(letter);
+                }
             }
             Some(Widened::Statement(dml)) => {
                 tracing::warn!(
@@ -296,5 +386,39 @@ impl Tail {
                 );
             }
         }
+    }
+
+    /// Puts rows on record that could not be decoded.
+    fn undecodable(&mut self, table: TableName, reason: String) {
+        let known = self
+            .undecodable
+            .as_ref()
+            .is_some_and(|(last_table, last_reason, at)| {
+                *last_table == table
+                    && *last_reason == reason
+                    && at.elapsed() < UNDECODABLE_INTERVAL
+            });
+        if known {
+            return;
+        }
+        let mut letter = DeadLetter::new(
+            Widening::Undecodable.as_str(),
+            &reason,
+            "the whole table was invalidated instead; compare its columns with the rule's, and report what cannot be decoded with this line",
+        );
+        letter.table = Some(table.to_string());
+        letter.rules = self.rules.names_of_table(&table);
+        self.undecodable = Some((table, reason, Instant::now()));
+        self.dead_letter(letter);
+    }
+
+    fn dead_letter(&self, mut letter: DeadLetter) {
+        let (file, offset) = self.source.reading();
+        letter.position = Some(Place {
+            file: file.to_owned(),
+            offset,
+            gtid: self.source.gtid().map(ToString::to_string),
+        });
+        self.reports.ledger.dead_letter(letter);
     }
 }

@@ -1,10 +1,13 @@
 //! The whole daemon as a process, between real servers.
 
+mod beyond_4_gib;
 mod cascades;
 mod changes;
 mod dry_run;
 mod faults;
 mod guards;
+mod large;
+mod modes;
 mod paths;
 mod php;
 mod positions;
@@ -14,6 +17,7 @@ mod replica_lag;
 mod shapes;
 pub mod shop;
 mod statements;
+mod status;
 mod tls;
 mod transactions;
 mod visibility;

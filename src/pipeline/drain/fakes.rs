@@ -31,6 +31,8 @@ pub(super) struct BufferState {
     pub(super) extend_calls: u32,
     pub(super) extensions_fail: bool,
     pub(super) chaos: bool,
+    /// Nothing moves away what is left again and again.
+    pub(super) stands_alone: bool,
 }
 
 struct Stored {
@@ -199,6 +201,10 @@ impl Buffer for FakeBuffer {
                 cause: trouble(),
             }),
         }
+    }
+
+    fn redrives(&self) -> bool {
+        !self.state.lock().unwrap().stands_alone
     }
 
     fn visibility(&self) -> Duration {

@@ -2,6 +2,7 @@ use super::fakes::*;
 use super::*;
 use crate::buffer::DecodeError;
 use crate::edge::EdgeError;
+use crate::ledger::{Files, Ledger};
 
 const WINDOW: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
@@ -23,7 +24,22 @@ impl Bench {
         Self::resume(Arc::default(), Arc::new(edge))
     }
 
+    /// With a buffer that has no redrive policy.
+    fn alone(edge: FakeEdge, ledger: Ledger) -> Self {
+        let buffer = Arc::new(FakeBuffer::default());
+        buffer.with(|state| state.stands_alone = true);
+        let reports = Reports {
+            ledger,
+            ..Reports::default()
+        };
+        Self::reporting(buffer, Arc::new(edge), reports)
+    }
+
     fn resume(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>) -> Self {
+        Self::reporting(buffer, edge, Reports::default())
+    }
+
+    fn reporting(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>, reports: Reports) -> Self {
         let shutdown = CancellationToken::new();
         let options = DrainOptions {
             window: WINDOW,
@@ -32,7 +48,7 @@ impl Bench {
                 .map(|(name, id)| (name.into(), id.into()))
                 .into(),
         };
-        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), options);
+        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), options).reporting(reports);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,
@@ -242,6 +258,68 @@ async fn unusable_messages_stay_and_do_not_spin() {
     let (deliveries, calls) = bench.buffer.with(|s| (s.deliveries, s.receive_calls));
     assert!((38..=45).contains(&deliveries), "{deliveries}");
     assert!(calls < 120, "{calls}");
+}
+
+/// In real time, since a file is written.
+#[tokio::test]
+async fn where_no_policy_moves_it_an_unusable_message_is_deleted_once_it_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    let bench = Bench::alone(FakeEdge::default(), ledger.clone());
+    bench.buffer.push("unheard-of", &["/a", "/b"]);
+    bench.buffer.put(Err(DecodeError::Malformed {
+        reason: "no JSON".to_owned(),
+    }));
+    bench
+        .buffer
+        .put(Err(DecodeError::NewerVersion { found: 2 }));
+    while bench.buffer.remaining() > 1 {
+        pass(Duration::from_millis(10)).await;
+    }
+    let letters = ledger.book().recent_dead_letters;
+    let said = |reason: &str| letters.iter().find(|it| it.reason == reason).unwrap();
+    assert_eq!(letters.len(), 2, "what a newer evictd can use stays");
+    assert_eq!(said("unknown-distribution").paths, ["/a", "/b"]);
+    assert!(said("malformed").message.is_some());
+    let on_disk = Files::new(dir.path(), "shop").read().await.unwrap();
+    assert_eq!(on_disk.recent_dead_letters, letters);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_policy_moves_it_an_unusable_message_that_cannot_be_put_on_record_stays() {
+    let bench = Bench::alone(FakeEdge::default(), Ledger::off());
+    bench.buffer.push("unheard-of", &["/a"]);
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test]
+async fn where_no_policy_moves_it_a_refused_path_is_put_on_record_and_its_message_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    let edge = FakeEdge::judged(|batch| {
+        let bad = batch.paths.iter().any(|path| path == "/bad");
+        bad.then(|| EdgeError::InvalidPath {
+            distribution: Arc::clone(&batch.distribution),
+            code: "InvalidArgument".to_owned(),
+            paths: batch.paths.len(),
+            reason: "on purpose".to_owned(),
+        })
+    });
+    let bench = Bench::alone(edge, ledger.clone());
+    bench.buffer.push("main", &["/a", "/bad", "/c"]);
+    while bench.buffer.remaining() > 0 {
+        pass(Duration::from_millis(10)).await;
+    }
+    let mut accepted = bench.edge.paths();
+    accepted.sort();
+    assert_eq!(accepted, ["/a", "/c"]);
+    let letter = ledger.book().recent_dead_letters[0].clone();
+    assert_eq!(
+        (letter.paths, letter.reason),
+        (vec!["/bad".to_owned()], "invalid-path".to_owned())
+    );
+    assert_eq!(letter.distribution.as_deref(), Some("main"));
 }
 
 #[tokio::test(start_paused = true)]
