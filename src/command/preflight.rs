@@ -182,7 +182,7 @@ fn settings(facts: &Facts) -> Vec<Finding> {
     look(
         !facts.compression,
         Level::Note,
-        "binlog_transaction_compression is ON: each transaction is unpacked in memory as a whole",
+        "binlog_transaction_compression is ON: transactions are unpacked while they are read, which costs time on this machine",
     );
     let message = format!(
         "MySQL {}, server UUID {}: binlog_format = ROW, binlog_row_image = {}, binlog_row_metadata = {}, gtid_mode = {}; grants suffice",
@@ -200,7 +200,7 @@ fn settings(facts: &Facts) -> Vec<Finding> {
 async fn retention(server: &mut Server) -> Result<Finding, SourceError> {
     if let Some(hours) = server.rds_retention().await? {
         return Ok(match hours.parse::<u64>() {
-            Ok(hours) if hours * 3_600 >= RETENTION_SECONDS_MIN => Finding::new(
+            Ok(hours) if hours.saturating_mul(3_600) >= RETENTION_SECONDS_MIN => Finding::new(
                 Level::Ok,
                 "mysql",
                 format!("the binlog is kept for {hours} h"),

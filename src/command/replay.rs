@@ -242,10 +242,10 @@ impl Work<'_> {
             )));
         }
         if self.options.only == Some(Half::Cache) {
-            return self.with_paths(NoPaths).await;
+            return Box::pin(self.with_paths(NoPaths)).await;
         }
         match &self.config.buffer {
-            None => self.with_paths(ToLog).await,
+            None => Box::pin(self.with_paths(ToLog)).await,
             Some(config::Buffer::Sqs { queue_url }) => {
                 let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
                 let shutdown = self.shutdown.clone();
@@ -269,8 +269,8 @@ impl Work<'_> {
             .map(|distribution| distribution.name.as_str().into())
             .collect();
         let source = self.config.name.as_str().into();
-        self.with_paths(ToBuffer::new(Arc::new(buffer), source, names))
-            .await
+        let paths = ToBuffer::new(Arc::new(buffer), source, names);
+        Box::pin(self.with_paths(paths)).await
     }
 
     async fn with_paths(self, paths: impl PathSink) -> Result<(), CommandError> {

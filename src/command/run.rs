@@ -326,7 +326,7 @@ async fn tail(
         cache.check().await?;
         open_tail(config, config_path, &mut checkpoint, Mode::Live).await
     };
-    let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
+    let Some(tail) = unless(&shutdown, Box::pin(starting)).await.transpose()? else {
         return Ok(());
     };
     let tail = tail.reporting(reports.clone());
