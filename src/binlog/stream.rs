@@ -36,6 +36,8 @@ pub struct Source<I: Interest> {
     /// by file and offset only.
     anonymous_ahead: bool,
     open: Option<Open>,
+    /// A server agreed to the position.
+    begun: bool,
     until: Vec<Bound>,
 }
 
@@ -84,6 +86,7 @@ impl<I: Interest> Source<I> {
             generation: None,
             anonymous_ahead: false,
             open: None,
+            begun: false,
             until: Vec::new(),
         }
     }
@@ -96,11 +99,12 @@ impl<I: Interest> Source<I> {
     }
 
     /// Whether a bound is reached. Only between transactions: one that began
-    /// before the bound is read to its end.
+    /// before the bound is read to its end. Never before a server agreed to the
+    /// position: one that lies behind the binlog's end is a gap, and no end.
     pub fn ended(&self) -> bool {
         let position = self.assembler.position();
         let mut bounds = self.until.iter();
-        bounds.any(|bound| bound.reached(position)) && !self.in_transaction()
+        self.begun && bounds.any(|bound| bound.reached(position)) && !self.in_transaction()
     }
 
     /// The place after the last whole transaction that was delivered.
@@ -183,6 +187,7 @@ impl<I: Interest> Source<I> {
         server.check_resumable(position).await?;
         let dump = self.open_dump(by_gtid).await?;
         self.assembler.rewind();
+        self.begun = true;
         self.open = Some(Open {
             dump,
             server,

@@ -88,6 +88,8 @@ struct Range {
     from: Position,
     /// The server that a checkpoint was read from.
     server_uuid: Arc<str>,
+    /// When the checkpoint's file was begun.
+    file_begun_s: Option<u32>,
     to: Option<Bound>,
     /// The server's end when the replay began.
     end: Position,
@@ -102,10 +104,12 @@ impl Range {
     ) -> Result<Self, CommandError> {
         let end = server.status().await?;
         let mut server_uuid: Arc<str> = server.facts().server_uuid.as_str().into();
+        let mut file_begun_s = None;
         let from = match (&options.from, options.since) {
             (Some(Start::Checkpoint), _) => {
                 let stored = stored(config).await?;
                 server_uuid = stored.server_uuid.as_str().into();
+                file_begun_s = stored.file_begun_s;
                 stored.position()
             }
             (Some(start), _) => {
@@ -139,6 +143,7 @@ impl Range {
         Ok(Self {
             from,
             server_uuid,
+            file_begun_s,
             to,
             end,
         })
@@ -199,7 +204,7 @@ fn tail(
         until.push(bound(&range.end));
     }
     until.extend(range.to.clone());
-    let source = Source::new(
+    let mut source = Source::new(
         connector,
         StreamSettings {
             server_id: server_id(config),
@@ -209,6 +214,9 @@ fn tail(
         range.from.clone(),
     )
     .until(until);
+    if let Some(begun_s) = range.file_begun_s {
+        source.expect_file_begun(begun_s);
+    }
     let since_us = options.since.map_or(0, |since| since.as_microsecond());
     // A gap is for the operator, who named the range.
     Tail::new(

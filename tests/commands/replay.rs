@@ -147,6 +147,46 @@ async fn a_time_finds_its_file_and_leaves_out_what_was_committed_before() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_of_a_binlog_that_was_reset_is_a_gap_and_no_empty_range() {
+    for gtid in [true, false] {
+        let shop = Shop::own(MysqlOptions {
+            gtid,
+            ..MysqlOptions::default()
+        })
+        .await;
+        let config = shop.config();
+        let evictd = config.start().await;
+        shop.sql("INSERT INTO users (id) VALUES (1), (2)").await;
+        shop.done(&evictd).await;
+        let stored = shop.checkpoint_at_end().await;
+        stop(evictd).await;
+        // The time at which a file was begun is in seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        shop.mysql().exec("RESET BINARY LOGS AND GTIDS").await;
+
+        // It ends before the checkpoint, then behind it.
+        let args = ["--from", "checkpoint"];
+        let replayed = replay(&config, &args).await;
+        assert_eq!(replayed.code, Some(4), "gtid {gtid}: {}", replayed.stderr);
+        let offset = stored["offset"].as_u64().unwrap();
+        while shop.end().await.1 <= offset {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('x')").await;
+        }
+        for _ in 0..20 {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('x')").await;
+        }
+        let replayed = replay(&config, &args).await;
+        assert_eq!(replayed.code, Some(4), "gtid {gtid}: {}", replayed.stderr);
+        assert!(
+            replayed.stderr.contains("another file of the same name"),
+            "gtid {gtid}: {}",
+            replayed.stderr
+        );
+        assert_eq!(shop.checkpoint(), Some(stored));
+    }
+}
+
+#[tokio::test]
 async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_it() {
     let mut shop = Shop::own(MysqlOptions::default()).await;
     let (file, offset, _) = shop.end().await;
