@@ -35,10 +35,17 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The lines of `text` that run evictd, without their indentation.
+/// The lines of `text` that run evictd, without their indentation. Where there are prompts, the lines without one are
+/// what a command prints.
 fn commands(text: &str) -> Vec<&str> {
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| line.starts_with("evictd ")).collect()
+    let lines = || text.lines().map(str::trim);
+    let prompted: Vec<&str> = lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    let typed = match prompted.is_empty() {
+        true => lines().collect(),
+        false => prompted,
+    };
+    let is_ours = |line: &&str| line.starts_with("evictd ");
+    typed.into_iter().filter(is_ours).collect()
 }
 
 fn parses(line: &str, from: &str) {
