@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::position::Start;
 use crate::pipeline::dry_run::PlanFormat;
 use crate::telemetry::log::LogFormat;
 
@@ -11,10 +12,12 @@ use crate::telemetry::log::LogFormat;
 /// invalidations.
 #[derive(Debug, Parser)]
 #[command(name = "evictd", version, propagate_version = true)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, \
-    3 a dependency is unreachable, 4 halted on a gap."
-)]
+#[command(after_help = "Examples:\n  \
+    evictd check --config shop.toml           look at everything before the first start\n  \
+    evictd run --config shop.toml             the daemon\n  \
+    evictd replay --since 2026-11-23T03:00:00Z    do the last night once more\n\n\
+    Exit codes: 0 done, 1 failed, 2 usage or configuration, \
+    3 a dependency is unreachable, 4 halted on a gap.")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -48,10 +51,200 @@ pub struct Global {
 pub enum Command {
     /// Follow the binlog and invalidate what changes
     Run(Run),
+    /// Invalidate once more what changed in a range of the binlog
+    Replay(Replay),
+    /// Print what binlog files on disk would invalidate; needs no server
+    Plan(PlanFiles),
+    /// Say what one change would invalidate, and why or why not
+    Explain(Explain),
+    /// Show, set or remove the stored position
+    Checkpoint(Checkpoint),
+    /// Look at the configuration, the servers and the distributions
+    Check(Check),
     /// Show how the daemon does, what is wrong and since when
     Status(Status),
     /// Say in one line whether the daemon works, for probes
     Health(Health),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man(Man),
+}
+
+/// `evictd completions`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd completions bash > /etc/bash_completion.d/evictd\n  \
+    evictd completions zsh > ~/.zfunc/_evictd\n  \
+    evictd completions fish > ~/.config/fish/completions/evictd.fish")]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `evictd man`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  evictd man /usr/local/share/man/man1")]
+pub struct Man {
+    /// The directory to write evictd.1 and a page for each command to
+    pub directory: PathBuf,
+}
+
+/// `evictd check`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd check --config shop.toml\n  \
+    evictd check --offline                    the configuration alone, as in a build\n  \
+    evictd check --format json | jq '.paths[] | select(.level == \"error\")'\n\n\
+    Ends with 0 if nothing is wrong (warnings and notes are nothing wrong), with 2 if a\n\
+    setting is, and with 3 if all that is wrong is that somebody does not answer.")]
+pub struct Check {
+    /// Ask no server
+    #[arg(long)]
+    pub offline: bool,
+
+    /// How the findings are printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
+}
+
+/// `evictd checkpoint`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd checkpoint show --format json\n  \
+    evictd checkpoint set mysql-bin.000042:4\n  \
+    evictd checkpoint set 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-4711\n  \
+    evictd checkpoint clear                   the next start begins at source.start\n\n\
+    A running daemon keeps its checkpoint to itself: stop it first.")]
+pub struct Checkpoint {
+    /// What to do with it
+    #[command(subcommand)]
+    pub action: CheckpointAction,
+}
+
+/// What to do with the stored position.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointAction {
+    /// Print position, GTID set, server and age
+    Show {
+        /// How it is printed
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: OutputFormat,
+    },
+    /// Store a position that the server has
+    Set {
+        /// FILE:OFFSET, a GTID set, `earliest` or `current`
+        #[arg(value_name = "POSITION")]
+        position: Start,
+    },
+    /// Remove the stored position
+    Clear,
+}
+
+/// `evictd explain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd explain --table shop.users --before '{\"id\": 7, \"slug\": \"ada\"}' --after '{\"id\": 7, \"slug\": \"grace\"}'\n  \
+    evictd explain --table shop.users --after '{\"id\": 8}' --online     with the columns that the server has\n\n\
+    Columns are typed by their JSON values; with --online, by the server. A column\n\
+    that is left out counts as missing from the row image.")]
+pub struct Explain {
+    /// The table, such as shop.users
+    #[arg(long, value_name = "DATABASE.TABLE")]
+    pub table: String,
+
+    /// The row before, as a JSON object; none for an insert
+    #[arg(long, value_name = "JSON")]
+    pub before: Option<String>,
+
+    /// The row after, as a JSON object; none for a delete
+    #[arg(long, value_name = "JSON")]
+    pub after: Option<String>,
+
+    /// Take the columns' types from the server, and foreign keys into account
+    #[arg(long)]
+    pub online: bool,
+
+    /// How the answer is printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
+}
+
+/// `evictd replay`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd replay --since 2026-11-23T03:00:00Z --dry-run      what the last night would invalidate\n  \
+    evictd replay --from mysql-bin.000041:4 --to mysql-bin.000042:4\n  \
+    evictd replay --from checkpoint --table 'shop.users' --only cache\n\n\
+    A position is FILE:OFFSET, a GTID set, `checkpoint`, `earliest` or `current`. The\n\
+    replay ends at --to, or where the binlog ended when it began. It may run beside the\n\
+    daemon, and leaves the daemon's checkpoint alone. Ctrl-C ends it with exit code 1 and\n\
+    says where to go on.")]
+pub struct Replay {
+    /// Where to begin
+    #[arg(long, value_name = "POSITION", required_unless_present = "since")]
+    pub from: Option<Start>,
+
+    /// Where to end
+    #[arg(long, value_name = "POSITION")]
+    pub to: Option<Start>,
+
+    /// Leave out what was committed before: an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<jiff::Timestamp>,
+
+    /// Only changes of these tables, such as shop.users or 'shop_*.users'
+    #[arg(long, value_name = "GLOB")]
+    pub table: Option<String>,
+
+    /// Only keys, or only paths
+    #[arg(long, value_name = "HALF")]
+    pub only: Option<Half>,
+
+    /// Print every planned invalidation and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How a dry run prints plans on standard output
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        requires = "dry_run"
+    )]
+    pub format: OutputFormat,
+}
+
+/// One half of what a change asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Half {
+    /// Keys of the cache
+    Cache,
+    /// Paths of the edge
+    Edge,
+}
+
+/// `evictd plan`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd plan --binlog mysql-bin.000041 mysql-bin.000042\n  \
+    evictd plan --format json --binlog mysql-bin.000042 | jq 'select(.rule == \"users\")'\n  \
+    evictd plan --diff new.toml --binlog mysql-bin.000042   what new.toml would do differently\n\n\
+    Files come from the server's data directory, or from\n  \
+    mysqlbinlog --read-from-remote-server --raw --host HOST --user USER --password mysql-bin.000042")]
+pub struct PlanFiles {
+    /// Binlog files, in their order
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub binlog: Vec<PathBuf>,
+
+    /// Another configuration: print what it would do differently
+    #[arg(long, value_name = "FILE")]
+    pub diff: Option<PathBuf>,
+
+    /// How plans are printed on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: OutputFormat,
 }
 
 /// `evictd status`

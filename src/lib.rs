@@ -36,8 +36,8 @@
 //! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
 //! | [`ledger`] | gaps and dead letters on disk | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
-//! | [`pipeline`] | tail, invalidate, drain, dry run, retries | all above but `config` |
-//! | [`cli`] | the command line as types | `pipeline`, `telemetry` |
+//! | [`pipeline`] | tail, invalidate, drain, plans and their numbers, retries | all above but `config` |
+//! | [`cli`] | the command line as types | `model`, `pipeline`, `telemetry` |
 //! | [`command`] | one file for each subcommand; wires parts together | everything |
 //!
 //! Of the modules from `binlog` to `ledger` none knows another, and a
@@ -74,8 +74,10 @@
 //!   row image, a binlog that is gone, another server, and a foreign key whose
 //!   cascade changes mapped rows that MySQL before 9.6 does not log. *Holds*
 //!   for what the binlog says, and for the foreign keys found at the start.
-//! - **One planner.** `run` and `run --dry-run` share it, and the same changes
-//!   and rules give the same plans. *Holds.*
+//! - **One planner.** `run`, its dry run, `replay`, `plan` and `explain` share
+//!   it, and the same changes and rules give byte-identical plans. *Holds* but
+//!   for what only a server can tell `plan`: names that are not in the binlog,
+//!   what statements reach, and foreign keys.
 //! - **Bounded.** Batches, channels and what the drain holds have bounds in
 //!   bytes or numbers, and a slow sink stops the reading. *Holds*: rows are
 //!   acted on as they stream in, those of a compressed transaction too; a

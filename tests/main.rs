@@ -10,6 +10,7 @@
 
 mod architecture;
 mod cache;
+mod commands;
 mod configuration;
 mod daemon;
 mod decoder;

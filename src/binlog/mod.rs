@@ -4,6 +4,7 @@
 //! - [`dump`]: the connection that the binlog comes over, and its events.
 //! - [`heartbeat`]: whether the server still sends what it writes.
 //! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
+//! - [`mod@file`]: binlog files on disk, as the same items.
 //! - [`assemble`]: events to items; position, transactions and tables. No I/O.
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
@@ -11,6 +12,7 @@
 //! - [`replica_lag`]: how far an Aurora cluster's readers are behind.
 //! - [`end`]: how much of the binlog is left to read.
 //! - [`statement`]: what a statement means to a reader of rows.
+//! - [`since`]: which file a time lies in.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
 pub mod assemble;
@@ -21,6 +23,7 @@ pub mod cursor;
 pub mod dump;
 pub mod end;
 pub mod error;
+pub mod file;
 pub mod heartbeat;
 #[cfg(test)]
 mod laws;
@@ -32,6 +35,7 @@ pub mod replica_lag;
 pub mod row;
 pub mod rows;
 pub mod server;
+pub mod since;
 mod source_error;
 pub mod statement;
 pub mod stream;

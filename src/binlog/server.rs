@@ -33,11 +33,19 @@ pub struct Facts {
     pub row_image: String,
     /// `binlog_row_metadata`
     pub row_metadata: String,
+    /// Whether `binlog_row_value_options` is PARTIAL_JSON.
+    pub partial_json: bool,
+    /// Whether `binlog_transaction_compression` is ON for all sessions.
+    pub compression: bool,
+    /// `binlog_expire_logs_seconds`, or never (0) where
+    /// `binlog_expire_logs_auto_purge` is OFF.
+    pub retention_s: Option<u64>,
 }
 
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
     ('log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', \
-     'server_uuid', 'version')";
+     'server_uuid', 'version', 'binlog_row_value_options', 'binlog_transaction_compression', \
+     'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge')";
 
 impl Server {
     /// Connects and refuses a server whose binlog cannot be used.
@@ -55,6 +63,12 @@ impl Server {
             gtids: get("gtid_mode") == "ON",
             row_image: get("binlog_row_image"),
             row_metadata: get("binlog_row_metadata"),
+            partial_json: !get("binlog_row_value_options").is_empty(),
+            compression: get("binlog_transaction_compression") == "ON",
+            retention_s: match get("binlog_expire_logs_auto_purge").as_str() {
+                "OFF" => Some(0),
+                _ => get("binlog_expire_logs_seconds").parse().ok(),
+            },
         };
         if facts.version.to_ascii_lowercase().contains("mariadb") || facts.server_uuid.is_empty() {
             return Err(connector.unfit(format!(
@@ -96,6 +110,25 @@ impl Server {
         })
     }
 
+    /// RDS' and Aurora's own setting of how many hours the binlog is kept, as
+    /// text; `None` on other servers.
+    pub async fn rds_retention(&mut self) -> Result<Option<String>, SourceError> {
+        let answer: Result<Option<Option<String>>, _> = self
+            .conn
+            .query_first(
+                "SELECT value FROM mysql.rds_configuration WHERE name = 'binlog retention hours'",
+            )
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.map(|hours| hours.unwrap_or_else(|| "NULL".to_owned()))),
+            // ER_NO_SUCH_TABLE and what an account without the right is told.
+            Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1142 | 1044) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.catalog_error(&error)),
+        }
+    }
+
     /// How many bytes of binlog the server has after `offset` in `file`; none
     /// if it has no such file.
     pub async fn bytes_after(
@@ -116,11 +149,7 @@ impl Server {
     }
 
     /// The end of the binlog now.
-    pub async fn end(&mut self) -> Result<Position, SourceError> {
-        self.status().await
-    }
-
-    async fn status(&mut self) -> Result<Position, SourceError> {
+    pub async fn status(&mut self) -> Result<Position, SourceError> {
         // MySQL 8.2 renamed it, 8.4 dropped the old name.
         let mut result: Result<Option<Row>, _> =
             self.conn.query_first("SHOW BINARY LOG STATUS").await;
@@ -159,7 +188,7 @@ impl Server {
     }
 
     /// The binlog files that are left, oldest first, with their sizes.
-    async fn files(&mut self) -> Result<Vec<(String, u64)>, SourceError> {
+    pub async fn files(&mut self) -> Result<Vec<(String, u64)>, SourceError> {
         let rows: Vec<Row> = self
             .conn
             .query("SHOW BINARY LOGS")
@@ -257,6 +286,36 @@ impl Server {
                     format!("the server has no such file (the oldest is {oldest}): it was purged"),
                 ))
             }
+        }
+    }
+
+    /// Refuses an offset inside an event. A dump from there would read garbage.
+    pub async fn check_boundary(&mut self, position: &Position) -> Result<(), SourceError> {
+        if position.gtids.is_some() && self.facts.gtids {
+            return Ok(());
+        }
+        let ends = self
+            .files()
+            .await?
+            .iter()
+            .any(|(file, size)| **file == *position.file && *size == position.offset);
+        if ends || position.offset == FIRST_EVENT_OFFSET {
+            return Ok(());
+        }
+        let question = format!(
+            "SHOW BINLOG EVENTS IN '{}' FROM {} LIMIT 1",
+            position.file.replace(['\\', '\''], ""),
+            position.offset
+        );
+        match self.conn.query_first::<Row, _>(question).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(SourceError::gap(position, "no event begins there")),
+            // ER_ERROR_WHEN_EXECUTING_COMMAND: "Wrong offset or I/O error".
+            Err(mysql_async::Error::Server(error)) if error.code == 1220 => Err(SourceError::gap(
+                position,
+                format!("no event begins there ({})", error.message),
+            )),
+            Err(error) => Err(self.client_error(&error)),
         }
     }
 

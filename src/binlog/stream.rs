@@ -14,7 +14,7 @@ use super::reach::Reach;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
 use super::statement::Dml;
-use crate::model::position::{Gtid, Start};
+use crate::model::position::{Bound, Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
 
 mod begin;
@@ -36,6 +36,9 @@ pub struct Source<I: Interest> {
     /// by file and offset only.
     anonymous_ahead: bool,
     open: Option<Open>,
+    /// A server agreed to the position.
+    begun: bool,
+    until: Vec<Bound>,
 }
 
 /// How the stream is asked for.
@@ -83,7 +86,25 @@ impl<I: Interest> Source<I> {
             generation: None,
             anonymous_ahead: false,
             open: None,
+            begun: false,
+            until: Vec::new(),
         }
+    }
+
+    /// Ends at the first of these bounds.
+    #[must_use]
+    pub fn until(mut self, bounds: Vec<Bound>) -> Self {
+        self.until = bounds;
+        self
+    }
+
+    /// Whether a bound is reached. Only between transactions: one that began
+    /// before the bound is read to its end. Never before a server agreed to the
+    /// position: one that lies behind the binlog's end is a gap, and no end.
+    pub fn ended(&self) -> bool {
+        let position = self.assembler.position();
+        let mut bounds = self.until.iter();
+        self.begun && bounds.any(|bound| bound.reached(position)) && !self.in_transaction()
     }
 
     /// The place after the last whole transaction that was delivered.
@@ -166,6 +187,7 @@ impl<I: Interest> Source<I> {
         server.check_resumable(position).await?;
         let dump = self.open_dump(by_gtid).await?;
         self.assembler.rewind();
+        self.begun = true;
         self.open = Some(Open {
             dump,
             server,
@@ -202,6 +224,10 @@ impl<I: Interest> Source<I> {
     /// Any error ends the connection; the caller decides when to reconnect.
     pub async fn next(&mut self) -> Result<Next<I::Table>, SourceError> {
         loop {
+            // Quiet events can lead there too.
+            if self.ended() {
+                return Ok(Next::End);
+            }
             let step = match self.next_arrival().await? {
                 Arrival::Event(event) => {
                     if let Some(heartbeat) = Heartbeat::read(&event) {
@@ -301,6 +327,8 @@ pub enum Next<T> {
     Item(Item<T>),
     /// A table whose columns must be looked up first.
     LookUp(LookUp),
+    /// The bound of [`Source::until`] is reached.
+    End,
     /// Nothing happens; a good time to compare.
     Idle(Idle<T>),
 }

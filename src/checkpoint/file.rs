@@ -18,6 +18,16 @@ impl FileCheckpoint {
         Self { path: path.into() }
     }
 
+    /// Removes the stored position; false if there was none.
+    pub async fn clear(&mut self) -> Result<bool, CheckpointError> {
+        let remove = |path: &Path| match fs::remove_file(path) {
+            Ok(()) => File::open(directory(path))?.sync_all().map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.blocking("remove it", remove).await
+    }
+
     fn io_error(&self, action: &'static str, error: &io::Error) -> CheckpointError {
         CheckpointError::Io {
             path: self.path.display().to_string(),
@@ -73,14 +83,18 @@ impl Checkpoint for FileCheckpoint {
     }
 }
 
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Writes beside the file, then renames. The file is synced before, so that
 /// the new name never leads to missing bytes; the directory after, so that the
 /// rename survives a power loss.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory(path);
     let mut temporary = tempfile::Builder::new()
         .prefix(".checkpoint-")
         .tempfile_in(directory)?;

@@ -1,6 +1,7 @@
 //! The position up to which everything is invalidated.
 
 pub mod file;
+mod lock;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{GtidSet, Position};
 
 pub use file::FileCheckpoint;
+pub use lock::Lock;
 
 /// What is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +101,17 @@ pub enum CheckpointError {
         action: &'static str,
         /// The system's reason.
         reason: String,
+    },
+    /// Another process uses it.
+    #[error(
+        "checkpoint {path} is in use by {}; stop that daemon first, or name another `checkpoint.path`",
+        match holder { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
+    )]
+    Held {
+        /// The file.
+        path: String,
+        /// The process.
+        holder: Option<u32>,
     },
     /// It was not written by this program, or by a later version.
     #[error(

@@ -1,14 +1,23 @@
 //! One file for each subcommand; the only place that wires parts together.
 
 mod admin;
+mod check;
+mod checkpoint;
+mod explain;
+mod finding;
 mod health;
+mod manual;
+mod plan;
 mod preflight;
+mod replay;
 mod run;
 mod status;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::binlog::SourceError;
+use crate::binlog::file::FileError;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
 use crate::checkpoint::CheckpointError;
@@ -114,6 +123,12 @@ impl From<EdgeError> for CommandError {
     }
 }
 
+impl From<FileError> for CommandError {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<LedgerError> for CommandError {
     fn from(error: LedgerError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -134,6 +149,28 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
         Command::Status(options) => status::run(&cli.global, &options).await,
         Command::Health(options) => health::run(&cli.global, &options).await,
+        Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,
+        Command::Plan(options) => plan::run(&cli.global, &options),
+        Command::Completions(options) => manual::completions(&options),
+        Command::Man(options) => manual::pages(&options),
+        Command::Check(options) => Box::pin(check::run(&cli.global, &options)).await,
+        Command::Checkpoint(options) => Box::pin(checkpoint::run(&cli.global, &options)).await,
+        Command::Explain(options) => Box::pin(explain::run(&cli.global, &options)).await,
+    }
+}
+
+/// Region, credentials and endpoints, as every AWS tool finds them.
+async fn aws_config() -> aws_config::SdkConfig {
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .load()
+        .await
+}
+
+/// Writes to standard output. A reader that has seen enough is no failure.
+fn print(text: &[u8]) -> Result<(), CommandError> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::failed(error)),
+        _ => Ok(()),
     }
 }
 

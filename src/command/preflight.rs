@@ -1,15 +1,20 @@
 //! What must hold before anything is touched: the server fits, and the rules
-//! fit its tables.
+//! fit its tables. `run` and `check` look at the same things.
 
 use std::path::Path;
 
+use crate::binlog::SourceError;
 use crate::binlog::catalog;
 use crate::binlog::connect::{Connector, Target, TlsTarget};
-use crate::binlog::server::Server;
+use crate::binlog::server::{Facts, Server};
 use crate::cache::{self, Layout, TlsFiles};
 use crate::config::{self, Config, ConfigError, RedisLayout, SecretRef, Source, TlsMode};
 
 use super::CommandError;
+use super::finding::{Finding, Level};
+
+/// A server that purges its binlog sooner leaves little time for an outage.
+const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
 /// Reads the password and prepares connections to the source.
 pub fn connector(source: &Source) -> Result<Connector, CommandError> {
@@ -66,46 +71,51 @@ pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandErr
     })
 }
 
-/// Connects to the source and checks its settings, the account's grants, and
-/// every rule against the tables it matches.
+/// Connects to the source and refuses what cannot work; what can be better is
+/// logged.
 pub async fn server(
     connector: &Connector,
     config: &mut Config,
     config_path: &Path,
 ) -> Result<Server, CommandError> {
     let mut server = Server::connect(connector).await?;
+    for finding in examine(&mut server, connector.address(), config, config_path).await? {
+        match finding.level {
+            Level::Ok | Level::Note => tracing::debug!("{}", finding.message),
+            Level::Warning => tracing::warn!("{}", finding.message),
+            Level::Error => return Err(CommandError::configuration(finding.message)),
+        }
+    }
+    Ok(server)
+}
+
+/// Looks at the server's settings, the account's grants, and every rule against
+/// the tables it matches; fits the rules to the tables.
+///
+/// # Errors
+///
+/// The server cannot be asked, or the account may not.
+pub async fn examine(
+    server: &mut Server,
+    address: &str,
+    config: &mut Config,
+    config_path: &Path,
+) -> Result<Vec<Finding>, SourceError> {
     server.check_grants().await?;
-    let facts = server.facts().clone();
-    if facts.row_image != "FULL" {
-        tracing::warn!(
-            binlog_row_image = facts.row_image,
-            "row images are incomplete: templates whose columns are missing widen to the whole table; set binlog_row_image = FULL"
-        );
-    }
-    if facts.row_metadata != "FULL" {
-        tracing::warn!(
-            binlog_row_metadata = facts.row_metadata,
-            "column names are not in the binlog and come from information_schema, which shows the tables as they are now; set binlog_row_metadata = FULL"
-        );
-    }
-    if !facts.gtids {
-        tracing::warn!(
-            "gtid_mode is not ON: the position is a file and offset, which means nothing on another server, and nothing tells when a row is visible, so that redis.settle_after alone covers early deletions"
-        );
-    }
+    let mut found = settings(&server.facts().clone());
+    found.push(retention(server).await?);
     let tables = server.tables().await?;
     for rule in config.rules.iter() {
         for glob in &rule.tables {
             if !tables.iter().any(|table| glob.matches(table)) {
                 let message = format!(
-                    "{}:{}: rule \"{}\": \"{glob}\" matches no table that account \"{}\" can see on {}; check the name, and that the account has SELECT on it",
+                    "{}:{}: rule \"{}\": \"{glob}\" matches no table that account \"{}\" can see on {address}; check the name, and that the account has SELECT on it",
                     config_path.display(),
                     glob.line,
                     rule.name,
                     config.source.user,
-                    connector.address(),
                 );
-                return Err(CommandError::configuration(message));
+                found.push(Finding::new(Level::Error, "configuration", message));
             }
         }
     }
@@ -114,21 +124,114 @@ pub async fn server(
         .iter()
         .filter(|cascade| config.rules.wants(&cascade.child))
     {
-        tracing::warn!(
-            parent = %cascade.parent,
-            child = %cascade.child,
+        let message = format!(
             "a foreign key changes rows of the child without a row event: what the parent's change \
-             covers comes from `cascade_from`, or is the whole table"
+             covers comes from `cascade_from`, or is the whole table (parent {}, child {})",
+            cascade.parent, cascade.child
         );
+        found.push(Finding::new(Level::Warning, "mysql", message));
     }
     config.rules.set_cascades(&cascades);
+    let mut fitted = 0_u32;
     for table in tables.into_iter().filter(|table| config.rules.wants(table)) {
         if let Some(columns) = server.columns(&table).await? {
-            config
-                .rules
-                .bind(&catalog::schema(table, &columns))
-                .map_err(|error| ConfigError::from_bind(error, config_path))?;
+            fitted += 1;
+            if let Err(error) = config.rules.bind(&catalog::schema(table, &columns)) {
+                let error = ConfigError::from_bind(error, config_path);
+                found.push(Finding::new(
+                    Level::Error,
+                    "configuration",
+                    error.to_string(),
+                ));
+            }
         }
     }
-    Ok(server)
+    let message = format!("rules were compared with the columns of {fitted} tables");
+    found.push(Finding::new(Level::Ok, "configuration", message));
+    Ok(found)
+}
+
+/// The settings of the binlog.
+fn settings(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut look = |good: bool, level, message: &str| {
+        if !good {
+            found.push(Finding::new(level, "mysql", message));
+        }
+    };
+    look(
+        facts.row_image == "FULL",
+        Level::Warning,
+        "row images are incomplete: templates whose columns are missing widen to the whole table; set binlog_row_image = FULL",
+    );
+    look(
+        facts.row_metadata == "FULL",
+        Level::Warning,
+        "column names are not in the binlog and come from information_schema, which shows the tables as they are now; set binlog_row_metadata = FULL",
+    );
+    look(
+        facts.gtids,
+        Level::Warning,
+        "gtid_mode is not ON: the position is a file and offset, which means nothing on another server, and nothing tells when a row is visible, so that redis.settle_after alone covers early deletions",
+    );
+    look(
+        !facts.partial_json,
+        Level::Warning,
+        "binlog_row_value_options is PARTIAL_JSON: a template that reads a JSON column widens to the whole table when the column changes; set it to the empty string",
+    );
+    look(
+        !facts.compression,
+        Level::Note,
+        "binlog_transaction_compression is ON: transactions are unpacked while they are read, which costs time on this machine",
+    );
+    let message = format!(
+        "MySQL {}, server UUID {}: binlog_format = ROW, binlog_row_image = {}, binlog_row_metadata = {}, gtid_mode = {}; grants suffice",
+        facts.version,
+        facts.server_uuid,
+        facts.row_image,
+        facts.row_metadata,
+        if facts.gtids { "ON" } else { "not ON" },
+    );
+    found.push(Finding::new(Level::Ok, "mysql", message));
+    found
+}
+
+/// How long the server keeps what evictd has not read yet.
+async fn retention(server: &mut Server) -> Result<Finding, SourceError> {
+    if let Some(hours) = server.rds_retention().await? {
+        return Ok(match hours.parse::<u64>() {
+            Ok(hours) if hours.saturating_mul(3_600) >= RETENTION_SECONDS_MIN => Finding::new(
+                Level::Ok,
+                "mysql",
+                format!("the binlog is kept for {hours} h"),
+            ),
+            _ => Finding::new(
+                Level::Warning,
+                "mysql",
+                format!(
+                    "the binlog is kept for {hours} hours after it was read, which may be no time at all; run CALL mysql.rds_set_configuration('binlog retention hours', 24)"
+                ),
+            ),
+        });
+    }
+    Ok(match server.facts().retention_s {
+        Some(0) => Finding::new(Level::Ok, "mysql", "the binlog is never purged by itself"),
+        Some(seconds) if seconds < RETENTION_SECONDS_MIN => Finding::new(
+            Level::Warning,
+            "mysql",
+            format!(
+                "the binlog is purged after {seconds} s: a longer outage is a gap; set binlog_expire_logs_seconds = {RETENTION_SECONDS_MIN} or more"
+            ),
+        ),
+        Some(seconds) => Finding::new(
+            Level::Ok,
+            "mysql",
+            format!("the binlog is kept for {} h", seconds / 3_600),
+        ),
+        None => Finding::new(
+            Level::Note,
+            "mysql",
+            "the server does not say how long it keeps the binlog",
+        ),
+    })
 }

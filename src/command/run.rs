@@ -9,29 +9,30 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::status::document::Daemon;
-use super::{CommandError, admin, preflight};
+use super::{CommandError, admin, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::end::BinlogEnd;
 use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
-use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
-use crate::cli::{Global, Role, Run};
+use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
+use crate::cli::{Global, OutputFormat, Role, Run};
 use crate::config::{self, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
 use crate::ledger::{self, Ledger};
 use crate::pipeline::board::Reports;
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
+use crate::pipeline::item::RuleInterest;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
 use crate::pipeline::settle::Settling;
-use crate::pipeline::tail::{OnGap, RuleInterest, Tail};
+use crate::pipeline::tail::{OnGap, Tail};
 use crate::pipeline::{behind, dry_run, invalidate};
 
 /// How long what is in flight may take after SIGTERM. Below the 30 s after
 /// which ECS kills a task, and systemd's 90 s.
-const GRACE: Duration = Duration::from_secs(20);
+pub(super) const GRACE: Duration = Duration::from_secs(20);
 
 /// How long the last records may take after that.
 const LEDGER_GRACE: Duration = Duration::from_secs(2);
@@ -145,20 +146,17 @@ async fn work(
     }
 }
 
-async fn aws_config() -> aws_config::SdkConfig {
-    aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .load()
-        .await
-}
-
 /// What `starting` gives, or nothing if `shutdown` comes first: a dependency
 /// that does not answer must not keep a daemon from ending.
-async fn unless<T>(shutdown: &CancellationToken, starting: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless<T>(
+    shutdown: &CancellationToken,
+    starting: impl Future<Output = T>,
+) -> Option<T> {
     shutdown.run_until_cancelled(starting).await
 }
 
 /// A token that the first SIGTERM or SIGINT cancels.
-fn on_signal() -> std::io::Result<CancellationToken> {
+pub(super) fn on_signal() -> std::io::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -302,7 +300,7 @@ fn stream_settings(config: &Config, mode: Mode) -> StreamSettings {
 
 /// An id that is stable for this configuration on this machine, and far from
 /// the small numbers that people choose.
-fn derived_server_id(name: &str) -> u32 {
+pub(super) fn derived_server_id(name: &str) -> u32 {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     crc32fast::hash(format!("{name}@{}", host.trim()).as_bytes()) | 0x8000_0000
 }
@@ -321,12 +319,14 @@ async fn tail(
     let watched = config.metrics_listen.is_some();
     let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
         .sparing(config.rules.guard_patterns());
+    // Two daemons would move one position past what only one of them did.
+    let _lock = Lock::take(&config.checkpoint)?;
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;
         open_tail(config, config_path, &mut checkpoint, Mode::Live).await
     };
-    let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
+    let Some(tail) = unless(&shutdown, Box::pin(starting)).await.transpose()? else {
         return Ok(());
     };
     let tail = tail.reporting(reports.clone());
@@ -352,7 +352,7 @@ async fn tail(
 
 /// When keys are deleted again; also starts to follow the readers, if it
 /// depends on them.
-fn settling(config: &Config) -> Result<Settling, CommandError> {
+pub(super) fn settling(config: &Config) -> Result<Settling, CommandError> {
     match config.redis.settle_after {
         SettleAfter::Off => Ok(Settling::Off),
         SettleAfter::Fixed(after) => Ok(Settling::After(after)),
@@ -378,9 +378,17 @@ async fn dry_run(
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());
     };
-    let tail = tail.reporting(reports);
+    print_plans(tail.reporting(reports), options.format, shutdown).await
+}
+
+/// Prints what `tail` reads until its end or `shutdown`.
+pub(super) async fn print_plans(
+    tail: Tail,
+    format: OutputFormat,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
     let out = std::io::BufWriter::new(std::io::stdout());
-    match dry_run::run(tail, out, options.format.into(), shutdown).await {
+    match dry_run::run(tail, out, format.into(), shutdown).await {
         Ok(()) => Ok(()),
         Err(dry_run::DryRunError::Halted(gap)) => Err(gap.into()),
         // `evictd run --dry-run | head` is no failure.

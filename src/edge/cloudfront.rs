@@ -26,7 +26,7 @@ const LIST: &str = "cloudfront:ListInvalidations";
 /// CloudFront in one AWS account.
 #[derive(Clone, Debug)]
 pub struct CloudFront {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl CloudFront {
@@ -105,7 +105,7 @@ impl Edge for CloudFront {
     }
 }
 
-fn explain<E>(
+pub(super) fn explain<E>(
     distribution: &Arc<str>,
     action: &'static str,
     caller_reference: &str,

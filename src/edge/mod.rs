@@ -1,6 +1,7 @@
 //! The edge cache: what takes invalidations in the end.
 
 pub mod batch;
+pub mod behavior;
 pub mod cloudfront;
 
 use std::future::Future;

@@ -165,6 +165,19 @@ pub trait Plan {
     fn widen(&mut self, rule: &Arc<str>, reason: Widening);
 }
 
+/// Both take everything.
+impl<A: Plan, B: Plan> Plan for (A, B) {
+    fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
+        self.0.act(rule, action);
+        self.1.act(rule, action);
+    }
+
+    fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
+        self.0.widen(rule, reason);
+        self.1.widen(rule, reason);
+    }
+}
+
 /// Why an invalidation covers more than one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Widening {

@@ -90,6 +90,42 @@ impl fmt::Display for Start {
     }
 }
 
+/// Where reading should end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// A file and an offset in it.
+    Offset {
+        /// The binlog file.
+        file: Arc<str>,
+        /// The offset in it.
+        offset: u64,
+    },
+    /// Every transaction of this set.
+    Gtids(GtidSet),
+}
+
+impl Bound {
+    /// Whether everything up to the bound lies before `position`.
+    pub fn reached(&self, position: &Position) -> bool {
+        match self {
+            Bound::Gtids(set) => position
+                .gtids
+                .as_ref()
+                .is_some_and(|read| read.includes(set)),
+            Bound::Offset { file, offset } if *file == position.file => *offset <= position.offset,
+            Bound::Offset { file, .. } => match (number_of(file), number_of(&position.file)) {
+                (Some(end), Some(read)) => end < read,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The number that a server gives its binlog files in their order.
+fn number_of(file: &str) -> Option<u64> {
+    file.rsplit_once('.')?.1.parse().ok()
+}
+
 /// A text that names no position.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(

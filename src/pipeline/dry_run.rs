@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::record::{At, Place, Record, printable};
 use super::tail::Tail;
 use crate::binlog::SourceError;
 use crate::model::invalidation::{Action, Plan, Widening};
@@ -32,7 +33,7 @@ pub enum DryRunError {
     Output(#[from] io::Error),
 }
 
-/// Prints every plan to `out` until `shutdown`. Touches neither cache nor
+/// Prints every plan to `out` until `shutdown` or the tail's end. Touches neither cache nor
 /// buffer nor checkpoint.
 pub async fn run(
     mut tail: Tail,
@@ -41,7 +42,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DryRunError> {
     let mut lines = PlanLines::new(out, format);
-    while !shutdown.is_cancelled() {
+    while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             tail.connect(&shutdown, &mut lines).await?;
             lines.flush()?;
@@ -53,7 +54,14 @@ pub async fn run(
             next = tail.next() => next,
         };
         if let Ok(next) = next {
-            lines.place(&tail);
+            let source = tail.source();
+            let (file, offset) = source.reading();
+            lines.place(&At {
+                file,
+                offset,
+                gtid: source.gtid(),
+                committed_at_us: source.committed_at_us(),
+            });
             // A lost connection shows in `connected`.
             tail.plan(next, &mut lines, |change, lines| lines.begin(change))
                 .await
@@ -113,13 +121,6 @@ impl fmt::Display for FieldItem {
     }
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
-struct Place {
-    file: String,
-    offset: u64,
-    gtid: Option<String>,
-}
-
 /// Collects a change's actions rule by rule, and writes a line for each rule.
 #[derive(Debug)]
 pub struct PlanLines<W> {
@@ -144,25 +145,6 @@ impl<W: Write> PlanLines<W> {
             lines: Vec::new(),
             failed: None,
         }
-    }
-
-    /// What comes next stands where `tail` reads.
-    fn place(&mut self, tail: &Tail) {
-        let source = tail.source();
-        let (file, offset) = source.reading();
-        self.place = Place {
-            file: file.to_owned(),
-            offset,
-            gtid: source.gtid().map(ToString::to_string),
-        };
-        let at = i64::try_from(source.committed_at_us()).unwrap_or(0);
-        self.committed_at = jiff::Timestamp::from_microsecond(at).ok();
-        self.change = None;
-    }
-
-    fn begin(&mut self, change: &RowChange<'_>) {
-        self.write_lines();
-        self.change = Some((change.table.name.clone(), change.op));
     }
 
     fn line(&mut self, rule: &Arc<str>) -> &mut Line {
@@ -199,17 +181,37 @@ impl<W: Write> PlanLines<W> {
         }
     }
 
+    /// Where it writes to, for what comes after the plans.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Writes what is collected.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub fn write(&mut self) -> io::Result<()> {
         self.write_lines();
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => self.out.flush(),
-        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Writes what is collected, so that it can be read now.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.out.flush()
     }
 }
 
 impl Line {
+    /// Adds a reason to those before.
+    fn because(&mut self, reason: String) {
+        match &mut self.reason {
+            None => self.reason = Some(reason),
+            Some(reasons) if reasons.split("; ").any(|known| known == reason) => {}
+            Some(reasons) => {
+                reasons.push_str("; ");
+                reasons.push_str(&reason);
+            }
+        }
+    }
+
     fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let at = self
             .committed_at
@@ -256,6 +258,20 @@ fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
     }
 }
 
+impl<W: Write> Record for PlanLines<W> {
+    fn place(&mut self, at: &At<'_>) {
+        self.write_lines();
+        self.place = Place::from(at);
+        self.committed_at = at.committed_at();
+        self.change = None;
+    }
+
+    fn begin(&mut self, change: &RowChange<'_>) {
+        self.write_lines();
+        self.change = Some((change.table.name.clone(), change.op));
+    }
+}
+
 impl<W: Write> Plan for PlanLines<W> {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         let line = self.line(rule);
@@ -271,10 +287,10 @@ impl<W: Write> Plan for PlanLines<W> {
                 },
             ),
             Action::SkipGuard { version: b"" } => {
-                line.reason = Some("version NULL raises no guard".to_owned());
+                line.because("version NULL raises no guard".to_owned());
             }
             Action::SkipGuard { version } => {
-                line.reason = Some(format!("version {} raises no guard", printable(version)));
+                line.because(format!("version {} raises no guard", printable(version)));
             }
             Action::DeleteTagged { key, .. } => add(&mut line.tag_sets, printable(key)),
             Action::DeleteTaggedMatching { glob, .. } => add(&mut line.tag_sets, printable(glob)),
@@ -288,28 +304,20 @@ impl<W: Write> Plan for PlanLines<W> {
             Action::Publish { channel, .. } => add(&mut line.publish, channel.to_string()),
             Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
             Action::Skip { path, class } => {
-                line.reason = Some(format!("{path} is {class} and not sent"));
+                line.because(format!("{path} is {class} and not sent"));
             }
             Action::MissedBump { version } => {
-                line.reason = Some(format!("version {} did not change", printable(version)));
+                line.because(format!("version {} did not change", printable(version)));
             }
             Action::BackwardVersion { before, after } => {
                 let (before, after) = (printable(before), printable(after));
-                line.reason = Some(format!("version went back from {before} to {after}"));
+                line.because(format!("version went back from {before} to {after}"));
             }
         }
     }
 
     fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
-        self.line(rule).reason = Some(reason.to_string());
-    }
-}
-
-/// Text as it is; bytes that are none as `\xNN`.
-fn printable(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.escape_ascii().to_string(),
+        self.line(rule).because(reason.to_string());
     }
 }
 

@@ -147,7 +147,7 @@ async fn gather(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut mark_due = false;
     let Reports { board, ledger, .. } = tail.reports().clone();
-    while !shutdown.is_cancelled() {
+    while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             // What was read must not stay cached for as long as the outage.
             if !batch.is_empty() {
@@ -205,6 +205,7 @@ async fn gather(
                     let whole = tail.plan(item, &mut batch, |_, _| {}).await.is_ok();
                     planned_items += 1;
                     let more = whole
+                        && !tail.source().ended()
                         && planned_items < READY_ITEMS_MAX
                         && batch.size() < BATCH_BYTES_MAX;
                     // Nothing lost: an item that is taken is planned. A lost

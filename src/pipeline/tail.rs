@@ -7,44 +7,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Part, Reports};
+use super::item::{RuleInterest, TrackedTable, Widened, plan_item, widening};
 use super::retry::Backoff;
 use crate::binlog::SourceError;
-use crate::binlog::assemble::{Interest, Item};
-use crate::binlog::layout::TableLayout;
+use crate::binlog::assemble::Item;
 use crate::binlog::reach::Reach;
-use crate::binlog::row::RowDecoder;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Next, Source};
 use crate::ledger::{DeadLetter, Place};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{RowChange, TableName};
-use crate::rules::{Rules, Scratch, TablePlanner};
+use crate::rules::{Rules, Scratch};
 use crate::telemetry::metric;
-
-/// The rules as the source's interest.
-#[derive(Clone, Debug)]
-pub struct RuleInterest(pub Arc<Rules>);
-
-/// What a table's rows are handled with.
-#[derive(Debug)]
-pub struct TrackedTable {
-    decoder: RowDecoder,
-    planner: TablePlanner,
-}
-
-impl Interest for RuleInterest {
-    type Table = TrackedTable;
-
-    fn wants(&self, table: &TableName) -> bool {
-        self.0.wants(table)
-    }
-
-    fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
-        let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
-        let decoder = RowDecoder::new(Arc::new(layout), planner.projection());
-        Ok(TrackedTable { decoder, planner })
-    }
-}
 
 /// What to do where changes are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +45,7 @@ pub struct Tail {
     /// A gap that showed only once the binlog was read.
     gap: Option<SourceError>,
     scratch: Scratch,
+    since_us: u64,
     reports: Reports,
     /// The last rows that could not be decoded, so that a table full of them is
     /// put on record once a minute and not once for every event.
@@ -125,9 +100,22 @@ impl Tail {
             hasty: false,
             gap: None,
             scratch: Scratch::default(),
+            since_us: 0,
             reports: Reports::default(),
             undecodable: None,
         }
+    }
+
+    /// Plans nothing that was committed before `since_us`, microseconds since
+    /// the epoch.
+    #[must_use]
+    pub fn since(mut self, since_us: u64) -> Self {
+        self.since_us = since_us;
+        self
+    }
+
+    fn too_early(&self) -> bool {
+        self.source.committed_at_us() < self.since_us
     }
 
     /// Says there how it goes.
@@ -270,6 +258,7 @@ impl Tail {
         watch: impl FnMut(&RowChange<'_>, &mut P),
     ) -> Result<(), Disconnected> {
         match next {
+            Next::End => {}
             Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
             Next::Item(item) => self.plan_item(item, plan, watch),
             Next::LookUp(needed) => match self.source.look_up(needed).await {
@@ -293,6 +282,9 @@ impl Tail {
         dml: &Dml,
         plan: &mut P,
     ) -> Result<(), Disconnected> {
+        if self.too_early() {
+            return Ok(());
+        }
         match self.source.reach(dml).await {
             Ok(Reach::Named) => self.tables_changed(&dml.targets, plan),
             Ok(Reach::Any(reason)) => self.any_changed(dml, reason, plan),
@@ -354,66 +346,69 @@ impl Tail {
         &mut self,
         item: Item<TrackedTable>,
         plan: &mut P,
-        mut watch: impl FnMut(&RowChange<'_>, &mut P),
+        watch: impl FnMut(&RowChange<'_>, &mut P),
     ) {
-        match item {
-            Item::Commit => {}
-            Item::Rows(table, payload) => {
-                let mut planned = || {
-                    let mut rows = table.decoder.rows(payload.parse()?)?;
-                    while let Some(change) = rows.next_row()? {
-                        watch(&change, plan);
-                        table.planner.plan(&change, &mut self.scratch, plan);
-                    }
-                    Ok::<_, crate::binlog::error::DecodeError>(())
-                };
-                if let Err(error) = planned() {
-                    let name = &table.decoder.layout().schema.name;
-                    self.undecodable(name, &error.to_string(), plan);
+        if self.too_early() {
+            return;
+        }
+        let widened = plan_item(&self.rules, item, &mut self.scratch, plan, watch);
+        let position = self.source.reading_at();
+        match widened {
+            None => {}
+            Some(Widened::Tables(tables)) => {
+                for table in tables {
+                    tracing::info!(%table, position,
+                        "a statement changed rows without row events: invalidating the whole table");
                 }
             }
-            Item::Undecodable(table, reason) => self.undecodable(&table, &reason, plan),
-            Item::TablesChanged(tables) => self.tables_changed(&tables, plan),
-            // Planned with what the catalog says.
-            Item::Statement(dml) => self.any_changed(&dml, "the catalog was not asked", plan),
-            Item::AnyChanged(reason) => {
-                tracing::warn!(%reason, position = %self.source.reading_at(),
+            Some(Widened::Undecodable(table, reason)) => {
+                tracing::error!(%table, reason, position,
+                    "rows cannot be decoded: invalidating the whole table");
+                self.undecodable(table, reason);
+            }
+            Some(Widened::Any(reason)) => {
+                tracing::warn!(%reason, position,
                     "it cannot be known what changed: invalidating everything that any rule covers");
-                let widening = widening(&reason);
-                self.rules.widen_all(widening, plan);
-                if widening == Widening::Undecodable {
+                if widening(&reason) == Widening::Undecodable {
                     let letter = DeadLetter::new(
-                        widening.as_str(),
+                        Widening::Undecodable.as_str(),
                         reason.to_string(),
                         "everything that any rule covers was invalidated instead; read the event with mysqlbinlog --hexdump and report it with this line",
                     );
                     self.dead_letter(letter);
                 }
             }
+            Some(Widened::Statement(dml)) => {
+                tracing::warn!(
+                    statement = dml.text,
+                    position,
+                    "a statement without row events can have changed any table: invalidating everything that any rule covers"
+                );
+            }
         }
     }
 
-    fn undecodable<P: Plan>(&mut self, table: &TableName, reason: &str, plan: &mut P) {
-        tracing::error!(%table, reason, position = %self.source.reading_at(),
-            "rows cannot be decoded: invalidating the whole table");
-        self.rules.widen_table(table, Widening::Undecodable, plan);
+    /// Puts rows on record that could not be decoded.
+    fn undecodable(&mut self, table: TableName, reason: String) {
         let known = self
             .undecodable
             .as_ref()
             .is_some_and(|(last_table, last_reason, at)| {
-                last_table == table && last_reason == reason && at.elapsed() < UNDECODABLE_INTERVAL
+                *last_table == table
+                    && *last_reason == reason
+                    && at.elapsed() < UNDECODABLE_INTERVAL
             });
         if known {
             return;
         }
-        self.undecodable = Some((table.clone(), reason.to_owned(), Instant::now()));
         let mut letter = DeadLetter::new(
             Widening::Undecodable.as_str(),
-            reason,
+            &reason,
             "the whole table was invalidated instead; compare its columns with the rule's, and report what cannot be decoded with this line",
         );
         letter.table = Some(table.to_string());
-        letter.rules = self.rules.names_of_table(table);
+        letter.rules = self.rules.names_of_table(&table);
+        self.undecodable = Some((table, reason, Instant::now()));
         self.dead_letter(letter);
     }
 
@@ -425,14 +420,5 @@ impl Tail {
             gtid: self.source.gtid().map(ToString::to_string),
         });
         self.reports.ledger.dead_letter(letter);
-    }
-}
-
-fn widening(reason: &crate::binlog::assemble::Unknowable) -> Widening {
-    use crate::binlog::assemble::Unknowable;
-    match reason {
-        Unknowable::Statement(_) => Widening::Statement,
-        Unknowable::Incident => Widening::Incident,
-        Unknowable::UnknownEvent(_) | Unknowable::Undecodable { .. } => Widening::Undecodable,
     }
 }

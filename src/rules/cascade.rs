@@ -100,9 +100,7 @@ impl Cascades {
                 .filter_map(|name| slots.schema().column(name))
                 .collect();
             columns.iter().for_each(|index| slots.add(*index));
-            let about =
-                |rule: &&Arc<Rule>| rule.tables.iter().any(|glob| glob.matches(&reach.child));
-            for rule in rules.iter().filter(about) {
+            for rule in rules.iter().filter(|rule| rule.is_about(&reach.child)) {
                 let declared = rule
                     .cascade_from
                     .iter()
@@ -201,8 +199,8 @@ impl BoundCascade {
                         Some(channel) => OnChannel { plan, channel }.act(&self.rule.name, action),
                     }
                 }
-                Rendered::Nothing => {}
-                Rendered::Unknown => {
+                Rendered::Nothing(_) => {}
+                Rendered::Unknown(_) => {
                     return widen(&self.rule, classes, Widening::Cascade, plan);
                 }
             }

@@ -20,18 +20,23 @@ pub struct PathPattern {
 
 impl PathPattern {
     fn glob(&self) -> String {
-        if self.text.starts_with(['/', '*']) {
-            self.text.clone()
-        } else {
-            format!("/{}", self.text)
-        }
+        glob_of(&self.text)
+    }
+}
+
+/// A pattern with its leading `/`, which CloudFront makes optional.
+pub(super) fn glob_of(pattern: &str) -> String {
+    if pattern.starts_with(['/', '*']) {
+        pattern.to_owned()
+    } else {
+        format!("/{pattern}")
     }
 }
 
 /// All patterns in order; the first match wins, no match is `cached`.
 #[derive(Clone, Debug, Default)]
 pub struct PathClasses {
-    patterns: Vec<(Vec<u8>, PathClass)>,
+    pub(super) patterns: Vec<(Vec<u8>, PathClass)>,
 }
 
 /// Which bytes a placeholder's value can consist of.
@@ -193,7 +198,7 @@ impl PathClasses {
     }
 }
 
-fn pattern_symbols(glob: &[u8]) -> Vec<Symbol> {
+pub(super) fn pattern_symbols(glob: &[u8]) -> Vec<Symbol> {
     glob.iter()
         .map(|byte| match byte {
             b'*' => Symbol::Many(Alphabet::Any),
@@ -206,10 +211,10 @@ fn pattern_symbols(glob: &[u8]) -> Vec<Symbol> {
 /// The states that a nondeterministic automaton can be in: indices of the next
 /// symbol, ascending.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct States(Vec<usize>);
+pub(super) struct States(Vec<usize>);
 
 impl States {
-    fn start(machine: &[Symbol]) -> Self {
+    pub(super) fn start(machine: &[Symbol]) -> Self {
         let mut states = States(Vec::new());
         states.add(machine, 0);
         states
@@ -225,7 +230,7 @@ impl States {
         }
     }
 
-    fn contains(&self, state: usize) -> bool {
+    pub(super) fn contains(&self, state: usize) -> bool {
         self.0.binary_search(&state).is_ok()
     }
 
@@ -233,7 +238,7 @@ impl States {
         self.0.is_empty()
     }
 
-    fn step(&self, machine: &[Symbol], byte: u8) -> Self {
+    pub(super) fn step(&self, machine: &[Symbol], byte: u8) -> Self {
         let mut next = States(Vec::new());
         for state in &self.0 {
             match machine.get(*state) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::objects::{Key, Map};
-use cel::{Context, Program};
+use cel::{Context, ExecutionError, Program};
 
 use crate::model::{RowChange, TableSchema, Value};
 
@@ -15,6 +15,35 @@ pub struct Condition {
     text: String,
     program: Program,
     columns: Columns,
+}
+
+/// What came of an expression.
+#[derive(Debug)]
+pub enum Judgement {
+    /// The rule applies.
+    True,
+    /// It does not.
+    False,
+    /// The result is no truth value.
+    NoTruthValue,
+    /// A NULL was compared, a column is missing, and the like.
+    Failed(ExecutionError),
+}
+
+impl Judgement {
+    /// What fails counts as true (Over, never under).
+    pub fn holds(&self) -> bool {
+        !matches!(self, Judgement::False)
+    }
+
+    /// Why it counts as true without being it.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Judgement::True | Judgement::False => None,
+            Judgement::NoTruthValue => Some("its result is neither true nor false".to_owned()),
+            Judgement::Failed(error) => Some(error.to_string()),
+        }
+    }
 }
 
 /// The columns that an expression reads.
@@ -55,16 +84,20 @@ impl Condition {
         &self.columns
     }
 
-    /// Whether the rule applies. An expression that fails, or whose result is
-    /// no truth value, counts as true (Over, never under). `slots` names the
-    /// image's slots that the expression reads.
-    pub fn holds(&self, change: &RowChange<'_>, slots: &[(Arc<String>, usize)]) -> bool {
+    /// Whether the rule applies. `slots` names the image's slots that the
+    /// expression reads.
+    pub fn judge(&self, change: &RowChange<'_>, slots: &[(Arc<String>, usize)]) -> Judgement {
         let mut context = Context::default();
         context.add_variable_from_value("before", image(change.before, slots));
         context.add_variable_from_value("after", image(change.after, slots));
         context.add_variable_from_value("op", change.op.as_str());
         context.add_variable_from_value("table", change.table.name.to_string());
-        !matches!(self.program.execute(&context), Ok(cel::Value::Bool(false)))
+        match self.program.execute(&context) {
+            Ok(cel::Value::Bool(true)) => Judgement::True,
+            Ok(cel::Value::Bool(false)) => Judgement::False,
+            Ok(_) => Judgement::NoTruthValue,
+            Err(error) => Judgement::Failed(error),
+        }
     }
 
     /// The names and schema indices of the columns it reads, or the name that
@@ -257,7 +290,7 @@ mod tests {
         };
         let condition = Condition::compile(text).unwrap();
         let slots = condition.resolve(&schema).unwrap();
-        condition.holds(&change, &slots)
+        condition.judge(&change, &slots).holds()
     }
 
     #[test]

@@ -140,8 +140,8 @@ impl BoundGuard {
         scratch.key.clear();
         match render(&self.key, change, side, scratch, push_bytes) {
             Rendered::Done => Ok(true),
-            Rendered::Nothing => Ok(false),
-            Rendered::Unknown => Err(Unknown),
+            Rendered::Nothing(_) => Ok(false),
+            Rendered::Unknown(_) => Err(Unknown),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod condition;
 pub mod filter;
 pub mod glob;
 pub mod guard;
+pub mod overlap;
 mod path;
 pub mod planner;
 mod render;
@@ -21,6 +22,7 @@ pub mod shapes;
 pub mod template;
 mod version;
 mod wide;
+pub mod witness;
 
 pub use planner::{Rules, TablePlanner};
 pub use render::Scratch;

@@ -45,8 +45,8 @@ impl BoundPath {
     /// Makes the rendered bytes a path; a reason if only the wildcard will do.
     pub(super) fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
         match rendered {
-            Rendered::Nothing => None,
-            Rendered::Unknown => Some(Widening::MissingColumn),
+            Rendered::Nothing(_) => None,
+            Rendered::Unknown(_) => Some(Widening::MissingColumn),
             Rendered::Done => {
                 scratch.path.clear();
                 if !scratch.key.starts_with(b"/") {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::cascade::{BoundCascade, Cascades};
 use super::channel::OnChannel;
 use super::class::{Forbidden, PathClasses};
+use super::condition::Judgement;
+use super::glob::TableGlob;
 use super::guard::BoundGuard;
 use super::path::{BoundPath, forbidden_message, forbidden_path, narrowest};
 use super::render::{Rendered, Scratch, Side, differs, push_bytes, push_encoded, render, sides};
@@ -13,16 +15,19 @@ use super::shapes::{self, BoundShapes};
 use super::template::Template;
 use super::version::{self, Step};
 use super::wide::{send_path, widen, widen_keys};
+use super::witness::{Note, Witness};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
 
 /// All rules of a configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
     classes: Arc<PathClasses>,
     key_prefix: Vec<u8>,
     cascades: Cascades,
+    /// Other tables' changes are left out.
+    only: Option<TableGlob>,
 }
 
 impl Rules {
@@ -60,12 +65,24 @@ impl Rules {
             classes: Arc::new(classes),
             key_prefix: key_prefix.as_bytes().to_vec(),
             cascades: Cascades::default(),
+            only: None,
         })
+    }
+
+    /// Leaves out what changes in tables that `glob` does not match. What may
+    /// have changed any table still means every rule.
+    pub fn set_only(&mut self, glob: TableGlob) {
+        self.only = Some(glob);
     }
 
     /// Adds the foreign keys that change mapped tables unseen.
     pub fn set_cascades(&mut self, cascades: &[Cascade]) {
         self.cascades = Cascades::new(cascades, |table| self.of_table(table).next().is_some());
+    }
+
+    /// What the edge does with which paths.
+    pub fn classes(&self) -> &PathClasses {
+        &self.classes
     }
 
     /// The rules, in the configuration's order.
@@ -84,12 +101,12 @@ impl Rules {
     /// Whether some rule is about this table, or about one that a cascade
     /// from it changes.
     pub fn wants(&self, table: &TableName) -> bool {
-        self.of_table(table).next().is_some() || self.cascades.start_at(table)
+        self.only.as_ref().is_none_or(|glob| glob.matches(table))
+            && (self.of_table(table).next().is_some() || self.cascades.start_at(table))
     }
 
     fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {
-        let about = |rule: &&Arc<Rule>| rule.tables.iter().any(|glob| glob.matches(table));
-        self.rules.iter().filter(about)
+        self.rules.iter().filter(|rule| rule.is_about(table))
     }
 
     /// Fits the rules about a table to its columns.
@@ -270,15 +287,26 @@ impl TablePlanner {
     /// Plans what `change` invalidates, rule by rule in the configuration's
     /// order.
     pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
+        self.plan_before(change, scratch, plan, &mut ());
+    }
+
+    /// Plans as [`TablePlanner::plan`] does, and tells `witness` why.
+    pub fn plan_before<P: Plan, W: Witness>(
+        &self,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+        witness: &mut W,
+    ) {
         for bound in &self.rules {
-            if !bound.fires(change) {
+            if !bound.fires(change, witness) {
                 continue;
             }
             match &bound.rule.channel {
-                None => bound.plan(change, &self.classes, scratch, plan),
+                None => bound.plan(change, &self.classes, scratch, plan, witness),
                 Some(channel) => {
                     let plan = &mut OnChannel { plan, channel };
-                    bound.plan(change, &self.classes, scratch, plan);
+                    bound.plan(change, &self.classes, scratch, plan, witness);
                 }
             }
         }
@@ -289,33 +317,57 @@ impl TablePlanner {
 }
 
 impl BoundRule {
-    fn fires(&self, change: &RowChange<'_>) -> bool {
-        self.rule.on.contains(&change.op)
-            && self.changed(change)
-            && self
-                .rule
-                .when
-                .as_ref()
-                .is_none_or(|(condition, _)| condition.holds(change, &self.when))
+    fn fires<W: Witness>(&self, change: &RowChange<'_>, witness: &mut W) -> bool {
+        let rule = &*self.rule;
+        if !rule.on.contains(&change.op) {
+            witness.note(rule, || Note::OtherOperation(&rule.on));
+            return false;
+        }
+        if !self.changed(change, witness) {
+            witness.note(rule, || Note::NothingDiffers(&rule.changed));
+            return false;
+        }
+        if let Some((condition, _)) = &rule.when {
+            let judgement = condition.judge(change, &self.when);
+            if !judgement.holds() {
+                witness.note(rule, || Note::ConditionFalse(condition));
+                return false;
+            }
+            if let Judgement::NoTruthValue | Judgement::Failed(_) = judgement {
+                witness.note(rule, || {
+                    let reason = judgement.failure().unwrap_or_default();
+                    Note::ConditionFailed(condition, reason)
+                });
+            }
+        }
+        witness.note(rule, || Note::Fires);
+        true
     }
 
-    fn changed(&self, change: &RowChange<'_>) -> bool {
+    fn changed<W: Witness>(&self, change: &RowChange<'_>, witness: &mut W) -> bool {
         let (Some(before), Some(after)) = (change.before, change.after) else {
             return true;
         };
-        self.changed.is_empty()
-            || self
-                .changed
-                .iter()
-                .any(|slot| differs(before.get(*slot), after.get(*slot)))
+        if self.changed.is_empty() {
+            return true;
+        }
+        let columns = self.changed.iter().zip(&self.rule.changed);
+        for (slot, column) in columns {
+            if differs(before.get(*slot), after.get(*slot)) {
+                witness.note(&self.rule, || Note::Differs(column));
+                return true;
+            }
+        }
+        false
     }
 
-    fn plan<P: Plan>(
+    fn plan<P: Plan, W: Witness>(
         &self,
         change: &RowChange<'_>,
         classes: &PathClasses,
         scratch: &mut Scratch,
         plan: &mut P,
+        witness: &mut W,
     ) {
         let rule = &self.rule;
         let step = version::step(self.version, &rule.name, change, scratch, plan);
@@ -323,15 +375,18 @@ impl BoundRule {
         if let Some(guard) = &self.guard {
             unknown_key = guard.plan(&rule.name, change, scratch, plan).is_err();
         }
-        for template in &self.keys {
+        for (template, source) in self.keys.iter().zip(&rule.keys) {
             for side in sides(template.renders, change.op) {
-                unknown_key |= !self.delete_key(template, *side, step, change, scratch, plan);
+                let rendered = self.delete_key(template, *side, step, change, scratch, plan);
+                tell(rule, source, &rendered, witness);
+                unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }
         if step == Step::Back {
             let versioned = self.keys.iter().filter(|template| template.versioned);
             for template in versioned {
-                unknown_key |= !self.delete_key(template, Side::After, step, change, scratch, plan);
+                let rendered = self.delete_key(template, Side::After, step, change, scratch, plan);
+                unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }
         if !self.shapes.is_empty() {
@@ -342,7 +397,7 @@ impl BoundRule {
             plan.widen(&rule.name, Widening::MissingColumn);
             widen_keys(rule, plan);
         }
-        for bound in &self.paths {
+        for (bound, source) in self.paths.iter().zip(&rule.paths) {
             let renders = match (bound.template.renders, step) {
                 (Renders::Before, Step::Back) => Renders::Both,
                 (renders, _) => renders,
@@ -350,6 +405,7 @@ impl BoundRule {
             for side in sides(renders, change.op) {
                 scratch.key.clear();
                 let rendered = render(&bound.template, change, *side, scratch, push_encoded);
+                tell(rule, source, &rendered, witness);
                 if let Some(reason) = bound.finish(&rendered, scratch) {
                     plan.widen(&rule.name, reason);
                     for path in &bound.wildcard.paths {
@@ -362,7 +418,7 @@ impl BoundRule {
         }
     }
 
-    /// Renders one key and deletes it; `false` if a column is missing.
+    /// Renders one key and deletes it.
     fn delete_key<P: Plan>(
         &self,
         template: &BoundTemplate,
@@ -371,17 +427,24 @@ impl BoundRule {
         change: &RowChange<'_>,
         scratch: &mut Scratch,
         plan: &mut P,
-    ) -> bool {
+    ) -> Rendered {
         scratch.key.clear();
-        match render(template, change, side, scratch, push_bytes) {
-            Rendered::Done => {
-                let key = &scratch.key;
-                let settles = step != Step::On || !template.versioned;
-                plan.act(&self.rule.name, Action::Delete { key, settles });
-                true
-            }
-            Rendered::Nothing => true,
-            Rendered::Unknown => false,
+        let rendered = render(template, change, side, scratch, push_bytes);
+        if let Rendered::Done = rendered {
+            let key = &scratch.key;
+            let settles = step != Step::On || !template.versioned;
+            plan.act(&self.rule.name, Action::Delete { key, settles });
         }
+        rendered
+    }
+}
+
+/// Tells why a template of `rule` has no text.
+fn tell<W: Witness>(rule: &Rule, source: &Template, rendered: &Rendered, witness: &mut W) {
+    let template = source.text.as_str();
+    match *rendered {
+        Rendered::Done => {}
+        Rendered::Nothing(lacks) => witness.note(rule, || Note::NoText { template, lacks }),
+        Rendered::Unknown(slot) => witness.note(rule, || Note::Unknown { template, slot }),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::rule::{BoundPart, BoundTemplate, Renders};
 use super::template::Image;
+use super::witness::Lacks;
 use crate::model::path;
 use crate::model::{Op, RowChange, Value};
 
@@ -27,9 +28,10 @@ pub(super) enum Rendered {
     /// The buffer holds the text.
     Done,
     /// A NULL, or an image that this operation does not have: no key.
-    Nothing,
-    /// A column is missing from the images, or a filter cannot take its value.
-    Unknown,
+    Nothing(Lacks),
+    /// The column in this slot is missing from the images, or a filter cannot
+    /// take its value.
+    Unknown(usize),
 }
 
 /// Which image a template is rendered from.
@@ -108,20 +110,20 @@ pub(super) fn render(
         };
         let value = match find(change, wanted, *slot) {
             Found::Value(value) => value,
-            Found::NoImage => return Rendered::Nothing,
-            Found::Unknown => return Rendered::Unknown,
+            Found::NoImage => return Rendered::Nothing(Lacks::Image),
+            Found::Unknown => return Rendered::Unknown(*slot),
         };
         scratch.value.clear();
         if !value.write_text(&mut scratch.value) {
             let Some(default) = default else {
-                return Rendered::Nothing;
+                return Rendered::Nothing(Lacks::Value(*slot));
             };
             push(default.as_bytes(), &mut scratch.key);
             continue;
         }
         for filter in filters {
             if filter.apply(value, &mut scratch.value).is_err() {
-                return Rendered::Unknown;
+                return Rendered::Unknown(*slot);
             }
         }
         push(&scratch.value, &mut scratch.key);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::class::{Alphabet, Symbol};
-use super::condition::Condition;
+use super::condition::{Columns, Condition};
 use super::filter::Filter;
 use super::glob::{TableGlob, key_matches};
 use super::guard::Guard;
 use super::shapes::{HashField, TagSet, TagSetGlob};
 use super::template::{Image, Part, Placeholder, Template};
-use crate::model::{Op, Shape, TableSchema, path};
+use crate::model::{Op, Shape, TableName, TableSchema, path};
 
 /// A validated rule.
 #[derive(Debug)]
@@ -48,6 +48,36 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether one of its globs matches `table`.
+    pub fn is_about(&self, table: &TableName) -> bool {
+        self.tables.iter().any(|glob| glob.matches(table))
+    }
+
+    /// The columns that it names, each as often as it does.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let named = match self.when.as_ref().map(|(condition, _)| condition.columns()) {
+            Some(Columns::Named(names)) => Some(names),
+            Some(Columns::All) | None => None,
+        };
+        let columns = self.changed.iter().chain(&self.version);
+        let fields = self.hash_fields.iter();
+        let templates = self
+            .keys
+            .iter()
+            .chain(&self.paths)
+            .chain(self.tag_sets.iter().map(|set| &set.key))
+            .chain(fields.flat_map(|hash| [&hash.key, &hash.field]))
+            .chain(self.guard.iter().map(|guard| &guard.key));
+        columns
+            .map(|column| column.name.as_str())
+            .chain(named.into_iter().flatten().map(String::as_str))
+            .chain(
+                templates
+                    .flat_map(Template::placeholders)
+                    .map(|placeholder| placeholder.column.as_str()),
+            )
+    }
+
     /// Whether one of its templates, or what it invalidates as a whole, covers
     /// `key`. Both contain `prefix`.
     pub fn can_render(&self, prefix: &[u8], key: &[u8]) -> bool {

@@ -130,8 +130,8 @@ impl BoundShapes {
                         };
                         plan.act(rule, action);
                     }
-                    Rendered::Nothing => {}
-                    Rendered::Unknown => known = false,
+                    Rendered::Nothing(_) => {}
+                    Rendered::Unknown(_) => known = false,
                 }
             }
         }
@@ -150,8 +150,8 @@ impl BoundShapes {
                         };
                         plan.act(rule, action);
                     }
-                    (Rendered::Unknown, _) | (_, Rendered::Unknown) => known = false,
-                    (Rendered::Nothing, _) | (_, Rendered::Nothing) => {}
+                    (Rendered::Unknown(_), _) | (_, Rendered::Unknown(_)) => known = false,
+                    (Rendered::Nothing(_), _) | (_, Rendered::Nothing(_)) => {}
                 }
             }
         }

@@ -15,7 +15,7 @@ mod redis;
 mod refusals;
 mod replica_lag;
 mod shapes;
-mod shop;
+pub mod shop;
 mod statements;
 mod status;
 mod tls;

@@ -6,6 +6,7 @@ use mysql_async::binlog::events::{Event, RotateEvent};
 
 use super::{ARTIFICIAL_FLAG, Assembler, Interest, ROTATE, Step};
 use crate::binlog::previous_gtids;
+use crate::model::position::FIRST_EVENT_OFFSET;
 use crate::model::{GtidSet, Position};
 
 impl<I: Interest> Assembler<I> {
@@ -43,6 +44,15 @@ impl<I: Interest> Assembler<I> {
         self.offset = rotate.position();
         self.tables.clear();
         Ok(Step::Quiet)
+    }
+
+    /// Goes on at the beginning of `file`, which follows the one before.
+    pub fn begin_file(&mut self, file: &str) {
+        if *self.file != *file {
+            self.file = file.into();
+        }
+        self.offset = FIRST_EVENT_OFFSET;
+        self.tables.clear();
     }
 
     /// Stands at every file's beginning; adopted where the set was not known,

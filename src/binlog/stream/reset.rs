@@ -56,7 +56,7 @@ impl<I: Interest> Source<I> {
     ) -> Result<Option<Item<I::Table>>, SourceError> {
         let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
-        let end = match tokio::time::timeout(patience, open.server.end()).await {
+        let end = match tokio::time::timeout(patience, open.server.status()).await {
             Ok(end) => end,
             Err(_) => Err(SourceError::Silent {
                 address: self.connector.address().to_owned(),

@@ -1,0 +1,215 @@
+//! `evictd check`: everything that can be wrong, looked at before it is.
+
+mod paths;
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use self::paths::Row;
+use super::finding::{Finding, Level};
+use super::{CommandError, Exit, aws_config, preflight, print};
+use crate::binlog::server::Server;
+use crate::buffer::Sqs;
+use crate::cache::Redis;
+use crate::cli::{Check, Global, OutputFormat};
+use crate::config::{self, Buffer, Config, SettleAfter};
+use crate::edge::cloudfront::CloudFront;
+
+/// Looks at everything, prints what it found, and fails if something is wrong.
+pub async fn run(global: &Global, options: &Check) -> Result<(), CommandError> {
+    let mut config = config::load(&global.config)?;
+    let mut report = Report::default();
+    let rules = config.rules.iter().count();
+    let classes = config.rules.classes().iter().count();
+    report.add(
+        Level::Ok,
+        "configuration",
+        format!(
+            "{}: {rules} rules and {classes} path classes are valid",
+            global.config.display()
+        ),
+    );
+    if options.offline {
+        report.add(
+            Level::Note,
+            "configuration",
+            "nothing was asked of any server (--offline)".to_owned(),
+        );
+    } else {
+        report.mysql(&mut config, global).await;
+        report.redis(&config).await;
+        report.edge(&config).await;
+    }
+    let text = match options.format {
+        OutputFormat::Json => report.json(),
+        OutputFormat::Text => report.text(),
+    };
+    print(text.as_bytes())?;
+    report.outcome()
+}
+
+#[derive(Default)]
+struct Report {
+    findings: Vec<Finding>,
+    paths: Vec<Row>,
+}
+
+impl Report {
+    fn add(&mut self, level: Level, part: &'static str, message: String) {
+        self.findings.push(Finding::new(level, part, message));
+    }
+
+    fn fail(&mut self, part: &'static str, error: impl Into<CommandError>) {
+        let error = error.into();
+        let mut finding = Finding::new(Level::Error, part, format!("{:#}", error.cause));
+        finding.unreachable = error.exit == Exit::Unreachable;
+        self.findings.push(finding);
+    }
+
+    async fn mysql(&mut self, config: &mut Config, global: &Global) {
+        let found = async {
+            let connector = preflight::connector(&config.source)?;
+            let mut server = Server::connect(&connector).await?;
+            let address = connector.address();
+            let found = preflight::examine(&mut server, address, config, &global.config).await?;
+            Ok::<_, CommandError>(found)
+        };
+        match found.await {
+            Ok(found) => self.findings.extend(found),
+            Err(error) => self.fail("mysql", error),
+        }
+    }
+
+    async fn redis(&mut self, config: &Config) {
+        let checked = async {
+            let mut redis = Redis::new(&preflight::redis_target(&config.redis)?)?;
+            redis.check().await?;
+            Ok::<_, CommandError>(())
+        };
+        match checked.await {
+            Ok(()) => self.add(Level::Ok, "redis", "it answers".to_owned()),
+            Err(error) => self.fail("redis", error),
+        }
+        if config.redis.settle_after == SettleAfter::Off {
+            self.add(
+                Level::Warning,
+                "redis",
+                "redis.settle_after is off: a fill that read the old row may stay".to_owned(),
+            );
+        }
+    }
+
+    async fn edge(&mut self, config: &Config) {
+        let (Some(section), Some(buffer)) = (&config.cloudfront, &config.buffer) else {
+            self.add(
+                Level::Note,
+                "cloudfront",
+                "no [cloudfront] is configured: paths are only logged".to_owned(),
+            );
+            return;
+        };
+        let aws = aws_config().await;
+        match buffer {
+            Buffer::Sqs { queue_url } => match Sqs::new(&aws, queue_url.as_str()).check().await {
+                Ok(queue) if queue.has_dead_letter_queue => {
+                    self.add(Level::Ok, "sqs", "the queue answers and has a dead-letter queue".to_owned());
+                }
+                Ok(_) => self.add(
+                    Level::Warning,
+                    "sqs",
+                    "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy".to_owned(),
+                ),
+                Err(error) => self.fail("sqs", error),
+            },
+            // Opening it would make it, and a running daemon shares it with nobody.
+            Buffer::Local { path } => match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => self.add(
+                    Level::Error,
+                    "buffer",
+                    format!("{} is no directory; make it, or correct buffer.path", folder.display()),
+                ),
+                _ => self.add(Level::Ok, "buffer", format!("{}", path.display())),
+            },
+        }
+        let edge = CloudFront::new(&aws);
+        for distribution in &section.distributions {
+            let id: Arc<str> = distribution.id.as_str().into();
+            if let Err(error) = edge.check(&id).await {
+                self.fail("cloudfront", error);
+                continue;
+            }
+            let behaviors = match edge.behaviors(&id).await {
+                Ok(behaviors) => behaviors,
+                Err(error) => {
+                    self.fail("cloudfront", error);
+                    continue;
+                }
+            };
+            match paths::audit(&distribution.name, config.rules.classes(), &behaviors) {
+                Some(rows) => {
+                    self.add(Level::Ok, "cloudfront", format!(
+                        "distribution {} ({id}) answers and has {} behaviors",
+                        distribution.name,
+                        behaviors.len()
+                    ));
+                    self.paths.extend(rows);
+                }
+                None => self.add(Level::Warning, "cloudfront", format!(
+                    "distribution {} ({id}): its patterns and [[path]] together are too intricate to be compared",
+                    distribution.name
+                )),
+            }
+        }
+    }
+
+    fn json(&self) -> String {
+        let json = json!({ "findings": self.findings, "paths": self.paths });
+        format!("{json}\n")
+    }
+
+    fn text(&self) -> String {
+        let findings = self.findings.iter();
+        let mut text: String = findings.map(|finding| format!("{finding}\n")).collect();
+        let mut rest = self.paths.as_slice();
+        while let Some(first) = rest.first() {
+            let name = &first.distribution;
+            let same = rest.iter().take_while(|row| row.distribution == *name);
+            let (rows, others) = rest.split_at(same.count());
+            text.push_str(&format!("\ndistribution {name}\n{}", paths::table(rows)));
+            rest = others;
+        }
+        text
+    }
+
+    fn outcome(&self) -> Result<(), CommandError> {
+        let levels = || {
+            let paths = self.paths.iter().map(|row| row.level);
+            self.findings
+                .iter()
+                .map(|finding| finding.level)
+                .chain(paths)
+        };
+        let count = |wanted| levels().filter(|level| *level == wanted).count();
+        let errors = count(Level::Error);
+        if errors == 0 {
+            return Ok(());
+        }
+        let unreachable = self
+            .findings
+            .iter()
+            .filter(|finding| finding.unreachable)
+            .count();
+        // What is set wrong has to be set right whoever answers.
+        let exit = match unreachable {
+            0 => Exit::Configuration,
+            some if some == errors => Exit::Unreachable,
+            _ => Exit::Configuration,
+        };
+        let warnings = count(Level::Warning);
+        Err(CommandError::new(
+            exit,
+            anyhow::anyhow!("{errors} errors and {warnings} warnings were found"),
+        ))
+    }
+}

@@ -1,0 +1,149 @@
+//! `evictd plan`: what binlog files would invalidate. No server is asked and no
+//! secret read.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::CommandError;
+use crate::binlog::file::Notice;
+use crate::cli::{Global, OutputFormat, PlanFiles};
+use crate::config::{self, Config};
+use crate::pipeline::difference::{DifferenceTally, Differences, Next};
+use crate::pipeline::dry_run::PlanLines;
+use crate::pipeline::files::{FilePlans, FileStep};
+use crate::pipeline::item::Widened;
+use crate::pipeline::tally::Tally;
+
+/// Prints the plans, and what they come to.
+pub fn run(global: &Global, options: &PlanFiles) -> Result<(), CommandError> {
+    let config = config::load(&global.config)?;
+    let out = io::BufWriter::new(io::stdout().lock());
+    let printed = match &options.diff {
+        None => plans(config, options, out)?,
+        Some(other) => {
+            let other = config::load(other)?;
+            differences(config, other, options, out)?
+        }
+    };
+    match printed {
+        // `evictd plan … | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(CommandError::failed(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// What went wrong with the output, in what went wrong with the files.
+type Printed = Result<io::Result<()>, CommandError>;
+
+fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
+    let distributions = distributions(&config);
+    let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
+    let lines = PlanLines::new(out, options.format.into());
+    let mut record = (lines, Tally::new());
+    let mut notices = Notices::default();
+    loop {
+        let step = plans.step(&mut record)?;
+        if let Err(error) = record.0.write() {
+            return Ok(Err(error));
+        }
+        match step {
+            None => break,
+            Some(FileStep::Notice(notice)) => notices.add(&notice),
+            Some(FileStep::Planned(widened)) => warn_of(widened, &plans.reading_at()),
+        }
+    }
+    let (lines, tally) = record;
+    let bill = tally.bill(distributions);
+    Ok(match options.format {
+        OutputFormat::Json => print(
+            lines.into_inner(),
+            &json!({ "summary": tally, "cloudfront": bill, "notices": notices.0 }),
+        ),
+        OutputFormat::Text => {
+            let flushed = lines.into_inner().flush();
+            flushed.map(|()| say(&format!("{tally}\n{bill}")))
+        }
+    })
+}
+
+fn differences(config: Config, other: Config, options: &PlanFiles, mut out: impl Write) -> Printed {
+    let (mine, other) = (Arc::new(config.rules), Arc::new(other.rules));
+    let mut differences = Differences::new(mine, other, options.binlog.clone());
+    let mut tally = DifferenceTally::default();
+    let mut notices = Notices::default();
+    while let Some(next) = differences.next_difference()? {
+        let difference = match next {
+            Next::Notice(notice) => {
+                notices.add(&notice);
+                continue;
+            }
+            Next::Difference(difference) => difference,
+        };
+        tally.add(&difference);
+        let written = match options.format {
+            OutputFormat::Json => print(&mut out, &difference),
+            OutputFormat::Text => writeln!(out, "{difference}"),
+        };
+        if written.is_err() {
+            return Ok(written);
+        }
+    }
+    Ok(match options.format {
+        OutputFormat::Json => print(out, &json!({ "summary": tally, "notices": notices.0 })),
+        OutputFormat::Text => out.flush().map(|()| say(&tally.to_string())),
+    })
+}
+
+/// How many times every path is sent. Without an edge, as if there was one.
+fn distributions(config: &Config) -> u64 {
+    let count = config
+        .cloudfront
+        .as_ref()
+        .map_or(1, |section| section.distributions.len());
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// What is said once and told again at the end, for programs.
+#[derive(Default)]
+struct Notices(Vec<String>);
+
+impl Notices {
+    fn add(&mut self, notice: &Notice) {
+        tracing::warn!("{notice}");
+        self.0.push(notice.to_string());
+    }
+}
+
+fn warn_of(widened: Option<Widened>, position: &str) {
+    match widened {
+        None | Some(Widened::Tables(_)) => {}
+        Some(Widened::Undecodable(table, reason)) => {
+            tracing::warn!(%table, reason, position, "rows cannot be decoded: the whole table is planned");
+        }
+        Some(Widened::Any(reason)) => {
+            tracing::warn!(%reason, position, "it cannot be known what changed: everything is planned");
+        }
+        Some(Widened::Statement(dml)) => {
+            tracing::warn!(
+                statement = dml.text,
+                position,
+                "without a server it cannot be known how far a statement reaches: everything is planned"
+            );
+        }
+    }
+}
+
+fn print(mut out: impl Write, value: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Standard error, so that plans alone are on standard output.
+#[expect(clippy::print_stderr, reason = "the summary of a command for people")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

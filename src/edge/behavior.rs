@@ -1,0 +1,214 @@
+//! What a live distribution does with paths: its cache behaviours, in the
+//! order in which CloudFront tries them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_sdk_cloudfront::types::{
+    CacheBehavior, DefaultCacheBehavior, ForwardedValues, ItemSelection,
+    OriginRequestPolicyCookieBehavior, OriginRequestPolicyHeaderBehavior,
+};
+
+use super::EdgeError;
+use super::cloudfront::{CloudFront, explain};
+
+const READ: &str = "cloudfront:GetDistributionConfig";
+const READ_POLICY: &str = "cloudfront:GetCachePolicy";
+const READ_ORIGIN_POLICY: &str = "cloudfront:GetOriginRequestPolicy";
+
+/// One cache behaviour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behavior {
+    /// Its path pattern; `*` for the default one.
+    pub pattern: String,
+    /// The name of its cache policy, or that it has none.
+    pub policy: String,
+    /// How long it caches.
+    pub ttl: Ttl,
+    /// Whether all headers and cookies reach the origin.
+    pub forwards_all: bool,
+}
+
+/// How long something is cached, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Ttl {
+    /// At least so long, whatever the origin says.
+    pub min_s: i64,
+    /// If the origin says nothing.
+    pub default_s: i64,
+    /// At most so long, whatever the origin says.
+    pub max_s: i64,
+}
+
+/// What a behaviour with legacy settings leaves out (CloudFront API reference,
+/// "DefaultCacheBehavior").
+const LEGACY_TTL: Ttl = Ttl {
+    min_s: 0,
+    default_s: 86_400,
+    max_s: 31_536_000,
+};
+
+/// The parts of a behaviour that matter here.
+struct Settings<'a> {
+    pattern: &'a str,
+    cache_policy: Option<&'a str>,
+    origin_policy: Option<&'a str>,
+    forwarded: Option<&'a ForwardedValues>,
+    legacy: [Option<i64>; 3],
+}
+
+impl CloudFront {
+    /// Reads the behaviours of a distribution; the default one stands last.
+    ///
+    /// # Errors
+    ///
+    /// The distribution or one of its policies cannot be read.
+    pub async fn behaviors(&self, distribution: &Arc<str>) -> Result<Vec<Behavior>, EdgeError> {
+        let output = self
+            .client
+            .get_distribution_config()
+            .id(&**distribution)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ, "", 0, &error))?;
+        let Some(config) = output.distribution_config else {
+            return Ok(Vec::new());
+        };
+        let behaviors = config.cache_behaviors.and_then(|behaviors| behaviors.items);
+        let behaviors = behaviors.unwrap_or_default();
+        let ordered = behaviors.iter().map(of_pattern);
+        let default = config.default_cache_behavior.iter().map(of_default);
+        let mut cache_policies = HashMap::new();
+        let mut origin_policies = HashMap::new();
+        let mut out = Vec::new();
+        for settings in ordered.chain(default) {
+            let (policy, ttl) = match settings.cache_policy {
+                None => ("legacy settings".to_owned(), settings.legacy_ttl()),
+                Some(id) => match cache_policies.get(id) {
+                    Some(known) => Clone::clone(known),
+                    None => {
+                        let read = self.cache_policy(distribution, id).await?;
+                        cache_policies.insert(id.to_owned(), read.clone());
+                        read
+                    }
+                },
+            };
+            let forwards_all = match (settings.origin_policy, settings.forwarded) {
+                (Some(id), _) => match origin_policies.get(id) {
+                    Some(known) => *known,
+                    None => {
+                        let read = self.forwards_all(distribution, id).await?;
+                        origin_policies.insert(id.to_owned(), read);
+                        read
+                    }
+                },
+                (None, Some(forwarded)) => forwards_everything(forwarded),
+                (None, None) => false,
+            };
+            out.push(Behavior {
+                pattern: settings.pattern.to_owned(),
+                policy,
+                ttl,
+                forwards_all,
+            });
+        }
+        Ok(out)
+    }
+
+    async fn cache_policy(
+        &self,
+        distribution: &Arc<str>,
+        id: &str,
+    ) -> Result<(String, Ttl), EdgeError> {
+        let output = self
+            .client
+            .get_cache_policy()
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ_POLICY, "", 0, &error))?;
+        let config = output
+            .cache_policy
+            .and_then(|policy| policy.cache_policy_config);
+        let Some(config) = config else {
+            return Ok((id.to_owned(), LEGACY_TTL));
+        };
+        let ttl = Ttl {
+            min_s: config.min_ttl,
+            default_s: config.default_ttl.unwrap_or(LEGACY_TTL.default_s),
+            max_s: config.max_ttl.unwrap_or(LEGACY_TTL.max_s),
+        };
+        Ok((config.name, ttl))
+    }
+
+    async fn forwards_all(&self, distribution: &Arc<str>, id: &str) -> Result<bool, EdgeError> {
+        let output = self
+            .client
+            .get_origin_request_policy()
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ_ORIGIN_POLICY, "", 0, &error))?;
+        let policy = output.origin_request_policy;
+        let config = policy.and_then(|policy| policy.origin_request_policy_config);
+        Ok(config.is_some_and(|config| {
+            let headers = config.headers_config.map(|headers| headers.header_behavior);
+            let cookies = config.cookies_config.map(|cookies| cookies.cookie_behavior);
+            matches!(
+                headers,
+                Some(
+                    OriginRequestPolicyHeaderBehavior::AllViewer
+                        | OriginRequestPolicyHeaderBehavior::AllViewerAndWhitelistCloudFront
+                        | OriginRequestPolicyHeaderBehavior::AllExcept
+                )
+            ) && cookies == Some(OriginRequestPolicyCookieBehavior::All)
+        }))
+    }
+}
+
+impl Settings<'_> {
+    fn legacy_ttl(&self) -> Ttl {
+        let [min, default, max] = self.legacy;
+        Ttl {
+            min_s: min.unwrap_or(LEGACY_TTL.min_s),
+            default_s: default.unwrap_or(LEGACY_TTL.default_s),
+            max_s: max.unwrap_or(LEGACY_TTL.max_s),
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "distributions from before cache policies are live still"
+)]
+fn of_pattern(behavior: &CacheBehavior) -> Settings<'_> {
+    Settings {
+        pattern: &behavior.path_pattern,
+        cache_policy: behavior.cache_policy_id.as_deref(),
+        origin_policy: behavior.origin_request_policy_id.as_deref(),
+        forwarded: behavior.forwarded_values.as_ref(),
+        legacy: [behavior.min_ttl, behavior.default_ttl, behavior.max_ttl],
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "distributions from before cache policies are live still"
+)]
+fn of_default(behavior: &DefaultCacheBehavior) -> Settings<'_> {
+    Settings {
+        pattern: "*",
+        cache_policy: behavior.cache_policy_id.as_deref(),
+        origin_policy: behavior.origin_request_policy_id.as_deref(),
+        forwarded: behavior.forwarded_values.as_ref(),
+        legacy: [behavior.min_ttl, behavior.default_ttl, behavior.max_ttl],
+    }
+}
+
+fn forwards_everything(forwarded: &ForwardedValues) -> bool {
+    let headers = forwarded.headers.as_ref();
+    let headers = headers.and_then(|headers| headers.items.as_deref());
+    let cookies = forwarded.cookies.as_ref();
+    headers.is_some_and(|headers| headers.iter().any(|name| name == "*"))
+        && cookies.is_some_and(|cookies| cookies.forward == ItemSelection::All)
+}

@@ -1,0 +1,302 @@
+//! `evictd check` against real servers and an AWS emulator.
+
+use aws_sdk_cloudfront::types as cloudfront;
+use serde_json::Value;
+
+use crate::daemon::shop::{Config, Shop, WITHIN};
+use crate::support::{Aws, Evictd, EvictdOptions, Finished, MysqlOptions, shared_aws};
+
+const CACHING_DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
+const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
+const ALL_VIEWER: &str = "216adef6-5c7f-47e4-b989-5492eafa07d3";
+
+async fn check(options: &EvictdOptions, args: &[&str]) -> Finished {
+    let args = [&["check"], args].concat();
+    Evictd::finish(&options.clone().args(&args), WITHIN).await
+}
+
+async fn json(options: &EvictdOptions) -> (Option<i32>, Value) {
+    let checked = check(options, &["--format", "json"]).await;
+    let json = serde_json::from_str(&checked.stdout);
+    let json = json.unwrap_or_else(|_| panic!("{}{}", checked.stdout, checked.stderr));
+    (checked.code, json)
+}
+
+/// What was found in `part` at `level`, joined.
+fn found(json: &Value, level: &str, part: &str) -> String {
+    let findings = json["findings"].as_array().unwrap().iter();
+    let of_part = findings.filter(|it| it["level"] == level && it["part"] == part);
+    let messages: Vec<&str> = of_part.map(|it| it["message"].as_str().unwrap()).collect();
+    messages.join("\n")
+}
+
+fn unreachable(shop: &Shop) -> Config {
+    let mut config = shop.config();
+    config.source_url = "mysql://evictd@127.0.0.1:1".to_owned();
+    config.redis_url = "redis://127.0.0.1:1".to_owned();
+    config
+}
+
+#[tokio::test]
+async fn offline_nobody_is_asked_and_no_secret_is_read() {
+    let shop = Shop::open().await;
+    let mut config = unreachable(&shop);
+    config.password = r#"{ file = "/nonexistent" }"#.to_owned();
+    let checked = check(&config.options(), &["--offline"]).await;
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    assert!(
+        checked
+            .stdout
+            .contains("2 rules and 0 path classes are valid"),
+        "{}",
+        checked.stdout
+    );
+    assert!(
+        checked.stdout.contains("nothing was asked"),
+        "{}",
+        checked.stdout
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_named_and_what_is_wrong_besides_decides_the_exit_code() {
+    let shop = Shop::open().await;
+    let (code, json_) = json(&unreachable(&shop).options()).await;
+    assert_eq!(code, Some(3), "{json_}");
+    assert!(
+        found(&json_, "error", "mysql").contains("connection refused"),
+        "{json_}"
+    );
+    assert!(
+        found(&json_, "error", "redis").contains("127.0.0.1:1"),
+        "{json_}"
+    );
+
+    let mut config = shop.config();
+    config.redis_url = "redis://127.0.0.1:1".to_owned();
+    let config = config.rest(
+        "[[rule]]\nname = \"a\"\ntables = [\"$db.userz\"]\nkeys = [\"{id}\"]\n\
+         [[rule]]\nname = \"b\"\ntables = [\"$db.users\"]\nkeys = [\"{slag}\"]\n",
+    );
+    let (code, json) = json(&config.options()).await;
+    assert_eq!(code, Some(2), "{json}");
+    let errors = found(&json, "error", "configuration");
+    assert!(errors.contains("matches no table"), "{errors}");
+    assert!(errors.contains("did you mean `slug`?"), "{errors}");
+    assert!(!found(&json, "error", "redis").is_empty(), "{json}");
+}
+
+#[tokio::test]
+async fn settings_that_cost_something_are_warnings_that_say_what_to_do() {
+    let shop = Shop::own(MysqlOptions {
+        gtid: false,
+        row_metadata: "MINIMAL",
+        extra: [
+            "--binlog-row-image=MINIMAL",
+            "--binlog-row-value-options=PARTIAL_JSON",
+            "--binlog-transaction-compression=ON",
+            "--binlog-expire-logs-seconds=3600",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..MysqlOptions::default()
+    })
+    .await;
+    let (code, json) = json(&shop.config().options()).await;
+    assert_eq!(code, Some(0), "{json}");
+    let warnings = found(&json, "warning", "mysql");
+    for expected in [
+        "set binlog_row_image = FULL",
+        "set binlog_row_metadata = FULL",
+        "gtid_mode is not ON",
+        "PARTIAL_JSON",
+        "purged after 3600 s",
+    ] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
+    }
+    let notes = found(&json, "note", "mysql");
+    assert!(notes.contains("binlog_transaction_compression"), "{notes}");
+    assert!(
+        found(&json, "warning", "redis").contains("settle_after"),
+        "{json}"
+    );
+}
+
+#[tokio::test]
+async fn the_retention_that_rds_keeps_in_a_table_of_its_own_is_read() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    shop.sql(
+        "CREATE TABLE mysql.rds_configuration (name VARCHAR(100) PRIMARY KEY, value VARCHAR(100));
+         INSERT INTO mysql.rds_configuration VALUES ('binlog retention hours', NULL)",
+    )
+    .await;
+    for (value, level, expected) in [
+        ("NULL", "warning", "kept for NULL hours"),
+        ("'1'", "warning", "kept for 1 hours"),
+        ("'48'", "ok", "kept for 48 h"),
+    ] {
+        shop.sql(&format!(
+            "UPDATE mysql.rds_configuration SET value = {value}"
+        ))
+        .await;
+        let (code, json) = json(&shop.config().options()).await;
+        assert_eq!(code, Some(0), "{json}");
+        let found = found(&json, level, "mysql");
+        assert!(found.contains(expected), "{value}: {found}");
+    }
+}
+
+/// A distribution whose behaviours have these patterns and cache policies.
+async fn distribution(aws: &Aws, name: &str, behaviors: &[(&str, &str)]) -> String {
+    let id = aws.create_distribution(name).await;
+    let client = aws.cloudfront();
+    let read = client
+        .get_distribution_config()
+        .id(&id)
+        .send()
+        .await
+        .unwrap();
+    let mut config = read.distribution_config.unwrap();
+    let behavior = |(pattern, policy): &(&str, &str)| {
+        cloudfront::CacheBehavior::builder()
+            .path_pattern(*pattern)
+            .target_origin_id("origin")
+            .viewer_protocol_policy(cloudfront::ViewerProtocolPolicy::RedirectToHttps)
+            .cache_policy_id(*policy)
+            .set_origin_request_policy_id(
+                (*policy == CACHING_DISABLED).then(|| ALL_VIEWER.to_owned()),
+            )
+            .build()
+            .unwrap()
+    };
+    let items: Vec<_> = behaviors.iter().map(behavior).collect();
+    config.cache_behaviors = Some(
+        cloudfront::CacheBehaviors::builder()
+            .quantity(i32::try_from(items.len()).unwrap())
+            .set_items(Some(items))
+            .build()
+            .unwrap(),
+    );
+    client
+        .update_distribution()
+        .id(&id)
+        .if_match(read.e_tag.unwrap())
+        .distribution_config(config)
+        .send()
+        .await
+        .unwrap();
+    id
+}
+
+async fn policy(aws: &Aws, name: &str, ttl: (i64, i64, i64)) -> String {
+    let config = cloudfront::CachePolicyConfig::builder()
+        .name(name)
+        .min_ttl(ttl.0)
+        .default_ttl(ttl.1)
+        .max_ttl(ttl.2)
+        .build()
+        .unwrap();
+    let created = aws
+        .cloudfront()
+        .create_cache_policy()
+        .cache_policy_config(config);
+    created.send().await.unwrap().cache_policy.unwrap().id
+}
+
+#[tokio::test]
+async fn the_path_classes_are_compared_with_the_live_distribution() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let short = policy(aws, "check-short", (0, 2, 60)).await;
+    let forced = policy(aws, "check-forced", (10, 10, 10)).await;
+    let id = distribution(
+        aws,
+        "check",
+        &[
+            ("/checkout/help*", CACHING_OPTIMIZED),
+            ("checkout/*", CACHING_DISABLED),
+            ("/profile*", &forced),
+            ("/static/*", &short),
+            ("/stock/*", &short),
+            ("/api/*", CACHING_DISABLED),
+        ],
+    )
+    .await;
+    let (queue, _) = aws.create_queue_with_dead_letters("check", 5).await;
+    let config = shop.config().rest(&format!(
+        r#"
+[buffer]
+kind = "sqs"
+queue_url = "{queue}"
+[[cloudfront.distribution]]
+name = "main"
+id = "{id}"
+[[path]]
+pattern = "/checkout/*"
+class = "strong"
+[[path]]
+pattern = "/profile"
+class = "strong"
+[[path]]
+pattern = "/static/*"
+class = "immutable"
+[[path]]
+pattern = "/stock/*"
+class = "short-ttl"
+[[path]]
+pattern = "/api/*"
+class = "cached"
+[[rule]]
+name = "users"
+tables = ["$db.users"]
+paths = ["/users/{{id}}"]
+"#
+    ));
+    let options = config.options().envs(aws.env());
+    let (code, json) = json(&options).await;
+    assert_eq!(code, Some(2), "{json}");
+    let rows: Vec<String> = json["paths"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            ["level", "class", "pattern", "behavior", "policy"]
+                .map(|field| row[field].as_str().unwrap().replace("Managed-", ""))
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "error strong /checkout/* /checkout/help* CachingOptimized",
+            "ok strong /checkout/* checkout/* CachingDisabled",
+            "error strong /profile /profile* check-forced",
+            "warning immutable /static/* /static/* check-short",
+            "warning short-ttl /stock/* /stock/* check-short",
+            "warning cached /api/* /api/* CachingDisabled",
+            "note cached (none) /profile* check-forced",
+            "note cached (none) * CachingOptimized",
+        ]
+    );
+    assert_eq!(json["paths"][0]["example"], "/checkout/help");
+    assert!(found(&json, "ok", "sqs").contains("dead-letter"), "{json}");
+    assert!(
+        found(&json, "ok", "mysql").contains("grants suffice"),
+        "{json}"
+    );
+
+    let text = check(&options, &[]).await;
+    assert_eq!(text.code, Some(2));
+    assert!(
+        text.stdout.contains("\ndistribution main\n"),
+        "{}",
+        text.stdout
+    );
+    assert!(
+        text.stdout
+            .contains("use the policy CachingDisabled (such as /checkout/help)"),
+        "{}",
+        text.stdout
+    );
+    assert!(text.stderr.contains("2 errors and "), "{}", text.stderr);
+}

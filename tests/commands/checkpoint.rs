@@ -1,0 +1,127 @@
+//! `evictd checkpoint`, and what a running daemon says to it.
+
+use serde_json::Value;
+
+use crate::daemon::shop::{Shop, WITHIN, start, stop};
+use crate::support::{Evictd, Finished, MysqlOptions};
+
+async fn checkpoint(shop: &Shop, args: &[&str]) -> Finished {
+    let args = [&["checkpoint"], args].concat();
+    Evictd::finish(&shop.config().options().args(&args), WITHIN).await
+}
+
+#[tokio::test]
+async fn the_position_is_shown_with_its_age_and_whether_a_daemon_uses_it() {
+    let shop = Shop::open().await;
+    let none = checkpoint(&shop, &["show"]).await;
+    assert_eq!(none.code, Some(1));
+    assert!(none.stderr.contains("there is none yet"), "{}", none.stderr);
+
+    let evictd = shop.config().start().await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    shop.done(&evictd).await;
+    let shown = checkpoint(&shop, &["show", "--format", "json"]).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["in_use"], true);
+    stop(evictd).await;
+
+    let stored = shop.checkpoint().unwrap();
+    let shown = checkpoint(&shop, &["show", "--format", "json"]).await;
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["stored"], stored);
+    assert!(shown["age_s"].is_u64(), "{shown}");
+    assert_eq!(shown["in_use"], false);
+    let text = checkpoint(&shop, &["show"]).await.stdout;
+    for expected in [
+        format!("{}:{}", stored["file"].as_str().unwrap(), stored["offset"]),
+        stored["gtid_set"].as_str().unwrap().to_owned(),
+        stored["server_uuid"].as_str().unwrap().to_owned(),
+        " s ago".to_owned(),
+    ] {
+        assert!(text.contains(&expected), "{expected}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_daemon_keeps_its_checkpoint_to_itself() {
+    let shop = Shop::open().await;
+    let evictd = shop.config().start().await;
+    let before = shop.checkpoint();
+    let holder = format!("in use by process {}", evictd.pid());
+    for args in [&["set", "current"][..], &["clear"]] {
+        let refused = checkpoint(&shop, args).await;
+        assert_eq!(refused.code, Some(2), "{args:?}");
+        assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
+    }
+    assert_eq!(shop.checkpoint(), before);
+    let second = shop.config().finish().await;
+    assert_eq!(second.code, Some(2));
+    assert!(second.stderr.contains(&holder), "{}", second.stderr);
+
+    // However it ended: nothing has to be cleaned up.
+    let mut evictd = evictd;
+    evictd.kill();
+    let evictd = start(&shop.config().options()).await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_position_that_the_server_has_is_stored_and_read_from() {
+    for gtid in [true, false] {
+        let shop = Shop::own(MysqlOptions {
+            gtid,
+            ..MysqlOptions::default()
+        })
+        .await;
+        let (file, offset, gtids) = shop.end().await;
+        shop.sql("INSERT INTO users (id) VALUES (1)").await;
+        shop.fill(&["user:1:v1"]).await;
+        let position = match gtid {
+            true => gtids.clone(),
+            false => format!("{file}:{offset}"),
+        };
+        let set = checkpoint(&shop, &["set", &position]).await;
+        assert_eq!(set.code, Some(0), "{}", set.stderr);
+        assert!(set.stdout.contains(&position), "{}", set.stdout);
+        let evictd = shop.config().start().await;
+        shop.gone(&["user:1:v1"], &evictd).await;
+        stop(evictd).await;
+
+        let cleared = checkpoint(&shop, &["clear"]).await;
+        assert_eq!(cleared.code, Some(0), "{}", cleared.stderr);
+        assert_eq!(shop.checkpoint(), None);
+        let again = checkpoint(&shop, &["clear"]).await;
+        assert!(again.stdout.contains("there was none"), "{}", again.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_position_that_the_server_does_not_have_is_refused_and_the_old_one_stays() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let set = checkpoint(&shop, &["set", "current"]).await;
+    assert_eq!(set.code, Some(0), "{}", set.stderr);
+    let before = shop.checkpoint();
+    assert!(before.is_some());
+    let (file, offset, _) = shop.end().await;
+    for (position, expected) in [
+        ("mysql-bin.999999:4".to_owned(), "no such file"),
+        (format!("{file}:{}", offset + 1_000), "the file ends at"),
+        (format!("{file}:{}", offset - 3), "no event begins there"),
+        (
+            "00000000-0000-0000-0000-000000000001:1-5".to_owned(),
+            "never executed",
+        ),
+        ("checkpoint".to_owned(), "cannot be set to itself"),
+        ("nonsense".to_owned(), "is not a position"),
+    ] {
+        let refused = checkpoint(&shop, &["set", &position]).await;
+        assert_eq!(refused.code, Some(2), "{position}: {}", refused.stdout);
+        assert!(
+            refused.stderr.contains(expected),
+            "{position}: {}",
+            refused.stderr
+        );
+        assert_eq!(shop.checkpoint(), before, "{position}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands beside `run`, as processes.
+
+mod check;
+mod checkpoint;
+mod explain;
+mod manual;
+mod plan;
+mod replay;
+mod workload;
