@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod cloudfront;
+pub mod coalesce;
 
 use std::future::Future;
 use std::sync::Arc;
