@@ -48,6 +48,19 @@ pub struct Global {
 pub enum Command {
     /// Follow the binlog and invalidate what changes
     Run(Run),
+    /// Send buffered paths to CloudFront, or put dead letters back
+    Drain(Drain),
+}
+
+/// `evictd drain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd drain --config shop.toml        the same as `evictd run --role drain`\n  \
+    evictd drain --redrive                 once what made them dead letters is mended")]
+pub struct Drain {
+    /// Make messages of the dead letters again, print how many, and end
+    #[arg(long)]
+    pub redrive: bool,
 }
 
 /// `evictd run`

@@ -1,5 +1,6 @@
 //! One file for each subcommand; the only place that wires parts together.
 
+mod drain;
 mod preflight;
 mod run;
 
@@ -12,6 +13,7 @@ use crate::checkpoint::CheckpointError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
+use crate::edge::budget::BudgetError;
 use crate::telemetry;
 
 /// Why a command failed: one line for the operator, and an exit code.
@@ -104,6 +106,12 @@ impl From<EdgeError> for CommandError {
     }
 }
 
+impl From<BudgetError> for CommandError {
+    fn from(error: BudgetError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -116,6 +124,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
+        Command::Drain(options) => Box::pin(drain::run(&cli.global, &options)).await,
     }
 }
 

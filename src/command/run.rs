@@ -16,8 +16,10 @@ use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Role, Run};
 use crate::config::{self, Config};
+use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
+use crate::pipeline::bulk::{BulkGuard, BulkRule};
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
@@ -89,7 +91,7 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
     }
 }
 
-async fn aws_config() -> aws_config::SdkConfig {
+pub(super) async fn aws_config() -> aws_config::SdkConfig {
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .load()
         .await
@@ -128,18 +130,22 @@ async fn with_buffer<B: Buffer>(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let buffer = Arc::new(buffer);
-    let cloudfront = config.cloudfront.clone();
-    let (window, distributions) = cloudfront
-        .map(|section| (section.window, section.distributions))
-        .unwrap_or_default();
+    // Without it there is no buffer.
+    let Some(cloudfront) = config.cloudfront.clone() else {
+        return tail(config, config_path, ToLog, shutdown).await;
+    };
+    let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
         .iter()
         .map(|it| it.name.as_str().into())
         .collect();
     let ids = distributions.iter();
     let drain_options = DrainOptions {
-        window,
+        window: cloudfront.window,
         grace: GRACE,
+        calls_per_second: cloudfront.calls_per_second,
+        max_receives: config.max_receives,
+        always: cloudfront.always,
         distributions: ids
             .map(|it| (it.name.as_str().into(), it.id.as_str().into()))
             .collect(),
@@ -157,11 +163,21 @@ async fn with_buffer<B: Buffer>(
             }
         }
     }
-    let drain = Drain::new(Arc::clone(&buffer), Arc::new(edge), drain_options);
-    let sink = ToBuffer::new(Arc::clone(&buffer), config.name.as_str().into(), names);
+    let sink = ToBuffer::new(
+        Arc::clone(&buffer),
+        config.name.as_str().into(),
+        names,
+        bulk_guard(&config),
+    );
+    if role == Role::Tail {
+        return tail(config, config_path, sink, shutdown).await;
+    }
+    let limits = distributions.iter();
+    let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
+    let book = Book::open_file(config.budget_file(), limits.collect()).await?;
+    let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options);
     match role {
-        Role::Tail => tail(config, config_path, sink, shutdown).await,
-        Role::Drain => {
+        Role::Tail | Role::Drain => {
             drain.run(shutdown).await;
             Ok(())
         }
@@ -173,6 +189,17 @@ async fn with_buffer<B: Buffer>(
             outcome
         }
     }
+}
+
+fn bulk_guard(config: &Config) -> BulkGuard {
+    let rules = config.bulk.iter().map(|bulk| {
+        let rule = BulkRule {
+            threshold: bulk.threshold,
+            wildcards: bulk.wildcards.clone(),
+        };
+        (bulk.rule.as_str().into(), rule)
+    });
+    BulkGuard::new(rules.collect())
 }
 
 /// Whether plans are acted on.

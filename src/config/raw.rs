@@ -85,6 +85,7 @@ pub(super) struct Buffer {
     pub kind: BufferKind,
     pub queue_url: Option<String>,
     pub path: Option<PathBuf>,
+    pub max_receives: Option<Spanned<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -99,6 +100,7 @@ pub(super) enum BufferKind {
 pub(super) struct CloudFront {
     #[serde(default = "two_seconds", deserialize_with = "duration::deserialize")]
     pub window: Duration,
+    pub calls_per_second: Option<Spanned<f64>>,
     #[serde(default, rename = "distribution")]
     pub distributions: Vec<Distribution>,
 }
@@ -112,6 +114,7 @@ fn two_seconds() -> Duration {
 pub(super) struct Distribution {
     pub name: Spanned<String>,
     pub id: String,
+    pub monthly_path_budget: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,6 +128,8 @@ pub(super) struct Metrics {
 pub(super) struct PathPattern {
     pub pattern: Spanned<String>,
     pub class: PathClass,
+    #[serde(default)]
+    pub always: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -150,6 +155,7 @@ pub(super) struct Rule {
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
+    pub bulk_threshold: Option<Spanned<usize>>,
     pub table_wide: Option<TableWide>,
     #[serde(default)]
     pub cascade_from: Vec<CascadeFrom>,

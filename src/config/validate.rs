@@ -12,16 +12,31 @@ use super::duration;
 use super::error::Lines;
 use super::raw::{self, Raw};
 use super::rules::{path_patterns, rules};
-use super::{Buffer, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode};
+use super::{
+    Buffer, Bulk, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode,
+};
+use crate::model::invalidation::PathClass;
 use crate::model::position::Start;
 use crate::rules::Rules;
+use crate::rules::always::AlwaysPaths;
 use crate::rules::class::PathClasses;
+use crate::rules::rule::Rule;
 
 /// A fill takes less, unless its process is held up.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Positions and paths wait for as long: more would hold back everything.
 const SETTLE_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// CloudFront throttles an account at a rate that it does not publish; users
+/// report six to ten.
+const CALLS_PER_SECOND: f64 = 1.0;
+
+/// Two and a half minutes at SQS's visibility timeout.
+const MAX_RECEIVES: u32 = 5;
+
+/// Five dollars as single paths.
+const BULK_THRESHOLD: usize = 1_000;
 
 /// Parses and validates a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -58,18 +73,26 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         _ => {}
     }
     let patterns = path_patterns(&raw.paths, &lines)?;
+    let always = raw.paths.iter().map(|path| path.always);
+    let always = AlwaysPaths::new(patterns.iter().zip(always));
+    let cloudfront = cloudfront.map(|section| CloudFront { always, ..section });
+    let thresholds = bulk_thresholds(&raw.rules, &lines)?;
     let rules = rules(raw.rules, &raw.redis.key_prefix, &lines)?;
-    let rules = Rules::new(rules, PathClasses::new(&patterns), &raw.redis.key_prefix)
+    let classes = PathClasses::new(&patterns);
+    let bulk = bulk(&rules, thresholds, &classes);
+    let rules = Rules::new(rules, classes, &raw.redis.key_prefix)
         .map_err(|error| ConfigError::at(error.line, error.message))?;
     Ok(Config {
         name,
         source: source(raw.source, &lines)?,
         checkpoint,
         redis: redis(raw.redis, &lines)?,
-        buffer,
+        max_receives: buffer.as_ref().map_or(MAX_RECEIVES, |(_, number)| *number),
+        buffer: buffer.map(|(buffer, _)| buffer),
         cloudfront,
         metrics_listen: raw.metrics.listen,
         rules,
+        bulk,
     })
 }
 
@@ -238,10 +261,67 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
     })
 }
 
-fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, ConfigError> {
+/// How many paths of a rule a batch or a transaction may send before they go
+/// as its wildcards.
+fn bulk_thresholds(
+    rules: &[Spanned<raw::Rule>],
+    lines: &Lines<'_>,
+) -> Result<Vec<usize>, ConfigError> {
+    rules
+        .iter()
+        .map(|rule| match &rule.get_ref().bulk_threshold {
+            None => Ok(BULK_THRESHOLD),
+            Some(threshold) if *threshold.get_ref() == 0 => Err(ConfigError::at(
+                lines.of(threshold),
+                format!(
+                    "rule \"{}\": bulk_threshold must not be 0: write 1 to send its wildcards for every change of two paths",
+                    rule.get_ref().name.get_ref()
+                ),
+            )),
+            Some(threshold) => Ok(*threshold.get_ref()),
+        })
+        .collect()
+}
+
+fn bulk(rules: &[Rule], thresholds: Vec<usize>, classes: &PathClasses) -> Vec<Bulk> {
+    let rules = rules.iter().zip(thresholds);
+    rules
+        .map(|(rule, threshold)| {
+            let paths = rule.table_wide.paths.iter();
+            let cached = paths.filter(|path| classes.of(path) == PathClass::Cached);
+            Bulk {
+                rule: rule.name.to_string(),
+                threshold,
+                wildcards: cached.cloned().collect(),
+            }
+        })
+        .collect()
+}
+
+fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<(Buffer, u32), ConfigError> {
     let line = lines.of(&section);
     let raw = section.into_inner();
-    match (raw.kind, raw.queue_url, raw.path) {
+    let max_receives = match raw.max_receives {
+        None => MAX_RECEIVES,
+        Some(number) if *number.get_ref() == 0 => {
+            return Err(ConfigError::at(
+                lines.of(&number),
+                "buffer.max_receives must not be 0: every message is received once at least",
+            ));
+        }
+        Some(number) => number.into_inner(),
+    };
+    let kind = kind_of_buffer(raw.kind, raw.queue_url, raw.path, line)?;
+    Ok((kind, max_receives))
+}
+
+fn kind_of_buffer(
+    kind: raw::BufferKind,
+    queue_url: Option<String>,
+    path: Option<PathBuf>,
+    line: usize,
+) -> Result<Buffer, ConfigError> {
+    match (kind, queue_url, path) {
         (raw::BufferKind::Sqs, Some(queue_url), None) => {
             let valid =
                 Url::parse(&queue_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
@@ -256,11 +336,11 @@ fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, Co
         (raw::BufferKind::Local, None, Some(path)) => Ok(Buffer::Local { path }),
         (raw::BufferKind::Sqs, ..) => Err(ConfigError::at(
             line,
-            "[buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
+            "[buffer] with kind = \"sqs\" takes `queue_url`, not `path`",
         )),
         (raw::BufferKind::Local, ..) => Err(ConfigError::at(
             line,
-            "[buffer] with kind = \"local\" takes `path` and nothing else",
+            "[buffer] with kind = \"local\" takes `path`, not `queue_url`",
         )),
     }
 }
@@ -292,10 +372,23 @@ fn cloudfront(
         distributions.push(Distribution {
             name: distribution.name.into_inner(),
             id: distribution.id,
+            monthly_path_budget: distribution.monthly_path_budget,
         });
     }
+    let calls_per_second = match raw.calls_per_second {
+        None => CALLS_PER_SECOND,
+        Some(rate) if (0.01..=100.0).contains(rate.get_ref()) => rate.into_inner(),
+        Some(rate) => {
+            return Err(ConfigError::at(
+                lines.of(&rate),
+                "cloudfront.calls_per_second must be between 0.01 and 100: CloudFront throttles an account at a few calls a second",
+            ));
+        }
+    };
     Ok(CloudFront {
         window: raw.window,
+        calls_per_second,
+        always: AlwaysPaths::default(),
         distributions,
     })
 }

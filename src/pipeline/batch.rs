@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::bulk::Paths;
 use crate::cache::{Cache, CacheError};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{GtidSet, KeySet, Position};
@@ -46,14 +47,6 @@ pub(super) enum Wide {
     Matching(Vec<u8>),
     /// Every key that contains the value of this counter.
     Generation(Vec<u8>),
-}
-
-/// Paths to invalidate.
-#[derive(Debug, Default)]
-pub struct Paths {
-    pub(super) paths: KeySet,
-    /// When the oldest change was committed, µs since the epoch.
-    pub(super) committed_at_us: u64,
 }
 
 /// A position that everything before it is done for once the batch is.
@@ -102,7 +95,7 @@ struct Counts {
 impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.keys() == 0 && self.wide.is_empty() && self.paths.paths.is_empty()
+        self.keys() == 0 && self.wide.is_empty() && self.paths.is_empty()
     }
 
     /// How many keys it deletes.
@@ -113,14 +106,12 @@ impl Batch {
     /// The memory it takes, in bytes (Bounded).
     pub fn size(&self) -> usize {
         let keys = self.settling.size() + self.once.size();
-        keys + self.paths.paths.size() + size_of(&self.wide)
+        keys + self.paths.size() + size_of(&self.wide)
     }
 
     /// Says when the changes that are planned next were committed.
     pub fn committed_at(&mut self, at_us: u64) {
-        if self.paths.paths.is_empty() {
-            self.paths.committed_at_us = at_us;
-        }
+        self.paths.committed_at(at_us);
         self.newest_us = self.newest_us.max(at_us);
     }
 
@@ -178,7 +169,7 @@ impl Plan for Batch {
                 self.wide.insert(Wide::Generation(key.to_vec()));
             }
             Action::Invalidate { path } => {
-                self.paths.paths.insert(path.as_bytes());
+                self.paths.insert(rule, path.as_bytes());
             }
             Action::Skip { class, .. } => *self.counts.skipped.entry(class).or_default() += 1,
             Action::MissedBump { version } => {
@@ -199,7 +190,7 @@ impl Plan for Batch {
 impl Deleted {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        let content = self.settling.size() + self.paths.paths.size() + size_of(&self.wide);
+        let content = self.settling.size() + self.paths.size() + size_of(&self.wide);
         content + MARK_BYTES
     }
 

@@ -15,22 +15,30 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::deliver::Delivery;
+use super::condemned::Condemned;
+use super::deliver::{Delivery, Means};
 use super::held::{Admission, Held};
 use super::retry::Backoff;
-use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
-use crate::edge::batch::Gathering;
+use super::standing::{Standing, Watch};
+use crate::buffer::{Buffer, BufferError, Buried, DeadLetter, DecodeError, ReceiptError, Received};
+use crate::edge::batch::{Arrival, Gathering, Thrift};
+use crate::edge::budget::Book;
+use crate::edge::pace::Pace;
 use crate::edge::{BATCH_PATHS_MAX, Edge};
+use crate::rules::always::AlwaysPaths;
 use crate::telemetry::metric;
 
 /// Bounded: beyond any of these nothing more is received. One last receive may
 /// exceed them, by ten messages.
 const HELD_MESSAGES_MAX: usize = 1_000;
-const HELD_PATHS_MAX: usize = 30_000;
+const HELD_PATHS_MAX: usize = 100_000;
+/// Dead letters on their way.
+const LETTERS_MAX: usize = 100;
 const HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// The longest that SQS waits for a first message.
@@ -41,6 +49,9 @@ const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Durat
 /// again.
 const REPORTED_MAX: usize = 10_000;
 
+/// Once a budget is spent, paths gather for as long: a round then costs one.
+const SPENT_WINDOW: Duration = Duration::from_secs(60);
+
 /// How a drain works.
 #[derive(Clone, Debug)]
 pub struct DrainOptions {
@@ -50,6 +61,13 @@ pub struct DrainOptions {
     pub grace: Duration,
     /// The distributions' ids by their names in the configuration.
     pub distributions: BTreeMap<Arc<str>, Arc<str>>,
+    /// Calls to the edge, of all distributions together.
+    pub calls_per_second: f64,
+    /// How often a message that cannot be used is received before it becomes a
+    /// dead letter.
+    pub max_receives: u32,
+    /// Paths that are sent as they are, whatever the budget says.
+    pub always: AlwaysPaths,
 }
 
 /// How a drain ended.
@@ -67,6 +85,7 @@ pub struct Stopped {
 pub struct Drain<B, E> {
     buffer: Arc<B>,
     edge: Arc<E>,
+    book: Arc<Book>,
     options: DrainOptions,
 }
 
@@ -80,6 +99,10 @@ struct Round {
 struct Intake<'a, R> {
     options: &'a DrainOptions,
     held: &'a Held<R>,
+    book: &'a Book,
+    condemned: &'a Condemned,
+    /// To be buried, with a short name of the reason.
+    letters: Vec<(Arc<str>, &'static str, DeadLetter<R>)>,
     rounds: BTreeMap<Arc<str>, Round>,
     reported: Reported,
     backoff: Backoff,
@@ -87,14 +110,16 @@ struct Intake<'a, R> {
 }
 
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
+type Burying<'a> = BoxFuture<'a, ()>;
 type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
 
 impl<B: Buffer, E: Edge> Drain<B, E> {
-    /// A drain from `buffer` to `edge`.
-    pub fn new(buffer: Arc<B>, edge: Arc<E>, options: DrainOptions) -> Self {
+    /// A drain from `buffer` to `edge` that counts its paths in `book`.
+    pub fn new(buffer: Arc<B>, edge: Arc<E>, book: Arc<Book>, options: DrainOptions) -> Self {
         Self {
             buffer,
             edge,
+            book,
             options,
         }
     }
@@ -106,9 +131,35 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
     /// logged and counted. Dropping the future loses nothing either.
     pub async fn run(self, shutdown: CancellationToken) -> Stopped {
         let held = Held::default();
+        let means = Means {
+            buffer: Arc::clone(&self.buffer),
+            edge: Arc::clone(&self.edge),
+            pace: Arc::new(Pace::new(self.options.calls_per_second)),
+            book: Arc::clone(&self.book),
+            condemned: Condemned::default(),
+        };
+        // Aborted when it is dropped.
+        let mut watches = JoinSet::new();
+        let mut standings: BTreeMap<Arc<str>, Arc<Standing>> = BTreeMap::new();
+        for (name, distribution) in &self.options.distributions {
+            let standing: Arc<Standing> = Arc::default();
+            let watch = Watch {
+                edge: Arc::clone(&means.edge),
+                pace: Arc::clone(&means.pace),
+                book: Arc::clone(&means.book),
+                standing: Arc::clone(&standing),
+                name: Arc::clone(name),
+                distribution: Arc::clone(distribution),
+            };
+            watches.spawn(watch.run());
+            standings.insert(Arc::clone(name), standing);
+        }
         let mut intake = Intake {
             options: &self.options,
             held: &held,
+            book: &means.book,
+            condemned: &means.condemned,
+            letters: Vec::new(),
             rounds: BTreeMap::new(),
             reported: Reported::default(),
             backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
@@ -119,26 +170,35 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         let mut receiving: Option<Receiving<'_, B::Receipt>> = None;
         let mut receive_at = Instant::now();
         let mut extending: Option<Extending<'_, B::Receipt>> = None;
+        let mut burying: Option<Burying<'_>> = None;
         let period = (self.buffer.visibility() / 3).max(Duration::from_millis(1));
         let mut extension = interval_at(Instant::now() + period, period);
         extension.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         loop {
             for (name, round) in intake.take_due(&delivering) {
-                let Some(distribution) = self.options.distributions.get(&name) else {
+                let (Some(distribution), Some(standing)) =
+                    (self.options.distributions.get(&name), standings.get(&name))
+                else {
                     continue;
                 };
                 delivering.insert(Arc::clone(&name));
                 let delivery = Delivery {
-                    buffer: &*self.buffer,
-                    edge: &*self.edge,
+                    means: &means,
+                    options: &self.options,
                     held: &held,
+                    standing: Arc::clone(standing),
                     distribution: Arc::clone(distribution),
                     name,
                 };
                 deliveries.push(delivery.run(round));
             }
-            if receiving.is_none() && !is_full(&held) {
+            if burying.is_none() && !intake.letters.is_empty() {
+                let letters = std::mem::take(&mut intake.letters);
+                burying = Some(Box::pin(bury(&*self.buffer, letters)));
+            }
+            let room = intake.letters.len() < LETTERS_MAX && !is_full(&held);
+            if receiving.is_none() && room {
                 let buffer = &*self.buffer;
                 receiving = Some(Box::pin(async move {
                     sleep_until(receive_at).await;
@@ -159,6 +219,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                     report_extension(result);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
+                () = in_slot(&mut burying) => burying = None,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 result = in_slot(&mut receiving) => {
                     receiving = None;
@@ -218,6 +279,31 @@ fn start_extension<'a, B: Buffer>(
     }
 }
 
+/// Puts messages among the dead letters. One that cannot be put there comes
+/// back (Nothing lost).
+async fn bury<B: Buffer>(
+    buffer: &B,
+    letters: Vec<(Arc<str>, &'static str, DeadLetter<B::Receipt>)>,
+) {
+    for (message, code, letter) in letters {
+        let (reason, deliveries) = (letter.reason.clone(), letter.deliveries);
+        match buffer.bury(letter).await {
+            Ok(Buried::Moved) => {
+                counter!(metric::BUFFER_DEAD_LETTERS, "reason" => code).increment(1);
+                error!(%message, reason, deliveries, "a message is a dead letter now; mend the reason and run `evictd drain --redrive`");
+            }
+            Ok(Buried::NoPlace) => {
+                counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => code).increment(1);
+                error!(%message, reason, deliveries, "cannot use a message, and the queue has no dead-letter queue: it comes back until its retention ends");
+            }
+            Err(error) => {
+                counter!(metric::BUFFER_ERRORS, "operation" => "bury").increment(1);
+                warn!(%message, reason, error = %error, "cannot use a message, nor put it among the dead letters; it comes back");
+            }
+        }
+    }
+}
+
 /// A failed extension changes nothing here: the messages may be received again
 /// by this drain or another, and invalidating twice is harmless.
 fn report_extension<R>(result: Result<(), ReceiptError<R>>) {
@@ -261,11 +347,33 @@ impl<R: Clone> Intake<'_, R> {
         let Received {
             id,
             receipt,
+            order,
+            deliveries,
+            body,
             content,
         } = received;
+        let letter = |reason: String| DeadLetter {
+            receipt: receipt.clone(),
+            body,
+            reason,
+            deliveries,
+        };
+        let often = deliveries >= self.options.max_receives;
+        if let Some(sentence) = self.condemned.take(&id) {
+            return self
+                .letters
+                .push((id, sentence.code, letter(sentence.reason)));
+        }
         let message = match content {
             Ok(message) => message,
-            Err(error) => return self.leave(&id, error.code(), &error.to_string()),
+            Err(error) => {
+                let (code, reason) = (error.code(), error.to_string());
+                // A newer evictd may be about to take it.
+                if often || matches!(error, DecodeError::Malformed { .. }) {
+                    return self.letters.push((id, code, letter(reason)));
+                }
+                return self.leave(&id, code, &reason);
+            }
         };
         if !self
             .options
@@ -277,18 +385,36 @@ impl<R: Clone> Intake<'_, R> {
                  add it under [[cloudfront.distribution]]",
                 message.distribution
             );
+            if often {
+                return self
+                    .letters
+                    .push((id, "unknown-distribution", letter(reason)));
+            }
             return self.leave(&id, "unknown-distribution", &reason);
         }
+        let arrival = Arrival {
+            order,
+            deliveries,
+            committed_at_us: message.committed_at_us,
+        };
         match self.held.admit(&id, receipt, &message) {
             Admission::New => {
+                let mut window = self.options.window;
+                let spent = self.book.status(&message.distribution).thrift() == Thrift::Spent;
+                let mut paths = message.paths.iter();
+                if spent && !paths.any(|path| self.options.always.contains(path)) {
+                    window = window.max(SPENT_WINDOW);
+                }
+                let due = Instant::now() + window;
                 let round = self
                     .rounds
                     .entry(message.distribution)
                     .or_insert_with(|| Round {
-                        due: Instant::now() + self.options.window,
+                        due,
                         gathering: Gathering::default(),
                     });
-                round.gathering.add(id, message.paths);
+                round.due = round.due.min(due);
+                round.gathering.add(id, arrival, message.paths);
             }
             Admission::Again => {
                 counter!(metric::BUFFER_MESSAGES_REDELIVERED).increment(1);
@@ -298,12 +424,11 @@ impl<R: Clone> Intake<'_, R> {
     }
 
     /// Neither holds the message nor deletes it: the buffer hands it out again
-    /// after its visibility timeout, and moves it to the dead-letter queue
-    /// after as many times as its redrive policy says.
+    /// after its visibility timeout, until it has come too often.
     fn leave(&mut self, id: &Arc<str>, reason: &'static str, detail: &str) {
         counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason).increment(1);
         if self.reported.is_new(id) {
-            error!(message = %id, reason, detail, "cannot use a message; leaving it to the buffer's redrive policy");
+            error!(message = %id, reason, detail, "cannot use a message; it stays in the buffer for now");
         }
     }
 

@@ -7,9 +7,12 @@
 //! - [`visible`], [`settle`]: when keys are deleted, and when again.
 //! - [`paths`]: where paths go once their keys are deleted.
 //! - [`drain`]: buffer → edge.
+//! - [`bulk`]: when a rule's paths go as its wildcards.
 //! - [`retry`]: how long to wait before trying again.
 
 pub mod batch;
+pub mod bulk;
+mod condemned;
 mod deliver;
 pub mod drain;
 pub mod dry_run;
@@ -18,5 +21,6 @@ pub mod invalidate;
 pub mod paths;
 pub mod retry;
 pub mod settle;
+mod standing;
 pub mod tail;
 pub mod visible;

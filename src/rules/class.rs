@@ -19,7 +19,7 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
-    fn glob(&self) -> String {
+    pub(super) fn glob(&self) -> String {
         if self.text.starts_with(['/', '*']) {
             self.text.clone()
         } else {

@@ -382,12 +382,12 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "path = \"/q\"",
             "queue_url = \"https://q\"",
-            "12: [buffer] with kind = \"local\" takes `path` and nothing else",
+            "12: [buffer] with kind = \"local\" takes `path`, not `queue_url`",
         ),
         (
             "kind = \"local\"\npath = \"/q\"",
             "kind = \"sqs\"",
-            "12: [buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
+            "12: [buffer] with kind = \"sqs\" takes `queue_url`, not `path`",
         ),
         (
             "kind = \"local\"\npath = \"/q\"",

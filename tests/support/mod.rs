@@ -14,11 +14,13 @@
 )]
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a server that cannot be set up ends the test"
 )]
 
 mod aws;
+mod cloudfront;
 mod evictd;
 mod mysql;
 mod port;
@@ -29,6 +31,7 @@ mod servers;
 mod tls;
 
 pub use aws::{Aws, Invalidation, shared_aws};
+pub use cloudfront::{FakeCloudFront, FakeCounts, FakeInvalidation, FakeSettings};
 pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
 pub use port::free_port;

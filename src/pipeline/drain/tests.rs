@@ -31,8 +31,12 @@ impl Bench {
             distributions: [("main", "E1"), ("images", "E2")]
                 .map(|(name, id)| (name.into(), id.into()))
                 .into(),
+            calls_per_second: 100.0,
+            max_receives: 5,
+            always: AlwaysPaths::default(),
         };
-        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), options);
+        let book = Arc::new(Book::in_memory(BTreeMap::new()));
+        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use super::super::batch::Paths;
+use super::super::bulk::Paths;
 use super::*;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
@@ -81,7 +81,7 @@ impl Visibility for Flaky {
 impl PathSink for Flaky {
     type Pending = Vec<String>;
 
-    fn prepare(&self, paths: &Paths) -> Vec<String> {
+    fn prepare(&mut self, paths: &Paths) -> Vec<String> {
         paths
             .paths
             .iter()

@@ -1,0 +1,58 @@
+//! Messages that become dead letters when they come back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::edge::EdgeError;
+
+/// Beyond that the oldest is forgotten, and condemned again if it is refused
+/// again.
+const CONDEMNED_MAX: usize = 10_000;
+
+/// Why the edge refused a message for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sentence {
+    /// A short name, for metrics.
+    pub(super) code: &'static str,
+    /// The edge's words.
+    pub(super) reason: String,
+}
+
+/// They are held until they come back because the text of a message is not kept
+/// while it is held.
+#[derive(Debug, Default)]
+pub(super) struct Condemned {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sentences: HashMap<Arc<str>, Sentence>,
+    order: VecDeque<Arc<str>>,
+}
+
+impl Condemned {
+    pub(super) fn add(&self, id: &Arc<str>, error: &EdgeError) {
+        let sentence = Sentence {
+            code: error.name(),
+            reason: error.to_string(),
+        };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.sentences.insert(Arc::clone(id), sentence).is_none() {
+            state.order.push_back(Arc::clone(id));
+        }
+        if state.order.len() > CONDEMNED_MAX
+            && let Some(oldest) = state.order.pop_front()
+        {
+            state.sentences.remove(&oldest);
+        }
+    }
+
+    /// Why the message is one of them, if it is. It is none any more then.
+    pub(super) fn take(&self, id: &Arc<str>) -> Option<Sentence> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let sentence = state.sentences.remove(id)?;
+        state.order.retain(|other| other != id);
+        Some(sentence)
+    }
+}
