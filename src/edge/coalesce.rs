@@ -286,7 +286,7 @@ impl<'s, 'a, S: AsRef<str>> Search<'s, 'a, S> {
             .map(|child| child.size * child.common.0.saturating_sub(node.common.0))
             .sum();
         let held: usize = kept.iter().map(|child| child.size).sum();
-        if kept.len() > 1 && gain < DEPTH_GAIN_MIN * held {
+        if gain < DEPTH_GAIN_MIN * held {
             return false;
         }
         (self.singles, self.wildcards) = (singles, wildcards);

@@ -162,7 +162,10 @@ impl FakeCloudFront {
     /// Which of `paths` no accepted invalidation matches, one by one.
     pub fn unmatched<'p>(&self, paths: &'p [String]) -> Vec<&'p str> {
         let sent = self.paths();
-        let prefixes: BTreeSet<&str> = sent.keys().filter_map(|path| path.strip_suffix('*')).collect();
+        let prefixes: BTreeSet<&str> = sent
+            .keys()
+            .filter_map(|path| path.strip_suffix('*'))
+            .collect();
         let reached = |path: &str| {
             sent.contains_key(path)
                 || (0..=path.len()).any(|end| path.get(..end).is_some_and(|p| prefixes.contains(p)))
@@ -196,7 +199,8 @@ impl State {
     fn answer(&mut self, request: &Request) -> Option<(u16, String)> {
         self.counts.calls += 1;
         let now = Instant::now();
-        let gained = now.duration_since(self.refilled).as_secs_f64() * self.settings.calls_per_second;
+        let gained =
+            now.duration_since(self.refilled).as_secs_f64() * self.settings.calls_per_second;
         self.tokens = (self.tokens + gained).min(self.settings.burst);
         self.refilled = now;
         if self.tokens < 1.0 {
@@ -204,11 +208,18 @@ impl State {
             return Some(error(400, "Throttling"));
         }
         self.tokens -= 1.0;
-        if self.settings.fail.is_some_and(|nth| self.counts.calls.is_multiple_of(nth)) {
+        if self
+            .settings
+            .fail
+            .is_some_and(|nth| self.counts.calls.is_multiple_of(nth))
+        {
             self.counts.failed += 1;
             return Some(error(500, "InternalError"));
         }
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let (path, query) = request
+            .target
+            .split_once('?')
+            .unwrap_or((&request.target, ""));
         let parts: Vec<&str> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
             ("POST", ["", _, "distribution", distribution, "invalidation"]) => {
@@ -231,7 +242,10 @@ impl State {
 
     fn create(&mut self, distribution: &str, body: &str) -> Option<(u16, String)> {
         self.counts.creates += 1;
-        let lose = self.settings.lose_answer.is_some_and(|nth| self.counts.creates.is_multiple_of(nth));
+        let lose = self
+            .settings
+            .lose_answer
+            .is_some_and(|nth| self.counts.creates.is_multiple_of(nth));
         let paths: Vec<String> = elements(body, "Path").collect();
         let caller_reference = elements(body, "CallerReference").next().unwrap_or_default();
         let name = (distribution.to_owned(), caller_reference.clone());
@@ -246,9 +260,14 @@ impl State {
             return Some(error(413, "BatchTooLarge"));
         }
         let valid = |path: &String| {
-            path.starts_with('/') && path.len() <= 4_000 && !path.trim_end_matches('*').contains('*')
+            path.starts_with('/')
+                && path.len() <= 4_000
+                && !path.trim_end_matches('*').contains('*')
         };
-        if paths.is_empty() || !paths.iter().all(valid) || paths.iter().any(|path| path.contains("/refused")) {
+        if paths.is_empty()
+            || !paths.iter().all(valid)
+            || paths.iter().any(|path| path.contains("/refused"))
+        {
             return Some(error(400, "InvalidArgument"));
         }
         let (mut singles, mut wildcards) = self.in_progress(distribution);
@@ -285,9 +304,11 @@ impl State {
             made.distribution == distribution && made.at.elapsed() < self.settings.completes_after
         });
         let paths = running.flat_map(|made| &made.paths);
-        paths.fold((0, 0), |(singles, wildcards), path| match path.ends_with('*') {
-            true => (singles, wildcards + 1),
-            false => (singles + 1, wildcards),
+        paths.fold((0, 0), |(singles, wildcards), path| {
+            match path.ends_with('*') {
+                true => (singles, wildcards + 1),
+                false => (singles + 1, wildcards),
+            }
         })
     }
 
@@ -299,7 +320,11 @@ impl State {
     }
 
     fn described(&self, made: &FakeInvalidation) -> String {
-        let items: String = made.paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
+        let items: String = made
+            .paths
+            .iter()
+            .map(|path| format!("<Path>{}</Path>", escape(path)))
+            .collect();
         format!(
             "<Invalidation><Id>{}</Id><Status>{}</Status><CreateTime>{}</CreateTime><InvalidationBatch>\
              <Paths><Quantity>{}</Quantity><Items>{items}</Items></Paths>\
@@ -314,16 +339,30 @@ impl State {
 
     /// The newest first; the marker is the last id of the page before.
     fn list(&self, distribution: &str, query: &str) -> String {
-        let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        let asked = parameter("MaxItems").and_then(|text| text.parse().ok()).unwrap_or(100);
+        let parameter = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        };
+        let asked = parameter("MaxItems")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(100);
         let items = self.settings.page_items.min(asked);
         let marker = parameter("Marker").unwrap_or_default();
-        let made = self.made.iter().rev().filter(|made| made.distribution == distribution);
-        let older: Vec<_> = made.filter(|made| marker.is_empty() || made.id.as_str() < marker).collect();
+        let made = self
+            .made
+            .iter()
+            .rev()
+            .filter(|made| made.distribution == distribution);
+        let older: Vec<_> = made
+            .filter(|made| marker.is_empty() || made.id.as_str() < marker)
+            .collect();
         let page = &older[..items.min(older.len())];
         let truncated = older.len() > page.len();
         let next = page.last().filter(|_| truncated);
-        let next = next.map_or(String::new(), |made| format!("<NextMarker>{}</NextMarker>", made.id));
+        let next = next.map_or(String::new(), |made| {
+            format!("<NextMarker>{}</NextMarker>", made.id)
+        });
         let summaries: String = page
             .iter()
             .map(|made| {
@@ -357,17 +396,30 @@ fn error(status: u16, code: &str) -> (u16, String) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// The texts of an element, wherever it stands.
 fn elements<'x>(xml: &'x str, name: &str) -> impl Iterator<Item = String> + 'x {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let texts = xml.split(open.as_str()).skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let texts = xml
+        .split(open.as_str())
+        .skip(1)
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     texts.into_iter().filter_map(move |text| {
         let (text, _) = text.split_once(&close)?;
-        let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
-        Some(text.replace("&apos;", "'").replace("&#39;", "'").replace("&amp;", "&"))
+        let text = text
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"");
+        Some(
+            text.replace("&apos;", "'")
+                .replace("&#39;", "'")
+                .replace("&amp;", "&"),
+        )
     })
 }
 
@@ -392,7 +444,9 @@ async fn read_request(stream: &mut TcpStream, buffered: &mut Vec<u8>) -> Option<
         .lines()
         .filter_map(|line| line.split_once(": "))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map_or(0, |(_, value)| value.trim().parse().expect("a number of bytes"));
+        .map_or(0, |(_, value)| {
+            value.trim().parse().expect("a number of bytes")
+        });
     while buffered.len() < head_end + length {
         if stream.read_buf(buffered).await.ok()? == 0 {
             return None;

@@ -82,11 +82,7 @@ impl PathSink for Flaky {
     type Pending = Vec<String>;
 
     fn prepare(&mut self, paths: &Paths) -> Vec<String> {
-        paths
-            .paths
-            .iter()
-            .map(|path| String::from_utf8_lossy(path).into_owned())
-            .collect()
+        paths.iter().collect()
     }
 
     async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
