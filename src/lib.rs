@@ -32,7 +32,7 @@
 //! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry` |
 //! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
-//! | [`edge`] | the contract of an edge, batches of paths, CloudFront | `model`, `telemetry` |
+//! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry` |
 //! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
 //! | [`pipeline`] | tail, invalidate, drain, dry run, retries | all above but `config` |
@@ -77,8 +77,9 @@
 //!   which are acted on as they stream in; a single event, and a whole
 //!   compressed transaction, are held in memory.
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
-//!   with backoff and jitter until it succeeds, logged and counted. What the
-//!   edge refuses for good is left to the queue's redrive policy. *Holds.*
+//!   with backoff and jitter until it succeeds, logged and counted. A message
+//!   that the edge refuses for good becomes a dead letter with its reason.
+//!   *Holds.*
 //!
 //! Where something is not there yet, the README says so too.
 

@@ -164,7 +164,7 @@ impl<'a, S: AsRef<str>> Set<'a, S> {
         let starts = self.units.get(units.start).map_or(0, |unit| unit.of.start);
         let ends = self.units.get(units.end - 1).map_or(0, |unit| unit.of.end);
         let prefix = whole_characters(self.text(units.start), self.common(units));
-        let of = vec![starts..ends];
+        let of = std::iter::once(starts..ends).collect();
         Cover {
             path: format!("{prefix}*"),
             of,

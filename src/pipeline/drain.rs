@@ -101,14 +101,16 @@ struct Intake<'a, R> {
     held: &'a Held<R>,
     book: &'a Book,
     condemned: &'a Condemned,
-    /// To be buried, with a short name of the reason.
-    letters: Vec<(Arc<str>, &'static str, DeadLetter<R>)>,
+    /// To be buried.
+    letters: Vec<Letter<R>>,
     rounds: BTreeMap<Arc<str>, Round>,
     reported: Reported,
     backoff: Backoff,
     failing: bool,
 }
 
+/// A message's id, and a short name of why it is a dead letter.
+type Letter<R> = (Arc<str>, &'static str, DeadLetter<R>);
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
 type Burying<'a> = BoxFuture<'a, ()>;
 type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
@@ -281,10 +283,7 @@ fn start_extension<'a, B: Buffer>(
 
 /// Puts messages among the dead letters. One that cannot be put there comes
 /// back (Nothing lost).
-async fn bury<B: Buffer>(
-    buffer: &B,
-    letters: Vec<(Arc<str>, &'static str, DeadLetter<B::Receipt>)>,
-) {
+async fn bury<B: Buffer>(buffer: &B, letters: Vec<Letter<B::Receipt>>) {
     for (message, code, letter) in letters {
         let (reason, deliveries) = (letter.reason.clone(), letter.deliveries);
         match buffer.bury(letter).await {

@@ -2,6 +2,7 @@
 
 mod cascades;
 mod changes;
+mod drains;
 mod dry_run;
 mod faults;
 mod paths;

@@ -7,10 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod aws;
+pub mod aws;
 mod contract;
 mod cost;
-mod quota;
+pub mod quota;
 mod scripted;
 
 use std::collections::BTreeMap;

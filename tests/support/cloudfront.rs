@@ -26,6 +26,8 @@ pub struct FakeSettings {
     pub lose_answer: Option<u64>,
     /// Each n-th call fails with a 500 before anything happens.
     pub fail: Option<u64>,
+    /// Paths that contain this are refused as invalid.
+    pub refuse: Option<String>,
     /// How long each answer takes.
     pub slow: Duration,
     /// Items on a page of a list.
@@ -43,6 +45,7 @@ impl Default for FakeSettings {
             burst: 1_000.0,
             lose_answer: None,
             fail: None,
+            refuse: None,
             slow: Duration::ZERO,
             page_items: 100,
         }
@@ -259,15 +262,14 @@ impl State {
         if paths.len() > self.settings.batch_paths_max {
             return Some(error(413, "BatchTooLarge"));
         }
+        let refuse = self.settings.refuse.as_deref();
         let valid = |path: &String| {
             path.starts_with('/')
                 && path.len() <= 4_000
                 && !path.trim_end_matches('*').contains('*')
+                && !refuse.is_some_and(|part| path.contains(part))
         };
-        if paths.is_empty()
-            || !paths.iter().all(valid)
-            || paths.iter().any(|path| path.contains("/refused"))
-        {
+        if paths.is_empty() || !paths.iter().all(valid) {
             return Some(error(400, "InvalidArgument"));
         }
         let (mut singles, mut wildcards) = self.in_progress(distribution);

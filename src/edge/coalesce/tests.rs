@@ -93,7 +93,7 @@ fn one_more_digit_is_not_worth_nine_wildcards() {
     let covers = coalesce(&paths, WIDE).unwrap();
     assert_eq!(covers.len(), 1);
     assert_eq!(covers[0].path, "/products/*");
-    assert_eq!(covers[0].of, vec![0..100_000]);
+    assert_eq!(covers[0].of.iter().cloned().flatten().count(), 100_000);
 }
 
 #[test]

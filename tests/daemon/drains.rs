@@ -1,0 +1,297 @@
+//! Drains as processes: killed, several at once, and with messages that nobody can use.
+//!
+//! With `EVICTD_TEST_FULL=1` the runs have 100,000 paths and fifty kills.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use evictd::buffer::{Buffer, Sqs};
+use tempfile::TempDir;
+
+use super::shop::stop;
+use crate::edge::{aws as edge_aws, quota};
+use crate::support::{
+    Aws, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, eventually, scratch, shared_aws,
+};
+
+const WITHIN: Duration = Duration::from_secs(180);
+
+/// What is asked of the drains.
+struct Load {
+    paths: u32,
+    paths_per_second: u32,
+    drains: usize,
+    kills: u32,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Outcome {
+    billed: usize,
+    counted: u64,
+    /// Single paths that were accepted again though they changed once.
+    paid_twice: usize,
+    over_quota: u64,
+    invalidations: usize,
+    took: Duration,
+}
+
+fn full() -> bool {
+    std::env::var_os("EVICTD_TEST_FULL").is_some()
+}
+
+fn config(dir: &Path, buffer: &str) -> String {
+    let dir = dir.display();
+    format!(
+        "name = \"shop\"\n[source]\nurl = \"mysql://evictd@127.0.0.1:1\"\n\
+         [checkpoint]\npath = \"{dir}/shop.checkpoint.json\"\n[redis]\nurl = \"redis://127.0.0.1:1\"\n\
+         [buffer]\n{buffer}\n[cloudfront]\nwindow = \"50ms\"\ncalls_per_second = 50\n\
+         [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n\
+         [[rule]]\nname = \"users\"\ntables = [\"shop.users\"]\npaths = [\"/users/{{id}}\"]\n"
+    )
+}
+
+fn options(config: &str, aws: &Aws, fake: &FakeCloudFront, args: &[&str]) -> EvictdOptions {
+    EvictdOptions::run(env!("CARGO_BIN_EXE_evictd"), config)
+        .args(args)
+        .envs(aws.env())
+        .env("AWS_REGION", "us-east-1") // As the queues of tests/edge.
+        .env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url())
+}
+
+fn path(n: u32) -> String {
+    match n % 3 {
+        0 => format!("/products/{n}"),
+        1 => format!("/categories/{}/{n}", n % 50),
+        _ => format!("/users/{:08x}", n.wrapping_mul(2_654_435_761)),
+    }
+}
+
+/// What the budget file says, and whether all of it is settled.
+fn counted(dir: &TempDir) -> (u64, bool) {
+    let text = std::fs::read(dir.path().join("shop.budget.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let main = &json["distributions"]["main"];
+    let open = main["open"]
+        .as_object()
+        .is_some_and(|open| !open.is_empty());
+    (main["spent"].as_u64().unwrap(), !open)
+}
+
+async fn run(load: Load) -> Outcome {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", "2")]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let config = config(
+        dir.path(),
+        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
+    );
+    let options = options(&config, aws, &fake, &["drain"]);
+
+    let paths: Vec<String> = (0..load.paths).map(path).collect();
+    let feeding = {
+        let (queue, paths) = (queue.clone(), paths.clone());
+        let per_turn = usize::try_from(load.paths_per_second / 10).unwrap();
+        tokio::spawn(async move {
+            let mut turns = tokio::time::interval(Duration::from_millis(100));
+            for turn in paths.chunks(per_turn) {
+                turns.tick().await;
+                let messages = turn
+                    .chunks(25)
+                    .flat_map(|part| quota::messages(part.to_vec()));
+                queue.send(messages.collect()).await.unwrap();
+            }
+        })
+    };
+    let start = Instant::now();
+    let mut drains: Vec<Evictd> = (0..load.drains).map(|_| Evictd::start(&options)).collect();
+    for _ in 0..load.kills {
+        let pause = rand::random_range(500..2_500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let victim = &mut drains[rand::random_range(0..load.drains)];
+        victim.kill();
+        *victim = Evictd::start(&options);
+    }
+    feeding.await.unwrap();
+    eventually("every path reaches the edge", WITHIN, async || {
+        fake.unmatched(&paths).is_empty().then_some(())
+    })
+    .await;
+    let took = start.elapsed();
+    eventually("the queue is empty", WITHIN, async || {
+        (edge_aws::messages_in(&endpoint, &url).await == 0).then_some(())
+    })
+    .await;
+    for drain in drains {
+        stop(drain).await;
+    }
+    // What the killed ones left open is settled by the next.
+    let last = Evictd::start(&options);
+    eventually("the count is settled", WITHIN, async || {
+        counted(&dir).1.then_some(())
+    })
+    .await;
+    stop(last).await;
+
+    let sent = fake.paths();
+    let singles = sent.iter().filter(|(path, _)| !path.ends_with('*'));
+    let outcome = Outcome {
+        billed: fake.billed(),
+        counted: counted(&dir).0,
+        paid_twice: singles.map(|(_, times)| times - 1).sum(),
+        over_quota: fake.counts().over_quota,
+        invalidations: fake.made().len(),
+        took,
+    };
+    println!(
+        "{} paths, {} drains, {} kills: {outcome:?}",
+        load.paths, load.drains, load.kills
+    );
+    assert!(fake.unmatched(&paths).is_empty());
+    assert!(
+        outcome.paid_twice * 100 <= outcome.billed,
+        "under 1 %: {outcome:?}"
+    );
+    assert!(
+        outcome.counted >= u64::try_from(outcome.billed).unwrap(),
+        "nothing is paid for unseen: {outcome:?}"
+    );
+    outcome
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
+    let load = match full() {
+        true => Load {
+            paths: 100_000,
+            paths_per_second: 1_300,
+            drains: 1,
+            kills: 50,
+        },
+        false => Load {
+            paths: 8_000,
+            paths_per_second: 1_000,
+            drains: 1,
+            kills: 5,
+        },
+    };
+    let outcome = run(load).await;
+    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_killed_one() {
+    run(match full() {
+        true => Load {
+            paths: 100_000,
+            paths_per_second: 1_300,
+            drains: 3,
+            kills: 50,
+        },
+        false => Load {
+            paths: 6_000,
+            paths_per_second: 1_000,
+            drains: 3,
+            kills: 3,
+        },
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
+    let load = match full() {
+        true => Load {
+            paths: 100_000,
+            paths_per_second: 10_000,
+            drains: 1,
+            kills: 0,
+        },
+        false => Load {
+            paths: 20_000,
+            paths_per_second: 10_000,
+            drains: 1,
+            kills: 0,
+        },
+    };
+    let outcome = run(load).await;
+    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+    assert_eq!(
+        outcome.counted,
+        u64::try_from(outcome.billed).unwrap(),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_come_back_when_asked()
+{
+    let aws = shared_aws().await;
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings {
+        refuse: Some("refused".to_owned()),
+        ..FakeSettings::default()
+    })
+    .await;
+    let name = format!("letters-{:08x}", rand::random::<u32>());
+    let (url, dead) = aws.create_queue_with_dead_letters(&name, 50).await;
+    let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"\nmax_receives = 1");
+    let config = config(dir.path(), &buffer);
+    let with = |args: &[&str]| options(&config, aws, &fake, args).env("AWS_REGION", "eu-west-1");
+    let body = |path: &str| {
+        format!(
+            r#"{{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["{path}"]}}"#
+        )
+    };
+    for text in ["hello".to_owned(), body("/refused/7"), body("/fine")] {
+        let request = aws.sqs().send_message().queue_url(&url).message_body(text);
+        request.send().await.unwrap();
+    }
+    let drain = Evictd::start(&with(&["drain"]));
+    eventually("two dead letters", WITHIN, async || {
+        (aws.queue_depth(&dead).await == (2, 0) && aws.queue_depth(&url).await == (0, 0))
+            .then_some(())
+    })
+    .await;
+    stop(drain).await;
+    let letters = aws.sqs().receive_message().queue_url(&dead);
+    let letters = letters
+        .max_number_of_messages(10)
+        .visibility_timeout(0)
+        .message_attribute_names("All")
+        .message_system_attribute_names(MessageSystemAttributeName::All);
+    let letters = letters.send().await.unwrap().messages.unwrap();
+    let mut reasons: Vec<String> = letters
+        .iter()
+        .map(|letter| letter.message_attributes.as_ref().unwrap()["evictd-reason"].clone())
+        .map(|reason| reason.string_value.unwrap())
+        .collect();
+    reasons.sort();
+    assert!(reasons[0].contains("correct its template"), "{reasons:?}");
+    assert!(reasons[1].contains("not one of evictd's"), "{reasons:?}");
+
+    fake.change(|settings| settings.refuse = None);
+    let done = Evictd::finish(&with(&["drain", "--redrive"]), WITHIN).await;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(
+        done.stdout.contains("put back 1 dead letters"),
+        "{}",
+        done.stdout
+    );
+    assert!(
+        done.stdout.contains("left 1 that no evictd wrote"),
+        "{}",
+        done.stdout
+    );
+    let drain = Evictd::start(&with(&["drain"]));
+    eventually("the mended path reaches the edge", WITHIN, async || {
+        fake.paths().contains_key("/refused/7").then_some(())
+    })
+    .await;
+    stop(drain).await;
+    assert!(fake.paths().contains_key("/fine"));
+}
