@@ -56,7 +56,8 @@
 //! - **Visible before evicted.** A change is in the binlog shortly before other
 //!   sessions see it, so that a reader could refill the old row after the
 //!   deletion. Keys are deleted once the server has executed the GTIDs.
-//!   *Holds* with GTIDs; after ten seconds without an answer deletions go ahead.
+//!   *Holds* with GTIDs; where the server cannot say for ten seconds whether
+//!   rows are visible, deletions go ahead.
 //! - **Settled.** A reader that fetched the old row before the commit can store
 //!   it after the deletion. Keys without a version are deleted a second time,
 //!   `redis.settle_after` after the commit. *Holds* for fills that are faster.

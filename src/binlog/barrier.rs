@@ -14,10 +14,7 @@ use super::connect::Connector;
 use super::source_error::SourceError;
 use crate::model::GtidSet;
 
-/// How long the server waits before it answers that it did not happen.
-const WAIT: Duration = Duration::from_secs(5);
-
-/// Beyond that the connection counts as dead.
+/// When the answer is later than this, the connection counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection that waits for transactions to be visible.
@@ -30,6 +27,26 @@ pub struct Barrier {
     executed: GtidSet,
 }
 
+/// Since when transactions are visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// They were when the server was asked before.
+    Already,
+    /// Maybe for this moment only.
+    Now,
+}
+
+/// Why transactions do not count as visible.
+#[derive(Debug, thiserror::Error)]
+pub enum NotVisible {
+    /// The server answered that they are not.
+    #[error("the server has not made them visible yet")]
+    NotYet,
+    /// It cannot be asked, or what it answers is about other transactions.
+    #[error(transparent)]
+    Unknown(#[from] SourceError),
+}
+
 impl Barrier {
     /// Nothing is connected yet.
     pub fn new(connector: Connector) -> Self {
@@ -40,15 +57,15 @@ impl Barrier {
         }
     }
 
-    /// Returns once every transaction of `gtids` is visible.
-    ///
-    /// # Errors
-    ///
-    /// It is not known whether they are: no connection, or none of them came
-    /// within five seconds. Ask again.
-    pub async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
+    /// Returns once every transaction of `gtids` is visible, or after `at_most`,
+    /// in whole seconds. Ask again after an error.
+    pub async fn wait(
+        &mut self,
+        gtids: &GtidSet,
+        at_most: Duration,
+    ) -> Result<Visible, NotVisible> {
         if self.executed.includes(gtids) {
-            return Ok(());
+            return Ok(Visible::Already);
         }
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
@@ -58,28 +75,38 @@ impl Barrier {
         };
         let question = conn.exec_first(
             "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?), @@GLOBAL.gtid_executed",
-            (gtids.to_string(), WAIT.as_secs()),
+            // Zero would mean for ever.
+            (gtids.to_string(), at_most.as_secs().max(1)),
         );
         let answer: Option<(i64, String)> =
-            match tokio::time::timeout(WAIT + PATIENCE, question).await {
+            match tokio::time::timeout(at_most + PATIENCE, question).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
                     let doing = "wait for a transaction to become visible";
-                    return Err(self.connector.statement_error(&error, doing, "USAGE"));
+                    let error = self.connector.statement_error(&error, doing, "USAGE");
+                    return Err(error.into());
                 }
-                Err(_) => return Err(self.connector.unreachable("no answer about visibility")),
+                Err(_) => {
+                    let error = self.connector.unreachable("no answer about visibility");
+                    return Err(error.into());
+                }
             };
         self.conn = Some(conn);
         let (timed_out, executed) = answer.unwrap_or((1, String::new()));
-        if let Ok(executed) = executed.parse() {
+        let executed: GtidSet = executed.parse().unwrap_or_default();
+        if timed_out == 0 || executed.includes(gtids) {
             self.executed = executed;
+            return Ok(Visible::Now);
         }
-        if timed_out == 0 || self.executed.includes(gtids) {
-            return Ok(());
+        // A set that shrank was reset, or is another server's: it need never
+        // include these transactions.
+        if executed.includes(&self.executed) {
+            self.executed = executed;
+            return Err(NotVisible::NotYet);
         }
-        Err(self.connector.unreachable(format!(
-            "a transaction was not visible after {} s",
-            WAIT.as_secs()
-        )))
+        let error = self.connector.unreachable(
+            "its gtid_executed lacks transactions that it had: it was reset, or is another server",
+        );
+        Err(error.into())
     }
 }

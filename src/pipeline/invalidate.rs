@@ -18,8 +18,9 @@ use super::paths::PathSink;
 use super::retry::Backoff;
 use super::settle::{Settling, settle};
 use super::tail::Tail;
-use super::visible::{self, Visibility};
+use super::visible::{Visibility, Waiting};
 use crate::binlog::SourceError;
+use crate::binlog::barrier::Visible;
 use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::telemetry::metric;
@@ -211,23 +212,25 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
 
 /// Deletes each batch's keys, for as long as it takes.
 async fn delete(
-    mut visibility: impl Visibility,
+    visibility: impl Visibility,
     mut cache: impl Cache,
     settling: Settling,
     mut batches: mpsc::Receiver<Batch>,
     deleted: mpsc::Sender<Deleted>,
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
+    let mut waiting = Waiting::new(visibility);
     while let Some(batch) = batches.recv().await {
-        if let (Some(gtids), false) = (&batch.gtids, batch.is_empty()) {
-            visible::wait(&mut visibility, gtids).await;
-        }
+        let visible = match &batch.gtids {
+            Some(gtids) if !batch.is_empty() => waiting.wait(gtids).await,
+            _ => Visible::Already,
+        };
         while let Err(error) = batch.delete(&mut cache).await {
             trouble.wait(error.code(), &error).await;
         }
         trouble.over();
         metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
-        let due = settling.due(batch.newest_us);
+        let due = settling.due(visible, batch.newest_us);
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
 use super::invalidate::Trouble;
+use crate::binlog::barrier::Visible;
 use crate::cache::Cache;
 use crate::telemetry::metric;
 
@@ -16,8 +17,9 @@ use crate::telemetry::metric;
 /// before have to wait (Bounded).
 const SETTLING_BYTES_MAX: usize = 16 << 20;
 
-/// How far the source's clock and ours may be apart.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(1);
+/// How far the source's clock and ours may be apart, where nothing but clocks
+/// tells whether a change is fresh.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 
 /// When keys are deleted for the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +33,17 @@ pub enum Settling {
 impl Settling {
     /// When the keys of a change that was committed then are deleted again;
     /// `None` for a change so old that no fill from before it can be under way.
-    pub(super) fn due(self, committed_at_us: u64) -> Option<Instant> {
+    ///
+    /// Readers see the old row until the new one is visible, which can be long
+    /// after the time that the commit bears: what the server had to be asked
+    /// for counts as committed now.
+    pub(super) fn due(self, visible: Visible, committed_at_us: u64) -> Option<Instant> {
         let Settling::After(after) = self else {
             return None;
         };
+        if visible == Visible::Now {
+            return Some(Instant::now() + after);
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -95,18 +104,23 @@ mod tests {
         let at = |age: Duration| u64::try_from((now - age).as_micros()).unwrap();
         let after = Duration::from_secs(2);
         let due = |age| {
-            let due = Settling::After(after).due(at(age))?;
+            let due = Settling::After(after).due(Visible::Already, at(age))?;
             Some(due.saturating_duration_since(Instant::now()).as_secs_f64())
         };
         let fresh = due(Duration::ZERO).unwrap();
         assert!((1.9..=2.0).contains(&fresh), "{fresh}");
-        let older = due(Duration::from_millis(2_500)).unwrap();
+        let older = due(Duration::from_millis(6_500)).unwrap();
         assert!((0.4..=0.5).contains(&older), "{older}");
-        assert_eq!(due(Duration::from_secs(4)), None);
-        assert_eq!(Settling::Off.due(at(Duration::ZERO)), None);
+        assert_eq!(due(Duration::from_secs(8)), None);
+        let off = Settling::Off.due(Visible::Now, at(Duration::ZERO));
+        assert_eq!(off, None);
+        // Committed long ago, and visible only now.
+        let stalled = Settling::After(after).due(Visible::Now, at(Duration::from_secs(60)));
+        let stalled = stalled.unwrap() - Instant::now();
+        assert!(stalled > Duration::from_millis(1_900), "{stalled:?}");
         // A source whose clock is ahead: never longer than after the deletion.
         let ahead = u64::try_from((now + Duration::from_secs(60)).as_micros()).unwrap();
-        let wait = Settling::After(after).due(ahead).unwrap() - Instant::now();
+        let wait = Settling::After(after).due(Visible::Already, ahead).unwrap() - Instant::now();
         assert!(wait <= after, "{wait:?}");
     }
 }

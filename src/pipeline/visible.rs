@@ -6,41 +6,195 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::retry::Backoff;
-use crate::binlog::SourceError;
-use crate::binlog::barrier::Barrier;
+use crate::binlog::barrier::{Barrier, NotVisible, Visible};
 use crate::model::GtidSet;
 use crate::telemetry::metric;
 
 /// Knows when transactions are visible.
 ///
-/// An error means that it is not known; asking again is harmless. A cancelled
-/// question leaves nothing behind.
+/// Asking again is harmless. A cancelled question leaves nothing behind.
 pub trait Visibility: Send + 'static {
-    /// Returns once every transaction of `gtids` is visible to every session.
-    fn wait(&mut self, gtids: &GtidSet) -> impl Future<Output = Result<(), SourceError>> + Send;
+    /// Returns once every transaction of `gtids` is visible to every session,
+    /// or after about `at_most`.
+    fn wait(
+        &mut self,
+        gtids: &GtidSet,
+        at_most: Duration,
+    ) -> impl Future<Output = Result<Visible, NotVisible>> + Send;
 }
 
 impl Visibility for Barrier {
-    async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
-        Barrier::wait(self, gtids).await
+    async fn wait(&mut self, gtids: &GtidSet, at_most: Duration) -> Result<Visible, NotVisible> {
+        Barrier::wait(self, gtids, at_most).await
     }
 }
 
-/// How long deletions wait for an answer before they go ahead. Settling, which
-/// deletes once more, then has to do alone.
+/// How long deletions wait for a server that does not answer before they go
+/// ahead. Settling, which deletes once more, then has to do alone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits for `gtids`, but not for ever: a server that cannot answer must not
-/// keep everything stale.
-pub(super) async fn wait(visibility: &mut impl Visibility, gtids: &GtidSet) {
-    let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(error) = visibility.wait(gtids).await {
-        if Instant::now() >= deadline {
-            metrics::counter!(metric::BARRIER_FALLBACKS).increment(1);
-            tracing::warn!(%error, "it is not known whether rows are visible: their keys are deleted without waiting further");
-            return;
+/// While it does not answer, it is asked again this often.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long one question waits.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// How long one waits while the server has not answered before.
+const BRIEF_QUESTION: Duration = Duration::from_secs(1);
+
+/// Holds deletions back until their rows are visible.
+#[derive(Debug)]
+pub(super) struct Waiting<V> {
+    visibility: V,
+    /// The server does not answer; when it is asked again.
+    lost: Option<Instant>,
+}
+
+impl<V: Visibility> Waiting<V> {
+    pub(super) fn new(visibility: V) -> Self {
+        Self {
+            visibility,
+            lost: None,
         }
-        tokio::time::sleep(backoff.next_delay()).await;
+    }
+
+    /// Waits until `gtids` are visible.
+    ///
+    /// For as long as the server says that they are not: whoever reads gets the
+    /// old row, so that nothing is outdated yet and a deletion would be too
+    /// early (semi-synchronous replication holds commits up like this). But not
+    /// for ever where it cannot say: that must not keep everything outdated.
+    pub(super) async fn wait(&mut self, gtids: &GtidSet) -> Visible {
+        if let Some(again_at) = self.lost {
+            return self.wait_briefly(gtids, again_at).await;
+        }
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+        let began = Instant::now();
+        let mut silent_since = None;
+        let mut reported = false;
+        loop {
+            let error = match self.visibility.wait(gtids, QUESTION).await {
+                Ok(since) => return since,
+                Err(error) => error,
+            };
+            match error {
+                NotVisible::NotYet => {
+                    silent_since = None;
+                    if !reported && began.elapsed() >= QUESTION {
+                        reported = true;
+                        tracing::warn!(
+                            seconds = began.elapsed().as_secs_f64(),
+                            "rows are in the binlog and not visible yet: their keys wait; semi-synchronous replication without a replica does this"
+                        );
+                    }
+                }
+                NotVisible::Unknown(error) => {
+                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= PATIENCE {
+                        tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
+                        return self.go_ahead();
+                    }
+                }
+            }
+            // The server waits by itself; a fake or a broken one must not spin.
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    async fn wait_briefly(&mut self, gtids: &GtidSet, again_at: Instant) -> Visible {
+        if Instant::now() >= again_at {
+            match self.visibility.wait(gtids, BRIEF_QUESTION).await {
+                Ok(since) => {
+                    self.lost = None;
+                    tracing::info!("it is known again which rows are visible");
+                    return since;
+                }
+                // It answers, if only that they are not.
+                Err(NotVisible::NotYet) => {
+                    self.lost = None;
+                    return Box::pin(self.wait(gtids)).await;
+                }
+                Err(NotVisible::Unknown(_)) => {}
+            }
+        }
+        self.go_ahead()
+    }
+
+    fn go_ahead(&mut self) -> Visible {
+        let now = Instant::now();
+        if self.lost.is_none_or(|again_at| now >= again_at) {
+            self.lost = Some(now + RETRY_INTERVAL);
+        }
+        metrics::counter!(metric::BARRIER_FALLBACKS).increment(1);
+        Visible::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::binlog::SourceError;
+
+    /// Answers in this order; then every time the last one.
+    struct Scripted(VecDeque<char>);
+
+    impl Visibility for Scripted {
+        async fn wait(&mut self, _: &GtidSet, at_most: Duration) -> Result<Visible, NotVisible> {
+            let answer = match self.0.len() {
+                1 => self.0[0],
+                _ => self.0.pop_front().unwrap(),
+            };
+            match answer {
+                'v' => Ok(Visible::Now),
+                'n' => {
+                    tokio::time::sleep(at_most).await;
+                    Err(NotVisible::NotYet)
+                }
+                _ => Err(NotVisible::Unknown(SourceError::Ended {
+                    address: "db".to_owned(),
+                })),
+            }
+        }
+    }
+
+    fn waiting(answers: &str) -> Waiting<Scripted> {
+        Waiting::new(Scripted(answers.chars().collect()))
+    }
+
+    /// How long deletions wait, in seconds.
+    async fn waited(waiting: &mut Waiting<Scripted>) -> f64 {
+        let began = Instant::now();
+        waiting.wait(&GtidSet::default()).await;
+        began.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_that_are_not_visible_are_waited_for_however_long_it_takes() {
+        let mut waiting = waiting(&format!("{}v", "n".repeat(1_000)));
+        assert!(waited(&mut waiting).await >= 5_000.0);
+        assert!(waiting.lost.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_cannot_say_is_waited_for_once_and_asked_again_now_and_then() {
+        let mut waiting = waiting("u");
+        let first = waited(&mut waiting).await;
+        assert!((10.0..12.0).contains(&first), "{first}");
+        // From then on deletions go straight ahead.
+        waiting.visibility.0 = "uv".chars().collect();
+        for _ in 0..1_000 {
+            assert_eq!(waited(&mut waiting).await, 0.0);
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        assert_eq!(waited(&mut waiting).await, 0.0);
+        assert_eq!(waiting.visibility.0, ['v'], "asked once");
+        assert!(waiting.lost.is_some());
+        // It answers again.
+        waiting.visibility.0 = "nnv".chars().collect();
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        assert!(waited(&mut waiting).await >= 6.0);
+        assert!(waiting.lost.is_none());
     }
 }

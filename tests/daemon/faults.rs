@@ -99,6 +99,33 @@ async fn sigterm_ends_a_start_that_waits_for_mysql() {
     assert!(status.success(), "{status}");
 }
 
+/// Nobody knows for how long MySQL is away: what was read must not stay cached until it is back.
+#[tokio::test]
+async fn what_was_read_before_mysql_went_away_is_deleted_without_it() {
+    let mut shop = own().await;
+    let evictd = shop.config().start().await;
+    shop.sql("INSERT INTO users (id) VALUES (1), (2), (3)")
+        .await;
+    shop.done(&evictd).await;
+    let keys = ["user:1:profile", "user:2:profile", "user:3:profile"];
+    shop.fill(&keys).await;
+    shop.redis.signal("STOP");
+    // One batch is being deleted, one waits behind it, and one gathers.
+    for id in 1..=3 {
+        shop.sql(&format!("UPDATE users SET version = 2 WHERE id = {id}"))
+            .await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    shop.mysql_mut().kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    shop.redis.signal("CONT");
+    // The server cannot be asked any more whether the rows are visible.
+    shop.gone(&keys, &evictd).await;
+    shop.mysql_mut().start_again().await;
+    shop.done(&evictd).await;
+    stop(evictd).await;
+}
+
 #[tokio::test]
 async fn redis_may_be_away_for_ten_seconds_under_load() {
     let mut shop = own().await;

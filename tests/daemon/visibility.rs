@@ -10,10 +10,13 @@ use crate::support::{Evictd, MysqlOptions, eventually};
 /// How long a commit is held after it is in the binlog.
 const HELD: Duration = Duration::from_secs(3);
 
+/// Longer than a server may leave it open whether rows are visible.
+const HELD_LONG: Duration = Duration::from_secs(14);
+
 /// The source waits for a semi-synchronous replica that does not exist: commits are in the binlog, and every
 /// asynchronous replica has them, but no session sees their rows until the wait is over.
-async fn hold_commits(shop: &Shop) {
-    let millis = HELD.as_millis();
+async fn hold_commits(shop: &Shop, held: Duration) {
+    let millis = held.as_millis();
     shop.mysql()
         .exec(format!(
             "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; \
@@ -25,11 +28,13 @@ async fn hold_commits(shop: &Shop) {
 }
 
 /// Whether the change was visible when the key went.
-async fn seen_when_gone(shop: &Shop, evictd: &Evictd) -> bool {
+async fn seen_when_gone(shop: &Shop, evictd: &Evictd, held: Duration) -> bool {
     shop.sql("INSERT INTO users (id, name) VALUES (7, 'old')")
         .await;
     shop.done(evictd).await;
-    hold_commits(shop).await;
+    // What settles is deleted again before.
+    shop.checkpoint_at_end().await;
+    hold_commits(shop, held).await;
     shop.fill(&["user:7:profile"]).await;
     let change = shop.sql("UPDATE users SET name = 'new', version = 2 WHERE id = 7");
     let watch = async {
@@ -51,7 +56,27 @@ async fn seen_when_gone(shop: &Shop, evictd: &Evictd) -> bool {
 async fn a_key_goes_only_once_its_row_is_visible() {
     let shop = Shop::own(MysqlOptions::default()).await;
     let evictd = shop.config().start().await;
-    assert!(seen_when_gone(&shop, &evictd).await, "{}", evictd.tail());
+    assert!(
+        seen_when_gone(&shop, &evictd, HELD).await,
+        "{}",
+        evictd.tail()
+    );
+    stop(evictd).await;
+}
+
+/// Whoever reads meanwhile gets the old row and caches it.
+#[tokio::test]
+async fn a_row_that_becomes_visible_late_leaves_nothing_that_was_cached_meanwhile() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let evictd = settling(&shop, "5s").start().await;
+    assert!(
+        seen_when_gone(&shop, &evictd, HELD_LONG).await,
+        "{}",
+        evictd.tail()
+    );
+    // A slow reader of the old row: the commit itself is long past.
+    shop.fill(&["user:7:profile"]).await;
+    shop.gone(&["user:7:profile"], &evictd).await;
     stop(evictd).await;
 }
 
@@ -64,7 +89,11 @@ async fn without_gtids_a_key_can_go_before_its_row_is_visible() {
     };
     let shop = Shop::own(options).await;
     let evictd = shop.config().start().await;
-    assert!(!seen_when_gone(&shop, &evictd).await, "{}", evictd.tail());
+    assert!(
+        !seen_when_gone(&shop, &evictd, HELD).await,
+        "{}",
+        evictd.tail()
+    );
     stop(evictd).await;
 }
 

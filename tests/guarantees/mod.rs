@@ -35,15 +35,21 @@ fn is_test(source: &str, name: &str) -> bool {
     let Some((before, _)) = source.split_once(&format!("fn {name}(")) else {
         return false;
     };
-    let attribute = before.rfind("test]");
+    let attribute = before.rfind("test]").max(before.rfind("::test("));
     let function_before = before.rfind("\n}").max(before.rfind("\n    }"));
     attribute > function_before
 }
 
 #[test]
 fn a_function_that_is_no_test_proves_nothing() {
-    let source = "#[test]\nfn a() {\n}\n\nfn b() {\n}\n#[tokio::test]\nasync fn c() {}\n";
-    for (name, expected) in [("a", true), ("b", false), ("c", true), ("d", false)] {
+    let source = "#[test]\nfn a() {\n}\n\nfn b() {\n}\n#[tokio::test]\nasync fn c() {}\n\n#[tokio::test(flavor = \"x\")]\nasync fn e() {}\n";
+    for (name, expected) in [
+        ("a", true),
+        ("b", false),
+        ("c", true),
+        ("d", false),
+        ("e", true),
+    ] {
         assert_eq!(is_test(source, name), expected, "{name}");
     }
 }

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::bulk::Paths;
 use super::*;
+use crate::binlog::barrier::NotVisible;
 use crate::buffer::BufferError;
 use crate::cache::CacheError;
 use crate::checkpoint::CheckpointError;
@@ -72,9 +73,9 @@ impl Cache for Flaky {
 }
 
 impl Visibility for Flaky {
-    async fn wait(&mut self, gtids: &GtidSet) -> Result<(), SourceError> {
+    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Visible, NotVisible> {
         note(&self.journal, format!("visible {gtids}"));
-        Ok(())
+        Ok(Visible::Now)
     }
 }
 
