@@ -132,6 +132,10 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
     /// Outages of the buffer or the edge never end it: they are retried,
     /// logged and counted. Dropping the future loses nothing either.
     pub async fn run(self, shutdown: CancellationToken) -> Stopped {
+        info!(
+            distributions = self.options.distributions.len(),
+            "sending buffered paths"
+        );
         let held = Held::default();
         let means = Means {
             buffer: Arc::clone(&self.buffer),

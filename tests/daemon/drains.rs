@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aws_sdk_sqs::types::MessageSystemAttributeName;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use evictd::buffer::{Buffer, Sqs};
 use tempfile::TempDir;
 
@@ -79,6 +79,12 @@ fn counted(dir: &TempDir) -> (u64, bool) {
     (main["spent"].as_u64().unwrap(), !open)
 }
 
+/// Before it drains, SIGTERM ends it as it ends any process.
+async fn end(mut drain: Evictd) {
+    drain.wait_for_line("sending buffered paths", WITHIN).await;
+    stop(drain).await;
+}
+
 async fn run(load: Load) -> Outcome {
     let aws = shared_aws().await;
     let endpoint = aws.endpoint();
@@ -127,7 +133,7 @@ async fn run(load: Load) -> Outcome {
     })
     .await;
     for drain in drains {
-        stop(drain).await;
+        end(drain).await;
     }
     // What the killed ones left open is settled by the next.
     let last = Evictd::start(&options);
@@ -135,7 +141,7 @@ async fn run(load: Load) -> Outcome {
         counted(&dir).1.then_some(())
     })
     .await;
-    stop(last).await;
+    end(last).await;
 
     let sent = fake.paths();
     let singles = sent.iter().filter(|(path, _)| !path.ends_with('*'));
@@ -148,8 +154,17 @@ async fn run(load: Load) -> Outcome {
         took,
     };
     println!(
-        "{} paths, {} drains, {} kills: {outcome:?}",
-        load.paths, load.drains, load.kills
+        "{} paths, {} drains, {} kills: {} billed in {} invalidations, {} of them twice; {} counted; \
+         {} refused over the quota; {:.1} s",
+        load.paths,
+        load.drains,
+        load.kills,
+        outcome.billed,
+        outcome.invalidations,
+        outcome.paid_twice,
+        outcome.counted,
+        outcome.over_quota,
+        outcome.took.as_secs_f64(),
     );
     assert!(fake.unmatched(&paths).is_empty());
     assert!(
@@ -239,6 +254,9 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
     .await;
     let name = format!("letters-{:08x}", rand::random::<u32>());
     let (url, dead) = aws.create_queue_with_dead_letters(&name, 50).await;
+    let soon = aws.sqs().set_queue_attributes().queue_url(&url);
+    let soon = soon.attributes(QueueAttributeName::VisibilityTimeout, "2");
+    soon.send().await.unwrap();
     let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"\nmax_receives = 1");
     let config = config(dir.path(), &buffer);
     let with = |args: &[&str]| options(&config, aws, &fake, args).env("AWS_REGION", "eu-west-1");
@@ -257,7 +275,7 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
             .then_some(())
     })
     .await;
-    stop(drain).await;
+    end(drain).await;
     let letters = aws.sqs().receive_message().queue_url(&dead);
     let letters = letters
         .max_number_of_messages(10)
@@ -292,6 +310,6 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
         fake.paths().contains_key("/refused/7").then_some(())
     })
     .await;
-    stop(drain).await;
+    end(drain).await;
     assert!(fake.paths().contains_key("/fine"));
 }
