@@ -8,6 +8,7 @@
 mod dead;
 mod error;
 mod request;
+mod settings;
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -19,8 +20,7 @@ use aws_sdk_sqs::config::Region;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName,
-    SendMessageBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -28,7 +28,8 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use self::request::{ENTRIES_MAX, Outgoing, split, whole};
-use super::message::{self, BODY_BYTES_MAX};
+pub use self::settings::QueueSettings;
+use super::message;
 use super::{
     Buffer, BufferError, Buried, DeadLetter, Message, ReceiptError, Received, Redriven, SendError,
 };
@@ -65,17 +66,6 @@ pub struct Sqs {
     dead_letters: Arc<OnceLock<Option<Arc<str>>>>,
     /// Tells the queue's messages from others', see [`Order::buffer`].
     identity: u64,
-}
-
-/// What [`Sqs::check`] found out about the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueSettings {
-    /// How long a received message stays invisible.
-    pub visibility: Duration,
-    /// Whether messages that keep failing move to a dead-letter queue.
-    pub has_dead_letter_queue: bool,
-    /// Whether it is a FIFO queue.
-    pub fifo: bool,
 }
 
 /// A failed entry of a batch, by its position in the request.
@@ -115,68 +105,6 @@ impl Sqs {
     /// The queue's URL.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// Reads the queue's settings, so that a start-up fails early, and takes
-    /// over its visibility timeout. Only what drains the queue needs it; it
-    /// takes the right `sqs:GetQueueAttributes`.
-    ///
-    /// # Errors
-    ///
-    /// The queue cannot be reached or read, or its settings cannot work.
-    pub async fn check(&self) -> Result<QueueSettings, BufferError> {
-        const OPERATION: &str = "GetQueueAttributes";
-        let output = self
-            .client
-            .get_queue_attributes()
-            .queue_url(&*self.url)
-            .attribute_names(QueueAttributeName::All)
-            .send()
-            .await
-            .map_err(|error| self.failure(OPERATION, &error))?;
-        let attributes = output.attributes.unwrap_or_default();
-        let number = |name: &QueueAttributeName| {
-            attributes
-                .get(name)
-                .and_then(|value| value.parse::<u64>().ok())
-        };
-        let refuse = |code: &str, reason: String, remedy: &str| BufferError::Refused {
-            buffer: Arc::clone(&self.url),
-            operation: OPERATION,
-            code: code.to_owned(),
-            reason,
-            remedy: remedy.to_owned(),
-        };
-        let visibility = match number(&QueueAttributeName::VisibilityTimeout) {
-            Some(0) => {
-                return Err(refuse(
-                    "VisibilityTimeout",
-                    "the queue's visibility timeout is 0, so every message is received \
-                     again at once"
-                        .to_owned(),
-                    "set the queue's visibility timeout to 30 s or more",
-                ));
-            }
-            Some(seconds) => Duration::from_secs(seconds),
-            None => VISIBILITY_DEFAULT,
-        };
-        if let Some(bytes) = number(&QueueAttributeName::MaximumMessageSize)
-            && usize::try_from(bytes).is_ok_and(|bytes| bytes < BODY_BYTES_MAX)
-        {
-            return Err(refuse(
-                "MaximumMessageSize",
-                format!("the queue takes messages of at most {bytes} bytes"),
-                "set the queue's maximum message size to 262144 bytes or more",
-            ));
-        }
-        Ok(QueueSettings {
-            visibility: *self.visibility.get_or_init(|| visibility),
-            has_dead_letter_queue: self
-                .dead_letters
-                .get_or_init(|| dead::queue_url(&self.url, &attributes))
-                .is_some(),
-            fifo: self.fifo,
-        })
     }
 
     fn failure<E>(

@@ -308,13 +308,12 @@ fn cover(paths: &[&str], room: Room, thrift: Thrift) -> Vec<(String, Vec<String>
         Thrift::Free => (within(QUOTA), room),
         Thrift::AtMost(most) if paths.len() <= most => (within(QUOTA), room),
         Thrift::Spent if paths.len() <= 1 => (true, room),
-        Thrift::AtMost(most) => (
-            false,
-            Room {
-                singles: room.singles.min(most.saturating_sub(1)),
-                wildcards: room.wildcards.min(most.max(1)),
-            },
-        ),
+        Thrift::AtMost(most) => {
+            let most = most.max(1);
+            let wildcards = room.wildcards.min(most.div_ceil(2));
+            let singles = room.singles.min(most - wildcards);
+            (false, Room { singles, wildcards })
+        }
         Thrift::Spent => (
             false,
             Room {

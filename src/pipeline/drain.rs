@@ -6,7 +6,7 @@
 //! amortises. Distributions do not wait for each other, until what is held
 //! reaches its bound.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,39 +18,25 @@ use metrics::counter;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::condemned::Condemned;
 use super::deliver::{Delivery, Means};
-use super::held::{Admission, Held};
-use super::retry::Backoff;
+use super::held::Held;
+use super::intake::{Intake, bury, is_full};
 use super::standing::{Standing, Watch};
-use crate::buffer::{Buffer, BufferError, Buried, DeadLetter, DecodeError, ReceiptError, Received};
-use crate::edge::batch::{Arrival, Gathering, Thrift};
+use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
+use crate::edge::Edge;
 use crate::edge::budget::Book;
 use crate::edge::pace::Pace;
-use crate::edge::{BATCH_PATHS_MAX, Edge};
 use crate::rules::always::AlwaysPaths;
 use crate::telemetry::metric;
 
-/// Bounded: beyond any of these nothing more is received. One last receive may
-/// exceed them, by ten messages.
-const HELD_MESSAGES_MAX: usize = 1_000;
-const HELD_PATHS_MAX: usize = 100_000;
 /// Dead letters on their way.
 const LETTERS_MAX: usize = 100;
-const HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
-const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// Messages whose reason is remembered, so that a redelivery is not logged
-/// again.
-const REPORTED_MAX: usize = 10_000;
-
-/// Once a budget is spent, paths gather for as long: a round then costs one.
-const SPENT_WINDOW: Duration = Duration::from_secs(60);
 
 /// How a drain works.
 #[derive(Clone, Debug)]
@@ -89,28 +75,6 @@ pub struct Drain<B, E> {
     options: DrainOptions,
 }
 
-/// A distribution's next round.
-struct Round {
-    due: Instant,
-    gathering: Gathering,
-}
-
-/// Everything gathered, and what is said about it.
-struct Intake<'a, R> {
-    options: &'a DrainOptions,
-    held: &'a Held<R>,
-    book: &'a Book,
-    condemned: &'a Condemned,
-    /// To be buried.
-    letters: Vec<Letter<R>>,
-    rounds: BTreeMap<Arc<str>, Round>,
-    reported: Reported,
-    backoff: Backoff,
-    failing: bool,
-}
-
-/// A message's id, and a short name of why it is a dead letter.
-type Letter<R> = (Arc<str>, &'static str, DeadLetter<R>);
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
 type Burying<'a> = BoxFuture<'a, ()>;
 type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
@@ -160,17 +124,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             watches.spawn(watch.run());
             standings.insert(Arc::clone(name), standing);
         }
-        let mut intake = Intake {
-            options: &self.options,
-            held: &held,
-            book: &means.book,
-            condemned: &means.condemned,
-            letters: Vec::new(),
-            rounds: BTreeMap::new(),
-            reported: Reported::default(),
-            backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
-            failing: false,
-        };
+        let mut intake = Intake::new(&self.options, &held, &means.book, &means.condemned);
         let mut deliveries = FuturesUnordered::new();
         let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut receiving: Option<Receiving<'_, B::Receipt>> = None;
@@ -267,13 +221,6 @@ async fn in_slot<T>(slot: &mut Option<BoxFuture<'_, T>>) -> T {
     }
 }
 
-fn is_full<R: Clone>(held: &Held<R>) -> bool {
-    let load = held.load();
-    load.messages >= HELD_MESSAGES_MAX
-        || load.paths >= HELD_PATHS_MAX
-        || load.bytes >= HELD_BYTES_MAX
-}
-
 fn start_extension<'a, B: Buffer>(
     buffer: &'a B,
     held: &Held<B::Receipt>,
@@ -285,199 +232,12 @@ fn start_extension<'a, B: Buffer>(
     }
 }
 
-/// Puts messages among the dead letters. One that cannot be put there comes
-/// back (Nothing lost).
-async fn bury<B: Buffer>(buffer: &B, letters: Vec<Letter<B::Receipt>>) {
-    for (message, code, letter) in letters {
-        let (reason, deliveries) = (letter.reason.clone(), letter.deliveries);
-        match buffer.bury(letter).await {
-            Ok(Buried::Moved) => {
-                counter!(metric::BUFFER_DEAD_LETTERS, "reason" => code).increment(1);
-                error!(%message, reason, deliveries, "a message is a dead letter now; mend the reason and run `evictd drain --redrive`");
-            }
-            Ok(Buried::NoPlace) => {
-                counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => code).increment(1);
-                error!(%message, reason, deliveries, "cannot use a message, and the queue has no dead-letter queue: it comes back until its retention ends");
-            }
-            Err(error) => {
-                counter!(metric::BUFFER_ERRORS, "operation" => "bury").increment(1);
-                warn!(%message, reason, error = %error, "cannot use a message, nor put it among the dead letters; it comes back");
-            }
-        }
-    }
-}
-
 /// A failed extension changes nothing here: the messages may be received again
 /// by this drain or another, and invalidating twice is harmless.
 fn report_extension<R>(result: Result<(), ReceiptError<R>>) {
     if let Err(error) = result {
         counter!(metric::BUFFER_ERRORS, "operation" => "extend").increment(1);
         warn!(messages = error.failed.len(), error = %error.cause, "could not extend the visibility timeout of held messages; they may be invalidated twice");
-    }
-}
-
-impl<R: Clone> Intake<'_, R> {
-    /// Takes in what a receive brought, and returns how long to wait before
-    /// the next one.
-    fn accept(&mut self, result: Result<Vec<Received<R>>, BufferError>) -> Duration {
-        match result {
-            Ok(received) => {
-                if std::mem::take(&mut self.failing) {
-                    info!(
-                        attempts = self.backoff.attempts(),
-                        "receiving from the buffer works again"
-                    );
-                }
-                self.backoff.reset();
-                for message in received {
-                    self.sort(message);
-                }
-                Duration::ZERO
-            }
-            Err(error) => {
-                counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
-                let delay = self.backoff.next_delay();
-                if !std::mem::replace(&mut self.failing, true) {
-                    error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
-                }
-                delay
-            }
-        }
-    }
-
-    fn sort(&mut self, received: Received<R>) {
-        counter!(metric::BUFFER_MESSAGES_RECEIVED).increment(1);
-        let Received {
-            id,
-            receipt,
-            order,
-            deliveries,
-            body,
-            content,
-        } = received;
-        let letter = |reason: String| DeadLetter {
-            receipt: receipt.clone(),
-            body,
-            reason,
-            deliveries,
-        };
-        let often = deliveries >= self.options.max_receives;
-        if let Some(sentence) = self.condemned.take(&id) {
-            return self
-                .letters
-                .push((id, sentence.code, letter(sentence.reason)));
-        }
-        let message = match content {
-            Ok(message) => message,
-            Err(error) => {
-                let (code, reason) = (error.code(), error.to_string());
-                // A newer evictd may be about to take it.
-                if often || matches!(error, DecodeError::Malformed { .. }) {
-                    return self.letters.push((id, code, letter(reason)));
-                }
-                return self.leave(&id, code, &reason);
-            }
-        };
-        if !self
-            .options
-            .distributions
-            .contains_key(&message.distribution)
-        {
-            let reason = format!(
-                "no distribution is called {:?} in this configuration; \
-                 add it under [[cloudfront.distribution]]",
-                message.distribution
-            );
-            if often {
-                return self
-                    .letters
-                    .push((id, "unknown-distribution", letter(reason)));
-            }
-            return self.leave(&id, "unknown-distribution", &reason);
-        }
-        let arrival = Arrival {
-            order,
-            deliveries,
-            committed_at_us: message.committed_at_us,
-        };
-        match self.held.admit(&id, receipt, &message) {
-            Admission::New => {
-                let mut window = self.options.window;
-                let spent = self.book.status(&message.distribution).thrift() == Thrift::Spent;
-                let mut paths = message.paths.iter();
-                if spent && !paths.any(|path| self.options.always.contains(path)) {
-                    window = window.max(SPENT_WINDOW);
-                }
-                let due = Instant::now() + window;
-                let round = self
-                    .rounds
-                    .entry(message.distribution)
-                    .or_insert_with(|| Round {
-                        due,
-                        gathering: Gathering::default(),
-                    });
-                round.due = round.due.min(due);
-                round.gathering.add(id, arrival, message.paths);
-            }
-            Admission::Again => {
-                counter!(metric::BUFFER_MESSAGES_REDELIVERED).increment(1);
-                warn!(message = %id, "received a message that is still held: its visibility timeout ran out");
-            }
-        }
-    }
-
-    /// Neither holds the message nor deletes it: the buffer hands it out again
-    /// after its visibility timeout, until it has come too often.
-    fn leave(&mut self, id: &Arc<str>, reason: &'static str, detail: &str) {
-        counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason).increment(1);
-        if self.reported.is_new(id) {
-            error!(message = %id, reason, detail, "cannot use a message; it stays in the buffer for now");
-        }
-    }
-
-    /// Rounds to deliver now. A full drain waits for no window.
-    fn take_due(&mut self, delivering: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, Gathering)> {
-        let now = Instant::now();
-        let full = is_full(self.held);
-        self.rounds
-            .extract_if(.., |name, round| {
-                !delivering.contains(name)
-                    && (full
-                        || round.due <= now
-                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
-            })
-            .map(|(name, round)| (name, round.gathering))
-            .collect()
-    }
-
-    fn next_due(&self, delivering: &BTreeSet<Arc<str>>) -> Option<Instant> {
-        let waiting = self
-            .rounds
-            .iter()
-            .filter(|(name, _)| !delivering.contains(*name));
-        waiting.map(|(_, round)| round.due).min()
-    }
-}
-
-/// The newest messages that were reported, up to a bound.
-#[derive(Debug, Default)]
-struct Reported {
-    ids: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
-}
-
-impl Reported {
-    fn is_new(&mut self, id: &Arc<str>) -> bool {
-        if !self.ids.insert(Arc::clone(id)) {
-            return false;
-        }
-        self.order.push_back(Arc::clone(id));
-        if self.order.len() > REPORTED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        true
     }
 }
 

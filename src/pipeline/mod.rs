@@ -17,6 +17,7 @@ mod deliver;
 pub mod drain;
 pub mod dry_run;
 mod held;
+mod intake;
 pub mod invalidate;
 pub mod paths;
 pub mod retry;

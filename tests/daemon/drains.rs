@@ -23,6 +23,9 @@ struct Load {
     paths_per_second: u32,
     drains: usize,
     kills: u32,
+    /// Of the queue. A third of SQS's own: what a busy machine does not extend in time is received, and paid
+    /// for, by two.
+    visibility_s: u32,
 }
 
 /// What came of it.
@@ -90,7 +93,8 @@ async fn run(load: Load) -> Outcome {
     let endpoint = aws.endpoint();
     let dir = scratch("drains");
     let fake = FakeCloudFront::start(FakeSettings::default()).await;
-    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", "2")]).await;
+    let visibility = load.visibility_s.to_string();
+    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", &visibility)]).await;
     let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
     let config = config(
         dir.path(),
@@ -186,16 +190,58 @@ async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
             paths_per_second: 1_300,
             drains: 1,
             kills: 50,
+            visibility_s: 10,
         },
         false => Load {
             paths: 8_000,
             paths_per_second: 1_000,
             drains: 1,
             kills: 5,
+            visibility_s: 10,
         },
     };
     let outcome = run(load).await;
     assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_drain_that_is_killed_after_the_acceptance_and_before_the_answer_has_paid_for_its_successor()
+ {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings {
+        hang: true,
+        ..FakeSettings::default()
+    })
+    .await;
+    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", "2")]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let config = config(
+        dir.path(),
+        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
+    );
+    let options = options(&config, aws, &fake, &["drain"]);
+    let paths: Vec<String> = (0..100).map(path).collect();
+    let messages = paths
+        .chunks(10)
+        .flat_map(|part| quota::messages(part.to_vec()));
+    queue.send(messages.collect()).await.unwrap();
+    let mut first = Evictd::start(&options);
+    eventually("the edge accepts", WITHIN, async || {
+        fake.unmatched(&paths).is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(edge_aws::messages_in(&endpoint, &url).await, 10);
+    first.kill();
+    fake.change(|settings| settings.hang = false);
+    let second = Evictd::start(&options);
+    eventually("the queue is empty", WITHIN, async || {
+        (edge_aws::messages_in(&endpoint, &url).await == 0).then_some(())
+    })
+    .await;
+    end(second).await;
+    assert_eq!((fake.billed(), counted(&dir)), (100, (100, true)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,12 +252,14 @@ async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_k
             paths_per_second: 1_300,
             drains: 3,
             kills: 50,
+            visibility_s: 10,
         },
         false => Load {
             paths: 6_000,
             paths_per_second: 1_000,
             drains: 3,
             kills: 3,
+            visibility_s: 10,
         },
     })
     .await;
@@ -225,12 +273,14 @@ async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
             paths_per_second: 10_000,
             drains: 1,
             kills: 0,
+            visibility_s: 10,
         },
         false => Load {
             paths: 20_000,
             paths_per_second: 10_000,
             drains: 1,
             kills: 0,
+            visibility_s: 10,
         },
     };
     let outcome = run(load).await;

@@ -24,6 +24,8 @@ pub struct FakeSettings {
     pub burst: f64,
     /// Each n-th request to make an invalidation is accepted, and its answer lost.
     pub lose_answer: Option<u64>,
+    /// Requests to make an invalidation are accepted and never answered.
+    pub hang: bool,
     /// Each n-th call fails with a 500 before anything happens.
     pub fail: Option<u64>,
     /// Paths that contain this are refused as invalid.
@@ -44,6 +46,7 @@ impl Default for FakeSettings {
             calls_per_second: 1_000.0,
             burst: 1_000.0,
             lose_answer: None,
+            hang: false,
             fail: None,
             refuse: None,
             slow: Duration::ZERO,
@@ -184,6 +187,10 @@ impl FakeCloudFront {
             let slow = self.state().settings.slow;
             tokio::time::sleep(slow).await;
             let Some((status, body)) = self.state().answer(&request) else {
+                let hang = self.state().settings.hang;
+                if hang {
+                    std::future::pending::<()>().await;
+                }
                 return; // Accepted, and the connection closes.
             };
             let answer = format!(
@@ -294,7 +301,7 @@ impl State {
             at: Instant::now(),
             created_at: Timestamp::now(),
         });
-        if lose {
+        if lose || self.settings.hang {
             self.counts.lost_answers += 1;
             return None;
         }

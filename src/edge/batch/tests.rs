@@ -212,6 +212,11 @@ proptest! {
             let used = count(paths);
             prop_assert!(!paths.is_empty() && paths.len() <= BATCH_PATHS_MAX);
             prop_assert!(used.singles <= room.singles && used.wildcards <= room.wildcards);
+            match thrift {
+                Thrift::Free => {}
+                Thrift::AtMost(most) => prop_assert!(paths.len() <= most.max(1)),
+                Thrift::Spent => prop_assert_eq!(paths.len(), 1),
+            }
             sent.extend(paths.clone());
             complete.extend(gathering.accept(batch));
             for id in &complete {

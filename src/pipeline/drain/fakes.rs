@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::buffer::{DecodeError, Message, Redriven, SendError};
+use crate::buffer::{Buried, DeadLetter, DecodeError, Message, Redriven, SendError};
 use crate::edge::{Accepted, EdgeError, InvalidationBatch, Listed, Made, Page};
 use crate::model::Order;
 

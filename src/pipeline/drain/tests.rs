@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::fakes::*;
 use super::*;
 use crate::buffer::DecodeError;
