@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use evictd::buffer::{Buffer, Sqs};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::shop::stop;
 use crate::edge::{aws as edge_aws, quota};
 use crate::support::{
-    Aws, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, eventually, scratch, shared_aws,
+    Aws, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, eventually, free_port, scratch,
+    shared_aws,
 };
 
 const WITHIN: Duration = Duration::from_secs(180);
@@ -290,6 +293,53 @@ async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
         u64::try_from(outcome.billed).unwrap(),
         "{outcome:?}"
     );
+}
+
+#[tokio::test]
+async fn the_metrics_tell_the_bill_and_when_invalidations_are_complete() {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let url = edge_aws::queue(&endpoint, "", &[]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let port = free_port();
+    let config = config(
+        dir.path(),
+        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
+    )
+    .replace("id = \"E1\"\n", "id = \"E1\"\nmonthly_path_budget = 1000\n")
+        + &format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
+    let drain = Evictd::start(&options(&config, aws, &fake, &["drain"]));
+    let paths: Vec<String> = (0..100).map(path).collect();
+    queue.send(quota::messages(paths.clone())).await.unwrap();
+    let expected = [
+        r#"evictd_commit_to_edge_completed_seconds_count{name="shop",distribution="main"} 1"#,
+        r#"evictd_edge_paths_total{name="shop",distribution="main"} 100"#,
+        r#"evictd_budget_spent_paths{name="shop",distribution="main"} 100"#,
+        r#"evictd_budget_left_paths{name="shop",distribution="main"} 900"#,
+        r#"evictd_edge_in_progress_paths{name="shop",distribution="main",kind="single"} 0"#,
+    ];
+    let mut page = String::new();
+    let deadline = Instant::now() + WITHIN;
+    while !expected.iter().all(|line| page.contains(line)) {
+        assert!(Instant::now() < deadline, "{page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        page = scrape(port).await;
+    }
+    assert_eq!(fake.billed(), 100);
+    end(drain).await;
+}
+
+/// The metrics, or nothing while nobody serves them.
+async fn scrape(port: u16) -> String {
+    let mut page = String::new();
+    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await {
+        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stream.read_to_string(&mut page).await.ok();
+    }
+    page
 }
 
 #[tokio::test]
