@@ -29,6 +29,8 @@ struct Load {
     /// Of the queue. A third of SQS's own: what a busy machine does not extend in time is received, and paid
     /// for, by two.
     visibility_s: u32,
+    /// Whether CloudFront and the drain keep their own times: twenty seconds to the completion, one call a second.
+    real_time: bool,
 }
 
 /// What came of it.
@@ -95,7 +97,12 @@ async fn run(load: Load) -> Outcome {
     let aws = shared_aws().await;
     let endpoint = aws.endpoint();
     let dir = scratch("drains");
-    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let mut settings = FakeSettings::default();
+    if load.real_time {
+        settings.completes_after = Duration::from_secs(20);
+        (settings.calls_per_second, settings.burst) = (6.0, 6.0);
+    }
+    let fake = FakeCloudFront::start(settings).await;
     let visibility = load.visibility_s.to_string();
     let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", &visibility)]).await;
     let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
@@ -103,6 +110,10 @@ async fn run(load: Load) -> Outcome {
         dir.path(),
         &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
     );
+    let config = match load.real_time {
+        true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
+        false => config,
+    };
     let options = options(&config, aws, &fake, &["drain"]);
 
     let paths: Vec<String> = (0..load.paths).map(path).collect();
@@ -194,6 +205,7 @@ async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
             drains: 1,
             kills: 50,
             visibility_s: 10,
+            real_time: false,
         },
         false => Load {
             paths: 8_000,
@@ -201,6 +213,7 @@ async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
             drains: 1,
             kills: 5,
             visibility_s: 10,
+            real_time: false,
         },
     };
     let outcome = run(load).await;
@@ -256,6 +269,7 @@ async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_k
             drains: 3,
             kills: 50,
             visibility_s: 10,
+            real_time: false,
         },
         false => Load {
             paths: 6_000,
@@ -263,6 +277,7 @@ async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_k
             drains: 3,
             kills: 3,
             visibility_s: 10,
+            real_time: false,
         },
     })
     .await;
@@ -277,6 +292,7 @@ async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
             drains: 1,
             kills: 0,
             visibility_s: 10,
+            real_time: true,
         },
         false => Load {
             paths: 20_000,
@@ -284,6 +300,7 @@ async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
             drains: 1,
             kills: 0,
             visibility_s: 10,
+            real_time: false,
         },
     };
     let outcome = run(load).await;
