@@ -58,9 +58,11 @@
 //!   deletion. Keys are deleted once the server has executed the GTIDs.
 //!   *Holds* with GTIDs; where the server cannot say for ten seconds whether
 //!   rows are visible, deletions go ahead.
-//! - **Settled.** A reader that fetched the old row before the commit can store
-//!   it after the deletion. Keys without a version are deleted a second time,
-//!   `redis.settle_after` after the commit. *Holds* for fills that are faster.
+//! - **Settled.** A reader that fetched the old row before the change was
+//!   visible can store it after the deletion. Keys without a version are deleted
+//!   a second time, `redis.settle_after` after it was visible (after the commit,
+//!   without GTIDs). *Holds* for fills that are faster, and with a
+//!   guard, which refuses what is older than the row, for all.
 //! - **Cache before edge.** A path enters the buffer after the keys of the same
 //!   change are deleted and settled. *Holds.*
 //! - **Over, never under.** What cannot be known row by row invalidates the
@@ -78,9 +80,13 @@
 //!   which are acted on as they stream in; a single event, and a whole
 //!   compressed transaction, are held in memory.
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
-//!   with backoff and jitter until it succeeds, logged and counted. A message
-//!   that the edge refuses for good becomes a dead letter with its reason.
-//!   *Holds.*
+//!   with backoff and jitter until it succeeds, logged and counted. A key that
+//!   Redis refuses for good is logged and counted, and the others go on; a
+//!   message that the edge refuses for good becomes a dead letter with its
+//!   reason. *Holds.*
+//!
+//! `tests/model` has the protocol behind visibility, settling, order and position
+//! in words, and checks every interleaving of it.
 //!
 //! Where something is not there yet, the README says so too.
 

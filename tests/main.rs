@@ -9,12 +9,15 @@
 )]
 
 mod architecture;
+mod cache;
 mod configuration;
 mod daemon;
 mod decoder;
 mod edge;
 mod guarantees;
 mod live;
+mod model;
 mod planner;
+mod reader;
 mod servers;
 mod support;

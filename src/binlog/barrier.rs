@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tokio::time::Instant;
 
 use super::connect::Connector;
 use super::source_error::SourceError;
@@ -25,15 +26,8 @@ pub struct Barrier {
     /// What the server is known to have executed: catching up with a backlog
     /// costs no questions.
     executed: GtidSet,
-}
-
-/// Since when transactions are visible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visible {
-    /// They were when the server was asked before.
-    Already,
-    /// Maybe for this moment only.
-    Now,
+    /// When it said so.
+    executed_at: Instant,
 }
 
 /// Why transactions do not count as visible.
@@ -54,18 +48,20 @@ impl Barrier {
             connector,
             conn: None,
             executed: GtidSet::default(),
+            executed_at: Instant::now(),
         }
     }
 
-    /// Returns once every transaction of `gtids` is visible, or after `at_most`,
-    /// in whole seconds. Ask again after an error.
+    /// Returns once every transaction of `gtids` is visible, with a moment by
+    /// which they were; or after `at_most`, in whole seconds. Ask again after an
+    /// error.
     pub async fn wait(
         &mut self,
         gtids: &GtidSet,
         at_most: Duration,
-    ) -> Result<Visible, NotVisible> {
+    ) -> Result<Instant, NotVisible> {
         if self.executed.includes(gtids) {
-            return Ok(Visible::Already);
+            return Ok(self.executed_at);
         }
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
@@ -91,17 +87,20 @@ impl Barrier {
                     return Err(error.into());
                 }
             };
+        let answered_at = Instant::now();
         self.conn = Some(conn);
         let (timed_out, executed) = answer.unwrap_or((1, String::new()));
         let executed: GtidSet = executed.parse().unwrap_or_default();
         if timed_out == 0 || executed.includes(gtids) {
             self.executed = executed;
-            return Ok(Visible::Now);
+            self.executed_at = answered_at;
+            return Ok(answered_at);
         }
         // A set that shrank was reset, or is another server's: it need never
         // include these transactions.
         if executed.includes(&self.executed) {
             self.executed = executed;
+            self.executed_at = answered_at;
             return Err(NotVisible::NotYet);
         }
         let error = self.connector.unreachable(

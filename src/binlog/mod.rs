@@ -6,6 +6,7 @@
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
+//! - [`replica_lag`]: how far an Aurora cluster's readers are behind.
 //! - [`statement`]: what a statement means to a reader of rows.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
@@ -20,6 +21,7 @@ mod laws;
 pub mod layout;
 mod metadata;
 pub mod reach;
+pub mod replica_lag;
 pub mod row;
 pub mod rows;
 pub mod server;

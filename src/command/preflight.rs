@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::binlog::catalog;
 use crate::binlog::connect::{Connector, Target, TlsTarget};
 use crate::binlog::server::Server;
-use crate::config::{Config, ConfigError, Source, TlsMode};
+use crate::cache::{self, Layout, TlsFiles};
+use crate::config::{self, Config, ConfigError, RedisLayout, SecretRef, Source, TlsMode};
 
 use super::CommandError;
 
@@ -32,6 +33,37 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
         password: password.map(|password| password.expose().to_owned()),
         tls,
     }))
+}
+
+/// Reads the passwords of Redis, and says how it is reached.
+pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandError> {
+    let read = |reference: &Option<SecretRef>, field| {
+        let password = reference.as_ref().map(|it| it.read(field)).transpose()?;
+        Ok::<_, ConfigError>(password.map(|it| it.expose().to_owned()))
+    };
+    let layout = match &section.layout {
+        RedisLayout::Single => Layout::Single,
+        RedisLayout::Cluster => Layout::Cluster,
+        RedisLayout::Sentinel {
+            master,
+            urls,
+            password,
+        } => Layout::Sentinel {
+            master: master.clone(),
+            urls: urls.iter().map(ToString::to_string).collect(),
+            password: read(password, "redis.sentinel.password")?,
+        },
+    };
+    Ok(cache::Target {
+        url: section.url.to_string(),
+        password: read(&section.password, "redis.password")?,
+        tls: TlsFiles {
+            ca: section.ca_file.clone(),
+            client: section.client_files.clone(),
+        },
+        layout,
+        replicas: section.replicas,
+    })
 }
 
 /// Connects to the source and checks its settings, the account's grants, and

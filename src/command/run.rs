@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::connect::Connector;
+use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Role, Run};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SettleAfter};
 use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
 use crate::model::Position;
@@ -285,23 +287,11 @@ async fn tail(
     sink: impl PathSink,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
-    let password = config
-        .redis
-        .password
-        .as_ref()
-        .map(|reference| reference.read("redis.password"))
-        .transpose()?;
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
-    let url = config.redis.url.clone();
-    let settling = match config.redis.settle_after {
-        Some(after) => Settling::After(after),
-        None => Settling::Off,
-    };
+    let settling = settling(&config)?;
     let barrier = Barrier::new(preflight::connector(&config.source)?);
-    let mut cache = Redis::new(
-        url.as_str(),
-        password.as_ref().map(|secret| secret.expose()),
-    )?;
+    let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
+        .sparing(config.rules.guard_patterns());
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;
@@ -324,6 +314,22 @@ async fn tail(
         invalidate::PipelineError::Halted(gap) => gap.into(),
         other => CommandError::failed(other),
     })
+}
+
+/// When keys are deleted again; also starts to follow the readers, if it
+/// depends on them.
+fn settling(config: &Config) -> Result<Settling, CommandError> {
+    match config.redis.settle_after {
+        SettleAfter::Off => Ok(Settling::Off),
+        SettleAfter::Fixed(after) => Ok(Settling::After(after)),
+        SettleAfter::ReplicaLag { min, max } => {
+            let connector = preflight::connector(&config.source)?;
+            let (publish, applied) = watch::channel(None);
+            // Ends with the pipeline, which listens.
+            tokio::spawn(ReplicaLag::new(connector, AURORA_TABLE).follow(publish, min, max));
+            Ok(Settling::Readers { min, max, applied })
+        }
+    }
 }
 
 async fn dry_run(

@@ -3,10 +3,13 @@
 //! them.
 
 mod duration;
+mod edge;
 mod error;
 mod raw;
+mod reach;
 mod rules;
 pub mod secret;
+mod shapes;
 mod validate;
 
 use std::net::SocketAddr;
@@ -131,8 +134,50 @@ pub struct Redis {
     pub url: url::Url,
     /// The password.
     pub password: Option<SecretRef>,
-    /// How long after the commit keys are deleted again; `None`: never.
-    pub settle_after: Option<Duration>,
+    /// The only authorities to accept, a PEM file; `None`: the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate to present and its key, PEM files.
+    pub client_files: Option<(PathBuf, PathBuf)>,
+    /// What the URL leads to.
+    pub layout: RedisLayout,
+    /// How many replicas have to acknowledge a deletion.
+    pub replicas: u16,
+    /// When keys are deleted again.
+    pub settle_after: SettleAfter,
+}
+
+/// `redis.settle_after`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettleAfter {
+    /// Never.
+    Off,
+    /// This long after the change was visible.
+    Fixed(Duration),
+    /// Once the change was visible on every reader of an Aurora cluster.
+    ReplicaLag {
+        /// This long after that.
+        min: Duration,
+        /// This long after the change was visible on the writer, at the latest.
+        max: Duration,
+    },
+}
+
+/// What `redis.url` leads to.
+#[derive(Clone, Debug)]
+pub enum RedisLayout {
+    /// One primary.
+    Single,
+    /// A node of a cluster.
+    Cluster,
+    /// A primary that sentinels know.
+    Sentinel {
+        /// What they call it.
+        master: String,
+        /// Where they are.
+        urls: Vec<url::Url>,
+        /// Theirs.
+        password: Option<SecretRef>,
+    },
 }
 
 /// `[buffer]`

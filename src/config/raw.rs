@@ -1,10 +1,12 @@
 //! The configuration as TOML has it, before it is checked.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::{OnGap, SecretRef, TlsMode, duration};
@@ -74,9 +76,79 @@ pub(super) enum Store {
 pub(super) struct Redis {
     pub url: Spanned<String>,
     pub password: Option<SecretRef>,
+    pub tls: Option<Spanned<RedisTls>>,
+    #[serde(default)]
+    pub cluster: bool,
+    pub sentinel: Option<Spanned<Sentinel>>,
+    #[serde(default)]
+    pub replicas: u16,
     #[serde(default)]
     pub key_prefix: String,
-    pub settle_after: Option<Spanned<String>>,
+    pub settle_after: Option<Spanned<SettleAfter>>,
+}
+
+/// A duration or `off`, or a table.
+#[derive(Debug)]
+pub(super) enum SettleAfter {
+    Text(String),
+    ReplicaLag(ReplicaLag),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplicaLag {
+    pub replica_lag: bool,
+    #[serde(default = "one_second", deserialize_with = "duration::deserialize")]
+    pub min: Duration,
+    #[serde(default = "ten_seconds", deserialize_with = "duration::deserialize")]
+    pub max: Duration,
+}
+
+fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+
+/// Not serde's `untagged`, which would not say which field of the table is
+/// wrong.
+impl<'de> Deserialize<'de> for SettleAfter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+
+        impl<'de> de::Visitor<'de> for TextOrTable {
+            type Value = SettleAfter;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1s\", \"off\", or { replica_lag = true, … }")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SettleAfter, E> {
+                Ok(SettleAfter::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<SettleAfter, A::Error> {
+                let table = de::value::MapAccessDeserializer::new(map);
+                ReplicaLag::deserialize(table).map(SettleAfter::ReplicaLag)
+            }
+        }
+
+        from.deserialize_any(TextOrTable)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisTls {
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sentinel {
+    pub master: String,
+    pub urls: Vec<Spanned<String>>,
+    pub password: Option<SecretRef>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,11 +226,71 @@ pub(super) struct Rule {
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]
+    pub tag_sets: Vec<Spanned<TagSet>>,
+    #[serde(default)]
+    pub hash_fields: Vec<HashField>,
+    pub guard: Option<Guard>,
+    pub publish: Option<Spanned<String>>,
+    #[serde(default)]
     pub paths: Vec<Spanned<String>>,
     pub bulk_threshold: Option<Spanned<usize>>,
     pub table_wide: Option<TableWide>,
     #[serde(default)]
     pub cascade_from: Vec<CascadeFrom>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guard {
+    pub key: Spanned<String>,
+    pub ttl: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HashField {
+    pub key: Spanned<String>,
+    pub field: Spanned<String>,
+}
+
+/// A text, or a table with the members' prefix.
+#[derive(Debug)]
+pub(super) struct TagSet {
+    pub key: String,
+    pub member_prefix: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for TagSet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            key: String,
+            member_prefix: Option<String>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = TagSet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a template, or { key = \"…\", member_prefix = \"…\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, key: &str) -> Result<TagSet, E> {
+                Ok(TagSet {
+                    key: key.to_owned(),
+                    member_prefix: None,
+                })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TagSet, A::Error> {
+                let from = de::value::MapAccessDeserializer::new(map);
+                let Table { key, member_prefix } = Table::deserialize(from)?;
+                Ok(TagSet { key, member_prefix })
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -182,6 +314,8 @@ pub(super) struct TableWide {
     pub generation: Option<Spanned<String>>,
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub tag_sets: Vec<Spanned<TagSet>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
 }

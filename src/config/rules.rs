@@ -6,7 +6,8 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::error::Lines;
-use super::raw;
+use super::shapes::Place;
+use super::{raw, shapes};
 use crate::model::Op;
 use crate::model::invalidation::PathClass;
 use crate::model::path;
@@ -94,12 +95,25 @@ fn rule(
             in_rule("`tables` is empty".to_owned()),
         ));
     }
-    if raw.keys.is_empty() && raw.paths.is_empty() {
+    let deletes = !raw.keys.is_empty() || !raw.tag_sets.is_empty() || !raw.hash_fields.is_empty();
+    if !deletes && raw.paths.is_empty() && raw.guard.is_none() {
         return Err(ConfigError::at(
             line,
-            in_rule("it invalidates nothing: add `keys` or `paths`".to_owned()),
+            in_rule(
+                "it invalidates nothing: add `keys`, `paths`, `tag_sets`, `hash_fields` or `guard`"
+                    .to_owned(),
+            ),
         ));
     }
+    let place = Place { rule: &name, lines };
+    let version = raw.version.as_ref().map(|column| column.get_ref().as_str());
+    let guard = raw.guard.as_ref();
+    let guard = guard
+        .map(|guard| shapes::guard(guard, version, &place))
+        .transpose()?;
+    let tag_sets = shapes::tag_sets(&raw.tag_sets, key_prefix, &place)?;
+    let hash_fields = shapes::hash_fields(&raw.hash_fields, &place)?;
+    let channel = shapes::channel(raw.publish.as_ref(), deletes, &place)?;
     let tables = collect(&raw.tables, lines, TableGlob::parse, in_rule)?;
     let keys = collect(&raw.keys, lines, Template::parse, in_rule)?;
     let paths = collect(
@@ -141,10 +155,17 @@ fn rule(
         name: name.get_ref().clone(),
         line: lines.of(name),
     };
-    let default_wide = TableWide::from_templates(key_prefix.as_bytes(), &keys, &paths);
     let table_wide = match raw.table_wide {
-        None => default_wide,
+        None => {
+            let hashes = hash_fields.iter().map(|hash| &hash.key);
+            let all: Vec<Template> = keys.iter().chain(hashes).cloned().collect();
+            TableWide {
+                tag_sets: shapes::default_wide_tag_sets(&tag_sets, key_prefix),
+                ..TableWide::from_templates(key_prefix.as_bytes(), &all, &paths)
+            }
+        }
         Some(wide) => TableWide {
+            tag_sets: shapes::wide_tag_sets(&wide.tag_sets, key_prefix, &place)?,
             generation: wide
                 .generation
                 .map(|key| match key.get_ref().as_str() {
@@ -185,6 +206,10 @@ fn rule(
         on,
         when,
         keys,
+        tag_sets,
+        hash_fields,
+        guard,
+        channel,
         paths,
         table_wide,
     })

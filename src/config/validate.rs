@@ -1,7 +1,6 @@
 //! From TOML to a [`Config`]: everything that can be known without a server is
 //! checked here.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,34 +8,22 @@ use toml::Spanned;
 use url::Url;
 
 use super::duration;
+use super::edge::{MAX_RECEIVES, buffer, bulk, bulk_thresholds, cloudfront};
 use super::error::Lines;
 use super::raw::{self, Raw};
+use super::reach;
 use super::rules::{path_patterns, rules};
-use super::{
-    Buffer, Bulk, CloudFront, Config, ConfigError, Distribution, Redis, Source, Tls, TlsMode,
-};
-use crate::model::invalidation::PathClass;
+use super::{Config, ConfigError, Redis, SettleAfter, Source, Tls, TlsMode};
 use crate::model::position::Start;
 use crate::rules::Rules;
 use crate::rules::always::AlwaysPaths;
 use crate::rules::class::PathClasses;
-use crate::rules::rule::Rule;
 
 /// A fill takes less, unless its process is held up.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Positions and paths wait for as long: more would hold back everything.
 const SETTLE_AFTER_MAX: Duration = Duration::from_secs(60);
-
-/// CloudFront throttles an account at a rate that it does not publish; users
-/// report six to ten.
-const CALLS_PER_SECOND: f64 = 1.0;
-
-/// Two and a half minutes at SQS's visibility timeout.
-const MAX_RECEIVES: u32 = 5;
-
-/// Five dollars as single paths.
-const BULK_THRESHOLD: usize = 1_000;
 
 /// Parses and validates a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -75,7 +62,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let patterns = path_patterns(&raw.paths, &lines)?;
     let always = raw.paths.iter().map(|path| path.always);
     let always = AlwaysPaths::new(patterns.iter().zip(always));
-    let cloudfront = cloudfront.map(|section| CloudFront { always, ..section });
+    let cloudfront = cloudfront.map(|section| section.with_always(always));
     let thresholds = bulk_thresholds(&raw.rules, &lines)?;
     let rules = rules(raw.rules, &raw.redis.key_prefix, &lines)?;
     let classes = PathClasses::new(&patterns);
@@ -86,7 +73,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         name,
         source: source(raw.source, &lines)?,
         checkpoint,
-        redis: redis(raw.redis, &lines)?,
+        redis: redis_section(raw.redis, &lines)?,
         max_receives: buffer.as_ref().map_or(MAX_RECEIVES, |(_, number)| *number),
         buffer: buffer.map(|(buffer, _)| buffer),
         cloudfront,
@@ -109,7 +96,11 @@ fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError
     Ok(text.clone())
 }
 
-fn parse_url(url: &Spanned<String>, field: &str, lines: &Lines<'_>) -> Result<Url, ConfigError> {
+pub(super) fn parse_url(
+    url: &Spanned<String>,
+    field: &str,
+    lines: &Lines<'_>,
+) -> Result<Url, ConfigError> {
     let error = |message: String| ConfigError::at(lines.of(url), message);
     let parsed = Url::parse(url.get_ref())
         .map_err(|reason| error(format!("{field} is no URL: {reason}")))?;
@@ -230,7 +221,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
+fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
     let url = parse_url(&raw.url, "redis.url", lines)?;
     if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
         return Err(ConfigError::at(
@@ -238,157 +229,50 @@ fn redis(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
-    let settle_after = match &raw.settle_after {
-        None => Some(SETTLE_AFTER),
-        Some(text) if text.get_ref() == "off" => None,
-        Some(text) => {
-            let parsed = duration::parse(text.get_ref()).filter(|after| *after <= SETTLE_AFTER_MAX);
-            Some(parsed.ok_or_else(|| {
-                ConfigError::at(
-                    lines.of(text),
-                    format!(
-                        "redis.settle_after = \"{}\": write a duration of at most 1m, such as \"1s\", or \"off\"",
-                        text.get_ref()
-                    ),
-                )
-            })?)
-        }
-    };
+    let (ca_file, client_files) = reach::tls(raw.tls, &url, lines)?;
     Ok(Redis {
+        layout: reach::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
         url,
         password: raw.password,
-        settle_after,
+        ca_file,
+        client_files,
+        replicas: raw.replicas,
+        settle_after: settle_after(raw.settle_after.as_ref(), lines)?,
     })
 }
 
-/// How many paths of a rule a batch or a transaction may send before they go
-/// as its wildcards.
-fn bulk_thresholds(
-    rules: &[Spanned<raw::Rule>],
+fn settle_after(
+    raw: Option<&Spanned<raw::SettleAfter>>,
     lines: &Lines<'_>,
-) -> Result<Vec<usize>, ConfigError> {
-    rules
-        .iter()
-        .map(|rule| match &rule.get_ref().bulk_threshold {
-            None => Ok(BULK_THRESHOLD),
-            Some(threshold) if *threshold.get_ref() == 0 => Err(ConfigError::at(
-                lines.of(threshold),
-                format!(
-                    "rule \"{}\": bulk_threshold must not be 0: write 1 to send its wildcards for every change of two paths",
-                    rule.get_ref().name.get_ref()
-                ),
+) -> Result<SettleAfter, ConfigError> {
+    let Some(raw) = raw else {
+        return Ok(SettleAfter::Fixed(SETTLE_AFTER));
+    };
+    let error = |message: String| Err(ConfigError::at(lines.of(raw), message));
+    match raw.get_ref() {
+        raw::SettleAfter::Text(text) if text == "off" => Ok(SettleAfter::Off),
+        raw::SettleAfter::Text(text) => match duration::parse(text) {
+            Some(after) if after <= SETTLE_AFTER_MAX => Ok(SettleAfter::Fixed(after)),
+            _ => error(format!(
+                "redis.settle_after = \"{text}\": write a duration of at most 1m, such as \"1s\", or \"off\""
             )),
-            Some(threshold) => Ok(*threshold.get_ref()),
-        })
-        .collect()
-}
-
-fn bulk(rules: &[Rule], thresholds: Vec<usize>, classes: &PathClasses) -> Vec<Bulk> {
-    let rules = rules.iter().zip(thresholds);
-    rules
-        .map(|(rule, threshold)| {
-            let paths = rule.table_wide.paths.iter();
-            let cached = paths.filter(|path| classes.of(path) == PathClass::Cached);
-            Bulk {
-                rule: rule.name.to_string(),
-                threshold,
-                wildcards: cached.cloned().collect(),
+        },
+        raw::SettleAfter::ReplicaLag(raw::ReplicaLag {
+            replica_lag: false, ..
+        }) => error(
+            "redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table".to_owned(),
+        ),
+        raw::SettleAfter::ReplicaLag(raw::ReplicaLag { min, max, .. }) => {
+            if max > &SETTLE_AFTER_MAX || min > max {
+                return error(
+                    "redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m"
+                        .to_owned(),
+                );
             }
-        })
-        .collect()
-}
-
-fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<(Buffer, u32), ConfigError> {
-    let line = lines.of(&section);
-    let raw = section.into_inner();
-    let max_receives = match raw.max_receives {
-        None => MAX_RECEIVES,
-        Some(number) if *number.get_ref() == 0 => {
-            return Err(ConfigError::at(
-                lines.of(&number),
-                "buffer.max_receives must not be 0: every message is received once at least",
-            ));
+            Ok(SettleAfter::ReplicaLag {
+                min: *min,
+                max: *max,
+            })
         }
-        Some(number) => number.into_inner(),
-    };
-    let kind = kind_of_buffer(raw.kind, raw.queue_url, raw.path, line)?;
-    Ok((kind, max_receives))
-}
-
-fn kind_of_buffer(
-    kind: raw::BufferKind,
-    queue_url: Option<String>,
-    path: Option<PathBuf>,
-    line: usize,
-) -> Result<Buffer, ConfigError> {
-    match (kind, queue_url, path) {
-        (raw::BufferKind::Sqs, Some(queue_url), None) => {
-            let valid =
-                Url::parse(&queue_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-            if !valid {
-                return Err(ConfigError::at(
-                    line,
-                    "buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
-                ));
-            }
-            Ok(Buffer::Sqs { queue_url })
-        }
-        (raw::BufferKind::Local, None, Some(path)) => Ok(Buffer::Local { path }),
-        (raw::BufferKind::Sqs, ..) => Err(ConfigError::at(
-            line,
-            "[buffer] with kind = \"sqs\" takes `queue_url`, not `path`",
-        )),
-        (raw::BufferKind::Local, ..) => Err(ConfigError::at(
-            line,
-            "[buffer] with kind = \"local\" takes `path`, not `queue_url`",
-        )),
     }
-}
-
-fn cloudfront(
-    section: Spanned<raw::CloudFront>,
-    lines: &Lines<'_>,
-) -> Result<CloudFront, ConfigError> {
-    let line = lines.of(&section);
-    let raw = section.into_inner();
-    if raw.distributions.is_empty() {
-        return Err(ConfigError::at(
-            line,
-            "[cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`",
-        ));
-    }
-    let mut names = HashSet::new();
-    let mut distributions = Vec::new();
-    for distribution in raw.distributions {
-        if !names.insert(distribution.name.get_ref().clone()) {
-            return Err(ConfigError::at(
-                lines.of(&distribution.name),
-                format!(
-                    "two distributions are called \"{}\"",
-                    distribution.name.get_ref()
-                ),
-            ));
-        }
-        distributions.push(Distribution {
-            name: distribution.name.into_inner(),
-            id: distribution.id,
-            monthly_path_budget: distribution.monthly_path_budget,
-        });
-    }
-    let calls_per_second = match raw.calls_per_second {
-        None => CALLS_PER_SECOND,
-        Some(rate) if (0.01..=100.0).contains(rate.get_ref()) => rate.into_inner(),
-        Some(rate) => {
-            return Err(ConfigError::at(
-                lines.of(&rate),
-                "cloudfront.calls_per_second must be between 0.01 and 100: CloudFront throttles an account at a few calls a second",
-            ));
-        }
-    };
-    Ok(CloudFront {
-        window: raw.window,
-        calls_per_second,
-        always: AlwaysPaths::default(),
-        distributions,
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the edge does with a path (DESIGN: the consistency model).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +58,51 @@ pub enum Action<'a> {
         /// The counter's key, prefix included.
         key: &'a [u8],
     },
+    /// Raise the watermark under this key, so that a fill of an older row is
+    /// refused. It never falls, and goes before the deletions.
+    RaiseGuard {
+        /// The guard's key, prefix included.
+        key: &'a [u8],
+        /// The lowest version that may still be stored.
+        version: u128,
+        /// How long the guard is kept.
+        ttl: Duration,
+    },
+    /// The row's version is NULL or negative, so that its guard stays where it
+    /// is. Its keys are deleted like any others.
+    SkipGuard {
+        /// The version as text; empty for NULL.
+        version: &'a [u8],
+    },
+    /// Delete the keys that the members of this set name, then the set: a
+    /// Redis SET or ZSET.
+    DeleteTagged {
+        /// The set's key, prefix included.
+        key: &'a [u8],
+        /// What goes before a member that does not begin with it.
+        member_prefix: &'a [u8],
+    },
+    /// The same for every set whose key matches this glob.
+    DeleteTaggedMatching {
+        /// The glob, prefix included.
+        glob: &'a [u8],
+        /// What goes before a member that does not begin with it.
+        member_prefix: &'a [u8],
+    },
+    /// Delete this field of a Redis hash.
+    DeleteField {
+        /// The hash's key, prefix included.
+        key: &'a [u8],
+        /// The field.
+        field: &'a [u8],
+    },
+    /// Tell the subscribers of this channel once it is deleted.
+    Publish {
+        /// The channel.
+        channel: &'a Arc<str>,
+        /// What they may hold a copy of.
+        what: Published<'a>,
+    },
     /// Invalidate this path on the edge; a trailing `*` is a wildcard.
     Invalidate {
         /// The path as CloudFront wants it: percent-encoded, with its leading `/`.
@@ -75,6 +121,38 @@ pub enum Action<'a> {
         /// The version that should have changed, as text.
         version: &'a [u8],
     },
+    /// The version went backwards: the name that the row has now may hold an
+    /// entry of long ago. The keys of both versions are deleted.
+    BackwardVersion {
+        /// The version that the row had, as text.
+        before: &'a [u8],
+        /// The lower one that it has now.
+        after: &'a [u8],
+    },
+}
+
+/// What a process that keeps copies of its own is told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published<'a> {
+    /// A key that was deleted, or a counter that was added to.
+    Key {
+        /// The key, prefix included.
+        key: &'a [u8],
+        /// Whether it is deleted twice, and so published twice.
+        settles: bool,
+    },
+    /// Every key that matches a glob was deleted.
+    Glob(&'a [u8]),
+    /// A field of a hash was deleted.
+    Field {
+        /// The hash's key, prefix included.
+        key: &'a [u8],
+        /// The field.
+        field: &'a [u8],
+    },
+    /// The keys that the members of a tag set name were deleted. Which ones is
+    /// known once it is read.
+    Members,
 }
 
 /// Receives what a plan consists of.

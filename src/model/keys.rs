@@ -16,6 +16,11 @@ pub struct KeySet {
 impl KeySet {
     /// Adds `key`; `false` if it was there.
     pub fn insert(&mut self, key: &[u8]) -> bool {
+        self.place(key).1
+    }
+
+    /// Adds `key`, and says where it stands and whether it is new.
+    pub fn place(&mut self, key: &[u8]) -> (usize, bool) {
         use std::hash::BuildHasher;
         let Self {
             bytes,
@@ -24,17 +29,23 @@ impl KeySet {
             hasher,
         } = self;
         let hash = hasher.hash_one(key);
-        if table
-            .find(hash, |index| key_at(bytes, ends, *index) == key)
-            .is_some()
-        {
-            return false;
+        if let Some(index) = table.find(hash, |index| key_at(bytes, ends, *index) == key) {
+            return (*index, false);
         }
         bytes.extend_from_slice(key);
         ends.push(bytes.len());
         let rehash = |index: &usize| hasher.hash_one(key_at(bytes, ends, *index));
-        table.insert_unique(hash, ends.len() - 1, rehash);
-        true
+        let index = ends.len() - 1;
+        table.insert_unique(hash, index, rehash);
+        (index, true)
+    }
+
+    /// Whether `key` is in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one(key);
+        let same = |index: &usize| key_at(&self.bytes, &self.ends, *index) == key;
+        self.table.find(hash, same).is_some()
     }
 
     /// How many keys there are.
@@ -83,6 +94,7 @@ mod tests {
             let mut set = KeySet::default();
             let mut expected: Vec<&[u8]> = Vec::new();
             for key in &keys {
+                prop_assert_eq!(set.contains(key), expected.contains(&key.as_slice()));
                 prop_assert_eq!(set.insert(key), !expected.contains(&key.as_slice()));
                 if !expected.contains(&key.as_slice()) {
                     expected.push(key);

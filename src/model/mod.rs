@@ -2,17 +2,21 @@
 
 pub mod change;
 pub mod float;
+pub mod guards;
 pub mod invalidation;
 pub mod keys;
 pub mod order;
+pub mod pairs;
 pub mod path;
 pub mod position;
 pub mod table;
 pub mod value;
 
 pub use change::{Op, RowChange};
+pub use guards::{GuardPattern, Guards};
 pub use keys::KeySet;
 pub use order::Order;
+pub use pairs::PairSet;
 pub use position::{GtidSet, Position};
 pub use table::{Cascade, Column, Shape, TableName, TableSchema};
 pub use value::{Date, DateTime, Time, Value};

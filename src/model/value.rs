@@ -38,7 +38,7 @@ pub enum Value<'a> {
 }
 
 /// A calendar date; MySQL allows zero months and days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date {
     /// 0 to 9999.
     pub year: u16,
@@ -66,7 +66,7 @@ pub struct Time {
 }
 
 /// A date and a time of day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateTime {
     /// The day.
     pub date: Date,

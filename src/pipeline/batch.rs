@@ -9,10 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::bulk::Paths;
-use crate::cache::{Cache, CacheError};
+use super::settle::Due;
+use super::shapes::Shapes;
+use super::tagged::Pass;
+use crate::cache::{Cache, CacheError, Refused};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{GtidSet, KeySet, Position};
 use crate::telemetry::metric;
@@ -25,6 +26,7 @@ pub struct Batch {
     /// Keys that one deletion is enough for.
     pub(super) once: KeySet,
     pub(super) wide: BTreeSet<Wide>,
+    pub(super) shapes: Shapes,
     pub(super) paths: Paths,
     /// The position after the last whole transaction in it, if there is one.
     pub(super) mark: Option<Mark>,
@@ -65,8 +67,9 @@ pub struct Mark {
 pub struct Deleted {
     settling: KeySet,
     wide: BTreeSet<Wide>,
+    shapes: Shapes,
     /// When it is to be deleted again; `None`: once was enough.
-    pub(super) due: Option<Instant>,
+    pub(super) due: Option<Due>,
     paths: Paths,
     mark: Option<Mark>,
 }
@@ -90,12 +93,14 @@ struct Counts {
     skipped: BTreeMap<PathClass, u64>,
     widened: BTreeMap<Widening, u64>,
     missed_bumps: u64,
+    backward_versions: u64,
+    guards_skipped: u64,
 }
 
 impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.keys() == 0 && self.wide.is_empty() && self.paths.is_empty()
+        self.keys() == 0 && self.wide.is_empty() && self.shapes.is_empty() && self.paths.is_empty()
     }
 
     /// How many keys it deletes.
@@ -106,7 +111,7 @@ impl Batch {
     /// The memory it takes, in bytes (Bounded).
     pub fn size(&self) -> usize {
         let keys = self.settling.size() + self.once.size();
-        keys + self.paths.size() + size_of(&self.wide)
+        keys + self.shapes.size() + self.paths.size() + size_of(&self.wide)
     }
 
     /// Says when the changes that are planned next were committed.
@@ -115,21 +120,29 @@ impl Batch {
         self.newest_us = self.newest_us.max(at_us);
     }
 
-    /// Makes one attempt to delete everything in it.
-    pub(super) async fn delete(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
-        delete(cache, &[&self.settling, &self.once], &self.wide).await
+    /// Makes one attempt to delete everything in it, and returns what stays for
+    /// good. `pass` says whether it will be deleted again.
+    pub(super) async fn delete(
+        &mut self,
+        cache: &mut impl Cache,
+        pass: Pass,
+    ) -> Result<Vec<Refused>, CacheError> {
+        let keys = [&self.settling, &self.once];
+        delete(cache, &keys, &self.wide, &mut self.shapes, pass).await
     }
 
     /// It was deleted, and is to be deleted again when it is due.
-    pub(super) fn deleted(self, due: Option<Instant>) -> Deleted {
-        let (settling, wide) = match due {
-            Some(_) => (self.settling, self.wide),
+    pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
+        let (settling, wide, shapes) = match due {
+            Some(_) => (self.settling, self.wide, self.shapes.again()),
             None => Default::default(),
         };
+        let settles = !settling.is_empty() || !wide.is_empty() || shapes.settles();
         Deleted {
-            due: due.filter(|_| !settling.is_empty() || !wide.is_empty()),
+            due: due.filter(|_| settles),
             settling,
             wide,
+            shapes,
             paths: self.paths,
             mark: self.mark,
         }
@@ -146,6 +159,12 @@ impl Batch {
         }
         if counts.missed_bumps > 0 {
             metrics::counter!(metric::MISSED_VERSION_BUMPS).increment(counts.missed_bumps);
+        }
+        if counts.backward_versions > 0 {
+            metrics::counter!(metric::BACKWARD_VERSIONS).increment(counts.backward_versions);
+        }
+        if counts.guards_skipped > 0 {
+            metrics::counter!(metric::GUARDS_SKIPPED).increment(counts.guards_skipped);
         }
     }
 }
@@ -168,6 +187,22 @@ impl Plan for Batch {
             Action::Increment { key } => {
                 self.wide.insert(Wide::Generation(key.to_vec()));
             }
+            Action::RaiseGuard { key, version, ttl } => {
+                self.shapes.guards.raise(key, version, ttl);
+            }
+            Action::DeleteTagged { key, member_prefix } => {
+                self.shapes.tag_sets.insert(key, member_prefix);
+            }
+            Action::DeleteTaggedMatching {
+                glob,
+                member_prefix,
+            } => {
+                self.shapes.tag_set_globs.insert(glob, member_prefix);
+            }
+            Action::DeleteField { key, field } => {
+                self.shapes.fields.insert(key, field);
+            }
+            Action::Publish { channel, what } => self.shapes.announcements.add(channel, what),
             Action::Invalidate { path } => {
                 self.paths.insert(rule, path.as_bytes());
             }
@@ -178,6 +213,24 @@ impl Plan for Batch {
                     tracing::warn!(%rule, %version, "a mapped row changed and its version did not");
                 }
                 self.counts.missed_bumps += 1;
+            }
+            Action::BackwardVersion { before, after } => {
+                if self.counts.backward_versions == 0 {
+                    let before = String::from_utf8_lossy(before);
+                    let after = String::from_utf8_lossy(after);
+                    tracing::warn!(%rule, %before, %after, "the version of a mapped row went backwards");
+                }
+                self.counts.backward_versions += 1;
+            }
+            Action::SkipGuard { version } => {
+                if self.counts.guards_skipped == 0 {
+                    let version = match version {
+                        b"" => "NULL".into(),
+                        version => String::from_utf8_lossy(version),
+                    };
+                    tracing::warn!(%rule, %version, "a version that is NULL or negative raises no guard: late fills of the row are not refused");
+                }
+                self.counts.guards_skipped += 1;
             }
         }
     }
@@ -190,13 +243,18 @@ impl Plan for Batch {
 impl Deleted {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        let content = self.settling.size() + self.paths.size() + size_of(&self.wide);
-        content + MARK_BYTES
+        let content = self.settling.size() + self.shapes.size() + self.paths.size();
+        content + size_of(&self.wide) + MARK_BYTES
     }
 
-    /// Makes one attempt to delete everything in it again.
-    pub(super) async fn delete_again(&self, cache: &mut impl Cache) -> Result<(), CacheError> {
-        delete(cache, &[&self.settling], &self.wide).await
+    /// Makes one attempt to delete everything in it again, and returns what stays
+    /// for good.
+    pub(super) async fn delete_again(
+        &mut self,
+        cache: &mut impl Cache,
+    ) -> Result<Vec<Refused>, CacheError> {
+        let keys = [&self.settling];
+        delete(cache, &keys, &self.wide, &mut self.shapes, Pass::Again).await
     }
 
     /// It was deleted again, or once was enough.
@@ -220,23 +278,31 @@ async fn delete(
     cache: &mut impl Cache,
     keys: &[&KeySet],
     wide: &BTreeSet<Wide>,
-) -> Result<(), CacheError> {
-    let existed = cache.delete(keys).await?;
-    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+    shapes: &mut Shapes,
+    pass: Pass,
+) -> Result<Vec<Refused>, CacheError> {
+    let outcome = shapes.delete_keys(cache, keys).await?;
+    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
+    let mut refused = outcome.refused;
+    let deletion = shapes.delete(cache, pass).await?;
+    refused.extend(deletion.refused);
     for wide in wide {
         match wide {
             Wide::Matching(glob) => {
-                let existed = cache.delete_matching(glob).await?;
+                let outcome = cache.delete_matching(glob).await?;
+                let existed = outcome.existed;
+                refused.extend(outcome.refused);
                 tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
                 metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
             }
             Wide::Generation(key) => {
-                cache.increment(key).await?;
+                refused.extend(cache.increment(key).await?.refused);
                 tracing::info!(key = %String::from_utf8_lossy(key), "began a new generation of keys");
             }
         }
     }
-    Ok(())
+    refused.extend(shapes.announce(cache, pass, &deletion.members).await?);
+    Ok(refused)
 }
 
 impl Settled {

@@ -1,5 +1,6 @@
 //! Plans without acting: every planned invalidation becomes a line.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -72,9 +73,44 @@ struct Line {
     op: Option<&'static str>,
     rule: String,
     cache: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    guards: Vec<GuardItem>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tag_sets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hash_fields: Vec<FieldItem>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    publish: Vec<String>,
     edge: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+/// A guard and what it is raised to; the version is text, since it can be more
+/// than other readers' numbers hold.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct GuardItem {
+    key: String,
+    version: String,
+}
+
+/// A hash and a field of it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct FieldItem {
+    key: String,
+    field: String,
+}
+
+impl fmt::Display for GuardItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.version)
+    }
+}
+
+impl fmt::Display for FieldItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.key, self.field)
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -187,6 +223,10 @@ impl Line {
             self.rule
         )?;
         write!(out, " cache=[{}]", self.cache.join(" "))?;
+        write_list(out, "guards", &self.guards)?;
+        write_list(out, "tag_sets", &self.tag_sets)?;
+        write_list(out, "hash_fields", &self.hash_fields)?;
+        write_list(out, "publish", &self.publish)?;
         write!(out, " edge=[{}]", self.edge.join(" "))?;
         match &self.reason {
             Some(reason) => writeln!(out, " reason={reason}"),
@@ -195,24 +235,67 @@ impl Line {
     }
 }
 
+/// A list that most rules have nothing in.
+fn write_list(out: &mut impl Write, name: &str, items: &[impl fmt::Display]) -> io::Result<()> {
+    for (index, item) in items.iter().enumerate() {
+        match index {
+            0 => write!(out, " {name}=[{item}")?,
+            _ => write!(out, " {item}")?,
+        }
+    }
+    if items.is_empty() {
+        return Ok(());
+    }
+    write!(out, "]")
+}
+
+/// Adds what is not there yet.
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
 impl<W: Write> Plan for PlanLines<W> {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         let line = self.line(rule);
-        let add = |list: &mut Vec<String>, item: String| {
-            if !list.contains(&item) {
-                list.push(item);
-            }
-        };
         match action {
             Action::Delete { key, .. } => add(&mut line.cache, printable(key)),
             Action::DeleteMatching { glob } => add(&mut line.cache, printable(glob)),
             Action::Increment { key } => add(&mut line.cache, format!("{}+1", printable(key))),
+            Action::RaiseGuard { key, version, .. } => add(
+                &mut line.guards,
+                GuardItem {
+                    key: printable(key),
+                    version: version.to_string(),
+                },
+            ),
+            Action::SkipGuard { version: b"" } => {
+                line.reason = Some("version NULL raises no guard".to_owned());
+            }
+            Action::SkipGuard { version } => {
+                line.reason = Some(format!("version {} raises no guard", printable(version)));
+            }
+            Action::DeleteTagged { key, .. } => add(&mut line.tag_sets, printable(key)),
+            Action::DeleteTaggedMatching { glob, .. } => add(&mut line.tag_sets, printable(glob)),
+            Action::DeleteField { key, field } => add(
+                &mut line.hash_fields,
+                FieldItem {
+                    key: printable(key),
+                    field: printable(field),
+                },
+            ),
+            Action::Publish { channel, .. } => add(&mut line.publish, channel.to_string()),
             Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
             Action::Skip { path, class } => {
                 line.reason = Some(format!("{path} is {class} and not sent"));
             }
             Action::MissedBump { version } => {
                 line.reason = Some(format!("version {} did not change", printable(version)));
+            }
+            Action::BackwardVersion { before, after } => {
+                let (before, after) = (printable(before), printable(after));
+                line.reason = Some(format!("version went back from {before} to {after}"));
             }
         }
     }
@@ -233,7 +316,7 @@ fn printable(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::invalidation::PathClass;
+    use crate::model::invalidation::{PathClass, Published};
     use crate::model::{TableSchema, Value};
 
     /// The plan of one update, of rows that widened, and of a gap.
@@ -280,6 +363,59 @@ mod tests {
         lines.act(&users, Action::Invalidate { path: "/users/*" });
         lines.flush().unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    /// The plan of a rule with everything that most rules do not have.
+    fn shapes(format: PlanFormat) -> String {
+        let mut out = Vec::new();
+        let mut lines = PlanLines::new(&mut out, format);
+        let (users, channel): (Arc<str>, Arc<str>) = ("users".into(), "shop.changes".into());
+        let (ttl, member_prefix) = (std::time::Duration::from_secs(60), b"app:".as_slice());
+        for version in [5, 5, 18_446_744_073_709_551_616] {
+            let key = b"user:{7}:guard";
+            lines.act(&users, Action::RaiseGuard { key, version, ttl });
+        }
+        let (key, settles) = (b"user:7", true);
+        lines.act(&users, Action::Delete { key, settles });
+        let what = Published::Key { key, settles };
+        let channel = &channel;
+        lines.act(&users, Action::Publish { channel, what });
+        let (key, glob) = (b"tag:user-7", b"tag:*");
+        lines.act(&users, Action::DeleteTagged { key, member_prefix });
+        let tagged = Action::DeleteTaggedMatching {
+            glob,
+            member_prefix,
+        };
+        lines.act(&users, tagged);
+        for field in [&b"7"[..], b"8", b"7", b"\xff"] {
+            let key = b"users";
+            lines.act(&users, Action::DeleteField { key, field });
+        }
+        for (rule, action) in [
+            ("null", Action::SkipGuard { version: b"" }),
+            ("negative", Action::SkipGuard { version: b"-1" }),
+            (
+                "back",
+                Action::BackwardVersion {
+                    before: b"5",
+                    after: b"3",
+                },
+            ),
+        ] {
+            lines.act(&rule.into(), action);
+        }
+        lines.flush().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn people_tell_a_guard_a_tag_set_and_a_field_from_a_key() {
+        insta::assert_snapshot!(shapes(PlanFormat::Text));
+    }
+
+    #[test]
+    fn programs_tell_a_guard_a_tag_set_and_a_field_from_a_key() {
+        insta::assert_snapshot!(shapes(PlanFormat::Json));
     }
 
     #[test]

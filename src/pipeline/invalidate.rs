@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Accepted, Batch, Deleted, Mark, Settled};
 use super::paths::PathSink;
+use super::refusal::Refusals;
 use super::retry::Backoff;
 use super::settle::{Settling, settle};
+use super::tagged::Pass;
 use super::tail::Tail;
 use super::visible::{Visibility, Waiting};
 use crate::binlog::SourceError;
-use crate::binlog::barrier::Visible;
 use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::telemetry::metric;
@@ -88,6 +89,7 @@ pub async fn run(
         again,
         settling,
     } = eviction;
+    let following = settling.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(gather(tail, planned, shutdown.clone()));
     tasks.spawn(async move {
@@ -95,7 +97,7 @@ pub async fn run(
         Ok(())
     });
     tasks.spawn(async move {
-        settle(again, to_settle, settled).await;
+        settle(again, following, to_settle, settled).await;
         Ok(())
     });
     tasks.spawn(async move {
@@ -219,18 +221,29 @@ async fn delete(
     deleted: mpsc::Sender<Deleted>,
 ) {
     let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
+    let mut refusals = Refusals::default();
     let mut waiting = Waiting::new(visibility);
-    while let Some(batch) = batches.recv().await {
-        let visible = match &batch.gtids {
-            Some(gtids) if !batch.is_empty() => waiting.wait(gtids).await,
-            _ => Visible::Already,
+    while let Some(mut batch) = batches.recv().await {
+        let visible_by = match &batch.gtids {
+            Some(gtids) if !batch.is_empty() => Some(waiting.wait(gtids).await),
+            _ => None,
         };
-        while let Err(error) = batch.delete(&mut cache).await {
-            trouble.wait(error.code(), &error).await;
-        }
+        let refused = loop {
+            // A change that is fresh now may be old by the time it is deleted;
+            // then what was kept for the second deletion is let go.
+            let pass = match settling.due(visible_by, batch.newest_us) {
+                Some(_) => Pass::First,
+                None => Pass::Once,
+            };
+            match batch.delete(&mut cache, pass).await {
+                Ok(refused) => break refused,
+                Err(error) => trouble.wait(error.code(), &error).await,
+            }
+        };
         trouble.over();
+        refusals.report(&refused);
         metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
-        let due = settling.due(visible, batch.newest_us);
+        let due = settling.due(visible_by, batch.newest_us);
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

@@ -10,6 +10,7 @@
 //! - [`bulk`]: when a rule's paths go as its wildcards.
 //! - [`retry`]: how long to wait before trying again.
 
+mod announce;
 pub mod batch;
 pub mod bulk;
 mod condemned;
@@ -20,8 +21,11 @@ mod held;
 mod intake;
 pub mod invalidate;
 pub mod paths;
+mod refusal;
 pub mod retry;
 pub mod settle;
+mod shapes;
 mod standing;
+mod tagged;
 pub mod tail;
 pub mod visible;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::retry::Backoff;
-use crate::binlog::barrier::{Barrier, NotVisible, Visible};
+use crate::binlog::barrier::{Barrier, NotVisible};
 use crate::model::GtidSet;
 use crate::telemetry::metric;
 
@@ -15,16 +15,16 @@ use crate::telemetry::metric;
 /// Asking again is harmless. A cancelled question leaves nothing behind.
 pub trait Visibility: Send + 'static {
     /// Returns once every transaction of `gtids` is visible to every session,
-    /// or after about `at_most`.
+    /// with a moment by which they were; or after about `at_most`.
     fn wait(
         &mut self,
         gtids: &GtidSet,
         at_most: Duration,
-    ) -> impl Future<Output = Result<Visible, NotVisible>> + Send;
+    ) -> impl Future<Output = Result<Instant, NotVisible>> + Send;
 }
 
 impl Visibility for Barrier {
-    async fn wait(&mut self, gtids: &GtidSet, at_most: Duration) -> Result<Visible, NotVisible> {
+    async fn wait(&mut self, gtids: &GtidSet, at_most: Duration) -> Result<Instant, NotVisible> {
         Barrier::wait(self, gtids, at_most).await
     }
 }
@@ -58,13 +58,13 @@ impl<V: Visibility> Waiting<V> {
         }
     }
 
-    /// Waits until `gtids` are visible.
+    /// Waits until `gtids` are visible, and gives a moment by which they were.
     ///
     /// For as long as the server says that they are not: whoever reads gets the
     /// old row, so that nothing is outdated yet and a deletion would be too
     /// early (semi-synchronous replication holds commits up like this). But not
     /// for ever where it cannot say: that must not keep everything outdated.
-    pub(super) async fn wait(&mut self, gtids: &GtidSet) -> Visible {
+    pub(super) async fn wait(&mut self, gtids: &GtidSet) -> Instant {
         if let Some(again_at) = self.lost {
             return self.wait_briefly(gtids, again_at).await;
         }
@@ -74,7 +74,7 @@ impl<V: Visibility> Waiting<V> {
         let mut reported = false;
         loop {
             let error = match self.visibility.wait(gtids, QUESTION).await {
-                Ok(since) => return since,
+                Ok(visible_by) => return visible_by,
                 Err(error) => error,
             };
             match error {
@@ -101,13 +101,13 @@ impl<V: Visibility> Waiting<V> {
         }
     }
 
-    async fn wait_briefly(&mut self, gtids: &GtidSet, again_at: Instant) -> Visible {
+    async fn wait_briefly(&mut self, gtids: &GtidSet, again_at: Instant) -> Instant {
         if Instant::now() >= again_at {
             match self.visibility.wait(gtids, BRIEF_QUESTION).await {
-                Ok(since) => {
+                Ok(visible_by) => {
                     self.lost = None;
                     tracing::info!("it is known again which rows are visible");
-                    return since;
+                    return visible_by;
                 }
                 // It answers, if only that they are not.
                 Err(NotVisible::NotYet) => {
@@ -120,13 +120,13 @@ impl<V: Visibility> Waiting<V> {
         self.go_ahead()
     }
 
-    fn go_ahead(&mut self) -> Visible {
+    fn go_ahead(&mut self) -> Instant {
         let now = Instant::now();
         if self.lost.is_none_or(|again_at| now >= again_at) {
             self.lost = Some(now + RETRY_INTERVAL);
         }
         metrics::counter!(metric::BARRIER_FALLBACKS).increment(1);
-        Visible::Now
+        now
     }
 }
 
@@ -141,13 +141,13 @@ mod tests {
     struct Scripted(VecDeque<char>);
 
     impl Visibility for Scripted {
-        async fn wait(&mut self, _: &GtidSet, at_most: Duration) -> Result<Visible, NotVisible> {
+        async fn wait(&mut self, _: &GtidSet, at_most: Duration) -> Result<Instant, NotVisible> {
             let answer = match self.0.len() {
                 1 => self.0[0],
                 _ => self.0.pop_front().unwrap(),
             };
             match answer {
-                'v' => Ok(Visible::Now),
+                'v' => Ok(Instant::now()),
                 'n' => {
                     tokio::time::sleep(at_most).await;
                     Err(NotVisible::NotYet)

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
+use super::channel::OnChannel;
 use super::class::PathClasses;
-use super::planner::widen;
 use super::render::{Rendered, Scratch, differs, push_bytes, render_from};
 use super::rule::{BindError, BoundTemplate, Rule, Slots};
+use super::wide::widen;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Cascade, Op, RowChange, TableName};
 
@@ -194,7 +195,11 @@ impl BoundCascade {
             match render_from(template, change, scratch, push_bytes) {
                 Rendered::Done => {
                     let key = scratch.key();
-                    plan.act(&self.rule.name, Action::Delete { key, settles: true });
+                    let action = Action::Delete { key, settles: true };
+                    match &self.rule.channel {
+                        None => plan.act(&self.rule.name, action),
+                        Some(channel) => OnChannel { plan, channel }.act(&self.rule.name, action),
+                    }
                 }
                 Rendered::Nothing => {}
                 Rendered::Unknown => {

@@ -8,14 +8,20 @@
 
 pub mod always;
 pub mod cascade;
+mod channel;
 pub mod class;
 pub mod condition;
 pub mod filter;
 pub mod glob;
+pub mod guard;
+mod path;
 pub mod planner;
 mod render;
 pub mod rule;
+pub mod shapes;
 pub mod template;
+mod version;
+mod wide;
 
 pub use planner::{Rules, TablePlanner};
 pub use render::Scratch;

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use super::cascade::{BoundCascade, Cascades};
+use super::channel::OnChannel;
 use super::class::{Forbidden, PathClasses};
-use super::filter::Filter;
-use super::render::{Rendered, Scratch, differs, push_bytes, push_encoded, render, sides};
-use super::rule::{BindError, BoundPart, BoundTemplate, Rule, Slots, TableWide, path_language};
-use super::template::{Placeholder, Template};
+use super::guard::BoundGuard;
+use super::path::{BoundPath, forbidden_message, forbidden_path, narrowest};
+use super::render::{Rendered, Scratch, Side, differs, push_bytes, push_encoded, render, sides};
+use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots, path_language};
+use super::shapes::{self, BoundShapes};
+use super::template::Template;
+use super::version::{self, Step};
+use super::wide::{send_path, widen, widen_keys};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
-use crate::model::path::{self, PATH_CHARS_MAX};
-use crate::model::{Cascade, RowChange, Shape, TableName, TableSchema};
+use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
 
 /// All rules of a configuration.
 #[derive(Debug)]
@@ -67,6 +71,14 @@ impl Rules {
     /// The rules, in the configuration's order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().map(AsRef::as_ref)
+    }
+
+    /// The names that guards can have: deletions of whole tables spare them.
+    pub fn guard_patterns(&self) -> Vec<GuardPattern> {
+        let guards = self.rules.iter().filter_map(|rule| rule.guard.as_ref());
+        guards
+            .map(|guard| guard.pattern(&self.key_prefix))
+            .collect()
     }
 
     /// Whether some rule is about this table, or about one that a cascade
@@ -130,6 +142,12 @@ impl Rules {
         for template in &rule.keys {
             slots.add_template(template, &place("key"))?;
         }
+        shapes::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
+        if let Some(guard) = &rule.guard {
+            let version = rule.version.as_ref();
+            let version = version.and_then(|column| slots.schema().column(&column.name));
+            guard.check(version, slots, &rule.name)?;
+        }
         for template in &rule.paths {
             slots.add_template(template, &place("path"))?;
             if let Some(forbidden) = self.classes.forbidden(&slots.path_language(template)) {
@@ -161,6 +179,22 @@ impl Rules {
             when: when.unwrap_or_default(),
             version: version.map(|index| slots.slot(index)),
             keys: templates(&rule.keys, &self.key_prefix),
+            shapes: BoundShapes::new(
+                &rule.tag_sets,
+                &rule.hash_fields,
+                slots,
+                version,
+                &self.key_prefix,
+            ),
+            guard: rule
+                .guard
+                .as_ref()
+                .zip(version)
+                .map(|(guard, index)| BoundGuard {
+                    key: slots.bind(&guard.key, version, &self.key_prefix),
+                    version: slots.slot(index),
+                    ttl: guard.ttl,
+                }),
             paths: rule
                 .paths
                 .iter()
@@ -190,63 +224,6 @@ impl Rules {
     }
 }
 
-/// The shape that leaves a placeholder's values the fewest texts, for when its
-/// column is not known yet.
-fn narrowest(placeholder: &Placeholder) -> Shape {
-    if placeholder.filters.contains(&Filter::Uuid) {
-        return Shape::Bytes;
-    }
-    Shape::Integer
-}
-
-fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> BindError {
-    BindError {
-        line: template.line,
-        message: forbidden_message(&rule.name, &template.text, forbidden),
-    }
-}
-
-fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
-    let Forbidden {
-        path: example,
-        class,
-    } = forbidden;
-    format!(
-        "rule \"{rule}\": path \"{path}\" can produce {example}, which is of class {class} and never \
-         invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a \
-         more specific [[path]] before"
-    )
-}
-
-pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
-    plan.widen(&rule.name, reason);
-    widen_keys(rule, plan);
-    widen_paths(rule, classes, plan);
-}
-
-fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
-    if let Some(key) = &rule.table_wide.generation {
-        plan.act(&rule.name, Action::Increment { key });
-    }
-    for glob in &rule.table_wide.keys {
-        plan.act(&rule.name, Action::DeleteMatching { glob });
-    }
-}
-
-fn widen_paths<P: Plan>(rule: &Rule, classes: &PathClasses, plan: &mut P) {
-    for path in &rule.table_wide.paths {
-        send_path(rule, classes, path, plan);
-    }
-}
-
-fn send_path<P: Plan>(rule: &Rule, classes: &PathClasses, path: &str, plan: &mut P) {
-    let action = match classes.of(path) {
-        PathClass::Cached => Action::Invalidate { path },
-        class => Action::Skip { path, class },
-    };
-    plan.act(&rule.name, action);
-}
-
 /// The rules about one table, fitted to its columns.
 #[derive(Debug)]
 pub struct TablePlanner {
@@ -262,41 +239,10 @@ struct BoundRule {
     changed: Vec<usize>,
     when: Vec<(Arc<String>, usize)>,
     version: Option<usize>,
+    guard: Option<BoundGuard>,
     keys: Vec<BoundTemplate>,
+    shapes: BoundShapes,
     paths: Vec<BoundPath>,
-}
-
-/// A path template, with the wildcard to fall back to.
-#[derive(Debug)]
-struct BoundPath {
-    template: BoundTemplate,
-    wildcard: TableWide,
-    ends_in_star: bool,
-}
-
-impl BoundPath {
-    /// Takes the trailing `*` off the template and encodes its literals.
-    fn new(mut template: BoundTemplate, source: &Template) -> Self {
-        let mut ends_in_star = false;
-        if let Some(BoundPart::Literal(bytes)) = template.parts.last_mut()
-            && bytes.ends_with(b"*")
-        {
-            bytes.pop();
-            ends_in_star = true;
-        }
-        for part in &mut template.parts {
-            if let BoundPart::Literal(bytes) = part {
-                let mut encoded = String::new();
-                path::encode_value(bytes, &mut encoded);
-                *bytes = encoded.into_bytes();
-            }
-        }
-        Self {
-            template,
-            wildcard: TableWide::from_templates(b"", &[], std::slice::from_ref(source)),
-            ends_in_star,
-        }
-    }
 }
 
 impl TablePlanner {
@@ -309,8 +255,15 @@ impl TablePlanner {
     /// order.
     pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
         for bound in &self.rules {
-            if bound.fires(change) {
-                bound.plan(change, &self.classes, scratch, plan);
+            if !bound.fires(change) {
+                continue;
+            }
+            match &bound.rule.channel {
+                None => bound.plan(change, &self.classes, scratch, plan),
+                Some(channel) => {
+                    let plan = &mut OnChannel { plan, channel };
+                    bound.plan(change, &self.classes, scratch, plan);
+                }
             }
         }
         for cascade in &self.cascades {
@@ -349,28 +302,36 @@ impl BoundRule {
         plan: &mut P,
     ) {
         let rule = &self.rule;
-        let missed_bump = self.missed_bump(change, scratch, plan);
+        let step = version::step(self.version, &rule.name, change, scratch, plan);
         let mut unknown_key = false;
+        if let Some(guard) = &self.guard {
+            unknown_key = guard.plan(&rule.name, change, scratch, plan).is_err();
+        }
         for template in &self.keys {
             for side in sides(template.renders, change.op) {
-                scratch.key.clear();
-                match render(template, change, *side, scratch, push_bytes) {
-                    Rendered::Done => {
-                        let key = &scratch.key;
-                        let settles = missed_bump || !template.versioned;
-                        plan.act(&rule.name, Action::Delete { key, settles });
-                    }
-                    Rendered::Nothing => {}
-                    Rendered::Unknown => unknown_key = true,
-                }
+                unknown_key |= !self.delete_key(template, *side, step, change, scratch, plan);
             }
+        }
+        if step == Step::Back {
+            let versioned = self.keys.iter().filter(|template| template.versioned);
+            for template in versioned {
+                unknown_key |= !self.delete_key(template, Side::After, step, change, scratch, plan);
+            }
+        }
+        if !self.shapes.is_empty() {
+            let both = step == Step::Back;
+            unknown_key |= !self.shapes.plan(both, &rule.name, change, scratch, plan);
         }
         if unknown_key {
             plan.widen(&rule.name, Widening::MissingColumn);
             widen_keys(rule, plan);
         }
         for bound in &self.paths {
-            for side in sides(bound.template.renders, change.op) {
+            let renders = match (bound.template.renders, step) {
+                (Renders::Before, Step::Back) => Renders::Both,
+                (renders, _) => renders,
+            };
+            for side in sides(renders, change.op) {
                 scratch.key.clear();
                 let rendered = render(&bound.template, change, *side, scratch, push_encoded);
                 if let Some(reason) = bound.finish(&rendered, scratch) {
@@ -385,48 +346,26 @@ impl BoundRule {
         }
     }
 
-    /// Every update of a mapped row must change its version, or readers of the
-    /// current version keep the old row.
-    fn missed_bump<P: Plan>(
+    /// Renders one key and deletes it; `false` if a column is missing.
+    fn delete_key<P: Plan>(
         &self,
+        template: &BoundTemplate,
+        side: Side,
+        step: Step,
         change: &RowChange<'_>,
         scratch: &mut Scratch,
         plan: &mut P,
     ) -> bool {
-        if let (Some(slot), Some(before), Some(after)) = (self.version, change.before, change.after)
-            && let (Some(before), Some(after)) = (before.get(slot), after.get(slot))
-            && !differs(Some(before), Some(after))
-        {
-            scratch.value.clear();
-            before.write_text(&mut scratch.value);
-            let version = &scratch.value;
-            plan.act(&self.rule.name, Action::MissedBump { version });
-            return true;
-        }
-        false
-    }
-}
-
-impl BoundPath {
-    /// Makes the rendered bytes a path; a reason if only the wildcard will do.
-    fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
-        match rendered {
-            Rendered::Nothing => None,
-            Rendered::Unknown => Some(Widening::MissingColumn),
+        scratch.key.clear();
+        match render(template, change, side, scratch, push_bytes) {
             Rendered::Done => {
-                scratch.path.clear();
-                if !scratch.key.starts_with(b"/") {
-                    scratch.path.push('/');
-                }
-                // What was rendered is percent-encoded, thus ASCII.
-                scratch
-                    .path
-                    .push_str(&String::from_utf8_lossy(&scratch.key));
-                if self.ends_in_star {
-                    scratch.path.push('*');
-                }
-                (scratch.path.len() > PATH_CHARS_MAX).then_some(Widening::PathTooLong)
+                let key = &scratch.key;
+                let settles = step != Step::On || !template.versioned;
+                plan.act(&self.rule.name, Action::Delete { key, settles });
+                true
             }
+            Rendered::Nothing => true,
+            Rendered::Unknown => false,
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::model::{Op, RowChange, Value};
 pub struct Scratch {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
+    /// A second text, where two are needed at once.
+    pub(super) other: Vec<u8>,
     pub(super) path: String,
 }
 
@@ -127,7 +129,7 @@ pub(super) fn render(
     Rendered::Done
 }
 
-enum Found<'v> {
+pub(super) enum Found<'v> {
     Value(&'v Value<'v>),
     NoImage,
     Unknown,
@@ -136,7 +138,7 @@ enum Found<'v> {
 /// The value in the wanted image. A column that the after image lacks did not
 /// change, so the before image has its value; the other way round the old
 /// value is lost (Over, never under).
-fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Found<'v> {
+pub(super) fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Found<'v> {
     let get = |image: &'v [Value<'v>]| image.get(slot).filter(|value| **value != Value::Absent);
     let known = |value: &&Value<'v>| **value != Value::Partial;
     let found = match (side, change.before, change.after) {

@@ -6,6 +6,8 @@ use super::class::{Alphabet, Symbol};
 use super::condition::Condition;
 use super::filter::Filter;
 use super::glob::TableGlob;
+use super::guard::Guard;
+use super::shapes::{HashField, TagSet, TagSetGlob};
 use super::template::{Image, Part, Placeholder, Template};
 use crate::model::{Op, Shape, TableSchema, path};
 
@@ -28,6 +30,14 @@ pub struct Rule {
     pub version: Option<ColumnRef>,
     /// Redis keys to delete.
     pub keys: Vec<Template>,
+    /// Sets whose members name keys to delete.
+    pub tag_sets: Vec<TagSet>,
+    /// Fields of Redis hashes to delete.
+    pub hash_fields: Vec<HashField>,
+    /// The watermark that refuses fills of older rows.
+    pub guard: Option<Guard>,
+    /// Where deletions are published, for caches inside of processes.
+    pub channel: Option<Arc<str>>,
     /// Paths to invalidate.
     pub paths: Vec<Template>,
     /// What to invalidate when single rows cannot be known.
@@ -60,6 +70,8 @@ pub struct ColumnRef {
 pub struct TableWide {
     /// Globs over Redis keys, prefix included.
     pub keys: Vec<Vec<u8>>,
+    /// Globs over tag sets.
+    pub tag_sets: Vec<TagSetGlob>,
     /// A counter that is part of the keys' names, prefix included: adding to
     /// it costs nothing, where globs visit the whole keyspace.
     pub generation: Option<Vec<u8>>,
@@ -71,17 +83,6 @@ impl TableWide {
     /// The templates with every placeholder as `*`. On the edge a `*` can only
     /// stand last, so that the path ends at its first placeholder.
     pub fn from_templates(prefix: &[u8], keys: &[Template], paths: &[Template]) -> Self {
-        let key_glob = |template: &Template| {
-            let mut glob = escape_glob(prefix);
-            for part in &template.parts {
-                match part {
-                    Part::Literal(bytes) => glob.extend(escape_glob(bytes)),
-                    Part::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
-                    Part::Placeholder(_) => glob.push(b'*'),
-                }
-            }
-            glob
-        };
         let path_wildcard = |template: &Template| {
             let mut path = String::new();
             for part in &template.parts {
@@ -101,10 +102,25 @@ impl TableWide {
         };
         Self {
             generation: None,
-            keys: sorted(keys.iter().map(key_glob).collect()),
+            tag_sets: Vec::new(),
+            keys: sorted(keys.iter().map(|key| key_glob(prefix, key)).collect()),
             paths: sorted(paths.iter().map(path_wildcard).collect()),
         }
     }
+}
+
+/// The glob over every key that `template` can render: each placeholder is a
+/// `*`.
+pub fn key_glob(prefix: &[u8], template: &Template) -> Vec<u8> {
+    let mut glob = escape_glob(prefix);
+    for part in &template.parts {
+        match part {
+            Part::Literal(bytes) => glob.extend(escape_glob(bytes)),
+            Part::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
+            Part::Placeholder(_) => glob.push(b'*'),
+        }
+    }
+    glob
 }
 
 fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {

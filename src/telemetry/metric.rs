@@ -36,15 +36,30 @@ pub const GAPS: &str = "evictd_gaps_total";
 pub const WIDENINGS: &str = "evictd_widenings_total";
 /// Mapped rows that changed while their version did not. Counter.
 pub const MISSED_VERSION_BUMPS: &str = "evictd_missed_version_bumps_total";
+/// Mapped rows whose version went backwards. Counter.
+pub const BACKWARD_VERSIONS: &str = "evictd_backward_versions_total";
+/// Guards raised, or found at the version or above. Counter.
+pub const GUARDS: &str = "evictd_guards_total";
+/// Rows whose version is NULL or negative, so that no guard was raised. Counter.
+pub const GUARDS_SKIPPED: &str = "evictd_guards_skipped_total";
+/// Keys that were named by tag sets, and existed. Counter.
+pub const TAG_SET_KEYS: &str = "evictd_tag_set_keys_total";
+/// Messages published about what was deleted. Counter.
+pub const PUBLISHED: &str = "evictd_published_messages_total";
 /// Paths not sent because of their `class`. Counter.
 pub const PATHS_SKIPPED: &str = "evictd_paths_skipped_total";
-/// Keys whose deletion the cache acknowledged. Counter.
+/// Keys whose deletion the cache answered, with success or for good. Counter.
 pub const CACHE_KEYS: &str = "evictd_cache_keys_total";
 /// Keys among them that existed. Counter.
 pub const CACHE_KEYS_EXISTED: &str = "evictd_cache_keys_existed_total";
+/// Keys that the cache refused to change for good, by `error`. One that is to be
+/// deleted twice counts twice. Counter.
+pub const CACHE_KEYS_REFUSED: &str = "evictd_cache_keys_refused_total";
 /// Deletions that went ahead though it was not known whether the rows were
 /// visible. Counter.
 pub const BARRIER_FALLBACKS: &str = "evictd_visibility_fallbacks_total";
+/// How long keys settle at present, where that follows the readers' lag. Gauge.
+pub const SETTLE_AFTER: &str = "evictd_settle_after_seconds";
 /// Deletions tried again, by `error`. Counter.
 pub const CACHE_RETRIES: &str = "evictd_cache_retries_total";
 /// Paths that the buffer accepted, once for each distribution. Counter.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, TlsMode};
+use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode};
 use evictd::model::position::Start;
 
 const SMALLEST: &str = r#"
@@ -68,6 +68,29 @@ fn the_smallest_configuration_has_safe_defaults() {
 }
 
 #[test]
+fn settling_is_a_duration_or_off_or_follows_the_readers() {
+    let second = Duration::from_secs(1);
+    let lag = |min, max| SettleAfter::ReplicaLag { min, max };
+    for (line, expected) in [
+        ("", SettleAfter::Fixed(second)),
+        ("settle_after = \"200ms\"", SettleAfter::Fixed(second / 5)),
+        ("settle_after = \"off\"", SettleAfter::Off),
+        (
+            "settle_after = { replica_lag = true }",
+            lag(second, 10 * second),
+        ),
+        (
+            "[redis.settle_after]\nreplica_lag = true\nmin = \"200ms\"\nmax = \"1m\"",
+            lag(second / 5, 60 * second),
+        ),
+    ] {
+        let text = SMALLEST.replace("\n[[rule]]", &format!("\n{line}\n[[rule]]"));
+        let config = config::parse(&text).unwrap();
+        assert_eq!(config.redis.settle_after, expected, "{line}");
+    }
+}
+
+#[test]
 fn the_example_is_accepted_as_it_stands() {
     let config = config::parse(&repository_file("config/evictd.toml")).unwrap();
     assert_eq!(config.rules.iter().count(), 2);
@@ -105,23 +128,35 @@ fn the_example_is_accepted_with_its_alternatives_too() {
     let example = repository_file("config/evictd.toml");
     let local: String = example
         .lines()
-        .filter(|line| !line.starts_with("kind =") && !line.starts_with("queue_url ="))
+        .filter(|line| {
+            let replaced = ["kind =", "queue_url =", "settle_after ="];
+            !replaced.iter().any(|start| line.starts_with(start))
+        })
         .map(|line| match line.strip_prefix("# ") {
             Some(
                 alternative @ ("path = \"/var/lib/evictd/shop.queue.redb\""
                 | "password = { env = \"EVICTD_REDIS_PASSWORD\" }    # as source.password"),
             ) => format!("{alternative}\n"),
-            Some(alternative) if alternative.starts_with("kind =") => format!("{alternative}\n"),
+            Some(alternative)
+                if alternative.starts_with("kind =")
+                    || alternative.starts_with("settle_after =") =>
+            {
+                format!("{alternative}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();
     let config = config::parse(&local).unwrap();
     assert!(matches!(config.buffer, Some(Buffer::Local { .. })));
     assert!(config.redis.password.is_some());
+    assert!(matches!(
+        config.redis.settle_after,
+        SettleAfter::ReplicaLag { .. }
+    ));
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 22] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -129,6 +164,13 @@ const TABLES: [(&str, &str); 15] = [
     ("checkpoint", "[checkpoint]\nnope = 1"),
     ("redis", "[redis]\nnope = 1"),
     ("redis.password", "[redis]\npassword = { nope = 1 }"),
+    ("redis.settle_after", "[redis]\nsettle_after = { nope = 1 }"),
+    ("redis.tls", "[redis]\ntls = { nope = 1 }"),
+    ("redis.sentinel", "[redis]\nsentinel = { nope = 1 }"),
+    (
+        "redis.sentinel.password",
+        "[redis]\nsentinel = { password = { nope = 1 } }",
+    ),
     ("buffer", "[buffer]\nnope = 1"),
     ("cloudfront", "[cloudfront]\nnope = 1"),
     (
@@ -138,12 +180,18 @@ const TABLES: [(&str, &str); 15] = [
     ("metrics", "[metrics]\nnope = 1"),
     ("path", "[[path]]\nnope = 1"),
     ("rule", "[[rule]]\nnope = 1"),
+    ("rule.guard", "[[rule]]\nguard = { nope = 1 }"),
+    ("rule.tag_sets", "[[rule]]\ntag_sets = [{ nope = 1 }]"),
+    ("rule.hash_fields", "[[rule]]\nhash_fields = [{ nope = 1 }]"),
     ("rule.table_wide", "[[rule]]\ntable_wide = { nope = 1 }"),
     (
         "rule.cascade_from",
         "[[rule]]\ncascade_from = [{ nope = 1 }]",
     ),
 ];
+
+/// Tables that may be a plain value instead.
+const VALUES_TOO: [&str; 1] = ["redis.settle_after"];
 
 /// Fields whose value is one of a few words.
 const CHOICES: [(&str, &str); 6] = [
@@ -226,7 +274,10 @@ fn the_manual_has_a_row_for_every_field_and_no_other() {
     let tables: BTreeSet<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     let fields: BTreeSet<String> = fields()
         .into_iter()
-        .filter(|field| !tables.contains(field.as_str()))
+        .filter(|field| {
+            let field = field.as_str();
+            !tables.contains(field) || VALUES_TOO.contains(&field)
+        })
         .collect();
     let filters = evictd::rules::filter::NAMES.map(str::to_owned);
     let classes = expected_instead("[[path]]\nclass = \"nope\"");
@@ -280,12 +331,16 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
                 rule(&format!("keys = [\"k\"]\n{line}\n"));
                 examples += 1;
             }
+        } else if let Some(fields) = block.strip_prefix("[redis]\n") {
+            let text = SMALLEST.replace("\n[[rule]]", &format!("\n{fields}[[rule]]"));
+            config::parse(&text).unwrap();
+            examples += 1;
         } else {
             rule(&block);
             examples += 1;
         }
     }
-    assert_eq!(examples, 5);
+    assert_eq!(examples, 8);
 }
 
 #[test]
@@ -396,9 +451,69 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
             "6: redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ),
         (
+            "\n[[rule]]",
+            "\nsettle_after = \"2m\"\n[[rule]]",
+            "7: redis.settle_after = \"2m\": write a duration of at most 1m, such as \"1s\", or \"off\"",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = 1\n[[rule]]",
+            "7: invalid type: integer `1`, expected a duration such as \"1s\", \"off\", or { replica_lag = true, … }",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = false }\n[[rule]]",
+            "7: redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = true, min = \"11s\" }\n[[rule]]",
+            "7: redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = true, max = \"61s\" }\n[[rule]]",
+            "7: redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m",
+        ),
+        (
+            "\n[[rule]]",
+            "\nsettle_after = { replica_lag = true, maxx = \"9s\" }\n[[rule]]",
+            "7: unknown field `maxx`, expected one of `replica_lag`, `min`, `max`; did you mean `max`?",
+        ),
+        (
             "redis://127",
             "redis://:secret@127",
             "6: redis.url holds a password, which logs and process lists would show; move it to `redis.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "\n[[rule]]",
+            "\ntls = { ca_file = \"/ca\" }\n[[rule]]",
+            "7: redis.tls has no use with redis://: write rediss:// in redis.url",
+        ),
+        (
+            "redis://127.0.0.1:6379\"",
+            "rediss://127.0.0.1:6379\"\ntls = { cert_file = \"/cert\" }",
+            "7: redis.tls: `cert_file` and `key_file` come together",
+        ),
+        (
+            "6379\"",
+            "6379/1\"\ncluster = true",
+            "6: redis.url: a cluster has database 0 and no other",
+        ),
+        (
+            "6379\"",
+            "6379\"\ncluster = true\nsentinel = { master = \"shop\", urls = [\"redis://s\"] }",
+            "8: redis.sentinel has no use with redis.cluster = true: a cluster fails over by itself",
+        ),
+        (
+            "6379\"",
+            "6379\"\nsentinel = { master = \"shop\", urls = [] }",
+            "7: redis.sentinel.urls is empty: name the sentinels, as redis://HOST:26379",
+        ),
+        (
+            "6379\"",
+            "6379\"\nsentinel = { master = \"shop\", urls = [\"s:26379\"] }",
+            "7: redis.sentinel.urls: write redis://HOST:26379, or rediss://… for TLS",
         ),
         (
             "path = \"/q\"",
@@ -512,6 +627,61 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         ),
         (
             "[buffer]",
+            "guard = { key = \"g:{id}\", ttl = \"1d\" }\n[buffer]",
+            "12: rule \"users\": `guard` needs `version`: name the column that every update bumps",
+        ),
+        (
+            "[buffer]",
+            "version = \"version\"\nguard = { key = \"g:{before.id}\", ttl = \"1d\" }\n[buffer]",
+            "13: rule \"users\": guard \"g:{before.id}\" names the row, before and after alike: write `{id}`",
+        ),
+        (
+            "[buffer]",
+            "version = \"version\"\nguard = { key = \"g:{Version}\", ttl = \"1d\" }\n[buffer]",
+            "13: rule \"users\": guard \"g:{Version}\" holds the version and cannot be named after it: leave `{Version}` out",
+        ),
+        (
+            "[buffer]",
+            "version = \"version\"\nguard = { key = \"g:{id}\", ttl = \"10ms\" }\n[buffer]",
+            "13: rule \"users\": guard: ttl = \"10ms\": write a duration from 1s to 366d, longer than any fill takes, such as \"1d\"",
+        ),
+        (
+            "[buffer]",
+            "tag_sets = [{ key = \"t:{id\" }]\n[buffer]",
+            "12: rule \"users\": template \"t:{id\": a `{` is not closed; write `{{` for a brace",
+        ),
+        (
+            "[buffer]",
+            "tag_sets = [{ kee = \"t:{id}\" }]\n[buffer]",
+            "12: unknown field `kee`, expected `key` or `member_prefix`; did you mean `key`?",
+        ),
+        (
+            "[buffer]",
+            "tag_sets = [7]\n[buffer]",
+            "12: invalid type: integer `7`, expected a template, or { key = \"…\", member_prefix = \"…\" }",
+        ),
+        (
+            "[buffer]",
+            "hash_fields = [{ key = \"users\", field = \"\" }]\n[buffer]",
+            "12: rule \"users\": template \"\": it is empty",
+        ),
+        (
+            "[buffer]",
+            "publish = \"\"\n[buffer]",
+            "12: rule \"users\": `publish` is empty: name a channel, or leave it out",
+        ),
+        (
+            "keys = [\"user:{id}\"]\n",
+            "publish = \"c\"\n",
+            "10: rule \"users\": `publish` has nothing to tell: the rule deletes no `keys`, `tag_sets` or `hash_fields`",
+        ),
+        (
+            "[buffer]",
+            "table_wide = { tag_sets = [\"\"] }\n[buffer]",
+            "12: rule \"users\": table_wide: a glob of tag sets is empty",
+        ),
+        (
+            "[buffer]",
             "table_wide = { keys = [\"\"] }\n[buffer]",
             "12: rule \"users\": table_wide: a key glob is empty",
         ),
@@ -523,7 +693,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "[buffer]",
             "[[rule]]\nname = \"b\"\ntables = [\"a.b\"]\n[buffer]",
-            "12: rule \"b\": it invalidates nothing: add `keys` or `paths`",
+            "12: rule \"b\": it invalidates nothing: add `keys`, `paths`, `tag_sets`, `hash_fields` or `guard`",
         ),
         (
             "/users/{id}",

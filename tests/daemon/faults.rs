@@ -14,7 +14,7 @@ async fn cached(shop: &Shop, users: std::ops::Range<u32>) {
 }
 
 /// Commits one transaction a user, at most `per_second` of them, in its own task. Waits out a server that is away.
-fn load(
+pub(super) fn load(
     mysql: &Mysql,
     users: std::ops::Range<u32>,
     per_second: u32,

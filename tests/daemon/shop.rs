@@ -310,7 +310,19 @@ impl Shop {
         gone.map(|key| (*key).to_owned()).collect()
     }
 
-    /// Waits until the checkpoint is at the server's end, and returns it.
+    /// Waits until the checkpoint has passed what is the server's end now.
+    pub async fn checkpoint_passes_the_end(&self, evictd: &Evictd) {
+        let (file, offset, _) = self.end().await;
+        let passed = self.poll(async |shop: &Self| {
+            shop.checkpoint().is_some_and(|stored| {
+                let at = (stored["file"].as_str(), stored["offset"].as_u64());
+                at >= (Some(file.as_str()), Some(offset))
+            })
+        });
+        assert!(passed.await, "{:?}\n{}", self.checkpoint(), evictd.tail());
+    }
+
+    /// Waits until the checkpoint is at the server's end, and returns it. Only on a server of its own.
     pub async fn checkpoint_at_end(&self) -> serde_json::Value {
         let (file, offset, gtids) = self.end().await;
         let mut stored = None;

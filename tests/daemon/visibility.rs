@@ -80,6 +80,27 @@ async fn a_row_that_becomes_visible_late_leaves_nothing_that_was_cached_meanwhil
     stop(evictd).await;
 }
 
+/// Asking about the first batch of its keys tells about the others too, and the commit is long past by then.
+#[tokio::test]
+async fn a_huge_transaction_that_becomes_visible_late_settles_whole() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    shop.sql(
+        "SET cte_max_recursion_depth = 20000; INSERT INTO users (id) \
+         WITH RECURSIVE ids AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM ids WHERE id < 20000) SELECT id FROM ids",
+    )
+    .await;
+    let evictd = settling(&shop, "2s").start().await;
+    hold_commits(&shop, Duration::from_secs(10)).await;
+    let keys = ["user:1:profile", "user:10000:profile", "user:20000:profile"];
+    shop.fill(&keys).await;
+    let change = shop.sql("UPDATE users SET name = 'new', version = 2");
+    tokio::join!(change, shop.gone(&keys, &evictd));
+    // Slow readers of the old rows.
+    shop.fill(&keys).await;
+    shop.gone(&keys, &evictd).await;
+    stop(evictd).await;
+}
+
 /// The same without GTIDs, where nothing tells when a row is visible: the test above can fail.
 #[tokio::test]
 async fn without_gtids_a_key_can_go_before_its_row_is_visible() {

@@ -1,11 +1,13 @@
 //! What rules make of changes: TOML and rows in, a plan out.
 
 mod cascade;
+mod guards;
+mod shapes;
 
 use std::sync::Arc;
 
 use evictd::config;
-use evictd::model::invalidation::{Action, Plan, Widening};
+use evictd::model::invalidation::{Action, Plan, Published, Widening};
 use evictd::model::{Column, Date, DateTime, Op, RowChange, Shape, TableName, TableSchema, Value};
 use evictd::rules::{Rules, Scratch};
 use proptest::prelude::*;
@@ -30,6 +32,49 @@ impl Plan for Lines {
             Action::MissedBump { version } => {
                 format!("{rule}: version {} stayed", version.escape_ascii())
             }
+            Action::BackwardVersion { before, after } => {
+                let (before, after) = (before.escape_ascii(), after.escape_ascii());
+                format!("{rule}: version {before} went back to {after}")
+            }
+            Action::RaiseGuard { key, version, ttl } => {
+                let key = key.escape_ascii();
+                format!("{rule}: raise {key} to {version} for {}s", ttl.as_secs())
+            }
+            Action::SkipGuard { version } => {
+                format!(
+                    "{rule}: no guard for version \"{}\"",
+                    version.escape_ascii()
+                )
+            }
+            Action::DeleteTagged { key, member_prefix } => {
+                let (key, prefix) = (key.escape_ascii(), member_prefix.escape_ascii());
+                format!("{rule}: delete members of {key} after \"{prefix}\"")
+            }
+            Action::DeleteTaggedMatching {
+                glob,
+                member_prefix,
+            } => {
+                let (glob, prefix) = (glob.escape_ascii(), member_prefix.escape_ascii());
+                format!("{rule}: delete members of all {glob} after \"{prefix}\"")
+            }
+            Action::DeleteField { key, field } => {
+                let (key, field) = (key.escape_ascii(), field.escape_ascii());
+                format!("{rule}: delete field {field} of {key}")
+            }
+            Action::Publish { channel, what } => match what {
+                Published::Key { key, settles } => {
+                    let once = if settles { "" } else { " once" };
+                    format!("{rule}: tell{once} {channel} {}", key.escape_ascii())
+                }
+                Published::Glob(glob) => {
+                    format!("{rule}: tell {channel} all {}", glob.escape_ascii())
+                }
+                Published::Field { key, field } => {
+                    let (key, field) = (key.escape_ascii(), field.escape_ascii());
+                    format!("{rule}: tell {channel} field {field} of {key}")
+                }
+                Published::Members => format!("{rule}: tell {channel} the members"),
+            },
         });
     }
 

@@ -1,5 +1,6 @@
-//! A Redis server, and a cluster of six.
+//! A Redis server.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use super::{Identity, Process, eventually, free_port, scratch, servers};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-const CLUSTER_NODES: usize = 6;
 
 /// How a server differs from the usual one.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +90,12 @@ impl Redis {
         self.port
     }
 
+    /// Whether it has neither been stopped nor killed.
+    pub fn is_running(&self) -> bool {
+        // A process that was waited for is gone from there.
+        Path::new("/proc").join(self.pid().to_string()).exists()
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -104,9 +110,12 @@ impl Redis {
         format!("rediss://127.0.0.1:{port}/0")
     }
 
+    pub fn client(&self) -> redis::Client {
+        redis::Client::open(self.url()).expect("the URL is well formed")
+    }
+
     pub async fn conn(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).expect("the URL is well formed");
-        client
+        self.client()
             .get_multiplexed_async_connection()
             .await
             .unwrap_or_else(|error| {
@@ -160,65 +169,4 @@ fn spawn(command_line: &[String], dir: &TempDir) -> Process {
     let mut command = Command::new(&servers().redis_server);
     command.args(command_line).current_dir(dir.path());
     Process::spawn("redis-server", &command, dir.path())
-}
-
-/// Three primaries with a replica each.
-#[derive(Debug)]
-pub struct RedisCluster {
-    pub nodes: Vec<Redis>,
-}
-
-impl RedisCluster {
-    pub async fn start() -> Self {
-        let mut nodes = Vec::new();
-        for _ in 0..CLUSTER_NODES {
-            let extra = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            nodes.push(
-                Redis::start(RedisOptions {
-                    extra: extra.map(str::to_owned).to_vec(),
-                    ..RedisOptions::default()
-                })
-                .await,
-            );
-        }
-        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
-        let output = Command::new(&servers().redis_cli)
-            .args(["--cluster", "create"])
-            .args(addresses)
-            .args(["--cluster-replicas", "1", "--cluster-yes"])
-            .output()
-            .expect("redis-cli can be run");
-        assert!(
-            output.status.success(),
-            "the cluster cannot be made:\n{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        let cluster = Self { nodes };
-        cluster.healthy().await;
-        cluster
-    }
-
-    /// Of every node.
-    pub fn urls(&self) -> Vec<String> {
-        self.nodes.iter().map(Redis::url).collect()
-    }
-
-    /// Waits until every running node says that all slots are served.
-    pub async fn healthy(&self) {
-        eventually("the Redis Cluster is healthy", READY_WITHIN, async || {
-            for node in &self.nodes {
-                let mut conn = node.conn().await;
-                let info: String = redis::cmd("CLUSTER")
-                    .arg("INFO")
-                    .query_async(&mut conn)
-                    .await
-                    .ok()?;
-                if !info.contains("cluster_state:ok") {
-                    return None;
-                }
-            }
-            Some(())
-        })
-        .await;
-    }
 }

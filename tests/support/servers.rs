@@ -57,7 +57,7 @@ pub fn servers() -> &'static Servers {
 }
 
 /// The same rule as in `scripts/provision`.
-fn cache_dir() -> PathBuf {
+pub(super) fn cache_dir() -> PathBuf {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(dir) = set("EVICTD_SERVERS") {
         return dir.into();

@@ -24,7 +24,9 @@ pub struct Certificates {
     pub server: Identity,
     /// Signed by the same authority, for a host this is not: passes `verify-ca`, fails `verify-identity`.
     pub elsewhere: Identity,
-    /// The authority that signed both.
+    /// Signed by the same authority, for somebody who connects and serves nothing.
+    pub client: Identity,
+    /// The authority that signed them.
     pub ca: PathBuf,
     /// An authority that signed neither.
     pub other_ca: PathBuf,
@@ -39,8 +41,15 @@ pub fn certificates() -> &'static Certificates {
         let ca = authority(dir.path(), "ca");
         let other_ca = authority(dir.path(), "other-ca");
         Certificates {
-            server: identity(dir.path(), "server", "IP:127.0.0.1,DNS:localhost"),
-            elsewhere: identity(dir.path(), "elsewhere", "DNS:elsewhere.test"),
+            server: identity(
+                dir.path(),
+                "server",
+                "IP:127.0.0.1,DNS:localhost",
+                // The nodes of a Redis Cluster are each other's clients.
+                "serverAuth,clientAuth",
+            ),
+            elsewhere: identity(dir.path(), "elsewhere", "DNS:elsewhere.test", "serverAuth"),
+            client: identity(dir.path(), "client", "DNS:client.test", "clientAuth"),
             ca,
             other_ca,
             _dir: dir,
@@ -66,14 +75,14 @@ fn authority(dir: &Path, name: &str) -> PathBuf {
     dir.join(pem)
 }
 
-fn identity(dir: &Path, name: &str, alternative_names: &str) -> Identity {
+fn identity(dir: &Path, name: &str, alternative_names: &str, usage: &str) -> Identity {
     let [key, pem, request, extensions] =
         ["key", "pem", "csr", "ext"].map(|suffix| format!("{name}.{suffix}"));
     let subject = format!("/CN=evictd test {name}");
     std::fs::write(
         dir.join(&extensions),
         format!(
-            "subjectAltName={alternative_names}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n"
+            "subjectAltName={alternative_names}\nbasicConstraints=CA:FALSE\nextendedKeyUsage={usage}\n"
         ),
     )
     .expect("the scratch directory is writable");

@@ -3,11 +3,12 @@ use std::sync::{Arc, Mutex};
 use super::super::bulk::Paths;
 use super::*;
 use crate::binlog::barrier::NotVisible;
+use crate::binlog::replica_lag::Applied;
 use crate::buffer::BufferError;
-use crate::cache::CacheError;
+use crate::cache::{CacheError, Found, Leaving, Outcome, ScanPlace, TagKind, TagScan, TagStep};
 use crate::checkpoint::CheckpointError;
-use crate::model::invalidation::{Action, Plan};
-use crate::model::{GtidSet, KeySet, Position};
+use crate::model::invalidation::{Action, Plan, Published};
+use crate::model::{GtidSet, Guards, KeySet, PairSet, Position};
 
 /// What the fakes did, in order.
 type Journal = Arc<Mutex<Vec<String>>>;
@@ -44,12 +45,12 @@ impl Flaky {
 }
 
 impl Cache for Flaky {
-    async fn delete(&mut self, keys: &[&KeySet]) -> Result<u64, CacheError> {
+    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
         attempt
-            .map(|()| 1)
+            .map(|()| Outcome::default())
             .map_err(|reason| CacheError::Unavailable {
                 address: "redis".to_owned(),
                 code: "connection",
@@ -57,25 +58,87 @@ impl Cache for Flaky {
             })
     }
 
-    async fn delete_matching(&mut self, glob: &[u8]) -> Result<u64, CacheError> {
+    async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
         note(
             &self.journal,
             format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
         );
-        Ok(1)
+        Ok(Outcome::default())
     }
 
-    async fn increment(&mut self, key: &[u8]) -> Result<(), CacheError> {
+    async fn increment(&mut self, key: &[u8]) -> Result<Outcome, CacheError> {
         let key = String::from_utf8_lossy(key);
         note(&self.journal, format!("{} increments {key}", self.name));
-        Ok(())
+        Ok(Outcome::default())
+    }
+
+    async fn delete_guarded(
+        &mut self,
+        guards: &Guards,
+        keys: &[&KeySet],
+    ) -> Result<Outcome, CacheError> {
+        for (key, version, _) in guards.iter() {
+            let key = String::from_utf8_lossy(key);
+            note(
+                &self.journal,
+                format!("{} raises {key} to {version}", self.name),
+            );
+        }
+        self.delete(keys).await
+    }
+
+    async fn delete_fields(&mut self, fields: &PairSet) -> Result<Outcome, CacheError> {
+        for (key, field) in fields.iter() {
+            let (key, field) = (String::from_utf8_lossy(key), String::from_utf8_lossy(field));
+            note(
+                &self.journal,
+                format!("{} field {field} of {key}", self.name),
+            );
+        }
+        Ok(Outcome::default())
+    }
+
+    async fn find(&mut self, glob: &[u8], _from: ScanPlace) -> Result<Found, CacheError> {
+        let keys = vec![glob.strip_suffix(b"*").unwrap_or(glob).to_vec()];
+        Ok(Found { keys, next: None })
+    }
+
+    /// Every set has two members, one after the other.
+    async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
+        let step = |set: &TagScan<'_>| TagStep::Members {
+            kind: TagKind::Set,
+            members: vec![format!("m{}", set.cursor).into_bytes()],
+            next: 1 - set.cursor,
+        };
+        Ok(sets.iter().map(step).collect())
+    }
+
+    async fn take_out(&mut self, leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+        for set in leaving {
+            let key = String::from_utf8_lossy(set.key);
+            let members = String::from_utf8(set.members.concat()).unwrap();
+            note(
+                &self.journal,
+                format!("{} takes {members} out of {key}", self.name),
+            );
+        }
+        Ok(Outcome::default())
+    }
+
+    async fn publish(&mut self, channel: &str, message: &[u8]) -> Result<Outcome, CacheError> {
+        let message = String::from_utf8_lossy(message);
+        note(
+            &self.journal,
+            format!("{} tells {channel} {message}", self.name),
+        );
+        Ok(Outcome::default())
     }
 }
 
 impl Visibility for Flaky {
-    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Visible, NotVisible> {
+    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
         note(&self.journal, format!("visible {gtids}"));
-        Ok(Visible::Now)
+        Ok(Instant::now())
     }
 }
 
@@ -172,12 +235,12 @@ impl Stages {
         tasks.spawn(delete(
             Flaky::new(&journal, "visibility", 0),
             Flaky::new(&journal, "cache", cache),
-            settling,
+            settling.clone(),
             to_delete,
             deleted,
         ));
         let second = Flaky::new(&journal, "second", 0);
-        tasks.spawn(settle(second, to_settle, settled));
+        tasks.spawn(settle(second, settling, to_settle, settled));
         tasks.spawn(send(
             Flaky::new(&journal, "paths", paths),
             to_send,
@@ -439,4 +502,176 @@ async fn a_versioned_key_needs_no_second_deletion() {
         !journal.iter().any(|line| line.starts_with("second")),
         "{journal:?}"
     );
+}
+
+const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7";
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_held_up_settles_from_when_its_rows_were_visible() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut held_up = batch(10);
+    held_up.newest_us = committed(Duration::from_secs(10));
+    held_up.gtids = Some(GTIDS.parse().unwrap());
+    stages.planned.send(held_up).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(stages.journal().last().unwrap(), "cache k10");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let journal = stages.journal();
+    assert_eq!(journal[2..], ["second k10", "paths /p10", "checkpoint 10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_settles_is_deleted_again_once_the_slowest_reader_has_it() {
+    let (publish, applied) = tokio::sync::watch::channel(None);
+    let settling = Settling::Readers {
+        min: Duration::from_secs(1),
+        max: Duration::from_secs(10),
+        applied,
+    };
+    let stages = Stages::settling([0, 0, 0], settling);
+    let start = Instant::now();
+    for offset in [10, 20] {
+        let mut batch = batch(offset);
+        batch.gtids = Some(GTIDS.parse().unwrap());
+        stages.planned.send(batch).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    // The readers have the first change, and not yet the second.
+    publish.send_replace(Some(Applied {
+        through: start + Duration::from_secs(1),
+        seen_at: Instant::now(),
+    }));
+    let seconds = |journal: Vec<String>| {
+        let lines = journal.into_iter();
+        lines
+            .filter(|line| line.starts_with("second"))
+            .collect::<Vec<_>>()
+    };
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(seconds(stages.journal()), [""; 0], "{:?}", start.elapsed());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(seconds(stages.journal()), ["second k10"]);
+    // Nothing more is heard of the readers: ten seconds are enough for the second.
+    tokio::time::sleep(Duration::from_millis(6_800)).await;
+    assert_eq!(seconds(stages.journal()), ["second k10"]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(seconds(stages.journal()), ["second k10", "second k20"]);
+}
+
+/// A batch of one of everything.
+fn shapes(offset: u64) -> Batch {
+    let rule: Arc<str> = "r".into();
+    let channel: Arc<str> = "shop".into();
+    let mut batch = batch(offset);
+    let ttl = Duration::from_secs(60);
+    for version in [4, 5, 3] {
+        let key = b"guard";
+        batch.act(&rule, Action::RaiseGuard { key, version, ttl });
+    }
+    let (key, field, member_prefix) = (b"users", b"7", b"p:");
+    batch.act(&rule, Action::DeleteField { key, field });
+    let key = b"tag";
+    batch.act(&rule, Action::DeleteTagged { key, member_prefix });
+    for what in [
+        Published::Key {
+            key: b"k",
+            settles: false,
+        },
+        Published::Members,
+    ] {
+        let channel = &channel;
+        batch.act(&rule, Action::Publish { channel, what });
+    }
+    batch.newest_us = committed(Duration::ZERO);
+    batch
+}
+
+#[tokio::test(start_paused = true)]
+async fn guards_go_before_keys_members_leave_after_theirs_and_announcements_come_last() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    stages.planned.send(shapes(10)).await.unwrap();
+    assert_eq!(
+        stages.end().await,
+        [
+            "cache raises guard to 5",
+            "cache k10",
+            "cache field 7 of users",
+            "cache p:m0",
+            "cache takes m0 out of tag",
+            "cache p:m0",
+            "cache p:m1",
+            "cache takes m1 out of tag",
+            "cache p:m1",
+            r#"cache tells shop {"v":1,"keys":["k","p:m0","p:m1"]}"#,
+            // What left its set goes again, nothing leaves, and no guard moves.
+            "second k10",
+            "second field 7 of users",
+            "second p:m0 p:m1",
+            "second p:m0",
+            "second p:m1",
+            r#"second tells shop {"v":1,"keys":["p:m0","p:m1"]}"#,
+            "paths /p10",
+            "checkpoint 10",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tag_sets_are_found_by_glob_for_a_whole_table() {
+    let stages = Stages::start([0, 0, 0]);
+    let mut wide = batch(10);
+    let (glob, member_prefix) = (b"tag:*", b"");
+    let tagged = Action::DeleteTaggedMatching {
+        glob,
+        member_prefix,
+    };
+    wide.act(&"r".into(), tagged);
+    stages.planned.send(wide).await.unwrap();
+    let journal = stages.end().await;
+    let expected = [
+        "cache k10",
+        "cache m0",
+        "cache takes m0 out of tag:",
+        "cache m0",
+        "cache m1",
+    ];
+    assert_eq!(journal[..5], expected, "{journal:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_repeats_guards_and_keys_and_what_left_its_set_is_not_forgotten() {
+    let stages = Stages::settling([3, 0, 0], Settling::After(Duration::from_secs(1)));
+    stages.planned.send(shapes(10)).await.unwrap();
+    let journal = stages.end().await;
+    let raised = journal
+        .iter()
+        .filter(|line| *line == "cache raises guard to 5");
+    assert_eq!(raised.count(), 4, "{journal:?}");
+    assert!(
+        journal.contains(&"second p:m0 p:m1".to_owned()),
+        "{journal:?}"
+    );
+}
+
+/// A statement that was just committed: what was read before it may still be stored.
+#[tokio::test(start_paused = true)]
+async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut wide = Batch::default();
+    let rule: Arc<str> = "r".into();
+    wide.act(&rule, Action::DeleteMatching { glob: b"user:*" });
+    wide.newest_us = committed(Duration::ZERO);
+    wide.mark = Some(mark(10));
+    stages.planned.send(wide).await.unwrap();
+    let journal = stages.end().await;
+    let globs: Vec<_> = journal
+        .iter()
+        .filter(|line| line.contains(" all "))
+        .collect();
+    assert_eq!(
+        globs,
+        ["cache all user:*", "second all user:*"],
+        "{journal:?}"
+    );
+    assert_eq!(journal.last().unwrap(), "checkpoint 10");
 }

@@ -1,0 +1,122 @@
+//! What Redis' errors mean for the caller.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::target::Address;
+use crate::cache::CacheError;
+
+/// Whether the error is about the one command that it answers, and says nothing
+/// of the others or of the server. Everything else passes, or is for somebody
+/// to put right, so that the caller repeats all of it.
+pub(super) fn concerns_one_command(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(
+            ServerErrorKind::NoPerm
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::ResponseError
+            | ServerErrorKind::TryAgain,
+        ) => true,
+        // The client has no kind of its own for it.
+        ErrorKind::Extension => {
+            matches!(error.code(), Some("WRONGTYPE" | "NOTVERSION"))
+        }
+        _ => false,
+    }
+}
+
+/// A short name for the reason why the keys of the command that `error` answers
+/// stay as they are for ever; `None` if it is no such reason.
+///
+/// An account that may not use the command at all gets NOPERM too. That is for
+/// somebody to put right, and no key's fault: only texts about keys count.
+pub(super) fn refusal(error: &RedisError) -> Option<&'static str> {
+    let says = |words| error.detail().is_some_and(|detail| detail.contains(words));
+    match error.kind() {
+        // Redis 6: "… to access one of the keys used as arguments"; from Redis
+        // 7 on: "No permissions to access a key".
+        ErrorKind::Server(ServerErrorKind::NoPerm) if says("access") && says("key") => {
+            Some("no-permission")
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if says("not an integer") || says("would overflow") =>
+        {
+            Some("not-an-integer")
+        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) if says("access") && says("channel") => {
+            Some("no-permission")
+        }
+        ErrorKind::Extension if error.code() == Some("WRONGTYPE") => Some("wrong-type"),
+        // What raise.lua answers.
+        ErrorKind::Extension if error.code() == Some("NOTVERSION") => Some("not-a-version"),
+        _ => None,
+    }
+}
+
+/// Whether a command with several keys found some of them gone to another node
+/// already. Each for itself has a place.
+pub(super) fn is_divided(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
+}
+
+/// Names the failure of the server at `address`.
+pub(super) fn named(error: &RedisError, address: &Address) -> CacheError {
+    let unavailable = |code| CacheError::Unavailable {
+        address: address.to_string(),
+        code,
+        reason: error.to_string(),
+    };
+    let refused = |code, remedy| CacheError::Refused {
+        address: address.to_string(),
+        code,
+        reason: error.to_string(),
+        remedy,
+    };
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => refused(
+            "authentication",
+            "check redis.password and the user in redis.url, or redis.sentinel.password if this is a sentinel",
+        ),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
+            "no-permission",
+            "grant the ACL user the commands that docs/configuration.md lists, on the keys of all rules",
+        ),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
+        ErrorKind::Server(
+            ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
+        ) => refused("cluster", SET_CLUSTER),
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if error
+                .detail()
+                .is_some_and(|it| it.contains("cluster support disabled")) =>
+        {
+            refused(
+                "no-cluster",
+                "this server is no part of a cluster: leave redis.cluster out",
+            )
+        }
+        ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
+        // The client has no kind of its own for it.
+        _ if error.code() == Some("NOAUTH") => refused(
+            "authentication",
+            "set redis.password, or redis.sentinel.password if this is a sentinel",
+        ),
+        _ if error.code() == Some("OOM") => unavailable("out-of-memory"),
+        ErrorKind::Server(_) | ErrorKind::Extension => unavailable("server-error"),
+        _ if error.is_timeout() => unavailable("timeout"),
+        _ if error.is_connection_refusal() => unavailable("connection-refused"),
+        _ => unavailable("connection"),
+    }
+}
+
+const SET_CLUSTER: &str = "set redis.cluster = true";
+
+/// A server that is reached as if it were alone.
+pub(super) fn is_a_cluster(address: &Address) -> CacheError {
+    CacheError::Refused {
+        address: address.to_string(),
+        code: "cluster",
+        reason: "this server is part of a cluster".to_owned(),
+        remedy: SET_CLUSTER,
+    }
+}

@@ -1,0 +1,238 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cache::{Found, Outcome};
+use crate::model::Guards;
+
+/// Sets and keys in memory. One call fails after it was done, or before.
+#[derive(Default)]
+struct Memory {
+    sets: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+    keys: BTreeSet<Vec<u8>>,
+    forbidden: BTreeSet<Vec<u8>>,
+    calls: usize,
+    fails_at: Option<(usize, bool)>,
+    deleted_at: BTreeMap<Vec<u8>, usize>,
+}
+
+impl Memory {
+    fn call<T>(&mut self, mut act: impl FnMut(&mut Self) -> T) -> Result<T, CacheError> {
+        self.calls += 1;
+        let fails = self.fails_at.filter(|(at, _)| *at == self.calls);
+        if let Some((_, false)) = fails {
+            return Err(lost());
+        }
+        let done = act(self);
+        fails.map_or(Ok(done), |_| Err(lost()))
+    }
+}
+
+fn lost() -> CacheError {
+    CacheError::Unavailable {
+        address: "memory".to_owned(),
+        code: "connection",
+        reason: "as told".to_owned(),
+    }
+}
+
+impl Cache for Memory {
+    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
+        self.call(|memory| {
+            let mut outcome = Outcome::default();
+            for key in keys.iter().flat_map(|keys| keys.iter()) {
+                if memory.forbidden.contains(key) {
+                    outcome.refused.push(Refused {
+                        key: key.to_vec(),
+                        code: "no-permission",
+                        reason: String::new(),
+                    });
+                    continue;
+                }
+                outcome.existed += u64::from(memory.keys.remove(key));
+                memory.deleted_at.insert(key.to_vec(), memory.calls);
+            }
+            outcome
+        })
+    }
+
+    async fn increment(&mut self, _: &[u8]) -> Result<Outcome, CacheError> {
+        unreachable!("tag sets have no counters")
+    }
+
+    async fn delete_matching(&mut self, _: &[u8]) -> Result<Outcome, CacheError> {
+        unreachable!("tag sets are gone through")
+    }
+
+    async fn delete_guarded(&mut self, _: &Guards, _: &[&KeySet]) -> Result<Outcome, CacheError> {
+        unreachable!("guards are raised before")
+    }
+
+    async fn delete_fields(&mut self, _: &PairSet) -> Result<Outcome, CacheError> {
+        unreachable!("hashes are no tag sets")
+    }
+
+    async fn find(&mut self, _: &[u8], _: ScanPlace) -> Result<Found, CacheError> {
+        self.call(|memory| Found {
+            keys: memory.sets.keys().cloned().collect(),
+            next: None,
+        })
+    }
+
+    /// Two members a step: those from the cursor's place on in the order of all names.
+    async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
+        self.call(|memory| {
+            let step = |set: &TagScan<'_>| {
+                let Some(all) = memory.sets.get(set.key) else {
+                    return TagStep::End;
+                };
+                let from = set.cursor.to_string().into_bytes();
+                let mut rest = all.iter().filter(|member| **member >= from);
+                let members: Vec<_> = rest.by_ref().take(2).cloned().collect();
+                let next = rest
+                    .next()
+                    .map_or(0, |member| String::from_utf8_lossy(member).parse().unwrap());
+                TagStep::Members {
+                    kind: TagKind::Set,
+                    members,
+                    next,
+                }
+            };
+            sets.iter().map(step).collect()
+        })
+    }
+
+    async fn take_out(&mut self, leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+        self.call(|memory| {
+            for set in leaving {
+                let members = memory.sets.get_mut(set.key).unwrap();
+                for member in &set.members {
+                    assert!(
+                        memory.deleted_at.contains_key(member),
+                        "its key was not deleted before"
+                    );
+                    members.remove(member);
+                }
+            }
+            Outcome::default()
+        })
+    }
+
+    async fn publish(&mut self, _: &str, _: &[u8]) -> Result<Outcome, CacheError> {
+        unreachable!("nothing is announced")
+    }
+}
+
+/// Tries until it succeeds, as the pipeline does; gives what was refused.
+fn run(memory: &mut Memory, carried: &mut KeySet, pass: Pass, sets: &PairSet) -> Vec<Refused> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        loop {
+            let announcements = Announcements::default();
+            let mut attempt = Attempt {
+                pass,
+                carried,
+                announcements: &announcements,
+                deletion: Deletion::default(),
+            };
+            let outcome = async {
+                attempt.delete_carried(memory).await?;
+                attempt.delete(memory, sets).await
+            };
+            if outcome.await.is_ok() {
+                return attempt.deletion.refused;
+            }
+        }
+    })
+}
+
+proptest! {
+    /// Wherever a call fails: every key that a set named is deleted, what left a set is deleted again in the
+    /// second pass, and only members whose keys may not be deleted stay.
+    #[test]
+    fn no_member_leaves_without_its_key_being_deleted_twice(
+        members in prop::collection::btree_map(0_u8..20, prop::collection::btree_set(10_u8..60, 0..9), 0..20),
+        forbidden in prop::collection::btree_set(10_u8..60, 0..3),
+        fails_at in prop::option::of((1_usize..40, any::<bool>())),
+    ) {
+        let name = |number: &u8| number.to_string().into_bytes();
+        let mut memory = Memory {
+            sets: members.iter().map(|(set, of)| (name(set), of.iter().map(name).collect())).collect(),
+            keys: members.values().flatten().map(name).collect(),
+            forbidden: forbidden.iter().map(name).collect(),
+            fails_at,
+            ..Memory::default()
+        };
+        let named = memory.keys.clone();
+        let mut sets = PairSet::default();
+        members.keys().for_each(|set| { sets.insert(&name(set), b""); });
+        let mut carried = KeySet::default();
+        let refused = run(&mut memory, &mut carried, Pass::First, &sets);
+        for refused in &refused {
+            prop_assert!(memory.forbidden.contains(&refused.key));
+        }
+        let stay: BTreeSet<_> = memory.sets.values().flatten().cloned().collect();
+        prop_assert!(stay.is_subset(&memory.forbidden), "{:?}", stay);
+        prop_assert!(memory.keys.is_subset(&memory.forbidden));
+        // Fills that were slow; some of them are in their sets again, others not.
+        memory.keys.extend(named.iter().cloned());
+        run(&mut memory, &mut carried, Pass::Again, &sets);
+        prop_assert!(memory.keys.is_subset(&memory.forbidden), "{:?}", memory.keys);
+    }
+}
+
+#[test]
+fn what_is_too_much_to_be_kept_stays_in_its_set_for_the_second_deletion() {
+    let member = |number: u32| format!("{number:0300}").into_bytes();
+    let all: BTreeSet<Vec<u8>> = (10_000..30_000).map(member).collect();
+    let mut memory = Memory {
+        sets: [(b"tag".to_vec(), all.clone())].into(),
+        keys: all.clone(),
+        ..Memory::default()
+    };
+    let mut sets = PairSet::default();
+    sets.insert(b"tag", b"");
+    let found: Vec<_> = vec![(
+        Walk::new(b"tag", b""),
+        TagKind::Set,
+        all.iter().cloned().collect(),
+    )];
+    let mut carried = KeySet::default();
+    let mut attempt = Attempt {
+        pass: Pass::First,
+        carried: &mut carried,
+        announcements: &Announcements::default(),
+        deletion: Deletion::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(attempt.delete_members(&mut memory, found))
+        .unwrap();
+    assert!(memory.keys.is_empty(), "all keys are deleted at once");
+    let kept = &memory.sets[b"tag".as_slice()];
+    assert_eq!(carried.len() + kept.len(), all.len());
+    assert!(
+        carried.size() < CARRIED_BYTES_MAX + 1_000,
+        "{}",
+        carried.size()
+    );
+    assert!(
+        carried.len() > 10_000 && kept.len() > 3_000,
+        "{}",
+        kept.len()
+    );
+    assert!(kept.iter().all(|member| !carried.contains(member)));
+}
+
+#[test]
+fn a_member_may_be_a_whole_key_or_lack_what_all_keys_begin_with() {
+    let walk = Walk::new(b"tag", b"app:");
+    assert_eq!(*walk.key_of(b"app:user:7"), *b"app:user:7");
+    assert_eq!(*walk.key_of(b"user:7"), *b"app:user:7");
+    assert_eq!(*Walk::new(b"tag", b"").key_of(b"user:7"), *b"user:7");
+}

@@ -1,0 +1,206 @@
+//! Guards: watermarks in Redis below which no reader may store a row.
+//!
+//! A reader that fetched a row, was held up and stores it after the deletion
+//! would keep the old row cached. With a guard it stores by a script that
+//! refuses every version below the watermark, however late it is. Settling only
+//! bounds how late it may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::render::{Found, Rendered, Scratch, Side, find, push_bytes, render};
+use super::rule::{BindError, BoundTemplate, Slots};
+use super::template::{Part, Template};
+use crate::model::invalidation::{Action, Plan};
+use crate::model::{GuardPattern, Op, RowChange, Shape, Value};
+
+/// A rule's guard as configured.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Its key. It names the row: neither an image nor the version is in it.
+    pub key: Template,
+    /// How long it is kept after it was raised.
+    pub ttl: Duration,
+}
+
+impl Guard {
+    /// Checks the columns, and adds them.
+    pub(super) fn check(
+        &self,
+        version: Option<usize>,
+        slots: &mut Slots<'_>,
+        rule: &str,
+    ) -> Result<(), BindError> {
+        slots.add_template(&self.key, &format!("rule \"{rule}\": guard"))?;
+        let column = version.and_then(|index| slots.schema().columns.get(index));
+        match column {
+            Some(column) if column.shape != Shape::Integer => Err(BindError {
+                line: self.key.line,
+                message: format!(
+                    "rule \"{rule}\": guard: the version column `{}` of table {} is no integer, and a watermark compares numbers; name an integer column, or take the guard away",
+                    column.name,
+                    slots.schema().name
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The names that its keys can have, `prefix` included.
+    pub(super) fn pattern(&self, prefix: &[u8]) -> GuardPattern {
+        let mut texts = vec![prefix.to_vec()];
+        for part in &self.key.parts {
+            match (part, texts.last_mut()) {
+                (Part::Literal(bytes), Some(text)) => text.extend_from_slice(bytes),
+                _ => texts.push(Vec::new()),
+            }
+        }
+        GuardPattern::new(texts)
+    }
+}
+
+/// A guard whose columns are slots of a row image.
+#[derive(Debug)]
+pub(super) struct BoundGuard {
+    pub(super) key: BoundTemplate,
+    /// The version column.
+    pub(super) version: usize,
+    pub(super) ttl: Duration,
+}
+
+/// A row's version, as far as a guard can hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    At(u128),
+    /// NULL or negative.
+    Unguarded,
+    /// The images do not carry it.
+    Unknown,
+}
+
+/// A column that the guard needs is in neither image.
+pub(super) struct Unknown;
+
+impl BoundGuard {
+    /// Raises the guard of every row that the change touched: to the row's
+    /// version, and past it where the row is gone, so that nothing of it is
+    /// stored any more.
+    pub(super) fn plan<P: Plan>(
+        &self,
+        rule: &Arc<str>,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) -> Result<(), Unknown> {
+        match change.op {
+            Op::Insert => self.plan_side(Side::After, rule, change, scratch, plan),
+            Op::Delete => self.plan_side(Side::Before, rule, change, scratch, plan),
+            Op::Update if self.same_key(change, scratch)? => {
+                let before = self.version(change, Side::Before);
+                let after = self.version(change, Side::After);
+                let version = match (before, after) {
+                    (_, Version::Unknown) => return Err(Unknown),
+                    // The old row is in no way the newer one: it is gone.
+                    (Version::At(before), Version::At(after)) if after < before => before + 1,
+                    (_, Version::At(after)) => after,
+                    (before, Version::Unguarded) => {
+                        self.skip(Side::After, rule, change, scratch, plan);
+                        match before {
+                            Version::At(before) => before + 1,
+                            Version::Unguarded | Version::Unknown => return Ok(()),
+                        }
+                    }
+                };
+                self.raise(version, rule, scratch, plan);
+                Ok(())
+            }
+            Op::Update => {
+                let before = self.plan_side(Side::Before, rule, change, scratch, plan);
+                let after = self.plan_side(Side::After, rule, change, scratch, plan);
+                before.and(after)
+            }
+        }
+    }
+
+    /// Whether both images have the same guard, which then is `scratch.key`.
+    fn same_key(&self, change: &RowChange<'_>, scratch: &mut Scratch) -> Result<bool, Unknown> {
+        let before = self.render(change, Side::Before, scratch)?;
+        std::mem::swap(&mut scratch.key, &mut scratch.other);
+        let after = self.render(change, Side::After, scratch)?;
+        Ok(before && after && scratch.key == scratch.other)
+    }
+
+    /// Renders the key, unless a NULL is in it.
+    fn render(
+        &self,
+        change: &RowChange<'_>,
+        side: Side,
+        scratch: &mut Scratch,
+    ) -> Result<bool, Unknown> {
+        scratch.key.clear();
+        match render(&self.key, change, side, scratch, push_bytes) {
+            Rendered::Done => Ok(true),
+            Rendered::Nothing => Ok(false),
+            Rendered::Unknown => Err(Unknown),
+        }
+    }
+
+    /// Raises the guard of one image: the row came to this key, or left it.
+    fn plan_side<P: Plan>(
+        &self,
+        side: Side,
+        rule: &Arc<str>,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) -> Result<(), Unknown> {
+        if !self.render(change, side, scratch)? {
+            return Ok(());
+        }
+        match self.version(change, side) {
+            Version::Unknown => return Err(Unknown),
+            Version::Unguarded => self.skip(side, rule, change, scratch, plan),
+            Version::At(version) => {
+                let left = u128::from(side == Side::Before);
+                self.raise(version + left, rule, scratch, plan);
+            }
+        }
+        Ok(())
+    }
+
+    fn raise<P: Plan>(&self, version: u128, rule: &Arc<str>, scratch: &Scratch, plan: &mut P) {
+        let (key, ttl) = (&scratch.key, self.ttl);
+        plan.act(rule, Action::RaiseGuard { key, version, ttl });
+    }
+
+    fn skip<P: Plan>(
+        &self,
+        side: Side,
+        rule: &Arc<str>,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) {
+        scratch.value.clear();
+        if let Found::Value(value) = find(change, side, self.version) {
+            value.write_text(&mut scratch.value);
+        }
+        let version = &scratch.value;
+        plan.act(rule, Action::SkipGuard { version });
+    }
+
+    fn version(&self, change: &RowChange<'_>, side: Side) -> Version {
+        let value = match find(change, side, self.version) {
+            Found::Value(value) => value,
+            Found::NoImage | Found::Unknown => return Version::Unknown,
+        };
+        let version = match value {
+            Value::Int(number) => u128::try_from(*number).ok(),
+            Value::UInt(number) => Some(u128::from(*number)),
+            // YEAR.
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        version.map_or(Version::Unguarded, Version::At)
+    }
+}

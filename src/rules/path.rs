@@ -1,0 +1,94 @@
+//! Paths: rendered as the edge compares them, and refused where they must not
+//! be invalidated.
+
+use super::class::Forbidden;
+use super::filter::Filter;
+use super::render::{Rendered, Scratch};
+use super::rule::{BindError, BoundPart, BoundTemplate, Rule, TableWide};
+use super::template::{Placeholder, Template};
+use crate::model::Shape;
+use crate::model::invalidation::Widening;
+use crate::model::path::{self, PATH_CHARS_MAX};
+
+/// A path template, with the wildcard to fall back to.
+#[derive(Debug)]
+pub(super) struct BoundPath {
+    pub(super) template: BoundTemplate,
+    pub(super) wildcard: TableWide,
+    ends_in_star: bool,
+}
+
+impl BoundPath {
+    /// Takes the trailing `*` off the template and encodes its literals.
+    pub(super) fn new(mut template: BoundTemplate, source: &Template) -> Self {
+        let mut ends_in_star = false;
+        if let Some(BoundPart::Literal(bytes)) = template.parts.last_mut()
+            && bytes.ends_with(b"*")
+        {
+            bytes.pop();
+            ends_in_star = true;
+        }
+        for part in &mut template.parts {
+            if let BoundPart::Literal(bytes) = part {
+                let mut encoded = String::new();
+                path::encode_value(bytes, &mut encoded);
+                *bytes = encoded.into_bytes();
+            }
+        }
+        Self {
+            template,
+            wildcard: TableWide::from_templates(b"", &[], std::slice::from_ref(source)),
+            ends_in_star,
+        }
+    }
+
+    /// Makes the rendered bytes a path; a reason if only the wildcard will do.
+    pub(super) fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
+        match rendered {
+            Rendered::Nothing => None,
+            Rendered::Unknown => Some(Widening::MissingColumn),
+            Rendered::Done => {
+                scratch.path.clear();
+                if !scratch.key.starts_with(b"/") {
+                    scratch.path.push('/');
+                }
+                // What was rendered is percent-encoded, thus ASCII.
+                scratch
+                    .path
+                    .push_str(&String::from_utf8_lossy(&scratch.key));
+                if self.ends_in_star {
+                    scratch.path.push('*');
+                }
+                (scratch.path.len() > PATH_CHARS_MAX).then_some(Widening::PathTooLong)
+            }
+        }
+    }
+}
+
+/// The shape that leaves a placeholder's values the fewest texts, for when its
+/// column is not known yet.
+pub(super) fn narrowest(placeholder: &Placeholder) -> Shape {
+    if placeholder.filters.contains(&Filter::Uuid) {
+        return Shape::Bytes;
+    }
+    Shape::Integer
+}
+
+pub(super) fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> BindError {
+    BindError {
+        line: template.line,
+        message: forbidden_message(&rule.name, &template.text, forbidden),
+    }
+}
+
+pub(super) fn forbidden_message(rule: &str, path: &str, forbidden: &Forbidden) -> String {
+    let Forbidden {
+        path: example,
+        class,
+    } = forbidden;
+    format!(
+        "rule \"{rule}\": path \"{path}\" can produce {example}, which is of class {class} and never \
+         invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a \
+         more specific [[path]] before"
+    )
+}

@@ -1,0 +1,160 @@
+//! Entries that are no plain keys: tag sets and fields of hashes.
+
+use std::sync::Arc;
+
+use super::render::{Rendered, Scratch, push_bytes, render, sides};
+use super::rule::{BindError, BoundTemplate, Renders, Slots};
+use super::template::Template;
+use crate::model::RowChange;
+use crate::model::invalidation::{Action, Plan};
+
+/// A set of keys, as frameworks keep one for each tag.
+#[derive(Clone, Debug)]
+pub struct TagSet {
+    /// The set's key.
+    pub key: Template,
+    /// What goes before a member that does not begin with it.
+    pub member_prefix: Vec<u8>,
+}
+
+/// Many such sets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TagSetGlob {
+    /// The glob over their keys, prefix included.
+    pub glob: Vec<u8>,
+    /// What goes before a member that does not begin with it.
+    pub member_prefix: Vec<u8>,
+}
+
+/// A field of a hash.
+#[derive(Clone, Debug)]
+pub struct HashField {
+    /// The hash's key.
+    pub key: Template,
+    /// The field.
+    pub field: Template,
+}
+
+/// A rule's tag sets and hash fields, fitted to a table.
+#[derive(Debug, Default)]
+pub(super) struct BoundShapes {
+    tag_sets: Vec<(BoundTemplate, Vec<u8>)>,
+    hash_fields: Vec<BoundField>,
+}
+
+#[derive(Debug)]
+struct BoundField {
+    key: BoundTemplate,
+    field: BoundTemplate,
+    /// From which images both are rendered, one image at a time.
+    renders: Renders,
+}
+
+/// Checks the columns, and adds them.
+pub(super) fn check(
+    tag_sets: &[TagSet],
+    hash_fields: &[HashField],
+    slots: &mut Slots<'_>,
+    rule: &str,
+) -> Result<(), BindError> {
+    for set in tag_sets {
+        slots.add_template(&set.key, &format!("rule \"{rule}\": tag set"))?;
+    }
+    for hash in hash_fields {
+        slots.add_template(&hash.key, &format!("rule \"{rule}\": hash"))?;
+        slots.add_template(&hash.field, &format!("rule \"{rule}\": hash field"))?;
+    }
+    Ok(())
+}
+
+impl BoundShapes {
+    pub(super) fn new(
+        tag_sets: &[TagSet],
+        hash_fields: &[HashField],
+        slots: &Slots<'_>,
+        version: Option<usize>,
+        prefix: &[u8],
+    ) -> Self {
+        let sets = tag_sets.iter().map(|set| {
+            let key = slots.bind(&set.key, version, prefix);
+            (key, set.member_prefix.clone())
+        });
+        let fields = hash_fields.iter().map(|hash| {
+            let key = slots.bind(&hash.key, version, prefix);
+            let field = slots.bind(&hash.field, version, b"");
+            let once = key.renders == Renders::Once && field.renders == Renders::Once;
+            let renders = match (once, key.versioned || field.versioned) {
+                (true, _) => Renders::Once,
+                (false, true) => Renders::Before,
+                (false, false) => Renders::Both,
+            };
+            BoundField {
+                key,
+                field,
+                renders,
+            }
+        });
+        Self {
+            tag_sets: sets.collect(),
+            hash_fields: fields.collect(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tag_sets.is_empty() && self.hash_fields.is_empty()
+    }
+
+    /// Plans them from the images that `both` or the templates ask for.
+    /// `false`: a column that one of them needs is in neither image.
+    pub(super) fn plan<P: Plan>(
+        &self,
+        both: bool,
+        rule: &Arc<str>,
+        change: &RowChange<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+    ) -> bool {
+        let mut known = true;
+        let images = |renders| match renders {
+            Renders::Before if both => sides(Renders::Both, change.op),
+            renders => sides(renders, change.op),
+        };
+        for (template, member_prefix) in &self.tag_sets {
+            for side in images(template.renders) {
+                scratch.key.clear();
+                match render(template, change, *side, scratch, push_bytes) {
+                    Rendered::Done => {
+                        let action = Action::DeleteTagged {
+                            key: &scratch.key,
+                            member_prefix,
+                        };
+                        plan.act(rule, action);
+                    }
+                    Rendered::Nothing => {}
+                    Rendered::Unknown => known = false,
+                }
+            }
+        }
+        for hash in &self.hash_fields {
+            for side in images(hash.renders) {
+                scratch.key.clear();
+                let field = render(&hash.field, change, *side, scratch, push_bytes);
+                std::mem::swap(&mut scratch.key, &mut scratch.other);
+                scratch.key.clear();
+                let key = render(&hash.key, change, *side, scratch, push_bytes);
+                match (key, field) {
+                    (Rendered::Done, Rendered::Done) => {
+                        let action = Action::DeleteField {
+                            key: &scratch.key,
+                            field: &scratch.other,
+                        };
+                        plan.act(rule, action);
+                    }
+                    (Rendered::Unknown, _) | (_, Rendered::Unknown) => known = false,
+                    (Rendered::Nothing, _) | (_, Rendered::Nothing) => {}
+                }
+            }
+        }
+        known
+    }
+}

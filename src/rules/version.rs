@@ -1,0 +1,73 @@
+//! How a change moved its row's version.
+
+use std::sync::Arc;
+
+use super::render::{Scratch, differs};
+use crate::model::invalidation::{Action, Plan};
+use crate::model::{RowChange, Value};
+
+/// What an update did to the version column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It changed as it should, or there is none to look at.
+    On,
+    /// It stayed: readers of the current version keep the old row.
+    Stayed,
+    /// It went back, to a name that may hold an entry of long ago.
+    Back,
+}
+
+/// Compares the version before and after, and reports what should not be.
+pub(super) fn step<P: Plan>(
+    slot: Option<usize>,
+    rule: &Arc<str>,
+    change: &RowChange<'_>,
+    scratch: &mut Scratch,
+    plan: &mut P,
+) -> Step {
+    let (Some(slot), Some(before), Some(after)) = (slot, change.before, change.after) else {
+        return Step::On;
+    };
+    let (Some(before), Some(after)) = (before.get(slot), after.get(slot)) else {
+        return Step::On;
+    };
+    if !differs(Some(before), Some(after)) {
+        scratch.value.clear();
+        before.write_text(&mut scratch.value);
+        let version = &scratch.value;
+        plan.act(rule, Action::MissedBump { version });
+        return Step::Stayed;
+    }
+    if !is_below(after, before) {
+        return Step::On;
+    }
+    let Scratch { value, other, .. } = scratch;
+    value.clear();
+    other.clear();
+    before.write_text(value);
+    after.write_text(other);
+    let (before, after) = (value.as_slice(), other.as_slice());
+    plan.act(rule, Action::BackwardVersion { before, after });
+    Step::Back
+}
+
+/// Whether `value` is known to be below `other`: numbers and points in time
+/// have an order, and texts as versions have none.
+fn is_below(value: &Value<'_>, other: &Value<'_>) -> bool {
+    if let (Some(value), Some(other)) = (integer(value), integer(other)) {
+        return value < other;
+    }
+    match (value, other) {
+        (Value::DateTime(value), Value::DateTime(other)) => value < other,
+        (Value::Date(value), Value::Date(other)) => value < other,
+        _ => false,
+    }
+}
+
+fn integer(value: &Value<'_>) -> Option<i128> {
+    match value {
+        Value::Int(number) => Some(i128::from(*number)),
+        Value::UInt(number) => Some(i128::from(*number)),
+        _ => None,
+    }
+}

@@ -1,0 +1,48 @@
+//! Over, never under: invalidations of all that a rule may have cached.
+
+use super::channel::OnChannel;
+use super::class::PathClasses;
+use super::rule::Rule;
+use crate::model::invalidation::{Action, PathClass, Plan, Widening};
+
+/// Invalidates everything that `rule` may have cached.
+pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
+    plan.widen(&rule.name, reason);
+    match &rule.channel {
+        None => widen_keys(rule, plan),
+        Some(channel) => widen_keys(rule, &mut OnChannel { plan, channel }),
+    }
+    widen_paths(rule, classes, plan);
+}
+
+/// The same for what is in Redis alone.
+pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
+    if let Some(key) = &rule.table_wide.generation {
+        plan.act(&rule.name, Action::Increment { key });
+    }
+    for glob in &rule.table_wide.keys {
+        plan.act(&rule.name, Action::DeleteMatching { glob });
+    }
+    for sets in &rule.table_wide.tag_sets {
+        let action = Action::DeleteTaggedMatching {
+            glob: &sets.glob,
+            member_prefix: &sets.member_prefix,
+        };
+        plan.act(&rule.name, action);
+    }
+}
+
+fn widen_paths<P: Plan>(rule: &Rule, classes: &PathClasses, plan: &mut P) {
+    for path in &rule.table_wide.paths {
+        send_path(rule, classes, path, plan);
+    }
+}
+
+/// Invalidates one path, unless its class says that there is no need.
+pub(super) fn send_path<P: Plan>(rule: &Rule, classes: &PathClasses, path: &str, plan: &mut P) {
+    let action = match classes.of(path) {
+        PathClass::Cached => Action::Invalidate { path },
+        class => Action::Skip { path, class },
+    };
+    plan.act(&rule.name, action);
+}

@@ -1,0 +1,65 @@
+//! The cache against real Redis servers: alone, in a cluster, behind sentinels, with TLS and with accounts.
+
+mod cluster;
+mod failures;
+mod moves;
+mod refusals;
+mod secured;
+mod sentinel;
+mod shapes;
+
+use std::time::Duration;
+
+use evictd::cache::{Cache, CacheError, Layout, Outcome, Redis, Target, TlsFiles};
+use evictd::model::KeySet;
+
+/// A server that is reached without anything special.
+fn target(url: String) -> Target {
+    Target {
+        url,
+        password: None,
+        tls: TlsFiles::default(),
+        layout: Layout::Single,
+        replicas: 0,
+    }
+}
+
+fn set<K: AsRef<[u8]>>(keys: &[K]) -> KeySet {
+    let mut set = KeySet::default();
+    for key in keys {
+        set.insert(key.as_ref());
+    }
+    set
+}
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+fn nothing_refused(existed: usize) -> Outcome {
+    Outcome {
+        existed: u64::try_from(existed).unwrap(),
+        refused: Vec::new(),
+    }
+}
+
+/// Repeats what fails, as the pipeline does, and returns the last outcome with the failures before it.
+async fn until_done<T>(
+    mut attempt: impl AsyncFnMut() -> Result<T, CacheError>,
+) -> (T, Vec<CacheError>) {
+    let mut failures = Vec::new();
+    loop {
+        match attempt().await {
+            Ok(done) => return (done, failures),
+            Err(error) => failures.push(error),
+        }
+        assert!(failures.len() < 600, "{:?}", failures.last());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn delete(redis: &mut Redis, keys: &KeySet) -> Vec<CacheError> {
+    let (outcome, failures) = until_done(async || redis.delete(&[keys]).await).await;
+    assert_eq!(outcome.refused, []);
+    failures
+}
