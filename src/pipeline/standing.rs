@@ -27,8 +27,9 @@ const CALLS_PER_URGENT_LOOK: u32 = 2;
 
 /// Bounds of one look. What lies beyond is at worst paid for again, or refused
 /// by the edge itself.
-const PAGES_MAX: u32 = 5;
-const READS_MAX: usize = 50;
+const PAGES_MAX: u32 = 10;
+/// At one call a second, fifty invalidations.
+const READING_MAX: Duration = Duration::from_secs(50);
 
 /// The edge's clock and this machine's or the source's. Only money depends on
 /// it.
@@ -273,10 +274,12 @@ impl<E: Edge> Watch<E> {
         }
         // What has slipped off the pages.
         to_read.extend(known.into_iter().filter(|id| !listed.contains(id)));
-        let complete = to_read.len() <= READS_MAX;
+        let reads_max = READING_MAX.as_nanos() / self.pace.time_of(1).as_nanos().max(1);
+        let reads_max = usize::try_from(reads_max).unwrap_or(usize::MAX);
+        let complete = to_read.len() <= reads_max;
         if !complete {
             warn!(distribution = %self.name, invalidations = to_read.len(), "too many invalidations to read them all; some paths may be paid for twice");
-            to_read.truncate(READS_MAX);
+            to_read.truncate(reads_max);
         }
         let mut references = Vec::new();
         for id in to_read {
