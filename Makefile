@@ -4,8 +4,9 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# How long `make fuzz` runs each fuzz target.
+# How long `make fuzz` runs each fuzz target, and how long `make soak` runs.
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 
 SCRIPTS := $(wildcard scripts/* .ci/*)
 
@@ -46,12 +47,21 @@ bench: servers ## Throughput and latency on this machine, optimised build
 .PHONY: fuzz
 fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
 	@scripts/provision fuzz
-	@mkdir -p fuzz/corpus/row_decoder
+	@scripts/provision servers
+	@mkdir -p fuzz/corpus/row_decoder fuzz/corpus/events
 	EVICTD_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus/row_decoder cargo test --lib seeds_for_the_fuzzer
+	EVICTD_FUZZ_EVENTS=$(CURDIR)/fuzz/corpus/events cargo test --test live decoder::damage
 	@targets=$$(cargo fuzz list); for target in $$targets; do \
 	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
 	  cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
+
+.PHONY: soak
+soak: servers ## Looks for one stale entry for SOAK_SECONDS (600), then in a cluster, while everything breaks
+	@scripts/provision faketime >/dev/null
+	EVICTD_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --test live soak:: -- --nocapture --test-threads=1
+	EVICTD_SOAK_SECONDS=$$(($(SOAK_SECONDS) / 4)) EVICTD_SOAK_REDIS=cluster \
+	  cargo test --release --test live soak::no_entry -- --nocapture --test-threads=1
 
 .PHONY: servers
 servers: ## Finds or unpacks the servers that tests, demo and bench use

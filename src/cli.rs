@@ -50,6 +50,10 @@ pub enum Command {
     Run(Run),
     /// Send buffered paths to CloudFront, or put dead letters back
     Drain(Drain),
+    /// Show how the daemon does, what is wrong and since when
+    Status(Status),
+    /// Say in one line whether the daemon works, for probes
+    Health(Health),
 }
 
 /// `evictd drain`
@@ -61,6 +65,31 @@ pub struct Drain {
     /// Make messages of the dead letters again, print how many, and end
     #[arg(long)]
     pub redrive: bool,
+}
+
+/// `evictd status`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd status --config shop.toml\n  \
+    evictd status --json | jq .lag_seconds\n\n\
+    It asks the daemon at metrics.listen. If none answers there, it shows the\n\
+    checkpoint and the ledger from disk and ends with exit code 3.")]
+pub struct Status {
+    /// Print one JSON object, as /status has it
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evictd health`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd health                          is it alive? for a container's health check\n  \
+    evictd health --ready                  is it connected and not behind?\n\n\
+    Exit codes: 0 yes, 1 no or nobody answers at metrics.listen.")]
+pub struct Health {
+    /// Ask whether it is connected and not behind, not only whether it makes progress
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// `evictd run`

@@ -27,19 +27,20 @@
 //! | module | holds | knows |
 //! |---|---|---|
 //! | [`model`] | values, changes, positions, paths, actions; no I/O | nothing |
-//! | [`telemetry`] | logs, metric names, error chains | nothing |
+//! | [`telemetry`] | logs, metric names, error chains, the HTTP listener | nothing |
 //! | [`rules`] | templates, conditions, path classes, the planner; pure | `model` |
 //! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry` |
 //! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
 //! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry` |
 //! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
+//! | [`ledger`] | gaps and dead letters on disk | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
 //! | [`pipeline`] | tail, invalidate, drain, dry run, retries | all above but `config` |
 //! | [`cli`] | the command line as types | `pipeline`, `telemetry` |
 //! | [`command`] | one file for each subcommand; wires parts together | everything |
 //!
-//! Of the modules from `binlog` to `checkpoint` none knows another, and a
+//! Of the modules from `binlog` to `ledger` none knows another, and a
 //! vendor's crate is named in one of them only. `pipeline` works with the
 //! contracts of cache, buffer, edge and checkpoint; of the source it uses
 //! [`binlog::stream::Source`] itself. `tests/architecture` reads the sources
@@ -76,14 +77,15 @@
 //! - **One planner.** `run` and `run --dry-run` share it, and the same changes
 //!   and rules give the same plans. *Holds.*
 //! - **Bounded.** Batches, channels and what the drain holds have bounds in
-//!   bytes or numbers, and a slow sink stops the reading. *Holds* for rows,
-//!   which are acted on as they stream in; a single event, and a whole
-//!   compressed transaction, are held in memory.
+//!   bytes or numbers, and a slow sink stops the reading. *Holds*: rows are
+//!   acted on as they stream in, those of a compressed transaction too; a
+//!   single event is held in memory.
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
-//!   with backoff and jitter until it succeeds, logged and counted. A key that
-//!   Redis refuses for good is logged and counted, and the others go on; a
-//!   message that the edge refuses for good becomes a dead letter with its
-//!   reason. *Holds.*
+//!   with backoff and jitter until it succeeds, logged and counted. Keys that
+//!   Redis refuses for good, rows that cannot be decoded and gaps are put on
+//!   record in the ledger, and everything else goes on. A message that cannot be
+//!   used, or that the edge refuses for good, becomes a dead letter of the
+//!   buffer with its reason, and is put on record too. *Holds.*
 //!
 //! `tests/model` has the protocol behind visibility, settling, order and position
 //! in words, and checks every interleaving of it.
@@ -98,6 +100,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod edge;
+pub mod ledger;
 pub mod model;
 pub mod pipeline;
 pub mod rules;

@@ -20,4 +20,5 @@ mod model;
 mod planner;
 mod reader;
 mod servers;
+mod soak;
 mod support;

@@ -13,7 +13,7 @@ use super::catalog::CatalogColumn;
 use super::layout::TableLayout;
 use super::statement::{Statement, beginning};
 use crate::model::position::{Gtid, GtidSource};
-use crate::model::{Position, TableName};
+use crate::model::{GtidSet, Position, TableName};
 
 mod item;
 mod place;
@@ -81,6 +81,9 @@ pub struct Assembler<I: Interest> {
     prepared: Prepared,
     /// The transaction that ended last.
     ended: Option<Gtid>,
+    /// The transactions that were read while it was not known which came
+    /// before them.
+    read_gtids: GtidSet,
     /// A file was read from its beginning and no GTID stands before it: the
     /// first one begins the set.
     no_gtid_before: bool,
@@ -101,6 +104,7 @@ impl<I: Interest> Assembler<I> {
             transaction: Transaction::default(),
             prepared: Prepared::default(),
             ended: None,
+            read_gtids: GtidSet::default(),
             no_gtid_before: false,
             tables: HashMap::new(),
             layouts: HashMap::new(),
@@ -140,6 +144,21 @@ impl<I: Interest> Assembler<I> {
     /// The transaction being read, or the one just ended.
     pub fn gtid(&self) -> Option<&Gtid> {
         self.transaction.gtid.as_ref().or(self.ended.as_ref())
+    }
+
+    /// Transactions that include every one read so far, the one being read
+    /// too; `None` where none had a GTID. Reading that began in the midst of a
+    /// file does not know those before it: they are visible already.
+    pub fn reading_gtids(&self) -> Option<GtidSet> {
+        let mut set = match &self.committed.gtids {
+            Some(set) => set.clone(),
+            None => self.read_gtids.clone(),
+        };
+        if let Some(gtid) = &self.transaction.gtid {
+            set.insert(gtid);
+        }
+        let known = self.committed.gtids.is_some() || !set.is_empty();
+        known.then_some(set)
     }
 
     /// What decides which tables matter.
@@ -251,6 +270,20 @@ impl<I: Interest> Assembler<I> {
         step
     }
 
+    /// Takes note of an event whose bytes are none: it means anything. A
+    /// compressed transaction ends with it, and need not come again.
+    pub fn feed_unreadable(&mut self, event_type: u8, reason: String) -> Step<I::Table> {
+        let step = Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+            event_type,
+            reason,
+        }));
+        self.note(&step);
+        if event_type == TRANSACTION_PAYLOAD {
+            self.end();
+        }
+        step
+    }
+
     /// Within an XA transaction, remembers what becomes visible only later.
     fn note(&mut self, step: &Step<I::Table>) {
         if let (Some(xa), Step::Item(item)) = (&mut self.transaction.xa, step) {
@@ -325,8 +358,9 @@ impl<I: Interest> Assembler<I> {
     }
 
     fn add_gtid(&mut self, gtid: Option<Gtid>) {
-        if let (Some(set), Some(gtid)) = (&mut self.committed.gtids, &gtid) {
-            set.insert(gtid);
+        if let Some(gtid) = &gtid {
+            let known = self.committed.gtids.as_mut();
+            known.unwrap_or(&mut self.read_gtids).insert(gtid);
         }
         self.ended = gtid;
     }

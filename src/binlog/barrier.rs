@@ -70,8 +70,9 @@ impl Barrier {
             None => self.connector.connect().await?,
         };
         let question = conn.exec_first(
-            "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?), @@GLOBAL.gtid_executed",
-            // Zero would mean for ever.
+            // Where GTIDs were switched off it would be an error, and whatever
+            // had one was executed before. Zero would mean for ever.
+            "SELECT IF(@@GLOBAL.gtid_mode = 'OFF', 0, WAIT_FOR_EXECUTED_GTID_SET(?, ?)), @@GLOBAL.gtid_executed",
             (gtids.to_string(), at_most.as_secs().max(1)),
         );
         let answer: Option<(i64, String)> =

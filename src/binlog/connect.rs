@@ -8,6 +8,7 @@ use mysql_async::{Conn, Error, IoError, Opts, OptsBuilder, SslOpts};
 use super::source_error::SourceError;
 
 /// The server to connect to.
+#[derive(Clone)]
 pub struct Target {
     /// Its host.
     pub host: String,
@@ -36,10 +37,10 @@ pub struct TlsTarget {
 #[derive(Clone)]
 pub struct Connector {
     opts: Opts,
+    target: Target,
     /// The certificate may name any host.
     any_name: bool,
     address: String,
-    user: String,
 }
 
 /// How long a connection may take to be made, TLS and login included.
@@ -56,7 +57,7 @@ impl Connector {
             .tls
             .as_ref()
             .is_some_and(|tls| tls.verify_authority && !tls.verify_identity);
-        let tls = target.tls.map(|tls| {
+        let tls = target.tls.clone().map(|tls| {
             let mut opts = SslOpts::default()
                 .with_danger_accept_invalid_certs(!tls.verify_authority)
                 .with_danger_skip_domain_validation(!tls.verify_identity);
@@ -68,10 +69,10 @@ impl Connector {
             opts
         });
         let opts = OptsBuilder::default()
-            .ip_or_hostname(target.host)
+            .ip_or_hostname(target.host.clone())
             .tcp_port(target.port)
             .user(Some(target.user.clone()))
-            .pass(target.password)
+            .pass(target.password.clone())
             .ssl_opts(tls)
             // Without these the library asks the server, and moves to a local
             // socket where it can: neither is wanted.
@@ -82,10 +83,15 @@ impl Connector {
             .into();
         Self {
             opts,
+            target,
             any_name,
             address,
-            user: target.user,
         }
+    }
+
+    /// Whom connections are made to.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Host and port, for messages.
@@ -129,7 +135,7 @@ impl Connector {
             Error::Server(server) if matches!(server.code, 1227 | 1142 | 1044) => {
                 self.unfit(format!(
                     "account \"{user}\" may not {doing}: run GRANT {privilege} ON *.* TO '{user}'@'%'",
-                    user = self.user
+                    user = self.target.user
                 ))
             }
             Error::Server(server) => self.unfit(format!("cannot {doing}: {server}")),
@@ -156,7 +162,7 @@ impl Connector {
             // ER_ACCESS_DENIED_ERROR
             Error::Server(server) if server.code == 1045 => self.unfit(format!(
                 "login as \"{}\" was refused; check source.url's user, source.password and the account's host",
-                self.user
+                self.target.user
             )),
             // ER_SERVER_SHUTDOWN and the like pass; what an account may not do does not.
             Error::Server(server) if matches!(server.code, 1130 | 1227 | 1044 | 3118 | 3159) => {

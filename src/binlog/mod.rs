@@ -1,12 +1,15 @@
 //! From MySQL's binlog to row changes.
 //!
 //! - [`connect`], [`server`]: connections, and what the server says of itself.
+//! - [`dump`]: the connection that the binlog comes over, and its events.
+//! - [`heartbeat`]: whether the server still sends what it writes.
 //! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
 //! - [`assemble`]: events to items; position, transactions and tables. No I/O.
 //! - [`table_map`], [`catalog`], [`layout`]: what a table's rows look like.
 //! - [`rows`], [`row`]: the projecting row decoder.
 //! - [`barrier`]: whether a transaction's rows are visible yet.
 //! - [`replica_lag`]: how far an Aurora cluster's readers are behind.
+//! - [`end`]: how much of the binlog is left to read.
 //! - [`statement`]: what a statement means to a reader of rows.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
@@ -15,11 +18,15 @@ pub mod barrier;
 pub mod catalog;
 pub mod connect;
 pub mod cursor;
+pub mod dump;
+pub mod end;
 pub mod error;
+pub mod heartbeat;
 #[cfg(test)]
 mod laws;
 pub mod layout;
 mod metadata;
+pub mod previous_gtids;
 pub mod reach;
 pub mod replica_lag;
 pub mod row;

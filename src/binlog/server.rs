@@ -96,7 +96,30 @@ impl Server {
         })
     }
 
+    /// How many bytes of binlog the server has after `offset` in `file`; none
+    /// if it has no such file.
+    pub async fn bytes_after(
+        &mut self,
+        file: &str,
+        offset: u64,
+    ) -> Result<Option<u64>, SourceError> {
+        let end = self.status().await?;
+        if &*end.file == file {
+            return Ok(Some(end.offset.saturating_sub(offset)));
+        }
+        let files = self.files().await?;
+        let Some(index) = files.iter().position(|(name, _)| name == file) else {
+            return Ok(None);
+        };
+        let total: u64 = files.iter().skip(index).map(|(_, size)| size).sum();
+        Ok(Some(total.saturating_sub(offset)))
+    }
+
     /// The end of the binlog now.
+    pub async fn end(&mut self) -> Result<Position, SourceError> {
+        self.status().await
+    }
+
     async fn status(&mut self) -> Result<Position, SourceError> {
         // MySQL 8.2 renamed it, 8.4 dropped the old name.
         let mut result: Result<Option<Row>, _> =

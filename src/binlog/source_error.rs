@@ -44,12 +44,28 @@ pub enum SourceError {
         seconds: f64,
     },
     /// The stream ended in an orderly way.
-    #[error(
-        "MySQL at {address} ended the binlog stream: it shuts down, or another replica has the same server_id"
-    )]
+    #[error("MySQL at {address} ended the binlog stream: it shuts down")]
     Ended {
         /// Host and port.
         address: String,
+    },
+    /// A transaction without a GTID comes next.
+    #[error(
+        "MySQL at {address} sends no transaction without a GTID to a reader that asked by GTIDs: asking by file and offset"
+    )]
+    Anonymous {
+        /// Host and port.
+        address: String,
+    },
+    /// Another replica of the same id was let in instead.
+    #[error(
+        "MySQL at {address} ended the binlog stream: another replica has the same server_id, {server_id}"
+    )]
+    Replaced {
+        /// Host and port.
+        address: String,
+        /// The id.
+        server_id: u32,
     },
 }
 
@@ -62,6 +78,8 @@ impl SourceError {
             SourceError::Gap { .. } => "gap",
             SourceError::Silent { .. } => "silent",
             SourceError::Ended { .. } => "ended",
+            SourceError::Anonymous { .. } => "anonymous",
+            SourceError::Replaced { .. } => "replaced",
         }
     }
 

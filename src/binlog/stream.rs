@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use mysql_async::binlog::events::Event;
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Sid};
 use tokio::time::Instant;
 
 use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
+use super::dump::{Arrival, Dump};
+use super::heartbeat::Heartbeat;
 use super::reach::Reach;
 use super::server::{Facts, Server};
 use super::source_error::SourceError;
 use super::statement::Dml;
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
+use crate::model::position::{Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
+
+mod begin;
+mod reset;
+
+use self::reset::Generation;
+pub use self::reset::Idle;
 
 /// A server's binlog from a position on. Every item comes at least once; after
 /// an error, [`Source::reconnect`] goes on at the last whole transaction, so
@@ -24,6 +30,11 @@ pub struct Source<I: Interest> {
     connector: Connector,
     settings: StreamSettings,
     assembler: Assembler<I>,
+    /// The file being read, told from another of the same name.
+    generation: Option<Generation>,
+    /// Transactions without GTIDs are ahead: a server sends them to who asks
+    /// by file and offset only.
+    anonymous_ahead: bool,
     open: Option<Open>,
 }
 
@@ -37,13 +48,18 @@ pub struct StreamSettings {
 }
 
 struct Open {
-    stream: BinlogStream,
+    dump: Dump,
     server: Server,
     heard_at: Instant,
     /// When an event was waited for last.
     asked_at: Instant,
     /// Events came without waiting since `heard_at`.
     busy: bool,
+    /// The last event had to be waited for.
+    drained: bool,
+    /// The last heartbeat, and where the server wrote then, if nothing else
+    /// came since.
+    idle: Option<(Heartbeat, Position)>,
 }
 
 /// How long the server may take over a question, several statements long.
@@ -64,6 +80,8 @@ impl<I: Interest> Source<I> {
             connector,
             settings,
             assembler: Assembler::new(interest, position),
+            generation: None,
+            anonymous_ahead: false,
             open: None,
         }
     }
@@ -73,16 +91,9 @@ impl<I: Interest> Source<I> {
         self.assembler.position()
     }
 
-    /// Every transaction read so far, the one being read included; `None` where
-    /// the server has no GTIDs.
+    /// [`Assembler::reading_gtids`].
     pub fn reading_gtids(&self) -> Option<GtidSet> {
-        let mut set = self.assembler.position().gtids.clone()?;
-        if self.in_transaction()
-            && let Some(gtid) = self.assembler.gtid()
-        {
-            set.insert(gtid);
-        }
-        Some(set)
+        self.assembler.reading_gtids()
     }
 
     /// Whether a transaction was begun and not ended.
@@ -104,6 +115,12 @@ impl<I: Interest> Source<I> {
     /// The file and offset where reading stands, within transactions too.
     pub fn reading(&self) -> (&str, u64) {
         self.assembler.reading()
+    }
+
+    /// Whether everything that the server sent was read when it was last asked
+    /// for more.
+    pub fn drained(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.drained)
     }
 
     /// Where reading stands, for errors.
@@ -130,7 +147,9 @@ impl<I: Interest> Source<I> {
     async fn connect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
         let mut server = Server::connect(&self.connector).await?;
         let position = self.assembler.position();
-        let by_gtid = position.gtids.is_some() && server.facts().gtids;
+        let same_server = expected_uuid == Some(server.facts().server_uuid.as_str());
+        let by_offset = self.anonymous_ahead && same_server && !position.file.is_empty();
+        let by_gtid = position.gtids.is_some() && server.facts().gtids && !by_offset;
         if let Some(uuid) = expected_uuid
             && uuid != server.facts().server_uuid
             && !by_gtid
@@ -141,76 +160,39 @@ impl<I: Interest> Source<I> {
             );
             return Err(SourceError::gap(position, reason));
         }
+        if !same_server {
+            self.generation = None;
+        }
         server.check_resumable(position).await?;
-        let stream = self.open_stream(by_gtid).await?;
+        let dump = self.open_dump(by_gtid).await?;
         self.assembler.rewind();
         self.open = Some(Open {
-            stream,
+            dump,
             server,
             heard_at: Instant::now(),
             asked_at: Instant::now(),
             busy: false,
+            drained: false,
+            idle: None,
         });
         Ok(())
     }
 
-    /// Gives up what lies between the position and the server's current end.
+    /// Gives up what lies between the position and the server's current end,
+    /// and returns the UUID of the server that it is the end of.
     /// [`Source::reconnect`] goes on from there.
-    pub async fn skip_to_current(&mut self) -> Result<(), SourceError> {
+    pub async fn skip_to_current(&mut self) -> Result<String, SourceError> {
         self.open = None;
         let current = answered(&self.connector, async {
             let mut server = Server::connect(&self.connector).await?;
-            server.locate(&Start::Current).await
+            let position = server.locate(&Start::Current).await?;
+            Ok((position, server.facts().server_uuid.clone()))
         });
-        let current = current.await?;
-        self.assembler.restart(current);
-        Ok(())
-    }
-
-    async fn open_stream(&self, by_gtid: bool) -> Result<BinlogStream, SourceError> {
-        let mut conn = self.connector.connect().await?;
-        let nanos = self.settings.heartbeat.as_nanos();
-        // MySQL 8.4 reads the new name and falls back to the old.
-        conn.query_drop(format!(
-            "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}"
-        ))
-        .await
-        .map_err(|error| {
-            self.connector
-                .statement_error(&error, "ask for heartbeats", "USAGE")
-        })?;
-        let position = self.assembler.position();
-        let mut request = BinlogStreamRequest::new(self.settings.server_id);
-        let sids = match &position.gtids {
-            Some(gtids) if by_gtid => self.sids(gtids)?,
-            _ => Vec::new(),
-        };
-        if by_gtid {
-            request = request.with_gtid().with_gtid_set(sids);
-        } else {
-            let offset = match u32::try_from(position.offset) {
-                Ok(offset) => u64::from(offset),
-                Err(_) => FIRST_EVENT_OFFSET,
-            };
-            request = request
-                .with_filename(position.file.as_bytes())
-                .with_pos(offset);
-        }
-        conn.get_binlog_stream(request)
-            .await
-            .map_err(|error| self.stream_error(&error))
-    }
-
-    fn sids(&self, gtids: &GtidSet) -> Result<Vec<Sid<'static>>, SourceError> {
-        gtids
-            .to_string()
-            .split(',')
-            .filter(|sid| !sid.is_empty())
-            .map(|sid| {
-                sid.parse()
-                    .map_err(|error| self.connector.unfit(format!("GTID set {sid}: {error}")))
-            })
-            .collect()
+        let (position, uuid) = current.await?;
+        self.generation = None;
+        self.anonymous_ahead = false;
+        self.assembler.restart(position);
+        Ok(uuid)
     }
 
     /// The next item. Cancelling it loses nothing.
@@ -220,8 +202,20 @@ impl<I: Interest> Source<I> {
     /// Any error ends the connection; the caller decides when to reconnect.
     pub async fn next(&mut self) -> Result<Next<I::Table>, SourceError> {
         loop {
-            let event = self.next_event().await?;
-            match self.assembler.feed(event) {
+            let step = match self.next_arrival().await? {
+                Arrival::Event(event) => {
+                    if let Some(heartbeat) = Heartbeat::read(&event) {
+                        let step = self.assembler.feed(event);
+                        return Ok(Next::Idle(Idle { heartbeat, step }));
+                    }
+                    self.came(&event)?;
+                    self.assembler.feed(event)
+                }
+                Arrival::Unreadable { event_type, reason } => {
+                    self.assembler.feed_unreadable(event_type, reason)
+                }
+            };
+            match step {
                 Step::Quiet => {}
                 Step::Item(item) => return Ok(Next::Item(item)),
                 Step::NeedsCatalog(table, event) => {
@@ -249,11 +243,12 @@ impl<I: Interest> Source<I> {
         answered(&self.connector, open.server.reach(dml)).await
     }
 
-    async fn next_event(&mut self) -> Result<Event, SourceError> {
+    async fn next_arrival(&mut self) -> Result<Arrival, SourceError> {
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
         // Under load events are there already, and no clock is needed.
-        if let Some(ready) = open.stream.next().now_or_never() {
+        if let Some(ready) = open.dump.next().now_or_never() {
             open.busy = true;
+            open.drained = false;
             return self.received(ready);
         }
         // What was not listened to cannot count as silence: under backpressure
@@ -263,9 +258,10 @@ impl<I: Interest> Source<I> {
             open.heard_at = now;
         }
         open.asked_at = now;
+        open.drained = true;
         let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
         let deadline = open.heard_at + patience;
-        match tokio::time::timeout_at(deadline, open.stream.next()).await {
+        match tokio::time::timeout_at(deadline, open.dump.next()).await {
             Ok(received) => {
                 open.heard_at = Instant::now();
                 self.received(received)
@@ -282,33 +278,19 @@ impl<I: Interest> Source<I> {
 
     fn received(
         &mut self,
-        received: Option<Result<Event, mysql_async::Error>>,
-    ) -> Result<Event, SourceError> {
+        received: Result<Option<Arrival>, mysql_async::Error>,
+    ) -> Result<Arrival, SourceError> {
         let error = match received {
-            Some(Ok(event)) => return Ok(event),
-            Some(Err(error)) => self.stream_error(&error),
-            None => ended(&self.connector),
+            Ok(Some(arrival)) => return Ok(arrival),
+            Err(error) => {
+                let error = self.stream_error(&error);
+                self.anonymous_ahead |= matches!(error, SourceError::Anonymous { .. });
+                error
+            }
+            Ok(None) => ended(&self.connector),
         };
         self.open = None;
         Err(error)
-    }
-
-    fn stream_error(&self, error: &mysql_async::Error) -> SourceError {
-        match error {
-            // ER_MASTER_FATAL_ERROR_READING_BINLOG: purged, diverged, or a
-            // replica of the same id took over.
-            mysql_async::Error::Server(server)
-                if server.code == 1236 && !server.message.contains("server_uuid/server_id") =>
-            {
-                SourceError::gap(self.assembler.position(), server.message.clone())
-            }
-            mysql_async::Error::Server(server) if server.code == 1236 => SourceError::Ended {
-                address: self.connector.address().to_owned(),
-            },
-            error => self
-                .connector
-                .statement_error(error, "read the binlog", "REPLICATION SLAVE"),
-        }
     }
 }
 
@@ -319,6 +301,8 @@ pub enum Next<T> {
     Item(Item<T>),
     /// A table whose columns must be looked up first.
     LookUp(LookUp),
+    /// Nothing happens; a good time to compare.
+    Idle(Idle<T>),
 }
 
 /// For [`Source::look_up`].

@@ -27,6 +27,10 @@ pub struct Stored {
     pub gtid_set: Option<GtidSet>,
     /// When the last transaction was committed, RFC 3339 in UTC.
     pub committed_at: Option<jiff::Timestamp>,
+    /// When the file was begun, in seconds since the epoch, where it is known:
+    /// another file of the same name has another time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_begun_s: Option<u32>,
 }
 
 /// The format that this version writes.
@@ -45,7 +49,14 @@ impl Stored {
             committed_at: (micros > 0)
                 .then(|| jiff::Timestamp::from_microsecond(micros).ok())
                 .flatten(),
+            file_begun_s: None,
         }
+    }
+
+    /// With the time at which its file was begun, if that is known.
+    pub fn begun_at(mut self, file_begun_s: Option<u32>) -> Self {
+        self.file_begun_s = file_begun_s;
+        self
     }
 
     /// The place to resume at.

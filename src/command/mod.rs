@@ -1,8 +1,11 @@
 //! One file for each subcommand; the only place that wires parts together.
 
+mod admin;
 mod drain;
+mod health;
 mod preflight;
 mod run;
+mod status;
 
 use std::process::ExitCode;
 
@@ -14,6 +17,7 @@ use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
 use crate::edge::budget::BudgetError;
+use crate::ledger::LedgerError;
 use crate::telemetry;
 
 /// Why a command failed: one line for the operator, and an exit code.
@@ -45,6 +49,10 @@ impl CommandError {
         Self::new(Exit::Failed, cause)
     }
 
+    fn unreachable(message: String) -> Self {
+        Self::new(Exit::Unreachable, anyhow::Error::msg(message))
+    }
+
     fn configuration(message: String) -> Self {
         Self::new(Exit::Configuration, anyhow::Error::msg(message))
     }
@@ -61,7 +69,9 @@ impl From<SourceError> for CommandError {
         let exit = match &error {
             SourceError::Unreachable { .. }
             | SourceError::Silent { .. }
-            | SourceError::Ended { .. } => Exit::Unreachable,
+            | SourceError::Ended { .. }
+            | SourceError::Anonymous { .. }
+            | SourceError::Replaced { .. } => Exit::Unreachable,
             SourceError::Unfit { .. } => Exit::Configuration,
             SourceError::Gap { .. } => Exit::Gap,
         };
@@ -112,6 +122,12 @@ impl From<BudgetError> for CommandError {
     }
 }
 
+impl From<LedgerError> for CommandError {
+    fn from(error: LedgerError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -125,6 +141,8 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
         Command::Drain(options) => Box::pin(drain::run(&cli.global, &options)).await,
+        Command::Status(options) => status::run(&cli.global, &options).await,
+        Command::Health(options) => health::run(&cli.global, &options).await,
     }
 }
 

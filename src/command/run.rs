@@ -8,9 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, preflight};
+use super::status::document::Daemon;
+use super::{CommandError, admin, preflight};
 use crate::binlog::barrier::Barrier;
-use crate::binlog::connect::Connector;
+use crate::binlog::end::BinlogEnd;
 use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
@@ -20,18 +21,22 @@ use crate::cli::{Global, Role, Run};
 use crate::config::{self, Config, SettleAfter};
 use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
-use crate::model::Position;
+use crate::ledger::{self, Ledger};
+use crate::pipeline::board::Reports;
 use crate::pipeline::bulk::{BulkGuard, BulkRule};
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
 use crate::pipeline::settle::Settling;
 use crate::pipeline::tail::{OnGap, RuleInterest, Tail};
-use crate::pipeline::{dry_run, invalidate};
+use crate::pipeline::{behind, dry_run, invalidate};
 
 /// How long what is in flight may take after SIGTERM. Below the 30 s after
 /// which ECS kills a task, and systemd's 90 s.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long the last records may take after that.
+const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
@@ -42,17 +47,57 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         ));
     }
     let shutdown = on_signal().map_err(CommandError::failed)?;
-    if let Some(address) = config.metrics_listen {
-        metrics_exporter_prometheus::PrometheusBuilder::new()
-            .with_http_listener(address)
-            .add_global_label("name", &config.name)
-            .install()
-            .map_err(|error| {
-                CommandError::configuration(format!("metrics.listen {address}: {error}"))
-            })?;
+    let reports = reports(&config, options).await?;
+    if let Some(listen) = config.metrics_listen {
+        let role = match (options.dry_run, options.role) {
+            (true, _) => "dry-run",
+            (false, Role::All) => "all",
+            (false, Role::Tail) => "tail",
+            (false, Role::Drain) => "drain",
+        };
+        let daemon = Daemon {
+            name: config.name.clone(),
+            role: role.to_owned(),
+            started_at: jiff::Timestamp::now(),
+            lag_max: config.lag_max,
+        };
+        admin::start(listen, daemon, reports.clone()).await?;
     }
+    let ledger = reports.ledger.clone();
+    let outcome = Box::pin(work(config, &global.config, options, reports, shutdown)).await;
+    ledger.flush(LEDGER_GRACE).await;
+    outcome
+}
+
+/// A dry run touches nothing, and what shared drains cannot do is among the
+/// queue's dead letters: neither has a ledger on disk.
+async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
+    let ledger = match options.dry_run || options.role == Role::Drain {
+        true => Ledger::off(),
+        false => {
+            let dir = config.ledger_dir.as_path();
+            // A checkpoint that cannot be kept is refused in its own words.
+            if config.checkpoint.parent() != Some(dir) {
+                ledger::check_directory(dir)?;
+            }
+            Ledger::open(dir, &config.name).await
+        }
+    };
+    Ok(Reports {
+        ledger,
+        ..Reports::default()
+    })
+}
+
+async fn work(
+    config: Config,
+    config_path: &Path,
+    options: &Run,
+    reports: Reports,
+    shutdown: CancellationToken,
+) -> Result<(), CommandError> {
     if options.dry_run {
-        return dry_run(config, &global.config, options, shutdown).await;
+        return dry_run(config, config_path, options, reports, shutdown).await;
     }
     match &config.buffer {
         Some(config::Buffer::Sqs { queue_url }) => {
@@ -67,8 +112,17 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
                     "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy"
                 );
             }
-            let path = &global.config;
-            Box::pin(with_buffer(config, path, options.role, sqs, &aws, shutdown)).await
+            let role = options.role;
+            Box::pin(with_buffer(
+                config,
+                config_path,
+                role,
+                sqs,
+                &aws,
+                reports,
+                shutdown,
+            ))
+            .await
         }
         Some(config::Buffer::Local { .. }) if options.role != Role::All => {
             Err(CommandError::configuration(
@@ -78,18 +132,18 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         Some(config::Buffer::Local { path }) => {
             let local = Local::open(path).await?;
             let aws = aws_config().await;
-            let path = &global.config;
             Box::pin(with_buffer(
                 config,
-                path,
+                config_path,
                 options.role,
                 local,
                 &aws,
+                reports,
                 shutdown,
             ))
             .await
         }
-        None => tail(config, &global.config, ToLog, shutdown).await,
+        None => tail(config, config_path, ToLog, reports, shutdown).await,
     }
 }
 
@@ -129,12 +183,13 @@ async fn with_buffer<B: Buffer>(
     role: Role,
     buffer: B,
     aws: &aws_config::SdkConfig,
+    reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let buffer = Arc::new(buffer);
     // Without it there is no buffer.
     let Some(cloudfront) = config.cloudfront.clone() else {
-        return tail(config, config_path, ToLog, shutdown).await;
+        return tail(config, config_path, ToLog, reports, shutdown).await;
     };
     let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
@@ -172,12 +227,13 @@ async fn with_buffer<B: Buffer>(
         bulk_guard(&config),
     );
     if role == Role::Tail {
-        return tail(config, config_path, sink, shutdown).await;
+        return tail(config, config_path, sink, reports, shutdown).await;
     }
     let limits = distributions.iter();
     let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
     let book = Book::open_file(config.budget_file(), limits.collect()).await?;
-    let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options);
+    let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options)
+        .reporting(reports.clone());
     match role {
         Role::Tail | Role::Drain => {
             drain.run(shutdown).await;
@@ -185,7 +241,7 @@ async fn with_buffer<B: Buffer>(
         }
         Role::All => {
             let draining = tokio::spawn(drain.run(shutdown.clone()));
-            let outcome = tail(config, config_path, sink, shutdown.clone()).await;
+            let outcome = tail(config, config_path, sink, reports, shutdown.clone()).await;
             shutdown.cancel();
             draining.await.map_err(CommandError::failed)?;
             outcome
@@ -221,8 +277,12 @@ async fn open_tail(
     let connector = preflight::connector(&config.source)?;
     let mut server = preflight::server(&connector, &mut config, config_path).await?;
     let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
+    let mut file_begun_s = None;
     let (position, uuid) = match checkpoint.load().await? {
-        Some(stored) => (stored.position(), Arc::from(stored.server_uuid.as_str())),
+        Some(stored) => {
+            file_begun_s = stored.file_begun_s;
+            (stored.position(), Arc::from(stored.server_uuid.as_str()))
+        }
         None => {
             let position = server.locate(&config.source.start).await?;
             if mode == Mode::Live {
@@ -240,38 +300,31 @@ async fn open_tail(
         gtids = position.gtids.as_ref().map(ToString::to_string),
         "starting"
     );
-    Ok(make_tail(config, connector, position, uuid, mode))
+    let on_gap = match config.source.on_gap {
+        config::OnGap::InvalidateAll => OnGap::InvalidateAll,
+        config::OnGap::Halt => OnGap::Halt,
+    };
+    let settings = stream_settings(&config, mode);
+    let rules = Arc::new(config.rules);
+    let interest = RuleInterest(Arc::clone(&rules));
+    let mut source = Source::new(connector, settings, interest, position);
+    if let Some(begun_s) = file_begun_s {
+        source.expect_file_begun(begun_s);
+    }
+    Ok(Tail::new(source, rules, on_gap, Some(uuid)))
 }
 
-fn make_tail(
-    config: Config,
-    connector: Connector,
-    position: Position,
-    uuid: Arc<str>,
-    mode: Mode,
-) -> Tail {
+fn stream_settings(config: &Config, mode: Mode) -> StreamSettings {
     let server_id = match (config.source.server_id, mode) {
         (Some(id), Mode::Live) => id,
         (None, Mode::Live) => derived_server_id(&config.name),
         // A dry run beside the daemon must not throw it out.
         (_, Mode::DryRun) => derived_server_id(&format!("{}/dry-run", config.name)),
     };
-    let settings = StreamSettings {
+    StreamSettings {
         server_id,
         heartbeat: config.source.heartbeat,
-    };
-    let on_gap = match config.source.on_gap {
-        config::OnGap::InvalidateAll => OnGap::InvalidateAll,
-        config::OnGap::Halt => OnGap::Halt,
-    };
-    let rules = Arc::new(config.rules);
-    let source = Source::new(
-        connector,
-        settings,
-        RuleInterest(Arc::clone(&rules)),
-        position,
-    );
-    Tail::new(source, rules, on_gap, Some(uuid))
+    }
 }
 
 /// An id that is stable for this configuration on this machine, and far from
@@ -285,11 +338,14 @@ async fn tail(
     config: Config,
     config_path: &Path,
     sink: impl PathSink,
+    reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let settling = settling(&config)?;
     let barrier = Barrier::new(preflight::connector(&config.source)?);
+    let end = BinlogEnd::new(preflight::connector(&config.source)?);
+    let watched = config.metrics_listen.is_some();
     let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
         .sparing(config.rules.guard_patterns());
     let starting = async {
@@ -297,9 +353,14 @@ async fn tail(
         cache.check().await?;
         open_tail(config, config_path, &mut checkpoint, Mode::Live).await
     };
-    let Some(tail) = unless(&shutdown, starting).await.transpose()? else {
+    let Some(tail) = unless(&shutdown, Box::pin(starting)).await.transpose()? else {
         return Ok(());
     };
+    let tail = tail.reporting(reports.clone());
+    if watched {
+        // Ends with the process.
+        tokio::spawn(behind::watch(end, reports.board));
+    }
     let eviction = Eviction {
         visibility: barrier,
         again: cache.another(),
@@ -336,6 +397,7 @@ async fn dry_run(
     config: Config,
     config_path: &Path,
     options: &Run,
+    reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
@@ -343,6 +405,7 @@ async fn dry_run(
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());
     };
+    let tail = tail.reporting(reports);
     let out = std::io::BufWriter::new(std::io::stdout());
     match dry_run::run(tail, out, options.format.into(), shutdown).await {
         Ok(()) => Ok(()),

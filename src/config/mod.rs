@@ -42,8 +42,12 @@ pub struct Config {
     pub max_receives: u32,
     /// The edge; without it paths are logged.
     pub cloudfront: Option<CloudFront>,
-    /// Where metrics are served, if anywhere.
+    /// Where gaps and dead letters are put on record.
+    pub ledger_dir: PathBuf,
+    /// Where metrics and the status are served, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// How far behind it may be and still count as ready.
+    pub lag_max: Duration,
     /// What invalidates what.
     pub rules: Rules,
     /// What goes in the place of very many paths.

@@ -22,6 +22,8 @@ pub(super) struct Raw {
     pub buffer: Option<Spanned<Buffer>>,
     pub cloudfront: Option<Spanned<CloudFront>>,
     #[serde(default)]
+    pub ledger: Ledger,
+    #[serde(default)]
     pub metrics: Metrics,
     #[serde(default, rename = "path")]
     pub paths: Vec<PathPattern>,
@@ -189,10 +191,31 @@ pub(super) struct Distribution {
     pub monthly_path_budget: Option<u64>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Metrics {
     pub listen: Option<SocketAddr>,
+    #[serde(default = "one_minute", deserialize_with = "duration::deserialize")]
+    pub lag_max: Duration,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            lag_max: one_minute(),
+        }
+    }
+}
+
+fn one_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -34,6 +34,10 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         .checkpoint
         .path
         .unwrap_or_else(|| PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json")));
+    let ledger_dir = raw.ledger.dir.unwrap_or_else(|| {
+        let beside = checkpoint.parent().map(PathBuf::from);
+        beside.unwrap_or_default()
+    });
     let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
     let cloudfront = raw
         .cloudfront
@@ -77,7 +81,9 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         max_receives: buffer.as_ref().map_or(MAX_RECEIVES, |(_, number)| *number),
         buffer: buffer.map(|(buffer, _)| buffer),
         cloudfront,
+        ledger_dir,
         metrics_listen: raw.metrics.listen,
+        lag_max: raw.metrics.lag_max,
         rules,
         bulk,
     })

@@ -100,6 +100,9 @@ mod tests {
                     expected.push(key);
                 }
             }
+            for key in [&b""[..], b"\0", b"\x01\x02", b"\x03"] {
+                prop_assert_eq!(set.contains(key), expected.contains(&key));
+            }
             prop_assert_eq!(set.iter().collect::<Vec<_>>(), expected);
         }
     }

@@ -235,11 +235,15 @@ fn insert_range(ranges: &mut Vec<(u64, u64)>, from: u64, to: u64) {
 
 impl fmt::Display for GtidSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (source, ranges)) in self.ranges.iter().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
+        let mut before: Option<&GtidSource> = None;
+        for (source, ranges) in &self.ranges {
+            match before {
+                // As the server writes it, a tag follows what is before it.
+                Some(before) if before.uuid == source.uuid => write!(f, ":{}", source.tag)?,
+                Some(_) => write!(f, ",{source}")?,
+                None => write!(f, "{source}")?,
             }
-            write!(f, "{source}")?;
+            before = Some(source);
             for (first, last) in ranges {
                 if first == last {
                     write!(f, ":{first}")?;
@@ -352,7 +356,7 @@ mod tests {
             ),
             (
                 "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3:blue:2:4-5",
-                "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3,3e11fa47-71ca-11e1-9e33-c80aa9429562:blue:2:4-5",
+                "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3:blue:2:4-5",
             ),
         ];
         for (text, expected) in cases {

@@ -8,12 +8,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::board::Board;
 use super::bulk::Paths;
 use super::settle::Due;
 use super::shapes::Shapes;
 use super::tagged::Pass;
 use crate::cache::{Cache, CacheError, Refused};
+use crate::ledger::entry::GapId;
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{GtidSet, KeySet, Position};
 use crate::telemetry::metric;
@@ -35,6 +38,10 @@ pub struct Batch {
     pub(super) gtids: Option<GtidSet>,
     /// When the newest change was committed, µs since the epoch.
     pub(super) newest_us: u64,
+    /// When the oldest change was committed, µs since the epoch; 0 without one.
+    pub(super) oldest_us: u64,
+    /// The gap that it invalidates everything for.
+    pub(super) gap: Option<GapId>,
     counts: Counts,
 }
 
@@ -60,6 +67,8 @@ pub struct Mark {
     pub server_uuid: Arc<str>,
     /// When the last transaction before it was committed, µs since the epoch.
     pub committed_at_us: u64,
+    /// When its file was begun, if that is known.
+    pub file_begun_s: Option<u32>,
 }
 
 /// Everything in it is deleted from the cache, for the first time.
@@ -72,6 +81,8 @@ pub struct Deleted {
     pub(super) due: Option<Due>,
     paths: Paths,
     mark: Option<Mark>,
+    oldest_us: u64,
+    gap: Option<GapId>,
 }
 
 /// Nothing that was read before its changes can be in the cache any more.
@@ -79,12 +90,14 @@ pub struct Deleted {
 pub struct Settled {
     pub(super) paths: Paths,
     mark: Option<Mark>,
+    gaps: Vec<GapId>,
 }
 
 /// Its paths are accepted by the buffer too.
 #[derive(Debug)]
 pub struct Accepted {
     pub(super) mark: Option<Mark>,
+    pub(super) gaps: Vec<GapId>,
 }
 
 /// What happened while planning, to be added to the metrics at once.
@@ -117,7 +130,21 @@ impl Batch {
     /// Says when the changes that are planned next were committed.
     pub fn committed_at(&mut self, at_us: u64) {
         self.paths.committed_at(at_us);
+        if self.is_empty() {
+            self.oldest_us = at_us;
+        }
         self.newest_us = self.newest_us.max(at_us);
+    }
+
+    /// It invalidates everything because of a gap. When what is lost was
+    /// committed nobody knows: until now, so that what was read before may be
+    /// filled after the first deletion (Settled).
+    pub(super) fn covers_gap(&mut self, id: GapId) {
+        let now_us = now_us();
+        self.gap = Some(id);
+        self.newest_us = now_us;
+        self.oldest_us = now_us;
+        self.paths.all_committed_at(now_us);
     }
 
     /// Makes one attempt to delete everything in it, and returns what stays for
@@ -129,6 +156,20 @@ impl Batch {
     ) -> Result<Vec<Refused>, CacheError> {
         let keys = [&self.settling, &self.once];
         delete(cache, &keys, &self.wide, &mut self.shapes, pass).await
+    }
+
+    /// Whether a refused key is deleted again when the batch is due. Only what
+    /// is refused at its last deletion stays for good. Not everything that is
+    /// done to guards and tag sets is done again, so that they do not wait.
+    pub(super) fn deletes_again(&self, due: Option<Due>, key: &[u8]) -> bool {
+        let again =
+            self.settling.contains(key) || self.shapes.is_empty() && !self.once.contains(key);
+        due.is_some() && again
+    }
+
+    /// Whether it goes through the cache's keys or sets, for as long as it takes.
+    pub(super) fn takes_long(&self) -> bool {
+        !self.wide.is_empty() || self.shapes.settles()
     }
 
     /// It was deleted, and is to be deleted again when it is due.
@@ -145,11 +186,14 @@ impl Batch {
             shapes,
             paths: self.paths,
             mark: self.mark,
+            oldest_us: self.oldest_us,
+            gap: self.gap,
         }
     }
 
-    /// Adds what was counted to the metrics, and forgets it.
-    pub fn report(&mut self) {
+    /// Adds what was counted to the metrics and the board, and forgets it.
+    pub fn report(&mut self, board: &Board) {
+        board.planned(&self.counts.widened, self.counts.missed_bumps);
         let counts = std::mem::take(&mut self.counts);
         for (class, count) in counts.skipped {
             metrics::counter!(metric::PATHS_SKIPPED, "class" => class.as_str()).increment(count);
@@ -259,10 +303,24 @@ impl Deleted {
 
     /// It was deleted again, or once was enough.
     pub(super) fn settled(self) -> Settled {
+        if self.oldest_us > 0 {
+            metrics::histogram!(metric::COMMIT_TO_SETTLED).record(since(self.oldest_us));
+        }
         Settled {
             paths: self.paths,
             mark: self.mark,
+            gaps: self.gap.into_iter().collect(),
         }
+    }
+
+    /// The position after it.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Whether it takes a scan to delete it again.
+    pub(super) fn takes_long(&self) -> bool {
+        !self.wide.is_empty() || self.shapes.settles()
     }
 }
 
@@ -306,8 +364,34 @@ async fn delete(
 }
 
 impl Settled {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        self.paths.size() + MARK_BYTES
+    }
+
+    /// Adds a later batch. Its position then stands for both.
+    pub(super) fn add(&mut self, later: Settled) {
+        self.paths.add(later.paths);
+        self.gaps.extend(later.gaps);
+        self.mark = later.mark.or_else(|| self.mark.take());
+    }
+
     /// The buffer took the paths.
     pub(super) fn accepted(self) -> Accepted {
-        Accepted { mark: self.mark }
+        Accepted {
+            mark: self.mark,
+            gaps: self.gaps,
+        }
     }
+}
+
+/// Now, in microseconds since the epoch.
+pub(super) fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long ago that was. A commit in the future is a clock that is off.
+pub(super) fn since(at_us: u64) -> Duration {
+    Duration::from_micros(now_us().saturating_sub(at_us))
 }

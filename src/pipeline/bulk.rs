@@ -17,7 +17,7 @@ use crate::telemetry::metric;
 /// Paths to invalidate.
 #[derive(Debug, Default)]
 pub struct Paths {
-    rules: Vec<(Arc<str>, KeySet)>,
+    rules: Vec<OfRule>,
     /// The rule of the newest path: most come in runs.
     last: usize,
     /// When the change was committed whose paths come next.
@@ -26,28 +26,93 @@ pub struct Paths {
     newest_us: u64,
 }
 
+#[derive(Debug)]
+struct OfRule {
+    name: Arc<str>,
+    paths: KeySet,
+    /// What each batch had of them, once batches are gathered: those that wait
+    /// together are no bulk change.
+    parts: Vec<Part>,
+}
+
+/// A batch's paths of one rule.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    oldest_us: u64,
+    newest_us: u64,
+    paths: usize,
+}
+
 impl Paths {
     /// Adds a path of a rule.
     pub fn insert(&mut self, rule: &Arc<str>, path: &[u8]) {
         self.newest_us = self.newest_us.max(self.at_us);
-        if let Some((name, paths)) = self.rules.get_mut(self.last)
-            && Arc::ptr_eq(name, rule)
+        if let Some(of_rule) = self.rules.get_mut(self.last)
+            && Arc::ptr_eq(&of_rule.name, rule)
         {
-            paths.insert(path);
+            of_rule.paths.insert(path);
             return;
         }
-        let found = self.rules.iter().position(|(name, _)| name == rule);
+        let found = self.rules.iter().position(|it| it.name == *rule);
         self.last = found.unwrap_or(self.rules.len());
         match self.rules.get_mut(self.last) {
-            Some((_, paths)) => {
-                paths.insert(path);
+            Some(of_rule) => {
+                of_rule.paths.insert(path);
             }
             None => {
                 let mut paths = KeySet::default();
                 paths.insert(path);
-                self.rules.push((Arc::clone(rule), paths));
+                self.rules.push(OfRule {
+                    name: Arc::clone(rule),
+                    paths,
+                    parts: Vec::new(),
+                });
             }
         }
+    }
+
+    /// Adds those of a later batch.
+    pub fn add(&mut self, mut later: Paths) {
+        later.part();
+        if self.is_empty() {
+            *self = later;
+            return;
+        }
+        self.part();
+        self.newest_us = self.newest_us.max(later.newest_us);
+        for theirs in later.rules {
+            match self.rules.iter_mut().find(|it| it.name == theirs.name) {
+                Some(own) => {
+                    for path in theirs.paths.iter() {
+                        own.paths.insert(path);
+                    }
+                    own.parts.extend(theirs.parts);
+                }
+                None => self.rules.push(theirs),
+            }
+        }
+    }
+
+    /// Keeps apart what came so far and what will be added.
+    fn part(&mut self) {
+        let (oldest_us, newest_us) = (self.oldest_us, self.newest_us);
+        for of_rule in &mut self.rules {
+            if of_rule.parts.is_empty() {
+                of_rule.parts.push(Part {
+                    oldest_us,
+                    newest_us,
+                    paths: of_rule.paths.len(),
+                });
+            }
+        }
+    }
+
+    /// Says that all of its changes may have been committed until then, in µs
+    /// since the epoch.
+    pub fn all_committed_at(&mut self, at_us: u64) {
+        self.at_us = at_us;
+        self.oldest_us = at_us;
+        self.newest_us = at_us;
     }
 
     /// Says when the changes of the paths that come next were committed, in µs
@@ -71,13 +136,14 @@ impl Paths {
 
     /// The memory that they take, in bytes (Bounded).
     pub fn size(&self) -> usize {
-        self.rules.iter().map(|(_, paths)| paths.size()).sum()
+        let size = |it: &OfRule| it.paths.size() + it.parts.len() * size_of::<Part>();
+        self.rules.iter().map(size).sum()
     }
 
     /// Every path, those of two rules twice. Paths are percent-encoded, thus
     /// ASCII.
     pub fn iter(&self) -> impl Iterator<Item = String> {
-        let paths = self.rules.iter().flat_map(|(_, paths)| paths.iter());
+        let paths = self.rules.iter().flat_map(|it| it.paths.iter());
         paths.map(|path| String::from_utf8_lossy(path).into_owned())
     }
 }
@@ -119,8 +185,17 @@ impl BulkGuard {
     pub fn send(&mut self, batch: &Paths) -> Vec<String> {
         let mut seen = KeySet::default();
         let mut out = Vec::new();
-        for (name, paths) in &batch.rules {
-            let wildcards = self.wildcards(name, paths.len(), batch);
+        for OfRule { name, paths, parts } in &batch.rules {
+            let whole = [Part {
+                oldest_us: batch.oldest_us,
+                newest_us: batch.newest_us,
+                paths: paths.len(),
+            }];
+            let parts = match parts.as_slice() {
+                [] => &whole,
+                parts => parts,
+            };
+            let wildcards = self.wildcards(name, parts);
             for wildcard in wildcards {
                 if seen.insert(wildcard.as_bytes()) {
                     out.push(wildcard.clone());
@@ -139,26 +214,30 @@ impl BulkGuard {
     }
 
     /// What stands for the rule's paths: nothing, unless they are too many.
-    fn wildcards(&mut self, name: &Arc<str>, paths: usize, batch: &Paths) -> &[String] {
+    fn wildcards(&mut self, name: &Arc<str>, parts: &[Part]) -> &[String] {
         let Some(rule) = self.rules.get(name) else {
             return &[];
         };
-        let before = self
-            .runs
-            .get(name)
-            .filter(|run| run.committed_at_us == batch.oldest_us);
-        let in_run = before.map_or(0, |run| run.paths).saturating_add(paths);
-        let one_commit = batch.oldest_us == batch.newest_us;
-        let run = Run {
-            committed_at_us: batch.newest_us,
-            paths: if one_commit { in_run } else { paths },
-        };
-        self.runs.insert(Arc::clone(name), run);
-        if in_run <= rule.threshold || rule.wildcards.is_empty() {
+        let mut most = 0;
+        for part in parts {
+            let before = self
+                .runs
+                .get(name)
+                .filter(|run| run.committed_at_us == part.oldest_us);
+            let in_run = before.map_or(0, |run| run.paths).saturating_add(part.paths);
+            let one_commit = part.oldest_us == part.newest_us;
+            let run = Run {
+                committed_at_us: part.newest_us,
+                paths: if one_commit { in_run } else { part.paths },
+            };
+            self.runs.insert(Arc::clone(name), run);
+            most = most.max(in_run);
+        }
+        if most <= rule.threshold || rule.wildcards.is_empty() {
             return &[];
         }
         counter!(metric::BULK_CHANGES, "rule" => name.to_string()).increment(1);
-        tracing::info!(rule = %name, paths, wildcards = ?rule.wildcards, "a bulk change: the rule's paths go as its wildcards");
+        tracing::info!(rule = %name, paths = most, wildcards = ?rule.wildcards, "a bulk change: the rule's paths go as its wildcards");
         &rule.wildcards
     }
 }
@@ -226,6 +305,23 @@ mod tests {
             let sent = guard.send(&batch(&[("products", 6)], commits));
             assert_eq!(sent.len(), expected, "{commits:?}");
         }
+    }
+
+    #[test]
+    fn batches_that_are_sent_together_are_no_bulk_change_unless_one_of_them_is() {
+        let gathered = |sizes: [usize; 3]| {
+            let mut paths = Paths::default();
+            for (at_us, size) in (1..).zip(sizes) {
+                paths.add(batch(&[("products", size), ("users", 1)], [at_us, at_us]));
+            }
+            guard().send(&paths)
+        };
+        let first_paths = gathered([6, 8, 9]);
+        assert_eq!(first_paths.len(), 10, "each once: {first_paths:?}");
+        assert_eq!(gathered([6, 11, 6]), ["/products/*", "/users/0"]);
+        let mut one_commit = batch(&[("products", 6)], [7, 7]);
+        one_commit.add(batch(&[("products", 6)], [7, 7]));
+        assert_eq!(guard().send(&one_commit), ["/products/*"]);
     }
 
     #[test]

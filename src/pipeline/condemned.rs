@@ -16,6 +16,8 @@ pub(super) struct Sentence {
     pub(super) code: &'static str,
     /// The edge's words.
     pub(super) reason: String,
+    /// The paths that it refused, where they could be told from the others.
+    pub(super) paths: Option<Vec<String>>,
 }
 
 /// They are held until they come back because the text of a message is not kept
@@ -32,14 +34,21 @@ struct State {
 }
 
 impl Condemned {
-    pub(super) fn add(&self, id: &Arc<str>, error: &EdgeError) {
-        let sentence = Sentence {
-            code: error.name(),
-            reason: error.to_string(),
-        };
+    /// `path` is the one that was refused, if it stood alone.
+    pub(super) fn add(&self, id: &Arc<str>, error: &EdgeError, path: Option<&String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.sentences.insert(Arc::clone(id), sentence).is_none() {
-            state.order.push_back(Arc::clone(id));
+        let State { sentences, order } = &mut *state;
+        let sentence = sentences.entry(Arc::clone(id)).or_insert_with(|| {
+            order.push_back(Arc::clone(id));
+            Sentence {
+                code: error.name(),
+                reason: error.to_string(),
+                paths: Some(Vec::new()),
+            }
+        });
+        match (&mut sentence.paths, path) {
+            (Some(paths), Some(path)) => paths.push(path.clone()),
+            (paths, _) => *paths = None,
         }
         if state.order.len() > CONDEMNED_MAX
             && let Some(oldest) = state.order.pop_front()

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{counter, gauge, histogram};
 use tracing::{error, info, warn};
 
+use super::board::{Part, Reports};
 use super::condemned::Condemned;
 use super::drain::DrainOptions;
 use super::held::Held;
@@ -100,6 +101,7 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) name: Arc<str>,
     /// Its id.
     pub(super) distribution: Arc<str>,
+    pub(super) reports: &'a Reports,
 }
 
 /// Trouble with the edge, and what came of it so far.
@@ -157,6 +159,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason)
                 .increment(u64::try_from(left).unwrap_or(u64::MAX));
             warn!(distribution = %self.name, messages = left, "messages that the edge refuses go back to the buffer; after max_receives they become dead letters");
+        } else {
+            // What was in trouble may have been covered by others meanwhile.
+            self.reports.board.works(&self.part());
         }
         self.name
     }
@@ -214,6 +219,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Ok(accepted) => {
                     self.standing.accepted(&self.name, &batch, &accepted.id);
                     self.report_accepted(&batch, &accepted.id);
+                    self.reports.board.works(&self.part());
                     if course.trouble.take().is_some() {
                         info!(distribution = %self.name, attempts = course.backoff.attempts(), "the edge accepts invalidations again");
                     }
@@ -267,6 +273,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Verdict::GiveUp => {
                     self.count_not_made(&batch).await;
                     course.refusal = Some(error.name());
+                    self.reports.board.fails(&self.part(), error.to_string());
                     self.give_up(&batch, round, &error);
                     return;
                 }
@@ -276,6 +283,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     async fn pause(&self, error: &EdgeError, batch: &Batch, course: &mut Course) {
         self.count_retry(error);
+        self.reports.board.fails(&self.part(), error.to_string());
         let delay = course.backoff.next_delay();
         if course.trouble != Some(error.name()) {
             course.trouble = Some(error.name());
@@ -323,6 +331,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         info!(distribution = %self.name, invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
     }
 
+    fn part(&self) -> Part {
+        Part::Edge(Arc::clone(&self.name))
+    }
+
     fn count_retry(&self, error: &EdgeError) {
         counter!(metric::EDGE_RETRIES, "error" => error.name()).increment(1);
     }
@@ -330,9 +342,13 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Nothing lost: the batch's messages stay in the buffer, because they never
     /// complete. Those that came too often are dead letters when they come back.
     fn give_up(&self, batch: &Batch, round: &Gathering, error: &EdgeError) {
+        let alone = match batch.invalidation.paths.as_slice() {
+            [path] => Some(path),
+            _ => None,
+        };
         for id in &batch.messages {
             if is_the_messages(error) && round.deliveries(id) >= self.options.max_receives {
-                self.means.condemned.add(id, error);
+                self.means.condemned.add(id, error, alone);
             }
         }
         let paths = batch.invalidation.paths.len();

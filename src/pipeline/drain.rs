@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::board::Reports;
 use super::condemned::Condemned;
 use super::deliver::{Delivery, Means};
 use super::held::Held;
@@ -73,6 +74,7 @@ pub struct Drain<B, E> {
     edge: Arc<E>,
     book: Arc<Book>,
     options: DrainOptions,
+    reports: Reports,
 }
 
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
@@ -87,7 +89,15 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             edge,
             book,
             options,
+            reports: Reports::default(),
         }
+    }
+
+    /// Says there how it goes.
+    #[must_use]
+    pub fn reporting(mut self, reports: Reports) -> Self {
+        self.reports = reports;
+        self
     }
 
     /// Works until `shutdown` is cancelled. Deliveries under way are then
@@ -124,7 +134,13 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             watches.spawn(watch.run());
             standings.insert(Arc::clone(name), standing);
         }
-        let mut intake = Intake::new(&self.options, &held, &means.book, &means.condemned);
+        let mut intake = Intake::new(
+            &self.options,
+            &held,
+            &means.book,
+            &means.condemned,
+            &self.reports.board,
+        );
         let mut deliveries = FuturesUnordered::new();
         let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut receiving: Option<Receiving<'_, B::Receipt>> = None;
@@ -150,12 +166,13 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                     standing: Arc::clone(standing),
                     distribution: Arc::clone(distribution),
                     name,
+                    reports: &self.reports,
                 };
                 deliveries.push(delivery.run(round));
             }
             if burying.is_none() && !intake.letters.is_empty() {
                 let letters = std::mem::take(&mut intake.letters);
-                burying = Some(Box::pin(bury(&*self.buffer, letters)));
+                burying = Some(Box::pin(bury(&*self.buffer, &self.reports.ledger, letters)));
             }
             let room = intake.letters.len() < LETTERS_MAX && !is_full(&held);
             if receiving.is_none() && room {

@@ -9,7 +9,8 @@ use metrics::counter;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::condemned::Condemned;
+use super::board::{Board, Part};
+use super::condemned::{Condemned, Sentence};
 use super::drain::DrainOptions;
 use super::held::{Admission, Held};
 use super::retry::Backoff;
@@ -17,6 +18,7 @@ use crate::buffer::{Buffer, BufferError, Buried, DeadLetter, DecodeError, Receiv
 use crate::edge::BATCH_PATHS_MAX;
 use crate::edge::batch::{Arrival, Gathering, Thrift};
 use crate::edge::budget::Book;
+use crate::ledger::{self, Ledger};
 use crate::telemetry::metric;
 
 /// Bounded: beyond any of these nothing more is received. One last receive may
@@ -34,8 +36,19 @@ const REPORTED_MAX: usize = 10_000;
 /// Once a budget is spent, paths gather for as long: a round then costs one.
 const SPENT_WINDOW: Duration = Duration::from_secs(60);
 
-/// A message's id, and a short name of why it is a dead letter.
-pub(super) type Letter<R> = (Arc<str>, &'static str, DeadLetter<R>);
+/// A message that nothing can be done with.
+pub(super) struct Letter<R> {
+    id: Arc<str>,
+    /// A short name of why, for metrics.
+    code: &'static str,
+    /// For the buffer.
+    letter: DeadLetter<R>,
+    distribution: Option<Arc<str>>,
+    /// What it held, or what of it was refused.
+    paths: Vec<String>,
+    /// It was not buried before in vain.
+    first: bool,
+}
 
 /// A distribution's next round.
 struct Round {
@@ -49,10 +62,12 @@ pub(super) struct Intake<'a, R> {
     held: &'a Held<R>,
     book: &'a Book,
     condemned: &'a Condemned,
+    board: &'a Board,
     /// To be buried.
     pub(super) letters: Vec<Letter<R>>,
     rounds: BTreeMap<Arc<str>, Round>,
     reported: Reported,
+    buried: Reported,
     backoff: Backoff,
     failing: bool,
 }
@@ -63,15 +78,18 @@ impl<'a, R: Clone> Intake<'a, R> {
         held: &'a Held<R>,
         book: &'a Book,
         condemned: &'a Condemned,
+        board: &'a Board,
     ) -> Self {
         Self {
             options,
             held,
             book,
             condemned,
+            board,
             letters: Vec::new(),
             rounds: BTreeMap::new(),
             reported: Reported::default(),
+            buried: Reported::default(),
             backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
             failing: false,
         }
@@ -83,6 +101,7 @@ impl<'a, R: Clone> Intake<'a, R> {
         match result {
             Ok(received) => {
                 if std::mem::take(&mut self.failing) {
+                    self.board.works(&Part::Drain);
                     info!(
                         attempts = self.backoff.attempts(),
                         "receiving from the buffer works again"
@@ -97,6 +116,7 @@ impl<'a, R: Clone> Intake<'a, R> {
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
                 let delay = self.backoff.next_delay();
+                self.board.fails(&Part::Drain, error.to_string());
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
                 }
@@ -123,9 +143,17 @@ impl<'a, R: Clone> Intake<'a, R> {
         };
         let often = deliveries >= self.options.max_receives;
         if let Some(sentence) = self.condemned.take(&id) {
-            return self
-                .letters
-                .push((id, sentence.code, letter(sentence.reason)));
+            let Sentence {
+                code,
+                reason,
+                paths,
+            } = sentence;
+            let (distribution, held) = match content {
+                Ok(message) => (Some(message.distribution), message.paths),
+                Err(_) => (None, Vec::new()),
+            };
+            let paths = paths.unwrap_or(held);
+            return self.condemn(id, code, letter(reason), distribution, paths);
         }
         let message = match content {
             Ok(message) => message,
@@ -133,7 +161,7 @@ impl<'a, R: Clone> Intake<'a, R> {
                 let (code, reason) = (error.code(), error.to_string());
                 // A newer evictd may be about to take it.
                 if often || matches!(error, DecodeError::Malformed { .. }) {
-                    return self.letters.push((id, code, letter(reason)));
+                    return self.condemn(id, code, letter(reason), None, Vec::new());
                 }
                 return self.leave(&id, code, &reason);
             }
@@ -143,17 +171,17 @@ impl<'a, R: Clone> Intake<'a, R> {
             .distributions
             .contains_key(&message.distribution)
         {
+            let code = "unknown-distribution";
             let reason = format!(
                 "no distribution is called {:?} in this configuration; \
                  add it under [[cloudfront.distribution]]",
                 message.distribution
             );
             if often {
-                return self
-                    .letters
-                    .push((id, "unknown-distribution", letter(reason)));
+                let distribution = Some(message.distribution);
+                return self.condemn(id, code, letter(reason), distribution, message.paths);
             }
-            return self.leave(&id, "unknown-distribution", &reason);
+            return self.leave(&id, code, &reason);
         }
         let arrival = Arrival {
             order,
@@ -184,6 +212,26 @@ impl<'a, R: Clone> Intake<'a, R> {
                 warn!(message = %id, "received a message that is still held: its visibility timeout ran out");
             }
         }
+    }
+
+    /// It is to be buried.
+    fn condemn(
+        &mut self,
+        id: Arc<str>,
+        code: &'static str,
+        letter: DeadLetter<R>,
+        distribution: Option<Arc<str>>,
+        paths: Vec<String>,
+    ) {
+        let first = self.buried.is_new(&id);
+        self.letters.push(Letter {
+            id,
+            code,
+            letter,
+            distribution,
+            paths,
+            first,
+        });
     }
 
     /// Neither holds the message nor deletes it: the buffer hands it out again
@@ -251,19 +299,39 @@ pub(super) fn is_full<R: Clone>(held: &Held<R>) -> bool {
         || load.bytes >= HELD_BYTES_MAX
 }
 
-/// Puts messages among the dead letters. One that cannot be put there comes
-/// back (Nothing lost).
-pub(super) async fn bury<B: Buffer>(buffer: &B, letters: Vec<Letter<B::Receipt>>) {
-    for (message, code, letter) in letters {
-        let (reason, deliveries) = (letter.reason.clone(), letter.deliveries);
-        match buffer.bury(letter).await {
+impl<R> Letter<R> {
+    /// As it stands in the ledger.
+    fn record(&mut self, remedy: &str) -> ledger::DeadLetter {
+        let mut record = ledger::DeadLetter::new(self.code, self.letter.reason.as_str(), remedy);
+        record.distribution = self.distribution.as_deref().map(str::to_owned);
+        record.paths = std::mem::take(&mut self.paths);
+        record.message = Some(self.id.to_string());
+        record
+    }
+}
+
+/// Puts messages among the dead letters, and on record. One that cannot be put
+/// there comes back (Nothing lost).
+pub(super) async fn bury<B: Buffer>(buffer: &B, ledger: &Ledger, letters: Vec<Letter<B::Receipt>>) {
+    for mut dead in letters {
+        let (message, code) = (Arc::clone(&dead.id), dead.code);
+        let (reason, deliveries) = (dead.letter.reason.clone(), dead.letter.deliveries);
+        match buffer.bury(dead.letter.clone()).await {
             Ok(Buried::Moved) => {
                 counter!(metric::BUFFER_DEAD_LETTERS, "reason" => code).increment(1);
                 error!(%message, reason, deliveries, "a message is a dead letter now; mend the reason and run `evictd drain --redrive`");
+                ledger.dead_letter(
+                    dead.record("it is among the buffer's dead letters: mend the reason and run `evictd drain --redrive`"),
+                );
             }
             Ok(Buried::NoPlace) => {
                 counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => code).increment(1);
                 error!(%message, reason, deliveries, "cannot use a message, and the queue has no dead-letter queue: it comes back until its retention ends");
+                if dead.first {
+                    ledger.dead_letter(
+                        dead.record("it comes back until the queue's retention ends: mend the reason, and set a redrive policy on the queue"),
+                    );
+                }
             }
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "bury").increment(1);

@@ -13,17 +13,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Accepted, Batch, Deleted, Mark, Settled};
+use super::batch::{self, Accepted, Batch, Deleted, Mark, Settled};
+use super::board::{Part, Reading, Reports};
 use super::paths::PathSink;
 use super::refusal::Refusals;
-use super::retry::Backoff;
 use super::settle::{Settling, settle};
 use super::tagged::Pass;
-use super::tail::Tail;
+use super::tail::{Connected, Tail};
+use super::trouble::Trouble;
 use super::visible::{Visibility, Waiting};
 use crate::binlog::SourceError;
-use crate::cache::Cache;
+use crate::cache::{Cache, Refused};
 use crate::checkpoint::{Checkpoint, Stored};
+use crate::ledger::entry::GapId;
 use crate::telemetry::metric;
 
 /// How much may gather before the binlog has to wait, in bytes.
@@ -91,21 +93,23 @@ pub async fn run(
     } = eviction;
     let following = settling.clone();
     let mut tasks = JoinSet::new();
+    let reports = || tail.reports().clone();
+    let [deleting, settles, sending, storing] = [reports(), reports(), reports(), reports()];
     tasks.spawn(gather(tail, planned, shutdown.clone()));
     tasks.spawn(async move {
-        delete(visibility, cache, settling, to_delete, deleted).await;
+        delete(deleting, visibility, cache, settling, to_delete, deleted).await;
         Ok(())
     });
     tasks.spawn(async move {
-        settle(again, following, to_settle, settled).await;
+        settle(settles, again, following, to_settle, settled).await;
         Ok(())
     });
     tasks.spawn(async move {
-        send(paths, to_send, accepted).await;
+        send(sending, paths, to_send, accepted).await;
         Ok(())
     });
     tasks.spawn(async move {
-        store(checkpoint, to_store).await;
+        store(storing, checkpoint, to_store).await;
         Ok(())
     });
     let all_ended = async {
@@ -142,17 +146,32 @@ async fn gather(
     let mut ticks = tokio::time::interval(IDLE_MARK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut mark_due = false;
+    let Reports { board, ledger, .. } = tail.reports().clone();
     while !shutdown.is_cancelled() {
         if !tail.connected() {
             // What was read must not stay cached for as long as the outage.
             if !batch.is_empty() {
                 let read = finish(&mut batch, &tail);
                 handed_on.clone_from(tail.source().position());
+                board.rests(&Part::Source);
                 if planned.send(read).await.is_err() {
                     break;
                 }
             }
-            tail.connect(&shutdown, &mut batch).await?;
+            let from = tail.source().position().clone();
+            match tail.connect(&shutdown, &mut batch).await {
+                Ok(Connected::Resumed) => {}
+                Ok(Connected::Skipped { reason }) => {
+                    let to = tail.source().position();
+                    batch.covers_gap(ledger.gap_begun((&from).into(), to.into(), &reason));
+                }
+                Err(error) => {
+                    if let SourceError::Gap { reason, .. } = &error {
+                        ledger.halted((&from).into(), reason);
+                    }
+                    return Err(error.into());
+                }
+            }
             continue;
         }
         let size = batch.size();
@@ -170,8 +189,10 @@ async fn gather(
                 }
                 Err(_) => break,
             },
-            _ = ticks.tick(), if !mark_due => {
-                mark_due = whole && handed_on != *tail.source().position();
+            _ = ticks.tick() => {
+                board.begins(&Part::Source);
+                board.reads(reading(&tail, &batch));
+                mark_due |= whole && handed_on != *tail.source().position();
             }
             next = tail.next(), if room => {
                 // What has arrived already is planned without asking the other
@@ -199,51 +220,88 @@ async fn gather(
     Ok(())
 }
 
+/// What the board says about the reading.
+fn reading(tail: &Tail, batch: &Batch) -> Reading {
+    let source = tail.source();
+    let (file, offset) = source.reading();
+    Reading {
+        position: Some(source.position().clone()),
+        at: Some((file.to_owned(), offset)),
+        committed_at_us: source.committed_at_us(),
+        drained: source.drained(),
+        gathers_since_us: match batch.is_empty() {
+            true => 0,
+            false => batch.oldest_us,
+        },
+    }
+}
+
 /// Takes the batch, marked with the last whole transaction: every change up to
 /// there is in this batch or an earlier one.
 fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
-    batch.report();
+    batch.report(&tail.reports().board);
     batch.gtids = tail.source().reading_gtids();
     batch.mark = Some(Mark {
         position: tail.source().position().clone(),
         server_uuid: tail.server_uuid(),
         committed_at_us: tail.source().committed_at_us(),
+        file_begun_s: tail.source().file_begun_s(),
     });
     std::mem::take(batch)
 }
 
 /// Deletes each batch's keys, for as long as it takes.
 async fn delete(
+    reports: Reports,
     visibility: impl Visibility,
     mut cache: impl Cache,
     settling: Settling,
     mut batches: mpsc::Receiver<Batch>,
     deleted: mpsc::Sender<Deleted>,
 ) {
-    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
-    let mut refusals = Refusals::default();
-    let mut waiting = Waiting::new(visibility);
+    let Reports { board, .. } = &reports;
+    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES, board, Part::Cache);
+    let mut refusals = Refusals::new(&reports);
+    let mut waiting = Waiting::new(visibility, board);
     while let Some(mut batch) = batches.recv().await {
+        let acts = !batch.is_empty();
+        if acts {
+            board.deletes(batch.oldest_us);
+        }
         let visible_by = match &batch.gtids {
-            Some(gtids) if !batch.is_empty() => Some(waiting.wait(gtids).await),
+            Some(gtids) if acts => Some(waiting.wait(gtids).await),
             _ => None,
         };
-        let refused = loop {
+        if acts {
+            trouble.begins(batch.takes_long());
+        }
+        let (refused, due) = loop {
             // A change that is fresh now may be old by the time it is deleted;
-            // then what was kept for the second deletion is let go.
-            let pass = match settling.due(visible_by, batch.newest_us) {
+            // then what was kept for the second deletion is let go. Settled: it
+            // is decided before the deletion is sent. A late fill can come
+            // between the deletion and an answer that takes its time, and to
+            // what a long scan has passed.
+            let due = settling.due(visible_by, batch.newest_us);
+            let pass = match due {
                 Some(_) => Pass::First,
                 None => Pass::Once,
             };
             match batch.delete(&mut cache, pass).await {
-                Ok(refused) => break refused,
+                Ok(refused) => break (refused, due),
                 Err(error) => trouble.wait(error.code(), &error).await,
             }
         };
         trouble.over();
+        let keys = count(batch.keys());
+        metrics::counter!(metric::CACHE_KEYS).increment(keys);
+        if acts {
+            metrics::histogram!(metric::COMMIT_TO_DELETED).record(batch::since(batch.oldest_us));
+            board.deleted(keys);
+            trouble.rests();
+        }
         refusals.report(&refused);
-        metrics::counter!(metric::CACHE_KEYS).increment(count(batch.keys()));
-        let due = settling.due(visible_by, batch.newest_us);
+        let stay = |it: &&Refused| !batch.deletes_again(due, &it.key);
+        refusals.give_up(refused.iter().filter(stay), batch.mark.as_ref());
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }
@@ -252,17 +310,20 @@ async fn delete(
 
 /// Hands each batch's paths on, for as long as it takes.
 async fn send(
+    Reports { board, .. }: Reports,
     mut paths: impl PathSink,
     mut batches: mpsc::Receiver<Settled>,
     accepted: mpsc::Sender<Accepted>,
 ) {
-    let mut trouble = Trouble::new("the buffer", metric::BUFFER_RETRIES);
+    let mut trouble = Trouble::new("the buffer", metric::BUFFER_RETRIES, &board, Part::Buffer);
     while let Some(batch) = batches.recv().await {
         let mut pending = paths.prepare(&batch.paths);
+        trouble.begins(false);
         while let Err(error) = paths.send(&mut pending).await {
             trouble.wait(error.code(), &error).await;
         }
         trouble.over();
+        trouble.rests();
         if accepted.send(batch.accepted()).await.is_err() {
             return;
         }
@@ -270,81 +331,63 @@ async fn send(
 }
 
 /// Stores the newest position, at most every [`CHECKPOINT_INTERVAL`].
-async fn store(mut checkpoint: impl Checkpoint, mut batches: mpsc::Receiver<Accepted>) {
-    let mut trouble = Trouble::new("the checkpoint", metric::CHECKPOINT_RETRIES);
+async fn store(
+    reports: Reports,
+    mut checkpoint: impl Checkpoint,
+    mut batches: mpsc::Receiver<Accepted>,
+) {
+    let mut trouble = Trouble::new(
+        "the checkpoint",
+        metric::CHECKPOINT_RETRIES,
+        &reports.board,
+        Part::Checkpoint,
+    );
     let mut newest: Option<Mark> = None;
+    let mut gaps: Vec<GapId> = Vec::new();
     let mut due = Instant::now();
     let mut open = true;
     while open || newest.is_some() {
         tokio::select! {
             biased;
             batch = batches.recv(), if open => match batch {
-                Some(batch) => newest = batch.mark.or(newest),
+                Some(batch) => {
+                    newest = batch.mark.or(newest);
+                    gaps.extend(batch.gaps);
+                }
                 None => open = false,
             },
             () = tokio::time::sleep_until(due), if newest.is_some() && open => {
-                write(&mut checkpoint, newest.take(), &mut trouble).await;
+                write(&mut checkpoint, newest.take(), &mut trouble, &reports).await;
+                // Passed for good: a crash does not come upon it again.
+                gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
                 due = Instant::now() + CHECKPOINT_INTERVAL;
             }
             else => {}
         }
         if !open {
-            write(&mut checkpoint, newest.take(), &mut trouble).await;
+            write(&mut checkpoint, newest.take(), &mut trouble, &reports).await;
+            gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
         }
     }
 }
 
-async fn write(checkpoint: &mut impl Checkpoint, mark: Option<Mark>, trouble: &mut Trouble) {
+async fn write(
+    checkpoint: &mut impl Checkpoint,
+    mark: Option<Mark>,
+    trouble: &mut Trouble,
+    reports: &Reports,
+) {
     let Some(mark) = mark else { return };
-    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us);
+    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us)
+        .begun_at(mark.file_begun_s);
+    trouble.begins(false);
     while let Err(error) = checkpoint.store(&stored).await {
         trouble.wait("checkpoint", &error).await;
     }
     trouble.over();
+    trouble.rests();
+    reports.board.stored(&mark.position);
     tracing::debug!(position = %mark.position, "checkpoint stored");
-}
-
-/// An outage of one part: its reason is logged when it begins and when it
-/// changes, and every retry is counted.
-pub(super) struct Trouble {
-    what: &'static str,
-    metric: &'static str,
-    backoff: Backoff,
-    code: String,
-    since: Option<Instant>,
-}
-
-impl Trouble {
-    pub(super) fn new(what: &'static str, metric: &'static str) -> Self {
-        Self {
-            what,
-            metric,
-            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
-            code: String::new(),
-            since: None,
-        }
-    }
-
-    pub(super) async fn wait(&mut self, code: &str, error: &(dyn std::error::Error + Send + Sync)) {
-        metrics::counter!(self.metric, "error" => code.to_owned()).increment(1);
-        if self.since.is_none() || self.code != code {
-            self.code = code.to_owned();
-            tracing::error!(%error, "{} does not answer as it should; retrying until it does", self.what);
-        }
-        self.since.get_or_insert_with(Instant::now);
-        tokio::time::sleep(self.backoff.next_delay()).await;
-    }
-
-    pub(super) fn over(&mut self) {
-        if let Some(since) = self.since.take() {
-            tracing::info!(
-                seconds = since.elapsed().as_secs_f64(),
-                "{} answers again",
-                self.what
-            );
-            self.backoff.reset();
-        }
-    }
 }
 
 fn count(n: usize) -> u64 {

@@ -7,11 +7,15 @@
 //! - [`visible`], [`settle`]: when keys are deleted, and when again.
 //! - [`paths`]: where paths go once their keys are deleted.
 //! - [`drain`]: buffer → edge.
+//! - [`board`]: what the tasks say about themselves.
+//! - [`behind`]: how much of the binlog is not read yet.
 //! - [`bulk`]: when a rule's paths go as its wildcards.
 //! - [`retry`]: how long to wait before trying again.
 
 mod announce;
 pub mod batch;
+pub mod behind;
+pub mod board;
 pub mod bulk;
 mod condemned;
 mod deliver;
@@ -28,4 +32,5 @@ mod shapes;
 mod standing;
 mod tagged;
 pub mod tail;
+mod trouble;
 pub mod visible;

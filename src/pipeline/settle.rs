@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
-use super::invalidate::Trouble;
+use super::board::{Part, Reports};
 use super::refusal::Refusals;
+use super::trouble::Trouble;
 use crate::binlog::replica_lag::Applied;
 use crate::cache::Cache;
 use crate::telemetry::metric;
@@ -105,27 +106,41 @@ fn age(committed_at_us: u64) -> Duration {
 
 /// Deletes each batch's keys again when they are due, and only then hands its
 /// paths and its position on (Cache before edge, Nothing lost).
+///
+/// What the next stage does not take yet gathers, so that a slow buffer is
+/// asked less often for more, and deletions do not wait for it before
+/// [`SETTLING_BYTES_MAX`] are held.
 pub(super) async fn settle(
+    reports: Reports,
     mut cache: impl Cache,
     mut settling: Settling,
     mut batches: mpsc::Receiver<Deleted>,
     settled: mpsc::Sender<Settled>,
 ) {
-    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES);
-    let mut refusals = Refusals::default();
+    let Reports { board, .. } = &reports;
+    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES, board, Part::Settling);
+    let mut refusals = Refusals::new(&reports);
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
     let mut bytes = 0;
+    let mut ready: Option<Settled> = None;
     let mut open = true;
-    while open || !waiting.is_empty() {
+    while open || !waiting.is_empty() || ready.is_some() {
         let due = waiting
             .front()
             .map(|batch| batch.due.map_or_else(Instant::now, |due| due.at));
+        let room = bytes + ready.as_ref().map_or(0, Settled::size) < SETTLING_BYTES_MAX;
         tokio::select! {
             biased;
+            permit = settled.reserve(), if ready.is_some() => match (permit, ready.take()) {
+                (Ok(permit), Some(ready)) => permit.send(ready),
+                _ => return,
+            },
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let Some(mut batch) = waiting.pop_front() else { continue };
                 bytes -= batch.size();
+                board.settles(waiting.len(), bytes);
                 if batch.due.is_some() {
+                    trouble.begins(batch.takes_long());
                     let refused = loop {
                         match batch.delete_again(&mut cache).await {
                             Ok(refused) => break refused,
@@ -133,10 +148,14 @@ pub(super) async fn settle(
                         }
                     };
                     trouble.over();
+                    trouble.rests();
                     refusals.report(&refused);
+                    refusals.give_up(refused.iter(), batch.mark());
                 }
-                if settled.send(batch.settled()).await.is_err() {
-                    return;
+                let batch = batch.settled();
+                match &mut ready {
+                    Some(earlier) => earlier.add(batch),
+                    None => ready = Some(batch),
                 }
             }
             () = settling.changed() => {
@@ -147,10 +166,11 @@ pub(super) async fn settle(
                     }
                 }
             }
-            batch = batches.recv(), if open && bytes < SETTLING_BYTES_MAX => match batch {
+            batch = batches.recv(), if open && room => match batch {
                 Some(batch) => {
                     bytes += batch.size();
                     waiting.push_back(batch);
+                    board.settles(waiting.len(), bytes);
                 }
                 None => open = false,
             },

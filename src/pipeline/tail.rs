@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::board::{Part, Reports};
 use super::retry::Backoff;
 use crate::binlog::SourceError;
 use crate::binlog::assemble::{Interest, Item};
@@ -14,6 +15,7 @@ use crate::binlog::reach::Reach;
 use crate::binlog::row::RowDecoder;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Next, Source};
+use crate::ledger::{DeadLetter, Place};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{RowChange, TableName};
 use crate::rules::{Rules, Scratch, TablePlanner};
@@ -62,16 +64,41 @@ pub struct Tail {
     server_uuid: Option<Arc<str>>,
     backoff: Backoff,
     connected_at: Instant,
+    /// When another replica of the same id was let in instead, last.
+    replaced_at: Option<Instant>,
     /// The last connection broke so soon that the next one has to wait.
     hasty: bool,
     /// A gap that showed only once the binlog was read.
     gap: Option<SourceError>,
     scratch: Scratch,
+    reports: Reports,
+    /// The last rows that could not be decoded, so that a table full of them is
+    /// put on record once a minute and not once for every event.
+    undecodable: Option<(TableName, String, Instant)>,
 }
+
+/// How [`Tail::connect`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connected {
+    /// The binlog goes on where it was left, or the shutdown came.
+    Resumed,
+    /// Changes are lost. Everything is planned to be invalidated, and the
+    /// position is where reading goes on: connect again.
+    Skipped {
+        /// Why they are lost.
+        reason: String,
+    },
+}
+
+/// One table's undecodable rows are put on record as often.
+const UNDECODABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A connection that lasted this long is no failed attempt. Two readers with
 /// one server_id, say, both connect and are thrown out at once, for ever.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// Thrown out twice within this time, it was no hand-over.
+const CLASH_WITHIN: Duration = Duration::from_secs(60);
 
 /// The connection was lost; [`Tail::connect`] again.
 #[derive(Debug)]
@@ -94,10 +121,26 @@ impl Tail {
             server_uuid,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
             connected_at: Instant::now(),
+            replaced_at: None,
             hasty: false,
             gap: None,
             scratch: Scratch::default(),
+            reports: Reports::default(),
+            undecodable: None,
         }
+    }
+
+    /// Says there how it goes.
+    #[must_use]
+    pub fn reporting(mut self, reports: Reports) -> Self {
+        self.reports = reports;
+        self.reports.rules = Some(Arc::clone(&self.rules));
+        self
+    }
+
+    /// Where it says how it goes.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// The source.
@@ -115,8 +158,8 @@ impl Tail {
         self.connected
     }
 
-    /// Connects at the last whole transaction, for ever, until `shutdown`.
-    /// A gap is planned as the configuration says.
+    /// Tries to connect at the last whole transaction until it works, a gap is
+    /// met, or `shutdown` comes. A gap is planned as the configuration says.
     ///
     /// # Errors
     ///
@@ -125,12 +168,15 @@ impl Tail {
         &mut self,
         shutdown: &CancellationToken,
         plan: &mut P,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Connected, SourceError> {
+        let board = Arc::clone(&self.reports.board);
+        board.disconnected();
         let mut last_kind = "";
         if std::mem::take(&mut self.hasty) {
             self.pause(shutdown).await;
         }
         loop {
+            board.begins(&Part::Source);
             let attempt = async {
                 match self.gap.take() {
                     Some(gap) => Err(gap),
@@ -139,7 +185,10 @@ impl Tail {
             };
             let attempt = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => {
+                    board.rests(&Part::Source);
+                    return Ok(Connected::Resumed);
+                }
                 attempt = attempt => attempt,
             };
             let error = match attempt {
@@ -150,16 +199,20 @@ impl Tail {
                         .map(|facts| facts.server_uuid.as_str().into());
                     self.connected = true;
                     self.connected_at = Instant::now();
+                    board.connected();
+                    board.works(&Part::Source);
+                    board.rests(&Part::Source);
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
-                    return Ok(());
+                    return Ok(Connected::Resumed);
                 }
                 Err(error @ SourceError::Gap { .. }) => match self.skip_gap(error, plan).await? {
-                    None => continue,
-                    Some(error) => error,
+                    Ok(reason) => return Ok(Connected::Skipped { reason }),
+                    Err(error) => error,
                 },
                 Err(error) => error,
             };
             metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
+            board.fails(&Part::Source, error.to_string());
             if last_kind != error.kind() {
                 last_kind = error.kind();
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
@@ -183,19 +236,24 @@ impl Tail {
         &mut self,
         gap: SourceError,
         plan: &mut P,
-    ) -> Result<Option<SourceError>, SourceError> {
+    ) -> Result<Result<String, SourceError>, SourceError> {
         if self.on_gap == OnGap::Halt {
             return Err(gap);
         }
-        if let Err(error) = self.source.skip_to_current().await {
-            return Ok(Some(error));
+        match self.source.skip_to_current().await {
+            // The position is one of this server from now on.
+            Ok(uuid) => self.server_uuid = Some(uuid.as_str().into()),
+            Err(error) => return Ok(Err(error)),
         }
-        self.server_uuid = None;
         let to = self.source.position();
         tracing::error!(%gap, %to, "changes are lost: invalidating everything that any rule covers");
         metrics::counter!(metric::GAPS).increment(1);
         self.rules.widen_all(Widening::Gap, plan);
-        Ok(None)
+        let reason = match gap {
+            SourceError::Gap { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        Ok(Ok(reason))
     }
 
     /// What the binlog says next. Cancelling it loses nothing.
@@ -215,6 +273,11 @@ impl Tail {
             Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
             Next::Item(item) => self.plan_item(item, plan, watch),
             Next::LookUp(needed) => match self.source.look_up(needed).await {
+                Ok(Some(item)) => self.plan_item(item, plan, watch),
+                Ok(None) => {}
+                Err(error) => return Err(self.disconnected(error)),
+            },
+            Next::Idle(idle) => match self.source.compare(idle).await {
                 Ok(Some(item)) => self.plan_item(item, plan, watch),
                 Ok(None) => {}
                 Err(error) => return Err(self.disconnected(error)),
@@ -263,10 +326,28 @@ impl Tail {
         }
         metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
-        if matches!(error, SourceError::Gap { .. }) {
-            self.gap = Some(error);
+        self.reports.board.disconnected();
+        self.reports.board.fails(&Part::Source, error.to_string());
+        match error {
+            SourceError::Gap { .. } => self.gap = Some(error),
+            SourceError::Replaced { server_id, .. } => self.replaced(server_id),
+            _ => {}
         }
         Disconnected
+    }
+
+    /// Once may be the last of an evictd that is being replaced itself; twice
+    /// is another replica that comes back as this one does.
+    fn replaced(&mut self, server_id: u32) {
+        let before = self.replaced_at.replace(Instant::now());
+        if before.is_some_and(|before| before.elapsed() < CLASH_WITHIN) {
+            metrics::counter!(metric::SERVER_ID_CLASHES).increment(1);
+            tracing::error!(
+                server_id,
+                "another replica connects with the same server_id, and the two throw each other out: \
+                 give one of them another source.server_id (SHOW REPLICAS on the server lists who has which)"
+            );
+        }
     }
 
     fn plan_item<P: Plan>(
@@ -298,15 +379,52 @@ impl Tail {
             Item::AnyChanged(reason) => {
                 tracing::warn!(%reason, position = %self.source.reading_at(),
                     "it cannot be known what changed: invalidating everything that any rule covers");
-                self.rules.widen_all(widening(&reason), plan);
+                let widening = widening(&reason);
+                self.rules.widen_all(widening, plan);
+                if widening == Widening::Undecodable {
+                    let letter = DeadLetter::new(
+                        widening.as_str(),
+                        reason.to_string(),
+                        "everything that any rule covers was invalidated instead; read the event with mysqlbinlog --hexdump and report it with this line",
+                    );
+                    self.dead_letter(letter);
+                }
             }
         }
     }
 
-    fn undecodable<P: Plan>(&self, table: &TableName, reason: &str, plan: &mut P) {
+    fn undecodable<P: Plan>(&mut self, table: &TableName, reason: &str, plan: &mut P) {
         tracing::error!(%table, reason, position = %self.source.reading_at(),
             "rows cannot be decoded: invalidating the whole table");
         self.rules.widen_table(table, Widening::Undecodable, plan);
+        let known = self
+            .undecodable
+            .as_ref()
+            .is_some_and(|(last_table, last_reason, at)| {
+                last_table == table && last_reason == reason && at.elapsed() < UNDECODABLE_INTERVAL
+            });
+        if known {
+            return;
+        }
+        self.undecodable = Some((table.clone(), reason.to_owned(), Instant::now()));
+        let mut letter = DeadLetter::new(
+            Widening::Undecodable.as_str(),
+            reason,
+            "the whole table was invalidated instead; compare its columns with the rule's, and report what cannot be decoded with this line",
+        );
+        letter.table = Some(table.to_string());
+        letter.rules = self.rules.names_of_table(table);
+        self.dead_letter(letter);
+    }
+
+    fn dead_letter(&self, mut letter: DeadLetter) {
+        let (file, offset) = self.source.reading();
+        letter.position = Some(Place {
+            file: file.to_owned(),
+            offset,
+            gtid: self.source.gtid().map(ToString::to_string),
+        });
+        self.reports.ledger.dead_letter(letter);
     }
 }
 

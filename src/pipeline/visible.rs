@@ -1,10 +1,12 @@
 //! Visible before evicted: keys are deleted once their rows can be read.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::board::{Board, Part};
 use super::retry::Backoff;
 use crate::binlog::barrier::{Barrier, NotVisible};
 use crate::model::GtidSet;
@@ -42,18 +44,22 @@ const QUESTION: Duration = Duration::from_secs(5);
 /// How long one waits while the server has not answered before.
 const BRIEF_QUESTION: Duration = Duration::from_secs(1);
 
+const NOT_YET: &str = "rows are in the binlog and not visible yet: their keys wait; look at semi-synchronous replication, whose replicas have to acknowledge";
+
 /// Holds deletions back until their rows are visible.
 #[derive(Debug)]
 pub(super) struct Waiting<V> {
     visibility: V,
+    board: Arc<Board>,
     /// The server does not answer; when it is asked again.
     lost: Option<Instant>,
 }
 
 impl<V: Visibility> Waiting<V> {
-    pub(super) fn new(visibility: V) -> Self {
+    pub(super) fn new(visibility: V, board: &Arc<Board>) -> Self {
         Self {
             visibility,
+            board: Arc::clone(board),
             lost: None,
         }
     }
@@ -74,7 +80,12 @@ impl<V: Visibility> Waiting<V> {
         let mut reported = false;
         loop {
             let error = match self.visibility.wait(gtids, QUESTION).await {
-                Ok(visible_by) => return visible_by,
+                Ok(visible_by) => {
+                    if reported {
+                        self.board.works(&Part::Visibility);
+                    }
+                    return visible_by;
+                }
                 Err(error) => error,
             };
             match error {
@@ -82,6 +93,7 @@ impl<V: Visibility> Waiting<V> {
                     silent_since = None;
                     if !reported && began.elapsed() >= QUESTION {
                         reported = true;
+                        self.board.fails(&Part::Visibility, NOT_YET.to_owned());
                         tracing::warn!(
                             seconds = began.elapsed().as_secs_f64(),
                             "rows are in the binlog and not visible yet: their keys wait; semi-synchronous replication without a replica does this"
@@ -91,6 +103,7 @@ impl<V: Visibility> Waiting<V> {
                 NotVisible::Unknown(error) => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= PATIENCE {
+                        self.board.fails(&Part::Visibility, error.to_string());
                         tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
                         return self.go_ahead();
                     }
@@ -106,12 +119,14 @@ impl<V: Visibility> Waiting<V> {
             match self.visibility.wait(gtids, BRIEF_QUESTION).await {
                 Ok(visible_by) => {
                     self.lost = None;
+                    self.board.works(&Part::Visibility);
                     tracing::info!("it is known again which rows are visible");
                     return visible_by;
                 }
                 // It answers, if only that they are not.
                 Err(NotVisible::NotYet) => {
                     self.lost = None;
+                    self.board.works(&Part::Visibility);
                     return Box::pin(self.wait(gtids)).await;
                 }
                 Err(NotVisible::Unknown(_)) => {}
@@ -160,7 +175,7 @@ mod tests {
     }
 
     fn waiting(answers: &str) -> Waiting<Scripted> {
-        Waiting::new(Scripted(answers.chars().collect()))
+        Waiting::new(Scripted(answers.chars().collect()), &Arc::default())
     }
 
     /// How long deletions wait, in seconds.
@@ -191,10 +206,17 @@ mod tests {
         assert_eq!(waited(&mut waiting).await, 0.0);
         assert_eq!(waiting.visibility.0, ['v'], "asked once");
         assert!(waiting.lost.is_some());
+        let in_trouble = |board: &Board| {
+            board.snapshot().parts[&Part::Visibility]
+                .trouble_since
+                .is_some()
+        };
+        assert!(in_trouble(&waiting.board));
         // It answers again.
         waiting.visibility.0 = "nnv".chars().collect();
         tokio::time::sleep(RETRY_INTERVAL).await;
         assert!(waited(&mut waiting).await >= 6.0);
         assert!(waiting.lost.is_none());
+        assert!(!in_trouble(&waiting.board));
     }
 }

@@ -1,4 +1,5 @@
-//! Globs over table names: `*` is any run of characters, `?` any one.
+//! Globs over table names: `*` is any run of characters, `?` any one; and over
+//! Redis keys, which have more.
 
 use crate::model::TableName;
 
@@ -23,6 +24,72 @@ pub fn matches(glob: &[u8], text: &[u8]) -> bool {
                 }
                 _ => return false,
             },
+        }
+    }
+}
+
+/// Whether `glob` matches all of `key` as Redis would have it (Redis manual,
+/// `KEYS`): `*`, `?`, `[a-c]`, `[^a]`, and `\` before what is meant as it is.
+pub fn key_matches(glob: &[u8], key: &[u8]) -> bool {
+    let (mut rest, mut text) = (glob, key);
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let Some((b'*', after)) = rest.split_first() {
+            star = Some((after, text));
+            rest = after;
+            continue;
+        }
+        let step = match text.split_first() {
+            None if rest.is_empty() => return true,
+            None => None,
+            Some((byte, left)) => one_of_key(rest, *byte).map(|rest| (rest, left)),
+        };
+        match (step, star) {
+            (Some(step), _) => (rest, text) = step,
+            (None, Some((after, [_, from @ ..]))) => {
+                star = Some((after, from));
+                (rest, text) = (after, from);
+            }
+            (None, _) => return false,
+        }
+    }
+}
+
+/// The rest of `glob` if its first element, which is no star, matches `byte`.
+fn one_of_key(glob: &[u8], byte: u8) -> Option<&[u8]> {
+    match glob {
+        [b'?', rest @ ..] => Some(rest),
+        [b'[', rest @ ..] => class(rest, byte),
+        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => (*literal == byte).then_some(rest),
+        [] => None,
+    }
+}
+
+/// What follows the class that `set` begins within, if `byte` is in it.
+fn class(set: &[u8], byte: u8) -> Option<&[u8]> {
+    let (negated, mut set) = match set {
+        [b'^', rest @ ..] => (true, rest),
+        _ => (false, set),
+    };
+    let mut found = false;
+    loop {
+        match set {
+            [b'\\', literal, rest @ ..] => {
+                found |= *literal == byte;
+                set = rest;
+            }
+            [b']', rest @ ..] => return (found != negated).then_some(rest),
+            [from, b'-', to, rest @ ..] => {
+                let (low, high) = (from.min(to), from.max(to));
+                found |= (low..=high).contains(&&byte);
+                set = rest;
+            }
+            [literal, rest @ ..] => {
+                found |= *literal == byte;
+                set = rest;
+            }
+            // Without its end the class reaches to the glob's.
+            [] => return (found != negated).then_some(set),
         }
     }
 }
@@ -88,6 +155,39 @@ mod tests {
                 matches(glob.as_bytes(), text.as_bytes()),
                 expected,
                 "{glob} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn globs_over_keys_match_as_redis_has_it() {
+        let cases = [
+            ("user:*", "user:", true),
+            ("user:*:v*", "user:7:v4", true),
+            ("user:*:v*", "user:7:profile", false),
+            ("*a*b", "ab ab a", false),
+            ("h?llo", "hello", true),
+            ("h?llo", "hllo", false),
+            ("h[ae]llo", "hallo", true),
+            ("h[ae]llo", "hillo", false),
+            ("h[^e]llo", "hello", false),
+            ("h[^e]llo", "hallo", true),
+            ("h[a-c]llo", "hbllo", true),
+            ("h[c-a]llo", "hbllo", true),
+            ("h[a-c]llo", "hdllo", false),
+            (r"h[\]x]llo", "h]llo", true),
+            (r"a\*b", "a*b", true),
+            (r"a\*b", "axb", false),
+            ("a[b", "ab", true),
+            ("", "", true),
+            ("", "x", false),
+            ("*", "", true),
+        ];
+        for (glob, key, expected) in cases {
+            assert_eq!(
+                key_matches(glob.as_bytes(), key.as_bytes()),
+                expected,
+                "{glob} {key}"
             );
         }
     }

@@ -204,6 +204,22 @@ impl Rules {
         }
     }
 
+    /// The names of the rules about `table`.
+    pub fn names_of_table(&self, table: &TableName) -> Vec<String> {
+        let rules = self.of_table(table);
+        rules.map(|rule| rule.name.to_string()).collect()
+    }
+
+    /// The names of the rules that `key`, prefix included, can come from.
+    /// Slow: for what is reported, not for what is planned.
+    pub fn names_of_key(&self, key: &[u8]) -> Vec<String> {
+        let rules = self.rules.iter();
+        rules
+            .filter(|rule| rule.can_render(&self.key_prefix, key))
+            .map(|rule| rule.name.to_string())
+            .collect()
+    }
+
     /// Invalidates everything that the rules about `table` may have cached.
     pub fn widen_table<P: Plan>(&self, table: &TableName, reason: Widening, plan: &mut P) {
         for rule in self.of_table(table) {

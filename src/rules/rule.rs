@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::class::{Alphabet, Symbol};
 use super::condition::Condition;
 use super::filter::Filter;
-use super::glob::TableGlob;
+use super::glob::{TableGlob, key_matches};
 use super::guard::Guard;
 use super::shapes::{HashField, TagSet, TagSetGlob};
 use super::template::{Image, Part, Placeholder, Template};
@@ -45,6 +45,24 @@ pub struct Rule {
     /// Keys to delete when a foreign key carries a parent's change over to
     /// these tables, rendered from the parent's row.
     pub cascade_from: Vec<CascadeFrom>,
+}
+
+impl Rule {
+    /// Whether one of its templates, or what it invalidates as a whole, covers
+    /// `key`. Both contain `prefix`.
+    pub fn can_render(&self, prefix: &[u8], key: &[u8]) -> bool {
+        let cascades = self.cascade_from.iter().flat_map(|from| &from.keys);
+        let guards = self.guard.iter().map(|guard| &guard.key);
+        let sets = self.tag_sets.iter().map(|set| &set.key);
+        let hashes = self.hash_fields.iter().map(|hash| &hash.key);
+        let all = self.keys.iter().chain(cascades).chain(guards);
+        let templates: Vec<Template> = all.chain(sets).chain(hashes).cloned().collect();
+        let rendered = TableWide::from_templates(prefix, &templates, &[]).keys;
+        let covers = |glob: &Vec<u8>| key_matches(glob, key);
+        self.table_wide.generation.as_deref() == Some(key)
+            || rendered.iter().any(covers)
+            || self.table_wide.keys.iter().any(covers)
+    }
 }
 
 /// What a parent's change asks for, in place of the whole table.

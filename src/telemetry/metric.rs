@@ -30,6 +30,9 @@ pub const EDGE_PATHS_REFUSED: &str = "evictd_edge_paths_refused_total";
 pub const COMMIT_TO_EDGE_ACCEPTED: &str = "evictd_commit_to_edge_accepted_seconds";
 /// Connections to the source lost or not made, by `error`. Counter.
 pub const SOURCE_RECONNECTS: &str = "evictd_source_reconnects_total";
+/// Times that another replica with the same `server_id` took the connection
+/// over again within a minute. Counter.
+pub const SERVER_ID_CLASHES: &str = "evictd_server_id_clashes_total";
 /// Times that changes were lost and everything was invalidated. Counter.
 pub const GAPS: &str = "evictd_gaps_total";
 /// Invalidations that cover more than the change, by `reason`. Counter.
@@ -100,3 +103,21 @@ pub const BUDGET_ERRORS: &str = "evictd_budget_errors_total";
 pub const BUFFER_DEAD_LETTERS: &str = "evictd_buffer_dead_letters_total";
 /// Times that a rule's paths went as its wildcards, by `rule`. Counter.
 pub const BULK_CHANGES: &str = "evictd_bulk_changes_total";
+/// How old the oldest committed change is that is not deleted yet, as far as
+/// is known; 0 when everything read is. Gauge.
+pub const LAG_SECONDS: &str = "evictd_lag_seconds";
+/// How much of the binlog is not read yet, in bytes; NaN where the server does
+/// not tell. Gauge.
+pub const LAG_BYTES: &str = "evictd_lag_bytes";
+/// From a batch's oldest commit to the first deletion of all its keys.
+/// Histogram.
+pub const COMMIT_TO_DELETED: &str = "evictd_commit_to_deleted_seconds";
+/// From a batch's oldest commit until all its keys are settled. Histogram.
+pub const COMMIT_TO_SETTLED: &str = "evictd_commit_to_settled_seconds";
+/// What cannot be done however often it is tried, by `reason`. Counter.
+pub const DEAD_LETTERS: &str = "evictd_dead_letters_total";
+/// Attempts to write a ledger that failed, by `ledger`. Counter.
+pub const LEDGER_FAILURES: &str = "evictd_ledger_failures_total";
+/// Records that are in the log only, because too many waited for the disk, by
+/// `ledger`. Counter.
+pub const LEDGER_LOST: &str = "evictd_ledger_records_lost_total";

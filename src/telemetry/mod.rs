@@ -1,5 +1,8 @@
-//! What an operator sees: logs, metrics and error texts.
+//! What an operator sees: logs, metrics, error texts, and the HTTP listener
+//! that is asked for them.
 
+pub mod admin;
 pub mod cause;
+pub mod exposition;
 pub mod log;
 pub mod metric;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Every top-level module with the modules that it may import. `main` and
 /// `lib` are not among them: they name everything and hold nothing.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("telemetry", &[]),
     ("rules", &["model"]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("buffer", &["model", "telemetry"]),
     ("edge", &["model", "telemetry"]),
     ("checkpoint", &["model", "telemetry"]),
+    ("ledger", &["model", "telemetry"]),
     ("config", &["model", "rules"]),
     (
         "pipeline",
@@ -27,6 +28,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "buffer",
             "edge",
             "checkpoint",
+            "ledger",
         ],
     ),
     ("cli", &["pipeline", "telemetry"]),
@@ -36,9 +38,13 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
 const WIRING: &str = "command";
 
 /// Crates of a vendor or a format, with the only modules that may name them.
-const STAYS_IN: [(&str, &[&str]); 13] = [
+const STAYS_IN: [(&str, &[&str]); 20] = [
     ("mysql_async", &["binlog"]),
     ("mysql_common", &["binlog"]),
+    ("rustls", &["binlog"]),
+    ("tokio_rustls", &["binlog"]),
+    ("webpki_roots", &["binlog"]),
+    ("zstd", &["binlog"]),
     ("redis", &["cache"]),
     ("aws_config", &["buffer", "edge", "command"]),
     ("aws_sdk_sqs", &["buffer"]),
@@ -49,7 +55,10 @@ const STAYS_IN: [(&str, &[&str]); 13] = [
     ("clap", &["cli", "main"]),
     ("anyhow", &["command"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("metrics_exporter_prometheus", &["command"]),
+    ("metrics_exporter_prometheus", &["telemetry"]),
+    ("hyper", &["telemetry"]),
+    ("hyper_util", &["telemetry"]),
+    ("http_body_util", &["telemetry"]),
 ];
 
 /// Values in, values out.

@@ -58,6 +58,11 @@ fn the_smallest_configuration_has_safe_defaults() {
     );
     assert!(config.buffer.is_none() && config.cloudfront.is_none());
     assert_eq!(config.metrics_listen, None);
+    assert_eq!(config.lag_max, Duration::from_secs(60));
+    assert_eq!(config.ledger_dir, PathBuf::from("/var/lib/evictd"));
+    let elsewhere = format!("{SMALLEST}[ledger]\ndir = \"/var/log/evictd\"\n");
+    let elsewhere = config::parse(&elsewhere).unwrap();
+    assert_eq!(elsewhere.ledger_dir, PathBuf::from("/var/log/evictd"));
     let far =
         config::parse(&SMALLEST.replace("evictd@127.0.0.1:3306", "a%40b@db.example")).unwrap();
     assert_eq!(far.source.tls.mode, TlsMode::VerifyIdentity);
@@ -156,7 +161,7 @@ fn the_example_is_accepted_with_its_alternatives_too() {
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 22] = [
+const TABLES: [(&str, &str); 23] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -177,6 +182,7 @@ const TABLES: [(&str, &str); 22] = [
         "cloudfront.distribution",
         "[[cloudfront.distribution]]\nnope = 1",
     ),
+    ("ledger", "[ledger]\nnope = 1"),
     ("metrics", "[metrics]\nnope = 1"),
     ("path", "[[path]]\nnope = 1"),
     ("rule", "[[rule]]\nnope = 1"),
@@ -388,7 +394,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "name = \"shop\"",
             "nmae = \"shop\"",
-            "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `metrics`, `path`, `rule`; did you mean `name`?",
+            "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `ledger`, `metrics`, `path`, `rule`; did you mean `name`?",
         ),
         (
             "mysql://evictd@",

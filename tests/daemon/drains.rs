@@ -375,7 +375,9 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
     let soon = soon.attributes(QueueAttributeName::VisibilityTimeout, "2");
     soon.send().await.unwrap();
     let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"\nmax_receives = 1");
-    let config = config(dir.path(), &buffer);
+    let port = free_port();
+    let config =
+        config(dir.path(), &buffer) + &format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
     let with = |args: &[&str]| options(&config, aws, &fake, args).env("AWS_REGION", "eu-west-1");
     let body = |path: &str| {
         format!(
@@ -392,6 +394,17 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
             .then_some(())
     })
     .await;
+    let recorded = eventually("both on record", WITHIN, async || {
+        let status = Evictd::finish(&with(&["status", "--json"]), WITHIN).await;
+        let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+        let letters = status["recent_dead_letters"].as_array().unwrap();
+        (status["dead_letters"] == 2).then(|| letters.clone())
+    })
+    .await;
+    let refused = recorded.iter().find(|it| it["reason"] == "invalid-path");
+    let refused = refused.unwrap_or_else(|| panic!("{recorded:?}"));
+    assert_eq!(refused["paths"], serde_json::json!(["/refused/7"]));
+    assert_eq!(refused["distribution"], "main");
     end(drain).await;
     let letters = aws.sqs().receive_message().queue_url(&dead);
     let letters = letters

@@ -1,11 +1,14 @@
 //! The whole daemon as a process, between real servers.
 
+mod beyond_4_gib;
 mod cascades;
 mod changes;
 mod drains;
 mod dry_run;
 mod faults;
 mod guards;
+mod large;
+mod modes;
 mod paths;
 mod php;
 mod positions;
@@ -15,6 +18,7 @@ mod replica_lag;
 mod shapes;
 mod shop;
 mod statements;
+mod status;
 mod tls;
 mod transactions;
 mod visibility;

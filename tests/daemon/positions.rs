@@ -1,7 +1,10 @@
 //! Where evictd begins, what it remembers, and what it does when that is gone.
 
-use super::shop::{Shop, WITHIN, start, stop};
-use crate::support::{Evictd, MysqlOptions};
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::shop::{Shop, USERS, WITHIN, start, stop};
+use crate::support::{Evictd, MysqlOptions, eventually, free_port};
 
 async fn own() -> Shop {
     Shop::own(MysqlOptions::default()).await
@@ -149,9 +152,7 @@ async fn a_server_without_gtids_is_resumed_at_file_and_offset() {
 async fn gapped(shop: &Shop) {
     stop(shop.config().start().await).await;
     insert(shop, 1..2).await;
-    shop.mysql()
-        .exec("FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'mysql-bin.000002'")
-        .await;
+    shop.purge_first_file().await;
     shop.fill(&PROFILES).await;
     shop.fill(&["other"]).await;
 }
@@ -241,19 +242,38 @@ async fn another_server_is_a_gap_unless_gtids_tell_where_to_go_on() {
     }
 }
 
-/// Two with the same id throw each other out: both must go on, and neither may hammer the server.
+/// Two with the same id throw each other out: both must go on, neither may hammer the server, and both name the id.
 #[tokio::test]
 async fn two_with_the_same_server_id_take_turns_slowly_and_say_why() {
     let shop = own().await;
+    let port = free_port();
+    let metrics = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n{USERS}");
     let config = shop.config().source("server_id = 77");
-    let mut first = config.start().await;
+    let mut first = config.clone().rest(&metrics).start().await;
     let other = config
         .text()
         .replace("shop.checkpoint.json", "other.checkpoint.json");
     let mut options = config.options();
     options.config = other;
-    let second = start(&options).await;
-    first.wait_for_line("server_id", WITHIN).await;
+    let mut second = start(&options).await;
+    first
+        .wait_for_line("another replica has the same server_id, 77", WITHIN)
+        .await;
+    for evictd in [&mut first, &mut second] {
+        let line = evictd.wait_for_line("throw each other out", WITHIN).await;
+        for words in ["ERROR", "server_id=77", "source.server_id", "SHOW REPLICAS"] {
+            assert!(line.contains(words), "{words}: {line}");
+        }
+    }
+    let clashes = eventually("the clashes are counted", WITHIN, async || {
+        let text = metrics_of(port).await?;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("evictd_server_id_clashes_total"))?;
+        line.rsplit(' ').next()?.parse::<u64>().ok()
+    })
+    .await;
+    assert!(clashes >= 1);
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let breaks = |evictd: &Evictd| {
         let lines = evictd.lines();
@@ -263,10 +283,130 @@ async fn two_with_the_same_server_id_take_turns_slowly_and_say_why() {
             .count()
     };
     let broken = breaks(&first) + breaks(&second);
-    assert!(broken < 40, "{broken} times in two seconds");
+    assert!(broken < 40, "{broken} times in seconds");
     insert(&shop, 1..4).await;
     shop.fill(&PROFILES).await;
     insert(&shop, 11..12).await;
     shop.sql("UPDATE users SET name = 'x'").await;
     shop.gone(&PROFILES, &first).await;
+}
+
+/// What a daemon's metrics endpoint answers.
+async fn metrics_of(port: u16) -> Option<String> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .ok()?;
+    stream
+        .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .await
+        .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.ok()?;
+    Some(text)
+}
+
+/// Once is what a successor does that takes over; twice is somebody who comes back.
+#[tokio::test]
+async fn being_thrown_out_once_is_no_clash_and_twice_is() {
+    let shop = own().await;
+    let mut evictd = shop.config().source("server_id = 78").start().await;
+    for times in 1..=2 {
+        let conn = shop.mysql().conn().await;
+        let request = mysql_async::BinlogStreamRequest::new(78).with_filename(b"mysql-bin.000001");
+        let mut rival = conn.get_binlog_stream(request).await.unwrap();
+        rival.next().await.unwrap().unwrap();
+        // Which throws the rival out.
+        eventually("evictd is back", WITHIN, async || {
+            let lines = evictd.lines();
+            let back = lines
+                .iter()
+                .filter(|line| line.contains("reading the binlog"));
+            (back.count() > times).then_some(())
+        })
+        .await;
+        let clash = evictd.lines().iter().any(|line| line.contains("ERROR"));
+        assert_eq!(clash, times == 2, "{}", evictd.tail());
+    }
+    evictd.wait_for_line("server_id=78", WITHIN).await;
+    shop.done(&evictd).await;
+    stop(evictd).await;
+}
+
+/// The server answers a running reader with heartbeats about a file that is gone, and with nothing else.
+#[tokio::test]
+async fn a_binlog_that_is_reset_under_a_running_reader_is_a_gap() {
+    for shop in [own().await, without_gtids().await] {
+        let mut evictd = shop.config().source("heartbeat = \"500ms\"").start().await;
+        insert(&shop, 1..4).await;
+        shop.done(&evictd).await;
+        shop.fill(&PROFILES).await;
+        shop.fill(&["other"]).await;
+        shop.mysql().exec("RESET BINARY LOGS AND GTIDS").await;
+        insert(&shop, 4..5).await;
+        shop.gone(&PROFILES, &evictd).await;
+        let line = evictd.wait_for_line("changes are lost", WITHIN).await;
+        assert!(line.contains("was reset"), "{line}");
+        shop.done(&evictd).await;
+        assert_eq!(shop.redis.keys().await, ["other"]);
+        shop.checkpoint_at_end().await;
+        stop(evictd).await;
+    }
+}
+
+/// A reset binlog that has grown beyond the place of before says nothing by its size.
+#[tokio::test]
+async fn a_binlog_that_is_reset_and_written_past_the_old_place_is_a_gap() {
+    for shop in [own().await, without_gtids().await] {
+        let mut evictd = shop.config().source("heartbeat = \"500ms\"").start().await;
+        insert(&shop, 1..4).await;
+        shop.done(&evictd).await;
+        shop.fill(&PROFILES).await;
+        let (file, before, _) = shop.end().await;
+        shop.mysql()
+            .exec(format!(
+                "RESET BINARY LOGS AND GTIDS; INSERT INTO shop.unrelated (note) VALUES (REPEAT('x', {before}))"
+            ))
+            .await;
+        for _ in 0..20 {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('y')").await;
+        }
+        assert_eq!(shop.end().await.0, file);
+        shop.gone(&PROFILES, &evictd).await;
+        evictd.wait_for_line("changes are lost", WITHIN).await;
+        shop.done(&evictd).await;
+        shop.checkpoint_at_end().await;
+        stop(evictd).await;
+    }
+}
+
+/// Nothing but the time in its first event tells the new file from the old.
+#[tokio::test]
+async fn a_file_of_the_same_name_with_other_content_is_a_gap_after_a_stop_too() {
+    for shop in [own().await, without_gtids().await] {
+        let evictd = shop.config().start().await;
+        insert(&shop, 1..4).await;
+        shop.done(&evictd).await;
+        let stored = shop.checkpoint_at_end().await;
+        assert!(stored["file_begun_s"].is_u64(), "{stored}");
+        stop(evictd).await;
+        // Times are in seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        shop.mysql().exec("RESET BINARY LOGS AND GTIDS").await;
+        // As many transactions, and more bytes.
+        let offset = stored["offset"].as_u64().unwrap();
+        while shop.end().await.1 < offset {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('x')").await;
+        }
+        for _ in 0..20 {
+            shop.sql("INSERT INTO unrelated (note) VALUES ('y')").await;
+        }
+        shop.fill(&PROFILES).await;
+        let mut evictd = shop.config().start().await;
+        shop.gone(&PROFILES, &evictd).await;
+        let line = evictd.wait_for_line("changes are lost", WITHIN).await;
+        assert!(line.contains("another file of the same name"), "{line}");
+        shop.done(&evictd).await;
+        shop.checkpoint_at_end().await;
+        stop(evictd).await;
+    }
 }

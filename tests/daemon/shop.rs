@@ -229,6 +229,20 @@ impl Shop {
         }
     }
 
+    /// Takes the first of the server's binlog files away. One that somebody still reads, as a replica that has just
+    /// gone may seem to, is not purged.
+    pub async fn purge_first_file(&self) {
+        self.mysql.exec("FLUSH BINARY LOGS").await;
+        let purged = self.poll(async |shop: &Self| {
+            shop.mysql
+                .exec("PURGE BINARY LOGS TO 'mysql-bin.000002'")
+                .await;
+            let left: Vec<(String, u64, String)> = shop.mysql.rows("SHOW BINARY LOGS").await;
+            left.len() == 1
+        });
+        assert!(purged.await, "somebody still reads it");
+    }
+
     /// Runs statements in the shop's database.
     pub async fn sql(&self, sql: &str) {
         self.mysql

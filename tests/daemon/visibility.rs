@@ -34,6 +34,11 @@ async fn seen_when_gone(shop: &Shop, evictd: &Evictd, held: Duration) -> bool {
     shop.done(evictd).await;
     // What settles is deleted again before.
     shop.checkpoint_at_end().await;
+    seen_while_held(shop, evictd, held).await
+}
+
+/// The same for a change of a user that is there.
+async fn seen_while_held(shop: &Shop, evictd: &Evictd, held: Duration) -> bool {
     hold_commits(shop, held).await;
     shop.fill(&["user:7:profile"]).await;
     let change = shop.sql("UPDATE users SET name = 'new', version = 2 WHERE id = 7");
@@ -170,5 +175,33 @@ async fn the_position_waits_until_everything_before_it_is_settled() {
         (stored["offset"].as_u64()? >= end).then_some(())
     })
     .await;
+    stop(evictd).await;
+}
+
+/// What the server executed before the start is visible; what is read from there on has a GTID to wait for.
+#[tokio::test]
+async fn a_start_in_the_midst_of_a_file_waits_for_rows_to_be_visible_too() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    shop.sql("INSERT INTO unrelated (note) VALUES ('before')")
+        .await;
+    let (file, offset, _) = shop.end().await;
+    let config = shop
+        .config()
+        .source(&format!("start = \"{file}:{offset}\""));
+    let evictd = config.start().await;
+    shop.sql("INSERT INTO users (id, name) VALUES (7, 'old')")
+        .await;
+    shop.done(&evictd).await;
+    assert!(
+        seen_while_held(&shop, &evictd, HELD).await,
+        "{}",
+        evictd.tail()
+    );
+    let stored = shop.checkpoint_file();
+    let stored = std::fs::read_to_string(stored).unwrap();
+    assert!(
+        stored.contains("\"gtid_set\": null"),
+        "the set before is not known: {stored}"
+    );
     stop(evictd).await;
 }

@@ -2,6 +2,7 @@
 
 mod column;
 mod corpus;
+mod damage;
 #[allow(
     dead_code,
     reason = "the types before MySQL 5.6, which no server here writes"

@@ -23,6 +23,9 @@ pub struct MysqlOptions {
     pub gtid: bool,
     /// `binlog_row_metadata`: `FULL` or `MINIMAL`.
     pub row_metadata: &'static str,
+    /// `lower_case_table_names=1`: names are stored in lower case, and compared without it. Takes a data directory
+    /// of its own, which takes seconds to be made.
+    pub lower_case_names: bool,
     /// What the server presents; otherwise a certificate it signed itself.
     pub tls: Option<Identity>,
     /// More arguments for `mysqld`; they win over all others.
@@ -34,6 +37,7 @@ impl Default for MysqlOptions {
         Self {
             gtid: true,
             row_metadata: "FULL",
+            lower_case_names: false,
             tls: None,
             extra: Vec::new(),
         }
@@ -55,13 +59,21 @@ impl Mysql {
         let port = free_port();
         let dir = scratch("mysql");
         let data = dir.path().join("data");
-        let copied = Command::new("cp")
+        let mut make_data = Command::new("cp");
+        make_data
             .args(["-r", "--sparse=always", "--"])
             .arg(&servers().mysql_data)
-            .arg(&data)
-            .status()
-            .expect("cp can be run");
-        assert!(copied.success(), "the data directory cannot be copied");
+            .arg(&data);
+        if options.lower_case_names {
+            // The setting is fixed when a data directory is made.
+            make_data = Command::new(&servers().mysqld);
+            make_data
+                .args(["--initialize-insecure", "--lower-case-table-names=1"])
+                .arg(format!("--datadir={}", data.display()));
+        }
+        let made = make_data.output().expect("cp and mysqld can be run");
+        let reason = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "no data directory: {reason}");
 
         // Run by the server at each start, before it listens; not in the binlog, and no GTID is spent on it.
         let init_file = dir.path().join("init.sql");
@@ -87,6 +99,9 @@ impl Mysql {
             format!("--binlog-row-metadata={}", options.row_metadata),
         ];
         command_line.extend(FIXED_OPTIONS.map(str::to_owned));
+        if options.lower_case_names {
+            command_line.push("--lower-case-table-names=1".to_owned());
+        }
         if let Some(identity) = &options.tls {
             command_line.extend([
                 format!("--ssl-ca={}", identity.ca.display()),

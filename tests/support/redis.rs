@@ -115,8 +115,12 @@ impl Redis {
     }
 
     pub async fn conn(&self) -> MultiplexedConnection {
+        // A busy machine answers late, and what is tested is something else.
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(READY_WITHIN))
+            .set_response_timeout(Some(READY_WITHIN));
         self.client()
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&config)
             .await
             .unwrap_or_else(|error| {
                 panic!("cannot connect to Redis: {error}\n{}", self.process.tail())

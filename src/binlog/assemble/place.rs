@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use mysql_async::binlog::events::{Event, PreviousGtidsEvent, RotateEvent};
+use mysql_async::binlog::events::{Event, RotateEvent};
 
 use super::{ARTIFICIAL_FLAG, Assembler, Interest, ROTATE, Step};
-use crate::model::position::GtidSource;
+use crate::binlog::previous_gtids;
 use crate::model::{GtidSet, Position};
 
 impl<I: Interest> Assembler<I> {
@@ -48,23 +48,13 @@ impl<I: Interest> Assembler<I> {
     /// Stands at every file's beginning; adopted where the set was not known,
     /// because reading began at a file and offset.
     pub(super) fn previous_gtids(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let previous: PreviousGtidsEvent<'_> =
-            event.read_event().map_err(|error| error.to_string())?;
-        self.no_gtid_before = previous.sids().is_empty();
+        let set = previous_gtids::parse(event.data())?;
+        self.no_gtid_before = set.is_empty();
         if self.committed.gtids.is_some() || self.no_gtid_before {
             return Ok(Step::Quiet);
         }
-        let mut set = GtidSet::default();
-        for sid in previous.sids() {
-            let source = GtidSource {
-                uuid: sid.uuid(),
-                tag: sid.tag().map_or("".into(), |tag| tag.as_str().into()),
-            };
-            for interval in sid.intervals() {
-                set.insert_range(&source, interval.start(), interval.end().saturating_sub(1));
-            }
-        }
         self.committed.gtids = Some(set);
+        self.read_gtids = GtidSet::default();
         Ok(Step::Quiet)
     }
 }

@@ -33,6 +33,7 @@ pub(super) struct BufferState {
     pub(super) extensions_fail: bool,
     /// The reasons of the dead letters by their bodies.
     pub(super) dead: BTreeMap<String, String>,
+    pub(super) no_place: bool,
     pub(super) chaos: bool,
 }
 
@@ -218,6 +219,9 @@ impl Buffer for FakeBuffer {
         let mut state = self.state.lock().unwrap();
         if state.unlucky() {
             return Err(trouble());
+        }
+        if state.no_place {
+            return Ok(Buried::NoPlace);
         }
         state.messages.remove(&letter.receipt.0);
         state.dead.insert(letter.body, letter.reason);

@@ -4,6 +4,8 @@ use super::fakes::*;
 use super::*;
 use crate::buffer::DecodeError;
 use crate::edge::EdgeError;
+use crate::ledger::{Files, Ledger};
+use crate::pipeline::board::Part;
 
 const WINDOW: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,7 +27,19 @@ impl Bench {
         Self::resume(Arc::default(), Arc::new(edge))
     }
 
+    fn recording(edge: FakeEdge, ledger: Ledger) -> Self {
+        let reports = Reports {
+            ledger,
+            ..Reports::default()
+        };
+        Self::reporting(Arc::default(), Arc::new(edge), reports)
+    }
+
     fn resume(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>) -> Self {
+        Self::reporting(buffer, edge, Reports::default())
+    }
+
+    fn reporting(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>, reports: Reports) -> Self {
         let shutdown = CancellationToken::new();
         let options = DrainOptions {
             window: WINDOW,
@@ -38,7 +52,8 @@ impl Bench {
             always: AlwaysPaths::default(),
         };
         let book = Arc::new(Book::in_memory(BTreeMap::new()));
-        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options);
+        let drain =
+            Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options).reporting(reports);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,
@@ -324,6 +339,101 @@ async fn a_backlog_behind_an_accepted_wildcard_needs_no_call() {
         ["/products/*", "/products/7"],
         "a later change"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    let bench = Bench::recording(FakeEdge::default(), ledger.clone());
+    bench.buffer.push("unheard-of", &["/a", "/b"]);
+    bench.buffer.put(Err(DecodeError::Malformed {
+        reason: "no JSON".to_owned(),
+    }));
+    bench
+        .buffer
+        .put(Err(DecodeError::NewerVersion { found: 2 }));
+    pass(seconds(20)).await;
+    let letters = ledger.book().recent_dead_letters;
+    assert_eq!(letters.len(), 1, "others may be able to use the rest");
+    bench.emptied().await;
+    pass(seconds(1)).await;
+    let letters = ledger.book().recent_dead_letters;
+    let said = |reason: &str| letters.iter().find(|it| it.reason == reason).unwrap();
+    assert_eq!(letters.len(), 3, "each once");
+    let unheard_of = said("unknown-distribution");
+    assert_eq!(unheard_of.paths, ["/a", "/b"]);
+    assert_eq!(unheard_of.distribution.as_deref(), Some("unheard-of"));
+    assert!(unheard_of.remedy.contains("evictd drain --redrive"));
+    assert!(said("malformed").message.is_some());
+    assert!(said("newer-version").detail.contains("upgrade"));
+    ledger.flush(seconds(60)).await;
+    let on_disk = Files::new(dir.path(), "shop").read().await.unwrap();
+    assert_eq!(on_disk.recent_dead_letters, letters);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_message_without_a_place_for_dead_letters_stays_and_is_on_record_once() {
+    let ledger = Ledger::off();
+    let bench = Bench::recording(FakeEdge::default(), ledger.clone());
+    bench.buffer.with(|state| state.no_place = true);
+    bench.buffer.push("unheard-of", &["/a"]);
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 1);
+    let deliveries = bench.buffer.with(|state| state.deliveries);
+    assert!(deliveries > 10, "{deliveries}");
+    let letters = ledger.book().recent_dead_letters;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].remedy.contains("redrive policy"), "{letters:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_path_is_put_on_record_with_its_distribution_and_its_message_is_buried() {
+    let ledger = Ledger::off();
+    let edge = FakeEdge::judged(|batch| {
+        let bad = batch.paths.iter().any(|path| path.starts_with("/bad"));
+        bad.then(|| invalid(batch))
+    });
+    let bench = Bench::recording(edge, ledger.clone());
+    bench.buffer.push("main", &["/a", "/bad", "/c", "/bad-too"]);
+    bench.emptied().await;
+    pass(seconds(1)).await;
+    let accepted: BTreeSet<String> = bench.edge.paths().into_iter().collect();
+    assert_eq!(Vec::from_iter(accepted), ["/a", "/c"]);
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 1);
+    let letters = ledger.book().recent_dead_letters;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let mut letter = letters[0].clone();
+    letter.paths.sort();
+    assert_eq!(
+        (letter.paths, letter.reason),
+        (
+            vec!["/bad".to_owned(), "/bad-too".to_owned()],
+            "invalid-path".to_owned()
+        )
+    );
+    assert_eq!(letter.distribution.as_deref(), Some("main"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
+    let reports = Reports::default();
+    let mut calls = 0;
+    let edge = FakeEdge::judged(move |batch| {
+        calls += 1;
+        (calls <= 2).then(|| throttled(batch))
+    });
+    let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+    bench.buffer.push("main", &["/a"]);
+    let part = Part::Edge("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned();
+    while state().is_none_or(|it| it.trouble_since.is_none()) {
+        pass(Duration::from_millis(10)).await;
+    }
+    bench.emptied().await;
+    let state = state().unwrap();
+    assert_eq!(state.trouble_since, None);
+    assert!(state.last_error.unwrap().1.contains("on purpose"));
 }
 
 #[tokio::test(start_paused = true)]

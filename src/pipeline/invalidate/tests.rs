@@ -49,8 +49,22 @@ impl Cache for Flaky {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
+        // Done now, and answered late.
+        if names.iter().any(|name| name == "slow") {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        let locked = names.iter().filter(|name| name.starts_with("locked"));
+        let refused = locked.map(|name| Refused {
+            key: name.as_bytes().to_vec(),
+            code: "no-permission",
+            reason: "NOPERM".to_owned(),
+        });
+        let outcome = Outcome {
+            existed: 0,
+            refused: refused.collect(),
+        };
         attempt
-            .map(|()| Outcome::default())
+            .map(|()| outcome)
             .map_err(|reason| CacheError::Unavailable {
                 address: "redis".to_owned(),
                 code: "connection",
@@ -63,6 +77,9 @@ impl Cache for Flaky {
             &self.journal,
             format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
         );
+        if glob.starts_with(b"slow") {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Ok(Outcome::default())
     }
 
@@ -137,8 +154,13 @@ impl Cache for Flaky {
 
 impl Visibility for Flaky {
     async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
-        note(&self.journal, format!("visible {gtids}"));
-        Ok(Instant::now())
+        let attempt = self.attempt(gtids.to_string());
+        attempt.map(|()| Instant::now()).map_err(|reason| {
+            NotVisible::Unknown(SourceError::Unreachable {
+                address: "mysql".to_owned(),
+                reason,
+            })
+        })
     }
 }
 
@@ -208,6 +230,7 @@ fn mark(offset: u64) -> Mark {
         position,
         server_uuid: "uuid".into(),
         committed_at_us: 1_000_000,
+        file_begun_s: None,
     }
 }
 
@@ -216,6 +239,7 @@ struct Stages {
     planned: mpsc::Sender<Batch>,
     tasks: JoinSet<()>,
     journal: Journal,
+    reports: Reports,
 }
 
 impl Stages {
@@ -225,6 +249,11 @@ impl Stages {
     }
 
     fn settling(failures: [u32; 3], settling: Settling) -> Self {
+        Self::seeing(0, failures, settling)
+    }
+
+    /// The source says as often that it does not know what is visible.
+    fn seeing(visibility: u32, failures: [u32; 3], settling: Settling) -> Self {
         let journal = Journal::default();
         let [cache, paths, checkpoint] = failures;
         let (planned, to_delete) = mpsc::channel(1);
@@ -232,21 +261,31 @@ impl Stages {
         let (settled, to_send) = mpsc::channel(1);
         let (accepted, to_store) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
+        let reports = Reports::default();
         tasks.spawn(delete(
-            Flaky::new(&journal, "visibility", 0),
+            reports.clone(),
+            Flaky::new(&journal, "visibility", visibility),
             Flaky::new(&journal, "cache", cache),
             settling.clone(),
             to_delete,
             deleted,
         ));
         let second = Flaky::new(&journal, "second", 0);
-        tasks.spawn(settle(second, settling, to_settle, settled));
+        tasks.spawn(settle(
+            reports.clone(),
+            second,
+            settling,
+            to_settle,
+            settled,
+        ));
         tasks.spawn(send(
+            reports.clone(),
             Flaky::new(&journal, "paths", paths),
             to_send,
             accepted,
         ));
         tasks.spawn(store(
+            reports.clone(),
             Flaky::new(&journal, "checkpoint", checkpoint),
             to_store,
         ));
@@ -254,6 +293,7 @@ impl Stages {
             planned,
             tasks,
             journal,
+            reports,
         }
     }
 
@@ -317,6 +357,28 @@ async fn paths_that_are_not_accepted_hold_the_position_back() {
     );
 }
 
+/// What is cached must not stay stale because the edge's queue is away.
+#[tokio::test(start_paused = true)]
+async fn keys_go_on_while_paths_are_not_accepted_and_then_the_paths_go_together() {
+    let stages = Stages::start([0, 5, 0]);
+    for offset in 1..=200 {
+        stages.planned.send(batch(offset)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let journal = stages.journal();
+    assert!(journal.contains(&"cache k200".to_owned()), "{journal:?}");
+    assert!(!journal.iter().any(|line| line.starts_with("paths /")));
+    let journal = stages.end().await;
+    let sent: Vec<&String> = journal
+        .iter()
+        .filter(|line| line.starts_with("paths /"))
+        .collect();
+    assert!(sent.len() < 5, "{} requests for 200 batches", sent.len());
+    let paths: usize = sent.iter().map(|line| line.matches("/p").count()).sum();
+    assert_eq!(paths, 200);
+    assert_eq!(journal.last().unwrap(), "checkpoint 200");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_repeated_until_it_succeeds_and_nothing_overtakes_it() {
     let stages = Stages::start([2, 3, 1]);
@@ -371,10 +433,10 @@ async fn no_position_is_stored_before_its_batch() {
     let journal = stages.end().await;
     let (mut deleted, mut accepted) = (0, 0);
     for line in &journal {
+        // The last of several: paths of batches that waited go together.
         let number = || {
-            line.trim_start_matches(|c: char| !c.is_ascii_digit())
-                .parse::<u64>()
-                .unwrap()
+            let last = line.rsplit(|c: char| !c.is_ascii_digit()).next();
+            last.unwrap().parse::<u64>().unwrap()
         };
         match line.split(' ').next().unwrap() {
             _ if line.ends_with("fails") => {}
@@ -460,7 +522,7 @@ async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
     stages.planned.send(fresh).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
     let first = [
-        "visible 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
+        "visibility 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7",
         "cache k10",
     ];
     assert_eq!(stages.journal(), first, "after {:?}", start.elapsed());
@@ -518,6 +580,39 @@ async fn a_commit_that_was_held_up_settles_from_when_its_rows_were_visible() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let journal = stages.journal();
     assert_eq!(journal[2..], ["second k10", "paths /p10", "checkpoint 10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_without_knowing_whether_it_is_visible_settles_however_old_it_is() {
+    let settling = Settling::After(Duration::from_secs(1));
+    let stages = Stages::seeing(u32::MAX, [0, 0, 0], settling);
+    let mut unknown = batch(10);
+    unknown.newest_us = committed(Duration::from_secs(10));
+    unknown.gtids = Some(GTIDS.parse().unwrap());
+    stages.planned.send(unknown).await.unwrap();
+    let mut journal = stages.end().await;
+    journal.retain(|line| line != "visibility fails");
+    assert_eq!(
+        journal,
+        ["cache k10", "second k10", "paths /p10", "checkpoint 10"]
+    );
+}
+
+/// A reader may fill between the deletion and its answer.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_answered_late_settles_all_the_same() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let mut slow = Batch::default();
+    let key = Action::Delete {
+        key: b"slow",
+        settles: true,
+    };
+    slow.act(&"r".into(), key);
+    slow.gtids = Some(GTIDS.parse().unwrap());
+    slow.mark = Some(mark(10));
+    stages.planned.send(slow).await.unwrap();
+    let journal = stages.end().await;
+    assert!(journal.contains(&"second slow".to_owned()), "{journal:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -674,4 +769,115 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
         "{journal:?}"
     );
     assert_eq!(journal.last().unwrap(), "checkpoint 10");
+}
+
+/// What the scan has passed can be filled again while it goes on.
+#[tokio::test(start_paused = true)]
+async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
+    let settling = Settling::After(Duration::from_secs(1));
+    let stages = Stages::settling([0, 0, 0], settling);
+    let mut wide = Batch::default();
+    wide.act(&"r".into(), Action::DeleteMatching { glob: b"slow:*" });
+    wide.newest_us = committed(Duration::ZERO);
+    wide.mark = Some(mark(10));
+    stages.planned.send(wide).await.unwrap();
+    let mut scans = stages.end().await;
+    scans.retain(|line| line.contains(" all "));
+    assert_eq!(scans, ["cache all slow:*", "second all slow:*"]);
+}
+
+/// The keys of the dead letters.
+fn dead(reports: &Reports) -> Vec<String> {
+    let letters = reports.ledger.book().recent_dead_letters;
+    letters
+        .into_iter()
+        .filter_map(|letter| letter.key)
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_key_is_a_dead_letter_once_and_everything_else_goes_on() {
+    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+    let reports = stages.reports.clone();
+    let mut fresh = batch(10);
+    for (key, settles) in [(&b"locked:settles"[..], true), (b"locked:once", false)] {
+        fresh.act(&"r".into(), Action::Delete { key, settles });
+    }
+    fresh.newest_us = committed(Duration::ZERO);
+    stages.planned.send(fresh).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(dead(&reports), ["locked:once"], "the other is tried again");
+    let journal = stages.end().await;
+    assert_eq!(dead(&reports), ["locked:once", "locked:settles"]);
+    assert_eq!(journal[2..], ["paths /p10", "checkpoint 10"]);
+    let letter = reports.ledger.book().recent_dead_letters[0].clone();
+    assert_eq!(letter.position.unwrap().offset, 10);
+    assert_eq!(letter.reason, "no-permission");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_closed_once_the_checkpoint_has_passed_it() {
+    let stages = Stages::start([0, u32::MAX, 0]);
+    let reports = stages.reports.clone();
+    let mut gap = batch(10);
+    let id = reports
+        .ledger
+        .gap_begun(Default::default(), Default::default(), "purged");
+    gap.gap = Some(id);
+    stages.planned.send(gap).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(reports.ledger.book().recent_gaps[0].is_open());
+    drop(stages);
+
+    let stages = Stages::start([1, 1, 1]);
+    let reports = stages.reports.clone();
+    let mut gap = batch(10);
+    gap.gap = Some(
+        reports
+            .ledger
+            .gap_begun(Default::default(), Default::default(), "purged"),
+    );
+    stages.planned.send(gap).await.unwrap();
+    stages.end().await;
+    assert!(!reports.ledger.book().recent_gaps[0].is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn gaps_among_batches_that_wait_together_are_closed_too() {
+    let stages = Stages::start([0, 5, 0]);
+    let reports = stages.reports.clone();
+    for offset in 1..=20 {
+        let mut batch = batch(offset);
+        if offset % 8 == 0 {
+            let id = reports
+                .ledger
+                .gap_begun(Default::default(), Default::default(), "purged");
+            batch.gap = Some(id);
+        }
+        stages.planned.send(batch).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stages.end().await;
+    let gaps = reports.ledger.book().recent_gaps;
+    assert_eq!(gaps.len(), 2);
+    assert!(!gaps.iter().any(crate::ledger::Gap::is_open), "{gaps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_board_tells_what_is_in_trouble_and_how_old_the_oldest_change_is() {
+    let stages = Stages::start([u32::MAX, 0, 0]);
+    let mut old = batch(10);
+    old.oldest_us = committed(Duration::from_secs(30));
+    stages.planned.send(old).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let snapshot = stages.reports.board.snapshot();
+    let cache = &snapshot.parts[&Part::Cache];
+    assert!(cache.trouble_since.is_some());
+    let busy = cache.busy_since.unwrap().elapsed();
+    assert!(
+        busy < Duration::from_secs(6),
+        "a retry is progress: {busy:?}"
+    );
+    let oldest = batch::since(snapshot.deletes_since_us);
+    assert!(oldest >= Duration::from_secs(30), "{oldest:?}");
 }

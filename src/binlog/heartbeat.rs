@@ -1,0 +1,148 @@
+//! What a heartbeat says: where the server stands in sending its binlog.
+//!
+//! A server whose binlog was reset goes on sending heartbeats about a file
+//! that is gone, and never anything else. Where it says to write tells.
+
+use std::cmp::Ordering;
+
+use mysql_async::binlog::events::Event;
+
+use crate::model::Position;
+
+const HEARTBEAT: u8 = 27;
+
+/// Up to where the server has sent everything, as a heartbeat says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    file: String,
+    /// The low 32 bits of the offset; its field has no more.
+    offset_low: u32,
+}
+
+impl Heartbeat {
+    /// Reads one; other events are none.
+    pub fn read(event: &Event) -> Option<Self> {
+        let header = event.header();
+        (header.event_type_raw() == HEARTBEAT).then(|| Self {
+            file: String::from_utf8_lossy(event.data()).into_owned(),
+            offset_low: header.log_pos(),
+        })
+    }
+
+    /// Where the server had sent everything up to, when it was writing at
+    /// `end`.
+    fn compare(&self, end: &Position) -> Ordering {
+        const LOW: u64 = 0xffff_ffff;
+        // In a file beyond 4 GiB it stands where it is nearest to the end.
+        let offset = (end.offset & !LOW) | u64::from(self.offset_low);
+        age(&self.file)
+            .cmp(&age(&end.file))
+            .then(offset.cmp(&end.offset))
+    }
+
+    /// Why what this server sends is not what it writes, if so. `now` is where
+    /// it writes, asked after this heartbeat; `last` is the heartbeat before
+    /// and where it wrote then, if nothing else came since. One heartbeat
+    /// proves nothing: a server that leaves out what is known sends some on
+    /// its way.
+    pub fn contradiction(&self, now: &Position, last: Option<&(Self, Position)>) -> Option<String> {
+        let Self { file, offset_low } = self;
+        let (_, before) = last.filter(|(last, _)| last == self)?;
+        if self.is_ahead_of(now) && self.is_ahead_of(before) {
+            return Some(format!(
+                "the server says that it has sent {file}:{offset_low} and writes at {now}: its binlog was reset"
+            ));
+        }
+        (self.compare(before) == Ordering::Less).then(|| {
+            format!(
+                "the server sends nothing after {file}:{offset_low} though it wrote up to {before}: its binlog was reset"
+            )
+        })
+    }
+
+    /// Whether it stands where the server has not written yet.
+    fn is_ahead_of(&self, end: &Position) -> bool {
+        let same_file = self.file == *end.file;
+        // Low bits that are larger may be those of a place 4 GiB before.
+        self.compare(end) == Ordering::Greater && !(same_file && end.offset > u64::from(u32::MAX))
+    }
+}
+
+/// Orders the files of one server: their numbers grow, and in the end get
+/// longer.
+fn age(file: &str) -> (usize, &str) {
+    (file.len(), file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_sends_other_than_it_writes_is_found() {
+        let position = |text: &str| {
+            let (file, offset) = text.split_once(':').unwrap();
+            Position {
+                file: file.into(),
+                offset: offset.parse().unwrap(),
+                gtids: None,
+            }
+        };
+        for (sent, before, now, expected) in [
+            // All is sent; more came; a new file was begun.
+            ("bin.000002:900", "bin.000002:900", "bin.000002:900", false),
+            ("bin.000002:900", "bin.000002:900", "bin.000002:999", false),
+            ("bin.000003:157", "bin.000003:157", "bin.000003:157", false),
+            ("bin.1000000:4", "bin.1000000:4", "bin.1000000:4", false),
+            // Reset, to an earlier file or place.
+            ("bin.000002:900", "bin.000002:900", "bin.000001:157", false),
+            ("bin.000002:900", "bin.000001:157", "bin.000001:157", true),
+            ("bin.000001:900", "bin.000001:157", "bin.000001:200", true),
+            ("bin.1000000:4", "bin.999999:4", "bin.999999:4", true),
+            // Reset, and written anew since.
+            ("bin.000001:900", "bin.000001:157", "bin.000001:950", false),
+            ("bin.000001:900", "bin.000001:950", "bin.000001:990", true),
+            ("bin.000001:900", "bin.000002:157", "bin.000002:157", true),
+            // Beyond 4 GiB the heartbeat has the low bits.
+            (
+                "bin.000001:704",
+                "bin.000001:4294968000",
+                "bin.000001:4294968000",
+                false,
+            ),
+            (
+                "bin.000001:600",
+                "bin.000001:4294968000",
+                "bin.000001:4294968000",
+                true,
+            ),
+            (
+                "bin.000001:4294967000",
+                "bin.000001:4294968000",
+                "bin.000001:4294968000",
+                false,
+            ),
+        ] {
+            let at = position(sent);
+            let heartbeat = Heartbeat {
+                file: at.file.to_string(),
+                offset_low: u32::try_from(at.offset).unwrap(),
+            };
+            let last = (heartbeat.clone(), position(before));
+            let found = heartbeat.contradiction(&position(now), Some(&last));
+            assert_eq!(
+                found.is_some(),
+                expected,
+                "{sent} {before} {now}: {found:?}"
+            );
+            assert_eq!(heartbeat.contradiction(&position(now), None), None);
+            // On its way it stood elsewhere.
+            let passed = Heartbeat {
+                offset_low: heartbeat.offset_low - 1,
+                ..heartbeat.clone()
+            };
+            let passed = (passed, last.1);
+            assert_eq!(heartbeat.contradiction(&position(now), Some(&passed)), None);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Whether the binlog is still the one that was read: RESET BINARY LOGS leaves
+//! the server, the names of its files, and nothing else.
+
+use std::sync::Arc;
+
+use mysql_async::binlog::events::Event;
+
+use super::{HEARTBEATS_MISSED_MAX, Source, ended};
+use crate::binlog::assemble::{Interest, Item, Step};
+use crate::binlog::heartbeat::Heartbeat;
+use crate::binlog::source_error::SourceError;
+
+/// A binlog file, and when it was begun: after RESET BINARY LOGS another has
+/// its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Generation {
+    file: Arc<str>,
+    /// Seconds since the epoch, in the header of the file's first event.
+    begun_s: u32,
+}
+
+/// The event at every file's beginning.
+const FORMAT_DESCRIPTION: u8 = 15;
+
+/// For [`Source::compare`].
+#[derive(Debug)]
+pub struct Idle<T> {
+    pub(super) heartbeat: Heartbeat,
+    pub(super) step: Step<T>,
+}
+
+impl<I: Interest> Source<I> {
+    /// Says when the position's file was begun, so that another of its name is
+    /// found out.
+    pub fn expect_file_begun(&mut self, begun_s: u32) {
+        let file = Arc::clone(&self.assembler.position().file);
+        self.generation = Some(Generation { file, begun_s });
+    }
+
+    /// When the position's file was begun, in seconds since the epoch, if its
+    /// first event was read.
+    pub fn file_begun_s(&self) -> Option<u32> {
+        let known = self.generation.as_ref()?;
+        (known.file == self.assembler.position().file).then_some(known.begun_s)
+    }
+
+    /// Compares what the server sends with what it writes. Must not be
+    /// cancelled: the connection for questions would be in the midst of one.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Gap`] if the binlog is not the one that was read.
+    pub async fn compare(
+        &mut self,
+        idle: Idle<I::Table>,
+    ) -> Result<Option<Item<I::Table>>, SourceError> {
+        let patience = self.settings.heartbeat * HEARTBEATS_MISSED_MAX;
+        let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
+        let end = match tokio::time::timeout(patience, open.server.end()).await {
+            Ok(end) => end,
+            Err(_) => Err(SourceError::Silent {
+                address: self.connector.address().to_owned(),
+                seconds: patience.as_secs_f64(),
+            }),
+        };
+        let compared = end.and_then(|end| {
+            let found = idle.heartbeat.contradiction(&end, open.idle.as_ref());
+            open.idle = Some((idle.heartbeat, end));
+            match found {
+                Some(reason) => Err(SourceError::gap(self.assembler.position(), reason)),
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = compared {
+            self.open = None;
+            return Err(error);
+        }
+        Ok(match idle.step {
+            Step::Item(item) => Some(item),
+            Step::Quiet | Step::NeedsCatalog(..) => None,
+        })
+    }
+
+    /// Notes that an event came, and refuses a file that only has the name of
+    /// the one that was read.
+    pub(super) fn came(&mut self, event: &Event) -> Result<(), SourceError> {
+        if let Some(open) = &mut self.open {
+            open.idle = None;
+        }
+        let header = event.header();
+        let (file, _) = self.assembler.reading();
+        if header.event_type_raw() != FORMAT_DESCRIPTION || header.timestamp() == 0 {
+            return Ok(());
+        }
+        let seen = Generation {
+            file: file.into(),
+            begun_s: header.timestamp(),
+        };
+        match self.generation.replace(seen) {
+            Some(known) if *known.file == *file && known.begun_s != header.timestamp() => {
+                self.open = None;
+                let reason =
+                    format!("{file} is another file of the same name: the binlog was reset");
+                Err(SourceError::gap(self.assembler.position(), reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `evictd health`: one line and an exit code, for probes.
+
+use std::time::Duration;
+
+use super::CommandError;
+use crate::cli::{Global, Health};
+use crate::config;
+use crate::telemetry::admin;
+
+/// Below the timeouts that container runtimes have by default.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks the daemon.
+#[expect(clippy::print_stdout, reason = "the answer")]
+pub async fn run(global: &Global, options: &Health) -> Result<(), CommandError> {
+    let config = config::load(&global.config)?;
+    let failed = |message: String| CommandError::failed(anyhow::Error::msg(message));
+    let Some(listen) = config.metrics_listen else {
+        return Err(failed(
+            "there is nobody to ask: set metrics.listen and restart the daemon".to_owned(),
+        ));
+    };
+    let path = match options.ready {
+        true => "/readyz",
+        false => "/healthz",
+    };
+    match admin::ask(listen, path, PATIENCE).await {
+        Ok((true, line)) => {
+            println!("{}", line.trim_end());
+            Ok(())
+        }
+        Ok((false, line)) => Err(failed(line.trim_end().to_owned())),
+        Err(error) => Err(failed(format!(
+            "no evictd answers at {listen}: {error}; look whether it runs"
+        ))),
+    }
+}

@@ -1,0 +1,425 @@
+//! The status as one document: what `/status` answers and `evictd status` shows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Stored;
+use crate::ledger::{Book, DeadLetter, Gap, Place};
+use crate::pipeline::board::{Part, PartState, Reports, Snapshot};
+
+/// How long one attempt of a task may take before it counts as stuck. Every
+/// call has a shorter timeout of its own; scans are exempt.
+const ATTEMPT_MAX: Duration = Duration::from_secs(120);
+
+/// How many dead letters are shown.
+const DEAD_LETTERS_SHOWN: usize = 5;
+
+/// What does not change while a daemon runs.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// The configuration's name.
+    pub name: String,
+    /// Which half of the work it does.
+    pub role: String,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// How far behind it may be and still count as ready.
+    pub lag_max: Duration,
+}
+
+/// How it does, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Everything is as it should be.
+    Ok,
+    /// It works, and is further behind than `metrics.lag_max`.
+    Behind,
+    /// Something does not work; it is tried again.
+    Trouble,
+    /// A task makes no progress: restart it.
+    Stuck,
+    /// Nobody answers: this is from disk.
+    NoDaemon,
+}
+
+/// Everything that is known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The configuration's name.
+    pub name: String,
+    /// evictd's version.
+    pub version: String,
+    /// How it does.
+    pub state: State,
+    /// What is wrong, since when, and what to do.
+    pub problems: Vec<Problem>,
+    /// `all`, `tail`, `drain` or `dry-run`; none from disk.
+    pub role: Option<String>,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// Whether the binlog is being read; none where that is not its work.
+    pub connected: Option<bool>,
+    /// Since when it is, or is not.
+    pub connection_since: Option<Timestamp>,
+    /// The place after the last whole transaction that was read.
+    pub position: Option<Place>,
+    /// How old the oldest change is that may not be deleted yet.
+    pub lag_seconds: Option<f64>,
+    /// How far behind it may be and still count as ready.
+    pub lag_seconds_max: Option<f64>,
+    /// How much of the binlog is not read yet, where the server tells.
+    pub lag_bytes: Option<u64>,
+    /// The stored position.
+    pub checkpoint: Option<StoredPlace>,
+    /// Batches that wait to be deleted again.
+    pub settling_batches: usize,
+    /// Their memory.
+    pub settling_bytes: usize,
+    /// Keys deleted since the start.
+    pub keys_deleted: u64,
+    /// Mapped rows that changed while their version did not, since the start.
+    pub missed_version_bumps: u64,
+    /// Invalidations that cover more than a change, since the start, by reason.
+    pub widenings: BTreeMap<String, u64>,
+    /// Every part that was heard of.
+    pub parts: Vec<PartStatus>,
+    /// How many gaps are on record.
+    pub gaps: u64,
+    /// The newest, oldest first.
+    pub recent_gaps: Vec<Gap>,
+    /// How many dead letters are on record.
+    pub dead_letters: u64,
+    /// The newest, oldest first.
+    pub recent_dead_letters: Vec<DeadLetter>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The part.
+    pub part: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// What, and what to do.
+    pub text: String,
+}
+
+/// The stored position.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredPlace {
+    /// The position.
+    pub position: Place,
+    /// When it was stored; none from disk, and before the first.
+    pub stored_at: Option<Timestamp>,
+    /// How long ago that is.
+    pub age_seconds: Option<f64>,
+    /// When the last transaction before it was committed.
+    pub committed_at: Option<Timestamp>,
+}
+
+/// How a part does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartStatus {
+    /// Its name.
+    pub part: String,
+    /// Since when it has been in trouble, if it is.
+    pub trouble_since: Option<Timestamp>,
+    /// Its last failure, also when that is over.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Timestamp>,
+}
+
+impl Status {
+    /// Of the daemon that this process is.
+    pub fn of(daemon: &Daemon, reports: &Reports) -> Self {
+        let now = Timestamp::now();
+        let snapshot = reports.board.snapshot();
+        let book = reports.ledger.book();
+        let lag = snapshot.lag(now);
+        let mut problems = stuck(&snapshot);
+        let mut state = match problems.is_empty() {
+            true => State::Ok,
+            false => State::Stuck,
+        };
+        let mut worse = |than: State, problem: Problem| {
+            if state == State::Ok {
+                state = than;
+            }
+            problems.push(problem);
+        };
+        for (part, found) in &snapshot.parts {
+            if let (Some(since), Some((_, error))) = (found.trouble_since, &found.last_error) {
+                let problem = Problem::new(part, Some(since), error.clone());
+                worse(State::Trouble, problem);
+            }
+        }
+        if let Some(trouble) = reports.ledger.trouble() {
+            let problem = Problem::new("ledger", Some(trouble.since), trouble.error);
+            worse(State::Trouble, problem);
+        }
+        for gap in book.recent_gaps.iter().filter(|gap| gap.is_open()) {
+            let text = format!(
+                "changes after {} are lost: everything that rules cover is being invalidated; expect load on the database",
+                gap.from
+            );
+            worse(
+                State::Trouble,
+                Problem::new("gap", Some(gap.begun_at), text),
+            );
+        }
+        if let Some(lag) = lag.filter(|lag| *lag > daemon.lag_max) {
+            let text = format!(
+                "{} behind, and metrics.lag_max is {}: if nothing above explains it, evictd is catching up or too slow",
+                super::text::span(lag),
+                super::text::span(daemon.lag_max)
+            );
+            let since = now.checked_sub(jiff::SignedDuration::try_from(lag).unwrap_or_default());
+            worse(State::Behind, Problem::new("lag", since.ok(), text));
+        }
+        let connected = snapshot.connection_changed_at.map(|_| snapshot.connected);
+        Self {
+            name: daemon.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state,
+            problems,
+            role: Some(daemon.role.clone()),
+            started_at: Some(daemon.started_at),
+            connected,
+            connection_since: snapshot.connection_changed_at,
+            position: snapshot
+                .reading
+                .as_ref()
+                .and_then(|reading| reading.position.as_ref())
+                .map(Place::from),
+            lag_seconds: lag.map(|lag| lag.as_secs_f64()),
+            lag_seconds_max: Some(daemon.lag_max.as_secs_f64()),
+            lag_bytes: snapshot.behind_bytes(),
+            checkpoint: snapshot.stored.as_ref().map(|(at, position)| StoredPlace {
+                position: position.into(),
+                stored_at: Some(*at),
+                age_seconds: Some(now.duration_since(*at).as_secs_f64()),
+                committed_at: None,
+            }),
+            settling_batches: snapshot.settling_batches,
+            settling_bytes: snapshot.settling_bytes,
+            keys_deleted: snapshot.keys_deleted,
+            missed_version_bumps: snapshot.missed_bumps,
+            widenings: snapshot
+                .widenings
+                .iter()
+                .map(|(reason, count)| (reason.to_string(), *count))
+                .collect(),
+            parts: snapshot.parts.iter().map(part_status).collect(),
+            ..Self::of_book(&book)
+        }
+    }
+
+    /// Of a daemon that does not answer.
+    pub fn from_disk(name: &str, stored: Option<&Stored>, book: &Book) -> Self {
+        Self {
+            name: name.to_owned(),
+            checkpoint: stored.map(|stored| StoredPlace {
+                position: (&stored.position()).into(),
+                stored_at: None,
+                age_seconds: None,
+                committed_at: stored.committed_at,
+            }),
+            ..Self::of_book(book)
+        }
+    }
+
+    fn of_book(book: &Book) -> Self {
+        let shown = book.recent_dead_letters.iter().rev();
+        let mut letters: Vec<DeadLetter> = shown.take(DEAD_LETTERS_SHOWN).cloned().collect();
+        letters.reverse();
+        Self {
+            name: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: State::NoDaemon,
+            problems: Vec::new(),
+            role: None,
+            started_at: None,
+            connected: None,
+            connection_since: None,
+            position: None,
+            lag_seconds: None,
+            lag_seconds_max: None,
+            lag_bytes: None,
+            checkpoint: None,
+            settling_batches: 0,
+            settling_bytes: 0,
+            keys_deleted: 0,
+            missed_version_bumps: 0,
+            widenings: BTreeMap::new(),
+            parts: Vec::new(),
+            gaps: book.gaps,
+            recent_gaps: book.recent_gaps.iter().cloned().collect(),
+            dead_letters: book.dead_letters,
+            recent_dead_letters: letters,
+        }
+    }
+
+    /// Whether every task makes progress. What a restart does not help, a
+    /// server that is away, is no ill health.
+    pub fn health(&self) -> (bool, String) {
+        if self.state != State::Stuck {
+            return (true, "ok: every task makes progress".to_owned());
+        }
+        let texts: Vec<&str> = self.problems.iter().map(|it| it.text.as_str()).collect();
+        let text = texts.first().copied().unwrap_or_default();
+        (false, format!("stuck: {text}"))
+    }
+
+    /// Whether it reads the binlog and is not too far behind.
+    pub fn readiness(&self) -> (bool, String) {
+        let not = |text: String| (false, format!("not ready: {text}"));
+        match (self.role.as_deref(), self.connected) {
+            (Some("drain"), _) => return (true, "ready: it only drains".to_owned()),
+            (_, Some(true)) => {}
+            (_, None) => return not("it is starting".to_owned()),
+            (_, Some(false)) => {
+                let source = self.problems.iter().find(|it| it.part == "source");
+                let why = source.map_or("it connects", |it| it.text.as_str());
+                return not(format!("not connected to the source: {why}"));
+            }
+        }
+        let (lag, max) = (
+            self.lag_seconds.unwrap_or_default(),
+            self.lag_seconds_max.unwrap_or(f64::INFINITY),
+        );
+        if lag > max {
+            return not(format!("{lag:.1} s behind, at most {max:.1} s are allowed"));
+        }
+        (true, format!("ready: {lag:.1} s behind"))
+    }
+
+    /// As one line of JSON.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+    }
+}
+
+impl Problem {
+    fn new(part: impl ToString, since: Option<Timestamp>, text: String) -> Self {
+        Self {
+            part: part.to_string(),
+            since,
+            text,
+        }
+    }
+}
+
+fn stuck(snapshot: &Snapshot) -> Vec<Problem> {
+    let parts = snapshot.parts.iter();
+    parts
+        .filter_map(|(part, found)| {
+            let elapsed = found.busy_since?.elapsed();
+            (elapsed > ATTEMPT_MAX).then(|| {
+                let text = format!(
+                    "the task of {part} has made no progress for {}: restart evictd, and report it",
+                    super::text::span(elapsed)
+                );
+                Problem::new(part, None, text)
+            })
+        })
+        .collect()
+}
+
+fn part_status((part, found): (&Part, &PartState)) -> PartStatus {
+    let (at, error) = found.last_error.clone().unzip();
+    PartStatus {
+        part: part.to_string(),
+        trouble_since: found.trouble_since,
+        last_error: error,
+        last_error_at: at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn daemon() -> Daemon {
+        Daemon {
+            name: "shop".to_owned(),
+            role: "all".to_owned(),
+            started_at: Timestamp::now(),
+            lag_max: Duration::from_secs(60),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_makes_no_progress_is_stuck_and_one_that_retries_is_not() {
+        let reports = Reports::default();
+        let part = Part::Checkpoint;
+        for _ in 0..10 {
+            reports.board.begins(&part);
+            reports.board.fails(&part, "no space left".to_owned());
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+        let status = Status::of(&daemon(), &reports);
+        assert_eq!((status.state, status.health().0), (State::Trouble, true));
+        tokio::time::advance(ATTEMPT_MAX).await;
+        let status = Status::of(&daemon(), &reports);
+        let (healthy, line) = status.health();
+        assert_eq!((status.state, healthy), (State::Stuck, false));
+        assert!(
+            line.contains("checkpoint") && line.contains("restart"),
+            "{line}"
+        );
+        reports.board.rests(&part);
+        assert!(
+            Status::of(&daemon(), &reports).health().0,
+            "it waits for work"
+        );
+    }
+
+    #[test]
+    fn it_is_ready_once_it_is_connected_and_only_within_the_lag_allowed() {
+        let reports = Reports::default();
+        let ready = || Status::of(&daemon(), &reports).readiness();
+        assert_eq!(ready(), (false, "not ready: it is starting".to_owned()));
+        reports.board.disconnected();
+        assert!(!ready().0);
+        reports.board.connected();
+        assert!(ready().0);
+        let reading = |age_us: i64| crate::pipeline::board::Reading {
+            committed_at_us: (Timestamp::now().as_microsecond() - age_us)
+                .try_into()
+                .unwrap(),
+            ..Default::default()
+        };
+        reports.board.reads(reading(59_000_000));
+        assert!(ready().0);
+        reports.board.reads(reading(61_000_000));
+        assert!(!ready().0);
+        assert_eq!(Status::of(&daemon(), &reports).state, State::Behind);
+        let drain = Daemon {
+            role: "drain".to_owned(),
+            ..daemon()
+        };
+        assert!(Status::of(&drain, &Reports::default()).readiness().0);
+    }
+
+    #[test]
+    fn a_document_is_read_as_it_was_written() {
+        let reports = Reports::default();
+        let gap = reports
+            .ledger
+            .gap_begun(Place::default(), Place::default(), "purged");
+        reports.ledger.gap_done(gap);
+        reports.ledger.halted(Place::default(), "purged");
+        let letter = DeadLetter::new("undecodable", "why", "what");
+        reports.ledger.dead_letter(letter);
+        let status = Status::of(&daemon(), &reports);
+        let read: Status = serde_json::from_str(&status.json()).unwrap();
+        assert_eq!(read.recent_gaps, status.recent_gaps);
+        assert_eq!(read.recent_dead_letters, status.recent_dead_letters);
+        assert_eq!(read.json(), status.json());
+    }
+}

@@ -1,0 +1,216 @@
+//! The task that writes one file, and what others hand to it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::file::{self, Appended, FILE_BYTES_MAX};
+use crate::telemetry::metric;
+
+/// How much may wait for the disk, besides what is being written (Bounded).
+const WAITING_MAX: usize = 1_000;
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// How much of what cannot wait is logged.
+const LOGGED_BYTES_MAX: usize = 4 << 10;
+
+/// Records in one write: each write costs an `fsync`.
+const TOGETHER_MAX: usize = 200;
+
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Why records cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since: Timestamp,
+    /// The last failure.
+    pub error: String,
+}
+
+/// One file's queue.
+#[derive(Debug)]
+pub(super) struct Journal {
+    ledger: &'static str,
+    waiting: mpsc::Sender<Record>,
+    waiting_bytes: Arc<AtomicUsize>,
+    trouble: Arc<Mutex<Option<Trouble>>>,
+}
+
+#[derive(Debug)]
+struct Record {
+    lines: Vec<u8>,
+    /// Told once it is on disk.
+    synced: Option<oneshot::Sender<()>>,
+}
+
+impl Journal {
+    /// Starts the task.
+    pub(super) fn start(ledger: &'static str, path: PathBuf) -> Self {
+        let (waiting, records) = mpsc::channel(WAITING_MAX);
+        let trouble = Arc::default();
+        let waiting_bytes = Arc::default();
+        let writer = Writer {
+            ledger,
+            path,
+            trouble: Arc::clone(&trouble),
+            waiting_bytes: Arc::clone(&waiting_bytes),
+        };
+        tokio::spawn(writer.run(records));
+        Self {
+            ledger,
+            waiting,
+            waiting_bytes,
+            trouble,
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        lock(&self.trouble).clone()
+    }
+
+    /// Puts records on the queue. When that is full, the log is the only place
+    /// left.
+    pub(super) fn append(&self, records: &[impl Serialize]) {
+        let Some(lines) = self.lines(records) else {
+            return;
+        };
+        let bytes = lines.len();
+        let record = Record {
+            lines,
+            synced: None,
+        };
+        // Before the send: the writer subtracts as soon as it has them.
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let sent = match waiting < WAITING_BYTES_MAX {
+            true => self
+                .waiting
+                .try_send(record)
+                .map_err(|error| error.into_inner()),
+            false => Err(record),
+        };
+        let Err(record) = sent else { return };
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let lost = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        metrics::counter!(metric::LEDGER_LOST, "ledger" => self.ledger).increment(lost);
+        let shown = record.lines.get(..LOGGED_BYTES_MAX);
+        let shown = String::from_utf8_lossy(shown.unwrap_or(&record.lines));
+        tracing::error!(ledger = self.ledger, lost, records = %shown.trim_end(), "too much waits for the disk: these records are in the log only");
+    }
+
+    /// Waits until everything on the queue is on disk, for as long as it takes.
+    pub(super) async fn flush(&self) {
+        loop {
+            let (told, synced) = oneshot::channel();
+            let record = Record {
+                lines: Vec::new(),
+                synced: Some(told),
+            };
+            if self.waiting.send(record).await.is_err() || synced.await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn lines(&self, records: &[impl Serialize]) -> Option<Vec<u8>> {
+        let mut lines = Vec::new();
+        for record in records {
+            if let Err(error) = serde_json::to_writer(&mut lines, record) {
+                metrics::counter!(metric::LEDGER_LOST, "ledger" => self.ledger).increment(1);
+                tracing::error!(ledger = self.ledger, %error, "a record cannot be written as JSON");
+                return None;
+            }
+            lines.push(b'\n');
+        }
+        Some(lines)
+    }
+}
+
+/// What the task owns.
+struct Writer {
+    ledger: &'static str,
+    path: PathBuf,
+    trouble: Arc<Mutex<Option<Trouble>>>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    /// Writes what comes, for as long as it takes.
+    async fn run(self, mut records: mpsc::Receiver<Record>) {
+        let mut together = Vec::new();
+        while records.recv_many(&mut together, TOGETHER_MAX).await > 0 {
+            let lines = together.iter().flat_map(|record| record.lines.iter());
+            let lines: Arc<[u8]> = lines.copied().collect();
+            self.waiting_bytes.fetch_sub(lines.len(), Ordering::Relaxed);
+            if !lines.is_empty() {
+                self.write(&lines, &mut together).await;
+            }
+            for record in together.drain(..) {
+                if let Some(synced) = record.synced {
+                    // Who asked may have been cancelled.
+                    synced.send(()).ok();
+                }
+            }
+        }
+    }
+
+    async fn write(&self, lines: &Arc<[u8]>, together: &mut [Record]) {
+        let ledger = self.ledger;
+        let mut retry_after = RETRY_AFTER_MIN;
+        loop {
+            let (path, lines) = (self.path.clone(), Arc::clone(lines));
+            let append = move || file::append(&path, &lines, FILE_BYTES_MAX);
+            match file::blocking(append).await {
+                Ok(appended) => {
+                    if appended == Appended::Rotated {
+                        tracing::warn!(
+                            ledger,
+                            bytes = FILE_BYTES_MAX,
+                            "the ledger's file was full: it is kept as .1, and what was kept there is gone"
+                        );
+                    }
+                    break;
+                }
+                Err(error) => {
+                    metrics::counter!(metric::LEDGER_FAILURES, "ledger" => ledger).increment(1);
+                    begin(&self.trouble, &error.to_string());
+                    // Whoever waits to hear of it must not wait for an outage.
+                    together.iter_mut().for_each(|record| record.synced = None);
+                    tokio::time::sleep(retry_after).await;
+                    retry_after = (retry_after * 2).min(RETRY_AFTER_MAX);
+                }
+            }
+        }
+        if let Some(over) = lock(&self.trouble).take() {
+            tracing::info!(ledger, since = %over.since, "the ledger can be written again");
+        }
+    }
+}
+
+fn begin(trouble: &Mutex<Option<Trouble>>, error: &str) {
+    let mut trouble = lock(trouble);
+    match &mut *trouble {
+        Some(trouble) => trouble.error = error.to_owned(),
+        None => {
+            tracing::error!(
+                error,
+                "the ledger cannot be written; records wait in memory, and invalidation goes on"
+            );
+            *trouble = Some(Trouble {
+                since: Timestamp::now(),
+                error: error.to_owned(),
+            });
+        }
+    }
+}
+
+/// Locked for moments, never across an await.
+fn lock(trouble: &Mutex<Option<Trouble>>) -> std::sync::MutexGuard<'_, Option<Trouble>> {
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,194 @@
+use std::fs;
+
+use super::*;
+use crate::ledger::file::{Appended, append};
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn place(offset: u64) -> Place {
+    Place {
+        file: "bin.000001".to_owned(),
+        offset,
+        gtid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".to_owned()),
+    }
+}
+
+fn letter(key: &[u8]) -> DeadLetter {
+    let mut letter = DeadLetter::new("no-permission", "NOPERM", "grant it").of_key(key);
+    letter.position = Some(place(4));
+    letter.rules = vec!["users".to_owned()];
+    letter
+}
+
+async fn read(dir: &Path) -> Book {
+    Files::new(dir, "shop").read().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_put_on_record_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    let id = ledger.gap_begun(place(4), place(900), "purged");
+    ledger.gap_done(id);
+    ledger.dead_letter(letter(b"user:1"));
+    ledger.flush(WITHIN).await;
+    let before = ledger.book();
+
+    let again = Ledger::open(dir.path(), "shop").await;
+    for book in [again.book(), read(dir.path()).await] {
+        assert_eq!((book.gaps, book.dead_letters, book.unreadable), (1, 1, 0));
+        assert_eq!(book.recent_gaps, before.recent_gaps);
+        assert_eq!(book.recent_dead_letters, before.recent_dead_letters);
+        let gap = &book.recent_gaps[0];
+        assert!(gap.done_at.is_some() && !gap.is_open());
+        assert_eq!((&gap.from, &gap.to), (&place(4), &Some(place(900))));
+    }
+    again.dead_letter(letter(b"user:2"));
+    again.flush(WITHIN).await;
+    assert_eq!(read(dir.path()).await.dead_letters, 2);
+}
+
+#[tokio::test]
+async fn a_gap_that_is_met_again_replaces_the_one_that_was_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    ledger.gap_begun(place(4), place(900), "purged");
+    ledger.flush(WITHIN).await;
+    assert!(read(dir.path()).await.recent_gaps[0].is_open());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let again = ledger.gap_begun(place(4), place(950), "purged");
+    ledger.gap_done(again);
+    ledger.flush(WITHIN).await;
+    let gaps = read(dir.path()).await.recent_gaps;
+    assert!(gaps[0].repeated && !gaps[0].is_open() && gaps[0].done_at.is_none());
+    assert!(!gaps[1].repeated && gaps[1].done_at.is_some());
+}
+
+#[tokio::test]
+async fn a_daemon_that_halts_at_one_gap_again_and_again_puts_it_on_record_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let ledger = Ledger::open(dir.path(), "shop").await;
+        ledger.halted(place(4), "purged");
+        ledger.flush(WITHIN).await;
+    }
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    ledger.halted(place(5), "purged");
+    ledger.flush(WITHIN).await;
+    let gaps = read(dir.path()).await.recent_gaps;
+    assert_eq!(gaps.len(), 2);
+    assert!(gaps.iter().all(|gap| gap.halted && gap.to.is_none()));
+}
+
+#[tokio::test]
+async fn half_a_line_is_skipped_and_the_next_record_begins_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Files::new(dir.path(), "shop").dead_letters;
+    fs::write(&file, "{\"at\":\"2026-").unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    ledger.dead_letter(letter(b"user:1"));
+    ledger.flush(WITHIN).await;
+    let book = read(dir.path()).await;
+    assert_eq!((book.dead_letters, book.unreadable), (1, 1));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_what_waited_is_written_when_it_has_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Files::new(dir.path(), "shop").dead_letters;
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    ledger.dead_letter(letter(b"user:1"));
+    let trouble = loop {
+        if let Some(trouble) = ledger.trouble() {
+            break trouble;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    ledger.dead_letter(letter(b"user:2"));
+    assert!(trouble.error.contains("No space left"), "{}", trouble.error);
+    // The other file is not concerned.
+    ledger.gap_begun(place(4), place(900), "purged");
+    fs::remove_file(&file).unwrap();
+    ledger.flush(WITHIN).await;
+    assert_eq!(ledger.trouble(), None);
+    let book = read(dir.path()).await;
+    let keys = |letters: VecDeque<DeadLetter>| -> Vec<String> {
+        letters
+            .into_iter()
+            .filter_map(|letter| letter.key)
+            .collect()
+    };
+    assert_eq!(keys(book.recent_dead_letters), ["user:1", "user:2"]);
+    ledger.dead_letter(letter(b"user:3"));
+    ledger.flush(WITHIN).await;
+    assert_eq!(read(dir.path()).await.dead_letters, 3);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_full_disk_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Files::new(dir.path(), "shop").dead_letters;
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    for number in 0..40 {
+        let mut letter = letter(format!("user:{number}").as_bytes());
+        letter.detail = "x".repeat(1 << 20);
+        ledger.dead_letter(letter);
+    }
+    fs::remove_file(&file).unwrap();
+    ledger.flush(WITHIN).await;
+    let kept = read(dir.path()).await;
+    assert!(
+        (16..40).contains(&kept.dead_letters),
+        "{}",
+        kept.dead_letters
+    );
+    assert_eq!(ledger.book().dead_letters, 40, "none goes uncounted");
+    assert_eq!(kept.unreadable, 0);
+    // There is room again.
+    ledger.dead_letter(letter(b"user:40"));
+    ledger.flush(WITHIN).await;
+    let newest = read(dir.path()).await.recent_dead_letters.pop_back();
+    assert_eq!(newest.unwrap().key.as_deref(), Some("user:40"));
+}
+
+#[test]
+fn a_directory_that_is_none_is_refused_and_says_which_field_to_set() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(check_directory(dir.path()).is_ok());
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [dir.path().join("missing"), file] {
+        let text = check_directory(&path).unwrap_err().to_string();
+        let named = text.contains(&path.display().to_string());
+        assert!(named && text.contains("ledger.dir"), "{text}");
+    }
+}
+
+#[test]
+fn a_full_file_becomes_the_old_one_and_both_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.jsonl");
+    let mut rotations = 0;
+    for number in 0..30 {
+        let line = format!("{{\"n\":{number}}}\n");
+        let appended = append(&path, line.as_bytes(), 100).unwrap();
+        rotations += u32::from(appended == Appended::Rotated);
+        assert!(fs::metadata(&path).unwrap().len() <= 100);
+    }
+    assert!(rotations > 1);
+    let mut numbers = Vec::new();
+    let unreadable = file::read(&path, |value: serde_json::Value| {
+        numbers.push(value["n"].as_u64().unwrap());
+    });
+    assert_eq!(unreadable.unwrap(), 0);
+    let kept: Vec<u64> = (numbers[0]..30).collect();
+    assert_eq!(numbers, kept, "the newest, in their order");
+}
+
+#[test]
+fn a_key_that_is_no_text_is_shown_with_escapes() {
+    assert_eq!(letter(b"k\xff\x00").key.as_deref(), Some(r"k\xff\x00"));
+    assert_eq!(letter("grün".as_bytes()).key.as_deref(), Some("grün"));
+}

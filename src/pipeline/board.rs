@@ -1,0 +1,338 @@
+//! What the pipeline's tasks say about themselves, for whoever asks.
+//!
+//! Written at most a few times for each batch and never for a row; locked for
+//! moments, never across an await, so that nobody who asks can hold up those
+//! who work.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::ledger::Ledger;
+use crate::model::Position;
+use crate::model::invalidation::Widening;
+use crate::rules::Rules;
+
+/// Where the pipeline says how it goes, and what must be on record.
+#[derive(Clone, Debug, Default)]
+pub struct Reports {
+    /// How it goes.
+    pub board: Arc<Board>,
+    /// What must be on record.
+    pub ledger: Ledger,
+    /// To name the rules that a key can come from.
+    pub rules: Option<Arc<Rules>>,
+}
+
+/// A part of the work that can be in trouble by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The binlog.
+    Source,
+    /// Whether rows can be seen yet.
+    Visibility,
+    /// First deletions.
+    Cache,
+    /// Second deletions.
+    Settling,
+    /// Sends to the buffer.
+    Buffer,
+    /// The stored position.
+    Checkpoint,
+    /// Receives from the buffer.
+    Drain,
+    /// One distribution, by its name.
+    Edge(Arc<str>),
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::Source => f.write_str("source"),
+            Part::Visibility => f.write_str("visibility"),
+            Part::Cache => f.write_str("cache"),
+            Part::Settling => f.write_str("settling"),
+            Part::Buffer => f.write_str("buffer"),
+            Part::Checkpoint => f.write_str("checkpoint"),
+            Part::Drain => f.write_str("drain"),
+            Part::Edge(distribution) => write!(f, "edge {distribution}"),
+        }
+    }
+}
+
+/// How a part does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartState {
+    /// Since when it has been in trouble, if it is.
+    pub trouble_since: Option<Timestamp>,
+    /// The last failure, and when; it stays when the trouble is over.
+    pub last_error: Option<(Timestamp, String)>,
+    /// When its task last began something; none while it waits for work.
+    pub busy_since: Option<Instant>,
+}
+
+/// Where the reading stands.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The place after the last whole transaction that was read.
+    pub position: Option<Position>,
+    /// The file and offset, within transactions too.
+    pub at: Option<(String, u64)>,
+    /// When the transaction being read was committed, µs since the epoch.
+    pub committed_at_us: u64,
+    /// Everything that the server sent is read.
+    pub drained: bool,
+    /// When the oldest change that gathers was committed; 0 if none does.
+    pub gathers_since_us: u64,
+}
+
+/// Everything that is known, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Whether the binlog is being read from a server.
+    pub connected: bool,
+    /// Since when that has been so.
+    pub connection_changed_at: Option<Timestamp>,
+    /// Where the reading stands; none where this process does not read.
+    pub reading: Option<Reading>,
+    /// How much of the binlog is not read, where the server tells, and when.
+    pub behind: Option<(Instant, u64)>,
+    /// When the oldest change in a first deletion was committed; 0 without one.
+    pub deletes_since_us: u64,
+    /// Batches that wait to be deleted again.
+    pub settling_batches: usize,
+    /// Their memory, in bytes.
+    pub settling_bytes: usize,
+    /// Keys deleted since the start.
+    pub keys_deleted: u64,
+    /// Mapped rows that changed while their version did not, since the start.
+    pub missed_bumps: u64,
+    /// Invalidations that cover more than a change, since the start.
+    pub widenings: BTreeMap<Widening, u64>,
+    /// The stored position, and when it was stored.
+    pub stored: Option<(Timestamp, Position)>,
+    /// Every part that was heard of.
+    pub parts: BTreeMap<Part, PartState>,
+}
+
+/// How old a figure from the server may be.
+const BEHIND_AGE_MAX: Duration = Duration::from_secs(30);
+
+impl Snapshot {
+    /// How old the oldest committed change is that is not deleted yet, as far
+    /// as is known; none where this process does not read.
+    ///
+    /// Without a connection anything may have been committed since it was
+    /// lost. Commit times come from the source's clock.
+    pub fn lag(&self, now: Timestamp) -> Option<Duration> {
+        let reading = self.reading.as_ref()?;
+        let lost_us = self
+            .connection_changed_at
+            .filter(|_| !self.connected)
+            .and_then(|at| u64::try_from(at.as_microsecond()).ok());
+        let read_us = match reading.drained || !self.connected {
+            true => 0,
+            false => reading.committed_at_us,
+        };
+        let now_us = u64::try_from(now.as_microsecond()).unwrap_or_default();
+        [
+            self.deletes_since_us,
+            reading.gathers_since_us,
+            read_us,
+            lost_us.unwrap_or_default(),
+        ]
+        .into_iter()
+        .filter(|at_us| *at_us > 0)
+        .min()
+        .map_or(Some(Duration::ZERO), |at_us| {
+            Some(Duration::from_micros(now_us.saturating_sub(at_us)))
+        })
+    }
+
+    /// How much of the binlog is not read, unless that is long ago.
+    pub fn behind_bytes(&self) -> Option<u64> {
+        let (at, bytes) = self.behind?;
+        (at.elapsed() < BEHIND_AGE_MAX).then_some(bytes)
+    }
+}
+
+/// What is known, behind a lock.
+#[derive(Debug, Default)]
+pub struct Board {
+    state: Mutex<Snapshot>,
+}
+
+impl Board {
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    /// An attempt failed.
+    pub fn fails(&self, part: &Part, error: String) {
+        let now = Timestamp::now();
+        self.part(part, |state| {
+            state.trouble_since.get_or_insert(now);
+            state.last_error = Some((now, error));
+        });
+    }
+
+    /// The trouble is over.
+    pub fn works(&self, part: &Part) {
+        self.part(part, |state| state.trouble_since = None);
+    }
+
+    /// The part's task begins something that has an end.
+    pub fn begins(&self, part: &Part) {
+        let now = Instant::now();
+        self.part(part, |state| state.busy_since = Some(now));
+    }
+
+    /// The part's task waits for work, or does what may take any time.
+    pub fn rests(&self, part: &Part) {
+        self.part(part, |state| state.busy_since = None);
+    }
+
+    fn part(&self, part: &Part, change: impl FnOnce(&mut PartState)) {
+        let mut snapshot = self.lock();
+        match snapshot.parts.get_mut(part) {
+            Some(state) => change(state),
+            None => change(snapshot.parts.entry(part.clone()).or_default()),
+        }
+    }
+
+    /// The binlog is being read.
+    pub fn connected(&self) {
+        let mut snapshot = self.lock();
+        snapshot.connected = true;
+        snapshot.connection_changed_at = Some(Timestamp::now());
+    }
+
+    /// It is not.
+    pub fn disconnected(&self) {
+        let mut snapshot = self.lock();
+        if std::mem::take(&mut snapshot.connected) || snapshot.connection_changed_at.is_none() {
+            snapshot.connection_changed_at = Some(Timestamp::now());
+        }
+    }
+
+    /// Where the reading stands.
+    pub fn reads(&self, reading: Reading) {
+        self.lock().reading = Some(reading);
+    }
+
+    /// The place that is being read, to be compared with the server's end.
+    pub fn reading_at(&self) -> Option<(String, u64)> {
+        self.lock().reading.as_ref()?.at.clone()
+    }
+
+    /// How much of the binlog is not read.
+    pub fn behind(&self, bytes: Option<u64>) {
+        self.lock().behind = bytes.map(|bytes| (Instant::now(), bytes));
+    }
+
+    /// A first deletion begins.
+    pub fn deletes(&self, oldest_us: u64) {
+        self.lock().deletes_since_us = oldest_us;
+    }
+
+    /// It is done.
+    pub fn deleted(&self, keys: u64) {
+        let mut snapshot = self.lock();
+        snapshot.deletes_since_us = 0;
+        snapshot.keys_deleted += keys;
+    }
+
+    /// What a batch counted while it was planned.
+    pub fn planned(&self, widened: &BTreeMap<Widening, u64>, missed_bumps: u64) {
+        if widened.is_empty() && missed_bumps == 0 {
+            return;
+        }
+        let mut snapshot = self.lock();
+        snapshot.missed_bumps += missed_bumps;
+        for (reason, count) in widened {
+            *snapshot.widenings.entry(*reason).or_default() += count;
+        }
+    }
+
+    /// How much waits to be deleted again.
+    pub fn settles(&self, batches: usize, bytes: usize) {
+        let mut snapshot = self.lock();
+        snapshot.settling_batches = batches;
+        snapshot.settling_bytes = bytes;
+    }
+
+    /// The position was stored.
+    pub fn stored(&self, position: &Position) {
+        self.lock().stored = Some((Timestamp::now(), position.clone()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_US: u64 = 1_000_000_000;
+
+    fn lag(change: impl FnOnce(&mut Snapshot, &mut Reading)) -> u64 {
+        let mut snapshot = Snapshot {
+            connected: true,
+            ..Snapshot::default()
+        };
+        let mut reading = Reading {
+            drained: true,
+            committed_at_us: NOW_US - 900_000_000,
+            ..Reading::default()
+        };
+        change(&mut snapshot, &mut reading);
+        snapshot.reading = Some(reading);
+        let now = Timestamp::from_microsecond(NOW_US.try_into().unwrap()).unwrap();
+        snapshot.lag(now).unwrap().as_secs()
+    }
+
+    #[test]
+    fn the_lag_is_the_age_of_the_oldest_change_that_may_not_be_deleted() {
+        assert_eq!(lag(|_, _| {}), 0, "everything is read and deleted");
+        assert_eq!(lag(|_, reading| reading.drained = false), 900);
+        let deleting = lag(|snapshot, reading| {
+            snapshot.deletes_since_us = NOW_US - 20_000_000;
+            reading.gathers_since_us = NOW_US - 10_000_000;
+        });
+        assert_eq!(deleting, 20);
+        let ago = |seconds: u64| {
+            let at_us = NOW_US - seconds * 1_000_000;
+            Timestamp::from_microsecond(at_us.try_into().unwrap()).unwrap()
+        };
+        let lost = lag(|snapshot, reading| {
+            snapshot.connected = false;
+            snapshot.connection_changed_at = Some(ago(40));
+            reading.drained = false;
+        });
+        assert_eq!(lost, 40, "anything may have been committed since");
+        let ahead = lag(|_, reading| {
+            reading.gathers_since_us = NOW_US + 5_000_000;
+        });
+        assert_eq!(ahead, 0, "a clock that is ahead is no lag");
+        assert_eq!(Snapshot::default().lag(Timestamp::now()), None);
+    }
+
+    #[test]
+    fn trouble_has_a_beginning_and_an_end_and_its_last_error_stays() {
+        let board = Board::default();
+        board.fails(&Part::Cache, "first".to_owned());
+        let begun = board.snapshot().parts[&Part::Cache].trouble_since;
+        assert!(begun.is_some());
+        board.fails(&Part::Cache, "second".to_owned());
+        board.works(&Part::Cache);
+        let state = board.snapshot().parts[&Part::Cache].clone();
+        assert_eq!(state.trouble_since, None);
+        assert_eq!(state.last_error.unwrap().1, "second");
+    }
+}

@@ -1,0 +1,173 @@
+//! A small HTTP listener for probes, Prometheus and `evictd status`, and the
+//! other end of it.
+//!
+//! It has its own tasks, takes a moment's locks only, and is bounded: so many
+//! connections, one request on each, so much of a request, so much time.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at a time; further ones wait to be accepted.
+const CONNECTIONS_MAX: usize = 32;
+
+/// How much of a request's head is read.
+const REQUEST_BYTES_MAX: usize = 8 << 10;
+
+/// How long a connection may last.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How much of an answer is read.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// What a path is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Good: 200. Otherwise 503.
+    pub good: bool,
+    /// The media type.
+    pub content_type: &'static str,
+    /// The text.
+    pub body: String,
+}
+
+/// Answers the requests on `listener`, for ever. `answer` is given the path;
+/// it must not block.
+pub async fn serve(
+    listener: TcpListener,
+    answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+) {
+    let answer = Arc::new(answer);
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, say: others need them as well.
+                tracing::warn!(%error, "a connection to metrics.listen cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        let answer = Arc::clone(&answer);
+        tokio::spawn(async move {
+            let respond = |request: Request<_>| {
+                let response = respond(&request, &*answer);
+                async { Ok::<_, Infallible>(response) }
+            };
+            let connection = hyper::server::conn::http1::Builder::new()
+                .keep_alive(false)
+                .max_buf_size(REQUEST_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service_fn(respond));
+            // What a client does wrong is its own concern.
+            match tokio::time::timeout(CONNECTION_TIME_MAX, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a request to metrics.listen failed"),
+                Err(_) => tracing::debug!("a request to metrics.listen took too long"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn respond<B>(
+    request: &Request<B>,
+    answer: &impl Fn(&str) -> Option<Answer>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let found = answer(request.uri().path());
+    let Some(Answer {
+        good,
+        content_type,
+        body,
+    }) = found
+    else {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        *response.body_mut() = "there are /metrics, /healthz, /readyz and /status\n".into();
+        return response;
+    };
+    if !good {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let content_type = hyper::header::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    *response.body_mut() = body.into();
+    response
+}
+
+/// Asks the listener at `listen` for `path`: whether it said good, and what.
+///
+/// # Errors
+///
+/// Nothing answers there within `patience`, or not in HTTP.
+pub async fn ask(
+    listen: SocketAddr,
+    path: &'static str,
+    patience: Duration,
+) -> io::Result<(bool, String)> {
+    let address = reachable(listen);
+    let asked = async {
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        let request = Request::get(path)
+            .header(HOST, address.to_string())
+            .body(Empty::<Bytes>::new())
+            .map_err(io::Error::other)?;
+        let exchange = async {
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(io::Error::other)?;
+            let good = response.status().is_success();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            Ok((good, String::from_utf8_lossy(&body).into_owned()))
+        };
+        // The connection has to be driven while the answer is read.
+        tokio::pin!(exchange);
+        tokio::pin!(connection);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            ended = &mut connection => {
+                ended.map_err(io::Error::other)?;
+                exchange.await
+            }
+        }
+    };
+    tokio::time::timeout(patience, asked)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// An address that listens everywhere is asked on this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}

@@ -1,0 +1,243 @@
+//! What breaks, and how it is whole again.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::clock::Clock;
+use super::proxy::Mode;
+use super::store::Layout;
+use super::world::World;
+
+/// How slow a slow connection is.
+const SLOW: Duration = Duration::from_millis(40);
+
+/// Longer than a commit takes that is not held, and than settling.
+const HELD: Duration = Duration::from_millis(2_500);
+
+/// Something that breaks, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// evictd is killed and starts again.
+    EvictdKilled,
+    /// evictd is stopped in order and starts again.
+    EvictdRestarted,
+    /// evictd is frozen.
+    EvictdFrozen,
+    RedisRestarted,
+    RedisKilled,
+    RedisFrozen,
+    /// A primary of the cluster is killed, and its replica takes over.
+    RedisFailover,
+    /// A primary of the cluster and its replica change places.
+    RedisSwitchover,
+    MysqlRestarted,
+    MysqlKilled,
+    /// Every commit is in the binlog long before its rows can be read.
+    CommitsHeld,
+    SourceStalled,
+    SourceCut,
+    SourceSlow,
+    CacheStalled,
+    CacheCut,
+    CacheSlow,
+    /// SQS refuses connections.
+    QueueUnavailable,
+    /// SQS answers 503.
+    QueueErrors,
+    /// SQS does what it is asked to, and does not answer.
+    QueueDeaf,
+    /// CloudFront answers 500.
+    EdgeErrors,
+    /// CloudFront answers 503.
+    EdgeUnavailable,
+    /// CloudFront does what it is asked to, and does not answer.
+    EdgeDeaf,
+    /// The emulator of both is killed. What it had accepted is lost with it, so this one ends in order.
+    AwsRestarted,
+    /// The file system of the checkpoint is full.
+    DiskFull,
+    /// The file system of the checkpoint is full, and evictd is killed meanwhile.
+    DiskFullAndKilled,
+    ClockForward,
+    ClockBack,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 28] = [
+        Fault::EvictdKilled,
+        Fault::RedisFailover,
+        Fault::RedisSwitchover,
+        Fault::CacheStalled,
+        Fault::SourceCut,
+        Fault::RedisKilled,
+        Fault::QueueErrors,
+        Fault::DiskFull,
+        Fault::CommitsHeld,
+        Fault::EdgeErrors,
+        Fault::MysqlKilled,
+        Fault::EvictdRestarted,
+        Fault::EvictdFrozen,
+        Fault::RedisRestarted,
+        Fault::RedisFrozen,
+        Fault::MysqlRestarted,
+        Fault::SourceStalled,
+        Fault::SourceSlow,
+        Fault::CacheCut,
+        Fault::CacheSlow,
+        Fault::QueueUnavailable,
+        Fault::QueueDeaf,
+        Fault::EdgeUnavailable,
+        Fault::EdgeDeaf,
+        Fault::AwsRestarted,
+        Fault::DiskFullAndKilled,
+        Fault::ClockForward,
+        Fault::ClockBack,
+    ];
+
+    /// One of each kind: for a run of a minute, in which servers have no time to restart twice.
+    pub const SOME: [Fault; 6] = [
+        Fault::EvictdKilled,
+        Fault::CacheStalled,
+        Fault::SourceCut,
+        Fault::RedisKilled,
+        Fault::QueueErrors,
+        Fault::CommitsHeld,
+    ];
+
+    /// Whether there is such a thing.
+    pub fn fits(self, layout: Layout) -> bool {
+        match self {
+            Fault::RedisFailover | Fault::RedisSwitchover => layout == Layout::Cluster,
+            Fault::RedisRestarted
+            | Fault::RedisKilled
+            | Fault::RedisFrozen
+            | Fault::CacheStalled
+            | Fault::CacheCut
+            | Fault::CacheSlow => layout == Layout::Single,
+            _ => true,
+        }
+    }
+
+    /// Why it cannot be had on this machine.
+    pub fn impossible(self, world: &World) -> Option<&'static str> {
+        let full = matches!(self, Fault::DiskFull | Fault::DiskFullAndKilled);
+        (full && !world.disk.is_tiny()).then_some("no mounts without privileges on this machine")
+    }
+
+    pub async fn inject(self, world: &mut World) {
+        match self {
+            Fault::EvictdKilled => world.kill_evictd(),
+            Fault::EvictdRestarted => world.stop_evictd().await,
+            Fault::EvictdFrozen => world.evictd().signal("STOP"),
+            Fault::RedisRestarted => world.redis.single().stop().await,
+            Fault::RedisKilled => world.redis.single().kill(),
+            Fault::RedisFrozen => world.redis.single().signal("STOP"),
+            Fault::RedisFailover => world.redis.fail_over().await,
+            Fault::RedisSwitchover => world.redis.switch_over().await,
+            Fault::MysqlRestarted => world.mysql.stop().await,
+            Fault::MysqlKilled => world.mysql.kill(),
+            Fault::CommitsHeld => {
+                let millis = HELD.as_millis();
+                world
+                    .mysql
+                    .exec(format!(
+                        "SET GLOBAL rpl_semi_sync_source_timeout = {millis}; \
+                         SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; \
+                         SET GLOBAL rpl_semi_sync_source_enabled = ON"
+                    ))
+                    .await;
+            }
+            Fault::SourceStalled => world.source.set(Mode::Stall),
+            Fault::SourceCut => world.source.set(Mode::Cut),
+            Fault::SourceSlow => world.source.set(Mode::Slow(SLOW)),
+            Fault::CacheStalled => world.cache.set(Mode::Stall),
+            Fault::CacheCut => world.cache.set(Mode::Cut),
+            Fault::CacheSlow => world.cache.set(Mode::Slow(SLOW)),
+            Fault::QueueUnavailable => world.queue().set(Mode::Cut),
+            Fault::QueueErrors => world.queue().set(Mode::Answer(503)),
+            Fault::QueueDeaf => world.queue().set(Mode::Deaf),
+            Fault::EdgeErrors => world.edge().set(Mode::Answer(500)),
+            Fault::EdgeUnavailable => world.edge().set(Mode::Answer(503)),
+            Fault::EdgeDeaf => world.edge().set(Mode::Deaf),
+            Fault::AwsRestarted => world.aws.stop().await,
+            Fault::DiskFull | Fault::DiskFullAndKilled => world.disk.fill(),
+            Fault::ClockForward | Fault::ClockBack => {
+                // Only a process of its own has a clock of its own.
+                world.kill_evictd();
+                world.clock = Some(Clock::new());
+                world.start_evictd().await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let offset = if self == Fault::ClockBack { "-1" } else { "+1" };
+                world.clock.as_ref().unwrap().set(offset);
+            }
+        }
+    }
+
+    /// How long it lasts.
+    pub fn lasts(self, random: &mut StdRng) -> Duration {
+        let millis = match self {
+            // Writers that pause meanwhile do so once the commits are done.
+            Fault::CommitsHeld => 500..3_000,
+            Fault::ClockForward | Fault::ClockBack => 2_000..3_000,
+            _ => 300..3_500,
+        };
+        Duration::from_millis(random.random_range(millis))
+    }
+
+    /// Whether writers and probes can finish what they are at. Otherwise they try until the servers are back.
+    pub fn writers_may_pause_during(self) -> bool {
+        !matches!(
+            self,
+            Fault::MysqlRestarted
+                | Fault::MysqlKilled
+                | Fault::RedisRestarted
+                | Fault::RedisKilled
+                | Fault::RedisFrozen
+        )
+    }
+
+    pub async fn heal(self, world: &mut World) {
+        match self {
+            Fault::EvictdKilled | Fault::EvictdRestarted => world.start_evictd().await,
+            Fault::EvictdFrozen => world.evictd().signal("CONT"),
+            Fault::RedisRestarted | Fault::RedisKilled => world.redis.single().start_again().await,
+            Fault::RedisFrozen => world.redis.single().signal("CONT"),
+            Fault::RedisFailover => world.redis.whole_again().await,
+            Fault::RedisSwitchover => {}
+            Fault::MysqlRestarted | Fault::MysqlKilled => {
+                world.mysql.start_again().await;
+                world.delay_commits().await;
+            }
+            Fault::CommitsHeld => {
+                world
+                    .mysql
+                    .exec("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+                    .await;
+            }
+            Fault::SourceStalled | Fault::SourceCut | Fault::SourceSlow => {
+                world.source.set(Mode::Pass);
+            }
+            Fault::CacheStalled | Fault::CacheCut | Fault::CacheSlow => world.cache.set(Mode::Pass),
+            Fault::QueueUnavailable | Fault::QueueErrors | Fault::QueueDeaf => {
+                world.queue().set(Mode::Pass);
+            }
+            Fault::EdgeErrors | Fault::EdgeUnavailable | Fault::EdgeDeaf => {
+                world.edge().set(Mode::Pass);
+            }
+            Fault::AwsRestarted => world.aws.start_again().await,
+            Fault::DiskFull => world.disk.empty(),
+            Fault::DiskFullAndKilled => {
+                world.kill_evictd();
+                world.disk.empty();
+                world.start_evictd().await;
+            }
+            Fault::ClockForward | Fault::ClockBack => {
+                world.kill_evictd();
+                world.clock = None;
+                world.start_evictd().await;
+            }
+        }
+    }
+}

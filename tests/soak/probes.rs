@@ -1,0 +1,300 @@
+//! Changes of which each has a key and a path of its own, so that the fate of every single one is known: when its
+//! key went, whether it stayed away, and whether the edge heard of it only afterwards.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::clients::{Address, Cache, Database};
+use super::proxy::{Seen, Watch};
+use super::readers::{ENTRY_TTL, fill_in_time};
+use super::shapes::now_us;
+use super::spy::CommitTimes;
+use super::traffic::Traffic;
+
+pub const RULE: &str = r#"
+[[rule]]
+name   = "probes"
+tables = ["soak.probes"]
+keys   = ["probe:{id}"]
+paths  = ["/probe/{id}"]
+"#;
+
+/// Between two probes of one prober.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// For deletions that were announced while nobody listened.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// All probes of a run.
+pub struct Probes {
+    traffic: Arc<Traffic>,
+    next: AtomicU64,
+    /// When each was committed, as the binlog says.
+    pub committed: CommitTimes,
+    state: Mutex<State>,
+    cache: Address,
+    fill_within: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    /// Their keys still stand; with the time that a reader read the row before the change.
+    standing: HashMap<u64, u64>,
+    /// When each key went for the first time.
+    deleted: HashMap<u64, u64>,
+    /// Every path that the edge accepted, with the time of the last request.
+    accepted: HashMap<String, u64>,
+    too_early: Vec<String>,
+    /// Announced by Redis, of entries of all shapes; by replicas too.
+    all_deletions: u64,
+}
+
+pub fn key(id: u64) -> String {
+    format!("probe:{id}")
+}
+
+pub fn path(id: u64) -> String {
+    format!("/probe/{id}")
+}
+
+impl Probes {
+    pub fn new(traffic: &Arc<Traffic>, cache: Address, fill_within: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            traffic: Arc::clone(traffic),
+            next: AtomicU64::new(1),
+            committed: CommitTimes::default(),
+            state: Mutex::default(),
+            cache,
+            fill_within,
+        })
+    }
+
+    /// Caches "there is no such row", inserts it, and leaves it to evictd that the entry goes.
+    pub async fn probe(self: Arc<Self>, mysql_port: u16) {
+        let mut database = Database::new(mysql_port);
+        let mut cache = Cache::new(&self.cache);
+        while let Some(_leave) = self.traffic.may_write().await {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let read_us = now_us();
+            let mut set = redis::cmd("SET");
+            cache.insist::<()>(set.arg(key(id)).arg("absent")).await;
+            self.state.lock().unwrap().standing.insert(id, read_us);
+            let insert = format!("INSERT IGNORE INTO probes VALUES ({id}, 1)");
+            while database.run(&insert).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Notes when keys go. Of every other one the reader that read before the change is so slow that it fills
+    /// only now, if it still may.
+    pub async fn watch(self: Arc<Self>) {
+        let (announce, mut announced) = mpsc::channel(10_000);
+        let nodes = match &self.cache {
+            Address::Single(port) => vec![format!("redis://127.0.0.1:{port}/0")],
+            Address::Cluster(urls) => urls.clone(),
+        };
+        let mut listeners = JoinSet::new();
+        for url in nodes {
+            listeners.spawn(listen(url, announce.clone()));
+        }
+        let mut cache = Cache::new(&self.cache);
+        let mut random = StdRng::seed_from_u64(self.traffic.seed ^ 0x9B0B_E000);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                Some((key, at_us)) = announced.recv() => {
+                    self.state.lock().unwrap().all_deletions += 1;
+                    let id = key.strip_prefix("probe:").and_then(|id| id.parse().ok());
+                    if let Some(id) = id {
+                        self.gone(id, at_us, &mut cache, &mut random).await;
+                    }
+                }
+                _ = look.tick() => self.look(&mut cache, &mut random).await,
+            }
+        }
+    }
+
+    /// Finds keys that went unheard.
+    async fn look(&self, cache: &mut Cache, random: &mut StdRng) {
+        let standing: Vec<u64> = {
+            let state = self.state.lock().unwrap();
+            state.standing.keys().copied().collect()
+        };
+        if standing.is_empty() {
+            return;
+        }
+        let mut get = redis::cmd("MGET");
+        standing.iter().for_each(|id| {
+            get.arg(key(*id));
+        });
+        let Ok(entries) = cache.run::<Vec<Option<String>>>(&get).await else {
+            return;
+        };
+        let now = now_us();
+        for (id, entry) in standing.into_iter().zip(entries) {
+            if entry.is_none() {
+                self.gone(id, now, cache, random).await;
+            }
+        }
+    }
+
+    async fn gone(&self, id: u64, now: u64, cache: &mut Cache, random: &mut StdRng) {
+        let read_us = {
+            let mut state = self.state.lock().unwrap();
+            let read_us = state.standing.remove(&id);
+            if read_us.is_some() {
+                state.deleted.entry(id).or_insert(now);
+            }
+            read_us
+        };
+        // The second deletion finds nothing to note.
+        if let Some(read_us) = read_us
+            && random.random()
+        {
+            let fill = fill_in_time(&key(id), "absent", read_us, self.fill_within, ENTRY_TTL);
+            cache.run::<bool>(&fill).await.ok();
+        }
+    }
+
+    /// Looks at every request for invalidations before CloudFront gets it: at that time the keys of its probes
+    /// must be gone for good.
+    pub fn edge_watch(self: &Arc<Self>) -> Watch {
+        let probes = Arc::clone(self);
+        Arc::new(move |seen| {
+            let probes = Arc::clone(&probes);
+            Box::pin(async move {
+                match seen {
+                    Seen::Request(body) => probes.check_order(&body).await,
+                    Seen::Answered(body, 200..=299, received_us) => {
+                        let mut state = probes.state.lock().unwrap();
+                        for path in paths(&body) {
+                            state.accepted.insert(path.to_owned(), received_us);
+                        }
+                    }
+                    Seen::Answered(..) => {}
+                }
+            })
+        })
+    }
+
+    async fn check_order(&self, body: &str) {
+        let ids: Vec<u64> = paths(body)
+            .filter_map(|path| path.strip_prefix("/probe/")?.parse().ok())
+            .collect();
+        if ids.is_empty() {
+            return;
+        }
+        let mut get = redis::cmd("MGET");
+        ids.iter().for_each(|id| {
+            get.arg(key(*id));
+        });
+        let mut cache = Cache::new(&self.cache);
+        let entries: Vec<Option<String>> = cache.insist(&get).await;
+        let still_there = ids.iter().zip(entries).filter(|(_, entry)| entry.is_some());
+        let mut state = self.state.lock().unwrap();
+        for (id, _) in still_there {
+            state.too_early.push(path(*id));
+        }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) - 1
+    }
+
+    /// Entries of all shapes that were seen to go.
+    pub fn all_deletions(&self) -> u64 {
+        self.state.lock().unwrap().all_deletions
+    }
+
+    /// Paths that reached the edge while their keys were still there.
+    pub fn too_early(&self) -> Vec<String> {
+        self.state.lock().unwrap().too_early.clone()
+    }
+
+    /// Takes away every path that the edge accepted in a request that came no earlier than the time beside it.
+    pub fn retain_unsent(&self, due: &mut Vec<(String, u64)>) {
+        let state = self.state.lock().unwrap();
+        let wildcards: Vec<(&str, u64)> = state
+            .accepted
+            .iter()
+            .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at)))
+            .collect();
+        due.retain(|(path, since)| {
+            let in_time = |at: &u64| at >= since;
+            let covers = |(prefix, at): &(&str, u64)| path.starts_with(prefix) && in_time(at);
+            !state.accepted.get(path).is_some_and(in_time) && !wildcards.iter().any(covers)
+        });
+    }
+
+    /// Every path that the edge accepted.
+    pub fn accepted(&self) -> Vec<String> {
+        self.state
+            .lock()
+            .unwrap()
+            .accepted
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    /// From the commit to the first deletion, in µs, sorted; without those that a disturbance was in between.
+    pub fn latencies(&self, disturbances: &[(u64, u64)]) -> Vec<u64> {
+        let committed = self.committed.lock().unwrap();
+        let state = self.state.lock().unwrap();
+        let mut all: Vec<u64> = state
+            .deleted
+            .iter()
+            .filter_map(|(id, deleted)| {
+                let committed = *committed.get(id)?;
+                let disturbed = |(from, to): &(u64, u64)| committed < *to && *from < *deleted;
+                let calm = !disturbances.iter().any(disturbed);
+                calm.then(|| deleted.saturating_sub(committed))
+            })
+            .collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Hands on which keys a server announces as deleted, and when that was heard.
+async fn listen(url: String, announce: mpsc::Sender<(String, u64)>) {
+    let client = redis::Client::open(url).unwrap();
+    loop {
+        let subscribed = async {
+            // Fails while a server that starts reads its file: it announces the deletions in there once more.
+            let mut asked = client.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").query_async::<()>(&mut asked).await?;
+            let mut listener = client.get_async_pubsub().await?;
+            listener.subscribe("__keyevent@0__:del").await?;
+            Ok::<_, redis::RedisError>(listener.into_on_message())
+        };
+        if let Ok(mut deletions) = subscribed.await {
+            while let Some(deletion) = deletions.next().await {
+                let key = deletion.get_payload().unwrap_or_default();
+                if announce.send((key, now_us())).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The paths in a request for an invalidation.
+fn paths(body: &str) -> impl Iterator<Item = &str> {
+    body.split("<Path>")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("</Path>").map(|(path, _)| path))
+}

@@ -1,0 +1,152 @@
+//! What a run did and found.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::faults::Fault;
+use super::probes::Probes;
+use super::traffic::Traffic;
+use super::verify::Findings;
+use super::world::World;
+
+/// How much of each finding and of evictd's log is printed.
+const PRINTED: usize = 5;
+const COMPLAINTS_PRINTED: usize = 60;
+
+/// What happened to a run.
+#[derive(Debug, Default)]
+pub struct Course {
+    pub ran_for: Duration,
+    /// From a fault to the end of the comparison after it, in µs since the epoch.
+    pub disturbances: Vec<(u64, u64)>,
+    /// Each fault with how often it came.
+    pub survived: Vec<(Fault, u32)>,
+    /// What could not be had on this machine.
+    pub impossible: Vec<(Fault, &'static str)>,
+}
+
+pub struct Report {
+    pub findings: Findings,
+    pub fills: u64,
+    pub deletions: u64,
+    text: String,
+}
+
+impl Report {
+    pub async fn new(
+        world: &World,
+        traffic: &Traffic,
+        probes: &Probes,
+        course: Course,
+        mut findings: Findings,
+    ) -> Self {
+        let Course {
+            ran_for,
+            disturbances,
+            survived,
+            impossible,
+        } = course;
+        // What the proxy saw accepted, the emulator must list.
+        let listed: BTreeSet<String> = world
+            .aws
+            .invalidated_paths(&world.distribution)
+            .await
+            .into_iter()
+            .collect();
+        let accepted = probes.accepted();
+        let unlisted = accepted.iter().filter(|path| !listed.contains(*path));
+        findings.unsent.extend(unlisted.cloned());
+
+        let counts = &traffic.counts;
+        let number = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let seconds = ran_for.as_secs_f64();
+        let commits = number(&counts.commits);
+        let deletions = probes.all_deletions();
+        let survived: Vec<String> = survived
+            .iter()
+            .map(|(fault, times)| format!("{fault:?} {times}"))
+            .collect();
+        let mut text = format!(
+            "soak: {seconds:.0} s, seed {seed}\n\
+             \x20 commits                {commits} ({rate:.0} /s, pauses included), {rows} rows\n\
+             \x20 deletions of entries   {deletions}\n\
+             \x20 fills                  {fills}, refused as late {refused}, hits {hits}, failed reads {errors}\n\
+             \x20 early events           {early} of {looked} looked at\n\
+             \x20 commit to deletion     {calm}\n\
+             \x20   faults included      {all}\n\
+             \x20 entries compared       {compared}\n\
+             \x20 paths at the edge      {paths} distinct\n\
+             \x20 faults survived        {faults}: {survived}\n\
+             \x20 STALE ENTRIES          {stale}\n\
+             \x20 changes not at edge    {unsent}\n\
+             \x20 edge before cache      {early_paths}\n",
+            seed = traffic.seed,
+            rate = commits as f64 / seconds,
+            rows = number(&counts.rows),
+            fills = number(&counts.fills),
+            refused = number(&counts.refused),
+            hits = number(&counts.hits),
+            errors = number(&counts.reader_errors),
+            early = number(&counts.early_events),
+            looked = number(&counts.events_looked_at),
+            calm = quantiles(&probes.latencies(&disturbances)),
+            all = quantiles(&probes.latencies(&[])),
+            compared = number(&counts.compared),
+            paths = accepted.len(),
+            faults = survived.len(),
+            survived = survived.join(", "),
+            stale = findings.stale.len(),
+            unsent = findings.unsent.len(),
+            early_paths = findings.too_early.len(),
+        );
+        for (fault, reason) in impossible {
+            text.push_str(&format!("  NOT INJECTED: {fault:?}: {reason}\n"));
+        }
+        for stale in findings.stale.iter().take(PRINTED) {
+            text.push_str(&format!("{stale}\n"));
+        }
+        for (what, paths) in [
+            ("not at the edge after its change", &findings.unsent),
+            ("at the edge before its key was gone", &findings.too_early),
+        ] {
+            for path in paths.iter().take(PRINTED) {
+                text.push_str(&format!("PATH {path}: {what}\n"));
+            }
+        }
+        if !findings.none() {
+            let complaints = world.complaints();
+            let (_, last) =
+                complaints.split_at(complaints.len().saturating_sub(COMPLAINTS_PRINTED));
+            text.push_str(&format!("evictd's last warnings:\n{}\n", last.join("\n")));
+        }
+        Self {
+            fills: number(&counts.fills),
+            deletions,
+            text,
+            findings,
+        }
+    }
+}
+
+fn quantiles(sorted_us: &[u64]) -> String {
+    let quantile = |q: f64| {
+        let index = ((sorted_us.len() as f64) * q) as usize;
+        let us = sorted_us.get(index.min(sorted_us.len().saturating_sub(1)));
+        us.map_or(f64::NAN, |us| *us as f64 / 1e3)
+    };
+    format!(
+        "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.0} ms, of {} probes",
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.999),
+        quantile(1.0),
+        sorted_us.len(),
+    )
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}

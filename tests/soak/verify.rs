@@ -1,0 +1,191 @@
+//! Once writers pause and evictd is done: every entry against its row, every path against the edge.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+use tokio::sync::RwLockWriteGuard;
+
+use super::clients::Cache;
+use super::probes::{self, Probes};
+use super::shapes::{Row, Shape};
+use super::traffic::{Happened, Traffic, What, count};
+use super::world::World;
+
+/// For evictd to come to the server's end, and for the edge to have heard of it all. No measure of evictd: a
+/// machine that does much else at the same time is slow.
+const QUIET_WITHIN: Duration = Duration::from_secs(180);
+
+const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// What must not be.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub stale: Vec<Stale>,
+    /// Paths whose content changed, and of which the edge did not hear afterwards.
+    pub unsent: Vec<String>,
+    /// Paths of which the edge heard while their keys were still there.
+    pub too_early: Vec<String>,
+}
+
+impl Findings {
+    pub fn none(&self) -> bool {
+        self.stale.is_empty() && self.unsent.is_empty() && self.too_early.is_empty()
+    }
+}
+
+/// An entry that says something else than its row.
+#[derive(Debug)]
+pub struct Stale {
+    pub key: String,
+    pub entry: String,
+    pub row: Option<Row>,
+    pub history: Vec<Happened>,
+}
+
+impl std::fmt::Display for Stale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |row: &Option<Row>| Shape::entry(row.as_ref());
+        let row = text(&self.row);
+        writeln!(
+            f,
+            "STALE {}: {:?}, but the row is {row:?}",
+            self.key, self.entry
+        )?;
+        let first = self.history.first().map_or(0, |happened| happened.at_us);
+        for Happened { at_us, what } in &self.history {
+            let at = |us: &u64| us.saturating_sub(first) as f64 / 1e3;
+            let begun = at(at_us);
+            match what {
+                What::Committed { row, returned_us } => writeln!(
+                    f,
+                    "  {begun:>10.3} ms to {:>10.3}: committed {:?}",
+                    at(returned_us),
+                    text(row)
+                )?,
+                What::Filled {
+                    reader,
+                    row,
+                    filled_us,
+                    stored,
+                } => writeln!(
+                    f,
+                    "  {begun:>10.3} ms to {:>10.3}: reader {reader} read and {} {:?}",
+                    at(filled_us),
+                    if *stored { "stored" } else { "was refused" },
+                    text(row)
+                )?,
+            }
+        }
+        write!(f, "  (0 is {first} µs since the epoch)")
+    }
+}
+
+/// Waits until evictd is done while the writers pause, compares, and lets them go on.
+pub async fn verify(
+    world: &mut World,
+    traffic: &Traffic,
+    probes: &Probes,
+    _writers_pause: RwLockWriteGuard<'_, ()>,
+) -> Findings {
+    at_end(world).await;
+    let _readers_pause = traffic.reading.write().await;
+    Findings {
+        unsent: unsent(traffic, probes).await,
+        stale: compare(world, traffic).await,
+        too_early: probes.too_early(),
+    }
+}
+
+/// Waits until the checkpoint is at the server's end: everything is deleted, settled and accepted by the queue.
+async fn at_end(world: &mut World) {
+    let rows: Vec<(String, u64, String, String, String)> =
+        world.mysql.rows("SHOW BINARY LOG STATUS").await;
+    let (file, offset, _, _, gtids) = rows.into_iter().next().expect("one row");
+    let gtids = gtids.replace('\n', "");
+    let deadline = Instant::now() + QUIET_WITHIN;
+    loop {
+        let stored = std::fs::read(world.checkpoint_file()).unwrap_or_default();
+        let stored: serde_json::Value = serde_json::from_slice(&stored).unwrap_or_default();
+        if stored["file"] == file.as_str()
+            && stored["offset"] == offset
+            && stored["gtid_set"].as_str().unwrap_or_default() == gtids
+        {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "evictd is at {stored} and not at {file}:{offset} {gtids} after {QUIET_WITHIN:?}\n{}",
+            world.evictd().tail()
+        );
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+}
+
+/// Waits until the edge has heard of every change, and returns what it has not heard of.
+async fn unsent(traffic: &Traffic, probes: &Probes) -> Vec<String> {
+    let mut due: Vec<(String, u64)> = traffic
+        .last_commits(Shape::Plain)
+        .into_iter()
+        .map(|(id, committed_us)| (format!("/plain/{id}"), committed_us))
+        .collect();
+    due.extend((1..=probes.count()).map(|id| (probes::path(id), 0)));
+    let deadline = Instant::now() + QUIET_WITHIN;
+    loop {
+        probes.retain_unsent(&mut due);
+        if due.is_empty() || Instant::now() > deadline {
+            return due.into_iter().map(|(path, _)| path).collect();
+        }
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+}
+
+async fn compare(world: &World, traffic: &Traffic) -> Vec<Stale> {
+    let mut rows: HashMap<(Shape, u64), Row> = HashMap::new();
+    let mut conn = world.mysql.conn().await;
+    for shape in Shape::ALL {
+        let sql = format!("SELECT id, version, content FROM soak.{}", shape.table());
+        let all: Vec<(u64, u64, String)> = conn.query(sql).await.unwrap();
+        rows.extend(
+            all.into_iter()
+                .map(|(id, version, content)| ((shape, id), Row { version, content })),
+        );
+    }
+    conn.disconnect().await.unwrap();
+
+    let mut cache = Cache::new(&world.redis.address());
+    let keys: Vec<String> = cache.insist(redis::cmd("KEYS").arg("*")).await;
+    let mut stale = Vec::new();
+    for chunk in keys.chunks(1_000) {
+        let entries: Vec<Option<String>> = cache.insist(redis::cmd("MGET").arg(chunk)).await;
+        for (key, entry) in chunk.iter().zip(entries) {
+            let Some(entry) = entry else { continue };
+            let Some((shape, id)) = Shape::of_key(key) else {
+                // Every probe's row is there, and its entry says that it is not.
+                if key.starts_with("probe:") {
+                    stale.push(Stale {
+                        key: key.clone(),
+                        entry,
+                        row: Some(Row {
+                            version: 1,
+                            content: "of a probe".to_owned(),
+                        }),
+                        history: Vec::new(),
+                    });
+                }
+                continue;
+            };
+            count(&traffic.counts.compared);
+            let row = rows.get(&(shape, id));
+            if shape.is_stale(key, &entry, row) {
+                stale.push(Stale {
+                    key: key.clone(),
+                    entry,
+                    row: row.cloned(),
+                    history: traffic.history(shape, id),
+                });
+            }
+        }
+    }
+    stale
+}

@@ -1,0 +1,288 @@
+//! The servers, evictd between them, and the proxies through which the two talk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use tempfile::TempDir;
+
+use super::clients::Address;
+use super::clock::Clock;
+use super::disk::Disk;
+use super::probes::{self, Probes};
+use super::proxy::{Mode, Proxy, Watch};
+use super::shapes::Shape;
+use super::store::{Layout, Store};
+use crate::support::{Aws, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, scratch};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// How much later what a lagging reader asks for arrives.
+const LAG: Duration = Duration::from_millis(15);
+
+/// How long the server takes between handing a transaction to its replicas and making it visible, with
+/// `sync_binlog = 0`: what a slow disk does (MySQL manual, `binlog_group_commit_sync_delay`).
+const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
+
+/// After it messages come back that a killed evictd had received.
+const VISIBILITY_TIMEOUT_SECONDS: &str = "6";
+
+/// Whether evictd is as it should be, or what protects from stale entries is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Barrier and settling.
+    On,
+    /// A server without GTIDs, where there is no barrier, and no settling: to see that the harness finds what
+    /// comes of it.
+    Off,
+}
+
+/// Everything that runs.
+pub struct World {
+    pub mysql: Mysql,
+    pub redis: Store,
+    pub aws: Aws,
+    pub distribution: String,
+    queue_url: String,
+    rules: String,
+    evictd: Option<Evictd>,
+    pub disk: Disk,
+    pub clock: Option<Clock>,
+    protection: Protection,
+    settle_after: Duration,
+    /// From evictd to the servers.
+    pub source: Proxy,
+    pub cache: Proxy,
+    queue: Option<Proxy>,
+    edge: Option<Proxy>,
+    /// From lagging readers to the servers.
+    pub lagging_database: Proxy,
+    pub lagging_cache: Proxy,
+    /// What earlier processes complained about.
+    complaints: Vec<String>,
+    _dir: TempDir,
+}
+
+impl World {
+    pub async fn start(protection: Protection, settle_after: Duration, layout: Layout) -> Self {
+        let gtid = protection == Protection::On;
+        let mysql = MysqlOptions {
+            gtid,
+            extra: ["--innodb-buffer-pool-size=64M", "--max-binlog-size=256M"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..MysqlOptions::default()
+        };
+        let (mysql, redis, aws) =
+            tokio::join!(Mysql::start(mysql), Store::start(layout), Aws::start());
+        mysql
+            .exec(
+                "CREATE DATABASE soak; USE soak; \
+                 CREATE TABLE plain (id BIGINT UNSIGNED PRIMARY KEY, version BIGINT UNSIGNED NOT NULL, \
+                   content VARCHAR(40) NOT NULL); \
+                 CREATE TABLE versioned LIKE plain; CREATE TABLE guarded LIKE plain; \
+                 CREATE TABLE probes (id BIGINT UNSIGNED PRIMARY KEY, version BIGINT UNSIGNED NOT NULL); \
+                 INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+            )
+            .await;
+        let distribution = aws.create_distribution("soak").await;
+        let timeout = VISIBILITY_TIMEOUT_SECONDS;
+        let visibility = [(QueueAttributeName::VisibilityTimeout, timeout)];
+        let queue_url = aws.create_queue_with("soak", &visibility).await;
+        let dir = scratch("soak");
+        let disk = Disk::mount(dir.path()).await;
+        let lagging_database = Proxy::tcp(mysql.port()).await;
+        let lagging_cache = Proxy::tcp(redis.port()).await;
+        lagging_database.set(Mode::Slow(LAG));
+        lagging_cache.set(Mode::Slow(LAG));
+        let world = Self {
+            source: Proxy::tcp(mysql.port()).await,
+            cache: Proxy::tcp(redis.port()).await,
+            lagging_database,
+            lagging_cache,
+            queue: None,
+            edge: None,
+            mysql,
+            redis,
+            aws,
+            distribution,
+            queue_url,
+            rules: String::new(),
+            evictd: None,
+            disk,
+            clock: None,
+            protection,
+            settle_after,
+            complaints: Vec::new(),
+            _dir: dir,
+        };
+        world.delay_commits().await;
+        world
+    }
+
+    /// After each start of the server.
+    pub async fn delay_commits(&self) {
+        let delay = COMMIT_DELAY.as_micros();
+        self.mysql
+            .exec(format!(
+                "SET GLOBAL binlog_group_commit_sync_delay = {delay}"
+            ))
+            .await;
+    }
+
+    /// Starts the proxies to AWS, and evictd.
+    pub async fn begin(&mut self, probes: &Arc<Probes>) {
+        let rules = Shape::ALL.into_iter().map(Shape::rule);
+        self.rules = rules.chain([probes::RULE]).collect();
+        let nobody: Watch = Arc::new(|_| Box::pin(async {}));
+        self.queue = Some(Proxy::http(self.aws.port(), nobody).await);
+        self.edge = Some(Proxy::http(self.aws.port(), probes.edge_watch()).await);
+        self.start_evictd().await;
+    }
+
+    /// Starts evictd without proxies and paths.
+    pub async fn begin_alone(&mut self, rules: &str) {
+        self.rules = rules.to_owned();
+        self.start_evictd().await;
+    }
+
+    /// Where lagging readers fill. The nodes of a cluster send clients to each other's own ports, so that there
+    /// is no proxy in between.
+    pub fn lagging_cache(&self) -> Address {
+        match &self.redis {
+            Store::Single(_) => Address::Single(self.lagging_cache.port()),
+            Store::Cluster { .. } => self.redis.address(),
+        }
+    }
+
+    /// Requests to SQS.
+    pub fn queue(&self) -> &Proxy {
+        self.queue.as_ref().expect("evictd sends paths")
+    }
+
+    /// Requests to CloudFront.
+    pub fn edge(&self) -> &Proxy {
+        self.edge.as_ref().expect("evictd sends paths")
+    }
+
+    pub fn checkpoint_file(&self) -> PathBuf {
+        self.disk.path().join("soak.checkpoint.json")
+    }
+
+    fn config(&self) -> String {
+        let settle_after = match self.protection {
+            Protection::On => format!("{}ms", self.settle_after.as_millis()),
+            Protection::Off => "off".to_owned(),
+        };
+        let (mut mysql, mut redis) = (self.source.port(), self.cache.port());
+        let mut edge = String::new();
+        if self.edge.is_some() {
+            edge = format!(
+                "[buffer]\nkind = \"sqs\"\nqueue_url = \"{}\"\n[cloudfront]\nwindow = \"200ms\"\n\
+                 [[cloudfront.distribution]]\nname = \"main\"\nid = \"{}\"\n",
+                self.queue_url, self.distribution
+            );
+        } else {
+            (mysql, redis) = (self.mysql.port(), self.redis.port());
+        }
+        let mut cluster = "";
+        if matches!(self.redis, Store::Cluster { .. }) {
+            redis = self.redis.port();
+            // What a primary acknowledged just before it died may be lost with it: a replica has to have it too.
+            cluster = "cluster  = true\nreplicas = 1";
+        }
+        format!(
+            r#"
+name = "soak"
+[source]
+url       = "mysql://evictd@127.0.0.1:{mysql}"
+password  = {{ env = "EVICTD_SOURCE_PASSWORD" }}
+heartbeat = "1s"
+[checkpoint]
+path = "{checkpoint}"
+[redis]
+url          = "redis://127.0.0.1:{redis}/0"
+settle_after = "{settle_after}"
+{cluster}
+{edge}
+{rules}
+"#,
+            checkpoint = self.disk.inside().join("soak.checkpoint.json").display(),
+            rules = self.rules,
+        )
+    }
+
+    fn options(&self) -> EvictdOptions {
+        let endpoint = |proxy: &Proxy| format!("http://127.0.0.1:{}", proxy.port());
+        let built = || env!("CARGO_BIN_EXE_evictd").into();
+        let binary = std::env::var_os("EVICTD_SOAK_BINARY").unwrap_or_else(built);
+        let mut options = EvictdOptions::run(binary, self.config())
+            .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD)
+            .envs(self.aws.env());
+        for (name, proxy) in [
+            ("AWS_ENDPOINT_URL_SQS", &self.queue),
+            ("AWS_ENDPOINT_URL_CLOUDFRONT", &self.edge),
+        ] {
+            if let Some(proxy) = proxy {
+                options = options.env(name, &endpoint(proxy));
+            }
+        }
+        if let Some(clock) = &self.clock {
+            options = options.envs(clock.env());
+        }
+        self.disk.on_it(options)
+    }
+
+    /// Starts evictd and waits until it reads the binlog.
+    pub async fn start_evictd(&mut self) {
+        let mut evictd = Evictd::start(&self.options());
+        evictd.wait_for_line("reading the binlog", WITHIN).await;
+        self.evictd = Some(evictd);
+    }
+
+    /// The running process.
+    pub fn evictd(&mut self) -> &mut Evictd {
+        self.evictd.as_mut().expect("evictd runs")
+    }
+
+    /// SIGKILL.
+    pub fn kill_evictd(&mut self) {
+        if let Some(mut evictd) = self.evictd.take() {
+            assert!(
+                evictd.exited().is_none(),
+                "evictd ended by itself\n{}",
+                evictd.tail()
+            );
+            evictd.kill();
+            self.complaints.extend(complaints(&evictd));
+        }
+    }
+
+    /// SIGTERM, and success.
+    pub async fn stop_evictd(&mut self) {
+        if let Some(mut evictd) = self.evictd.take() {
+            evictd.terminate();
+            let status = evictd.exit(WITHIN).await;
+            assert!(status.success(), "{status}\n{}", evictd.tail());
+            self.complaints.extend(complaints(&evictd));
+        }
+    }
+
+    /// Everything that evictd has warned of, oldest first.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut all = self.complaints.clone();
+        all.extend(self.evictd.iter().flat_map(complaints));
+        all
+    }
+}
+
+fn complaints(evictd: &Evictd) -> Vec<String> {
+    let mut lines = evictd.lines();
+    lines.retain(|line| {
+        let complains = line.contains("WARN") || line.contains("ERROR");
+        // The writers do that on purpose, all the time.
+        complains && !line.contains("its version did not")
+    });
+    lines
+}
