@@ -42,7 +42,7 @@ demo: servers ## One screen that shows what evictd does, on real servers
 
 .PHONY: bench
 bench: servers ## Throughput and latency on this machine, optimised build
-	cargo bench --bench throughput
+	cargo bench --bench throughput --bench edge
 
 .PHONY: fuzz
 fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)

@@ -61,6 +61,8 @@ pub enum Command {
     Checkpoint(Checkpoint),
     /// Look at the configuration, the servers and the distributions
     Check(Check),
+    /// Send buffered paths to CloudFront, or put dead letters back
+    Drain(Drain),
     /// Show how the daemon does, what is wrong and since when
     Status(Status),
     /// Say in one line whether the daemon works, for probes
@@ -245,6 +247,17 @@ pub struct PlanFiles {
     /// How plans are printed on standard output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: OutputFormat,
+}
+
+/// `evictd drain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    evictd drain --config shop.toml        the same as `evictd run --role drain`\n  \
+    evictd drain --redrive                 once what made them dead letters is mended")]
+pub struct Drain {
+    /// Make messages of the dead letters again, print how many, and end
+    #[arg(long)]
+    pub redrive: bool,
 }
 
 /// `evictd status`

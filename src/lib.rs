@@ -32,7 +32,7 @@
 //! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry` |
 //! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
-//! | [`edge`] | the contract of an edge, batches of paths, CloudFront | `model`, `telemetry` |
+//! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry` |
 //! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
 //! | [`ledger`] | gaps and dead letters on disk | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
@@ -85,9 +85,9 @@
 //! - **Retried or reported.** A failed deletion, send or checkpoint is repeated
 //!   with backoff and jitter until it succeeds, logged and counted. Keys that
 //!   Redis refuses for good, rows that cannot be decoded and gaps are put on
-//!   record in the ledger, and everything else goes on. What the edge refuses
-//!   for good is left to the queue's redrive policy, or put on record where
-//!   there is none. *Holds.*
+//!   record in the ledger, and everything else goes on. A message that cannot be
+//!   used, or that the edge refuses for good, becomes a dead letter of the
+//!   buffer with its reason, and is put on record too. *Holds.*
 //!
 //! `tests/model` has the protocol behind visibility, settling, order and position
 //! in words, and checks every interleaving of it.

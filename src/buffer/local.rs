@@ -2,9 +2,8 @@
 //!
 //! Messages are on disk, in one `redb` database that one process may open at a
 //! time. Who holds which message is in memory: after a crash every message
-//! that was not deleted is visible again. There is no redrive policy; a
-//! message that cannot be read stays, and is handed out and reported once in
-//! each visibility timeout.
+//! that was not deleted is visible again. Dead letters have a table of their
+//! own in the file.
 
 mod store;
 
@@ -16,7 +15,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::store::{Store, Taken};
-use super::{Buffer, BufferError, Message, ReceiptError, Received, SendError, message};
+use super::{
+    Buffer, BufferError, Buried, DeadLetter, DecodeError, Message, ReceiptError, Received,
+    Redriven, SendError, message,
+};
+use crate::model::Order;
 
 /// As SQS by default.
 const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
@@ -143,7 +146,14 @@ impl Buffer for Local {
                                 sequence: message.sequence,
                                 delivery: message.delivery,
                             },
+                            order: Some(Order {
+                                buffer: message.buffer,
+                                at: message.sequence,
+                                certain_from: message.sequence,
+                            }),
+                            deliveries: message.times,
                             content: message::decode(&message.body),
+                            body: String::from_utf8_lossy(&message.body).into_owned(),
                         })
                         .collect());
                 }
@@ -197,8 +207,31 @@ impl Buffer for Local {
             })
     }
 
-    fn redrives(&self) -> bool {
-        false
+    async fn bury(&self, letter: DeadLetter<Receipt>) -> Result<Buried, BufferError> {
+        let dead = store::Dead {
+            body: letter.body,
+            reason: letter.reason,
+            deliveries: letter.deliveries,
+        };
+        let sequence = letter.receipt.sequence;
+        self.run("bury", move |store| store.bury(sequence, &dead))
+            .await?;
+        Ok(Buried::Moved)
+    }
+
+    async fn redrive(&self) -> Result<Redriven, BufferError> {
+        // One that no evictd wrote would only come back at once.
+        let readable = |body: &str| {
+            !matches!(
+                message::decode(body.as_bytes()),
+                Err(DecodeError::Malformed { .. })
+            )
+        };
+        let (moved, left) = self
+            .run("redrive", move |store| store.redrive(readable))
+            .await?;
+        self.shared.arrived.notify_waiters();
+        Ok(Redriven { moved, left })
     }
 
     fn visibility(&self) -> Duration {

@@ -18,6 +18,8 @@ pub use local::Local;
 pub use message::{DecodeError, pack};
 pub use sqs::Sqs;
 
+use crate::model::Order;
+
 /// One message: many paths of one distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -43,9 +45,48 @@ pub struct Received<R> {
     pub id: Arc<str>,
     /// Proves this delivery.
     pub receipt: R,
+    /// Where it stands among the buffer's messages; `None` if that cannot be
+    /// told.
+    pub order: Option<Order>,
+    /// How often it was received, this time included, as far as the buffer
+    /// remembers.
+    pub deliveries: u32,
+    /// Its text, to keep when nothing can be done with it.
+    pub body: String,
     /// The message, or why it cannot be read. One that cannot be read is
     /// handed over all the same, so that it is reported and never dropped.
     pub content: Result<Message, DecodeError>,
+}
+
+/// A message that nothing can be done with.
+#[derive(Clone, Debug)]
+pub struct DeadLetter<R> {
+    /// Proves its last delivery.
+    pub receipt: R,
+    /// Its text.
+    pub body: String,
+    /// Why.
+    pub reason: String,
+    /// How often it was received.
+    pub deliveries: u32,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buried {
+    /// It is among the buffer's dead letters, with its reason.
+    Moved,
+    /// The buffer has no place for dead letters: it stays a message.
+    NoPlace,
+}
+
+/// What became of a buffer's dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// They are messages again.
+    pub moved: usize,
+    /// No evictd wrote them, so that they stay where they are.
+    pub left: usize,
 }
 
 /// Holds messages until they are deleted.
@@ -90,10 +131,15 @@ pub trait Buffer: Send + Sync + 'static {
         receipts: &[Self::Receipt],
     ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
 
-    /// Whether it moves a message away that is left again and again, as a queue
-    /// with a dead-letter queue does. Where it does not, what can never be used
-    /// has to be put on record and deleted.
-    fn redrives(&self) -> bool;
+    /// Puts a message among the dead letters, with its reason, and deletes it.
+    /// Stopped in between, it can be in both places.
+    fn bury(
+        &self,
+        letter: DeadLetter<Self::Receipt>,
+    ) -> impl Future<Output = Result<Buried, BufferError>> + Send;
+
+    /// Makes dead letters messages again.
+    fn redrive(&self) -> impl Future<Output = Result<Redriven, BufferError>> + Send;
 
     /// How long a received message stays invisible when it is neither extended
     /// nor deleted. Never zero.

@@ -5,8 +5,10 @@
 //! a deduplication id of its own, because SQS would otherwise drop a second
 //! change to the same path within five minutes.
 
+mod dead;
 mod error;
 mod request;
+mod settings;
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -18,15 +20,20 @@ use aws_sdk_sqs::config::Region;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, MessageSystemAttributeName, SendMessageBatchRequestEntry,
 };
 use futures_util::StreamExt;
 use futures_util::stream;
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use self::request::{ENTRIES_MAX, Outgoing, split, whole};
-use super::message::{self, BODY_BYTES_MAX};
-use super::{Buffer, BufferError, Message, ReceiptError, Received, SendError};
+pub use self::settings::QueueSettings;
+use super::message;
+use super::{
+    Buffer, BufferError, Buried, DeadLetter, Message, ReceiptError, Received, Redriven, SendError,
+};
+use crate::model::Order;
 
 /// Messages in one answer.
 const RECEIVE_MAX: i32 = 10;
@@ -34,6 +41,9 @@ const RECEIVE_MAX: i32 = 10;
 const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Batch requests of one call that are under way at the same time.
 const CONCURRENT_REQUESTS: usize = 4;
+/// SQS stamps a message on one of many machines, in milliseconds. Their clocks
+/// differ by far less.
+const CLOCKS_DIFFER_MS: u64 = 1_000;
 /// SQS's own default, until [`Sqs::check`] has read the queue's setting.
 const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -52,17 +62,10 @@ pub struct Sqs {
     url: Arc<str>,
     fifo: bool,
     visibility: Arc<OnceLock<Duration>>,
-}
-
-/// What [`Sqs::check`] found out about the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueSettings {
-    /// How long a received message stays invisible.
-    pub visibility: Duration,
-    /// Whether messages that keep failing move to a dead-letter queue.
-    pub has_dead_letter_queue: bool,
-    /// Whether it is a FIFO queue.
-    pub fifo: bool,
+    /// The dead-letter queue's URL, once [`Sqs::check`] has looked for it.
+    dead_letters: Arc<OnceLock<Option<Arc<str>>>>,
+    /// Tells the queue's messages from others', see [`Order::buffer`].
+    identity: u64,
 }
 
 /// A failed entry of a batch, by its position in the request.
@@ -92,73 +95,16 @@ impl Sqs {
         Self {
             client: Client::from_conf(builder.build()),
             fifo: url.ends_with(".fifo"),
+            identity: identity_of(&url),
             url,
             visibility: Arc::default(),
+            dead_letters: Arc::default(),
         }
     }
 
     /// The queue's URL.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// Reads the queue's settings, so that a start-up fails early, and takes
-    /// over its visibility timeout. Only what drains the queue needs it; it
-    /// takes the right `sqs:GetQueueAttributes`.
-    ///
-    /// # Errors
-    ///
-    /// The queue cannot be reached or read, or its settings cannot work.
-    pub async fn check(&self) -> Result<QueueSettings, BufferError> {
-        const OPERATION: &str = "GetQueueAttributes";
-        let output = self
-            .client
-            .get_queue_attributes()
-            .queue_url(&*self.url)
-            .attribute_names(QueueAttributeName::All)
-            .send()
-            .await
-            .map_err(|error| self.failure(OPERATION, &error))?;
-        let attributes = output.attributes.unwrap_or_default();
-        let number = |name: &QueueAttributeName| {
-            attributes
-                .get(name)
-                .and_then(|value| value.parse::<u64>().ok())
-        };
-        let refuse = |code: &str, reason: String, remedy: &str| BufferError::Refused {
-            buffer: Arc::clone(&self.url),
-            operation: OPERATION,
-            code: code.to_owned(),
-            reason,
-            remedy: remedy.to_owned(),
-        };
-        let visibility = match number(&QueueAttributeName::VisibilityTimeout) {
-            Some(0) => {
-                return Err(refuse(
-                    "VisibilityTimeout",
-                    "the queue's visibility timeout is 0, so every message is received \
-                     again at once"
-                        .to_owned(),
-                    "set the queue's visibility timeout to 30 s or more",
-                ));
-            }
-            Some(seconds) => Duration::from_secs(seconds),
-            None => VISIBILITY_DEFAULT,
-        };
-        if let Some(bytes) = number(&QueueAttributeName::MaximumMessageSize)
-            && usize::try_from(bytes).is_ok_and(|bytes| bytes < BODY_BYTES_MAX)
-        {
-            return Err(refuse(
-                "MaximumMessageSize",
-                format!("the queue takes messages of at most {bytes} bytes"),
-                "set the queue's maximum message size to 262144 bytes or more",
-            ));
-        }
-        Ok(QueueSettings {
-            visibility: *self.visibility.get_or_init(|| visibility),
-            has_dead_letter_queue: attributes.contains_key(&QueueAttributeName::RedrivePolicy),
-            fifo: self.fifo,
-        })
     }
 
     fn failure<E>(
@@ -344,6 +290,8 @@ impl Buffer for Sqs {
             // Named in the request, so that it holds whatever becomes of the
             // queue's setting while the daemon runs.
             .visibility_timeout(self.visibility_seconds())
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
             .await
             .map_err(|error| self.failure("ReceiveMessage", &error))?;
@@ -357,10 +305,30 @@ impl Buffer for Sqs {
                     warn!(queue = %self.url, "SQS sent a message without an id or a receipt; it comes back");
                     return None;
                 };
+                let attributes = message.attributes.unwrap_or_default();
+                let number = |name: &MessageSystemAttributeName| {
+                    attributes.get(name).and_then(|text| text.parse::<u64>().ok())
+                };
+                let deliveries = number(&MessageSystemAttributeName::ApproximateReceiveCount);
+                let deliveries = deliveries.unwrap_or(1);
+                let sent_at_ms = number(&MessageSystemAttributeName::SentTimestamp);
+                let body = message.body.unwrap_or_default();
                 Some(Received {
                     id: id.into(),
                     receipt: receipt.into(),
-                    content: message::decode(message.body.unwrap_or_default().as_bytes()),
+                    order: sent_at_ms.map(|at| Order {
+                        buffer: self.identity,
+                        at,
+                        // One that was received before is not a newer one
+                        // whose stamp is a little late.
+                        certain_from: match deliveries {
+                            0 | 1 => at + CLOCKS_DIFFER_MS,
+                            _ => at,
+                        },
+                    }),
+                    deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+                    content: message::decode(body.as_bytes()),
+                    body,
                 })
             })
             .collect())
@@ -423,13 +391,23 @@ impl Buffer for Sqs {
         .await
     }
 
-    fn redrives(&self) -> bool {
-        true
+    async fn bury(&self, letter: DeadLetter<Arc<str>>) -> Result<Buried, BufferError> {
+        self.bury_in_queue(letter).await
+    }
+
+    async fn redrive(&self) -> Result<Redriven, BufferError> {
+        self.redrive_from_queue().await
     }
 
     fn visibility(&self) -> Duration {
         self.visibility.get().copied().unwrap_or(VISIBILITY_DEFAULT)
     }
+}
+
+fn identity_of(url: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(url.as_bytes()).into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// `sqs.<region>.amazonaws.com`, in every partition and with its FIPS and

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod checkpoint;
+mod drain;
 mod explain;
 mod finding;
 mod health;
@@ -24,6 +25,7 @@ use crate::checkpoint::CheckpointError;
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
+use crate::edge::budget::BudgetError;
 use crate::ledger::LedgerError;
 use crate::telemetry;
 
@@ -123,6 +125,12 @@ impl From<EdgeError> for CommandError {
     }
 }
 
+impl From<BudgetError> for CommandError {
+    fn from(error: BudgetError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
 impl From<FileError> for CommandError {
     fn from(error: FileError) -> Self {
         Self::new(Exit::Configuration, error)
@@ -147,6 +155,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
     match cli.command {
         Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
+        Command::Drain(options) => Box::pin(drain::run(&cli.global, &options)).await,
         Command::Status(options) => status::run(&cli.global, &options).await,
         Command::Health(options) => health::run(&cli.global, &options).await,
         Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,

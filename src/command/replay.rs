@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::run::{GRACE, derived_server_id, on_signal, print_plans, settling, unless};
+use super::run::{GRACE, bulk_guard, derived_server_id, on_signal, print_plans, settling, unless};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::server::Server;
@@ -277,7 +277,7 @@ impl Work<'_> {
             .map(|distribution| distribution.name.as_str().into())
             .collect();
         let source = self.config.name.as_str().into();
-        let paths = ToBuffer::new(Arc::new(buffer), source, names);
+        let paths = ToBuffer::new(Arc::new(buffer), source, names, bulk_guard(&self.config));
         Box::pin(self.with_paths(paths)).await
     }
 

@@ -19,9 +19,11 @@ use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
 use crate::cli::{Global, OutputFormat, Role, Run};
 use crate::config::{self, Config, SettleAfter};
+use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
 use crate::ledger::{self, Ledger};
 use crate::pipeline::board::Reports;
+use crate::pipeline::bulk::{BulkGuard, BulkRule};
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
 use crate::pipeline::item::RuleInterest;
@@ -68,8 +70,8 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
     outcome
 }
 
-/// A dry run touches nothing, and what shared drains cannot do stays in the
-/// queue: neither has a ledger.
+/// A dry run touches nothing, and what shared drains cannot do is among the
+/// queue's dead letters: neither has a ledger on disk.
 async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
     let ledger = match options.dry_run || options.role == Role::Drain {
         true => Ledger::off(),
@@ -183,18 +185,22 @@ async fn with_buffer<B: Buffer>(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let buffer = Arc::new(buffer);
-    let cloudfront = config.cloudfront.clone();
-    let (window, distributions) = cloudfront
-        .map(|section| (section.window, section.distributions))
-        .unwrap_or_default();
+    // Without it there is no buffer.
+    let Some(cloudfront) = config.cloudfront.clone() else {
+        return tail(config, config_path, ToLog, reports, shutdown).await;
+    };
+    let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
         .iter()
         .map(|it| it.name.as_str().into())
         .collect();
     let ids = distributions.iter();
     let drain_options = DrainOptions {
-        window,
+        window: cloudfront.window,
         grace: GRACE,
+        calls_per_second: cloudfront.calls_per_second,
+        max_receives: config.max_receives,
+        always: cloudfront.always,
         distributions: ids
             .map(|it| (it.name.as_str().into(), it.id.as_str().into()))
             .collect(),
@@ -212,12 +218,22 @@ async fn with_buffer<B: Buffer>(
             }
         }
     }
-    let drain =
-        Drain::new(Arc::clone(&buffer), Arc::new(edge), drain_options).reporting(reports.clone());
-    let sink = ToBuffer::new(Arc::clone(&buffer), config.name.as_str().into(), names);
+    let sink = ToBuffer::new(
+        Arc::clone(&buffer),
+        config.name.as_str().into(),
+        names,
+        bulk_guard(&config),
+    );
+    if role == Role::Tail {
+        return tail(config, config_path, sink, reports, shutdown).await;
+    }
+    let limits = distributions.iter();
+    let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
+    let book = Book::open_file(config.budget_file(), limits.collect()).await?;
+    let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options)
+        .reporting(reports.clone());
     match role {
-        Role::Tail => tail(config, config_path, sink, reports, shutdown).await,
-        Role::Drain => {
+        Role::Tail | Role::Drain => {
             drain.run(shutdown).await;
             Ok(())
         }
@@ -229,6 +245,17 @@ async fn with_buffer<B: Buffer>(
             outcome
         }
     }
+}
+
+pub(super) fn bulk_guard(config: &Config) -> BulkGuard {
+    let rules = config.bulk.iter().map(|bulk| {
+        let rule = BulkRule {
+            threshold: bulk.threshold,
+            wildcards: bulk.wildcards.clone(),
+        };
+        (bulk.rule.as_str().into(), rule)
+    });
+    BulkGuard::new(rules.collect())
 }
 
 /// Whether plans are acted on.

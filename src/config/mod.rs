@@ -3,6 +3,7 @@
 //! them.
 
 mod duration;
+mod edge;
 mod error;
 mod raw;
 mod reach;
@@ -21,6 +22,7 @@ pub use validate::parse;
 
 use crate::model::position::Start;
 use crate::rules::Rules;
+use crate::rules::always::AlwaysPaths;
 
 /// A validated configuration.
 #[derive(Debug)]
@@ -35,6 +37,9 @@ pub struct Config {
     pub redis: Redis,
     /// Between the tail and the drain; present if and only if `cloudfront` is.
     pub buffer: Option<Buffer>,
+    /// How often a message that cannot be used is received before it becomes a
+    /// dead letter.
+    pub max_receives: u32,
     /// The edge; without it paths are logged.
     pub cloudfront: Option<CloudFront>,
     /// Where gaps and dead letters are put on record.
@@ -45,6 +50,27 @@ pub struct Config {
     pub lag_max: Duration,
     /// What invalidates what.
     pub rules: Rules,
+    /// What goes in the place of very many paths.
+    pub bulk: Vec<Bulk>,
+}
+
+impl Config {
+    /// Where the month's paths are counted: beside the checkpoint.
+    pub fn budget_file(&self) -> PathBuf {
+        self.checkpoint
+            .with_file_name(format!("{}.budget.json", self.name))
+    }
+}
+
+/// `rule.bulk_threshold`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// The rule's name.
+    pub rule: String,
+    /// More paths than this go as the wildcards.
+    pub threshold: usize,
+    /// The rule's paths for the whole table, of class `cached`.
+    pub wildcards: Vec<String>,
 }
 
 /// `[source]`
@@ -178,6 +204,10 @@ pub enum Buffer {
 pub struct CloudFront {
     /// How long paths gather before they are sent.
     pub window: Duration,
+    /// Calls to CloudFront, of all distributions together.
+    pub calls_per_second: f64,
+    /// Paths that are sent as they are, whatever the budget says.
+    pub always: AlwaysPaths,
     /// Where every path goes.
     pub distributions: Vec<Distribution>,
 }
@@ -189,6 +219,8 @@ pub struct Distribution {
     pub name: String,
     /// CloudFront's id.
     pub id: String,
+    /// How many paths it may cost in a month.
+    pub monthly_path_budget: Option<u64>,
 }
 
 /// Reads and validates the file at `path`.

@@ -159,6 +159,7 @@ pub(super) struct Buffer {
     pub kind: BufferKind,
     pub queue_url: Option<String>,
     pub path: Option<PathBuf>,
+    pub max_receives: Option<Spanned<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -173,6 +174,7 @@ pub(super) enum BufferKind {
 pub(super) struct CloudFront {
     #[serde(default = "two_seconds", deserialize_with = "duration::deserialize")]
     pub window: Duration,
+    pub calls_per_second: Option<Spanned<f64>>,
     #[serde(default, rename = "distribution")]
     pub distributions: Vec<Distribution>,
 }
@@ -186,6 +188,7 @@ fn two_seconds() -> Duration {
 pub(super) struct Distribution {
     pub name: Spanned<String>,
     pub id: String,
+    pub monthly_path_budget: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -220,6 +223,8 @@ pub(super) struct Ledger {
 pub(super) struct PathPattern {
     pub pattern: Spanned<String>,
     pub class: PathClass,
+    #[serde(default)]
+    pub always: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -251,6 +256,7 @@ pub(super) struct Rule {
     pub publish: Option<Spanned<String>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
+    pub bulk_threshold: Option<Spanned<usize>>,
     pub table_wide: Option<TableWide>,
     #[serde(default)]
     pub cascade_from: Vec<CascadeFrom>,

@@ -1,7 +1,6 @@
 //! From TOML to a [`Config`]: everything that can be known without a server is
 //! checked here.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,15 +8,15 @@ use toml::Spanned;
 use url::Url;
 
 use super::duration;
+use super::edge::{MAX_RECEIVES, buffer, bulk, bulk_thresholds, cloudfront};
 use super::error::Lines;
 use super::raw::{self, Raw};
 use super::reach;
 use super::rules::{path_patterns, rules};
-use super::{
-    Buffer, CloudFront, Config, ConfigError, Distribution, Redis, SettleAfter, Source, Tls, TlsMode,
-};
+use super::{Config, ConfigError, Redis, SettleAfter, Source, Tls, TlsMode};
 use crate::model::position::Start;
 use crate::rules::Rules;
+use crate::rules::always::AlwaysPaths;
 use crate::rules::class::PathClasses;
 
 /// A fill takes less, unless its process is held up.
@@ -65,20 +64,28 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         _ => {}
     }
     let patterns = path_patterns(&raw.paths, &lines)?;
+    let always = raw.paths.iter().map(|path| path.always);
+    let always = AlwaysPaths::new(patterns.iter().zip(always));
+    let cloudfront = cloudfront.map(|section| section.with_always(always));
+    let thresholds = bulk_thresholds(&raw.rules, &lines)?;
     let rules = rules(raw.rules, &raw.redis.key_prefix, &lines)?;
-    let rules = Rules::new(rules, PathClasses::new(&patterns), &raw.redis.key_prefix)
+    let classes = PathClasses::new(&patterns);
+    let bulk = bulk(&rules, thresholds, &classes);
+    let rules = Rules::new(rules, classes, &raw.redis.key_prefix)
         .map_err(|error| ConfigError::at(error.line, error.message))?;
     Ok(Config {
         name,
         source: source(raw.source, &lines)?,
         checkpoint,
         redis: redis_section(raw.redis, &lines)?,
-        buffer,
+        max_receives: buffer.as_ref().map_or(MAX_RECEIVES, |(_, number)| *number),
+        buffer: buffer.map(|(buffer, _)| buffer),
         cloudfront,
         ledger_dir,
         metrics_listen: raw.metrics.listen,
         lag_max: raw.metrics.lag_max,
         rules,
+        bulk,
     })
 }
 
@@ -274,66 +281,4 @@ fn settle_after(
             })
         }
     }
-}
-
-fn buffer(section: Spanned<raw::Buffer>, lines: &Lines<'_>) -> Result<Buffer, ConfigError> {
-    let line = lines.of(&section);
-    let raw = section.into_inner();
-    match (raw.kind, raw.queue_url, raw.path) {
-        (raw::BufferKind::Sqs, Some(queue_url), None) => {
-            let valid =
-                Url::parse(&queue_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-            if !valid {
-                return Err(ConfigError::at(
-                    line,
-                    "buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
-                ));
-            }
-            Ok(Buffer::Sqs { queue_url })
-        }
-        (raw::BufferKind::Local, None, Some(path)) => Ok(Buffer::Local { path }),
-        (raw::BufferKind::Sqs, ..) => Err(ConfigError::at(
-            line,
-            "[buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
-        )),
-        (raw::BufferKind::Local, ..) => Err(ConfigError::at(
-            line,
-            "[buffer] with kind = \"local\" takes `path` and nothing else",
-        )),
-    }
-}
-
-fn cloudfront(
-    section: Spanned<raw::CloudFront>,
-    lines: &Lines<'_>,
-) -> Result<CloudFront, ConfigError> {
-    let line = lines.of(&section);
-    let raw = section.into_inner();
-    if raw.distributions.is_empty() {
-        return Err(ConfigError::at(
-            line,
-            "[cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`",
-        ));
-    }
-    let mut names = HashSet::new();
-    let mut distributions = Vec::new();
-    for distribution in raw.distributions {
-        if !names.insert(distribution.name.get_ref().clone()) {
-            return Err(ConfigError::at(
-                lines.of(&distribution.name),
-                format!(
-                    "two distributions are called \"{}\"",
-                    distribution.name.get_ref()
-                ),
-            ));
-        }
-        distributions.push(Distribution {
-            name: distribution.name.into_inner(),
-            id: distribution.id,
-        });
-    }
-    Ok(CloudFront {
-        window: raw.window,
-        distributions,
-    })
 }

@@ -1,32 +1,40 @@
 //! The edge on Amazon CloudFront.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudfront::Client;
+use aws_sdk_cloudfront::config::retry::RetryConfig;
 use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
 use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudfront::types;
 
-use super::{Accepted, Edge, EdgeError, InvalidationBatch};
+use super::{Accepted, Edge, EdgeError, InvalidationBatch, Listed, Made, Page};
 use crate::telemetry::cause::chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A full batch of long paths is 12 MB.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
-/// All attempts of one call. The SDK repeats a call a few times (three by
-/// default, `AWS_MAX_ATTEMPTS`); what lasts longer is for the caller, who
-/// counts and logs it.
+/// All attempts of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 const INVALIDATE: &str = "cloudfront:CreateInvalidation";
 const LIST: &str = "cloudfront:ListInvalidations";
+const READ: &str = "cloudfront:GetInvalidation";
+
+/// What `Status` says of one that is in progress. The other is `Completed`.
+const IN_PROGRESS: &str = "InProgress";
+
+/// The most that one page lists.
+const PAGE_ITEMS: i32 = 100;
 
 /// CloudFront in one AWS account.
 #[derive(Clone, Debug)]
 pub struct CloudFront {
     pub(super) client: Client,
+    /// Repeats nothing by itself: its caller keeps to a pace.
+    once: Client,
 }
 
 impl CloudFront {
@@ -41,7 +49,9 @@ impl CloudFront {
                     .build(),
             )
             .build();
+        let once = config.to_builder().retry_config(RetryConfig::disabled());
         Self {
+            once: Client::from_conf(once.build()),
             client: Client::from_conf(config),
         }
     }
@@ -84,7 +94,7 @@ impl Edge for CloudFront {
                 reason: chain(&error),
             })?;
         let output = self
-            .client
+            .once
             .create_invalidation()
             .distribution_id(&*batch.distribution)
             .invalidation_batch(request)
@@ -102,6 +112,63 @@ impl Edge for CloudFront {
         Ok(Accepted {
             id: output.invalidation.map(|made| made.id).unwrap_or_default(),
         })
+    }
+
+    async fn list(&self, distribution: &Arc<str>, from: Option<String>) -> Result<Page, EdgeError> {
+        let output = self
+            .once
+            .list_invalidations()
+            .distribution_id(&**distribution)
+            .max_items(PAGE_ITEMS)
+            .set_marker(from)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, LIST, "", 0, &error))?;
+        let Some(list) = output.invalidation_list else {
+            return Ok(Page::default());
+        };
+        let items = list.items.unwrap_or_default().into_iter();
+        Ok(Page {
+            next: list.next_marker.filter(|_| list.is_truncated),
+            invalidations: items
+                .map(|item| Listed {
+                    completed: item.status != IN_PROGRESS,
+                    // Before the epoch there was no CloudFront.
+                    made_at: SystemTime::try_from(item.create_time)
+                        .unwrap_or(SystemTime::UNIX_EPOCH),
+                    id: item.id,
+                })
+                .collect(),
+        })
+    }
+
+    async fn read(&self, distribution: &Arc<str>, id: &str) -> Result<Made, EdgeError> {
+        let output = self
+            .once
+            .get_invalidation()
+            .distribution_id(&**distribution)
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ, "", 0, &error))?;
+        let made = output.invalidation;
+        let completed = made.as_ref().is_none_or(|made| made.status != IN_PROGRESS);
+        let batch = made.and_then(|made| made.invalidation_batch);
+        Ok(batch.map_or_else(
+            || Made {
+                caller_reference: String::new(),
+                paths: Vec::new(),
+                completed,
+            },
+            |batch| Made {
+                caller_reference: batch.caller_reference,
+                paths: batch
+                    .paths
+                    .and_then(|paths| paths.items)
+                    .unwrap_or_default(),
+                completed,
+            },
+        ))
     }
 }
 

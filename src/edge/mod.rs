@@ -2,10 +2,17 @@
 
 pub mod batch;
 pub mod behavior;
+pub mod budget;
 pub mod cloudfront;
+pub mod coalesce;
+pub mod covered;
+pub mod pace;
+pub mod quota;
+pub mod reference;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use cloudfront::CloudFront;
 
@@ -34,13 +41,43 @@ pub struct Accepted {
     pub id: String,
 }
 
+/// An invalidation as the edge lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// When it was accepted, by the vendor's clock.
+    pub made_at: SystemTime,
+    /// Whether it is no longer in progress.
+    pub completed: bool,
+}
+
+/// Some of a distribution's invalidations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The newest first.
+    pub invalidations: Vec<Listed>,
+    /// Where older ones begin, if there are any.
+    pub next: Option<String>,
+}
+
+/// An invalidation in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// What names it.
+    pub caller_reference: String,
+    /// Its paths.
+    pub paths: Vec<String>,
+    /// Whether it is no longer in progress.
+    pub completed: bool,
+}
+
 /// Takes invalidations.
 ///
 /// - **A batch may be repeated** any number of times: the caller reference makes
 ///   that harmless and free.
 /// - **No order** between batches.
-/// - **The caller retries.** An implementation may repeat a request a few times;
-///   it never waits out an outage or a quota.
+/// - **The caller retries** and keeps to the pace: one call is one request.
 /// - **Cancelling** leaves open whether the batch was accepted; repeat it.
 pub trait Edge: Send + Sync + 'static {
     /// Hands one batch over.
@@ -48,6 +85,21 @@ pub trait Edge: Send + Sync + 'static {
         &self,
         batch: &InvalidationBatch,
     ) -> impl Future<Output = Result<Accepted, EdgeError>> + Send;
+
+    /// Lists a distribution's invalidations, whoever made them: the newest, or
+    /// those from a page's `next` on.
+    fn list(
+        &self,
+        distribution: &Arc<str>,
+        from: Option<String>,
+    ) -> impl Future<Output = Result<Page, EdgeError>> + Send;
+
+    /// Reads one of them in full.
+    fn read(
+        &self,
+        distribution: &Arc<str>,
+        id: &str,
+    ) -> impl Future<Output = Result<Made, EdgeError>> + Send;
 }
 
 /// A batch that was not accepted.

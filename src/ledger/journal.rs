@@ -104,24 +104,6 @@ impl Journal {
         tracing::error!(ledger = self.ledger, lost, records = %shown.trim_end(), "too much waits for the disk: these records are in the log only");
     }
 
-    /// Puts a record on the queue and waits until it is on disk; `false` when
-    /// that failed, or does at the moment.
-    pub(super) async fn append_synced(&self, record: &impl Serialize) -> bool {
-        let Some(lines) = self.lines(std::slice::from_ref(record)) else {
-            return false;
-        };
-        if self.trouble().is_some() {
-            return false;
-        }
-        let (told, synced) = oneshot::channel();
-        self.waiting_bytes.fetch_add(lines.len(), Ordering::Relaxed);
-        let record = Record {
-            lines,
-            synced: Some(told),
-        };
-        self.waiting.send(record).await.is_ok() && synced.await.is_ok()
-    }
-
     /// Waits until everything on the queue is on disk, for as long as it takes.
     pub(super) async fn flush(&self) {
         loop {

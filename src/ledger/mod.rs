@@ -8,8 +8,7 @@
 //!   tried.
 //!
 //! Invalidations never wait for a record. One that cannot be written is kept
-//! in memory, logged, counted and tried again; a record whose writing somebody
-//! depends on says when it is on disk.
+//! in memory, logged, counted and tried again.
 
 pub mod entry;
 mod file;
@@ -235,20 +234,6 @@ impl Ledger {
         letters
             .into_iter()
             .for_each(|letter| book.dead_letter(letter));
-    }
-
-    /// The same, for what may be forgotten elsewhere once it is on record.
-    /// `false`: it is not on disk, and must be kept.
-    pub async fn dead_letter_kept(&self, letter: DeadLetter) -> bool {
-        let Some(journals) = &self.journals else {
-            return false;
-        };
-        if !journals.dead_letters.append_synced(&letter).await {
-            return false;
-        }
-        count(&letter);
-        self.lock().dead_letter(letter);
-        true
     }
 
     /// Waits until everything is on disk, but no longer than `within`.

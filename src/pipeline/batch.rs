@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::board::Board;
+use super::bulk::Paths;
 use super::settle::Due;
 use super::shapes::Shapes;
 use super::tagged::Pass;
@@ -57,14 +58,6 @@ pub(super) enum Wide {
     Generation(Vec<u8>),
 }
 
-/// Paths to invalidate.
-#[derive(Debug, Default)]
-pub struct Paths {
-    pub(super) paths: KeySet,
-    /// When the oldest change was committed, µs since the epoch.
-    pub(super) committed_at_us: u64,
-}
-
 /// A position that everything before it is done for once the batch is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -97,14 +90,14 @@ pub struct Deleted {
 pub struct Settled {
     pub(super) paths: Paths,
     mark: Option<Mark>,
-    gap: Option<GapId>,
+    gaps: Vec<GapId>,
 }
 
 /// Its paths are accepted by the buffer too.
 #[derive(Debug)]
 pub struct Accepted {
     pub(super) mark: Option<Mark>,
-    pub(super) gap: Option<GapId>,
+    pub(super) gaps: Vec<GapId>,
 }
 
 /// What happened while planning, to be added to the metrics at once.
@@ -120,10 +113,7 @@ struct Counts {
 impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.keys() == 0
-            && self.wide.is_empty()
-            && self.shapes.is_empty()
-            && self.paths.paths.is_empty()
+        self.keys() == 0 && self.wide.is_empty() && self.shapes.is_empty() && self.paths.is_empty()
     }
 
     /// How many keys it deletes.
@@ -134,14 +124,12 @@ impl Batch {
     /// The memory it takes, in bytes (Bounded).
     pub fn size(&self) -> usize {
         let keys = self.settling.size() + self.once.size();
-        keys + self.shapes.size() + self.paths.paths.size() + size_of(&self.wide)
+        keys + self.shapes.size() + self.paths.size() + size_of(&self.wide)
     }
 
     /// Says when the changes that are planned next were committed.
     pub fn committed_at(&mut self, at_us: u64) {
-        if self.paths.paths.is_empty() {
-            self.paths.committed_at_us = at_us;
-        }
+        self.paths.committed_at(at_us);
         if self.is_empty() {
             self.oldest_us = at_us;
         }
@@ -156,7 +144,7 @@ impl Batch {
         self.gap = Some(id);
         self.newest_us = now_us;
         self.oldest_us = now_us;
-        self.paths.committed_at_us = now_us;
+        self.paths.all_committed_at(now_us);
     }
 
     /// Makes one attempt to delete everything in it, and returns what stays for
@@ -260,7 +248,7 @@ impl Plan for Batch {
             }
             Action::Publish { channel, what } => self.shapes.announcements.add(channel, what),
             Action::Invalidate { path } => {
-                self.paths.paths.insert(path.as_bytes());
+                self.paths.insert(rule, path.as_bytes());
             }
             Action::Skip { class, .. } => *self.counts.skipped.entry(class).or_default() += 1,
             Action::MissedBump { version } => {
@@ -299,7 +287,7 @@ impl Plan for Batch {
 impl Deleted {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        let content = self.settling.size() + self.shapes.size() + self.paths.paths.size();
+        let content = self.settling.size() + self.shapes.size() + self.paths.size();
         content + size_of(&self.wide) + MARK_BYTES
     }
 
@@ -321,7 +309,7 @@ impl Deleted {
         Settled {
             paths: self.paths,
             mark: self.mark,
-            gap: self.gap,
+            gaps: self.gap.into_iter().collect(),
         }
     }
 
@@ -378,17 +366,13 @@ async fn delete(
 impl Settled {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        self.paths.paths.size() + MARK_BYTES
+        self.paths.size() + MARK_BYTES
     }
 
     /// Adds a later batch. Its position then stands for both.
     pub(super) fn add(&mut self, later: Settled) {
-        if self.paths.paths.is_empty() {
-            self.paths.committed_at_us = later.paths.committed_at_us;
-        }
-        for path in later.paths.paths.iter() {
-            self.paths.paths.insert(path);
-        }
+        self.paths.add(later.paths);
+        self.gaps.extend(later.gaps);
         self.mark = later.mark.or_else(|| self.mark.take());
     }
 
@@ -396,7 +380,7 @@ impl Settled {
     pub(super) fn accepted(self) -> Accepted {
         Accepted {
             mark: self.mark,
-            gap: self.gap,
+            gaps: self.gaps,
         }
     }
 }

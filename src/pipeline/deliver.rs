@@ -5,16 +5,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use tracing::{error, info, warn};
 
 use super::board::{Part, Reports};
+use super::condemned::Condemned;
+use super::drain::DrainOptions;
 use super::held::Held;
 use super::retry::Backoff;
+use super::standing::Standing;
 use crate::buffer::Buffer;
-use crate::edge::batch::{Batch, Gathering, Plan};
+use crate::edge::batch::{Batch, Gathering};
+use crate::edge::budget::{Book, BudgetError};
+use crate::edge::pace::Pace;
 use crate::edge::{Edge, EdgeError};
-use crate::ledger::DeadLetter;
 use crate::telemetry::metric;
 
 const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -31,24 +35,28 @@ const ISOLATED_PATHS_MAX: u32 = 8;
 /// What a failure asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It passes by itself: the same batch, later.
-    Retry,
+    /// Whether it was accepted is not known: the same batch, until it is.
+    Repeat,
+    /// It was not looked at: the same batch, later.
+    Slower,
+    /// There is no room for it: what fits, when something has completed.
+    Room,
     /// The batch is too large: its halves, at once.
     Halve,
     /// One of its paths is bad: halves, until it stands alone.
     Isolate,
     /// Its name is taken: the next name, later.
     Rename,
-    /// It does not pass: the messages go back to the buffer, whose redrive
-    /// policy moves them to the dead-letter queue in the end.
+    /// It does not pass: the messages go back to the buffer, and become dead
+    /// letters in the end.
     GiveUp,
 }
 
 fn verdict(error: &EdgeError) -> Verdict {
     match error {
-        EdgeError::TooManyInProgress { .. }
-        | EdgeError::Throttled { .. }
-        | EdgeError::Unavailable { .. } => Verdict::Retry,
+        EdgeError::Unavailable { .. } => Verdict::Repeat,
+        EdgeError::Throttled { .. } => Verdict::Slower,
+        EdgeError::TooManyInProgress { .. } => Verdict::Room,
         EdgeError::TooLarge { .. } => Verdict::Halve,
         EdgeError::InvalidPath { .. } => Verdict::Isolate,
         EdgeError::ReferenceTaken { .. } => Verdict::Rename,
@@ -58,11 +66,37 @@ fn verdict(error: &EdgeError) -> Verdict {
     }
 }
 
+/// Whether the messages are at fault. Rights and ids are somebody's to mend,
+/// and would take every message with them.
+fn is_the_messages(error: &EdgeError) -> bool {
+    match error {
+        EdgeError::InvalidPath { .. } | EdgeError::TooLarge { .. } | EdgeError::Refused { .. } => {
+            true
+        }
+        EdgeError::TooManyInProgress { .. }
+        | EdgeError::Throttled { .. }
+        | EdgeError::Unavailable { .. }
+        | EdgeError::ReferenceTaken { .. }
+        | EdgeError::Denied { .. }
+        | EdgeError::NoSuchDistribution { .. } => false,
+    }
+}
+
+/// What all rounds of a drain share.
+pub(super) struct Means<B, E> {
+    pub(super) buffer: Arc<B>,
+    pub(super) edge: Arc<E>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) book: Arc<Book>,
+    pub(super) condemned: Condemned,
+}
+
 /// Where a round goes.
 pub(super) struct Delivery<'a, B: Buffer, E> {
-    pub(super) buffer: &'a B,
-    pub(super) edge: &'a E,
+    pub(super) means: &'a Means<B, E>,
+    pub(super) options: &'a DrainOptions,
     pub(super) held: &'a Held<B::Receipt>,
+    pub(super) standing: Arc<Standing>,
     /// The distribution's name in the configuration.
     pub(super) name: Arc<str>,
     /// Its id.
@@ -70,89 +104,222 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) reports: &'a Reports,
 }
 
+/// Trouble with the edge, and what came of it so far.
+struct Course {
+    backoff: Backoff,
+    trouble: Option<&'static str>,
+    refusal: Option<&'static str>,
+    isolated: u32,
+    waiting: bool,
+}
+
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
-    /// Works until every batch was accepted or given up. Afterwards no message
+    /// Works until every path was accepted or given up. Afterwards no message
     /// of the round is held. Cancelling is safe: messages that were not
     /// deleted come back.
-    pub(super) async fn run(self, round: Gathering) -> Arc<str> {
-        let messages = round.messages().to_vec();
-        let Plan {
-            batches,
-            mut progress,
-            empty,
-        } = round.plan(&self.distribution);
-        self.delete(&empty).await;
+    pub(super) async fn run(self, mut round: Gathering) -> Arc<str> {
+        let messages = round.messages();
+        self.delete(&round.empty()).await;
+        self.standing.looked().await;
+        if let Some(since) = round.oldest_redelivered_us() {
+            self.standing.recall(since).await;
+        }
+        let mut halves: VecDeque<Batch> = VecDeque::new();
+        let mut course = Course {
+            backoff: Backoff::new(EDGE_BACKOFF.0, EDGE_BACKOFF.1),
+            trouble: None,
+            refusal: None,
+            isolated: 0,
+            waiting: false,
+        };
+        loop {
+            let batch = match halves.pop_front() {
+                Some(batch) => batch,
+                None => {
+                    self.leave_out(&mut round).await;
+                    if round.distinct_paths() == 0 {
+                        break;
+                    }
+                    match self.next_batch(&mut round) {
+                        Some(batch) => batch,
+                        None => {
+                            self.wait(&round, &mut course).await;
+                            continue;
+                        }
+                    }
+                }
+            };
+            course.waiting = false;
+            self.deliver(batch, &mut round, &mut halves, &mut course)
+                .await;
+        }
 
-        let mut queue = VecDeque::from(batches);
-        let mut backoff = Backoff::new(EDGE_BACKOFF.0, EDGE_BACKOFF.1);
-        let mut trouble: Option<&'static str> = None;
-        let mut refusal: Option<&'static str> = None;
-        let mut isolated = 0;
-        while let Some(batch) = queue.pop_front() {
-            let error = match self.edge.invalidate(&batch.invalidation).await {
+        let left = self.held.release(&messages);
+        if let Some(reason) = course.refusal {
+            counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason)
+                .increment(u64::try_from(left).unwrap_or(u64::MAX));
+            warn!(distribution = %self.name, messages = left, "messages that the edge refuses go back to the buffer; after max_receives they become dead letters");
+        } else {
+            // What was in trouble may have been covered by others meanwhile.
+            self.reports.board.works(&self.part());
+        }
+        self.name
+    }
+
+    /// What earlier invalidations cover is done.
+    async fn leave_out(&self, round: &mut Gathering) {
+        let (paths, complete) = self.standing.leave_out(round);
+        if paths > 0 {
+            counter!(metric::EDGE_PATHS_COVERED, "distribution" => self.name.to_string())
+                .increment(u64::try_from(paths).unwrap_or(u64::MAX));
+            info!(distribution = %self.name, paths, messages = complete.len(), "paths are covered by invalidations made after their changes");
+        }
+        self.delete(&complete).await;
+    }
+
+    fn next_batch(&self, round: &mut Gathering) -> Option<Batch> {
+        let thrift = self.means.book.status(&self.name).thrift();
+        let room = self.standing.room();
+        let always = |path: &str| self.options.always.contains(path);
+        let batch = round.next_batch(&self.distribution, room, thrift, always)?;
+        let coalesced = batch.coalesced();
+        if coalesced > 0 {
+            counter!(metric::EDGE_PATHS_COALESCED, "distribution" => self.name.to_string())
+                .increment(u64::try_from(coalesced).unwrap_or(u64::MAX));
+            info!(distribution = %self.name, paths = coalesced, sent = batch.invalidation.paths.len(), ?thrift, "paths go under wildcards: they are more than the edge takes, or than the budget allows");
+        }
+        Some(batch)
+    }
+
+    async fn wait(&self, round: &Gathering, course: &mut Course) {
+        if !std::mem::replace(&mut course.waiting, true) {
+            counter!(metric::EDGE_QUOTA_WAITS, "distribution" => self.name.to_string())
+                .increment(1);
+            info!(distribution = %self.name, paths = round.distinct_paths(), "paths wait until others in progress complete");
+        }
+        self.standing.wait_for_room().await;
+    }
+
+    /// Counts the batch and hands it over, until it is accepted, or taken back
+    /// into the round, or given up.
+    async fn deliver(
+        &self,
+        mut batch: Batch,
+        round: &mut Gathering,
+        halves: &mut VecDeque<Batch>,
+        course: &mut Course,
+    ) {
+        // An attempt whose answer was lost may have been accepted: from then
+        // on it is this batch or nothing, or it could be paid for twice.
+        let mut in_doubt = false;
+        loop {
+            self.count_open(&batch).await;
+            self.means.pace.turn().await;
+            let error = match self.means.edge.invalidate(&batch.invalidation).await {
                 Ok(accepted) => {
+                    self.standing.accepted(&self.name, &batch, &accepted.id);
                     self.report_accepted(&batch, &accepted.id);
                     self.reports.board.works(&self.part());
-                    if trouble.take().is_some() {
-                        info!(distribution = %self.name, attempts = backoff.attempts(), "the edge accepts invalidations again");
+                    if course.trouble.take().is_some() {
+                        info!(distribution = %self.name, attempts = course.backoff.attempts(), "the edge accepts invalidations again");
                     }
-                    backoff.reset();
-                    self.delete(&progress.accept(&batch)).await;
-                    continue;
+                    course.backoff.reset();
+                    let reference = batch.invalidation.caller_reference.clone();
+                    let complete = round.accept(batch);
+                    self.delete(&complete).await;
+                    self.count(self.means.book.made(&self.name, &reference).await);
+                    return;
                 }
                 Err(error) => error,
             };
             let verdict = match verdict(&error) {
-                Verdict::Isolate if isolated >= ISOLATED_PATHS_MAX => Verdict::GiveUp,
+                Verdict::Isolate if course.isolated >= ISOLATED_PATHS_MAX => Verdict::GiveUp,
                 verdict => verdict,
             };
+            in_doubt |= verdict == Verdict::Repeat;
             match verdict {
-                Verdict::Retry | Verdict::Rename => {
-                    self.count_retry(&error);
-                    self.reports.board.fails(&self.part(), error.to_string());
-                    let delay = backoff.next_delay();
-                    if trouble != Some(error.name()) {
-                        trouble = Some(error.name());
-                        warn!(distribution = %self.name, error = %error, retry_in = ?delay, paths = batch.invalidation.paths.len(), "the edge did not accept an invalidation; trying again until it does");
+                Verdict::Repeat | Verdict::Slower => self.pause(&error, &batch, course).await,
+                Verdict::Room => {
+                    self.pause(&error, &batch, course).await;
+                    self.standing.look_again().await;
+                    if !in_doubt && halves.is_empty() {
+                        self.count_not_made(&batch).await;
+                        round.put_back(batch);
+                        return;
                     }
-                    queue.push_front(match verdict {
-                        Verdict::Rename => batch.renamed(),
-                        _ => batch,
-                    });
-                    tokio::time::sleep(delay).await;
                 }
-                Verdict::Halve | Verdict::Isolate => match batch.halve() {
-                    Ok((first, second)) => {
-                        self.count_retry(&error);
-                        progress.halved(&first, &second);
-                        queue.push_front(second);
-                        queue.push_front(first);
-                    }
-                    Err(single) => {
-                        isolated += 1;
-                        self.give_up(&single, &error);
-                        if self.bury(&single, &error).await {
-                            self.delete(&progress.accept(&single)).await;
-                        } else {
-                            refusal = Some(error.name());
+                Verdict::Rename => {
+                    self.count_not_made(&batch).await;
+                    self.pause(&error, &batch, course).await;
+                    batch = round.renamed(batch);
+                    in_doubt = false;
+                }
+                Verdict::Halve | Verdict::Isolate => {
+                    self.count_not_made(&batch).await;
+                    match round.halve(batch) {
+                        Ok((first, second)) => {
+                            self.count_retry(&error);
+                            halves.push_front(second);
+                            halves.push_front(first);
+                        }
+                        Err(single) => {
+                            course.isolated += 1;
+                            course.refusal = Some(error.name());
+                            self.give_up(&single, round, &error);
                         }
                     }
-                },
+                    return;
+                }
                 Verdict::GiveUp => {
-                    refusal = Some(error.name());
+                    self.count_not_made(&batch).await;
+                    course.refusal = Some(error.name());
                     self.reports.board.fails(&self.part(), error.to_string());
-                    self.give_up(&batch, &error);
+                    self.give_up(&batch, round, &error);
+                    return;
                 }
             }
         }
+    }
 
-        let left = self.held.release(&messages);
-        if let Some(reason) = refusal {
-            counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason)
-                .increment(u64::try_from(left).unwrap_or(u64::MAX));
-            warn!(distribution = %self.name, messages = left, "left messages in the buffer");
+    async fn pause(&self, error: &EdgeError, batch: &Batch, course: &mut Course) {
+        self.count_retry(error);
+        self.reports.board.fails(&self.part(), error.to_string());
+        let delay = course.backoff.next_delay();
+        if course.trouble != Some(error.name()) {
+            course.trouble = Some(error.name());
+            warn!(distribution = %self.name, error = %error, retry_in = ?delay, paths = batch.invalidation.paths.len(), "the edge did not accept an invalidation; trying again until it does");
         }
-        self.name
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Nothing is paid for unseen: the count stands on disk before the call.
+    async fn count_open(&self, batch: &Batch) {
+        let reference = &batch.invalidation.caller_reference;
+        let paths = batch.invalidation.paths.len();
+        self.count(self.means.book.open(&self.name, reference, paths).await);
+    }
+
+    async fn count_not_made(&self, batch: &Batch) {
+        let reference = &batch.invalidation.caller_reference;
+        self.count(self.means.book.not_made(&self.name, reference).await);
+    }
+
+    /// An invalidation is worth more than its count.
+    fn count(&self, counted: Result<(), BudgetError>) {
+        if let Err(error) = counted {
+            counter!(metric::BUDGET_ERRORS).increment(1);
+            warn!(distribution = %self.name, error = %error, "the month's paths are counted in memory only");
+        }
+        let status = self.means.book.status(&self.name);
+        let set = |metric: &'static str, paths: u64| {
+            let paths = f64::from(u32::try_from(paths).unwrap_or(u32::MAX));
+            gauge!(metric, "distribution" => self.name.to_string()).set(paths);
+        };
+        set(metric::BUDGET_SPENT, status.spent);
+        set(metric::BUDGET_FORECAST, status.forecast);
+        if let Some(left) = status.left {
+            set(metric::BUDGET_LEFT, left);
+        }
     }
 
     fn report_accepted(&self, batch: &Batch, invalidation: &str) {
@@ -168,29 +335,22 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         Part::Edge(Arc::clone(&self.name))
     }
 
-    /// Puts a path on record that the edge will never take, where the buffer
-    /// would hand it out for ever. `false`: it stays there.
-    async fn bury(&self, single: &Batch, error: &EdgeError) -> bool {
-        if self.buffer.redrives() {
-            return false;
-        }
-        let mut letter = DeadLetter::new(
-            error.name(),
-            error.to_string(),
-            "correct the template that renders such a path, and invalidate what it stands for by hand",
-        );
-        letter.distribution = Some(self.name.to_string());
-        letter.paths.clone_from(&single.invalidation.paths);
-        self.reports.ledger.dead_letter_kept(letter).await
-    }
-
     fn count_retry(&self, error: &EdgeError) {
         counter!(metric::EDGE_RETRIES, "error" => error.name()).increment(1);
     }
 
-    /// Nothing lost: the batch's messages stay in the buffer, because progress
-    /// never hears of it.
-    fn give_up(&self, batch: &Batch, error: &EdgeError) {
+    /// Nothing lost: the batch's messages stay in the buffer, because they never
+    /// complete. Those that came too often are dead letters when they come back.
+    fn give_up(&self, batch: &Batch, round: &Gathering, error: &EdgeError) {
+        let alone = match batch.invalidation.paths.as_slice() {
+            [path] => Some(path),
+            _ => None,
+        };
+        for id in &batch.messages {
+            if is_the_messages(error) && round.deliveries(id) >= self.options.max_receives {
+                self.means.condemned.add(id, error, alone);
+            }
+        }
         let paths = batch.invalidation.paths.len();
         counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name())
             .increment(u64::try_from(paths).unwrap_or(u64::MAX));
@@ -220,7 +380,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
         let mut deleted = receipts.len();
         let mut backoff = Backoff::new(DELETE_BACKOFF.0, DELETE_BACKOFF.1);
-        while let Err(error) = self.buffer.delete(&receipts).await {
+        while let Err(error) = self.means.buffer.delete(&receipts).await {
             counter!(metric::BUFFER_ERRORS, "operation" => "delete").increment(1);
             receipts = error.failed;
             if backoff.attempts() + 1 >= DELETE_ATTEMPTS_MAX {

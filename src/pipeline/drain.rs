@@ -6,7 +6,7 @@
 //! amortises. Distributions do not wait for each other, until what is held
 //! reaches its bound.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,33 +15,29 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::board::{Board, Part, Reports};
-use super::deliver::Delivery;
-use super::held::{Admission, Held};
-use super::retry::Backoff;
-use crate::buffer::{Buffer, BufferError, DecodeError, ReceiptError, Received};
-use crate::edge::batch::Gathering;
-use crate::edge::{BATCH_PATHS_MAX, Edge};
-use crate::ledger::DeadLetter;
+use super::board::Reports;
+use super::condemned::Condemned;
+use super::deliver::{Delivery, Means};
+use super::held::Held;
+use super::intake::{Intake, bury, is_full};
+use super::standing::{Standing, Watch};
+use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
+use crate::edge::Edge;
+use crate::edge::budget::Book;
+use crate::edge::pace::Pace;
+use crate::rules::always::AlwaysPaths;
 use crate::telemetry::metric;
 
-/// Bounded: beyond any of these nothing more is received. One last receive may
-/// exceed them, by ten messages.
-const HELD_MESSAGES_MAX: usize = 1_000;
-const HELD_PATHS_MAX: usize = 30_000;
-const HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Dead letters on their way.
+const LETTERS_MAX: usize = 100;
 
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
-const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// Messages whose reason is remembered, so that a redelivery is not logged
-/// again.
-const REPORTED_MAX: usize = 10_000;
 
 /// How a drain works.
 #[derive(Clone, Debug)]
@@ -52,6 +48,13 @@ pub struct DrainOptions {
     pub grace: Duration,
     /// The distributions' ids by their names in the configuration.
     pub distributions: BTreeMap<Arc<str>, Arc<str>>,
+    /// Calls to the edge, of all distributions together.
+    pub calls_per_second: f64,
+    /// How often a message that cannot be used is received before it becomes a
+    /// dead letter.
+    pub max_receives: u32,
+    /// Paths that are sent as they are, whatever the budget says.
+    pub always: AlwaysPaths,
 }
 
 /// How a drain ended.
@@ -69,45 +72,22 @@ pub struct Stopped {
 pub struct Drain<B, E> {
     buffer: Arc<B>,
     edge: Arc<E>,
+    book: Arc<Book>,
     options: DrainOptions,
     reports: Reports,
 }
 
-/// A distribution's next round.
-struct Round {
-    due: Instant,
-    gathering: Gathering,
-}
-
-/// Everything gathered, and what is said about it.
-struct Intake<'a, R> {
-    options: &'a DrainOptions,
-    held: &'a Held<R>,
-    rounds: BTreeMap<Arc<str>, Round>,
-    reported: Reported,
-    backoff: Backoff,
-    failing: bool,
-    board: &'a Board,
-    /// Received just now.
-    unusable: Vec<Unusable<R>>,
-}
-
-/// A message that no retry makes usable.
-struct Unusable<R> {
-    id: Arc<str>,
-    receipt: R,
-    letter: DeadLetter,
-}
-
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
+type Burying<'a> = BoxFuture<'a, ()>;
 type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
 
 impl<B: Buffer, E: Edge> Drain<B, E> {
-    /// A drain from `buffer` to `edge`.
-    pub fn new(buffer: Arc<B>, edge: Arc<E>, options: DrainOptions) -> Self {
+    /// A drain from `buffer` to `edge` that counts its paths in `book`.
+    pub fn new(buffer: Arc<B>, edge: Arc<E>, book: Arc<Book>, options: DrainOptions) -> Self {
         Self {
             buffer,
             edge,
+            book,
             options,
             reports: Reports::default(),
         }
@@ -126,54 +106,82 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
     /// Outages of the buffer or the edge never end it: they are retried,
     /// logged and counted. Dropping the future loses nothing either.
     pub async fn run(self, shutdown: CancellationToken) -> Stopped {
+        info!(
+            distributions = self.options.distributions.len(),
+            "sending buffered paths"
+        );
         let held = Held::default();
-        let mut intake = Intake {
-            options: &self.options,
-            held: &held,
-            rounds: BTreeMap::new(),
-            reported: Reported::default(),
-            backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
-            failing: false,
-            board: &self.reports.board,
-            unusable: Vec::new(),
+        let means = Means {
+            buffer: Arc::clone(&self.buffer),
+            edge: Arc::clone(&self.edge),
+            pace: Arc::new(Pace::new(self.options.calls_per_second)),
+            book: Arc::clone(&self.book),
+            condemned: Condemned::default(),
         };
-        let mut burials = FuturesUnordered::new();
+        // Aborted when it is dropped.
+        let mut watches = JoinSet::new();
+        let mut standings: BTreeMap<Arc<str>, Arc<Standing>> = BTreeMap::new();
+        for (name, distribution) in &self.options.distributions {
+            let standing: Arc<Standing> = Arc::default();
+            let watch = Watch {
+                edge: Arc::clone(&means.edge),
+                pace: Arc::clone(&means.pace),
+                book: Arc::clone(&means.book),
+                standing: Arc::clone(&standing),
+                name: Arc::clone(name),
+                distribution: Arc::clone(distribution),
+            };
+            watches.spawn(watch.run());
+            standings.insert(Arc::clone(name), standing);
+        }
+        let mut intake = Intake::new(
+            &self.options,
+            &held,
+            &means.book,
+            &means.condemned,
+            &self.reports.board,
+        );
         let mut deliveries = FuturesUnordered::new();
         let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut receiving: Option<Receiving<'_, B::Receipt>> = None;
         let mut receive_at = Instant::now();
         let mut extending: Option<Extending<'_, B::Receipt>> = None;
+        let mut burying: Option<Burying<'_>> = None;
         let period = (self.buffer.visibility() / 3).max(Duration::from_millis(1));
         let mut extension = interval_at(Instant::now() + period, period);
         extension.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         loop {
             for (name, round) in intake.take_due(&delivering) {
-                let Some(distribution) = self.options.distributions.get(&name) else {
+                let (Some(distribution), Some(standing)) =
+                    (self.options.distributions.get(&name), standings.get(&name))
+                else {
                     continue;
                 };
                 delivering.insert(Arc::clone(&name));
                 let delivery = Delivery {
-                    buffer: &*self.buffer,
-                    edge: &*self.edge,
+                    means: &means,
+                    options: &self.options,
                     held: &held,
+                    standing: Arc::clone(standing),
                     distribution: Arc::clone(distribution),
                     name,
                     reports: &self.reports,
                 };
                 deliveries.push(delivery.run(round));
             }
-            if receiving.is_none() && !is_full(&held) {
+            if burying.is_none() && !intake.letters.is_empty() {
+                let letters = std::mem::take(&mut intake.letters);
+                burying = Some(Box::pin(bury(&*self.buffer, &self.reports.ledger, letters)));
+            }
+            let room = intake.letters.len() < LETTERS_MAX && !is_full(&held);
+            if receiving.is_none() && room {
                 let buffer = &*self.buffer;
                 receiving = Some(Box::pin(async move {
                     sleep_until(receive_at).await;
                     buffer.receive(RECEIVE_WAIT).await
                 }));
             }
-            if !self.buffer.redrives() {
-                burials.extend(intake.unusable.drain(..).map(|dead| self.bury(dead)));
-            }
-            intake.unusable.clear();
             let due = intake.next_due(&delivering);
             // In this order: stopping comes first; what frees messages and
             // what keeps them comes before what adds to them.
@@ -183,12 +191,12 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 Some(name) = deliveries.next(), if !deliveries.is_empty() => {
                     delivering.remove(&name);
                 }
-                Some(()) = burials.next(), if !burials.is_empty() => {}
                 result = in_slot(&mut extending) => {
                     extending = None;
                     report_extension(result);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
+                () = in_slot(&mut burying) => burying = None,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 result = in_slot(&mut receiving) => {
                     receiving = None;
@@ -219,22 +227,6 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         );
         Stopped { left }
     }
-
-    /// Puts a message on record that can never be used, and deletes it once the
-    /// record is on disk (Nothing lost). Otherwise it comes back.
-    async fn bury(&self, dead: Unusable<B::Receipt>) {
-        if !self.reports.ledger.dead_letter_kept(dead.letter).await {
-            warn!(message = %dead.id, "a message that cannot be used stays in the buffer: it cannot be put on record");
-            return;
-        }
-        match self.buffer.delete(&[dead.receipt]).await {
-            Ok(()) => counter!(metric::BUFFER_MESSAGES_DELETED).increment(1),
-            Err(error) => {
-                counter!(metric::BUFFER_ERRORS, "operation" => "delete").increment(1);
-                warn!(message = %dead.id, error = %error.cause, "could not delete a message that cannot be used; it comes back");
-            }
-        }
-    }
 }
 
 /// Waits for the future in the slot, for ever when there is none. The future
@@ -244,13 +236,6 @@ async fn in_slot<T>(slot: &mut Option<BoxFuture<'_, T>>) -> T {
         Some(future) => future.await,
         None => pending().await,
     }
-}
-
-fn is_full<R: Clone>(held: &Held<R>) -> bool {
-    let load = held.load();
-    load.messages >= HELD_MESSAGES_MAX
-        || load.paths >= HELD_PATHS_MAX
-        || load.bytes >= HELD_BYTES_MAX
 }
 
 fn start_extension<'a, B: Buffer>(
@@ -270,159 +255,6 @@ fn report_extension<R>(result: Result<(), ReceiptError<R>>) {
     if let Err(error) = result {
         counter!(metric::BUFFER_ERRORS, "operation" => "extend").increment(1);
         warn!(messages = error.failed.len(), error = %error.cause, "could not extend the visibility timeout of held messages; they may be invalidated twice");
-    }
-}
-
-impl<R: Clone> Intake<'_, R> {
-    /// Takes in what a receive brought, and returns how long to wait before
-    /// the next one.
-    fn accept(&mut self, result: Result<Vec<Received<R>>, BufferError>) -> Duration {
-        match result {
-            Ok(received) => {
-                if std::mem::take(&mut self.failing) {
-                    self.board.works(&Part::Drain);
-                    info!(
-                        attempts = self.backoff.attempts(),
-                        "receiving from the buffer works again"
-                    );
-                }
-                self.backoff.reset();
-                for message in received {
-                    self.sort(message);
-                }
-                Duration::ZERO
-            }
-            Err(error) => {
-                counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
-                let delay = self.backoff.next_delay();
-                self.board.fails(&Part::Drain, error.to_string());
-                if !std::mem::replace(&mut self.failing, true) {
-                    error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
-                }
-                delay
-            }
-        }
-    }
-
-    fn sort(&mut self, received: Received<R>) {
-        counter!(metric::BUFFER_MESSAGES_RECEIVED).increment(1);
-        let Received {
-            id,
-            receipt,
-            content,
-        } = received;
-        let message = match content {
-            Ok(message) => message,
-            Err(error) => {
-                let letter = DeadLetter::new(
-                    error.code(),
-                    error.to_string(),
-                    "the message is gone from the buffer: invalidate by hand what it may have held",
-                );
-                let written_later = matches!(error, DecodeError::NewerVersion { .. });
-                // A newer evictd can use it: it stays for that one.
-                return self.leave(id, receipt, letter, !written_later);
-            }
-        };
-        if !self
-            .options
-            .distributions
-            .contains_key(&message.distribution)
-        {
-            let reason = format!(
-                "no distribution is called {:?} in this configuration; \
-                 add it under [[cloudfront.distribution]]",
-                message.distribution
-            );
-            let mut letter = DeadLetter::new(
-                "unknown-distribution",
-                reason,
-                "the message is gone from the buffer: invalidate its paths by hand if the distribution still exists",
-            );
-            letter.distribution = Some(message.distribution.to_string());
-            letter.paths = message.paths;
-            return self.leave(id, receipt, letter, true);
-        }
-        match self.held.admit(&id, receipt, &message) {
-            Admission::New => {
-                let round = self
-                    .rounds
-                    .entry(message.distribution)
-                    .or_insert_with(|| Round {
-                        due: Instant::now() + self.options.window,
-                        gathering: Gathering::default(),
-                    });
-                round.gathering.add(id, message.paths);
-            }
-            Admission::Again => {
-                counter!(metric::BUFFER_MESSAGES_REDELIVERED).increment(1);
-                warn!(message = %id, "received a message that is still held: its visibility timeout ran out");
-            }
-        }
-    }
-
-    /// Does not hold the message. A buffer with a redrive policy hands it out
-    /// again after its visibility timeout, and moves it to the dead-letter
-    /// queue after as many times as that says; elsewhere one that is useless
-    /// `for_good` is put on record.
-    fn leave(&mut self, id: Arc<str>, receipt: R, mut letter: DeadLetter, for_good: bool) {
-        counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => letter.reason.clone()).increment(1);
-        if self.reported.is_new(&id) {
-            error!(message = %id, reason = letter.reason, detail = letter.detail, "cannot use a message; leaving it to the buffer's redrive policy, or to the dead letters");
-        }
-        letter.message = Some(id.to_string());
-        if for_good {
-            self.unusable.push(Unusable {
-                id,
-                receipt,
-                letter,
-            });
-        }
-    }
-
-    /// Rounds to deliver now. A full drain waits for no window.
-    fn take_due(&mut self, delivering: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, Gathering)> {
-        let now = Instant::now();
-        let full = is_full(self.held);
-        self.rounds
-            .extract_if(.., |name, round| {
-                !delivering.contains(name)
-                    && (full
-                        || round.due <= now
-                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
-            })
-            .map(|(name, round)| (name, round.gathering))
-            .collect()
-    }
-
-    fn next_due(&self, delivering: &BTreeSet<Arc<str>>) -> Option<Instant> {
-        let waiting = self
-            .rounds
-            .iter()
-            .filter(|(name, _)| !delivering.contains(*name));
-        waiting.map(|(_, round)| round.due).min()
-    }
-}
-
-/// The newest messages that were reported, up to a bound.
-#[derive(Debug, Default)]
-struct Reported {
-    ids: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
-}
-
-impl Reported {
-    fn is_new(&mut self, id: &Arc<str>) -> bool {
-        if !self.ids.insert(Arc::clone(id)) {
-            return false;
-        }
-        self.order.push_back(Arc::clone(id));
-        if self.order.len() > REPORTED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        true
     }
 }
 

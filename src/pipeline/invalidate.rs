@@ -353,7 +353,7 @@ async fn store(
             batch = batches.recv(), if open => match batch {
                 Some(batch) => {
                     newest = batch.mark.or(newest);
-                    gaps.extend(batch.gap);
+                    gaps.extend(batch.gaps);
                 }
                 None => open = false,
             },

@@ -13,18 +13,22 @@
 //! - [`drain`]: buffer → edge.
 //! - [`board`]: what the tasks say about themselves.
 //! - [`behind`]: how much of the binlog is not read yet.
+//! - [`bulk`]: when a rule's paths go as its wildcards.
 //! - [`retry`]: how long to wait before trying again.
 
 mod announce;
 pub mod batch;
 pub mod behind;
 pub mod board;
+pub mod bulk;
+mod condemned;
 mod deliver;
 pub mod difference;
 pub mod drain;
 pub mod dry_run;
 pub mod files;
 mod held;
+mod intake;
 pub mod invalidate;
 pub mod item;
 pub mod only;
@@ -34,6 +38,7 @@ mod refusal;
 pub mod retry;
 pub mod settle;
 mod shapes;
+mod standing;
 mod tagged;
 pub mod tail;
 pub mod tally;

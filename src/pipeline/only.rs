@@ -1,6 +1,6 @@
 //! Halves of the work that are left out.
 
-use super::batch::Paths;
+use super::bulk::Paths;
 use super::paths::PathSink;
 use crate::buffer::BufferError;
 use crate::cache::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
@@ -59,7 +59,7 @@ pub struct NoPaths;
 impl PathSink for NoPaths {
     type Pending = ();
 
-    fn prepare(&self, _paths: &Paths) {}
+    fn prepare(&mut self, _paths: &Paths) {}
 
     async fn send(&mut self, _pending: &mut ()) -> Result<(), BufferError> {
         Ok(())

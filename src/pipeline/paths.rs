@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::batch::Paths;
+use super::bulk::{BulkGuard, Paths};
 use crate::buffer::{Buffer, BufferError, Message, SendError, pack};
 use crate::telemetry::metric;
 
@@ -16,7 +16,7 @@ pub trait PathSink: Send + 'static {
     type Pending: Send;
 
     /// Makes messages of paths.
-    fn prepare(&self, paths: &Paths) -> Self::Pending;
+    fn prepare(&mut self, paths: &Paths) -> Self::Pending;
 
     /// Sends what is pending. `Ok` means that all of it is accepted durably.
     fn send(
@@ -31,15 +31,22 @@ pub struct ToBuffer<B> {
     buffer: Arc<B>,
     source: Arc<str>,
     distributions: Vec<Arc<str>>,
+    guard: BulkGuard,
 }
 
 impl<B: Buffer> ToBuffer<B> {
     /// `source` is the configuration's name, `distributions` are names too.
-    pub fn new(buffer: Arc<B>, source: Arc<str>, distributions: Vec<Arc<str>>) -> Self {
+    pub fn new(
+        buffer: Arc<B>,
+        source: Arc<str>,
+        distributions: Vec<Arc<str>>,
+        guard: BulkGuard,
+    ) -> Self {
         Self {
             buffer,
             source,
             distributions,
+            guard,
         }
     }
 }
@@ -47,18 +54,18 @@ impl<B: Buffer> ToBuffer<B> {
 impl<B: Buffer> PathSink for ToBuffer<B> {
     type Pending = Vec<Message>;
 
-    fn prepare(&self, paths: &Paths) -> Vec<Message> {
-        if paths.paths.is_empty() {
+    fn prepare(&mut self, paths: &Paths) -> Vec<Message> {
+        if paths.is_empty() {
             return Vec::new();
         }
+        let committed_at_us = paths.oldest_us();
+        let paths = self.guard.send(paths);
         let messages = |distribution: &Arc<str>| {
-            let paths_of = paths.paths.iter();
             pack(
                 &self.source,
                 distribution,
-                // Paths are percent-encoded, thus ASCII.
-                paths_of.map(|path| String::from_utf8_lossy(path).into_owned()),
-                paths.committed_at_us,
+                paths.iter().cloned(),
+                committed_at_us,
             )
         };
         self.distributions.iter().flat_map(messages).collect()
@@ -96,11 +103,8 @@ pub struct ToLog;
 impl PathSink for ToLog {
     type Pending = Vec<String>;
 
-    fn prepare(&self, paths: &Paths) -> Vec<String> {
-        let paths = paths.paths.iter();
-        paths
-            .map(|path| String::from_utf8_lossy(path).into_owned())
-            .collect()
+    fn prepare(&mut self, paths: &Paths) -> Vec<String> {
+        paths.iter().collect()
     }
 
     async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {

@@ -19,7 +19,7 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
-    fn glob(&self) -> String {
+    pub(super) fn glob(&self) -> String {
         glob_of(&self.text)
     }
 }

@@ -6,6 +6,7 @@
 //! into actions. `run`, its dry run and every offline command share it, so that
 //! the same changes and rules give byte-identical plans.
 
+pub mod always;
 pub mod cascade;
 mod channel;
 pub mod class;

@@ -71,6 +71,38 @@ pub const BUFFER_PATHS: &str = "evictd_buffer_paths_total";
 pub const BUFFER_RETRIES: &str = "evictd_buffer_retries_total";
 /// Checkpoints tried again, by `error`. Counter.
 pub const CHECKPOINT_RETRIES: &str = "evictd_checkpoint_retries_total";
+/// Paths gathered for the edge and not sent, because an invalidation that was
+/// made already covers them, by `distribution`. Counter.
+pub const EDGE_PATHS_COVERED: &str = "evictd_edge_paths_covered_total";
+/// Paths gathered for the edge that went under a wildcard, by `distribution`.
+/// Counter.
+pub const EDGE_PATHS_COALESCED: &str = "evictd_edge_paths_coalesced_total";
+/// Paths in progress at the edge, by `distribution` and `kind`: `single` or
+/// `wildcard`. Gauge.
+pub const EDGE_IN_PROGRESS: &str = "evictd_edge_in_progress_paths";
+/// Times that paths waited for others in progress to complete, by
+/// `distribution`. Counter.
+pub const EDGE_QUOTA_WAITS: &str = "evictd_edge_quota_waits_total";
+/// Invalidations that did not complete in 15 minutes, by `distribution`.
+/// Counter.
+pub const EDGE_OVERDUE: &str = "evictd_edge_overdue_total";
+/// Looks at what is in progress that failed, by `error`. Counter.
+pub const EDGE_LOOKS_FAILED: &str = "evictd_edge_looks_failed_total";
+/// From the oldest commit in an invalidation to its completion everywhere, by
+/// `distribution`. As precise as the edge is asked: every 5 s. Histogram.
+pub const COMMIT_TO_EDGE_COMPLETED: &str = "evictd_commit_to_edge_completed_seconds";
+/// Paths counted this month, by `distribution`. Gauge.
+pub const BUDGET_SPENT: &str = "evictd_budget_spent_paths";
+/// Paths left of the month's budget, by `distribution`. Gauge.
+pub const BUDGET_LEFT: &str = "evictd_budget_left_paths";
+/// Paths that the month will have cost, by `distribution`. Gauge.
+pub const BUDGET_FORECAST: &str = "evictd_budget_forecast_paths";
+/// Counts that could not be written to the budget file. Counter.
+pub const BUDGET_ERRORS: &str = "evictd_budget_errors_total";
+/// Messages put among the buffer's dead letters, by `reason`. Counter.
+pub const BUFFER_DEAD_LETTERS: &str = "evictd_buffer_dead_letters_total";
+/// Times that a rule's paths went as its wildcards, by `rule`. Counter.
+pub const BULK_CHANGES: &str = "evictd_bulk_changes_total";
 /// How old the oldest committed change is that is not deleted yet, as far as
 /// is known; 0 when everything read is. Gauge.
 pub const LAG_SECONDS: &str = "evictd_lag_seconds";

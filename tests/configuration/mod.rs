@@ -103,7 +103,28 @@ fn the_example_is_accepted_as_it_stands() {
         config.source.password,
         Some(SecretRef::Env("EVICTD_SOURCE_PASSWORD".to_owned()))
     );
-    assert_eq!(config.cloudfront.unwrap().distributions.len(), 1);
+    let cloudfront = config.cloudfront.as_ref().unwrap();
+    let [distribution] = cloudfront.distributions.as_slice() else {
+        panic!("{cloudfront:?}");
+    };
+    assert_eq!(distribution.monthly_path_budget, Some(20_000));
+    assert!(cloudfront.always.contains("/users/7") && !cloudfront.always.contains("/x"));
+    assert!((cloudfront.calls_per_second - 1.0).abs() < f64::EPSILON);
+    assert_eq!(config.max_receives, 5);
+    let users = config
+        .bulk
+        .iter()
+        .find(|bulk| bulk.rule == "users")
+        .unwrap();
+    assert_eq!((users.threshold, users.wildcards.len()), (1_000, 2));
+    let stock = config
+        .bulk
+        .iter()
+        .find(|bulk| bulk.rule == "stock")
+        .unwrap();
+    assert_eq!(stock.wildcards, [""; 0], "short-ttl paths are not sent");
+    let budget = PathBuf::from("/var/lib/evictd/shop.budget.json");
+    assert_eq!(config.budget_file(), budget);
     assert!(matches!(config.buffer, Some(Buffer::Sqs { .. })));
 }
 
@@ -503,17 +524,32 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "path = \"/q\"",
             "queue_url = \"https://q\"",
-            "12: [buffer] with kind = \"local\" takes `path` and nothing else",
+            "12: [buffer] with kind = \"local\" takes `path`, not `queue_url`",
         ),
         (
             "kind = \"local\"\npath = \"/q\"",
             "kind = \"sqs\"",
-            "12: [buffer] with kind = \"sqs\" takes `queue_url` and nothing else",
+            "12: [buffer] with kind = \"sqs\" takes `queue_url`, not `path`",
         ),
         (
             "kind = \"local\"\npath = \"/q\"",
             "kind = \"sqs\"\nqueue_url = \"shop\"",
             "12: buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
+        ),
+        (
+            "path = \"/q\"",
+            "path = \"/q\"\nmax_receives = 0",
+            "15: buffer.max_receives must not be 0: every message is received once at least",
+        ),
+        (
+            "[cloudfront]",
+            "[cloudfront]\ncalls_per_second = 1000",
+            "16: cloudfront.calls_per_second must be between 0.01 and 100: CloudFront throttles an account at a few calls a second",
+        ),
+        (
+            "[buffer]",
+            "bulk_threshold = 0\n[buffer]",
+            "12: rule \"users\": bulk_threshold must not be 0: write 1 to send its wildcards for every change of two paths",
         ),
         (
             "[buffer]\nkind = \"local\"\npath = \"/q\"\n",

@@ -3,6 +3,7 @@
 mod beyond_4_gib;
 mod cascades;
 mod changes;
+mod drains;
 mod dry_run;
 mod faults;
 mod guards;

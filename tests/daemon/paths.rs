@@ -80,6 +80,30 @@ async fn changed_slugs_send_the_old_and_the_new_path_through_either_buffer() {
 }
 
 #[tokio::test]
+async fn a_transaction_of_very_many_rows_sends_its_rules_wildcards() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let distribution = aws.create_distribution(&shop.database).await;
+    let file = shop.dir.path().join("queue.redb");
+    let buffer = format!("kind = \"local\"\npath = \"{}\"", file.display());
+    let mut config = config(&shop, &buffer, &distribution);
+    config.rest.push_str("bulk_threshold = 100\n");
+    let evictd = start(&config.options().envs(aws.env())).await;
+    let rows: Vec<String> = (1..=5_000).map(|id| format!("({id}, 'u{id}')")).collect();
+    shop.sql(&format!(
+        "INSERT INTO users (id, slug) VALUES {}",
+        rows.join(", ")
+    ))
+    .await;
+    let mut all = vec!["/users/*", "/api/users/*"];
+    sent(aws, &distribution, &all).await;
+    shop.sql("UPDATE users SET slug = 'ada' WHERE id = 7").await;
+    all.extend(["/users/ada", "/users/u7", "/api/users/7*"]);
+    sent(aws, &distribution, &all).await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
 async fn paths_wait_until_their_keys_are_deleted() {
     let mut shop = Shop::open().await;
     let aws = shared_aws().await;

@@ -7,16 +7,21 @@
     reason = "a test fails by panicking"
 )]
 
-mod aws;
+pub mod aws;
 mod contract;
+mod cost;
+pub mod quota;
 mod scripted;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
+use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch};
 use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
+use evictd::rules::always::AlwaysPaths;
 use tokio_util::sync::CancellationToken;
 
 pub use contract::message;
@@ -165,7 +170,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
     let config = aws::config(endpoint).await;
     let buffer = Arc::new(Sqs::new(&config, aws::queue(endpoint, "", &[]).await));
     let distribution = aws::distribution(endpoint).await;
-    let paths: Vec<String> = (0..5_000).map(|n| format!("/products/{n:05}")).collect();
+    let paths: Vec<String> = (0..2_900).map(|n| format!("/products/{n:05}")).collect();
     buffer
         .send(pack(&"shop".into(), &"main".into(), paths.clone(), 1))
         .await
@@ -182,10 +187,14 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         window: Duration::from_millis(500),
         grace: Duration::from_secs(10),
         distributions: [("main".into(), distribution.as_str().into())].into(),
+        calls_per_second: 50.0,
+        max_receives: 5,
+        always: AlwaysPaths::default(),
     };
     let shutdown = CancellationToken::new();
     let edge = Arc::new(CloudFront::new(&config));
-    let drain = Drain::new(Arc::clone(&buffer), edge, options).run(shutdown.clone());
+    let book = Arc::new(Book::in_memory(BTreeMap::new()));
+    let drain = Drain::new(Arc::clone(&buffer), edge, book, options).run(shutdown.clone());
     let drain = tokio::spawn(drain);
     let mut made = Vec::new();
     for _ in 0..100 {

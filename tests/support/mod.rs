@@ -20,6 +20,7 @@
 )]
 
 mod aws;
+mod cloudfront;
 mod evictd;
 mod mysql;
 mod php;
@@ -34,6 +35,7 @@ mod servers;
 mod tls;
 
 pub use aws::{Aws, Invalidation, shared_aws};
+pub use cloudfront::{FakeCloudFront, FakeCounts, FakeInvalidation, FakeSettings};
 pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
 pub use php::php;

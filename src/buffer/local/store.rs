@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// Bodies by sequence number.
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
+/// Messages that nothing could be done with, as JSON, by sequence number.
+const DEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
 /// Numbers the queue remembers.
 const NUMBERS: TableDefinition<'_, &str, u128> = TableDefinition::new("numbers");
 /// Drawn when the file is made. Part of every message's id, so that a new file
@@ -39,13 +44,26 @@ pub(super) struct Store {
 #[derive(Debug)]
 struct Hold {
     delivery: u64,
+    /// How often the message was handed out by this process.
+    times: u32,
     until: Instant,
+}
+
+/// A message in the table of dead letters.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Dead {
+    pub(super) reason: String,
+    pub(super) deliveries: u32,
+    pub(super) body: String,
 }
 
 pub(super) struct Delivered {
     pub(super) id: Arc<str>,
+    /// Tells this file's sequence numbers from another's.
+    pub(super) buffer: u64,
     pub(super) sequence: u64,
     pub(super) delivery: u64,
+    pub(super) times: u32,
     pub(super) body: Vec<u8>,
 }
 
@@ -128,16 +146,21 @@ impl Store {
         let mut delivered = Vec::with_capacity(found.len());
         for (sequence, body) in found {
             self.deliveries += 1;
+            let before = self.held.get(&sequence).map_or(0, |hold| hold.times);
+            let times = before.saturating_add(1);
             let hold = Hold {
                 delivery: self.deliveries,
+                times,
                 until: now + visibility,
             };
             self.held.insert(sequence, hold);
             self.unread_from = self.unread_from.max(sequence + 1);
             delivered.push(Delivered {
                 id: format!("{:032x}-{sequence}", self.identity).into(),
+                buffer: low_half(self.identity),
                 sequence,
                 delivery: self.deliveries,
+                times,
                 body,
             });
         }
@@ -175,6 +198,56 @@ impl Store {
         Ok(())
     }
 
+    /// Puts a message among the dead letters, in one durable transaction.
+    pub(super) fn bury(&mut self, sequence: u64, dead: &Dead) -> Result<(), redb::Error> {
+        let json = serde_json::to_vec(dead).map_err(std::io::Error::other)?;
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            {
+                transaction.open_table(MESSAGES)?.remove(sequence)?;
+                transaction
+                    .open_table(DEAD)?
+                    .insert(sequence, json.as_slice())?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })?;
+        self.held.remove(&sequence);
+        Ok(())
+    }
+
+    /// Makes messages of the dead letters whose body `readable` takes, with
+    /// numbers and thus ids of their own. Returns how many, and how many stay.
+    pub(super) fn redrive(
+        &mut self,
+        readable: impl Fn(&str) -> bool,
+    ) -> Result<(usize, usize), redb::Error> {
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            let (mut moved, mut left) = (0, 0);
+            {
+                let mut dead = transaction.open_table(DEAD)?;
+                let mut messages = transaction.open_table(MESSAGES)?;
+                let mut numbers = transaction.open_table(NUMBERS)?;
+                let mut next = sequence(numbers.get(NEXT)?.map_or(0, |next| next.value()))?;
+                for entry in dead.extract_if(|_, json| {
+                    serde_json::from_slice(json).is_ok_and(|dead: Dead| readable(&dead.body))
+                })? {
+                    let (_, json) = entry?;
+                    let dead: Dead =
+                        serde_json::from_slice(json.value()).map_err(std::io::Error::other)?;
+                    messages.insert(next, dead.body.as_bytes())?;
+                    next += 1;
+                    moved += 1;
+                }
+                numbers.insert(NEXT, u128::from(next))?;
+                left += usize::try_from(dead.len()?).unwrap_or(usize::MAX);
+            }
+            transaction.commit()?;
+            Ok((moved, left))
+        })
+    }
+
     fn with_database<T>(
         &mut self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
@@ -210,6 +283,7 @@ fn open(path: &Path) -> Result<(Database, u128), redb::Error> {
     let transaction = database.begin_write()?;
     let identity = {
         transaction.open_table(MESSAGES)?;
+        transaction.open_table(DEAD)?;
         let mut numbers = transaction.open_table(NUMBERS)?;
         let stored = numbers.get(IDENTITY)?.map(|identity| identity.value());
         match stored {
@@ -223,6 +297,10 @@ fn open(path: &Path) -> Result<(Database, u128), redb::Error> {
     };
     transaction.commit()?;
     Ok((database, identity))
+}
+
+fn low_half(identity: u128) -> u64 {
+    u64::try_from(identity & u128::from(u64::MAX)).unwrap_or(u64::MAX)
 }
 
 fn sequence(stored: u128) -> Result<u64, redb::Error> {

@@ -187,3 +187,53 @@ async fn every_message_comes_out_once() {
     seen.sort();
     assert_eq!(seen, sent);
 }
+
+#[tokio::test]
+async fn a_dead_letter_is_gone_until_it_is_put_back_under_a_new_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let buffer = new(&directory).await;
+    buffer
+        .send(vec![message("/a"), message("/b")])
+        .await
+        .unwrap();
+    let letter = |received: &Received<Receipt>, body: &str| DeadLetter {
+        receipt: received.receipt,
+        body: body.to_owned(),
+        reason: "refused".to_owned(),
+        deliveries: received.deliveries,
+    };
+    let received = buffer.receive(NOW).await.unwrap();
+    let [first, second] = received.as_slice() else {
+        panic!("{received:?}");
+    };
+    assert_eq!((first.deliveries, first.order.unwrap().at), (1, 0));
+    let buried = buffer.bury(letter(first, &first.body)).await.unwrap();
+    assert_eq!(buried, Buried::Moved);
+    buffer.bury(letter(second, "hello")).await.unwrap();
+    drop(buffer);
+
+    let buffer = new(&directory).await;
+    assert!(buffer.receive(NOW).await.unwrap().is_empty());
+    let redriven = buffer.redrive().await.unwrap();
+    assert_eq!(redriven, Redriven { moved: 1, left: 1 });
+    let back = buffer.receive(NOW).await.unwrap();
+    assert_eq!(paths(&back), ["/a"]);
+    assert_ne!(
+        back[0].id, first.id,
+        "or the edge would take it for the old one"
+    );
+    assert_eq!(back[0].order.unwrap().at, 2);
+    let again = buffer.redrive().await.unwrap();
+    assert_eq!(again, Redriven { moved: 0, left: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_are_counted_for_each_message() {
+    let directory = tempfile::tempdir().unwrap();
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/a")]).await.unwrap();
+    for expected in 1..=3 {
+        let received = buffer.receive(buffer.visibility() * 2).await.unwrap();
+        assert_eq!(received[0].deliveries, expected);
+    }
+}

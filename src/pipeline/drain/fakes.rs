@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::buffer::{DecodeError, Message, SendError};
-use crate::edge::{Accepted, EdgeError, InvalidationBatch};
+use crate::buffer::{Buried, DeadLetter, DecodeError, Message, Redriven, SendError};
+use crate::edge::{Accepted, EdgeError, InvalidationBatch, Listed, Made, Page};
+use crate::model::Order;
 
 pub(super) const VISIBILITY: Duration = Duration::from_secs(30);
 
@@ -30,15 +31,17 @@ pub(super) struct BufferState {
     pub(super) failing_deletes: u32,
     pub(super) extend_calls: u32,
     pub(super) extensions_fail: bool,
+    /// The reasons of the dead letters by their bodies.
+    pub(super) dead: BTreeMap<String, String>,
+    pub(super) no_place: bool,
     pub(super) chaos: bool,
-    /// Nothing moves away what is left again and again.
-    pub(super) stands_alone: bool,
 }
 
 struct Stored {
     content: Result<Message, DecodeError>,
     visible_at: Instant,
     delivery: u64,
+    times: u32,
 }
 
 pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
@@ -68,6 +71,7 @@ impl FakeBuffer {
             content,
             visible_at: Instant::now(),
             delivery: 0,
+            times: 0,
         };
         state.messages.insert(id, stored);
         drop(state);
@@ -103,9 +107,17 @@ impl BufferState {
                 self.deliveries += 1;
                 stored.delivery = self.deliveries;
                 stored.visible_at = now + VISIBILITY;
+                stored.times += 1;
                 taken.push(Received {
                     id: format!("m{id}").into(),
                     receipt: (id, stored.delivery),
+                    order: Some(Order {
+                        buffer: 1,
+                        at: id,
+                        certain_from: id,
+                    }),
+                    deliveries: stored.times,
+                    body: format!("body of m{id}"),
                     content: stored.content.clone(),
                 });
             }
@@ -203,8 +215,21 @@ impl Buffer for FakeBuffer {
         }
     }
 
-    fn redrives(&self) -> bool {
-        !self.state.lock().unwrap().stands_alone
+    async fn bury(&self, letter: DeadLetter<(u64, u64)>) -> Result<Buried, BufferError> {
+        let mut state = self.state.lock().unwrap();
+        if state.unlucky() {
+            return Err(trouble());
+        }
+        if state.no_place {
+            return Ok(Buried::NoPlace);
+        }
+        state.messages.remove(&letter.receipt.0);
+        state.dead.insert(letter.body, letter.reason);
+        Ok(Buried::Moved)
+    }
+
+    async fn redrive(&self) -> Result<Redriven, BufferError> {
+        Ok(Redriven::default())
     }
 
     fn visibility(&self) -> Duration {
@@ -230,6 +255,8 @@ pub(super) struct EdgeState {
 }
 
 impl FakeEdge {
+    pub(super) const COMPLETES_AFTER: Duration = Duration::from_secs(10);
+
     pub(super) fn judged(
         judge: impl FnMut(&InvalidationBatch) -> Option<EdgeError> + Send + 'static,
     ) -> Self {
@@ -289,6 +316,38 @@ impl Edge for FakeEdge {
         };
         Ok(Accepted {
             id: format!("I{id}"),
+        })
+    }
+
+    /// Everything completes within [`FakeEdge::COMPLETES_AFTER`].
+    async fn list(
+        &self,
+        distribution: &Arc<str>,
+        _from: Option<String>,
+    ) -> Result<Page, EdgeError> {
+        let state = self.state.lock().unwrap();
+        let made = state.made.iter().enumerate().rev();
+        let made = made.filter(|(_, (_, batch))| batch.distribution == *distribution);
+        Ok(Page {
+            invalidations: made
+                .map(|(index, (at, _))| Listed {
+                    id: format!("I{index}"),
+                    made_at: std::time::SystemTime::now(),
+                    completed: at.elapsed() >= Self::COMPLETES_AFTER,
+                })
+                .collect(),
+            next: None,
+        })
+    }
+
+    async fn read(&self, _distribution: &Arc<str>, id: &str) -> Result<Made, EdgeError> {
+        let state = self.state.lock().unwrap();
+        let index: usize = id.trim_start_matches('I').parse().unwrap();
+        let (at, batch) = &state.made[index];
+        Ok(Made {
+            caller_reference: batch.caller_reference.clone(),
+            paths: batch.paths.clone(),
+            completed: at.elapsed() >= Self::COMPLETES_AFTER,
         })
     }
 }

@@ -1,8 +1,11 @@
+use std::collections::HashSet;
+
 use super::fakes::*;
 use super::*;
 use crate::buffer::DecodeError;
 use crate::edge::EdgeError;
 use crate::ledger::{Files, Ledger};
+use crate::pipeline::board::Part;
 
 const WINDOW: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
@@ -24,15 +27,12 @@ impl Bench {
         Self::resume(Arc::default(), Arc::new(edge))
     }
 
-    /// With a buffer that has no redrive policy.
-    fn alone(edge: FakeEdge, ledger: Ledger) -> Self {
-        let buffer = Arc::new(FakeBuffer::default());
-        buffer.with(|state| state.stands_alone = true);
+    fn recording(edge: FakeEdge, ledger: Ledger) -> Self {
         let reports = Reports {
             ledger,
             ..Reports::default()
         };
-        Self::reporting(buffer, Arc::new(edge), reports)
+        Self::reporting(Arc::default(), Arc::new(edge), reports)
     }
 
     fn resume(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>) -> Self {
@@ -47,8 +47,13 @@ impl Bench {
             distributions: [("main", "E1"), ("images", "E2")]
                 .map(|(name, id)| (name.into(), id.into()))
                 .into(),
+            calls_per_second: 100.0,
+            max_receives: 5,
+            always: AlwaysPaths::default(),
         };
-        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), options).reporting(reports);
+        let book = Arc::new(Book::in_memory(BTreeMap::new()));
+        let drain =
+            Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options).reporting(reports);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,
@@ -245,27 +250,102 @@ async fn a_message_received_again_while_held_is_sent_once_and_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unusable_messages_stay_and_do_not_spin() {
+async fn unusable_messages_become_dead_letters_at_once_or_after_a_few_deliveries() {
     let bench = Bench::start(FakeEdge::default());
     bench.buffer.push("unheard-of", &["/a"]);
     bench
         .buffer
         .put(Err(DecodeError::NewerVersion { found: 2 }));
+    bench.buffer.put(Err(DecodeError::Malformed {
+        reason: "on purpose".to_owned(),
+    }));
     bench.buffer.push("main", &["/b"]);
+    pass(seconds(20)).await;
+    let dead = bench.buffer.with(|state| state.dead.clone());
+    let [(body, reason)] = Vec::from_iter(dead).try_into().unwrap();
+    assert_eq!(body, "body of m2");
+    assert!(reason.contains("on purpose"), "{reason}");
+    assert_eq!(
+        bench.buffer.remaining(),
+        2,
+        "others may know what to do with them"
+    );
     pass(seconds(600)).await;
-    assert_eq!(bench.buffer.remaining(), 2);
+    assert_eq!(bench.buffer.remaining(), 0);
     assert_eq!(bench.edge.paths(), ["/b"]);
     let (deliveries, calls) = bench.buffer.with(|s| (s.deliveries, s.receive_calls));
-    assert!((38..=45).contains(&deliveries), "{deliveries}");
+    assert_eq!(deliveries, 2 + 2 * 5);
     assert!(calls < 120, "{calls}");
+    let dead = bench.buffer.with(|state| state.dead.clone());
+    assert!(dead["body of m0"].contains("unheard-of"), "{dead:?}");
+    assert!(dead["body of m1"].contains("upgrade"), "{dead:?}");
 }
 
-/// In real time, since a file is written.
-#[tokio::test]
-async fn where_no_policy_moves_it_an_unusable_message_is_deleted_once_it_is_on_record() {
+#[tokio::test(start_paused = true)]
+async fn a_message_that_the_edge_refuses_becomes_a_dead_letter_with_the_edges_words() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        let bad = batch.paths.contains(&"/bad".to_owned());
+        bad.then(|| invalid(batch))
+    }));
+    bench.buffer.push("main", &["/a", "/bad"]);
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(600)).await;
+    let dead = bench.buffer.with(|state| state.dead.clone());
+    let [(body, reason)] = Vec::from_iter(dead).try_into().unwrap();
+    assert_eq!(body, "body of m0");
+    assert!(reason.contains("correct its template"), "{reason}");
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert!(bench.edge.paths().contains(&"/a".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_edge_has_no_room_for_waits_and_then_goes_as_it_is() {
+    let bench = Bench::start(FakeEdge::default());
+    let paths: Vec<String> = (0..5_000).map(|n| format!("/{n:04}")).collect();
+    for part in paths.chunks(2_500) {
+        let part: Vec<&str> = part.iter().map(String::as_str).collect();
+        bench.buffer.push("main", &part);
+        pass(seconds(3)).await;
+    }
+    let start = Instant::now();
+    bench.emptied().await;
+    assert!(
+        start.elapsed() >= seconds(4),
+        "it waited for the completion"
+    );
+    assert_eq!(bench.edge.paths(), paths, "each as it is, and once");
+    let state = bench.edge.state.lock().unwrap();
+    let sizes: Vec<usize> = state
+        .made
+        .iter()
+        .map(|(_, batch)| batch.paths.len())
+        .collect();
+    assert_eq!(sizes, [2_500, 500, 2_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_behind_an_accepted_wildcard_needs_no_call() {
+    let bench = Bench::start(FakeEdge::slow(seconds(5)));
+    bench.buffer.push("main", &["/products/*"]);
+    for n in 0..500 {
+        bench.buffer.push("main", &[&format!("/products/{n}")]);
+    }
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*"]);
+    bench.buffer.push("main", &["/products/7"]);
+    bench.emptied().await;
+    assert_eq!(
+        bench.edge.paths(),
+        ["/products/*", "/products/7"],
+        "a later change"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dead_letter() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path(), "shop").await;
-    let bench = Bench::alone(FakeEdge::default(), ledger.clone());
+    let bench = Bench::recording(FakeEdge::default(), ledger.clone());
     bench.buffer.push("unheard-of", &["/a", "/b"]);
     bench.buffer.put(Err(DecodeError::Malformed {
         reason: "no JSON".to_owned(),
@@ -273,53 +353,87 @@ async fn where_no_policy_moves_it_an_unusable_message_is_deleted_once_it_is_on_r
     bench
         .buffer
         .put(Err(DecodeError::NewerVersion { found: 2 }));
-    while bench.buffer.remaining() > 1 {
-        pass(Duration::from_millis(10)).await;
-    }
+    pass(seconds(20)).await;
+    let letters = ledger.book().recent_dead_letters;
+    assert_eq!(letters.len(), 1, "others may be able to use the rest");
+    bench.emptied().await;
+    pass(seconds(1)).await;
     let letters = ledger.book().recent_dead_letters;
     let said = |reason: &str| letters.iter().find(|it| it.reason == reason).unwrap();
-    assert_eq!(letters.len(), 2, "what a newer evictd can use stays");
-    assert_eq!(said("unknown-distribution").paths, ["/a", "/b"]);
+    assert_eq!(letters.len(), 3, "each once");
+    let unheard_of = said("unknown-distribution");
+    assert_eq!(unheard_of.paths, ["/a", "/b"]);
+    assert_eq!(unheard_of.distribution.as_deref(), Some("unheard-of"));
+    assert!(unheard_of.remedy.contains("evictd drain --redrive"));
     assert!(said("malformed").message.is_some());
+    assert!(said("newer-version").detail.contains("upgrade"));
+    ledger.flush(seconds(60)).await;
     let on_disk = Files::new(dir.path(), "shop").read().await.unwrap();
     assert_eq!(on_disk.recent_dead_letters, letters);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_policy_moves_it_an_unusable_message_that_cannot_be_put_on_record_stays() {
-    let bench = Bench::alone(FakeEdge::default(), Ledger::off());
+async fn an_unusable_message_without_a_place_for_dead_letters_stays_and_is_on_record_once() {
+    let ledger = Ledger::off();
+    let bench = Bench::recording(FakeEdge::default(), ledger.clone());
+    bench.buffer.with(|state| state.no_place = true);
     bench.buffer.push("unheard-of", &["/a"]);
     pass(seconds(600)).await;
     assert_eq!(bench.buffer.remaining(), 1);
+    let deliveries = bench.buffer.with(|state| state.deliveries);
+    assert!(deliveries > 10, "{deliveries}");
+    let letters = ledger.book().recent_dead_letters;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].remedy.contains("redrive policy"), "{letters:?}");
 }
 
-#[tokio::test]
-async fn where_no_policy_moves_it_a_refused_path_is_put_on_record_and_its_message_goes() {
-    let dir = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(dir.path(), "shop").await;
+#[tokio::test(start_paused = true)]
+async fn a_refused_path_is_put_on_record_with_its_distribution_and_its_message_is_buried() {
+    let ledger = Ledger::off();
     let edge = FakeEdge::judged(|batch| {
-        let bad = batch.paths.iter().any(|path| path == "/bad");
-        bad.then(|| EdgeError::InvalidPath {
-            distribution: Arc::clone(&batch.distribution),
-            code: "InvalidArgument".to_owned(),
-            paths: batch.paths.len(),
-            reason: "on purpose".to_owned(),
-        })
+        let bad = batch.paths.iter().any(|path| path.starts_with("/bad"));
+        bad.then(|| invalid(batch))
     });
-    let bench = Bench::alone(edge, ledger.clone());
-    bench.buffer.push("main", &["/a", "/bad", "/c"]);
-    while bench.buffer.remaining() > 0 {
-        pass(Duration::from_millis(10)).await;
-    }
-    let mut accepted = bench.edge.paths();
-    accepted.sort();
-    assert_eq!(accepted, ["/a", "/c"]);
-    let letter = ledger.book().recent_dead_letters[0].clone();
+    let bench = Bench::recording(edge, ledger.clone());
+    bench.buffer.push("main", &["/a", "/bad", "/c", "/bad-too"]);
+    bench.emptied().await;
+    pass(seconds(1)).await;
+    let accepted: BTreeSet<String> = bench.edge.paths().into_iter().collect();
+    assert_eq!(Vec::from_iter(accepted), ["/a", "/c"]);
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 1);
+    let letters = ledger.book().recent_dead_letters;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let mut letter = letters[0].clone();
+    letter.paths.sort();
     assert_eq!(
         (letter.paths, letter.reason),
-        (vec!["/bad".to_owned()], "invalid-path".to_owned())
+        (
+            vec!["/bad".to_owned(), "/bad-too".to_owned()],
+            "invalid-path".to_owned()
+        )
     );
     assert_eq!(letter.distribution.as_deref(), Some("main"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
+    let reports = Reports::default();
+    let mut calls = 0;
+    let edge = FakeEdge::judged(move |batch| {
+        calls += 1;
+        (calls <= 2).then(|| throttled(batch))
+    });
+    let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+    bench.buffer.push("main", &["/a"]);
+    let part = Part::Edge("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned();
+    while state().is_none_or(|it| it.trouble_since.is_none()) {
+        pass(Duration::from_millis(10)).await;
+    }
+    bench.emptied().await;
+    let state = state().unwrap();
+    assert_eq!(state.trouble_since, None);
+    assert!(state.last_error.unwrap().1.contains("on purpose"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -352,16 +466,12 @@ async fn a_message_that_cannot_be_deleted_is_paid_for_once() {
     bench.buffer.with(|state| state.failing_deletes = 12);
     bench.buffer.push("main", &["/a"]);
     bench.emptied().await;
-    assert!(bench.edge.calls() > 1);
-    assert_eq!(
-        bench.edge.made().len(),
-        1,
-        "the same request under the same name"
-    );
+    assert!(bench.buffer.with(|state| state.deliveries) > 1);
+    assert_eq!(bench.edge.calls(), 1, "it is known to be done");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_successor_after_a_crash_repeats_the_request_under_its_name() {
+async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
     let bench = Bench::start(FakeEdge::slow(seconds(1)));
     bench.buffer.with(|state| state.failing_deletes = u32::MAX);
     bench.buffer.push("main", &["/a", "/b"]);
@@ -372,8 +482,7 @@ async fn a_successor_after_a_crash_repeats_the_request_under_its_name() {
     bench.buffer.with(|state| state.failing_deletes = 0);
     let bench = Bench::resume(bench.buffer, bench.edge);
     bench.emptied().await;
-    assert_eq!(bench.edge.calls(), 2);
-    assert_eq!(bench.edge.made().len(), 1);
+    assert_eq!(bench.edge.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]

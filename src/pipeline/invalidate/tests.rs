@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use super::super::batch::Paths;
+use super::super::bulk::Paths;
 use super::*;
 use crate::binlog::barrier::NotVisible;
 use crate::binlog::replica_lag::Applied;
@@ -167,12 +167,8 @@ impl Visibility for Flaky {
 impl PathSink for Flaky {
     type Pending = Vec<String>;
 
-    fn prepare(&self, paths: &Paths) -> Vec<String> {
-        paths
-            .paths
-            .iter()
-            .map(|path| String::from_utf8_lossy(path).into_owned())
-            .collect()
+    fn prepare(&mut self, paths: &Paths) -> Vec<String> {
+        paths.iter().collect()
     }
 
     async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
@@ -844,6 +840,27 @@ async fn a_gap_is_closed_once_the_checkpoint_has_passed_it() {
     stages.planned.send(gap).await.unwrap();
     stages.end().await;
     assert!(!reports.ledger.book().recent_gaps[0].is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn gaps_among_batches_that_wait_together_are_closed_too() {
+    let stages = Stages::start([0, 5, 0]);
+    let reports = stages.reports.clone();
+    for offset in 1..=20 {
+        let mut batch = batch(offset);
+        if offset % 8 == 0 {
+            let id = reports
+                .ledger
+                .gap_begun(Default::default(), Default::default(), "purged");
+            batch.gap = Some(id);
+        }
+        stages.planned.send(batch).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stages.end().await;
+    let gaps = reports.ledger.book().recent_gaps;
+    assert_eq!(gaps.len(), 2);
+    assert!(!gaps.iter().any(crate::ledger::Gap::is_open), "{gaps:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,166 @@
+//! `[buffer]`, `[cloudfront]`, and when a rule's paths are too many.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use toml::Spanned;
+use url::Url;
+
+use super::error::Lines;
+use super::raw;
+use super::{Buffer, Bulk, CloudFront, ConfigError, Distribution};
+use crate::model::invalidation::PathClass;
+use crate::rules::always::AlwaysPaths;
+use crate::rules::class::PathClasses;
+use crate::rules::rule::Rule;
+
+/// CloudFront throttles an account at a rate that it does not publish; users
+/// report six to ten.
+const CALLS_PER_SECOND: f64 = 1.0;
+
+/// Two and a half minutes at SQS's visibility timeout.
+pub(super) const MAX_RECEIVES: u32 = 5;
+
+/// Five dollars as single paths.
+const BULK_THRESHOLD: usize = 1_000;
+
+impl CloudFront {
+    pub(super) fn with_always(self, always: AlwaysPaths) -> Self {
+        Self { always, ..self }
+    }
+}
+
+/// How many paths of a rule a batch or a transaction may send before they go
+/// as its wildcards.
+pub(super) fn bulk_thresholds(
+    rules: &[Spanned<raw::Rule>],
+    lines: &Lines<'_>,
+) -> Result<Vec<usize>, ConfigError> {
+    rules
+        .iter()
+        .map(|rule| match &rule.get_ref().bulk_threshold {
+            None => Ok(BULK_THRESHOLD),
+            Some(threshold) if *threshold.get_ref() == 0 => Err(ConfigError::at(
+                lines.of(threshold),
+                format!(
+                    "rule \"{}\": bulk_threshold must not be 0: write 1 to send its wildcards for every change of two paths",
+                    rule.get_ref().name.get_ref()
+                ),
+            )),
+            Some(threshold) => Ok(*threshold.get_ref()),
+        })
+        .collect()
+}
+
+pub(super) fn bulk(rules: &[Rule], thresholds: Vec<usize>, classes: &PathClasses) -> Vec<Bulk> {
+    let rules = rules.iter().zip(thresholds);
+    rules
+        .map(|(rule, threshold)| {
+            let paths = rule.table_wide.paths.iter();
+            let cached = paths.filter(|path| classes.of(path) == PathClass::Cached);
+            Bulk {
+                rule: rule.name.to_string(),
+                threshold,
+                wildcards: cached.cloned().collect(),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn buffer(
+    section: Spanned<raw::Buffer>,
+    lines: &Lines<'_>,
+) -> Result<(Buffer, u32), ConfigError> {
+    let line = lines.of(&section);
+    let raw = section.into_inner();
+    let max_receives = match raw.max_receives {
+        None => MAX_RECEIVES,
+        Some(number) if *number.get_ref() == 0 => {
+            return Err(ConfigError::at(
+                lines.of(&number),
+                "buffer.max_receives must not be 0: every message is received once at least",
+            ));
+        }
+        Some(number) => number.into_inner(),
+    };
+    let kind = kind_of_buffer(raw.kind, raw.queue_url, raw.path, line)?;
+    Ok((kind, max_receives))
+}
+
+fn kind_of_buffer(
+    kind: raw::BufferKind,
+    queue_url: Option<String>,
+    path: Option<PathBuf>,
+    line: usize,
+) -> Result<Buffer, ConfigError> {
+    match (kind, queue_url, path) {
+        (raw::BufferKind::Sqs, Some(queue_url), None) => {
+            let valid =
+                Url::parse(&queue_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            if !valid {
+                return Err(ConfigError::at(
+                    line,
+                    "buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
+                ));
+            }
+            Ok(Buffer::Sqs { queue_url })
+        }
+        (raw::BufferKind::Local, None, Some(path)) => Ok(Buffer::Local { path }),
+        (raw::BufferKind::Sqs, ..) => Err(ConfigError::at(
+            line,
+            "[buffer] with kind = \"sqs\" takes `queue_url`, not `path`",
+        )),
+        (raw::BufferKind::Local, ..) => Err(ConfigError::at(
+            line,
+            "[buffer] with kind = \"local\" takes `path`, not `queue_url`",
+        )),
+    }
+}
+
+pub(super) fn cloudfront(
+    section: Spanned<raw::CloudFront>,
+    lines: &Lines<'_>,
+) -> Result<CloudFront, ConfigError> {
+    let line = lines.of(&section);
+    let raw = section.into_inner();
+    if raw.distributions.is_empty() {
+        return Err(ConfigError::at(
+            line,
+            "[cloudfront] names no distribution: add [[cloudfront.distribution]] with `name` and `id`",
+        ));
+    }
+    let mut names = HashSet::new();
+    let mut distributions = Vec::new();
+    for distribution in raw.distributions {
+        if !names.insert(distribution.name.get_ref().clone()) {
+            return Err(ConfigError::at(
+                lines.of(&distribution.name),
+                format!(
+                    "two distributions are called \"{}\"",
+                    distribution.name.get_ref()
+                ),
+            ));
+        }
+        distributions.push(Distribution {
+            name: distribution.name.into_inner(),
+            id: distribution.id,
+            monthly_path_budget: distribution.monthly_path_budget,
+        });
+    }
+    let calls_per_second = match raw.calls_per_second {
+        None => CALLS_PER_SECOND,
+        Some(rate) if (0.01..=100.0).contains(rate.get_ref()) => rate.into_inner(),
+        Some(rate) => {
+            return Err(ConfigError::at(
+                lines.of(&rate),
+                "cloudfront.calls_per_second must be between 0.01 and 100: CloudFront throttles an account at a few calls a second",
+            ));
+        }
+    };
+    Ok(CloudFront {
+        window: raw.window,
+        calls_per_second,
+        always: AlwaysPaths::default(),
+        distributions,
+    })
+}

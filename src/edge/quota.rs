@@ -1,0 +1,156 @@
+//! What is in progress at a distribution, and what that leaves room for.
+//!
+//! Pure: fed with what was accepted and what the edge lists.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::coalesce::Room;
+
+/// What CloudFront has in progress at once, for each distribution (CloudFront
+/// quotas, "Invalidations").
+pub const QUOTA: Room = Room {
+    singles: 3_000,
+    wildcards: 15,
+};
+
+/// An invalidation completes within seconds. One that takes longer is reported.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// How long an invalidation counts while nothing can be asked about it. Most
+/// complete within 25 s, and the edge itself refuses what is too much.
+const BLIND_AFTER: Duration = Duration::from_secs(60);
+
+/// How many of these paths are single ones and wildcards.
+pub fn count<S: AsRef<str>>(paths: impl IntoIterator<Item = S>) -> Room {
+    let mut room = Room {
+        singles: 0,
+        wildcards: 0,
+    };
+    for path in paths {
+        match path.as_ref().ends_with('*') {
+            true => room.wildcards += 1,
+            false => room.singles += 1,
+        }
+    }
+    room
+}
+
+/// The invalidations of a distribution that are not completed.
+#[derive(Debug, Default)]
+pub struct InProgress {
+    invalidations: BTreeMap<String, Started>,
+}
+
+#[derive(Debug)]
+struct Started {
+    paths: Room,
+    at: Instant,
+    /// The oldest commit behind it; `None`: another drain's.
+    committed_at_us: Option<u64>,
+    overdue: bool,
+}
+
+impl InProgress {
+    /// Adds one, unless it is known. `committed_at_us` is given for own ones.
+    pub fn start(&mut self, id: &str, paths: Room, at: Instant, committed_at_us: Option<u64>) {
+        self.invalidations.entry(id.to_owned()).or_insert(Started {
+            paths,
+            at,
+            committed_at_us,
+            overdue: false,
+        });
+    }
+
+    /// Takes one out. The commit time if it was known and an own one.
+    pub fn complete(&mut self, id: &str) -> Option<u64> {
+        self.invalidations.remove(id)?.committed_at_us
+    }
+
+    /// Whether it is known to be in progress.
+    pub fn knows(&self, id: &str) -> bool {
+        self.invalidations.contains_key(id)
+    }
+
+    /// Whether nothing is in progress.
+    pub fn is_empty(&self) -> bool {
+        self.invalidations.is_empty()
+    }
+
+    /// Their ids.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.invalidations.keys().map(String::as_str)
+    }
+
+    /// How many paths are in progress.
+    pub fn used(&self) -> Room {
+        let started = self.invalidations.values();
+        started.fold(count([""; 0]), |sum, started| Room {
+            singles: sum.singles + started.paths.singles,
+            wildcards: sum.wildcards + started.paths.wildcards,
+        })
+    }
+
+    /// How many more may be sent.
+    pub fn room(&self) -> Room {
+        let used = self.used();
+        Room {
+            singles: QUOTA.singles.saturating_sub(used.singles),
+            wildcards: QUOTA.wildcards.saturating_sub(used.wildcards),
+        }
+    }
+
+    /// Those that have become overdue since the last call.
+    pub fn newly_overdue(&mut self, now: Instant) -> Vec<String> {
+        let mut overdue = Vec::new();
+        for (id, started) in &mut self.invalidations {
+            if !started.overdue && now.saturating_duration_since(started.at) >= OVERDUE_AFTER {
+                started.overdue = true;
+                overdue.push(id.clone());
+            }
+        }
+        overdue
+    }
+
+    /// The edge does not say what is in progress: forgets what is completed in
+    /// all likelihood.
+    pub fn forget_old(&mut self, now: Instant) {
+        self.invalidations
+            .retain(|_, started| now.saturating_duration_since(started.at) < BLIND_AFTER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_room_is_the_quota_less_what_is_in_progress() {
+        let mut progress = InProgress::default();
+        assert_eq!(progress.room(), QUOTA);
+        let now = Instant::now();
+        progress.start("a", count(["/1", "/2", "/3/*"]), now, Some(7));
+        progress.start("a", count(["/1"; 100]), now, Some(7));
+        progress.start("b", count(["/x*"; 20]), now, None);
+        let room = progress.room();
+        assert_eq!((room.singles, room.wildcards), (2_998, 0));
+        assert_eq!(progress.complete("b"), None);
+        assert_eq!(progress.complete("a"), Some(7));
+        assert_eq!(progress.complete("a"), None);
+        assert_eq!(progress.room(), QUOTA);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_complete_is_reported_once() {
+        let mut progress = InProgress::default();
+        let start = Instant::now();
+        progress.start("a", count(["/1"]), start, None);
+        assert!(progress.newly_overdue(start + OVERDUE_AFTER / 2).is_empty());
+        assert_eq!(progress.newly_overdue(start + OVERDUE_AFTER), ["a"]);
+        assert!(progress.newly_overdue(start + OVERDUE_AFTER * 2).is_empty());
+        progress.forget_old(start + BLIND_AFTER);
+        assert!(progress.is_empty());
+    }
+}

@@ -1,0 +1,472 @@
+//! CloudFront's quotas, progress and bill, which no emulator has: a server that the real SDK talks to.
+//!
+//! It keeps the caller reference's contract, has invalidations in progress for a while, refuses what would
+//! exceed the quota, throttles, fails and loses answers as told, and counts what it would bill.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// How CloudFront behaves. Times are scaled, so that tests are fast.
+#[derive(Clone, Debug)]
+pub struct FakeSettings {
+    pub singles_max: usize,
+    pub wildcards_max: usize,
+    pub batch_paths_max: usize,
+    /// From the acceptance to the completion.
+    pub completes_after: Duration,
+    /// Throttling: calls a second, and how many at once.
+    pub calls_per_second: f64,
+    pub burst: f64,
+    /// Each n-th request to make an invalidation is accepted, and its answer lost.
+    pub lose_answer: Option<u64>,
+    /// Requests to make an invalidation are accepted and never answered.
+    pub hang: bool,
+    /// Each n-th call fails with a 500 before anything happens.
+    pub fail: Option<u64>,
+    /// Paths that contain this are refused as invalid.
+    pub refuse: Option<String>,
+    /// How long each answer takes.
+    pub slow: Duration,
+    /// Items on a page of a list.
+    pub page_items: usize,
+}
+
+impl Default for FakeSettings {
+    fn default() -> Self {
+        Self {
+            singles_max: 3_000,
+            wildcards_max: 15,
+            batch_paths_max: 3_000,
+            completes_after: Duration::from_millis(300),
+            calls_per_second: 1_000.0,
+            burst: 1_000.0,
+            lose_answer: None,
+            hang: false,
+            fail: None,
+            refuse: None,
+            slow: Duration::ZERO,
+            page_items: 100,
+        }
+    }
+}
+
+/// An accepted invalidation.
+#[derive(Clone, Debug)]
+pub struct FakeInvalidation {
+    pub id: String,
+    pub distribution: String,
+    pub caller_reference: String,
+    pub paths: Vec<String>,
+    pub at: Instant,
+    created_at: Timestamp,
+}
+
+/// What happened so far.
+#[derive(Clone, Debug, Default)]
+pub struct FakeCounts {
+    /// Calls of any kind.
+    pub calls: u64,
+    /// Requests to make an invalidation.
+    pub creates: u64,
+    /// Repeated requests that were answered with the invalidation of then.
+    pub repeated: u64,
+    /// Requests refused because they would have exceeded the quota.
+    pub over_quota: u64,
+    pub throttled: u64,
+    pub lost_answers: u64,
+    pub failed: u64,
+    /// The most that was in progress at a distribution.
+    pub peak_singles: usize,
+    pub peak_wildcards: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: FakeSettings,
+    made: Vec<FakeInvalidation>,
+    by_reference: HashMap<(String, String), usize>,
+    counts: FakeCounts,
+    tokens: f64,
+    refilled: Instant,
+}
+
+/// The server. It ends with the test's runtime.
+#[derive(Clone, Debug)]
+pub struct FakeCloudFront {
+    url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeCloudFront {
+    pub async fn start(settings: FakeSettings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let fake = Self {
+            url: format!("http://{address}"),
+            state: Arc::new(Mutex::new(State {
+                tokens: settings.burst,
+                settings,
+                made: Vec::new(),
+                by_reference: HashMap::new(),
+                counts: FakeCounts::default(),
+                refilled: Instant::now(),
+            })),
+        };
+        let server = fake.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = server.clone();
+                tokio::spawn(async move { server.serve(stream).await });
+            }
+        });
+        fake
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics in here")
+    }
+
+    pub fn counts(&self) -> FakeCounts {
+        self.state().counts.clone()
+    }
+
+    /// Changes how it behaves from now on.
+    pub fn change(&self, change: impl FnOnce(&mut FakeSettings)) {
+        change(&mut self.state().settings);
+    }
+
+    /// Everything accepted, in order.
+    pub fn made(&self) -> Vec<FakeInvalidation> {
+        self.state().made.clone()
+    }
+
+    /// What the paths so far would cost: how many are billed.
+    pub fn billed(&self) -> usize {
+        self.state().made.iter().map(|made| made.paths.len()).sum()
+    }
+
+    /// How often each path was accepted.
+    pub fn paths(&self) -> BTreeMap<String, usize> {
+        let mut paths = BTreeMap::new();
+        for path in self.state().made.iter().flat_map(|made| &made.paths) {
+            *paths.entry(path.clone()).or_default() += 1;
+        }
+        paths
+    }
+
+    /// Which of `paths` no accepted invalidation matches, one by one.
+    pub fn unmatched<'p>(&self, paths: &'p [String]) -> Vec<&'p str> {
+        let sent = self.paths();
+        let prefixes: BTreeSet<&str> = sent
+            .keys()
+            .filter_map(|path| path.strip_suffix('*'))
+            .collect();
+        let reached = |path: &str| {
+            sent.contains_key(path)
+                || (0..=path.len()).any(|end| path.get(..end).is_some_and(|p| prefixes.contains(p)))
+        };
+        let paths = paths.iter().map(String::as_str);
+        paths.filter(|path| !reached(path)).collect()
+    }
+
+    async fn serve(self, mut stream: TcpStream) {
+        stream.set_nodelay(true).ok();
+        let mut buffered = Vec::new();
+        while let Some(request) = read_request(&mut stream, &mut buffered).await {
+            let slow = self.state().settings.slow;
+            tokio::time::sleep(slow).await;
+            let Some((status, body)) = self.state().answer(&request) else {
+                let hang = self.state().settings.hang;
+                if hang {
+                    std::future::pending::<()>().await;
+                }
+                return; // Accepted, and the connection closes.
+            };
+            let answer = format!(
+                "HTTP/1.1 {status} Fake\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    /// A status and a body; `None`: the answer is lost.
+    fn answer(&mut self, request: &Request) -> Option<(u16, String)> {
+        self.counts.calls += 1;
+        let now = Instant::now();
+        let gained =
+            now.duration_since(self.refilled).as_secs_f64() * self.settings.calls_per_second;
+        self.tokens = (self.tokens + gained).min(self.settings.burst);
+        self.refilled = now;
+        if self.tokens < 1.0 {
+            self.counts.throttled += 1;
+            return Some(error(400, "Throttling"));
+        }
+        self.tokens -= 1.0;
+        if self
+            .settings
+            .fail
+            .is_some_and(|nth| self.counts.calls.is_multiple_of(nth))
+        {
+            self.counts.failed += 1;
+            return Some(error(500, "InternalError"));
+        }
+        let (path, query) = request
+            .target
+            .split_once('?')
+            .unwrap_or((&request.target, ""));
+        let parts: Vec<&str> = path.split('/').collect();
+        match (request.method.as_str(), parts.as_slice()) {
+            ("POST", ["", _, "distribution", distribution, "invalidation"]) => {
+                self.create(distribution, &request.body)
+            }
+            ("GET", ["", _, "distribution", distribution, "invalidation"]) => {
+                Some((200, self.list(distribution, query)))
+            }
+            ("GET", ["", _, "distribution", distribution, "invalidation", id]) => {
+                let mut made = self.made.iter();
+                let found = made.find(|made| made.id == *id && made.distribution == *distribution);
+                Some(match found {
+                    Some(made) => (200, self.described(made)),
+                    None => error(404, "NoSuchInvalidation"),
+                })
+            }
+            _ => Some(error(404, "NotFound")),
+        }
+    }
+
+    fn create(&mut self, distribution: &str, body: &str) -> Option<(u16, String)> {
+        self.counts.creates += 1;
+        let lose = self
+            .settings
+            .lose_answer
+            .is_some_and(|nth| self.counts.creates.is_multiple_of(nth));
+        let paths: Vec<String> = elements(body, "Path").collect();
+        let caller_reference = elements(body, "CallerReference").next().unwrap_or_default();
+        let name = (distribution.to_owned(), caller_reference.clone());
+        if let Some(&known) = self.by_reference.get(&name) {
+            if self.made[known].paths != paths {
+                return Some(error(400, "InvalidationBatchAlreadyExists"));
+            }
+            self.counts.repeated += 1;
+            return Some((201, self.described(&self.made[known])));
+        }
+        if paths.len() > self.settings.batch_paths_max {
+            return Some(error(413, "BatchTooLarge"));
+        }
+        let refuse = self.settings.refuse.as_deref();
+        let valid = |path: &String| {
+            path.starts_with('/')
+                && path.len() <= 4_000
+                && !path.trim_end_matches('*').contains('*')
+                && !refuse.is_some_and(|part| path.contains(part))
+        };
+        if paths.is_empty() || !paths.iter().all(valid) {
+            return Some(error(400, "InvalidArgument"));
+        }
+        let (mut singles, mut wildcards) = self.in_progress(distribution);
+        for path in &paths {
+            match path.ends_with('*') {
+                true => wildcards += 1,
+                false => singles += 1,
+            }
+        }
+        if singles > self.settings.singles_max || wildcards > self.settings.wildcards_max {
+            self.counts.over_quota += 1;
+            return Some(error(400, "TooManyInvalidationsInProgress"));
+        }
+        self.counts.peak_singles = self.counts.peak_singles.max(singles);
+        self.counts.peak_wildcards = self.counts.peak_wildcards.max(wildcards);
+        self.by_reference.insert(name, self.made.len());
+        self.made.push(FakeInvalidation {
+            id: format!("I{:06}", self.made.len()),
+            distribution: distribution.to_owned(),
+            caller_reference,
+            paths,
+            at: Instant::now(),
+            created_at: Timestamp::now(),
+        });
+        if lose || self.settings.hang {
+            self.counts.lost_answers += 1;
+            return None;
+        }
+        self.made.last().map(|made| (201, self.described(made)))
+    }
+
+    fn in_progress(&self, distribution: &str) -> (usize, usize) {
+        let running = self.made.iter().rev().filter(|made| {
+            made.distribution == distribution && made.at.elapsed() < self.settings.completes_after
+        });
+        let paths = running.flat_map(|made| &made.paths);
+        paths.fold((0, 0), |(singles, wildcards), path| {
+            match path.ends_with('*') {
+                true => (singles, wildcards + 1),
+                false => (singles + 1, wildcards),
+            }
+        })
+    }
+
+    fn status(&self, made: &FakeInvalidation) -> &'static str {
+        match made.at.elapsed() < self.settings.completes_after {
+            true => "InProgress",
+            false => "Completed",
+        }
+    }
+
+    fn described(&self, made: &FakeInvalidation) -> String {
+        let items: String = made
+            .paths
+            .iter()
+            .map(|path| format!("<Path>{}</Path>", escape(path)))
+            .collect();
+        format!(
+            "<Invalidation><Id>{}</Id><Status>{}</Status><CreateTime>{}</CreateTime><InvalidationBatch>\
+             <Paths><Quantity>{}</Quantity><Items>{items}</Items></Paths>\
+             <CallerReference>{}</CallerReference></InvalidationBatch></Invalidation>",
+            made.id,
+            self.status(made),
+            seconds(made.created_at),
+            made.paths.len(),
+            escape(&made.caller_reference),
+        )
+    }
+
+    /// The newest first; the marker is the last id of the page before.
+    fn list(&self, distribution: &str, query: &str) -> String {
+        let parameter = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        };
+        let asked = parameter("MaxItems")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(100);
+        let items = self.settings.page_items.min(asked);
+        let marker = parameter("Marker").unwrap_or_default();
+        let made = self
+            .made
+            .iter()
+            .rev()
+            .filter(|made| made.distribution == distribution);
+        let older: Vec<_> = made
+            .filter(|made| marker.is_empty() || made.id.as_str() < marker)
+            .collect();
+        let page = &older[..items.min(older.len())];
+        let truncated = older.len() > page.len();
+        let next = page.last().filter(|_| truncated);
+        let next = next.map_or(String::new(), |made| {
+            format!("<NextMarker>{}</NextMarker>", made.id)
+        });
+        let summaries: String = page
+            .iter()
+            .map(|made| {
+                let (id, at, status) = (&made.id, seconds(made.created_at), self.status(made));
+                format!(
+                    "<InvalidationSummary><Id>{id}</Id><CreateTime>{at}</CreateTime>\
+                     <Status>{status}</Status></InvalidationSummary>"
+                )
+            })
+            .collect();
+        format!(
+            "<InvalidationList><Marker>{marker}</Marker>{next}<MaxItems>{items}</MaxItems>\
+             <IsTruncated>{truncated}</IsTruncated><Quantity>{}</Quantity><Items>{summaries}</Items>\
+             </InvalidationList>",
+            page.len()
+        )
+    }
+}
+
+/// Whole seconds, which is less than CloudFront tells.
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn error(status: u16, code: &str) -> (u16, String) {
+    let body = format!(
+        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>the fake says so</Message></Error>\
+         <RequestId>1</RequestId></ErrorResponse>"
+    );
+    (status, body)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// The texts of an element, wherever it stands.
+fn elements<'x>(xml: &'x str, name: &str) -> impl Iterator<Item = String> + 'x {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let texts = xml
+        .split(open.as_str())
+        .skip(1)
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    texts.into_iter().filter_map(move |text| {
+        let (text, _) = text.split_once(&close)?;
+        let text = text
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"");
+        Some(
+            text.replace("&apos;", "'")
+                .replace("&#39;", "'")
+                .replace("&amp;", "&"),
+        )
+    })
+}
+
+#[derive(Debug)]
+struct Request {
+    method: String,
+    target: String,
+    body: String,
+}
+
+async fn read_request(stream: &mut TcpStream, buffered: &mut Vec<u8>) -> Option<Request> {
+    let head_end = loop {
+        if let Some(at) = buffered.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(buffered).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&buffered[..head_end]).into_owned();
+    let length: usize = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, value)| {
+            value.trim().parse().expect("a number of bytes")
+        });
+    while buffered.len() < head_end + length {
+        if stream.read_buf(buffered).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let body = String::from_utf8_lossy(&buffered[head_end..head_end + length]).into_owned();
+    buffered.drain(..head_end + length);
+    let mut words = head.split(' ');
+    Some(Request {
+        method: words.next()?.to_owned(),
+        target: words.next()?.to_owned(),
+        body,
+    })
+}
