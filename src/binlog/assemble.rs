@@ -1,7 +1,7 @@
 //! From binlog events to what the pipeline acts on. No I/O: it is fed events
 //! in order and keeps track of the position, the transaction and the tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mysql_async::binlog::events::{
@@ -11,7 +11,7 @@ use mysql_async::binlog::{BinlogChecksumAlg, StatusVarKey};
 
 use super::catalog::CatalogColumn;
 use super::layout::TableLayout;
-use super::statement::{Statement, beginning};
+use super::statement::{Statement, beginning, tables_named};
 use crate::model::position::{Gtid, GtidSource};
 use crate::model::{GtidSet, Position, TableName};
 
@@ -90,6 +90,9 @@ pub struct Assembler<I: Interest> {
     tables: HashMap<u64, KnownLayout<I::Table>>,
     layouts: HashMap<TableName, KnownLayout<I::Table>>,
     catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
+    /// Tables whose rows were read with names from the catalog, which are those
+    /// of the moment when it was asked.
+    looked_up: BTreeSet<TableName>,
 }
 
 impl<I: Interest> Assembler<I> {
@@ -109,6 +112,7 @@ impl<I: Interest> Assembler<I> {
             tables: HashMap::new(),
             layouts: HashMap::new(),
             catalog: HashMap::new(),
+            looked_up: BTreeSet::new(),
         }
     }
 
@@ -133,6 +137,7 @@ impl<I: Interest> Assembler<I> {
     pub fn restart(&mut self, position: Position) {
         self.committed = position;
         self.prepared.clear();
+        self.looked_up.clear();
         self.rewind();
     }
 
@@ -420,8 +425,9 @@ impl<I: Interest> Assembler<I> {
             }
             Statement::Harmless => None,
             Statement::Layout => {
+                let guessed = self.guessed(&tables_named(&query.schema(), &sql));
                 self.forget_layouts();
-                None
+                (!guessed.is_empty()).then_some(Item::TablesChanged(guessed))
             }
             Statement::Rows(tables) => {
                 self.forget_layouts();

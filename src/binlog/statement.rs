@@ -72,6 +72,11 @@ pub fn beginning(sql: &str) -> String {
     sql.chars().take(TEXT_CHARS).collect()
 }
 
+/// Every table that a statement may be about, and maybe names that are none.
+pub fn tables_named(schema: &str, sql: &str) -> Vec<TableName> {
+    tables(schema, &readings(sql))
+}
+
 impl Statement {
     /// Reads a statement that ran with the default database `schema`.
     pub fn read(schema: &str, sql: &str) -> Self {

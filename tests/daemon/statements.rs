@@ -229,7 +229,11 @@ async fn a_column_added_in_front_does_not_mix_columns_up() {
         let deleted = shop
             .deleted_by(&evictd, &keys, &format!("{alter}; {after}"))
             .await;
-        assert_eq!(deleted, ["user:2:v1"], "{row_metadata}");
+        match row_metadata {
+            "FULL" => assert_eq!(deleted, ["user:2:v1"]),
+            // What was read before went by names that may have been those of after.
+            _ => assert_eq!(deleted, keys),
+        }
 
         // Read only when the columns are others already.
         let drop = "ALTER TABLE users DROP COLUMN first";
@@ -250,4 +254,36 @@ async fn a_column_added_in_front_does_not_mix_columns_up() {
         }
         stop(evictd).await;
     }
+}
+
+/// The rows are read when their columns have other names already, and nothing in the binlog contradicts those.
+#[tokio::test]
+async fn columns_that_took_the_place_of_others_invalidate_what_was_read_with_their_names() {
+    let shop = Shop::own(MysqlOptions {
+        row_metadata: "MINIMAL",
+        ..MysqlOptions::default()
+    })
+    .await;
+    shop.sql("CREATE TABLE pairs (a INT, b INT)").await;
+    let rule = r#"
+[[rule]]
+name   = "pairs"
+tables = ["$db.pairs"]
+keys   = ["pair:{b}"]
+"#;
+    let config = shop.config().rest(rule);
+    let evictd = config.start().await;
+    shop.done(&evictd).await;
+    stop(evictd).await;
+    let keys = ["pair:1", "pair:2"];
+    shop.fill(&keys).await;
+    shop.sql(
+        "INSERT INTO pairs VALUES (1, 2);
+         ALTER TABLE pairs DROP COLUMN a, ADD COLUMN c INT AFTER b",
+    )
+    .await;
+    let evictd = config.start().await;
+    // 1 is in the column that is called b by now; the row was about 2.
+    shop.gone(&keys, &evictd).await;
+    stop(evictd).await;
 }

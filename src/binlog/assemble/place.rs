@@ -80,5 +80,10 @@ pub(super) fn beyond_dump_offset(position: &Position) -> Option<u64> {
 pub(super) fn next_offset(offset: u64, low: u32) -> u64 {
     const WRAP: u64 = 1 << 32;
     let next = (offset & !(WRAP - 1)) | u64::from(low);
-    if next < offset { next + WRAP } else { next }
+    if next < offset {
+        // A damaged ROTATE can name any place.
+        next.saturating_add(WRAP)
+    } else {
+        next
+    }
 }

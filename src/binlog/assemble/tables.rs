@@ -108,6 +108,9 @@ impl<I: Interest> Assembler<I> {
             let bound = TableLayout::new(&map, catalog.as_deref())
                 .map_err(|error| error.to_string())
                 .and_then(|layout| self.interest.bind(layout));
+            if TableLayout::needs_catalog(&map) == Ok(true) {
+                self.looked_up.insert(name.clone());
+            }
             match bound {
                 Ok(table) => Entry::Wanted(Arc::new(table)),
                 Err(reason) => Entry::Unusable(name.clone(), reason),
@@ -122,6 +125,14 @@ impl<I: Interest> Assembler<I> {
         self.tables.insert(map.table_id, known.clone());
         self.layouts.insert(name, known);
         Ok(None)
+    }
+
+    /// Which of `named`, whose columns change here, had rows read with columns
+    /// from the catalog: it may have shown them as they are only after the
+    /// change, so that values went by the names of others.
+    pub(super) fn guessed(&mut self, named: &[TableName]) -> Vec<TableName> {
+        let names = named.iter();
+        names.filter_map(|name| self.looked_up.take(name)).collect()
     }
 
     /// Columns may have changed under the same table map

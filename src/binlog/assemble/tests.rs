@@ -225,6 +225,11 @@ fn offsets_pass_four_gibibytes() {
     assert_eq!(next_offset(0xffff_fff0, 0x10), 0x1_0000_0010);
     assert_eq!(next_offset(0x1_0000_0010, 0x90), 0x1_0000_0090);
     assert_eq!(next_offset(0x3_ffff_ffff, 0), 0x4_0000_0000);
+    assert_eq!(
+        next_offset(u64::MAX, 0),
+        u64::MAX,
+        "a place that no file has"
+    );
 }
 
 #[test]
