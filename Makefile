@@ -40,6 +40,11 @@ demo: servers ## One screen that shows what evictd does, on real servers
 	cargo build --bin evictd
 	cargo run --quiet --example demo
 
+.PHONY: screenshots
+screenshots: servers ## Takes the documentation's screenshots again: docs/images
+	cargo build --bin evictd
+	cargo run --quiet --example screenshots
+
 .PHONY: bench
 bench: servers ## Throughput and latency on this machine, optimised build
 	cargo bench --bench throughput --bench edge
