@@ -23,7 +23,7 @@ use support::{
 use terminal::Terminal;
 
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
-const COLUMNS: u16 = 132;
+const COLUMNS: u16 = 150;
 
 /// What a replay reads: enough to be seen halfway.
 const ROWS: usize = 200_000;

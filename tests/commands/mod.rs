@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod documented;
 mod explain;
 mod manual;
 mod plan;
