@@ -8,7 +8,11 @@ SHELL       := /bin/bash
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 
-SCRIPTS := $(wildcard scripts/* .ci/*)
+# Where `make install` puts things: DESTDIR goes before every path and into none of them.
+DESTDIR ?=
+PREFIX  ?= /usr/local
+
+SCRIPTS := $(filter-out scripts/debian,$(wildcard scripts/* .ci/*)) $(addprefix scripts/debian/,postinst prerm postrm)
 
 .PHONY: help
 help: ## Lists the targets
@@ -17,6 +21,18 @@ help: ## Lists the targets
 .PHONY: build
 build: ## Builds evictd as it is shipped: target/release/evictd
 	cargo build --release
+
+.PHONY: install
+install: build ## Installs it with units, manual and completions: PREFIX (/usr/local), DESTDIR
+	PREFIX=$(PREFIX) scripts/install target/release/evictd $(DESTDIR)
+
+.PHONY: deb
+deb: build ## Makes a Debian package in target/debian
+	scripts/package target/release/evictd target/debian
+
+.PHONY: image
+image: build ## Makes an image of nothing but evictd, an archive in target/image, without an engine
+	scripts/image target/release/evictd target/image
 
 .PHONY: check
 check: ## Formatting, clippy and documentation with warnings denied, shell scripts, dependencies

@@ -27,7 +27,7 @@
 //! | module | holds | knows |
 //! |---|---|---|
 //! | [`model`] | values, changes, positions, paths, actions; no I/O | nothing |
-//! | [`telemetry`] | logs, metric names, error chains, the HTTP listener | nothing |
+//! | [`telemetry`] | logs, metric names, error chains, the HTTP listener, the service manager | nothing |
 //! | [`rules`] | templates, conditions, path classes, the planner; pure | `model` |
 //! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry` |
 //! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |

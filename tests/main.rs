@@ -21,5 +21,6 @@ mod model;
 mod planner;
 mod reader;
 mod servers;
+mod service;
 mod soak;
 mod support;

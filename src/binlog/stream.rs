@@ -38,6 +38,8 @@ pub struct Source<I: Interest> {
     open: Option<Open>,
     /// A server agreed to the position.
     begun: bool,
+    /// A server sent something of its binlog.
+    heard: bool,
     until: Vec<Bound>,
 }
 
@@ -87,6 +89,7 @@ impl<I: Interest> Source<I> {
             anonymous_ahead: false,
             open: None,
             begun: false,
+            heard: false,
             until: Vec::new(),
         }
     }
@@ -142,6 +145,12 @@ impl<I: Interest> Source<I> {
     /// for more.
     pub fn drained(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.drained)
+    }
+
+    /// Whether anything was ever received: a server refuses a position only
+    /// after it was asked for the binlog.
+    pub fn heard(&self) -> bool {
+        self.heard
     }
 
     /// Where reading stands, for errors.
@@ -307,7 +316,10 @@ impl<I: Interest> Source<I> {
         received: Result<Option<Arrival>, mysql_async::Error>,
     ) -> Result<Arrival, SourceError> {
         let error = match received {
-            Ok(Some(arrival)) => return Ok(arrival),
+            Ok(Some(arrival)) => {
+                self.heard = true;
+                return Ok(arrival);
+            }
             Err(error) => {
                 let error = self.stream_error(&error);
                 self.anonymous_ahead |= matches!(error, SourceError::Anonymous { .. });

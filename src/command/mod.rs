@@ -12,6 +12,7 @@ mod plan;
 mod preflight;
 mod replay;
 mod run;
+mod service;
 mod status;
 
 use std::io::{self, Write};

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::status::document::Daemon;
-use super::{CommandError, admin, aws_config, preflight};
+use super::{CommandError, admin, aws_config, preflight, service};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::end::BinlogEnd;
 use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
@@ -37,7 +37,7 @@ use crate::pipeline::{behind, dry_run, invalidate};
 pub(super) const GRACE: Duration = Duration::from_secs(20);
 
 /// How long the last records may take after that.
-const LEDGER_GRACE: Duration = Duration::from_secs(2);
+pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
@@ -49,19 +49,20 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
     }
     let shutdown = on_signal().map_err(CommandError::failed)?;
     let reports = reports(&config, options).await?;
+    let role = match (options.dry_run, options.role) {
+        (true, _) => "dry-run",
+        (false, Role::All) => "all",
+        (false, Role::Tail) => "tail",
+        (false, Role::Drain) => "drain",
+    };
+    let daemon = Daemon {
+        name: config.name.clone(),
+        role: role.to_owned(),
+        started_at: jiff::Timestamp::now(),
+        lag_max: config.lag_max,
+    };
+    service::report(&daemon, &reports, &shutdown)?;
     if let Some(listen) = config.metrics_listen {
-        let role = match (options.dry_run, options.role) {
-            (true, _) => "dry-run",
-            (false, Role::All) => "all",
-            (false, Role::Tail) => "tail",
-            (false, Role::Drain) => "drain",
-        };
-        let daemon = Daemon {
-            name: config.name.clone(),
-            role: role.to_owned(),
-            started_at: jiff::Timestamp::now(),
-            lag_max: config.lag_max,
-        };
         admin::start(listen, daemon, reports.clone()).await?;
     }
     let ledger = reports.ledger.clone();

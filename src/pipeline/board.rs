@@ -83,6 +83,8 @@ pub struct Reading {
     pub at: Option<(String, u64)>,
     /// When the transaction being read was committed, µs since the epoch.
     pub committed_at_us: u64,
+    /// Something was received, since the start.
+    pub heard: bool,
     /// Everything that the server sent is read.
     pub drained: bool,
     /// When the oldest change that gathers was committed; 0 if none does.

@@ -16,11 +16,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::board::Reports;
+use super::board::{Part, Reports};
 use super::condemned::Condemned;
 use super::deliver::{Delivery, Means};
 use super::held::Held;
@@ -35,6 +35,9 @@ use crate::telemetry::metric;
 
 /// Dead letters on their way.
 const LETTERS_MAX: usize = 100;
+
+/// How often the loop turns at least, so that one that does not shows.
+const TURN: Duration = Duration::from_secs(1);
 
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
@@ -150,8 +153,12 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         let period = (self.buffer.visibility() / 3).max(Duration::from_millis(1));
         let mut extension = interval_at(Instant::now() + period, period);
         extension.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = interval(TURN);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
+        let board = &self.reports.board;
         loop {
+            board.begins(&Part::Drain);
             for (name, round) in intake.take_due(&delivering) {
                 let (Some(distribution), Some(standing)) =
                     (self.options.distributions.get(&name), standings.get(&name))
@@ -198,6 +205,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
                 () = in_slot(&mut burying) => burying = None,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                _ = turn.tick() => {}
                 result = in_slot(&mut receiving) => {
                     receiving = None;
                     receive_at = Instant::now() + intake.accept(result);
@@ -220,6 +228,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 () = sleep_until(deadline) => break,
             }
         }
+        self.reports.board.rests(&Part::Drain);
         let left = held.load().messages;
         info!(
             messages = left,

@@ -229,6 +229,7 @@ fn reading(tail: &Tail, batch: &Batch) -> Reading {
         position: Some(source.position().clone()),
         at: Some((file.to_owned(), offset)),
         committed_at_us: source.committed_at_us(),
+        heard: source.heard(),
         drained: source.drained(),
         gathers_since_us: match batch.is_empty() {
             true => 0,

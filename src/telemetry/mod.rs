@@ -1,8 +1,9 @@
-//! What an operator sees: logs, metrics, error texts, and the HTTP listener
-//! that is asked for them.
+//! What an operator sees: logs, metrics, error texts, the HTTP listener that is
+//! asked for them, and what the service manager is told.
 
 pub mod admin;
 pub mod cause;
 pub mod exposition;
 pub mod log;
 pub mod metric;
+pub mod supervisor;

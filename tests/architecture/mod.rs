@@ -38,7 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
 const WIRING: &str = "command";
 
 /// Crates of a vendor or a format, with the only modules that may name them.
-const STAYS_IN: [(&str, &[&str]); 23] = [
+const STAYS_IN: [(&str, &[&str]); 24] = [
     ("mysql_async", &["binlog"]),
     ("mysql_common", &["binlog"]),
     ("rustls", &["binlog"]),
@@ -62,6 +62,7 @@ const STAYS_IN: [(&str, &[&str]); 23] = [
     ("hyper", &["telemetry"]),
     ("hyper_util", &["telemetry"]),
     ("http_body_util", &["telemetry"]),
+    ("sd_notify", &["telemetry"]),
 ];
 
 /// Values in, values out.

@@ -74,9 +74,15 @@ impl Evictd {
         command.args(&options.args).arg("--config").arg(config);
         for (name, _) in std::env::vars_os() {
             let prefix = name.to_string_lossy();
-            if ["AWS_", "EVICTD_", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY"]
-                .iter()
-                .any(|ours| prefix.starts_with(ours))
+            if [
+                "AWS_",
+                "EVICTD_",
+                "NOTIFY_SOCKET",
+                "WATCHDOG_",
+                "CREDENTIALS_DIRECTORY",
+            ]
+            .iter()
+            .any(|ours| prefix.starts_with(ours))
             {
                 command.env_remove(name);
             }

@@ -12,7 +12,7 @@ use crate::pipeline::board::{Part, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
 /// call has a shorter timeout of its own; scans are exempt.
-const ATTEMPT_MAX: Duration = Duration::from_secs(120);
+pub const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
 /// How many dead letters are shown.
 const DEAD_LETTERS_SHOWN: usize = 5;
@@ -141,7 +141,7 @@ impl Status {
         let snapshot = reports.board.snapshot();
         let book = reports.ledger.book();
         let lag = snapshot.lag(now);
-        let mut problems = stuck(&snapshot);
+        let mut problems = stuck(&snapshot, ATTEMPT_MAX);
         let mut state = match problems.is_empty() {
             true => State::Ok,
             false => State::Stuck,
@@ -314,12 +314,13 @@ impl Problem {
     }
 }
 
-fn stuck(snapshot: &Snapshot) -> Vec<Problem> {
+/// The tasks of which one attempt takes longer than `attempt_max`.
+pub fn stuck(snapshot: &Snapshot, attempt_max: Duration) -> Vec<Problem> {
     let parts = snapshot.parts.iter();
     parts
         .filter_map(|(part, found)| {
             let elapsed = found.busy_since?.elapsed();
-            (elapsed > ATTEMPT_MAX).then(|| {
+            (elapsed > attempt_max).then(|| {
                 let text = format!(
                     "the task of {part} has made no progress for {}: restart evictd, and report it",
                     super::text::span(elapsed)

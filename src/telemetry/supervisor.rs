@@ -1,0 +1,195 @@
+//! What the service manager that started this process is told, by systemd's
+//! protocol: sd_notify(3) and sd_watchdog_enabled(3).
+//!
+//! `sd_notify` knows the words and the clock. Its socket knows no abstract
+//! addresses, which managers in containers use, and waits where the manager
+//! does not read; hence a socket of our own.
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Where the manager listens.
+const ADDRESS: &str = "NOTIFY_SOCKET";
+
+/// The manager of this process. Cheap to make, and as often as one likes.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    address: SocketAddr,
+}
+
+impl Supervisor {
+    /// The manager that the environment names; none if nobody asks to be told.
+    ///
+    /// # Errors
+    ///
+    /// `NOTIFY_SOCKET` is no address of a Unix socket.
+    pub fn of_environment() -> io::Result<Option<Self>> {
+        match std::env::var(ADDRESS) {
+            Ok(address) => Self::at(&address).map(Some),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+        }
+    }
+
+    /// The manager that listens at `address`: a path, or `@` and an abstract
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// It is neither, or longer than an address can be.
+    pub fn at(address: &str) -> io::Result<Self> {
+        let address = match address.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None if address.starts_with('/') => SocketAddr::from_pathname(address)?,
+            None => {
+                let text = format!("{ADDRESS} is \"{address}\", neither a path nor an @name");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        };
+        Ok(Self { address })
+    }
+
+    /// The start is over.
+    ///
+    /// # Errors
+    ///
+    /// The manager does not listen, or has no room for another message; so do
+    /// the others.
+    pub fn ready(&self) -> io::Result<()> {
+        self.tell(&[NotifyState::Ready])
+    }
+
+    /// How it goes, for people: one line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::ready`].
+    pub fn status(&self, text: &str) -> io::Result<()> {
+        // A line break would begin another word of the protocol.
+        let line = text.replace(char::is_control, " ");
+        self.tell(&[NotifyState::Status(&line)])
+    }
+
+    /// The watchdog may sleep on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::ready`].
+    pub fn alive(&self) -> io::Result<()> {
+        self.tell(&[NotifyState::Watchdog])
+    }
+
+    /// The end has begun, and takes `within` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::ready`].
+    pub fn stopping(&self, within: Duration) -> io::Result<()> {
+        let within_us = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+        self.tell(&[
+            NotifyState::Stopping,
+            NotifyState::ExtendTimeoutUsec(within_us),
+        ])
+    }
+
+    /// The configuration is being read again. [`Supervisor::ready`] has to
+    /// follow, also where it is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::ready`].
+    pub fn reloading(&self) -> io::Result<()> {
+        // systemd 253 and later tell this reload from an earlier one by the time.
+        let now = NotifyState::monotonic_usec_now()?;
+        self.tell(&[NotifyState::Reloading, now])
+    }
+
+    fn tell(&self, words: &[NotifyState<'_>]) -> io::Result<()> {
+        let lines: Vec<String> = words.iter().map(ToString::to_string).collect();
+        let message = lines.join("\n");
+        let socket = UnixDatagram::unbound()?;
+        // A manager that does not read must not hold up those who work.
+        socket.set_nonblocking(true)?;
+        let sent = socket.send_to_addr(message.as_bytes(), &self.address)?;
+        match sent == message.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+}
+
+/// How long this process may be silent before the manager ends it; none if it
+/// does not watch.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(socket: &UnixDatagram) -> String {
+        let mut bytes = [0; 1024];
+        let length = socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_manager_is_told_at_a_path_and_at_an_abstract_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let name = format!("evictd-test-{}", std::process::id());
+        let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+        for (socket, address) in [
+            (
+                UnixDatagram::bind(&path).unwrap(),
+                path.display().to_string(),
+            ),
+            (
+                UnixDatagram::bind_addr(&abstract_name).unwrap(),
+                format!("@{name}"),
+            ),
+        ] {
+            let manager = Supervisor::at(&address).unwrap();
+            manager.ready().unwrap();
+            assert_eq!(received(&socket), "READY=1", "{address}");
+            manager.alive().unwrap();
+            assert_eq!(received(&socket), "WATCHDOG=1");
+            manager.stopping(Duration::from_secs(25)).unwrap();
+            assert_eq!(
+                received(&socket),
+                "STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000"
+            );
+            manager.status("one\nREADY=1").unwrap();
+            assert_eq!(received(&socket), "STATUS=one READY=1");
+            manager.reloading().unwrap();
+            let reloading = received(&socket);
+            let now_us = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+            assert!(now_us.unwrap().parse::<u64>().unwrap() > 0, "{reloading}");
+        }
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_is_an_error_and_no_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = Supervisor::at(path.to_str().unwrap()).unwrap();
+        assert!(manager.ready().is_err(), "nobody listens");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let full = (0..100_000).find_map(|_| manager.alive().err());
+        assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
+        drop(socket);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        let long = format!("/{}", "x".repeat(200));
+        for address in ["", "notify", "vsock:2:1234", &long] {
+            assert!(Supervisor::at(address).is_err(), "{address}");
+        }
+    }
+}

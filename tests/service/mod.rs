@@ -1,0 +1,58 @@
+//! evictd as a service: what systemd hears of it, its units, its package, its image, and what ECS is given.
+
+mod image;
+mod notify;
+mod package;
+mod rights;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const EVICTD: &str = env!("CARGO_BIN_EXE_evictd");
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs it, and returns what it printed. Panics if it fails.
+fn succeeds(command: &mut Command) -> String {
+    let output = outcome(command);
+    assert!(output.status.success(), "{command:?}\n{}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn outcome(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn text(output: &Output) -> String {
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    format!("{}\n{stdout}{stderr}", output.status)
+}
+
+/// A script of the repository.
+fn script(name: &str) -> Command {
+    Command::new(repository().join("scripts").join(name))
+}
+
+/// The program that `scripts/provision` finds or unpacks.
+fn provisioned(target: &str) -> PathBuf {
+    let printed = succeeds(script("provision").arg(target));
+    PathBuf::from(printed.trim_end())
+}
+
+/// `command` as root of a user namespace of its own, where it is not root already.
+fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let root = succeeds(Command::new("id").arg("-u")).trim() == "0";
+    if root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--"])
+        .arg(program);
+    command
+}
