@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::ledger::Ledger;
-use crate::model::Position;
+use crate::model::{Current, Position};
 use crate::model::invalidation::Widening;
 use crate::rules::Rules;
 
@@ -24,7 +24,7 @@ pub struct Reports {
     /// What must be on record.
     pub ledger: Ledger,
     /// To name the rules that a key can come from.
-    pub rules: Option<Arc<Rules>>,
+    pub rules: Current<Rules>,
 }
 
 /// A part of the work that can be in trouble by itself.
@@ -87,6 +87,8 @@ pub struct Reading {
     pub drained: bool,
     /// When the oldest change that gathers was committed; 0 if none does.
     pub gathers_since_us: u64,
+    /// The memory of what gathers, in bytes.
+    pub gathers_bytes: usize,
 }
 
 /// Everything that is known, at one moment.

@@ -6,3 +6,6 @@ pub mod cause;
 pub mod exposition;
 pub mod log;
 pub mod metric;
+pub mod repeats;
+
+pub(crate) use repeats::repeating;

@@ -59,7 +59,12 @@ fn every_command_in_the_documentation_and_in_the_help_is_one() {
     Cli::command().debug_assert();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut count = 0;
-    for page in ["README.md", "docs/configuration.md", "docs/guarantees.md"] {
+    for page in [
+        "README.md",
+        "docs/configuration.md",
+        "docs/guarantees.md",
+        "docs/operations.md",
+    ] {
         let text = fs::read_to_string(root.join(page)).unwrap();
         let in_fences = text.split("```").skip(1).step_by(2);
         for line in in_fences.flat_map(|fence| commands(fence)) {
