@@ -70,6 +70,10 @@ pub fn from_zero(config: &Config) {
     };
     exposition::from_zero(metric::EDGE_OVERDUE, "distribution", names());
     exposition::from_zero(metric::EDGE_QUOTA_WAITS, "distribution", names());
+    let ledgers = ["gaps", "dead-letters"];
+    for metric in [metric::LEDGER_FAILURES, metric::LEDGER_LOST] {
+        exposition::from_zero(metric, "ledger", ledgers.map(str::to_owned));
+    }
     let outcomes = ["applied", "refused"].map(str::to_owned);
     exposition::from_zero(metric::CONFIG_RELOADS, "outcome", outcomes);
 }
@@ -98,7 +102,9 @@ fn publish(daemon: &Daemon, reports: &Reports) {
     for (part, state) in &snapshot.parts {
         let trouble = state.trouble_since.map(|since| now.duration_since(since));
         let trouble = trouble.map_or(0.0, |lasting| lasting.as_secs_f64().max(0.0));
-        let busy = state.busy_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        let busy = state
+            .busy_since
+            .map_or(0.0, |since| since.elapsed().as_secs_f64());
         let part = || part.to_string();
         metrics::gauge!(metric::PART_TROUBLE_SECONDS, "part" => part()).set(trouble);
         metrics::gauge!(metric::PART_BUSY_SECONDS, "part" => part()).set(busy);
@@ -107,10 +113,23 @@ fn publish(daemon: &Daemon, reports: &Reports) {
     let open = book.recent_gaps.iter().filter(|gap| gap.is_open()).count();
     metrics::gauge!(metric::GAPS_OPEN).set(approximate(u64::try_from(open).unwrap_or(u64::MAX)));
     metrics::gauge!(metric::DEAD_LETTERS_ON_RECORD).set(approximate(book.dead_letters));
+    let last_gap = book.recent_gaps.back().map(|gap| gap.begun_at);
+    let last_letter = book.recent_dead_letters.back().map(|letter| letter.at);
+    for (metric, at) in [
+        (metric::LAST_GAP, last_gap),
+        (metric::LAST_DEAD_LETTER, last_letter),
+    ] {
+        if let Some(at) = at {
+            metrics::gauge!(metric).set(seconds(at));
+        }
+    }
     let loaded = daemon.loaded.get();
     metrics::gauge!(metric::CONFIG_CURRENT).set(one_if(loaded.refused.is_none()));
-    let at_s = u64::try_from(loaded.at.as_second()).unwrap_or_default();
-    metrics::gauge!(metric::CONFIG_LOADED).set(approximate(at_s));
+    metrics::gauge!(metric::CONFIG_LOADED).set(seconds(loaded.at));
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    approximate(u64::try_from(at.as_second()).unwrap_or_default())
 }
 
 fn one_if(holds: bool) -> f64 {

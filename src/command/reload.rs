@@ -120,13 +120,17 @@ impl Reload {
             let outcome = match &in_use {
                 Some(in_use) => Box::pin(self.load(in_use)).await,
                 None => Err(CommandError::configuration(
-                    "a dry run keeps the configuration that it began with: start it again".to_owned(),
+                    "a dry run keeps the configuration that it began with: start it again"
+                        .to_owned(),
                 )),
             };
             end(outcome.is_ok());
             if let Err(error) = outcome {
                 let reason = format!("{:#}", error.cause);
-                tracing::error!(error = reason, "the configuration was not loaded again: the one before stays in use");
+                tracing::error!(
+                    error = reason,
+                    "the configuration was not loaded again: the one before stays in use"
+                );
                 let before = Loaded::clone(&self.loaded.get());
                 self.loaded.set(Loaded {
                     refused: Some((Timestamp::now(), reason)),
@@ -177,9 +181,9 @@ impl Reload {
     /// What the command line says counts for more.
     fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
         match (&self.global.log_level, &config.log_level) {
-            (Some(given), Some(level)) if given != level => tracing::info!(
-                "log.level has no effect: --log-level or EVICTD_LOG says {given}"
-            ),
+            (Some(given), Some(level)) if given != level => {
+                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}")
+            }
             (Some(_), _) => {}
             (None, level) => {
                 let level = level.as_deref().unwrap_or(super::LOG_LEVEL);
@@ -194,7 +198,13 @@ impl Reload {
 /// Everything changes at one moment, between two transactions. Returns the
 /// position of it, where something is read.
 async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>, CommandError> {
-    let InUse { guards, bulk, always, book, rules } = in_use;
+    let InUse {
+        guards,
+        bulk,
+        always,
+        book,
+        rules,
+    } = in_use;
     let wanted = InUse::new(config);
     let limits = config.cloudfront.as_ref().map(limits).unwrap_or_default();
     let (guards, bulk, always, book) = (guards.clone(), bulk.clone(), always.clone(), book.clone());
@@ -211,9 +221,10 @@ async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>
         return Ok(None);
     };
     let rules = Arc::new(std::mem::take(&mut config.rules));
-    let position = switcher.switch(rules, along).await.ok_or_else(|| {
-        CommandError::failed(anyhow::anyhow!("nothing is read any more"))
-    })?;
+    let position = switcher
+        .switch(rules, along)
+        .await
+        .ok_or_else(|| CommandError::failed(anyhow::anyhow!("nothing is read any more")))?;
     Ok(Some(position.to_string()))
 }
 

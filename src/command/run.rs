@@ -240,8 +240,7 @@ async fn with_buffer<B: Buffer>(
     }
     let book = Arc::new(Book::open_file(config.budget_file(), limits).await?);
     in_use.book = Some(Arc::clone(&book));
-    let drain =
-        Drain::new(buffer, Arc::new(edge), book, drain_options).reporting(reports.clone());
+    let drain = Drain::new(buffer, Arc::new(edge), book, drain_options).reporting(reports.clone());
     match role {
         Role::Tail | Role::Drain => {
             // Ends with the process.
@@ -366,8 +365,8 @@ async fn tail(
     let barrier = Barrier::new(preflight::connector(&config.source)?);
     let end = BinlogEnd::new(preflight::connector(&config.source)?);
     let watched = config.metrics_listen.is_some();
-    let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
-        .sparing(in_use.guards.clone());
+    let mut cache =
+        Redis::new(&preflight::redis_target(&config.redis)?)?.sparing(in_use.guards.clone());
     // Two daemons would move one position past what only one of them did.
     let _lock = Lock::take(&config.checkpoint)?;
     let starting = async {

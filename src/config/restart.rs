@@ -88,7 +88,10 @@ name = "users"
     #[test]
     fn rules_classes_budgets_and_the_log_level_may_change() {
         let wanted = RUNNING
-            .replace("[[rule]]", "[log]\nlevel = \"debug\"\n[[rule]]\nname = \"new\"\n[[rule]]")
+            .replace(
+                "[[rule]]",
+                "[log]\nlevel = \"debug\"\n[[rule]]\nname = \"new\"\n[[rule]]",
+            )
             .replace("\"strong\"", "\"cached\"")
             .replace("= 10", "= 20")
             .replace("[redis]", "# comments too\n\n[redis]");
@@ -102,13 +105,23 @@ name = "users"
             ("mysql://evictd@db", "mysql://evictd@db2", "source.url"),
             ("\"required\"", "\"verify-ca\"", "source.tls.mode"),
             ("[redis]", "[redis]\nreplicas = 1", "redis.replicas"),
-            ("[redis]", "[metrics]\nlisten = \"127.0.0.1:1\"\n[redis]", "metrics.listen"),
+            (
+                "[redis]",
+                "[metrics]\nlisten = \"127.0.0.1:1\"\n[redis]",
+                "metrics.listen",
+            ),
             ("window = \"2s\"", "", "cloudfront.window"),
             ("id = \"E1\"", "id = \"E2\"", "cloudfront.distribution"),
         ] {
-            assert_eq!(needed(&RUNNING.replacen(before, after, 1)), [expected], "{after}");
+            assert_eq!(
+                needed(&RUNNING.replacen(before, after, 1)),
+                [expected],
+                "{after}"
+            );
         }
-        let two = RUNNING.replace("redis://", "rediss://").replace("//evictd@", "//e@");
+        let two = RUNNING
+            .replace("redis://", "rediss://")
+            .replace("//evictd@", "//e@");
         assert_eq!(needed(&two), ["redis.url", "source.url"]);
     }
 }

@@ -178,10 +178,7 @@ impl Book {
     /// # Errors
     ///
     /// It cannot be read, or written, or holds something else.
-    pub async fn open_file(
-        path: impl Into<PathBuf>,
-        limits: Limits,
-    ) -> Result<Self, BudgetError> {
+    pub async fn open_file(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, BudgetError> {
         let book = Self {
             path: Some(path.into()),
             ..Self::in_memory(limits)

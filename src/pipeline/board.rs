@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::ledger::Ledger;
-use crate::model::{Current, Position};
 use crate::model::invalidation::Widening;
+use crate::model::{Current, Position};
 use crate::rules::Rules;
 
 /// Where the pipeline says how it goes, and what must be on record.

@@ -54,7 +54,11 @@ fn announce(metric: &Metric) {
 }
 
 /// Has a labelled counter from the beginning, as those without labels are.
-pub fn from_zero(name: &'static str, label: &'static str, values: impl IntoIterator<Item = String>) {
+pub fn from_zero(
+    name: &'static str,
+    label: &'static str,
+    values: impl IntoIterator<Item = String>,
+) {
     for value in values {
         metrics::counter!(name, label => value).increment(0);
     }

@@ -204,6 +204,13 @@ pub const PART_BUSY_SECONDS: &str = "evictd_part_busy_seconds";
 pub const GAPS_OPEN: &str = "evictd_gaps_open";
 /// Dead letters on record in the ledger. Gauge.
 pub const DEAD_LETTERS_ON_RECORD: &str = "evictd_dead_letters_on_record";
+/// When the last gap was met, in seconds since the epoch; not there without one.
+/// A counter that is 1 at the first scrape of a process would show no increase.
+/// Gauge.
+pub const LAST_GAP: &str = "evictd_last_gap_timestamp_seconds";
+/// When something last became a dead letter of the ledger, in seconds since the
+/// epoch; not there without one. Gauge.
+pub const LAST_DEAD_LETTER: &str = "evictd_last_dead_letter_timestamp_seconds";
 /// The month's budget, by `distribution`. Gauge.
 pub const BUDGET_LIMIT: &str = "evictd_budget_limit_paths";
 /// Attempts to load the configuration again, by `outcome`. Counter.

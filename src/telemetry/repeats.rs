@@ -46,7 +46,7 @@ macro_rules! repeating {
 }
 pub(crate) use repeating;
 
-static REPEATS: LazyLock<Mutex<Repeats>> = LazyLock::default();
+static REPEATS: LazyLock<Mutex<Repeats>> = LazyLock::new(Mutex::default);
 
 /// Whether a message about `subject` is to be logged now. If not, it is counted.
 pub fn is_new(level: Level, message: &'static str, subject: &str) -> bool {
@@ -99,13 +99,7 @@ struct Summary {
 }
 
 impl Repeats {
-    fn is_new(
-        &mut self,
-        level: Level,
-        message: &'static str,
-        subject: &str,
-        now: Instant,
-    ) -> bool {
+    fn is_new(&mut self, level: Level, message: &'static str, subject: &str, now: Instant) -> bool {
         let mut key = (message, Box::from(subject));
         if self.windows.len() >= SUBJECTS_MAX && !self.windows.contains_key(&key) {
             key.1 = OTHERS.into();
@@ -197,14 +191,23 @@ mod tests {
             logged += u32::from(repeats.is_new(Level::WARN, MISSED, "users", at(second)));
         }
         assert_eq!(logged, 1);
-        assert!(repeats.is_new(Level::WARN, MISSED, "orders", at(150)), "another subject");
+        assert!(
+            repeats.is_new(Level::WARN, MISSED, "orders", at(150)),
+            "another subject"
+        );
         assert!(repeats.is_new(Level::WARN, "another message", "users", at(150)));
         assert_eq!(more(&repeats.due(at(150), WINDOW)), [("users", 149)]);
         assert_eq!(repeats.due(at(150), WINDOW), [], "said once");
-        assert!(!repeats.is_new(Level::WARN, MISSED, "users", at(151)), "it goes on");
+        assert!(
+            !repeats.is_new(Level::WARN, MISSED, "users", at(151)),
+            "it goes on"
+        );
         assert_eq!(more(&repeats.due(at(211), WINDOW)), [("users", 1)]);
         assert_eq!(repeats.due(at(272), WINDOW), []);
-        assert!(repeats.is_new(Level::WARN, MISSED, "users", at(273)), "a minute of silence");
+        assert!(
+            repeats.is_new(Level::WARN, MISSED, "users", at(273)),
+            "a minute of silence"
+        );
     }
 
     #[test]

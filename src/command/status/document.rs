@@ -182,7 +182,9 @@ impl Status {
         }
         let loaded = daemon.loaded.get();
         if let Some((at, reason)) = &loaded.refused {
-            let text = format!("the file was refused, the configuration before stays in use: {reason}; correct it and send SIGHUP again");
+            let text = format!(
+                "the file was refused, the configuration before stays in use: {reason}; correct it and send SIGHUP again"
+            );
             worse(
                 State::Trouble,
                 Problem::new("configuration", Some(*at), text),
