@@ -28,7 +28,7 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The configuration
     #[arg(long, global = true, env = "EVICTD_CONFIG", value_name = "FILE")]
@@ -36,9 +36,9 @@ pub struct Global {
     pub config: PathBuf,
 
     /// What is logged: error, warn, info, debug, trace, or directives per module
+    /// [default: log.level of the daemon's configuration, else info]
     #[arg(long, global = true, env = "EVICTD_LOG", value_name = "LEVEL")]
-    #[arg(default_value = "info")]
-    pub log_level: String,
+    pub log_level: Option<String>,
 
     /// How log lines on standard error look
     #[arg(long, global = true, env = "EVICTD_LOG_FORMAT", value_name = "FORMAT")]

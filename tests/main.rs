@@ -17,6 +17,7 @@ mod decoder;
 mod edge;
 mod guarantees;
 mod live;
+mod metrics;
 mod model;
 mod planner;
 mod reader;

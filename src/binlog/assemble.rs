@@ -169,6 +169,16 @@ impl<I: Interest> Assembler<I> {
         &self.interest
     }
 
+    /// Lets something else decide, between two transactions. Every table is
+    /// prepared anew. Which tables a prepared XA transaction touched was noted
+    /// for the ones that mattered then: its commit means any table now (Over,
+    /// never under).
+    pub fn set_interest(&mut self, interest: I) {
+        self.interest = interest;
+        self.prepared.clear();
+        self.forget_layouts();
+    }
+
     /// When the transaction being read was committed, or the one just ended:
     /// microseconds since the epoch.
     pub fn committed_at_us(&self) -> u64 {

@@ -94,6 +94,12 @@ impl<I: Interest> Source<I> {
         }
     }
 
+    /// Wants other tables from now on, or the same for other reasons. Only
+    /// between transactions.
+    pub fn set_interest(&mut self, interest: I) {
+        self.assembler.set_interest(interest);
+    }
+
     /// Ends at the first of these bounds.
     #[must_use]
     pub fn until(mut self, bounds: Vec<Bound>) -> Self {

@@ -208,6 +208,14 @@ impl BufferError {
         }
     }
 
+    /// A short name for metrics: the vendor's codes are too many.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            BufferError::Unavailable { .. } => "unavailable",
+            BufferError::Refused { .. } => "refused",
+        }
+    }
+
     /// The vendor's error code, for logs.
     pub fn code(&self) -> &str {
         match self {

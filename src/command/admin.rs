@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use super::CommandError;
 use super::status::document::{Daemon, Status};
+use crate::config::Config;
 use crate::pipeline::board::Reports;
 use crate::telemetry::admin::{self, Answer};
 use crate::telemetry::{exposition, metric};
@@ -36,7 +37,7 @@ pub async fn start(
         };
         Some(match path {
             "/metrics" => {
-                publish(&reports);
+                publish(&daemon, &reports);
                 Answer {
                     good: true,
                     content_type: EXPOSITION,
@@ -56,21 +57,90 @@ pub async fn start(
     Ok(())
 }
 
+/// Has the counters that alerts look at from the beginning: Prometheus sees no
+/// increase in one that appears as 1.
+pub fn from_zero(config: &Config) {
+    let versioned = config.rules.iter().filter(|rule| rule.version.is_some());
+    let rules = versioned.map(|rule| rule.name.to_string());
+    exposition::from_zero(metric::MISSED_VERSION_BUMPS, "rule", rules);
+    let names = || {
+        let sections = config.cloudfront.iter();
+        let distributions = sections.flat_map(|section| &section.distributions);
+        distributions.map(|distribution| distribution.name.clone())
+    };
+    exposition::from_zero(metric::EDGE_OVERDUE, "distribution", names());
+    exposition::from_zero(metric::EDGE_QUOTA_WAITS, "distribution", names());
+    let ledgers = ["gaps", "dead-letters"];
+    for metric in [metric::LEDGER_FAILURES, metric::LEDGER_LOST] {
+        exposition::from_zero(metric, "ledger", ledgers.map(str::to_owned));
+    }
+    let outcomes = ["applied", "refused"].map(str::to_owned);
+    exposition::from_zero(metric::CONFIG_RELOADS, "outcome", outcomes);
+}
+
 /// What is known only when somebody asks.
-fn publish(reports: &Reports) {
+fn publish(daemon: &Daemon, reports: &Reports) {
+    let now = Timestamp::now();
     let snapshot = reports.board.snapshot();
-    if let Some(lag) = snapshot.lag(Timestamp::now()) {
+    if let Some(lag) = snapshot.lag(now) {
         metrics::gauge!(metric::LAG_SECONDS).set(lag.as_secs_f64());
         let bytes = snapshot.behind_bytes();
         metrics::gauge!(metric::LAG_BYTES).set(bytes.map_or(f64::NAN, approximate));
     }
+    if snapshot.connection_changed_at.is_some() {
+        metrics::gauge!(metric::CONNECTED).set(one_if(snapshot.connected));
+    }
+    if let Some(reading) = &snapshot.reading {
+        for (queue, bytes) in [
+            ("gathering", reading.gathers_bytes),
+            ("settling", snapshot.settling_bytes),
+        ] {
+            let bytes = approximate(u64::try_from(bytes).unwrap_or(u64::MAX));
+            metrics::gauge!(metric::QUEUE_BYTES, "queue" => queue).set(bytes);
+        }
+    }
+    for (part, state) in &snapshot.parts {
+        let trouble = state.trouble_since.map(|since| now.duration_since(since));
+        let trouble = trouble.map_or(0.0, |lasting| lasting.as_secs_f64().max(0.0));
+        let busy = state
+            .busy_since
+            .map_or(0.0, |since| since.elapsed().as_secs_f64());
+        let part = || part.to_string();
+        metrics::gauge!(metric::PART_TROUBLE_SECONDS, "part" => part()).set(trouble);
+        metrics::gauge!(metric::PART_BUSY_SECONDS, "part" => part()).set(busy);
+    }
+    let book = reports.ledger.book();
+    let open = book.recent_gaps.iter().filter(|gap| gap.is_open()).count();
+    metrics::gauge!(metric::GAPS_OPEN).set(approximate(u64::try_from(open).unwrap_or(u64::MAX)));
+    metrics::gauge!(metric::DEAD_LETTERS_ON_RECORD).set(approximate(book.dead_letters));
+    let last_gap = book.recent_gaps.back().map(|gap| gap.begun_at);
+    let last_letter = book.recent_dead_letters.back().map(|letter| letter.at);
+    for (metric, at) in [
+        (metric::LAST_GAP, last_gap),
+        (metric::LAST_DEAD_LETTER, last_letter),
+    ] {
+        if let Some(at) = at {
+            metrics::gauge!(metric).set(seconds(at));
+        }
+    }
+    let loaded = daemon.loaded.get();
+    metrics::gauge!(metric::CONFIG_CURRENT).set(one_if(loaded.refused.is_none()));
+    metrics::gauge!(metric::CONFIG_LOADED).set(seconds(loaded.at));
 }
 
-/// A number of bytes as a metric has it.
-fn approximate(bytes: u64) -> f64 {
-    // Exact up to 4 GiB, and then to a mebibyte.
-    match u32::try_from(bytes) {
-        Ok(bytes) => f64::from(bytes),
-        Err(_) => f64::from(u32::try_from(bytes >> 20).unwrap_or(u32::MAX)) * 1_048_576.0,
+fn seconds(at: Timestamp) -> f64 {
+    approximate(u64::try_from(at.as_second()).unwrap_or_default())
+}
+
+fn one_if(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+/// A number as a metric has it.
+fn approximate(number: u64) -> f64 {
+    // Exact up to 2^32, and then to a 2^20th.
+    match u32::try_from(number) {
+        Ok(number) => f64::from(number),
+        Err(_) => f64::from(u32::try_from(number >> 20).unwrap_or(u32::MAX)) * 1_048_576.0,
     }
 }

@@ -6,16 +6,17 @@ use super::{CommandError, aws_config};
 use crate::buffer::{Buffer, Local, Redriven, Sqs};
 use crate::cli::{Drain, Global, OutputFormat, Role, Run};
 use crate::config;
+use crate::telemetry::log::LogLevel;
 
 /// Runs until SIGTERM or SIGINT, or until the dead letters are put back.
-pub async fn run(global: &Global, options: &Drain) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &Drain, log: &LogLevel) -> Result<(), CommandError> {
     if !options.redrive {
         let options = Run {
             dry_run: false,
             role: Role::Drain,
             format: OutputFormat::Text,
         };
-        return Box::pin(run_daemon(global, &options)).await;
+        return Box::pin(run_daemon(global, &options, log)).await;
     }
     let config = config::load(&global.config)?;
     let redriven = match config.buffer {

@@ -10,6 +10,7 @@ mod health;
 mod manual;
 mod plan;
 mod preflight;
+mod reload;
 mod replay;
 mod run;
 mod service;
@@ -29,6 +30,11 @@ use crate::edge::EdgeError;
 use crate::edge::budget::BudgetError;
 use crate::ledger::LedgerError;
 use crate::telemetry;
+use crate::telemetry::log::LogLevel;
+use crate::telemetry::repeats;
+
+/// What is logged unless somebody says.
+const LOG_LEVEL: &str = "info";
 
 /// Why a command failed: one line for the operator, and an exit code.
 #[derive(Debug)]
@@ -152,11 +158,20 @@ impl From<CheckpointError> for CommandError {
 
 /// Runs the command that was asked for.
 pub async fn run(cli: Cli) -> Result<(), CommandError> {
-    telemetry::log::init(&cli.global.log_level, cli.global.log_format.into())
+    let level = cli.global.log_level.as_deref().unwrap_or(LOG_LEVEL);
+    let log = telemetry::log::init(level, cli.global.log_format.into())
         .map_err(|error| CommandError::new(Exit::Configuration, error))?;
+    // Ends with the process.
+    tokio::spawn(repeats::summarise());
+    let outcome = Box::pin(dispatch(cli, &log)).await;
+    repeats::flush();
+    outcome
+}
+
+async fn dispatch(cli: Cli, log: &LogLevel) -> Result<(), CommandError> {
     match cli.command {
-        Command::Run(options) => Box::pin(run::run(&cli.global, &options)).await,
-        Command::Drain(options) => Box::pin(drain::run(&cli.global, &options)).await,
+        Command::Run(options) => Box::pin(run::run(&cli.global, &options, log)).await,
+        Command::Drain(options) => Box::pin(drain::run(&cli.global, &options, log)).await,
         Command::Status(options) => status::run(&cli.global, &options).await,
         Command::Health(options) => health::run(&cli.global, &options).await,
         Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,

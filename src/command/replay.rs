@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::run::{GRACE, bulk_guard, derived_server_id, on_signal, print_plans, settling, unless};
+use super::run::{GRACE, bulk_rules, derived_server_id, on_signal, print_plans, settling, unless};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::server::Server;
@@ -21,7 +21,8 @@ use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{Global, Half, Replay};
 use crate::config::{self, Config};
 use crate::model::position::{Bound, Start};
-use crate::model::{GuardPattern, Position};
+use crate::model::{Current, GuardPattern, Position};
+use crate::pipeline::bulk::BulkGuard;
 use crate::pipeline::invalidate::{self, Eviction, PipelineError};
 use crate::pipeline::item::RuleInterest;
 use crate::pipeline::only::{NoCache, NoPaths};
@@ -63,7 +64,7 @@ pub async fn run(global: &Global, options: &Replay) -> Result<(), CommandError> 
         reached,
     );
     let work = Work {
-        guards: config.rules.guard_patterns(),
+        guards: Current::new(config.rules.guard_patterns()),
         global,
         options,
         tail: tail(&mut config, connector, &range, options),
@@ -229,7 +230,7 @@ fn tail(
 }
 
 struct Work<'a> {
-    guards: Vec<GuardPattern>,
+    guards: Current<Vec<GuardPattern>>,
     global: &'a Global,
     options: &'a Replay,
     config: Config,
@@ -277,7 +278,12 @@ impl Work<'_> {
             .map(|distribution| distribution.name.as_str().into())
             .collect();
         let source = self.config.name.as_str().into();
-        let paths = ToBuffer::new(Arc::new(buffer), source, names, bulk_guard(&self.config));
+        let paths = ToBuffer::new(
+            Arc::new(buffer),
+            source,
+            names,
+            BulkGuard::new(Current::new(bulk_rules(&self.config))),
+        );
         Box::pin(self.with_paths(paths)).await
     }
 

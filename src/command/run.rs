@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::reload::{InUse, Reload};
 use super::status::document::Daemon;
 use super::{CommandError, admin, aws_config, preflight, service};
 use crate::binlog::barrier::Barrier;
@@ -18,19 +19,21 @@ use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
 use crate::cli::{Global, OutputFormat, Role, Run};
-use crate::config::{self, Config, SettleAfter};
-use crate::edge::budget::Book;
+use crate::config::{self, CloudFront as CloudFrontSection, Config, SettleAfter};
+use crate::edge::budget::{Book, Limits};
 use crate::edge::cloudfront::CloudFront;
 use crate::ledger::{self, Ledger};
 use crate::pipeline::board::Reports;
-use crate::pipeline::bulk::{BulkGuard, BulkRule};
+use crate::pipeline::bulk::{BulkGuard, BulkRule, BulkRules};
 use crate::pipeline::drain::{Drain, DrainOptions};
 use crate::pipeline::invalidate::Eviction;
 use crate::pipeline::item::RuleInterest;
 use crate::pipeline::paths::{PathSink, ToBuffer, ToLog};
 use crate::pipeline::settle::Settling;
+use crate::pipeline::switch::switcher;
 use crate::pipeline::tail::{OnGap, Tail};
 use crate::pipeline::{behind, dry_run, invalidate};
+use crate::telemetry::log::LogLevel;
 
 /// How long what is in flight may take after SIGTERM. Below the 30 s after
 /// which ECS kills a task, and systemd's 90 s.
@@ -40,7 +43,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(20);
 pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
-pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &Run, log: &LogLevel) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     if options.role == Role::Drain && (options.dry_run || config.cloudfront.is_none()) {
         return Err(CommandError::configuration(
@@ -48,6 +51,7 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         ));
     }
     let shutdown = on_signal().map_err(CommandError::failed)?;
+    let reload = Reload::new(global, log, &config)?;
     let reports = reports(&config, options).await?;
     let role = match (options.dry_run, options.role) {
         (true, _) => "dry-run",
@@ -60,13 +64,15 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         role: role.to_owned(),
         started_at: jiff::Timestamp::now(),
         lag_max: config.lag_max,
+        loaded: reload.loaded(),
     };
     service::report(&daemon, &reports, &shutdown)?;
     if let Some(listen) = config.metrics_listen {
         admin::start(listen, daemon, reports.clone()).await?;
+        admin::from_zero(&config);
     }
     let ledger = reports.ledger.clone();
-    let outcome = Box::pin(work(config, &global.config, options, reports, shutdown)).await;
+    let outcome = Box::pin(work(config, reload, options, reports, shutdown)).await;
     ledger.flush(LEDGER_GRACE).await;
     outcome
 }
@@ -93,13 +99,13 @@ async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError
 
 async fn work(
     config: Config,
-    config_path: &Path,
+    reload: Reload,
     options: &Run,
     reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     if options.dry_run {
-        return dry_run(config, config_path, options, reports, shutdown).await;
+        return dry_run(config, reload, options, reports, shutdown).await;
     }
     match &config.buffer {
         Some(config::Buffer::Sqs { queue_url }) => {
@@ -117,7 +123,7 @@ async fn work(
             let role = options.role;
             Box::pin(with_buffer(
                 config,
-                config_path,
+                reload,
                 role,
                 sqs,
                 &aws,
@@ -136,7 +142,7 @@ async fn work(
             let aws = aws_config().await;
             Box::pin(with_buffer(
                 config,
-                config_path,
+                reload,
                 options.role,
                 local,
                 &aws,
@@ -145,7 +151,10 @@ async fn work(
             ))
             .await
         }
-        None => tail(config, config_path, ToLog, reports, shutdown).await,
+        None => {
+            let in_use = InUse::new(&config);
+            tail(config, reload, in_use, ToLog, reports, shutdown).await
+        }
     }
 }
 
@@ -178,7 +187,7 @@ pub(super) fn on_signal() -> std::io::Result<CancellationToken> {
 /// Runs the halves that `role` names; either one's failure ends both.
 async fn with_buffer<B: Buffer>(
     config: Config,
-    config_path: &Path,
+    reload: Reload,
     role: Role,
     buffer: B,
     aws: &aws_config::SdkConfig,
@@ -186,10 +195,12 @@ async fn with_buffer<B: Buffer>(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let buffer = Arc::new(buffer);
+    let mut in_use = InUse::new(&config);
     // Without it there is no buffer.
     let Some(cloudfront) = config.cloudfront.clone() else {
-        return tail(config, config_path, ToLog, reports, shutdown).await;
+        return tail(config, reload, in_use, ToLog, reports, shutdown).await;
     };
+    let limits = limits(&cloudfront);
     let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
         .iter()
@@ -201,7 +212,7 @@ async fn with_buffer<B: Buffer>(
         grace: GRACE,
         calls_per_second: cloudfront.calls_per_second,
         max_receives: config.max_receives,
-        always: cloudfront.always,
+        always: in_use.always.clone(),
         distributions: ids
             .map(|it| (it.name.as_str().into(), it.id.as_str().into()))
             .collect(),
@@ -223,24 +234,24 @@ async fn with_buffer<B: Buffer>(
         Arc::clone(&buffer),
         config.name.as_str().into(),
         names,
-        bulk_guard(&config),
+        BulkGuard::new(in_use.bulk.clone()),
     );
     if role == Role::Tail {
-        return tail(config, config_path, sink, reports, shutdown).await;
+        return tail(config, reload, in_use, sink, reports, shutdown).await;
     }
-    let limits = distributions.iter();
-    let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
-    let book = Book::open_file(config.budget_file(), limits.collect()).await?;
-    let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options)
-        .reporting(reports.clone());
+    let book = Arc::new(Book::open_file(config.budget_file(), limits).await?);
+    in_use.book = Some(Arc::clone(&book));
+    let drain = Drain::new(buffer, Arc::new(edge), book, drain_options).reporting(reports.clone());
     match role {
         Role::Tail | Role::Drain => {
+            // Ends with the process.
+            tokio::spawn(reload.follow(Some(in_use)));
             drain.run(shutdown).await;
             Ok(())
         }
         Role::All => {
             let draining = tokio::spawn(drain.run(shutdown.clone()));
-            let outcome = tail(config, config_path, sink, reports, shutdown.clone()).await;
+            let outcome = tail(config, reload, in_use, sink, reports, shutdown.clone()).await;
             shutdown.cancel();
             draining.await.map_err(CommandError::failed)?;
             outcome
@@ -248,7 +259,16 @@ async fn with_buffer<B: Buffer>(
     }
 }
 
-pub(super) fn bulk_guard(config: &Config) -> BulkGuard {
+/// What each distribution may cost in a month.
+pub(super) fn limits(cloudfront: &CloudFrontSection) -> Limits {
+    let distributions = cloudfront.distributions.iter();
+    distributions
+        .map(|it| (it.name.as_str().into(), it.monthly_path_budget))
+        .collect()
+}
+
+/// When a rule's paths go as its wildcards.
+pub(super) fn bulk_rules(config: &Config) -> BulkRules {
     let rules = config.bulk.iter().map(|bulk| {
         let rule = BulkRule {
             threshold: bulk.threshold,
@@ -256,7 +276,7 @@ pub(super) fn bulk_guard(config: &Config) -> BulkGuard {
         };
         (bulk.rule.as_str().into(), rule)
     });
-    BulkGuard::new(rules.collect())
+    rules.collect()
 }
 
 /// Whether plans are acted on.
@@ -335,7 +355,8 @@ pub(super) fn derived_server_id(name: &str) -> u32 {
 
 async fn tail(
     config: Config,
-    config_path: &Path,
+    reload: Reload,
+    mut in_use: InUse,
     sink: impl PathSink,
     reports: Reports,
     shutdown: CancellationToken,
@@ -345,19 +366,23 @@ async fn tail(
     let barrier = Barrier::new(preflight::connector(&config.source)?);
     let end = BinlogEnd::new(preflight::connector(&config.source)?);
     let watched = config.metrics_listen.is_some();
-    let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
-        .sparing(config.rules.guard_patterns());
+    let mut cache =
+        Redis::new(&preflight::redis_target(&config.redis)?)?.sparing(in_use.guards.clone());
     // Two daemons would move one position past what only one of them did.
     let _lock = Lock::take(&config.checkpoint)?;
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;
-        open_tail(config, config_path, &mut checkpoint, Mode::Live).await
+        open_tail(config, reload.path(), &mut checkpoint, Mode::Live).await
     };
     let Some(tail) = unless(&shutdown, Box::pin(starting)).await.transpose()? else {
         return Ok(());
     };
-    let tail = tail.reporting(reports.clone());
+    let (switcher, switches) = switcher();
+    let tail = tail.reporting(reports.clone()).switching(switches);
+    in_use.rules = Some(switcher);
+    // Ends with the process.
+    tokio::spawn(reload.follow(Some(in_use)));
     if watched {
         // Ends with the process.
         tokio::spawn(behind::watch(end, reports.board));
@@ -396,16 +421,18 @@ pub(super) fn settling(config: &Config) -> Result<Settling, CommandError> {
 
 async fn dry_run(
     config: Config,
-    config_path: &Path,
+    reload: Reload,
     options: &Run,
     reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
-    let opening = open_tail(config, config_path, &mut checkpoint, Mode::DryRun);
+    let opening = open_tail(config, reload.path(), &mut checkpoint, Mode::DryRun);
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());
     };
+    // Ends with the process.
+    tokio::spawn(reload.follow(None));
     print_plans(tail.reporting(reports), options.format, shutdown).await
 }
 

@@ -7,6 +7,7 @@ mod edge;
 mod error;
 mod raw;
 mod reach;
+mod restart;
 mod rules;
 pub mod secret;
 mod shapes;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub use restart::needs_restart;
 pub use secret::{Secret, SecretRef};
 pub use validate::parse;
 
@@ -48,10 +50,14 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// How far behind it may be and still count as ready.
     pub lag_max: Duration,
+    /// What is logged, unless the command line says.
+    pub log_level: Option<String>,
     /// What invalidates what.
     pub rules: Rules,
     /// What goes in the place of very many paths.
     pub bulk: Vec<Bulk>,
+    /// All of it as it was written.
+    pub text: String,
 }
 
 impl Config {

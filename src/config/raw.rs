@@ -25,6 +25,8 @@ pub(super) struct Raw {
     pub ledger: Ledger,
     #[serde(default)]
     pub metrics: Metrics,
+    #[serde(default)]
+    pub log: Log,
     #[serde(default, rename = "path")]
     pub paths: Vec<PathPattern>,
     #[serde(default, rename = "rule")]
@@ -210,6 +212,12 @@ impl Default for Metrics {
 
 fn one_minute() -> Duration {
     Duration::from_secs(60)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub level: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

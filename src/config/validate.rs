@@ -84,8 +84,14 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         ledger_dir,
         metrics_listen: raw.metrics.listen,
         lag_max: raw.metrics.lag_max,
+        log_level: raw
+            .log
+            .level
+            .map(|level| log_level(level, &lines))
+            .transpose()?,
         rules,
         bulk,
+        text: text.to_owned(),
     })
 }
 
@@ -100,6 +106,26 @@ fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError
         ));
     }
     Ok(text.clone())
+}
+
+/// A level, or directives such as `info,evictd=debug`.
+fn log_level(level: Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError> {
+    let is_level = |word: &str| matches!(word, "error" | "warn" | "info" | "debug" | "trace");
+    let in_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    let valid = level.get_ref().split(',').all(|directive| {
+        let (module, word) = directive.rsplit_once('=').unwrap_or(("evictd", directive));
+        is_level(word) && !module.is_empty() && module.chars().all(in_path)
+    });
+    if !valid {
+        return Err(ConfigError::at(
+            lines.of(&level),
+            format!(
+                "log.level = \"{}\": write error, warn, info, debug or trace, or such words for modules too, as in \"info,evictd=debug\"",
+                level.get_ref()
+            ),
+        ));
+    }
+    Ok(level.into_inner())
 }
 
 pub(super) fn parse_url(

@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Thrift;
+use crate::model::Current;
 
 /// From this part of the budget on, requests become thrifty.
 const THRIFTY_FROM_PERCENT: u64 = 80;
@@ -147,6 +148,9 @@ impl Account {
     }
 }
 
+/// The distributions' budgets, where they have one.
+pub type Limits = BTreeMap<Arc<str>, Option<u64>>;
+
 /// Counts paths, for all distributions of a configuration.
 ///
 /// Several processes may share the file; each change reads it first.
@@ -154,17 +158,17 @@ impl Account {
 pub struct Book {
     /// `None`: nothing is kept.
     path: Option<PathBuf>,
-    limits: BTreeMap<Arc<str>, Option<u64>>,
+    limits: Current<Limits>,
     /// As last read or written.
     accounts: Arc<Mutex<Accounts>>,
 }
 
 impl Book {
     /// Counts in memory only.
-    pub fn in_memory(limits: BTreeMap<Arc<str>, Option<u64>>) -> Self {
+    pub fn in_memory(limits: Limits) -> Self {
         Self {
             path: None,
-            limits,
+            limits: Current::new(limits),
             accounts: Arc::default(),
         }
     }
@@ -174,16 +178,18 @@ impl Book {
     /// # Errors
     ///
     /// It cannot be read, or written, or holds something else.
-    pub async fn open_file(
-        path: impl Into<PathBuf>,
-        limits: BTreeMap<Arc<str>, Option<u64>>,
-    ) -> Result<Self, BudgetError> {
+    pub async fn open_file(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, BudgetError> {
         let book = Self {
             path: Some(path.into()),
             ..Self::in_memory(limits)
         };
         book.change(|_| ()).await?;
         Ok(book)
+    }
+
+    /// Goes by other budgets from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
     }
 
     /// Counts a request before it is made. Counting one again that is open
@@ -261,7 +267,7 @@ impl Book {
         let spent = account
             .filter(|account| account.month == month)
             .map_or(0, |account| account.spent);
-        let limit = self.limits.get(distribution).copied().flatten();
+        let limit = self.limits.get().get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),
             month,

@@ -1,6 +1,7 @@
 //! The vocabulary every other module speaks: values in, values out, no I/O.
 
 pub mod change;
+pub mod current;
 pub mod float;
 pub mod guards;
 pub mod invalidation;
@@ -13,6 +14,7 @@ pub mod table;
 pub mod value;
 
 pub use change::{Op, RowChange};
+pub use current::Current;
 pub use guards::{GuardPattern, Guards};
 pub use keys::KeySet;
 pub use order::Order;

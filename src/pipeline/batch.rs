@@ -6,18 +6,19 @@
 //! edge) and the position comes last (Nothing lost), because nothing else
 //! compiles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::board::Board;
 use super::bulk::Paths;
+use super::counts::Counts;
 use super::settle::Due;
 use super::shapes::Shapes;
 use super::tagged::Pass;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::entry::GapId;
-use crate::model::invalidation::{Action, PathClass, Plan, Widening};
+use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{GtidSet, KeySet, Position};
 use crate::telemetry::metric;
 
@@ -98,16 +99,6 @@ pub struct Settled {
 pub struct Accepted {
     pub(super) mark: Option<Mark>,
     pub(super) gaps: Vec<GapId>,
-}
-
-/// What happened while planning, to be added to the metrics at once.
-#[derive(Debug, Default)]
-struct Counts {
-    skipped: BTreeMap<PathClass, u64>,
-    widened: BTreeMap<Widening, u64>,
-    missed_bumps: u64,
-    backward_versions: u64,
-    guards_skipped: u64,
 }
 
 impl Batch {
@@ -191,25 +182,10 @@ impl Batch {
         }
     }
 
-    /// Adds what was counted to the metrics and the board, and forgets it.
-    pub fn report(&mut self, board: &Board) {
-        board.planned(&self.counts.widened, self.counts.missed_bumps);
-        let counts = std::mem::take(&mut self.counts);
-        for (class, count) in counts.skipped {
-            metrics::counter!(metric::PATHS_SKIPPED, "class" => class.as_str()).increment(count);
-        }
-        for (reason, count) in counts.widened {
-            metrics::counter!(metric::WIDENINGS, "reason" => reason.as_str()).increment(count);
-        }
-        if counts.missed_bumps > 0 {
-            metrics::counter!(metric::MISSED_VERSION_BUMPS).increment(counts.missed_bumps);
-        }
-        if counts.backward_versions > 0 {
-            metrics::counter!(metric::BACKWARD_VERSIONS).increment(counts.backward_versions);
-        }
-        if counts.guards_skipped > 0 {
-            metrics::counter!(metric::GUARDS_SKIPPED).increment(counts.guards_skipped);
-        }
+    /// Adds what was counted to the metrics, the board and the log, and forgets
+    /// it. `position` is where the reading stands.
+    pub fn report(&mut self, board: &Board, position: impl FnOnce() -> String) {
+        self.counts.report(board, position);
     }
 }
 
@@ -250,37 +226,17 @@ impl Plan for Batch {
             Action::Invalidate { path } => {
                 self.paths.insert(rule, path.as_bytes());
             }
-            Action::Skip { class, .. } => *self.counts.skipped.entry(class).or_default() += 1,
-            Action::MissedBump { version } => {
-                if self.counts.missed_bumps == 0 {
-                    let version = String::from_utf8_lossy(version);
-                    tracing::warn!(%rule, %version, "a mapped row changed and its version did not");
-                }
-                self.counts.missed_bumps += 1;
-            }
+            Action::Skip { class, .. } => self.counts.skip(class),
+            Action::MissedBump { version } => self.counts.miss_bump(rule, version),
             Action::BackwardVersion { before, after } => {
-                if self.counts.backward_versions == 0 {
-                    let before = String::from_utf8_lossy(before);
-                    let after = String::from_utf8_lossy(after);
-                    tracing::warn!(%rule, %before, %after, "the version of a mapped row went backwards");
-                }
-                self.counts.backward_versions += 1;
+                self.counts.go_back(rule, before, after);
             }
-            Action::SkipGuard { version } => {
-                if self.counts.guards_skipped == 0 {
-                    let version = match version {
-                        b"" => "NULL".into(),
-                        version => String::from_utf8_lossy(version),
-                    };
-                    tracing::warn!(%rule, %version, "a version that is NULL or negative raises no guard: late fills of the row are not refused");
-                }
-                self.counts.guards_skipped += 1;
-            }
+            Action::SkipGuard { version } => self.counts.skip_guard(rule, version),
         }
     }
 
     fn widen(&mut self, _rule: &Arc<str>, reason: Widening) {
-        *self.counts.widened.entry(reason).or_default() += 1;
+        self.counts.widen(reason);
     }
 }
 

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::ledger::Ledger;
-use crate::model::Position;
 use crate::model::invalidation::Widening;
+use crate::model::{Current, Position};
 use crate::rules::Rules;
 
 /// Where the pipeline says how it goes, and what must be on record.
@@ -24,7 +24,7 @@ pub struct Reports {
     /// What must be on record.
     pub ledger: Ledger,
     /// To name the rules that a key can come from.
-    pub rules: Option<Arc<Rules>>,
+    pub rules: Current<Rules>,
 }
 
 /// A part of the work that can be in trouble by itself.
@@ -89,6 +89,8 @@ pub struct Reading {
     pub drained: bool,
     /// When the oldest change that gathers was committed; 0 if none does.
     pub gathers_since_us: u64,
+    /// The memory of what gathers, in bytes.
+    pub gathers_bytes: usize,
 }
 
 /// Everything that is known, at one moment.

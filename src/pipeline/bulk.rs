@@ -11,7 +11,7 @@ use std::sync::Arc;
 use metrics::counter;
 
 use crate::edge::coalesce::matches;
-use crate::model::KeySet;
+use crate::model::{Current, KeySet};
 use crate::telemetry::metric;
 
 /// Paths to invalidate.
@@ -157,10 +157,13 @@ pub struct BulkRule {
     pub wildcards: Vec<String>,
 }
 
+/// By their names. One that is not among them sends every path.
+pub type BulkRules = HashMap<Arc<str>, BulkRule>;
+
 /// Decides for each batch.
 #[derive(Debug, Default)]
 pub struct BulkGuard {
-    rules: HashMap<Arc<str>, BulkRule>,
+    rules: Current<BulkRules>,
     runs: HashMap<Arc<str>, Run>,
 }
 
@@ -173,8 +176,8 @@ struct Run {
 }
 
 impl BulkGuard {
-    /// Takes the rules by name. A rule that is not among them sends every path.
-    pub fn new(rules: HashMap<Arc<str>, BulkRule>) -> Self {
+    /// Goes by the rules as they are at each batch.
+    pub fn new(rules: Current<BulkRules>) -> Self {
         Self {
             rules,
             runs: HashMap::new(),
@@ -183,6 +186,7 @@ impl BulkGuard {
 
     /// What to send for a batch, each path once.
     pub fn send(&mut self, batch: &Paths) -> Vec<String> {
+        let rules = self.rules.get();
         let mut seen = KeySet::default();
         let mut out = Vec::new();
         for OfRule { name, paths, parts } in &batch.rules {
@@ -195,7 +199,7 @@ impl BulkGuard {
                 [] => &whole,
                 parts => parts,
             };
-            let wildcards = self.wildcards(name, parts);
+            let wildcards = self.wildcards(rules.get(name), name, parts);
             for wildcard in wildcards {
                 if seen.insert(wildcard.as_bytes()) {
                     out.push(wildcard.clone());
@@ -214,8 +218,13 @@ impl BulkGuard {
     }
 
     /// What stands for the rule's paths: nothing, unless they are too many.
-    fn wildcards(&mut self, name: &Arc<str>, parts: &[Part]) -> &[String] {
-        let Some(rule) = self.rules.get(name) else {
+    fn wildcards<'r>(
+        &mut self,
+        rule: Option<&'r BulkRule>,
+        name: &Arc<str>,
+        parts: &[Part],
+    ) -> &'r [String] {
+        let Some(rule) = rule else {
             return &[];
         };
         let mut most = 0;
@@ -251,10 +260,10 @@ mod tests {
             threshold: 10,
             wildcards: wildcards.iter().map(|&path| path.to_owned()).collect(),
         };
-        BulkGuard::new(HashMap::from([
+        BulkGuard::new(Current::new(HashMap::from([
             ("products".into(), rule(&["/products/*"])),
             ("keyless".into(), rule(&[])),
-        ]))
+        ])))
     }
 
     fn batch(rules: &[(&str, usize)], commits: [u64; 2]) -> Paths {

@@ -5,21 +5,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{counter, gauge, histogram};
-use tracing::{error, info, warn};
+use metrics::{counter, histogram};
+use tracing::{info, warn};
 
 use super::board::{Part, Reports};
 use super::condemned::Condemned;
 use super::drain::DrainOptions;
 use super::held::Held;
 use super::retry::Backoff;
+use super::spending;
 use super::standing::Standing;
 use crate::buffer::Buffer;
 use crate::edge::batch::{Batch, Gathering};
 use crate::edge::budget::{Book, BudgetError};
 use crate::edge::pace::Pace;
 use crate::edge::{Edge, EdgeError};
-use crate::telemetry::metric;
+use crate::telemetry::{metric, repeating};
 
 const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 const DELETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -158,7 +159,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         if let Some(reason) = course.refusal {
             counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason)
                 .increment(u64::try_from(left).unwrap_or(u64::MAX));
-            warn!(distribution = %self.name, messages = left, "messages that the edge refuses go back to the buffer; after max_receives they become dead letters");
+            repeating!(warn, &self.name, { distribution = %self.name, messages = left },
+                "messages that the edge refuses go back to the buffer; after max_receives they become dead letters");
         } else {
             // What was in trouble may have been covered by others meanwhile.
             self.reports.board.works(&self.part());
@@ -180,7 +182,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     fn next_batch(&self, round: &mut Gathering) -> Option<Batch> {
         let thrift = self.means.book.status(&self.name).thrift();
         let room = self.standing.room();
-        let always = |path: &str| self.options.always.contains(path);
+        let always = self.options.always.get();
+        let always = |path: &str| always.contains(path);
         let batch = round.next_batch(&self.distribution, room, thrift, always)?;
         let coalesced = batch.coalesced();
         if coalesced > 0 {
@@ -308,18 +311,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     fn count(&self, counted: Result<(), BudgetError>) {
         if let Err(error) = counted {
             counter!(metric::BUDGET_ERRORS).increment(1);
-            warn!(distribution = %self.name, error = %error, "the month's paths are counted in memory only");
+            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
+                "the month's paths are counted in memory only");
         }
-        let status = self.means.book.status(&self.name);
-        let set = |metric: &'static str, paths: u64| {
-            let paths = f64::from(u32::try_from(paths).unwrap_or(u32::MAX));
-            gauge!(metric, "distribution" => self.name.to_string()).set(paths);
-        };
-        set(metric::BUDGET_SPENT, status.spent);
-        set(metric::BUDGET_FORECAST, status.forecast);
-        if let Some(left) = status.left {
-            set(metric::BUDGET_LEFT, left);
-        }
+        spending::publish(&self.means.book, &self.name);
     }
 
     fn report_accepted(&self, batch: &Batch, invalidation: &str) {
@@ -354,14 +349,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let paths = batch.invalidation.paths.len();
         counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name())
             .increment(u64::try_from(paths).unwrap_or(u64::MAX));
-        error!(
-            distribution = %self.name,
-            error = %error,
-            paths,
-            first_path = batch.invalidation.paths.first().map_or("", String::as_str),
-            messages = batch.messages.len(),
-            "the edge refused an invalidation for good"
-        );
+        let first_path = batch.invalidation.paths.first().map_or("", String::as_str);
+        let subject = format!("{} {}", self.name, error.name());
+        repeating!(error, &subject, { distribution = %self.name, error = %error, paths, first_path, messages = batch.messages.len() },
+            "the edge refused an invalidation for good");
     }
 
     async fn delete(&self, complete: &[Arc<str>]) {
@@ -385,7 +376,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             receipts = error.failed;
             if backoff.attempts() + 1 >= DELETE_ATTEMPTS_MAX {
                 deleted -= receipts.len().min(deleted);
-                warn!(distribution = %self.name, messages = receipts.len(), error = %error.cause, "could not delete messages the edge accepted; they come back and are sent again");
+                repeating!(warn, &self.name, { distribution = %self.name, messages = receipts.len(), error = %error.cause },
+                    "could not delete messages the edge accepted; they come back and are sent again");
                 break;
             }
             tokio::time::sleep(backoff.next_delay()).await;

@@ -18,20 +18,22 @@ use metrics::counter;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::board::{Part, Reports};
 use super::condemned::Condemned;
 use super::deliver::{Delivery, Means};
 use super::held::Held;
 use super::intake::{Intake, bury, is_full};
+use super::spending;
 use super::standing::{Standing, Watch};
 use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
 use crate::edge::Edge;
 use crate::edge::budget::Book;
 use crate::edge::pace::Pace;
+use crate::model::Current;
 use crate::rules::always::AlwaysPaths;
-use crate::telemetry::metric;
+use crate::telemetry::{metric, repeating};
 
 /// Dead letters on their way.
 const LETTERS_MAX: usize = 100;
@@ -57,7 +59,7 @@ pub struct DrainOptions {
     /// dead letter.
     pub max_receives: u32,
     /// Paths that are sent as they are, whatever the budget says.
-    pub always: AlwaysPaths,
+    pub always: Current<AlwaysPaths>,
 }
 
 /// How a drain ended.
@@ -137,6 +139,8 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             watches.spawn(watch.run());
             standings.insert(Arc::clone(name), standing);
         }
+        let names = self.options.distributions.keys().cloned().collect();
+        watches.spawn(spending::watch(Arc::clone(&means.book), names));
         let mut intake = Intake::new(
             &self.options,
             &held,
@@ -263,7 +267,8 @@ fn start_extension<'a, B: Buffer>(
 fn report_extension<R>(result: Result<(), ReceiptError<R>>) {
     if let Err(error) = result {
         counter!(metric::BUFFER_ERRORS, "operation" => "extend").increment(1);
-        warn!(messages = error.failed.len(), error = %error.cause, "could not extend the visibility timeout of held messages; they may be invalidated twice");
+        repeating!(warn, "", { messages = error.failed.len(), error = %error.cause },
+            "could not extend the visibility timeout of held messages; they may be invalidated twice");
     }
 }
 

@@ -137,6 +137,7 @@ fn publish(load: Load) {
     let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     gauge!(metric::DRAIN_HELD_MESSAGES).set(float(load.messages));
     gauge!(metric::DRAIN_HELD_PATHS).set(float(load.paths));
+    gauge!(metric::QUEUE_BYTES, "queue" => "draining").set(float(load.bytes));
 }
 
 #[cfg(test)]

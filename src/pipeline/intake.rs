@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::board::{Board, Part};
 use super::condemned::{Condemned, Sentence};
@@ -19,7 +19,7 @@ use crate::edge::BATCH_PATHS_MAX;
 use crate::edge::batch::{Arrival, Gathering, Thrift};
 use crate::edge::budget::Book;
 use crate::ledger::{self, Ledger};
-use crate::telemetry::metric;
+use crate::telemetry::{metric, repeating};
 
 /// Bounded: beyond any of these nothing more is received. One last receive may
 /// exceed them, by ten messages.
@@ -193,7 +193,8 @@ impl<'a, R: Clone> Intake<'a, R> {
                 let mut window = self.options.window;
                 let spent = self.book.status(&message.distribution).thrift() == Thrift::Spent;
                 let mut paths = message.paths.iter();
-                if spent && !paths.any(|path| self.options.always.contains(path)) {
+                let always = self.options.always.get();
+                if spent && !paths.any(|path| always.contains(path)) {
                     window = window.max(SPENT_WINDOW);
                 }
                 let due = Instant::now() + window;
@@ -209,7 +210,8 @@ impl<'a, R: Clone> Intake<'a, R> {
             }
             Admission::Again => {
                 counter!(metric::BUFFER_MESSAGES_REDELIVERED).increment(1);
-                warn!(message = %id, "received a message that is still held: its visibility timeout ran out");
+                repeating!(warn, "", { message = %id },
+                    "received a message that is still held: its visibility timeout ran out");
             }
         }
     }
@@ -239,7 +241,8 @@ impl<'a, R: Clone> Intake<'a, R> {
     fn leave(&mut self, id: &Arc<str>, reason: &'static str, detail: &str) {
         counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason).increment(1);
         if self.reported.is_new(id) {
-            error!(message = %id, reason, detail, "cannot use a message; it stays in the buffer for now");
+            repeating!(error, reason, { message = %id, reason, detail },
+                "cannot use a message; it stays in the buffer for now");
         }
     }
 
@@ -319,14 +322,16 @@ pub(super) async fn bury<B: Buffer>(buffer: &B, ledger: &Ledger, letters: Vec<Le
         match buffer.bury(dead.letter.clone()).await {
             Ok(Buried::Moved) => {
                 counter!(metric::BUFFER_DEAD_LETTERS, "reason" => code).increment(1);
-                error!(%message, reason, deliveries, "a message is a dead letter now; mend the reason and run `evictd drain --redrive`");
+                repeating!(error, code, { %message, reason, deliveries },
+                    "a message is a dead letter now; mend the reason and run `evictd drain --redrive`");
                 ledger.dead_letter(
                     dead.record("it is among the buffer's dead letters: mend the reason and run `evictd drain --redrive`"),
                 );
             }
             Ok(Buried::NoPlace) => {
                 counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => code).increment(1);
-                error!(%message, reason, deliveries, "cannot use a message, and the queue has no dead-letter queue: it comes back until its retention ends");
+                repeating!(error, code, { %message, reason, deliveries },
+                    "cannot use a message, and the queue has no dead-letter queue: it comes back until its retention ends");
                 if dead.first {
                     ledger.dead_letter(
                         dead.record("it comes back until the queue's retention ends: mend the reason, and set a redrive policy on the queue"),
@@ -335,7 +340,8 @@ pub(super) async fn bury<B: Buffer>(buffer: &B, ledger: &Ledger, letters: Vec<Le
             }
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "bury").increment(1);
-                warn!(%message, reason, error = %error, "cannot use a message, nor put it among the dead letters; it comes back");
+                repeating!(warn, code, { %message, reason, error = %error },
+                    "cannot use a message, nor put it among the dead letters; it comes back");
             }
         }
     }

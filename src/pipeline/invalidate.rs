@@ -147,6 +147,7 @@ async fn gather(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut mark_due = false;
     let Reports { board, ledger, .. } = tail.reports().clone();
+    let mut switches = tail.take_switches();
     while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             // What was read must not stay cached for as long as the outage.
@@ -181,6 +182,7 @@ async fn gather(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            switch = switches.next(), if whole => tail.switch(switch),
             permit = planned.reserve(), if ready => match permit {
                 Ok(permit) => {
                     permit.send(finish(&mut batch, &tail));
@@ -235,13 +237,15 @@ fn reading(tail: &Tail, batch: &Batch) -> Reading {
             true => 0,
             false => batch.oldest_us,
         },
+        gathers_bytes: batch.size(),
     }
 }
 
 /// Takes the batch, marked with the last whole transaction: every change up to
 /// there is in this batch or an earlier one.
 fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
-    batch.report(&tail.reports().board);
+    let reading_at = || tail.source().reading_at();
+    batch.report(&tail.reports().board, reading_at);
     batch.gtids = tail.source().reading_gtids();
     batch.mark = Some(Mark {
         position: tail.source().position().clone(),
@@ -274,6 +278,9 @@ async fn delete(
             Some(gtids) if acts => Some(waiting.wait(gtids).await),
             _ => None,
         };
+        if visible_by.is_some() && waiting.knows() {
+            metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(batch::since(batch.oldest_us));
+        }
         if acts {
             trouble.begins(batch.takes_long());
         }
@@ -322,7 +329,7 @@ async fn send(
         let mut pending = paths.prepare(&batch.paths);
         trouble.begins(false);
         while let Err(error) = paths.send(&mut pending).await {
-            trouble.wait(error.code(), &error).await;
+            trouble.wait(error.kind(), &error).await;
         }
         trouble.over();
         trouble.rests();

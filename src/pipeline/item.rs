@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
+use metrics::Counter;
+
 use crate::binlog::assemble::{Interest, Item, Unknowable};
 use crate::binlog::error::DecodeError;
 use crate::binlog::layout::TableLayout;
 use crate::binlog::row::RowDecoder;
 use crate::binlog::statement::Dml;
 use crate::model::invalidation::{Plan, Widening};
-use crate::model::{RowChange, TableName};
+use crate::model::{Op, RowChange, TableName};
 use crate::rules::{Rules, Scratch, TablePlanner};
+use crate::telemetry::metric;
 
 /// The rules as the source's interest.
 #[derive(Clone, Debug)]
@@ -21,6 +24,43 @@ pub struct RuleInterest(pub Arc<Rules>);
 pub struct TrackedTable {
     decoder: RowDecoder,
     planner: TablePlanner,
+    changes: Changes,
+}
+
+/// Counts a table's rows under the name that a rule has for it, so that a
+/// thousand tables of one glob are one series (Bounded).
+#[derive(Debug)]
+struct Changes {
+    inserts: Counter,
+    updates: Counter,
+    deletes: Counter,
+}
+
+/// Stands for tables that no rule is about, and that foreign keys make matter.
+const OTHER: &str = "other";
+
+impl Changes {
+    fn of(rules: &Rules, table: &TableName) -> Self {
+        let label = rules.glob_of(table).map(ToString::to_string);
+        let label = label.unwrap_or_else(|| OTHER.to_owned());
+        let counter = |op: Op| {
+            let (table, op) = (label.clone(), op.as_str());
+            metrics::counter!(metric::CHANGES, "table" => table, "op" => op)
+        };
+        Self {
+            inserts: counter(Op::Insert),
+            updates: counter(Op::Update),
+            deletes: counter(Op::Delete),
+        }
+    }
+
+    fn add(&self, op: Op, rows: u64) {
+        match op {
+            Op::Insert => self.inserts.increment(rows),
+            Op::Update => self.updates.increment(rows),
+            Op::Delete => self.deletes.increment(rows),
+        }
+    }
 }
 
 impl Interest for RuleInterest {
@@ -32,8 +72,13 @@ impl Interest for RuleInterest {
 
     fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
         let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
+        let changes = Changes::of(&self.0, &layout.schema.name);
         let decoder = RowDecoder::new(Arc::new(layout), planner.projection());
-        Ok(TrackedTable { decoder, planner })
+        Ok(TrackedTable {
+            decoder,
+            planner,
+            changes,
+        })
     }
 }
 
@@ -62,15 +107,22 @@ pub fn plan_item<P: Plan>(
     match item {
         Item::Commit => None,
         Item::Rows(table, payload) => {
+            // An event's rows have one operation.
+            let mut count = None;
             let mut planned = || {
                 let mut rows = table.decoder.rows(payload.parse()?)?;
                 while let Some(change) = rows.next_row()? {
+                    count = Some((change.op, count.map_or(1, |(_, rows)| rows + 1)));
                     watch(&change, plan);
                     table.planner.plan(&change, scratch, plan);
                 }
                 Ok::<_, DecodeError>(())
             };
-            let error = planned().err()?;
+            let error = planned().err();
+            if let Some((op, rows)) = count {
+                table.changes.add(op, rows);
+            }
+            let error = error?;
             let name = table.decoder.layout().schema.name.clone();
             rules.widen_table(&name, Widening::Undecodable, plan);
             Some(Widened::Undecodable(name, error.to_string()))

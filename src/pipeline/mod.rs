@@ -13,6 +13,7 @@
 //! - [`drain`]: buffer → edge.
 //! - [`board`]: what the tasks say about themselves.
 //! - [`behind`]: how much of the binlog is not read yet.
+//! - [`switch`]: other rules, while it runs.
 //! - [`bulk`]: when a rule's paths go as its wildcards.
 //! - [`retry`]: how long to wait before trying again.
 
@@ -22,6 +23,7 @@ pub mod behind;
 pub mod board;
 pub mod bulk;
 mod condemned;
+mod counts;
 mod deliver;
 pub mod difference;
 pub mod drain;
@@ -38,7 +40,9 @@ mod refusal;
 pub mod retry;
 pub mod settle;
 mod shapes;
+mod spending;
 mod standing;
+pub mod switch;
 mod tagged;
 pub mod tail;
 pub mod tally;

@@ -52,10 +52,7 @@ impl<'a> Refusals<'a> {
         let letter = |it: &Refused, detail: String| {
             let mut letter = DeadLetter::new(it.code, detail, REMEDY).of_key(&it.key);
             letter.position.clone_from(&position);
-            letter.rules = match &self.reports.rules {
-                Some(rules) => rules.names_of_key(&it.key),
-                None => Vec::new(),
-            };
+            letter.rules = self.reports.rules.get().names_of_key(&it.key);
             letter
         };
         let singly = refused.by_ref().take(LETTERS_MAX);

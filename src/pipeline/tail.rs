@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Part, Reports};
 use super::item::{RuleInterest, TrackedTable, Widened, plan_item, widening};
 use super::retry::Backoff;
+use super::switch::{Switch, Switches};
 use crate::binlog::SourceError;
 use crate::binlog::assemble::Item;
 use crate::binlog::reach::Reach;
@@ -18,7 +19,7 @@ use crate::ledger::{DeadLetter, Place};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{RowChange, TableName};
 use crate::rules::{Rules, Scratch};
-use crate::telemetry::metric;
+use crate::telemetry::{metric, repeating};
 
 /// What to do where changes are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub struct Tail {
     scratch: Scratch,
     since_us: u64,
     reports: Reports,
+    switches: Switches,
     /// The last rows that could not be decoded, so that a table full of them is
     /// put on record once a minute and not once for every event.
     undecodable: Option<(TableName, String, Instant)>,
@@ -102,6 +104,7 @@ impl Tail {
             scratch: Scratch::default(),
             since_us: 0,
             reports: Reports::default(),
+            switches: Switches::default(),
             undecodable: None,
         }
     }
@@ -122,8 +125,30 @@ impl Tail {
     #[must_use]
     pub fn reporting(mut self, reports: Reports) -> Self {
         self.reports = reports;
-        self.reports.rules = Some(Arc::clone(&self.rules));
+        self.reports.rules.set(Arc::clone(&self.rules));
         self
+    }
+
+    /// Takes other rules from there while it runs.
+    #[must_use]
+    pub fn switching(mut self, switches: Switches) -> Self {
+        self.switches = switches;
+        self
+    }
+
+    /// Where other rules come from; for whoever asks for the items.
+    pub(super) fn take_switches(&mut self) -> Switches {
+        std::mem::take(&mut self.switches)
+    }
+
+    /// Plans with other rules from now on. Only between transactions: the tables
+    /// that the binlog announced are learnt again.
+    pub(super) fn switch(&mut self, switch: Switch) {
+        let rules = switch.take_over(self.source.position());
+        let interest = RuleInterest(Arc::clone(&rules));
+        self.source.set_interest(interest);
+        self.reports.rules.set(Arc::clone(&rules));
+        self.rules = rules;
     }
 
     /// Where it says how it goes.
@@ -297,14 +322,14 @@ impl Tail {
     }
 
     fn any_changed<P: Plan>(&self, dml: &Dml, reason: &str, plan: &mut P) {
-        tracing::warn!(statement = dml.text, reason, position = %self.source.reading_at(),
+        repeating!(warn, reason, { statement = dml.text, reason, position = %self.source.reading_at() },
             "a statement without row events can have changed any table: invalidating everything that any rule covers");
         self.rules.widen_all(Widening::Statement, plan);
     }
 
     fn tables_changed<P: Plan>(&self, tables: &[TableName], plan: &mut P) {
         for table in tables.iter().filter(|table| self.rules.wants(table)) {
-            tracing::info!(%table, position = %self.source.reading_at(),
+            repeating!(info, &table.to_string(), { %table, position = %self.source.reading_at() },
                 "a statement changed rows without row events: invalidating the whole table");
             self.rules.widen_table(table, Widening::Statement, plan);
         }
@@ -357,17 +382,17 @@ impl Tail {
             None => {}
             Some(Widened::Tables(tables)) => {
                 for table in tables {
-                    tracing::info!(%table, position,
+                    repeating!(info, &table.to_string(), { %table, position },
                         "a statement changed rows without row events: invalidating the whole table");
                 }
             }
             Some(Widened::Undecodable(table, reason)) => {
-                tracing::error!(%table, reason, position,
+                repeating!(error, &table.to_string(), { %table, reason, position },
                     "rows cannot be decoded: invalidating the whole table");
                 self.undecodable(table, reason);
             }
             Some(Widened::Any(reason)) => {
-                tracing::warn!(%reason, position,
+                repeating!(warn, widening(&reason).as_str(), { %reason, position },
                     "it cannot be known what changed: invalidating everything that any rule covers");
                 if widening(&reason) == Widening::Undecodable {
                     let letter = DeadLetter::new(
@@ -379,11 +404,8 @@ impl Tail {
                 }
             }
             Some(Widened::Statement(dml)) => {
-                tracing::warn!(
-                    statement = dml.text,
-                    position,
-                    "a statement without row events can have changed any table: invalidating everything that any rule covers"
-                );
+                repeating!(warn, "", { statement = dml.text, position },
+                    "a statement without row events can have changed any table: invalidating everything that any rule covers");
             }
         }
     }

@@ -7,6 +7,13 @@ use tokio::time::Instant;
 
 use super::board::{Board, Part};
 use super::retry::Backoff;
+use crate::telemetry::repeats;
+
+/// An outage that is over sooner is no change of a state: where such ones come
+/// again and again, they are counted and not each of them logged.
+const BRIEF: Duration = Duration::from_secs(1);
+
+const BEGINS: &str = "it does not answer as it should; retrying until it does";
 
 /// An outage of one part: its reason is logged when it begins and when it
 /// changes, it stands on the board while it lasts, and every retry is counted.
@@ -16,8 +23,10 @@ pub(super) struct Trouble {
     board: Arc<Board>,
     part: Part,
     backoff: Backoff,
-    code: String,
+    kind: &'static str,
     since: Option<Instant>,
+    /// Its beginning is in the log.
+    said: bool,
     /// What is tried may take any time: a scan of a large keyspace.
     lasting: bool,
 }
@@ -36,8 +45,9 @@ impl Trouble {
             board: Arc::clone(board),
             part,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
-            code: String::new(),
+            kind: "",
             since: None,
+            said: false,
             lasting: false,
         }
     }
@@ -61,14 +71,23 @@ impl Trouble {
         self.board.rests(&self.part);
     }
 
-    pub(super) async fn wait(&mut self, code: &str, error: &(dyn std::error::Error + Send + Sync)) {
-        metrics::counter!(self.metric, "error" => code.to_owned()).increment(1);
+    /// Takes note of a failed attempt, and returns when the next one is due.
+    /// `kind` is one of few.
+    pub(super) async fn wait(
+        &mut self,
+        kind: &'static str,
+        error: &(dyn std::error::Error + Send + Sync),
+    ) {
+        metrics::counter!(self.metric, "error" => kind).increment(1);
         self.board.fails(&self.part, error.to_string());
-        if self.since.is_none() || self.code != code {
-            self.code = code.to_owned();
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let subject = || format!("{}: {kind}", self.what);
+        let news = std::mem::replace(&mut self.kind, kind) != kind
+            && repeats::is_new(tracing::Level::ERROR, BEGINS, &subject());
+        if news || !self.said && since.elapsed() >= BRIEF {
+            self.said = true;
             tracing::error!(%error, "{} does not answer as it should; retrying until it does", self.what);
         }
-        self.since.get_or_insert_with(Instant::now);
         tokio::time::sleep(self.backoff.next_delay()).await;
         self.mark();
     }
@@ -76,11 +95,14 @@ impl Trouble {
     pub(super) fn over(&mut self) {
         if let Some(since) = self.since.take() {
             self.board.works(&self.part);
-            tracing::info!(
-                seconds = since.elapsed().as_secs_f64(),
-                "{} answers again",
-                self.what
-            );
+            if std::mem::take(&mut self.said) {
+                tracing::info!(
+                    seconds = since.elapsed().as_secs_f64(),
+                    "{} answers again",
+                    self.what
+                );
+            }
+            self.kind = "";
             self.backoff.reset();
         }
     }

@@ -114,6 +114,11 @@ impl<V: Visibility> Waiting<V> {
         }
     }
 
+    /// Whether the last answer was one of the server's.
+    pub(super) fn knows(&self) -> bool {
+        self.lost.is_none()
+    }
+
     async fn wait_briefly(&mut self, gtids: &GtidSet, again_at: Instant) -> Instant {
         if Instant::now() >= again_at {
             match self.visibility.wait(gtids, BRIEF_QUESTION).await {

@@ -221,6 +221,12 @@ impl Rules {
         }
     }
 
+    /// What the first rule about `table` calls it: its name, or a glob.
+    pub fn glob_of(&self, table: &TableName) -> Option<&TableGlob> {
+        let mut globs = self.rules.iter().flat_map(|rule| &rule.tables);
+        globs.find(|glob| glob.matches(table))
+    }
+
     /// The names of the rules about `table`.
     pub fn names_of_table(&self, table: &TableName) -> Vec<String> {
         let rules = self.of_table(table);

@@ -19,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::repeating;
+
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
 
@@ -58,7 +60,7 @@ pub async fn serve(
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of file descriptors, say: others need them as well.
-                tracing::warn!(%error, "a connection to metrics.listen cannot be accepted");
+                repeating!(warn, "", { %error }, "a connection to metrics.listen cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
+use super::metric::{self, Kind, Metric};
+
 /// Upper bounds of every histogram, in seconds: from a deletion on an idle
 /// machine to an outage.
 const BUCKETS: [f64; 17] = [
@@ -21,6 +23,8 @@ pub fn install(name: &str) -> Result<PrometheusHandle, BuildError> {
         .add_global_label("name", name)
         .set_buckets(&BUCKETS)?
         .install_recorder()?;
+    metric::ALL.iter().for_each(announce);
+    metrics::gauge!(metric::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
@@ -30,4 +34,32 @@ pub fn install(name: &str) -> Result<PrometheusHandle, BuildError> {
         }
     });
     Ok(handle)
+}
+
+/// Says what a metric is. A counter without labels is there from the beginning:
+/// Prometheus sees no increase in one that appears as 1.
+fn announce(metric: &Metric) {
+    let Metric { name, .. } = *metric;
+    let help = metric.help();
+    match metric.kind() {
+        Kind::Counter => {
+            metrics::describe_counter!(name, help);
+            if metric.labels().next().is_none() {
+                metrics::counter!(name).increment(0);
+            }
+        }
+        Kind::Gauge => metrics::describe_gauge!(name, help),
+        Kind::Histogram => metrics::describe_histogram!(name, help),
+    }
+}
+
+/// Has a labelled counter from the beginning, as those without labels are.
+pub fn from_zero(
+    name: &'static str,
+    label: &'static str,
+    values: impl IntoIterator<Item = String>,
+) {
+    for value in values {
+        metrics::counter!(name, label => value).increment(0);
+    }
 }

@@ -1,8 +1,10 @@
 //! Logs on standard error.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Error;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,24 +23,54 @@ pub struct BadLevel {
     reason: String,
 }
 
-/// Starts logging for the whole process. `level` is a level, or directives
-/// such as `info,evictd=debug`.
-pub fn init(level: &str, format: LogFormat) -> Result<(), BadLevel> {
-    let filter = EnvFilter::try_new(level).map_err(|error| BadLevel {
+/// What is logged, to be changed while the process runs.
+#[derive(Clone)]
+pub struct LogLevel {
+    set: Arc<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync>,
+}
+
+impl LogLevel {
+    /// Logs this from now on.
+    pub fn set(&self, level: &str) -> Result<(), BadLevel> {
+        (self.set)(filter(level)?).map_err(|error| BadLevel {
+            level: level.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn filter(level: &str) -> Result<EnvFilter, BadLevel> {
+    EnvFilter::try_new(level).map_err(|error| BadLevel {
         level: level.to_owned(),
         reason: error.to_string(),
-    })?;
+    })
+}
+
+/// Starts logging for the whole process. `level` is a level, or directives
+/// such as `info,evictd=debug`.
+pub fn init(level: &str, format: LogFormat) -> Result<LogLevel, BadLevel> {
     // https://no-color.org
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = std::io::stderr().is_terminal() && !no_color;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level)?)
         .with_writer(std::io::stderr)
         .with_ansi(color)
         .with_target(false);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    // Two types of one shape: what they format differs.
+    let set: Arc<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync> = match format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Arc::new(move |filter| handle.reload(filter))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Arc::new(move |filter| handle.reload(filter))
+        }
+    };
+    Ok(LogLevel { set })
 }

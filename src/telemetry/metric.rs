@@ -1,5 +1,68 @@
 //! Metric names. Every name starts with `evictd_`, durations are in seconds.
+//!
+//! A name's comment is its help text too: its last word is the metric's kind,
+//! and "by `label`" names a label. Labels are rules, tables as rules write them,
+//! distributions, parts and names of reasons: what the configuration or this
+//! program lists, never a value of a row or a server's words (Bounded).
 
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only rises.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+    /// How long something took.
+    Histogram,
+}
+
+/// A metric and what is written about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its comment.
+    text: &'static str,
+}
+
+impl Metric {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self.text.rsplit(' ').next() {
+            Some("Counter.") => Kind::Counter,
+            Some("Histogram.") => Kind::Histogram,
+            _ => Kind::Gauge,
+        }
+    }
+
+    /// What it says, without its kind.
+    pub fn help(&self) -> &'static str {
+        let text = self.text.trim();
+        text.rsplit_once(' ').map_or(text, |(help, _)| help)
+    }
+
+    /// Its labels besides `name`.
+    pub fn labels(&self) -> impl Iterator<Item = &'static str> {
+        let after = |word| self.text.split(word).skip(1);
+        let named = after(" by `").chain(after("` and `"));
+        named.filter_map(|rest| rest.split('`').next())
+    }
+}
+
+/// Makes a constant of each name, and a list of all with their comments. What is
+/// in it is not indented, as rustfmt leaves it.
+macro_rules! metrics {
+    ($($(#[doc = $line:literal])+ pub const $id:ident: &str = $name:literal;)+) => {
+        $($(#[doc = $line])+ pub const $id: &str = $name;)+
+
+        /// Every metric there is.
+        pub const ALL: &[Metric] = &[
+            $(Metric { name: $id, text: concat!($($line),+) }),+
+        ];
+    };
+}
+
+metrics! {
 /// Messages received from the buffer, redeliveries included. Counter.
 pub const BUFFER_MESSAGES_RECEIVED: &str = "evictd_buffer_messages_received_total";
 /// Messages deleted from the buffer after the edge accepted all their paths.
@@ -37,7 +100,7 @@ pub const SERVER_ID_CLASHES: &str = "evictd_server_id_clashes_total";
 pub const GAPS: &str = "evictd_gaps_total";
 /// Invalidations that cover more than the change, by `reason`. Counter.
 pub const WIDENINGS: &str = "evictd_widenings_total";
-/// Mapped rows that changed while their version did not. Counter.
+/// Mapped rows that changed while their version did not, by `rule`. Counter.
 pub const MISSED_VERSION_BUMPS: &str = "evictd_missed_version_bumps_total";
 /// Mapped rows whose version went backwards. Counter.
 pub const BACKWARD_VERSIONS: &str = "evictd_backward_versions_total";
@@ -121,3 +184,76 @@ pub const LEDGER_FAILURES: &str = "evictd_ledger_failures_total";
 /// Records that are in the log only, because too many waited for the disk, by
 /// `ledger`. Counter.
 pub const LEDGER_LOST: &str = "evictd_ledger_records_lost_total";
+/// Rows that changed, by `table` and `op`: the table as a rule writes it, and
+/// `other` for those that only foreign keys make matter. Counter.
+pub const CHANGES: &str = "evictd_changes_total";
+/// From a batch's oldest commit until other sessions see its rows. Histogram.
+pub const COMMIT_TO_VISIBLE: &str = "evictd_commit_to_visible_seconds";
+/// What waits in memory, in bytes, by `queue`: `gathering` what is planned,
+/// `settling` what is deleted again, `draining` what goes to the edge. Gauge.
+pub const QUEUE_BYTES: &str = "evictd_queue_bytes";
+/// Whether the binlog is being read: 1 or 0. Gauge.
+pub const CONNECTED: &str = "evictd_connected";
+/// How long a part of the work has been in trouble, by `part`; 0 while it is
+/// not. Gauge.
+pub const PART_TROUBLE_SECONDS: &str = "evictd_part_trouble_seconds";
+/// How long the attempt has lasted that a part of the work is at, by `part`; 0
+/// while it rests. Gauge.
+pub const PART_BUSY_SECONDS: &str = "evictd_part_busy_seconds";
+/// Gaps whose invalidation is not done. Gauge.
+pub const GAPS_OPEN: &str = "evictd_gaps_open";
+/// Dead letters on record in the ledger. Gauge.
+pub const DEAD_LETTERS_ON_RECORD: &str = "evictd_dead_letters_on_record";
+/// When the last gap was met, in seconds since the epoch; not there without one.
+/// A counter that is 1 at the first scrape of a process would show no increase.
+/// Gauge.
+pub const LAST_GAP: &str = "evictd_last_gap_timestamp_seconds";
+/// When something last became a dead letter of the ledger, in seconds since the
+/// epoch; not there without one. Gauge.
+pub const LAST_DEAD_LETTER: &str = "evictd_last_dead_letter_timestamp_seconds";
+/// The month's budget, by `distribution`. Gauge.
+pub const BUDGET_LIMIT: &str = "evictd_budget_limit_paths";
+/// Attempts to load the configuration again, by `outcome`. Counter.
+pub const CONFIG_RELOADS: &str = "evictd_config_reloads_total";
+/// Whether the configuration that is in use is the one that was asked for last:
+/// 1 or 0. Gauge.
+pub const CONFIG_CURRENT: &str = "evictd_config_current";
+/// When the configuration in use was loaded, in seconds since the epoch. Gauge.
+pub const CONFIG_LOADED: &str = "evictd_config_loaded_timestamp_seconds";
+/// 1, by `version`. Gauge.
+pub const BUILD_INFO: &str = "evictd_build_info";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_comment_ends_with_a_kind_that_fits_the_name() {
+        for metric in ALL {
+            let last = metric.text.rsplit(' ').next();
+            let known = ["Counter.", "Gauge.", "Histogram."];
+            assert!(last.is_some_and(|word| known.contains(&word)), "{metric:?}");
+            let counts = metric.name.ends_with("_total");
+            assert_eq!(counts, metric.kind() == Kind::Counter, "{metric:?}");
+            assert!(metric.name.starts_with("evictd_"), "{metric:?}");
+            assert!(!metric.help().is_empty(), "{metric:?}");
+        }
+        let mut names: Vec<&str> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "a name stands twice");
+    }
+
+    #[test]
+    fn labels_are_read_from_the_comment() {
+        let labels = |name: &str| -> Vec<&str> {
+            let metric = ALL.iter().find(|metric| metric.name == name).unwrap();
+            metric.labels().collect()
+        };
+        assert_eq!(labels(CHANGES), ["table", "op"]);
+        assert_eq!(labels(EDGE_IN_PROGRESS), ["distribution", "kind"]);
+        assert_eq!(labels(GAPS), [""; 0]);
+    }
+}

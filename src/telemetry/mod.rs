@@ -6,4 +6,7 @@ pub mod cause;
 pub mod exposition;
 pub mod log;
 pub mod metric;
+pub mod repeats;
 pub mod supervisor;
+
+pub(crate) use repeats::repeating;

@@ -59,6 +59,11 @@ fn the_smallest_configuration_has_safe_defaults() {
     assert!(config.buffer.is_none() && config.cloudfront.is_none());
     assert_eq!(config.metrics_listen, None);
     assert_eq!(config.lag_max, Duration::from_secs(60));
+    assert_eq!(config.log_level, None);
+    for level in ["warn", "info,evictd=debug", "info,evictd::pipeline=trace"] {
+        let config = config::parse(&format!("{SMALLEST}[log]\nlevel = \"{level}\"\n")).unwrap();
+        assert_eq!(config.log_level.as_deref(), Some(level));
+    }
     assert_eq!(config.ledger_dir, PathBuf::from("/var/lib/evictd"));
     let elsewhere = format!("{SMALLEST}[ledger]\ndir = \"/var/log/evictd\"\n");
     let elsewhere = config::parse(&elsewhere).unwrap();
@@ -161,7 +166,7 @@ fn the_example_is_accepted_with_its_alternatives_too() {
 }
 
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 23] = [
+const TABLES: [(&str, &str); 24] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
@@ -184,6 +189,7 @@ const TABLES: [(&str, &str); 23] = [
     ),
     ("ledger", "[ledger]\nnope = 1"),
     ("metrics", "[metrics]\nnope = 1"),
+    ("log", "[log]\nnope = 1"),
     ("path", "[[path]]\nnope = 1"),
     ("rule", "[[rule]]\nnope = 1"),
     ("rule.guard", "[[rule]]\nguard = { nope = 1 }"),
@@ -394,12 +400,17 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "name = \"shop\"",
             "nmae = \"shop\"",
-            "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `ledger`, `metrics`, `path`, `rule`; did you mean `name`?",
+            "2: unknown field `nmae`, expected one of `name`, `source`, `checkpoint`, `redis`, `buffer`, `cloudfront`, `ledger`, `metrics`, `log`, `path`, `rule`; did you mean `name`?",
         ),
         (
             "mysql://evictd@",
             "mysql://evictd:secret@",
             "4: source.url holds a password, which logs and process lists would show; move it to `source.password = { env = \"…\" }`, `{ file = \"…\" }` or `{ credential = \"…\" }`",
+        ),
+        (
+            "\n[redis]",
+            "\n[log]\nlevel = \"loud\"\n[redis]",
+            "6: log.level = \"loud\": write error, warn, info, debug or trace, or such words for modules too, as in \"info,evictd=debug\"",
         ),
         (
             "mysql://evictd@",

@@ -165,7 +165,7 @@ impl Asked {
     }
 }
 
-async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+pub(super) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evictd::buffer::Local;
+use evictd::model::Current;
 use evictd::pipeline::bulk::{BulkGuard, BulkRule, Paths};
 use evictd::pipeline::paths::{PathSink, ToBuffer};
 use evictd::rules::always::AlwaysPaths;
@@ -34,10 +35,10 @@ impl Shop {
             threshold: 1_000,
             wildcards: wildcards.iter().map(|&path| path.to_owned()).collect(),
         };
-        let guard = BulkGuard::new(HashMap::from([(
+        let guard = BulkGuard::new(Current::new(HashMap::from([(
             "products".into(),
             rule(&["/products/*", "/categories/*", "/api/products/*"]),
-        )]));
+        )])));
         let sink = ToBuffer::new(
             Arc::clone(&bench.queue),
             "shop".into(),

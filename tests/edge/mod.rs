@@ -20,8 +20,8 @@ use std::time::Duration;
 use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch};
+use evictd::model::Current;
 use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
-use evictd::rules::always::AlwaysPaths;
 use tokio_util::sync::CancellationToken;
 
 pub use contract::message;
@@ -189,7 +189,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         distributions: [("main".into(), distribution.as_str().into())].into(),
         calls_per_second: 50.0,
         max_receives: 5,
-        always: AlwaysPaths::default(),
+        always: Current::default(),
     };
     let shutdown = CancellationToken::new();
     let edge = Arc::new(CloudFront::new(&config));

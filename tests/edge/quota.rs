@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use evictd::buffer::{Buffer, Local, Message, pack};
 use evictd::edge::CloudFront;
 use evictd::edge::budget::Book;
+use evictd::model::Current;
 use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
 use evictd::rules::always::AlwaysPaths;
 use tempfile::TempDir;
@@ -98,7 +99,7 @@ async fn drain(
         distributions: [("main".into(), "E1".into())].into(),
         calls_per_second: 50.0,
         max_receives: 5,
-        always,
+        always: Current::new(always),
     };
     let edge = Arc::new(CloudFront::new(&aws::config(fake.url()).await));
     Drain::new(Arc::clone(queue), edge, Arc::clone(book), options)

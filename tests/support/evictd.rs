@@ -107,6 +107,12 @@ impl Evictd {
         self.process.pid()
     }
 
+    /// Replaces its configuration file.
+    pub fn rewrite(&self, config: &str) {
+        let file = self.dir.path().join("evictd.toml");
+        std::fs::write(file, config).expect("the scratch directory is writable");
+    }
+
     pub fn stdout(&self) -> String {
         self.process.stdout()
     }

@@ -20,20 +20,19 @@ mod target;
 mod topology;
 mod unlink;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use self::connection::Connection;
 use self::scan::Sweep;
 pub use self::target::{Layout, Target, TlsFiles};
 use super::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
-use crate::model::{GuardPattern, Guards, KeySet, PairSet};
+use crate::model::{Current, GuardPattern, Guards, KeySet, PairSet};
 
 /// Redis: one server, a cluster, or a primary that sentinels know.
 pub struct Redis {
     connection: Connection,
     /// What deletions by glob leave.
-    guards: Arc<[GuardPattern]>,
+    guards: Current<Vec<GuardPattern>>,
     /// Where [`Cache::find`] stands.
     sweep: Option<Sweep>,
 }
@@ -52,14 +51,15 @@ impl Redis {
     pub fn new(target: &Target) -> Result<Self, CacheError> {
         Ok(Self {
             connection: Connection::new(target)?,
-            guards: Arc::default(),
+            guards: Current::default(),
             sweep: None,
         })
     }
 
-    /// Lets deletions by glob leave the guards with such names.
-    pub fn sparing(mut self, guards: Vec<GuardPattern>) -> Self {
-        self.guards = guards.into();
+    /// Lets deletions by glob leave the guards with such names, as they are when
+    /// a deletion begins.
+    pub fn sparing(mut self, guards: Current<Vec<GuardPattern>>) -> Self {
+        self.guards = guards;
         self
     }
 
@@ -67,7 +67,7 @@ impl Redis {
     pub fn another(&self) -> Self {
         Self {
             connection: self.connection.another(),
-            guards: Arc::clone(&self.guards),
+            guards: self.guards.clone(),
             sweep: None,
         }
     }
@@ -92,7 +92,8 @@ impl Cache for Redis {
     }
 
     async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
-        scan::delete_matching(&mut self.connection, &self.guards, glob).await
+        let guards = self.guards.get();
+        scan::delete_matching(&mut self.connection, &guards, glob).await
     }
 
     async fn delete_guarded(

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Stored;
+use crate::command::reload::Loaded;
 use crate::ledger::{Book, DeadLetter, Gap, Place};
+use crate::model::Current;
 use crate::pipeline::board::{Part, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
@@ -28,6 +30,8 @@ pub struct Daemon {
     pub started_at: Timestamp,
     /// How far behind it may be and still count as ready.
     pub lag_max: Duration,
+    /// The configuration in use.
+    pub loaded: Current<Loaded>,
 }
 
 /// How it does, in a word.
@@ -61,6 +65,10 @@ pub struct Status {
     pub role: Option<String>,
     /// When it was started.
     pub started_at: Option<Timestamp>,
+    /// When the configuration in use was loaded; none from disk.
+    pub config_loaded_at: Option<Timestamp>,
+    /// The beginning of its SHA-256.
+    pub config_sha256: Option<String>,
     /// Whether the binlog is being read; none where that is not its work.
     pub connected: Option<bool>,
     /// Since when it is, or is not.
@@ -172,6 +180,16 @@ impl Status {
                 Problem::new("gap", Some(gap.begun_at), text),
             );
         }
+        let loaded = daemon.loaded.get();
+        if let Some((at, reason)) = &loaded.refused {
+            let text = format!(
+                "the file was refused, the configuration before stays in use: {reason}; correct it and send SIGHUP again"
+            );
+            worse(
+                State::Trouble,
+                Problem::new("configuration", Some(*at), text),
+            );
+        }
         if let Some(lag) = lag.filter(|lag| *lag > daemon.lag_max) {
             let text = format!(
                 "{} behind, and metrics.lag_max is {}: if nothing above explains it, evictd is catching up or too slow",
@@ -189,6 +207,8 @@ impl Status {
             problems,
             role: Some(daemon.role.clone()),
             started_at: Some(daemon.started_at),
+            config_loaded_at: Some(loaded.at),
+            config_sha256: Some(loaded.hash.clone()),
             connected,
             connection_since: snapshot.connection_changed_at,
             position: snapshot
@@ -244,6 +264,8 @@ impl Status {
             problems: Vec::new(),
             role: None,
             started_at: None,
+            config_loaded_at: None,
+            config_sha256: None,
             connected: None,
             connection_since: None,
             position: None,
@@ -351,6 +373,7 @@ mod tests {
             role: "all".to_owned(),
             started_at: Timestamp::now(),
             lag_max: Duration::from_secs(60),
+            loaded: Current::new(Loaded::of("")),
         }
     }
 

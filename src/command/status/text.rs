@@ -58,6 +58,10 @@ fn write(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result 
 
 /// What only a running daemon knows.
 fn running(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result {
+    if let (Some(at), Some(sha256)) = (status.config_loaded_at, &status.config_sha256) {
+        let text = format!("loaded {} ago, SHA-256 {sha256}", age(now, at));
+        line(out, "configuration", &text)?;
+    }
     if let Some(connected) = status.connected {
         let connected = match connected {
             true => "connected",

@@ -49,7 +49,7 @@ impl Bench {
                 .into(),
             calls_per_second: 100.0,
             max_receives: 5,
-            always: AlwaysPaths::default(),
+            always: Current::default(),
         };
         let book = Arc::new(Book::in_memory(BTreeMap::new()));
         let drain =

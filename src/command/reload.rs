@@ -1,0 +1,243 @@
+//! SIGHUP: the configuration is read again, and what of it can change while the
+//! daemon runs does.
+//!
+//! It is checked as at the start, and taken over as a whole or not at all.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::run::{bulk_rules, limits};
+use super::{CommandError, admin, preflight};
+use crate::cli::Global;
+use crate::config::{self, Config};
+use crate::edge::budget::Book;
+use crate::model::{Current, GuardPattern};
+use crate::pipeline::bulk::BulkRules;
+use crate::pipeline::switch::Switcher;
+use crate::rules::always::AlwaysPaths;
+use crate::telemetry::log::LogLevel;
+use crate::telemetry::metric;
+
+/// How long the source may take to say whether the rules fit.
+const CHECK_MAX: Duration = Duration::from_secs(60);
+
+/// The configuration in use.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// When it was read.
+    pub at: Timestamp,
+    /// The beginning of its SHA-256.
+    pub hash: String,
+    /// When another one was refused since then, and why.
+    pub refused: Option<(Timestamp, String)>,
+}
+
+impl Loaded {
+    /// One that was read just now.
+    pub fn of(text: &str) -> Self {
+        let mut hash = hex::encode(Sha256::digest(text));
+        hash.truncate(12);
+        Self {
+            at: Timestamp::now(),
+            hash,
+            refused: None,
+        }
+    }
+}
+
+/// What goes by a configuration and takes over parts of another one.
+pub struct InUse {
+    /// What plans, if anything does.
+    pub rules: Option<Switcher>,
+    /// What deletions of whole tables spare.
+    pub guards: Current<Vec<GuardPattern>>,
+    /// When a rule's paths go as its wildcards.
+    pub bulk: Current<BulkRules>,
+    /// Paths that are sent as they are.
+    pub always: Current<AlwaysPaths>,
+    /// What counts the month's paths, if anything does.
+    pub book: Option<Arc<Book>>,
+}
+
+impl InUse {
+    /// What `config` says.
+    pub fn new(config: &Config) -> Self {
+        let always = config.cloudfront.as_ref().map(|it| it.always.clone());
+        Self {
+            rules: None,
+            guards: Current::new(config.rules.guard_patterns()),
+            bulk: Current::new(bulk_rules(config)),
+            always: Current::new(always.unwrap_or_default()),
+            book: None,
+        }
+    }
+}
+
+/// Waits for SIGHUP, which no longer ends the process.
+pub struct Reload {
+    hangups: Signal,
+    global: Global,
+    log: LogLevel,
+    /// The configuration in use, as it is written.
+    running: String,
+    loaded: Current<Loaded>,
+}
+
+impl Reload {
+    /// Takes note of signals from now on; [`Reload::follow`] acts on them.
+    pub fn new(global: &Global, log: &LogLevel, config: &Config) -> Result<Self, CommandError> {
+        let reload = Self {
+            hangups: signal(SignalKind::hangup()).map_err(CommandError::failed)?,
+            global: global.clone(),
+            log: log.clone(),
+            running: config.text.clone(),
+            loaded: Current::new(Loaded::of(&config.text)),
+        };
+        reload.set_log_level(config)?;
+        Ok(reload)
+    }
+
+    /// The configuration's file.
+    pub fn path(&self) -> &Path {
+        &self.global.config
+    }
+
+    /// The configuration in use, for whoever asks.
+    pub fn loaded(&self) -> Current<Loaded> {
+        self.loaded.clone()
+    }
+
+    /// Loads the configuration at each signal, for ever. `in_use` is what can
+    /// take it over; none for what keeps what it began with.
+    pub async fn follow(mut self, in_use: Option<InUse>) {
+        while self.hangups.recv().await.is_some() {
+            begin();
+            let outcome = match &in_use {
+                Some(in_use) => Box::pin(self.load(in_use)).await,
+                None => Err(CommandError::configuration(
+                    "a dry run keeps the configuration that it began with: start it again"
+                        .to_owned(),
+                )),
+            };
+            end(outcome.is_ok());
+            if let Err(error) = outcome {
+                let reason = format!("{:#}", error.cause);
+                tracing::error!(
+                    error = reason,
+                    "the configuration was not loaded again: the one before stays in use"
+                );
+                let before = Loaded::clone(&self.loaded.get());
+                self.loaded.set(Loaded {
+                    refused: Some((Timestamp::now(), reason)),
+                    ..before
+                });
+            }
+        }
+    }
+
+    async fn load(&mut self, in_use: &InUse) -> Result<(), CommandError> {
+        let mut config = config::load(self.path())?;
+        let changed = config::needs_restart(&self.running, &config.text)?;
+        if !changed.is_empty() {
+            return Err(CommandError::configuration(format!(
+                "{}: a restart is needed for {}; nothing else was taken over either",
+                self.path().display(),
+                changed.join(", ")
+            )));
+        }
+        if in_use.rules.is_some() {
+            let connector = preflight::connector(&config.source)?;
+            let checking = preflight::server(&connector, &mut config, self.path());
+            let checked = tokio::time::timeout(CHECK_MAX, checking).await;
+            checked.map_err(|_| {
+                CommandError::unreachable(format!(
+                    "MySQL at {} did not say within {} s whether the rules fit its tables",
+                    connector.address(),
+                    CHECK_MAX.as_secs()
+                ))
+            })??;
+        }
+        self.set_log_level(&config)?;
+        let loaded = Loaded::of(&config.text);
+        let rules = config.rules.iter().count();
+        admin::from_zero(&config);
+        let position = take_over(&mut config, in_use).await?;
+        tracing::info!(
+            rules,
+            position,
+            sha256 = loaded.hash,
+            "the configuration was loaded again and is in use"
+        );
+        self.running = config.text;
+        self.loaded.set(loaded);
+        Ok(())
+    }
+
+    /// What the command line says counts for more.
+    fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
+        match (&self.global.log_level, &config.log_level) {
+            (Some(given), Some(level)) if given != level => {
+                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}")
+            }
+            (Some(_), _) => {}
+            (None, level) => {
+                let level = level.as_deref().unwrap_or(super::LOG_LEVEL);
+                let set = self.log.set(level);
+                set.map_err(|error| CommandError::configuration(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything changes at one moment, between two transactions. Returns the
+/// position of it, where something is read.
+async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>, CommandError> {
+    let InUse {
+        guards,
+        bulk,
+        always,
+        book,
+        rules,
+    } = in_use;
+    let wanted = InUse::new(config);
+    let limits = config.cloudfront.as_ref().map(limits).unwrap_or_default();
+    let (guards, bulk, always, book) = (guards.clone(), bulk.clone(), always.clone(), book.clone());
+    let along = move || {
+        guards.set(wanted.guards.get());
+        bulk.set(wanted.bulk.get());
+        always.set(wanted.always.get());
+        if let Some(book) = book {
+            book.set_limits(limits);
+        }
+    };
+    let Some(switcher) = rules else {
+        along();
+        return Ok(None);
+    };
+    let rules = Arc::new(std::mem::take(&mut config.rules));
+    let position = switcher
+        .switch(rules, along)
+        .await
+        .ok_or_else(|| CommandError::failed(anyhow::anyhow!("nothing is read any more")))?;
+    Ok(Some(position.to_string()))
+}
+
+/// The service manager would be told here that a reload begins.
+fn begin() {
+    tracing::info!("SIGHUP: loading the configuration again");
+}
+
+/// The service manager would be told here that it is over.
+fn end(applied: bool) {
+    let outcome = match applied {
+        true => "applied",
+        false => "refused",
+    };
+    metrics::counter!(metric::CONFIG_RELOADS, "outcome" => outcome).increment(1);
+}

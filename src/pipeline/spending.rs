@@ -1,0 +1,37 @@
+//! What the month costs, as metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+
+use crate::edge::budget::Book;
+use crate::telemetry::metric;
+
+/// A pace falls and a month ends without any invalidation.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Publishes every distribution's figures now and then, for ever.
+pub(super) async fn watch(book: Arc<Book>, distributions: Vec<Arc<str>>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        distributions.iter().for_each(|name| publish(&book, name));
+    }
+}
+
+/// Publishes a distribution's figures.
+pub(super) fn publish(book: &Book, distribution: &Arc<str>) {
+    let status = book.status(distribution);
+    let set = |metric: &'static str, paths: Option<u64>| {
+        // Without a budget there is no series, and nothing is compared with it.
+        if let Some(paths) = paths {
+            let paths = f64::from(u32::try_from(paths).unwrap_or(u32::MAX));
+            gauge!(metric, "distribution" => distribution.to_string()).set(paths);
+        }
+    };
+    set(metric::BUDGET_SPENT, Some(status.spent));
+    set(metric::BUDGET_FORECAST, Some(status.forecast));
+    set(metric::BUDGET_LIMIT, status.limit);
+    set(metric::BUDGET_LEFT, status.left);
+}

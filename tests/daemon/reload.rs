@@ -1,0 +1,322 @@
+//! SIGHUP: what is taken over, what is refused, and that nothing is lost at the switch.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use redis::AsyncCommands;
+
+use super::metrics::{scrape, value};
+use super::shop::{Config, Shop, USERS, WITHIN, stop};
+use super::status::exchange;
+use crate::support::{Evictd, eventually, free_port};
+
+const IN_USE: &str = "loaded again and is in use";
+const REFUSED: &str = "the configuration was not loaded again";
+
+/// How often a line with these words was logged.
+fn logged(evictd: &Evictd, words: &str) -> usize {
+    evictd
+        .lines()
+        .iter()
+        .filter(|line| line.contains(words))
+        .count()
+}
+
+/// Replaces the file, sends SIGHUP, and waits until the log says `words` once more.
+async fn reload(evictd: &mut Evictd, config: &str, words: &str) -> String {
+    let before = logged(evictd, words);
+    evictd.rewrite(config);
+    evictd.signal("HUP");
+    eventually(words, WITHIN, async || {
+        (logged(evictd, words) > before).then_some(())
+    })
+    .await;
+    let lines = evictd.lines();
+    let found = lines.iter().rev().find(|line| line.contains(words));
+    found.unwrap().clone()
+}
+
+/// A rule for `users` besides those of the configuration.
+fn rule(name: &str) -> String {
+    format!("[[rule]]\nname = \"{name}\"\ntables = [\"$db.users\"]\nkeys = [\"{name}:{{id}}\"]\n")
+}
+
+fn with(config: &Config, more: &str) -> String {
+    let mut config = config.clone();
+    config.rest.push_str(more);
+    config.text()
+}
+
+/// A user who was inserted, and how many reloads had been reported before that began.
+struct Inserted {
+    id: usize,
+    reloads: usize,
+}
+
+#[tokio::test]
+async fn rules_reloaded_under_load_lose_nothing() {
+    const WRITERS: usize = 4;
+    const RELOADS: usize = 5;
+    let shop = Shop::open().await;
+    let config = shop.config();
+    let mut evictd = config.start().await;
+    let reported = Arc::new(AtomicUsize::new(0));
+    let ids = Arc::new(AtomicUsize::new(1));
+    let over = tokio_util::sync::CancellationToken::new();
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..WRITERS {
+        let (reported, ids, over) = (Arc::clone(&reported), Arc::clone(&ids), over.clone());
+        let mut mysql = shop.mysql().conn().await;
+        mysql
+            .query_drop(format!("USE {}", shop.database))
+            .await
+            .unwrap();
+        let mut redis = shop.redis.conn().await;
+        writers.spawn(async move {
+            let mut inserted = Vec::new();
+            while !over.is_cancelled() {
+                let first = ids.fetch_add(3, Ordering::Relaxed);
+                let users = first..first + 3;
+                let keys = users.clone().flat_map(|id| {
+                    let added = (1..=RELOADS).map(move |number| format!("added{number}:{id}"));
+                    added.chain([format!("user:{id}:profile")])
+                });
+                let keys: Vec<(String, &str)> = keys.map(|key| (key, "x")).collect();
+                let _: () = redis.mset(&keys).await.unwrap();
+                let reloads = reported.load(Ordering::SeqCst);
+                let rows: Vec<String> = users.clone().map(|id| format!("({id})")).collect();
+                let insert = format!("INSERT INTO users (id) VALUES {}", rows.join(", "));
+                mysql.query_drop(insert).await.unwrap();
+                inserted.extend(users.map(|id| Inserted { id, reloads }));
+            }
+            inserted
+        });
+    }
+    let mut rules = String::new();
+    for number in 1..=RELOADS {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rules.push_str(&rule(&format!("added{number}")));
+        reload(&mut evictd, &with(&config, &rules), IN_USE).await;
+        reported.store(number, Ordering::SeqCst);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    over.cancel();
+    let inserted: Vec<Inserted> = writers.join_all().await.into_iter().flatten().collect();
+    shop.done(&evictd).await;
+    let left: std::collections::HashSet<String> = shop.redis.keys().await.into_iter().collect();
+    let (mut after, mut before) = (0, 0);
+    for user in &inserted {
+        let profile = format!("user:{}:profile", user.id);
+        assert!(
+            !left.contains(&profile),
+            "the old rule's {profile} stays\n{}",
+            evictd.tail()
+        );
+        for number in 1..=RELOADS {
+            let key = format!("added{number}:{}", user.id);
+            match (number <= user.reloads, left.contains(&key)) {
+                (true, true) => panic!("{key} stays, and reload {number} had been reported"),
+                (true, false) => after += 1,
+                (false, stays) => before += usize::from(stays),
+            }
+        }
+    }
+    // Otherwise nothing was committed on either side of a reload.
+    assert!(
+        after > 100 && before > 100,
+        "{after} after, {before} before"
+    );
+    // A rule that goes takes nothing along.
+    reload(&mut evictd, &config.text(), IN_USE).await;
+    let kept = shop
+        .deleted_by(
+            &evictd,
+            &["added1:0", "user:0:profile"],
+            "INSERT INTO users (id) VALUES (0)",
+        )
+        .await;
+    assert_eq!(kept, ["user:0:profile"]);
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_new_rules_table_is_learnt_and_so_are_its_guards_and_path_classes() {
+    let shop = Shop::open().await;
+    let config = shop.config();
+    let mut evictd = config.start().await;
+    // Read once while no rule is about it.
+    shop.sql("INSERT INTO orders (id, user_id) VALUES (1, 7)")
+        .await;
+    shop.done(&evictd).await;
+    let more = "[[rule]]\nname = \"orders\"\ntables = [\"$db.orders\"]\nversion = \"version\"\n\
+        keys = [\"order:{id}\"]\nguard = { key = \"order:{id}:guard\", ttl = \"1d\" }\n\
+        table_wide = { keys = [\"order:*\"] }\n";
+    reload(&mut evictd, &with(&config, more), IN_USE).await;
+    let deleted = shop
+        .deleted_by(
+            &evictd,
+            &["order:1"],
+            "UPDATE orders SET total = 2, version = 2 WHERE id = 1",
+        )
+        .await;
+    assert_eq!(deleted, ["order:1"]);
+    let mut conn = shop.redis.conn().await;
+    let guard: Option<String> = conn.get("order:1:guard").await.unwrap();
+    assert_eq!(guard.as_deref(), Some("2"));
+    let deleted = shop
+        .deleted_by(&evictd, &["order:2"], "TRUNCATE TABLE orders")
+        .await;
+    assert_eq!(deleted, ["order:2"]);
+    let guard: Option<String> = conn.get("order:1:guard").await.unwrap();
+    assert_eq!(guard.as_deref(), Some("2"), "a guard is spared");
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
+    let shop = Shop::open().await;
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let config = shop
+        .config()
+        .rest(&format!("[metrics]\nlisten = \"{listen}\"\n{USERS}"));
+    let mut evictd = config.start().await;
+    let status = async || -> serde_json::Value {
+        let answer = exchange(listen, b"GET /status HTTP/1.1\r\nHost: evictd\r\n\r\n").await;
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    let began = status().await;
+    assert_eq!(
+        began["config_sha256"].as_str().unwrap().len(),
+        12,
+        "{began:#}"
+    );
+    let good = with(&config, &rule("added"));
+    let mut cases = vec![
+        (format!("{good}\nnope = 1\n"), "unknown field `nope`"),
+        (
+            good.replace("added:{id}", "added:{nope}"),
+            "no column `nope`",
+        ),
+        (
+            good.replace("[redis]\n", "[redis]\nreplicas = 1\n"),
+            "a restart is needed for redis.replicas",
+        ),
+        (
+            good.replace("name = \"shop\"", "name = \"store\""),
+            "a restart is needed for name",
+        ),
+        (String::new(), "missing field"),
+    ];
+    let (user, port) = ("mysql://evictd@", shop.mysql().port());
+    let elsewhere = good
+        .replace(user, "mysql://somebody@")
+        .replace("[redis]\n", "[redis]\nreplicas = 1\n");
+    cases.push((
+        elsewhere,
+        "a restart is needed for redis.replicas, source.url",
+    ));
+    for (number, (text, words)) in (1..).zip(cases) {
+        assert_ne!(text, good, "{words}");
+        let line = reload(&mut evictd, &text, REFUSED).await;
+        assert!(line.contains(words), "{words}: {line}");
+        let now = status().await;
+        assert_eq!(now["config_sha256"], began["config_sha256"]);
+        assert_eq!(now["state"], "trouble", "{now:#}");
+        let problems = now["problems"].to_string();
+        assert!(
+            problems.contains("configuration") && problems.contains(&words.replace('"', "\\\"")),
+            "{problems}"
+        );
+        let text = scrape(listen).await;
+        assert!(value(&text, "evictd_config_current{") < 0.5, "{text}");
+        let refused = value(
+            &text,
+            "evictd_config_reloads_total{name=\"shop\",outcome=\"refused\"}",
+        );
+        assert!(
+            (refused - f64::from(number)).abs() < 0.5,
+            "{number}: {text}"
+        );
+    }
+    assert!(port > 0);
+    let keys = ["added:1", "user:1:profile"];
+    let deleted = shop
+        .deleted_by(&evictd, &keys, "INSERT INTO users (id) VALUES (1)")
+        .await;
+    assert_eq!(
+        deleted,
+        ["user:1:profile"],
+        "not even the rule that was right"
+    );
+    reload(&mut evictd, &good, IN_USE).await;
+    let deleted = shop
+        .deleted_by(&evictd, &keys, "DELETE FROM users WHERE id = 1")
+        .await;
+    assert_eq!(deleted, keys);
+    let now = status().await;
+    assert_eq!(now["state"], "ok", "{now:#}");
+    assert_ne!(now["config_sha256"], began["config_sha256"]);
+    let text = scrape(listen).await;
+    assert!(value(&text, "evictd_config_current{") > 0.5, "{text}");
+    assert!(
+        value(
+            &text,
+            "evictd_config_reloads_total{name=\"shop\",outcome=\"applied\"}"
+        ) > 0.5
+    );
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn the_log_level_is_taken_over_unless_the_command_line_says() {
+    let shop = Shop::open().await;
+    let config = shop.config();
+    let mut evictd = config.start().await;
+    const STORED: &str = "DEBUG checkpoint stored";
+    shop.checkpoint_passes_the_end(&evictd).await;
+    assert_eq!(logged(&evictd, STORED), 0);
+    let loud = with(&config, "[log]\nlevel = \"info,evictd=debug\"\n");
+    reload(&mut evictd, &loud, IN_USE).await;
+    shop.done(&evictd).await;
+    evictd.wait_for_line(STORED, WITHIN).await;
+    // Back to what it is without one; what it says last is that.
+    let before = logged(&evictd, IN_USE);
+    reload(&mut evictd, &config.text(), IN_USE).await;
+    assert_eq!(logged(&evictd, IN_USE), before + 1);
+    let debug = logged(&evictd, "DEBUG");
+    shop.done(&evictd).await;
+    shop.checkpoint_passes_the_end(&evictd).await;
+    assert_eq!(logged(&evictd, "DEBUG"), debug);
+    stop(evictd).await;
+
+    let mut options = config.options();
+    options
+        .args
+        .extend(["--log-level", "info"].map(str::to_owned));
+    options.config = loud;
+    let mut evictd = super::shop::start(&options).await;
+    evictd
+        .wait_for_line("log.level has no effect", WITHIN)
+        .await;
+    shop.done(&evictd).await;
+    shop.checkpoint_passes_the_end(&evictd).await;
+    assert_eq!(logged(&evictd, "DEBUG"), 0);
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_outlives_a_hangup_and_takes_nothing_over() {
+    let shop = Shop::open().await;
+    let config = shop.config();
+    let options = config.options().args(&["run", "--dry-run"]);
+    let mut evictd = super::shop::start(&options).await;
+    let line = reload(&mut evictd, &with(&config, &rule("added")), REFUSED).await;
+    assert!(line.contains("a dry run keeps"), "{line}");
+    shop.sql("INSERT INTO users (id) VALUES (4711)").await;
+    evictd.wait_for_line("user:4711:profile", WITHIN).await;
+    assert_eq!(logged(&evictd, "added:4711"), 0);
+    stop(evictd).await;
+}
