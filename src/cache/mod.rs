@@ -124,6 +124,14 @@ pub enum CacheError {
         /// The client's words.
         reason: String,
     },
+    /// There is nothing to log in with. That may pass.
+    #[error("Redis at {address} is not connected to: {reason}")]
+    NoToken {
+        /// The server.
+        address: String,
+        /// Why there is none, and what to do.
+        reason: String,
+    },
     /// Somebody has to change something first.
     #[error("Redis at {address} refused ({code}): {reason}; {remedy}")]
     Refused {
@@ -143,6 +151,7 @@ impl CacheError {
     pub fn code(&self) -> &'static str {
         match self {
             CacheError::Unavailable { code, .. } | CacheError::Refused { code, .. } => code,
+            CacheError::NoToken { .. } => "no-token",
         }
     }
 }
