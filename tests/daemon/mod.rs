@@ -3,6 +3,8 @@
 mod beyond_4_gib;
 mod cascades;
 mod changes;
+mod clock;
+mod disk;
 mod drains;
 mod dry_run;
 mod faults;
@@ -13,6 +15,7 @@ mod modes;
 mod paths;
 mod php;
 mod positions;
+mod reconnects;
 mod redis;
 mod refusals;
 mod replica_lag;

@@ -20,7 +20,9 @@
 )]
 
 mod aws;
+mod clock;
 mod cloudfront;
+mod disk;
 mod evictd;
 mod mysql;
 mod mysql_gate;
@@ -38,7 +40,9 @@ mod tls;
 mod tokens;
 
 pub use aws::{Aws, Invalidation, shared_aws};
+pub use clock::Clock;
 pub use cloudfront::{FakeCloudFront, FakeCounts, FakeInvalidation, FakeSettings};
+pub use disk::Disk;
 pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
 pub use mysql_gate::{Letting, MysqlGate};
@@ -49,7 +53,7 @@ pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;
 pub use redis_gate::RedisGate;
 pub use redis_sentinels::RedisSentinels;
-pub use relay::Relay;
+pub use relay::{Cut, Relay};
 pub use scratch::scratch;
 pub use servers::{Servers, servers};
 pub use tls::{Certificates, Identity, certificates};
