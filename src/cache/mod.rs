@@ -1,6 +1,7 @@
 //! The cache that keys are deleted from.
 
 mod redis;
+mod rights;
 mod tags;
 
 use std::future::Future;
@@ -8,6 +9,7 @@ use std::future::Future;
 use crate::model::{Guards, KeySet, PairSet};
 
 pub use self::redis::{Layout, Redis, Target, TlsFiles};
+pub use self::rights::{Lacking, MemoryPolicy, Rights, Uses};
 pub use self::tags::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
 
 /// Deletes keys.

@@ -142,6 +142,12 @@ pub async fn examine(
 ) -> Result<Vec<Finding>, SourceError> {
     server.check_grants().await?;
     let mut found = settings(&server.facts().clone());
+    if matches!(config.source.password, Some(config::Password::Iam(_)))
+        && config.source.tls.mode == TlsMode::Required
+    {
+        let message = "source.tls.mode = \"required\" verifies nobody: whoever takes the server's place gets a token that lets him in for 15 minutes; use \"verify-identity\"";
+        found.push(Finding::new(Level::Warning, "mysql", message));
+    }
     found.push(retention(server).await?);
     let tables = server.tables().await?;
     for rule in config.rules.iter() {

@@ -225,11 +225,7 @@ fn tokens_of_iam_are_for_named_accounts_and_through_tls() {
             "shop.abc.cache.amazonaws.com",
             "9: redis.password.iam.cache = \"shop.abc.cache.amazonaws.com\": write the cache's name, not its address",
         ),
-        (
-            ", cache = \"Shop-1\"",
-            "",
-            "9: missing field `cache`",
-        ),
+        (", cache = \"Shop-1\"", "", "9: missing field `cache`"),
     ] {
         assert!(text.contains(from), "{from}");
         assert_eq!(refusal(&text.replacen(from, to, 1)), expected, "{from}");

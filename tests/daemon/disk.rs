@@ -44,7 +44,11 @@ impl Kept<'_> {
     async fn stored(&self, users: RangeInclusive<u32>, evictd: &Evictd) {
         let mut missing: HashSet<String> = users.map(|id| format!("/users/{id}")).collect();
         eventually("every path is invalidated", WITHIN + WITHIN, async || {
-            for path in shared_aws().await.invalidated_paths(self.distribution).await {
+            for path in shared_aws()
+                .await
+                .invalidated_paths(self.distribution)
+                .await
+            {
                 missing.remove(&path);
             }
             missing.is_empty().then_some(())

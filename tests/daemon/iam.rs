@@ -79,8 +79,19 @@ async fn a_token_that_is_refused_or_cannot_be_signed_ends_the_start_and_says_wha
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     for (options, code, words) in [
-        (refused, 2, ["login as \"evictd\" was refused", "rds-db:connect"]),
-        (nobody, 3, ["no IAM token can be signed for \"evictd\"", "AWS credentials"]),
+        (
+            refused,
+            2,
+            ["login as \"evictd\" was refused", "rds-db:connect"],
+        ),
+        (
+            nobody,
+            3,
+            [
+                "no IAM token can be signed for \"evictd\"",
+                "AWS credentials",
+            ],
+        ),
     ] {
         let ended = crate::support::Evictd::finish(&options, super::shop::WITHIN).await;
         assert_eq!(ended.code, Some(code), "{}", ended.stderr);
@@ -162,8 +173,7 @@ async fn a_cache_of_aws_is_reached_with_a_token() {
         redis.keys().await.is_empty().then_some(())
     })
     .await;
-    let audience =
-        json!({ "service": "elasticache", "host": "shop-cache", "user": "cache-user" });
+    let audience = json!({ "service": "elasticache", "host": "shop-cache", "user": "cache-user" });
     assert_tokens(&gate.presented(), &audience);
     stop(evictd).await;
 }

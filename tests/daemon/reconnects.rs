@@ -123,7 +123,10 @@ async fn thousands_of_reconnects_take_no_memory_no_files_and_no_deletion() {
         after.resident_kib <= before.resident_kib + GROWTH_KIB_MAX,
         "{before:?}, then {after:?}"
     );
-    assert!(after.files <= before.files + 2, "{before:?}, then {after:?}");
+    assert!(
+        after.files <= before.files + 2,
+        "{before:?}, then {after:?}"
+    );
     let mut conn = broken.shop.redis.conn().await;
     let left: usize = redis::cmd("DBSIZE").query_async(&mut conn).await.unwrap();
     let rows = usize::try_from(broken.rows).unwrap();

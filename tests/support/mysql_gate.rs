@@ -194,7 +194,7 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> 
     let mut header = [0; 4];
     from.read_exact(&mut header).await?;
     let [a, b, c, sequence] = header;
-    let mut packet = vec![0; u32::from_le_bytes([a, b, c, 0]) as usize];
+    let mut packet = vec![0; usize::try_from(u32::from_le_bytes([a, b, c, 0])).unwrap()];
     from.read_exact(&mut packet).await?;
     Ok((sequence, packet))
 }

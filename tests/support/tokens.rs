@@ -89,7 +89,10 @@ pub fn assert_tokens(presented: &[Presented], audience: &Value) {
         let date = jiff::civil::DateTime::strptime(format, presented.date()).unwrap();
         let signed_at = date.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
         let signed_at = SystemTime::from(signed_at);
-        let age = presented.at.duration_since(signed_at).expect("not of later");
+        let age = presented
+            .at
+            .duration_since(signed_at)
+            .expect("not of later");
         assert!(age < Duration::from_secs(60), "{age:?} old");
     }
 }

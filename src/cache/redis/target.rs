@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 /// What a URL leads to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Layout {
     /// One primary.
     #[default]
