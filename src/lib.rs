@@ -28,9 +28,10 @@
 //! |---|---|---|
 //! | [`model`] | values, changes, positions, paths, actions; no I/O | nothing |
 //! | [`telemetry`] | logs, metric names, error chains, the HTTP listener, the service manager | nothing |
+//! | [`password`] | what opens connections: passwords, and tokens for AWS IAM | `telemetry` |
 //! | [`rules`] | templates, conditions, path classes, the planner; pure | `model` |
-//! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry` |
-//! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |
+//! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry`, `password` |
+//! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry`, `password` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
 //! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry` |
 //! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
@@ -104,6 +105,7 @@ pub mod config;
 pub mod edge;
 pub mod ledger;
 pub mod model;
+pub mod password;
 pub mod pipeline;
 pub mod rules;
 pub mod telemetry;

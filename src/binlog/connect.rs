@@ -6,6 +6,7 @@ use std::time::Duration;
 use mysql_async::{Conn, Error, IoError, Opts, OptsBuilder, SslOpts};
 
 use super::source_error::SourceError;
+use crate::password::{Password, TokenError};
 
 /// The server to connect to.
 #[derive(Clone)]
@@ -16,8 +17,8 @@ pub struct Target {
     pub port: u16,
     /// The account.
     pub user: String,
-    /// The account's password.
-    pub password: Option<String>,
+    /// What lets the account in.
+    pub password: Option<Password>,
     /// How the connection is secured; `None`: not at all.
     pub tls: Option<TlsTarget>,
 }
@@ -72,7 +73,8 @@ impl Connector {
             .ip_or_hostname(target.host.clone())
             .tcp_port(target.port)
             .user(Some(target.user.clone()))
-            .pass(target.password.clone())
+            // It is asked for in clear only where it is meant to be.
+            .enable_cleartext_plugin(sends_in_clear(&target))
             .ssl_opts(tls)
             // Without these the library asks the server, and moves to a local
             // socket where it can: neither is wanted.
@@ -99,6 +101,21 @@ impl Connector {
         &self.address
     }
 
+    /// What lets the account in now.
+    pub(super) async fn password(&self) -> Result<Option<String>, Error> {
+        let Some(password) = &self.target.password else {
+            return Ok(None);
+        };
+        let password = password.now().await;
+        Ok(Some(password.map_err(std::io::Error::other)?))
+    }
+
+    /// Whether the password goes as it is to a server that asks for it
+    /// (`mysql_clear_password`). Only what is meant for it, and through TLS.
+    pub(super) fn sends_in_clear(&self) -> bool {
+        sends_in_clear(&self.target)
+    }
+
     /// Opens a connection.
     pub async fn connect(&self) -> Result<Conn, SourceError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.attempt()).await {
@@ -116,16 +133,18 @@ impl Connector {
     /// again under a name that the certificate has: its authority is verified
     /// as before, and the name is one that the authority vouches for.
     async fn attempt(&self) -> Result<Conn, Error> {
-        let error = match Conn::new(self.opts.clone()).await {
+        let opts = OptsBuilder::from_opts(self.opts.clone()).pass(self.password().await?);
+        let opts: Opts = opts.into();
+        let error = match Conn::new(opts.clone()).await {
             Err(error) if self.any_name => error,
             outcome => return outcome,
         };
         let Some(name) = certified_name(&error.to_string()) else {
             return Err(error);
         };
-        let tls = self.opts.ssl_opts().cloned();
+        let tls = opts.ssl_opts().cloned();
         let tls = tls.map(|tls| tls.with_danger_tls_hostname_override(Some(name)));
-        Conn::new(OptsBuilder::from_opts(self.opts.clone()).ssl_opts(tls)).await
+        Conn::new(OptsBuilder::from_opts(opts).ssl_opts(tls)).await
     }
 
     /// Names what went wrong with a statement on an open connection.
@@ -161,8 +180,12 @@ impl Connector {
         match error {
             // ER_ACCESS_DENIED_ERROR
             Error::Server(server) if server.code == 1045 => self.unfit(format!(
-                "login as \"{}\" was refused; check source.url's user, source.password and the account's host",
-                self.target.user
+                "login as \"{}\" was refused; check source.url's user, {}",
+                self.target.user,
+                match self.sends_in_clear() {
+                    true => "that the account is IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS', and that this process' role may rds-db:connect as it",
+                    false => "source.password and the account's host",
+                }
             )),
             // ER_SERVER_SHUTDOWN and the like pass; what an account may not do does not.
             Error::Server(server) if matches!(server.code, 1130 | 1227 | 1044 | 3118 | 3159) => {
@@ -171,6 +194,9 @@ impl Connector {
             Error::Io(IoError::Tls(tls)) => self.unreachable(tls_reason(&tls.to_string())),
             Error::Io(IoError::Io(io)) => {
                 let text = io.to_string();
+                if io.get_ref().is_some_and(|error| error.is::<TokenError>()) {
+                    return self.unreachable(text);
+                }
                 if text.contains("certificate") || io.kind() == std::io::ErrorKind::InvalidData {
                     return self.unreachable(tls_reason(&text));
                 }
@@ -187,9 +213,17 @@ impl Connector {
             Error::Driver(mysql_async::DriverError::NoClientSslFlagFromServer) => self.unfit(
                 "the server offers no TLS; set it up there, or choose source.tls.mode = \"disabled\"",
             ),
+            Error::Driver(mysql_async::DriverError::CleartextPluginDisabled) => self.unfit(format!(
+                "the server asks for the password of \"{}\" in clear, which is refused; if the account logs in through IAM, set source.password = {{ iam = … }} and source.tls, and otherwise be wary of this server",
+                self.target.user
+            )),
             other => self.unreachable(other.to_string()),
         }
     }
+}
+
+fn sends_in_clear(target: &Target) -> bool {
+    target.tls.is_some() && target.password.as_ref().is_some_and(Password::is_token)
 }
 
 /// A name that the refused certificate is valid for, out of the text of

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use local::Local;
 pub use message::{DecodeError, pack};
-pub use sqs::Sqs;
+pub use sqs::{QueueSettings, Sqs};
 
 use crate::model::Order;
 

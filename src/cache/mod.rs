@@ -1,6 +1,7 @@
 //! The cache that keys are deleted from.
 
 mod redis;
+mod rights;
 mod tags;
 
 use std::future::Future;
@@ -8,6 +9,7 @@ use std::future::Future;
 use crate::model::{Guards, KeySet, PairSet};
 
 pub use self::redis::{Layout, Redis, Target, TlsFiles};
+pub use self::rights::{Lacking, MemoryPolicy, Rights, Uses};
 pub use self::tags::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
 
 /// Deletes keys.
@@ -124,6 +126,14 @@ pub enum CacheError {
         /// The client's words.
         reason: String,
     },
+    /// There is nothing to log in with. That may pass.
+    #[error("Redis at {address} is not connected to: {reason}")]
+    NoToken {
+        /// The server.
+        address: String,
+        /// Why there is none, and what to do.
+        reason: String,
+    },
     /// Somebody has to change something first.
     #[error("Redis at {address} refused ({code}): {reason}; {remedy}")]
     Refused {
@@ -143,6 +153,7 @@ impl CacheError {
     pub fn code(&self) -> &'static str {
         match self {
             CacheError::Unavailable { code, .. } | CacheError::Refused { code, .. } => code,
+            CacheError::NoToken { .. } => "no-token",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `evictd check`: everything that can be wrong, looked at before it is.
 
+mod cache;
 mod paths;
+mod places;
 
 use std::sync::Arc;
 
@@ -10,8 +12,7 @@ use self::paths::Row;
 use super::finding::{Finding, Level};
 use super::{CommandError, Exit, aws_config, preflight, print};
 use crate::binlog::server::Server;
-use crate::buffer::Sqs;
-use crate::cache::Redis;
+use crate::buffer::{QueueSettings, Sqs};
 use crate::cli::{Check, Global, OutputFormat};
 use crate::config::{self, Buffer, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
@@ -39,6 +40,7 @@ pub async fn run(global: &Global, options: &Check) -> Result<(), CommandError> {
     } else {
         report.mysql(&mut config, global).await;
         report.redis(&config).await;
+        report.findings.extend(places::examine(&config));
         report.edge(&config).await;
     }
     let text = match options.format {
@@ -47,6 +49,66 @@ pub async fn run(global: &Global, options: &Check) -> Result<(), CommandError> {
     };
     print(text.as_bytes())?;
     report.outcome()
+}
+
+/// A drain that lost its messages to another after a few seconds would pay
+/// twice.
+const VISIBILITY_SECONDS_MIN: u64 = 10;
+
+/// As the binlog: an outage of CloudFront's side must not cost paths.
+const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
+
+fn queue_settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add = |level, message: String| found.push(Finding::new(level, "sqs", message));
+    match queue.max_receive_count {
+        None if queue.has_dead_letter_queue => add(
+            Level::Ok,
+            "the queue answers and has a dead-letter queue".to_owned(),
+        ),
+        None => add(
+            Level::Warning,
+            "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy".to_owned(),
+        ),
+        Some(count) if count <= max_receives => add(
+            Level::Warning,
+            format!(
+                "the queue moves a message to its dead-letter queue after {count} receives, and evictd does so with a reason after {max_receives} (buffer.max_receives): without a reason it cannot be told what was wrong, and paths that only waited count too; set maxReceiveCount to {} or more",
+                max_receives.saturating_mul(10)
+            ),
+        ),
+        Some(count) => add(
+            Level::Ok,
+            format!("the queue answers and has a dead-letter queue, after {count} receives"),
+        ),
+    }
+    let visibility = queue.visibility.as_secs();
+    if visibility < VISIBILITY_SECONDS_MIN {
+        add(
+            Level::Warning,
+            format!(
+                "the queue's visibility timeout is {visibility} s: a drain that is held up loses its messages to another, and the paths go twice; set 30 s or more"
+            ),
+        );
+    }
+    if let Some(seconds) = queue.retention.map(|retention| retention.as_secs())
+        && seconds < RETENTION_SECONDS_MIN
+    {
+        add(
+            Level::Warning,
+            format!(
+                "the queue drops messages after {seconds} s: paths that could not be sent until then are lost; set a retention of {RETENTION_SECONDS_MIN} s or more"
+            ),
+        );
+    }
+    if queue.fifo {
+        add(
+            Level::Note,
+            "it is a FIFO queue: it works, and a standard queue is quicker and costs less"
+                .to_owned(),
+        );
+    }
+    found
 }
 
 #[derive(Default)]
@@ -82,13 +144,8 @@ impl Report {
     }
 
     async fn redis(&mut self, config: &Config) {
-        let checked = async {
-            let mut redis = Redis::new(&preflight::redis_target(&config.redis)?)?;
-            redis.check().await?;
-            Ok::<_, CommandError>(())
-        };
-        match checked.await {
-            Ok(()) => self.add(Level::Ok, "redis", "it answers".to_owned()),
+        match cache::examine(config).await {
+            Ok(found) => self.findings.extend(found),
             Err(error) => self.fail("redis", error),
         }
         if config.redis.settle_after == SettleAfter::Off {
@@ -112,25 +169,13 @@ impl Report {
         let aws = aws_config().await;
         match buffer {
             Buffer::Sqs { queue_url } => match Sqs::new(&aws, queue_url.as_str()).check().await {
-                Ok(queue) if queue.has_dead_letter_queue => {
-                    self.add(Level::Ok, "sqs", "the queue answers and has a dead-letter queue".to_owned());
-                }
-                Ok(_) => self.add(
-                    Level::Warning,
-                    "sqs",
-                    "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy".to_owned(),
-                ),
+                Ok(queue) => self
+                    .findings
+                    .extend(queue_settings(&queue, config.max_receives)),
                 Err(error) => self.fail("sqs", error),
             },
-            // Opening it would make it, and a running daemon shares it with nobody.
-            Buffer::Local { path } => match path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => self.add(
-                    Level::Error,
-                    "buffer",
-                    format!("{} is no directory; make it, or correct buffer.path", folder.display()),
-                ),
-                _ => self.add(Level::Ok, "buffer", format!("{}", path.display())),
-            },
+            // Among the places.
+            Buffer::Local { .. } => {}
         }
         let edge = CloudFront::new(&aws);
         for distribution in &section.distributions {

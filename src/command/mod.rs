@@ -98,7 +98,7 @@ impl From<SourceError> for CommandError {
 impl From<CacheError> for CommandError {
     fn from(error: CacheError) -> Self {
         let exit = match &error {
-            CacheError::Unavailable { .. } => Exit::Unreachable,
+            CacheError::Unavailable { .. } | CacheError::NoToken { .. } => Exit::Unreachable,
             CacheError::Refused { .. } => Exit::Configuration,
         };
         Self::new(exit, error)

@@ -2,13 +2,17 @@
 //! fit its tables. `run` and `check` look at the same things.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use crate::binlog::SourceError;
 use crate::binlog::catalog;
 use crate::binlog::connect::{Connector, Target, TlsTarget};
 use crate::binlog::server::{Facts, Server};
 use crate::cache::{self, Layout, TlsFiles};
-use crate::config::{self, Config, ConfigError, RedisLayout, SecretRef, Source, TlsMode};
+use crate::config::{
+    self, Config, ConfigError, RedisIam, RedisIamKind, RedisLayout, SecretRef, Source, TlsMode,
+};
+use crate::password::{Audience, CacheKind, Chain, Password, Signer};
 
 use super::CommandError;
 use super::finding::{Finding, Level};
@@ -18,11 +22,18 @@ const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
 /// Reads the password and prepares connections to the source.
 pub fn connector(source: &Source) -> Result<Connector, CommandError> {
-    let password = source
-        .password
-        .as_ref()
-        .map(|reference| reference.read("source.password"))
-        .transpose()?;
+    let password = match &source.password {
+        None => None,
+        Some(config::Password::Kept(reference)) => Some(read(reference, "source.password")?),
+        Some(config::Password::Iam(iam)) => {
+            let audience = Audience::Database {
+                host: source.host.clone(),
+                port: source.port,
+                user: source.user.clone(),
+            };
+            Some(token(&iam.region, audience))
+        }
+    };
     let tls = match source.tls.mode {
         TlsMode::Disabled => None,
         mode => Some(TlsTarget {
@@ -35,16 +46,17 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
         host: source.host.clone(),
         port: source.port,
         user: source.user.clone(),
-        password: password.map(|password| password.expose().to_owned()),
+        password,
         tls,
     }))
 }
 
 /// Reads the passwords of Redis, and says how it is reached.
 pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandError> {
-    let read = |reference: &Option<SecretRef>, field| {
-        let password = reference.as_ref().map(|it| it.read(field)).transpose()?;
-        Ok::<_, ConfigError>(password.map(|it| it.expose().to_owned()))
+    let password = match &section.password {
+        None => None,
+        Some(config::Password::Kept(reference)) => Some(read(reference, "redis.password")?),
+        Some(config::Password::Iam(iam)) => Some(token(&iam.region, cache(iam, &section.url))),
     };
     let layout = match &section.layout {
         RedisLayout::Single => Layout::Single,
@@ -56,12 +68,15 @@ pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandErr
         } => Layout::Sentinel {
             master: master.clone(),
             urls: urls.iter().map(ToString::to_string).collect(),
-            password: read(password, "redis.sentinel.password")?,
+            password: password
+                .as_ref()
+                .map(|reference| read(reference, "redis.sentinel.password"))
+                .transpose()?,
         },
     };
     Ok(cache::Target {
         url: section.url.to_string(),
-        password: read(&section.password, "redis.password")?,
+        password,
         tls: TlsFiles {
             ca: section.ca_file.clone(),
             client: section.client_files.clone(),
@@ -69,6 +84,30 @@ pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandErr
         layout,
         replicas: section.replicas,
     })
+}
+
+fn read(reference: &SecretRef, field: &'static str) -> Result<Password, ConfigError> {
+    Ok(Password::fixed(reference.read(field)?.expose()))
+}
+
+fn token(region: &str, audience: Audience) -> Password {
+    /// All connections of the process share its credentials, which are fetched
+    /// from AWS over the network.
+    static CHAIN: OnceLock<Arc<Chain>> = OnceLock::new();
+    let chain = Arc::clone(CHAIN.get_or_init(Arc::default));
+    Password::Token(Arc::new(Signer::new(chain, region.to_owned(), audience)))
+}
+
+fn cache(iam: &RedisIam, url: &url::Url) -> Audience {
+    Audience::Cache {
+        kind: match iam.kind {
+            RedisIamKind::Elasticache => CacheKind::ElastiCache,
+            RedisIamKind::ElasticacheServerless => CacheKind::ElastiCacheServerless,
+            RedisIamKind::Memorydb => CacheKind::MemoryDb,
+        },
+        name: iam.cache.clone(),
+        user: url.username().to_owned(),
+    }
 }
 
 /// Connects to the source and refuses what cannot work; what can be better is
@@ -103,6 +142,12 @@ pub async fn examine(
 ) -> Result<Vec<Finding>, SourceError> {
     server.check_grants().await?;
     let mut found = settings(&server.facts().clone());
+    if matches!(config.source.password, Some(config::Password::Iam(_)))
+        && config.source.tls.mode == TlsMode::Required
+    {
+        let message = "source.tls.mode = \"required\" verifies nobody: whoever takes the server's place gets a token that lets him in for 15 minutes; use \"verify-identity\"";
+        found.push(Finding::new(Level::Warning, "mysql", message));
+    }
     found.push(retention(server).await?);
     let tables = server.tables().await?;
     for rule in config.rules.iter() {

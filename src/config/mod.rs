@@ -5,6 +5,7 @@
 mod duration;
 mod edge;
 mod error;
+mod password;
 mod raw;
 mod reach;
 mod restart;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub use password::{Password, RedisIam, RedisIamKind, SourceIam};
 pub use restart::needs_restart;
 pub use secret::{Secret, SecretRef};
 pub use validate::parse;
@@ -88,8 +90,8 @@ pub struct Source {
     pub port: u16,
     /// The account's name.
     pub user: String,
-    /// The account's password.
-    pub password: Option<SecretRef>,
+    /// What lets the account in.
+    pub password: Option<Password<SourceIam>>,
     /// How the connection is secured.
     pub tls: Tls,
     /// The replica's id; `None`: derived from the configuration's and the
@@ -142,8 +144,8 @@ pub enum TlsMode {
 pub struct Redis {
     /// The server, without its password.
     pub url: url::Url,
-    /// The password.
-    pub password: Option<SecretRef>,
+    /// What lets evictd in.
+    pub password: Option<Password<RedisIam>>,
     /// The only authorities to accept, a PEM file; `None`: the public ones.
     pub ca_file: Option<PathBuf>,
     /// The certificate to present and its key, PEM files.

@@ -9,6 +9,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::password::{RawPassword, RedisIam, SourceIam};
 use super::{OnGap, SecretRef, TlsMode, duration};
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +38,7 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 pub(super) struct Source {
     pub url: Spanned<String>,
-    pub password: Option<SecretRef>,
+    pub password: Option<Spanned<RawPassword<SourceIam>>>,
     pub tls: Option<Tls>,
     pub server_id: Option<Spanned<u32>>,
     #[serde(default = "ten_seconds", deserialize_with = "duration::deserialize")]
@@ -79,7 +80,7 @@ pub(super) enum Store {
 #[serde(deny_unknown_fields)]
 pub(super) struct Redis {
     pub url: Spanned<String>,
-    pub password: Option<SecretRef>,
+    pub password: Option<Spanned<RawPassword<RedisIam>>>,
     pub tls: Option<Spanned<RedisTls>>,
     #[serde(default)]
     pub cluster: bool,

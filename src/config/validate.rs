@@ -10,6 +10,7 @@ use url::Url;
 use super::duration;
 use super::edge::{MAX_RECEIVES, buffer, bulk, bulk_thresholds, cloudfront};
 use super::error::Lines;
+use super::password;
 use super::raw::{self, Raw};
 use super::reach;
 use super::rules::{path_patterns, rules};
@@ -220,7 +221,7 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
         port: url.port().unwrap_or(3306),
         user: percent_decoded(url.username()),
         host,
-        password: raw.password,
+        password: password::source(raw.password, &tls, lines)?,
         tls,
         server_id: raw.server_id.map(Spanned::into_inner),
         heartbeat: raw.heartbeat,
@@ -264,8 +265,8 @@ fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigErro
     let (ca_file, client_files) = reach::tls(raw.tls, &url, lines)?;
     Ok(Redis {
         layout: reach::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
+        password: password::redis(raw.password, &url, lines)?,
         url,
-        password: raw.password,
         ca_file,
         client_files,
         replicas: raw.replicas,

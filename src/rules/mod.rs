@@ -19,6 +19,7 @@ mod path;
 pub mod planner;
 mod render;
 pub mod rule;
+pub mod sample;
 pub mod shapes;
 pub mod template;
 mod version;

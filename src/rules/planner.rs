@@ -24,7 +24,7 @@ use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
     classes: Arc<PathClasses>,
-    key_prefix: Vec<u8>,
+    pub(super) key_prefix: Vec<u8>,
     cascades: Cascades,
     /// Other tables' changes are left out.
     only: Option<TableGlob>,

@@ -6,12 +6,13 @@ use std::path::Path;
 
 /// Every top-level module with the modules that it may import. `main` and
 /// `lib` are not among them: they name everything and hold nothing.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("telemetry", &[]),
+    ("password", &["telemetry"]),
     ("rules", &["model"]),
-    ("binlog", &["model", "telemetry"]),
-    ("cache", &["model", "telemetry"]),
+    ("binlog", &["model", "telemetry", "password"]),
+    ("cache", &["model", "telemetry", "password"]),
     ("buffer", &["model", "telemetry"]),
     ("edge", &["model", "telemetry"]),
     ("checkpoint", &["model", "telemetry"]),
@@ -38,7 +39,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
 const WIRING: &str = "command";
 
 /// Crates of a vendor or a format, with the only modules that may name them.
-const STAYS_IN: [(&str, &[&str]); 24] = [
+const STAYS_IN: [(&str, &[&str]); 26] = [
     ("mysql_async", &["binlog"]),
     ("mysql_common", &["binlog"]),
     ("rustls", &["binlog"]),
@@ -46,7 +47,9 @@ const STAYS_IN: [(&str, &[&str]); 24] = [
     ("webpki_roots", &["binlog"]),
     ("zstd", &["binlog"]),
     ("redis", &["cache"]),
-    ("aws_config", &["buffer", "edge", "command"]),
+    ("aws_config", &["password", "buffer", "edge", "command"]),
+    ("aws_credential_types", &["password"]),
+    ("aws_sigv4", &["password"]),
     ("aws_sdk_sqs", &["buffer"]),
     ("aws_sdk_cloudfront", &["edge"]),
     ("redb", &["buffer"]),

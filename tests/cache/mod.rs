@@ -2,6 +2,7 @@
 
 mod cluster;
 mod failures;
+mod iam;
 mod moves;
 mod refusals;
 mod secured;

@@ -1,6 +1,7 @@
 //! Keys that are refused for good, among others that are not.
 
 use evictd::cache::{Cache, CacheError, Layout, Redis, Refused, Target};
+use evictd::password::Password;
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};
@@ -19,7 +20,7 @@ pub(super) async fn account(server: &Server, rights: &[&str]) {
 
 pub(super) fn as_evictd(url: &str) -> Target {
     Target {
-        password: Some("s3cret".to_owned()),
+        password: Some(Password::fixed("s3cret")),
         ..target(url.replace("redis://", "redis://evictd@"))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evictd::cache::{Cache, Layout, Redis, Target};
+use evictd::password::Password;
 use redis::AsyncCommands;
 
 use super::{delete, names, nothing_refused, set, target};
@@ -91,7 +92,7 @@ async fn sentinels_are_asked_with_a_password_of_their_own() {
             layout: Layout::Sentinel {
                 master: "shop".to_owned(),
                 urls: servers.urls(),
-                password: password.map(str::to_owned),
+                password: password.map(Password::fixed),
             },
             ..target("redis://nowhere.test/0".to_owned())
         })

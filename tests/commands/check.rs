@@ -15,7 +15,7 @@ async fn check(options: &EvictdOptions, args: &[&str]) -> Finished {
     Evictd::finish(&options.clone().args(&args), WITHIN).await
 }
 
-async fn json(options: &EvictdOptions) -> (Option<i32>, Value) {
+pub async fn json(options: &EvictdOptions) -> (Option<i32>, Value) {
     let checked = check(options, &["--format", "json"]).await;
     let json = serde_json::from_str(&checked.stdout);
     let json = json.unwrap_or_else(|_| panic!("{}{}", checked.stdout, checked.stderr));
@@ -23,7 +23,7 @@ async fn json(options: &EvictdOptions) -> (Option<i32>, Value) {
 }
 
 /// What was found in `part` at `level`, joined.
-fn found(json: &Value, level: &str, part: &str) -> String {
+pub fn found(json: &Value, level: &str, part: &str) -> String {
     let findings = json["findings"].as_array().unwrap().iter();
     let of_part = findings.filter(|it| it["level"] == level && it["part"] == part);
     let messages: Vec<&str> = of_part.map(|it| it["message"].as_str().unwrap()).collect();
@@ -222,7 +222,7 @@ async fn the_path_classes_are_compared_with_the_live_distribution() {
         ],
     )
     .await;
-    let (queue, _) = aws.create_queue_with_dead_letters("check", 5).await;
+    let (queue, _) = aws.create_queue_with_dead_letters("check", 50).await;
     let config = shop.config().rest(&format!(
         r#"
 [buffer]

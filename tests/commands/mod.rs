@@ -7,4 +7,5 @@ mod explain;
 mod manual;
 mod plan;
 mod replay;
+mod rights;
 mod workload;

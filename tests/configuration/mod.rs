@@ -6,7 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode};
+use evictd::config::{
+    self, Buffer, ConfigError, OnGap, Password, RedisIam, RedisIamKind, SecretRef, SettleAfter,
+    SourceIam, TlsMode,
+};
 use evictd::model::position::Start;
 
 const SMALLEST: &str = r#"
@@ -106,7 +109,9 @@ fn the_example_is_accepted_as_it_stands() {
     assert_eq!(config.rules.iter().count(), 2);
     assert_eq!(
         config.source.password,
-        Some(SecretRef::Env("EVICTD_SOURCE_PASSWORD".to_owned()))
+        Some(Password::Kept(SecretRef::Env(
+            "EVICTD_SOURCE_PASSWORD".to_owned()
+        )))
     );
     let cloudfront = config.cloudfront.as_ref().unwrap();
     let [distribution] = cloudfront.distributions.as_slice() else {
@@ -165,15 +170,90 @@ fn the_example_is_accepted_with_its_alternatives_too() {
     ));
 }
 
+#[test]
+fn tokens_of_iam_are_for_named_accounts_and_through_tls() {
+    let text = SMALLEST
+        .replace(
+            "\n[redis]",
+            "\npassword = { iam = { region = \"eu-west-1\" } }\ntls = { mode = \"verify-identity\" }\n[redis]",
+        )
+        .replace(
+            "redis://127.0.0.1:6379\"",
+            "rediss://cache@shop.example\"\npassword = { iam = { region = \"us-gov-west-1\", cache = \"Shop-1\" } }",
+        );
+    let config = config::parse(&text).unwrap();
+    assert_eq!(
+        config.source.password,
+        Some(Password::Iam(SourceIam {
+            region: "eu-west-1".to_owned()
+        }))
+    );
+    assert_eq!(
+        config.redis.password,
+        Some(Password::Iam(RedisIam {
+            region: "us-gov-west-1".to_owned(),
+            // As AWS keeps it.
+            cache: "shop-1".to_owned(),
+            kind: RedisIamKind::Elasticache,
+        }))
+    );
+    let serverless = "cache = \"shop\", kind = \"elasticache-serverless\"";
+    config::parse(&text.replace("cache = \"Shop-1\"", serverless)).unwrap();
+    for (from, to, expected) in [
+        (
+            "verify-identity",
+            "disabled",
+            "5: source.password.iam needs TLS: set source.tls, as in tls = { mode = \"verify-identity\", ca_file = \"…\" }",
+        ),
+        (
+            "\ntls = { mode = \"verify-identity\" }",
+            "",
+            "5: source.password.iam needs TLS: set source.tls, as in tls = { mode = \"verify-identity\", ca_file = \"…\" }",
+        ),
+        (
+            "\"eu-west-1\"",
+            "\"eu-west-1.amazonaws.com\"",
+            "5: source.password.iam.region = \"eu-west-1.amazonaws.com\": write a region, such as \"eu-west-1\"",
+        ),
+        (
+            "rediss://",
+            "redis://",
+            "9: redis.password.iam needs TLS: write rediss:// in redis.url",
+        ),
+        (
+            "cache@",
+            "",
+            "9: redis.password.iam is for one user: write rediss://USER@HOST:PORT in redis.url",
+        ),
+        (
+            "Shop-1",
+            "shop.abc.cache.amazonaws.com",
+            "9: redis.password.iam.cache = \"shop.abc.cache.amazonaws.com\": write the cache's name, not its address",
+        ),
+        (", cache = \"Shop-1\"", "", "9: missing field `cache`"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        assert_eq!(refusal(&text.replacen(from, to, 1)), expected, "{from}");
+    }
+}
+
 /// A table of the configuration, and a text with an unknown field in it.
-const TABLES: [(&str, &str); 24] = [
+const TABLES: [(&str, &str); 26] = [
     ("", "nope = 1"),
     ("source", "[source]\nnope = 1"),
     ("source.password", "[source]\npassword = { nope = 1 }"),
+    (
+        "source.password.iam",
+        "[source]\npassword = { iam = { nope = 1 } }",
+    ),
     ("source.tls", "[source]\ntls = { nope = 1 }"),
     ("checkpoint", "[checkpoint]\nnope = 1"),
     ("redis", "[redis]\nnope = 1"),
     ("redis.password", "[redis]\npassword = { nope = 1 }"),
+    (
+        "redis.password.iam",
+        "[redis]\npassword = { iam = { nope = 1 } }",
+    ),
     ("redis.settle_after", "[redis]\nsettle_after = { nope = 1 }"),
     ("redis.tls", "[redis]\ntls = { nope = 1 }"),
     ("redis.sentinel", "[redis]\nsentinel = { nope = 1 }"),
@@ -206,10 +286,14 @@ const TABLES: [(&str, &str); 24] = [
 const VALUES_TOO: [&str; 1] = ["redis.settle_after"];
 
 /// Fields whose value is one of a few words.
-const CHOICES: [(&str, &str); 6] = [
+const CHOICES: [(&str, &str); 7] = [
     ("source.tls.mode", "[source]\ntls = { mode = \"nope\" }"),
     ("source.on_gap", "[source]\non_gap = \"nope\""),
     ("checkpoint.store", "[checkpoint]\nstore = \"nope\""),
+    (
+        "redis.password.iam.kind",
+        "[redis]\npassword = { iam = { kind = \"nope\" } }",
+    ),
     ("buffer.kind", "[buffer]\nkind = \"nope\""),
     ("path.class", "[[path]]\nclass = \"nope\""),
     ("rule.on", "[[rule]]\non = [\"nope\"]"),

@@ -66,6 +66,59 @@ async fn a_killed_primary_of_a_cluster_loses_no_deletion_under_load() {
     stop(evictd).await;
 }
 
+/// Slots move to a primary, which is killed then: the deletions go to three nodes one after the other.
+#[tokio::test]
+async fn slots_that_move_and_a_primary_that_dies_lose_no_deletion_under_load() {
+    const COUNT: u32 = 20_000;
+    const SLOTS: usize = 600;
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let mut cluster = RedisCluster::start().await;
+    let keys: Vec<String> = (0..COUNT).map(|id| format!("user:{id}:profile")).collect();
+    cluster.fill(&keys).await;
+    let [from, to, ..] = cluster.primaries().await[..] else {
+        panic!("three primaries");
+    };
+    let url = cluster.urls().remove(from);
+    let lines = "cluster = true\nreplicas = 1\nsettle_after = \"off\"";
+    let mut evictd = config(&shop, url, lines).start().await;
+    let mut load = Box::pin(load(shop.mysql(), 0..COUNT, 400));
+    let disturbed = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.reshard(SLOTS, from, to).await;
+        cluster.fail_over(to).await;
+        cluster.start_again(to).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    // As many as there is time for, at least until all is over.
+    let ended = tokio::select! {
+        biased;
+        _ = &mut load => None,
+        () = disturbed => Some(()),
+    };
+    assert!(ended.is_some(), "the load goes on all the time");
+    load.abort();
+    load.await.ok();
+    let rows: Vec<u32> = shop.mysql().rows("SELECT id FROM shop.users").await;
+    assert!(rows.len() > 1_000, "{} rows", rows.len());
+    shop.checkpoint_at_end().await;
+    let changed: std::collections::HashSet<String> =
+        rows.iter().map(|id| format!("user:{id}:profile")).collect();
+    let left: Vec<String> = cluster.keys().await;
+    let stale: Vec<&String> = left.iter().filter(|key| changed.contains(*key)).collect();
+    assert!(
+        stale.is_empty(),
+        "{} stay, such as {:?}\n{}",
+        stale.len(),
+        stale.first(),
+        evictd.tail()
+    );
+    assert_eq!(left.len() + rows.len(), keys.len(), "no others went");
+    evictd
+        .wait_for_line("the cache answers again", WITHIN)
+        .await;
+    stop(evictd).await;
+}
+
 #[tokio::test]
 async fn keys_that_redis_refuses_for_good_are_logged_and_hold_nothing_up() {
     let shop = Shop::open().await;

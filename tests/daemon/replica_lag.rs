@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use evictd::binlog::connect::{Connector, Target};
 use evictd::binlog::replica_lag::ReplicaLag;
+use evictd::password::Password;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ fn replica_lag(shop: &Shop) -> ReplicaLag {
         host: "127.0.0.1".to_owned(),
         port: shop.mysql().port(),
         user: "evictd".to_owned(),
-        password: Some(EVICTD_PASSWORD.to_owned()),
+        password: Some(Password::fixed(EVICTD_PASSWORD)),
         tls: None,
     });
     ReplicaLag::new(connector, &format!("{}.replica_host_status", shop.database))

@@ -95,6 +95,12 @@ impl Config {
         self
     }
 
+    /// Another file, with what stands beside it.
+    pub fn checkpoint(mut self, path: PathBuf) -> Self {
+        self.checkpoint = path;
+        self
+    }
+
     pub fn redis(mut self, lines: &str) -> Self {
         self.redis = lines.to_owned();
         self

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use evictd::binlog::connect::{Connector, Target};
 use evictd::binlog::end::BinlogEnd;
+use evictd::password::Password;
 use mysql_async::prelude::Queryable;
 use redis::AsyncCommands;
 use serde_json::Value;
@@ -679,7 +680,7 @@ async fn the_bytes_not_read_are_counted_over_several_files() {
         host: "127.0.0.1".to_owned(),
         port: shop.mysql().port(),
         user: "evictd".to_owned(),
-        password: Some(EVICTD_PASSWORD.to_owned()),
+        password: Some(Password::fixed(EVICTD_PASSWORD)),
         tls: None,
     }));
     let (file, offset, _) = shop.end().await;

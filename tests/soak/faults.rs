@@ -5,10 +5,10 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::clock::Clock;
 use super::proxy::Mode;
 use super::store::Layout;
 use super::world::World;
+use crate::support::Clock;
 
 /// How slow a slow connection is.
 const SLOW: Duration = Duration::from_millis(40);

@@ -8,7 +8,7 @@
 //!
 //! - [`traffic`]: what all tasks share. [`writers`], [`readers`], [`probes`]: the applications.
 //! - [`shapes`]: how rows are cached, and when an entry is stale. [`clients`]: their connections.
-//! - [`world`], [`store`]: the servers and evictd. [`proxy`], [`disk`], [`clock`]: what can break besides processes.
+//! - [`world`], [`store`]: the servers and evictd. [`proxy`]: what can break besides processes.
 //! - [`faults`]: what breaks. [`spy`]: what the binlog says. [`verify`]: the comparison. [`report`]: the figures.
 //! - [`smallest`]: the smallest client that could do evictd's work, to measure evictd against.
 //!
@@ -21,8 +21,6 @@
 //! - `EVICTD_SOAK_SEED`: a seed that was printed before. It fixes what is chosen, not how threads are scheduled.
 
 mod clients;
-mod clock;
-mod disk;
 mod faults;
 mod probes;
 mod proxy;

@@ -8,15 +8,18 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use tempfile::TempDir;
 
 use super::clients::Address;
-use super::clock::Clock;
-use super::disk::Disk;
 use super::probes::{self, Probes};
 use super::proxy::{Mode, Proxy, Watch};
 use super::shapes::Shape;
 use super::store::{Layout, Store};
-use crate::support::{Aws, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, scratch};
+use crate::support::{
+    Aws, Clock, Disk, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, scratch,
+};
 
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// Room for a few checkpoints.
+const DISK: &str = "64k";
 
 /// How much later what a lagging reader asks for arrives.
 const LAG: Duration = Duration::from_millis(15);
@@ -91,7 +94,7 @@ impl World {
         let visibility = [(QueueAttributeName::VisibilityTimeout, timeout)];
         let queue_url = aws.create_queue_with("soak", &visibility).await;
         let dir = scratch("soak");
-        let disk = Disk::mount(dir.path()).await;
+        let disk = Disk::mount(dir.path(), DISK).await;
         let lagging_database = Proxy::tcp(mysql.port()).await;
         let lagging_cache = Proxy::tcp(redis.port()).await;
         lagging_database.set(Mode::Slow(LAG));

@@ -20,33 +20,43 @@
 )]
 
 mod aws;
+mod clock;
 mod cloudfront;
+mod disk;
 mod evictd;
 mod mysql;
+mod mysql_gate;
 mod php;
 mod port;
 mod process;
 mod promtool;
 mod redis;
 mod redis_cluster;
+mod redis_gate;
 mod redis_sentinels;
 mod relay;
 mod scratch;
 mod servers;
 mod tls;
+mod tokens;
 
 pub use aws::{Aws, Invalidation, shared_aws};
+pub use clock::Clock;
 pub use cloudfront::{FakeCloudFront, FakeCounts, FakeInvalidation, FakeSettings};
+pub use disk::Disk;
 pub use evictd::{Evictd, EvictdOptions, Finished};
 pub use mysql::{EVICTD_PASSWORD, Mysql, MysqlOptions, shared_mysql};
+pub use mysql_gate::{Letting, MysqlGate};
 pub use php::php;
 pub use port::free_port;
 pub use process::{Process, eventually};
 pub use promtool::run_promtool;
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::RedisCluster;
+pub use redis_gate::RedisGate;
 pub use redis_sentinels::RedisSentinels;
-pub use relay::Relay;
+pub use relay::{Cut, Relay};
 pub use scratch::scratch;
 pub use servers::{Servers, servers};
 pub use tls::{Certificates, Identity, certificates};
+pub use tokens::{assert_tokens, token_env};

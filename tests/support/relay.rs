@@ -1,6 +1,9 @@
-//! A relay in front of a server, which lets only so many bytes out.
+//! A relay in front of a server, which lets only so many bytes out, and cuts connections.
 
+use std::cell::Cell;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,11 +13,21 @@ use tokio::sync::{oneshot, watch};
 /// How much is passed on at a time at most.
 const BUFFER_BYTES: u64 = 1 << 20;
 
+/// Which connections break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    All,
+    /// All but those that a binlog comes over.
+    Questions,
+}
+
 /// Passes connections on to a port of 127.0.0.1. Dropping it cuts them all.
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
     allowed: watch::Sender<u64>,
+    cut: watch::Sender<Cut>,
+    made: Arc<AtomicU64>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -24,6 +37,9 @@ impl Relay {
     /// up the test's.
     pub async fn to(port: u16) -> Self {
         let (allowed, limit) = watch::channel(u64::MAX);
+        let (cut, cuts) = watch::channel(Cut::All);
+        let made = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&made);
         let (end, ended) = oneshot::channel();
         let (bound, own) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -31,7 +47,8 @@ impl Relay {
                 .enable_all()
                 .build()
                 .expect("a runtime can be made");
-            runtime.block_on(async {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                     .await
                     .expect("a port is free");
@@ -40,7 +57,11 @@ impl Relay {
                 let passing = async {
                     let mut connections = tokio::task::JoinSet::new();
                     while let Ok((client, _)) = listener.accept().await {
-                        connections.spawn(pass(client, port, limit.clone()));
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        let mut cuts = cuts.clone();
+                        cuts.mark_unchanged();
+                        connections.spawn_local(pass(client, port, limit.clone(), cuts));
+                        while connections.try_join_next().is_some() {}
                     }
                 };
                 tokio::select! {
@@ -52,6 +73,8 @@ impl Relay {
         Self {
             port: own.await.expect("the relay listens"),
             allowed,
+            cut,
+            made,
             end: Some(end),
             thread: Some(thread),
         }
@@ -64,6 +87,16 @@ impl Relay {
     /// Holds back what the server sends on a connection beyond its first `bytes`.
     pub fn hold_after(&self, bytes: u64) {
         self.allowed.send_replace(bytes);
+    }
+
+    /// Breaks connections that are open now.
+    pub fn cut(&self, cut: Cut) {
+        self.cut.send_replace(cut);
+    }
+
+    /// How many connections were made so far.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// Lets everything pass again.
@@ -81,14 +114,36 @@ impl Drop for Relay {
     }
 }
 
-async fn pass(client: TcpStream, port: u16, mut limit: watch::Receiver<u64>) {
+async fn pass(
+    client: TcpStream,
+    port: u16,
+    mut limit: watch::Receiver<u64>,
+    mut cuts: watch::Receiver<Cut>,
+) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
         return;
     };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let questions = async move {
-        tokio::io::copy(&mut from_client, &mut to_server).await.ok();
+    let dumps = Cell::new(false);
+    let questions = async {
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = from_client.read(&mut piece).await {
+            // COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID, each the first packet of its exchange.
+            if matches!(piece[..read], [_, _, _, 0, 0x12 | 0x1e, ..]) {
+                dumps.set(true);
+            }
+            if to_server.write_all(&piece[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let cut = async {
+        while cuts.changed().await.is_ok() {
+            if *cuts.borrow_and_update() == Cut::All || !dumps.get() {
+                return;
+            }
+        }
     };
     let answers = async move {
         let mut passed = 0_u64;
@@ -115,5 +170,6 @@ async fn pass(client: TcpStream, port: u16, mut limit: watch::Receiver<u64>) {
     tokio::select! {
         () = questions => {}
         () = answers => {}
+        () = cut => {}
     }
 }

@@ -85,8 +85,10 @@ impl<'a> Login<'a> {
             wire,
             sequence,
             secure: target.tls.is_some(),
+            sends_in_clear: self.connector.sends_in_clear(),
         };
-        let password = target.password.as_deref();
+        let password = self.connector.password().await?;
+        let password = password.as_deref();
         let plugin = match greeting.auth_plugin() {
             Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
             _ => AuthPlugin::MysqlNativePassword,
@@ -120,6 +122,8 @@ pub(super) struct Session {
     /// The next packet's number.
     sequence: u8,
     secure: bool,
+    /// [`Connector::sends_in_clear`].
+    sends_in_clear: bool,
 }
 
 impl Session {
@@ -167,8 +171,8 @@ impl Session {
                 let proof = plugin.gen_data(password, nonce);
                 Ok(proof.map_or_else(Vec::new, |proof| proof.to_vec()))
             }
-            // Anybody on the way could read it.
-            AuthPlugin::MysqlClearPassword if self.secure => Ok(terminated(password)),
+            // Anybody on the way could read it, or whoever says that he is the server.
+            AuthPlugin::MysqlClearPassword if self.sends_in_clear => Ok(terminated(password)),
             AuthPlugin::MysqlClearPassword => Err(DriverError::CleartextPluginDisabled.into()),
             other => Err(DriverError::UnknownAuthPlugin {
                 name: String::from_utf8_lossy(other.as_bytes()).into_owned(),

@@ -16,6 +16,10 @@ pub struct QueueSettings {
     pub visibility: Duration,
     /// Whether messages that keep failing move to a dead-letter queue.
     pub has_dead_letter_queue: bool,
+    /// After so many receives SQS moves a message there itself.
+    pub max_receive_count: Option<u32>,
+    /// How long a message is kept.
+    pub retention: Option<Duration>,
     /// Whether it is a FIFO queue.
     pub fifo: bool,
 }
@@ -79,7 +83,21 @@ impl Sqs {
                 .dead_letters
                 .get_or_init(|| dead::queue_url(&self.url, &attributes))
                 .is_some(),
+            max_receive_count: attributes
+                .get(&QueueAttributeName::RedrivePolicy)
+                .and_then(|policy| max_receive_count(policy)),
+            retention: number(&QueueAttributeName::MessageRetentionPeriod).map(Duration::from_secs),
             fifo: self.fifo,
         })
+    }
+}
+
+/// Out of a redrive policy, in which AWS' own tools write it as a number or as
+/// a text.
+fn max_receive_count(policy: &str) -> Option<u32> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    match policy.get("maxReceiveCount")? {
+        serde_json::Value::String(text) => text.parse().ok(),
+        number => number.as_u64()?.try_into().ok(),
     }
 }

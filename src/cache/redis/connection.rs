@@ -34,7 +34,7 @@ pub(super) struct Keyspace {
 
 impl Connection {
     pub(super) fn new(target: &Target) -> Result<Self, CacheError> {
-        let (access, address) = Access::new(&target.url, target.password.as_deref(), &target.tls)?;
+        let (access, address) = Access::new(&target.url, target.password.as_ref(), &target.tls)?;
         let replicas = target.replicas;
         let reach = match &target.layout {
             Layout::Single => Reach::Single(Box::new(Server::new(&access, &address))),
@@ -46,7 +46,7 @@ impl Connection {
             } => {
                 let mut sentinels = Vec::new();
                 for url in urls {
-                    let (access, address) = Access::new(url, password.as_deref(), &target.tls)?;
+                    let (access, address) = Access::new(url, password.as_ref(), &target.tls)?;
                     sentinels.push(Server::new(&access, &address));
                 }
                 Reach::Sentinel(Box::new(Sentinel::new(access, master, sentinels)))

@@ -74,7 +74,7 @@ pub(super) fn named(error: &RedisError, address: &Address) -> CacheError {
     match error.kind() {
         ErrorKind::AuthenticationFailed => refused(
             "authentication",
-            "check redis.password and the user in redis.url, or redis.sentinel.password if this is a sentinel",
+            "check redis.password and the user in redis.url, or redis.sentinel.password if this is a sentinel; with iam, that the user is of type iam, that user and cache are named as AWS names them, and that the process' role may connect",
         ),
         ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
             "no-permission",

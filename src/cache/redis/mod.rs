@@ -4,6 +4,7 @@
 //! - `connection`: commands to a server, a cluster, or what sentinels know.
 //! - `unlink`, `scan`: deletions of keys by name and by glob.
 //! - `guard`, `tags`, `hash`: guards, tag sets and fields of hashes.
+//! - `rights`: what the account may do.
 
 mod cluster;
 mod connection;
@@ -11,6 +12,7 @@ mod error;
 mod guard;
 mod hash;
 mod redirection;
+mod rights;
 mod scan;
 mod sentinel;
 mod server;
@@ -25,7 +27,10 @@ use std::time::Instant;
 use self::connection::Connection;
 use self::scan::Sweep;
 pub use self::target::{Layout, Target, TlsFiles};
-use super::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
+use super::{
+    Cache, CacheError, Found, Leaving, MemoryPolicy, Outcome, Rights, ScanPlace, TagScan, TagStep,
+    Uses,
+};
 use crate::model::{Current, GuardPattern, Guards, KeySet, PairSet};
 
 /// Redis: one server, a cluster, or a primary that sentinels know.
@@ -75,6 +80,16 @@ impl Redis {
     /// Asks whether it is there, may be used, and is what it is said to be.
     pub async fn check(&mut self) -> Result<(), CacheError> {
         self.connection.check().await
+    }
+
+    /// Asks whether the account may do what it is there for. Changes nothing.
+    pub async fn rights(&mut self, uses: &Uses) -> Result<Rights, CacheError> {
+        rights::check(&mut self.connection, uses).await
+    }
+
+    /// What one of the servers does when its memory is full, if it says so.
+    pub async fn memory_policy(&mut self) -> Result<Option<MemoryPolicy>, CacheError> {
+        rights::memory(&mut self.connection).await
     }
 }
 

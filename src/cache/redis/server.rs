@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
+use tokio::time::Instant;
 
 use super::error;
 use super::target::{Access, Address};
@@ -22,11 +23,17 @@ pub(super) type Answer = Result<Value, RedisError>;
 ///
 /// Its connection is dropped at every failure and made anew at the next call.
 /// That covers a demotion too: a server that became a replica answers READONLY
-/// on the old connection for ever.
+/// on the old connection for ever. One that a token opened is made anew before
+/// the server would cut it.
 pub(super) struct Server {
     access: Access,
     address: Address,
-    open: Option<MultiplexedConnection>,
+    open: Option<Open>,
+}
+
+struct Open {
+    connection: MultiplexedConnection,
+    made_at: Instant,
 }
 
 impl Server {
@@ -100,18 +107,25 @@ impl Server {
     }
 
     async fn open(&mut self) -> Result<MultiplexedConnection, CacheError> {
-        if let Some(connection) = &self.open {
-            return Ok(connection.clone());
+        let lasts = self.access.connection_lasts();
+        if let Some(open) = &self.open
+            && lasts.is_none_or(|lasts| open.made_at.elapsed() < lasts)
+        {
+            return Ok(open.connection.clone());
         }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let client = self.access.client(&self.address)?;
+        let made_at = Instant::now();
+        let client = self.access.client(&self.address).await?;
         let connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(|error| self.failed(&error))?;
-        self.open = Some(connection.clone());
+        self.open = Some(Open {
+            connection: connection.clone(),
+            made_at,
+        });
         Ok(connection)
     }
 

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
 };
 
 use crate::cache::CacheError;
+use crate::password::Password;
 
 /// What to connect to.
 #[derive(Clone)]
@@ -15,7 +17,7 @@ pub struct Target {
     /// `redis://` or, for TLS, `rediss://`; without a password.
     pub url: String,
     /// Of the account, or of the server.
-    pub password: Option<String>,
+    pub password: Option<Password>,
     /// Files for TLS.
     pub tls: TlsFiles,
     /// What the URL leads to.
@@ -25,7 +27,7 @@ pub struct Target {
 }
 
 /// What a URL leads to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Layout {
     /// One primary.
     #[default]
@@ -39,7 +41,7 @@ pub enum Layout {
         /// Where they are: `redis://` or `rediss://` URLs.
         urls: Vec<String>,
         /// Theirs.
-        password: Option<String>,
+        password: Option<Password>,
     },
 }
 
@@ -84,6 +86,7 @@ impl std::fmt::Display for Address {
 #[derive(Clone)]
 pub(super) struct Access {
     info: ConnectionInfo,
+    password: Option<Password>,
     tls: TlsFiles,
 }
 
@@ -91,7 +94,7 @@ impl Access {
     /// Out of a URL, with the address in it.
     pub(super) fn new(
         url: &str,
-        password: Option<&str>,
+        password: Option<&Password>,
         tls: &TlsFiles,
     ) -> Result<(Self, Address), CacheError> {
         let without_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -104,13 +107,9 @@ impl Access {
             reason,
             remedy: "correct redis.url",
         };
-        let mut info = url
+        let info = url
             .into_connection_info()
             .map_err(|error| invalid(error.to_string()))?;
-        if let Some(password) = password {
-            let settings = info.redis_settings().clone().set_password(password);
-            info = info.set_redis_settings(settings);
-        }
         let address = match info.addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                 Address {
@@ -120,12 +119,21 @@ impl Access {
             }
             other => return Err(invalid(format!("{other} is no host and port"))),
         };
-        let tls = tls.clone();
-        Ok((Self { info, tls }, address))
+        let access = Self {
+            info,
+            password: password.cloned(),
+            tls: tls.clone(),
+        };
+        Ok((access, address))
     }
 
-    /// A client of the server at `address`.
-    pub(super) fn client(&self, address: &Address) -> Result<Client, CacheError> {
+    /// How long a connection may be used.
+    pub(super) fn connection_lasts(&self) -> Option<Duration> {
+        self.password.as_ref()?.connection_lasts()
+    }
+
+    /// A client of the server at `address`, to connect with now.
+    pub(super) async fn client(&self, address: &Address) -> Result<Client, CacheError> {
         let (host, port) = (address.host.to_string(), address.port);
         let encrypted = matches!(self.info.addr(), ConnectionAddr::TcpTls { .. });
         let addr = match encrypted {
@@ -137,7 +145,15 @@ impl Access {
             },
             false => ConnectionAddr::Tcp(host, port),
         };
-        let info = self.info.clone().set_addr(addr);
+        let mut info = self.info.clone().set_addr(addr);
+        if let Some(password) = &self.password {
+            let password = password.now().await.map_err(|error| CacheError::NoToken {
+                address: address.to_string(),
+                reason: error.to_string(),
+            })?;
+            let settings = info.redis_settings().clone().set_password(password);
+            info = info.set_redis_settings(settings);
+        }
         let client = match encrypted {
             true => Client::build_with_tls(info, self.tls.read(address)?),
             false => Client::open(info),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::scratch;
+use super::scratch;
 
 #[derive(Debug)]
 pub struct Clock {

@@ -1,4 +1,4 @@
-//! A tiny file system for the checkpoint, which can be full.
+//! A tiny file system for evictd's files, which can be full.
 //!
 //! A `tmpfs` in a mount namespace of its own needs no privileges where user namespaces are allowed. evictd runs in
 //! that namespace; the harness looks into it through `/proc`.
@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{EvictdOptions, Process};
-
-/// Room for a few checkpoints.
-const SIZE: &str = "64k";
+use super::{EvictdOptions, Process};
 
 /// No run lasts longer.
 const HOLD_SECONDS: &str = "14400";
@@ -25,7 +22,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub async fn mount(scratch: &Path) -> Self {
+    /// With room for `size`, as `mount` has it.
+    pub async fn mount(scratch: &Path, size: &str) -> Self {
         let directory = scratch.join("disk");
         std::fs::create_dir(&directory).unwrap();
         let script = "mount -t tmpfs -o size=\"$1\" tmpfs \"$2\" && touch \"$2/mounted\" && \
@@ -33,7 +31,7 @@ impl Disk {
         let mut command = Command::new("unshare");
         command
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
-            .args(["disk", SIZE])
+            .args(["disk", size])
             .arg(&directory)
             .arg(HOLD_SECONDS);
         let mut disk = Self {

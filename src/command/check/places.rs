@@ -1,0 +1,54 @@
+//! Where files are kept.
+
+use std::path::Path;
+
+use crate::checkpoint::Lock;
+use crate::command::finding::{Finding, Level};
+use crate::config::{Buffer, Config};
+
+/// Looks whether this process could keep files there. Leaves nothing behind.
+pub fn examine(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let checkpoint = &config.checkpoint;
+    found.extend(parent(checkpoint, "checkpoint", "checkpoint.path"));
+    if Lock::is_taken(checkpoint) {
+        let message = format!("{} is in use: a daemon runs with it", checkpoint.display());
+        found.push(Finding::new(Level::Note, "checkpoint", message));
+    }
+    if Some(config.ledger_dir.as_path()) != checkpoint.parent() {
+        found.push(directory(&config.ledger_dir, "ledger", "ledger.dir"));
+    }
+    if let Some(Buffer::Local { path }) = &config.buffer {
+        // Opening it would make it, and a running daemon shares it with nobody.
+        found.extend(parent(path, "buffer", "buffer.path"));
+    }
+    found
+}
+
+fn parent(file: &Path, part: &'static str, field: &str) -> Option<Finding> {
+    Some(directory(file.parent()?, part, field))
+}
+
+fn directory(path: &Path, part: &'static str, field: &str) -> Finding {
+    let path = match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    };
+    let shown = path.display();
+    let error = |problem: String| {
+        Finding::new(
+            Level::Error,
+            part,
+            format!(
+                "{shown} {problem}; make it, let the account that runs evictd write there, or correct {field}"
+            ),
+        )
+    };
+    if !path.is_dir() {
+        return error("is no directory".to_owned());
+    }
+    match tempfile::tempfile_in(path) {
+        Ok(_) => Finding::new(Level::Ok, part, format!("{shown} can be written to")),
+        Err(reason) => error(format!("cannot be written to ({reason})")),
+    }
+}

@@ -1,0 +1,144 @@
+//! Passwords that are kept somewhere, and tokens that AWS IAM takes for one.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+use url::Url;
+
+use super::error::Lines;
+use super::{ConfigError, SecretRef, Tls, TlsMode};
+
+/// What lets an account in; `I` says what a token is signed for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password<I> {
+    /// Kept somewhere.
+    Kept(SecretRef),
+    /// Signed for each connection.
+    Iam(I),
+}
+
+/// `source.password.iam`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceIam {
+    /// The cluster's region.
+    pub region: String,
+}
+
+/// `redis.password.iam`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisIam {
+    /// The cache's region.
+    pub region: String,
+    /// What AWS calls the cache.
+    pub cache: String,
+    /// What runs it.
+    #[serde(default)]
+    pub kind: RedisIamKind,
+}
+
+/// `redis.password.iam.kind`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RedisIamKind {
+    /// A replication group of ElastiCache.
+    #[default]
+    Elasticache,
+    /// A serverless cache of ElastiCache.
+    ElasticacheServerless,
+    /// A cluster of MemoryDB.
+    Memorydb,
+}
+
+/// As TOML has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum RawPassword<I> {
+    Env(String),
+    File(PathBuf),
+    Credential(String),
+    Iam(I),
+}
+
+impl<I> From<RawPassword<I>> for Password<I> {
+    fn from(raw: RawPassword<I>) -> Self {
+        match raw {
+            RawPassword::Env(name) => Password::Kept(SecretRef::Env(name)),
+            RawPassword::File(path) => Password::Kept(SecretRef::File(path)),
+            RawPassword::Credential(name) => Password::Kept(SecretRef::Credential(name)),
+            RawPassword::Iam(iam) => Password::Iam(iam),
+        }
+    }
+}
+
+type Raw<I> = Option<Spanned<RawPassword<I>>>;
+
+pub(super) fn source(
+    raw: Raw<SourceIam>,
+    tls: &Tls,
+    lines: &Lines<'_>,
+) -> Result<Option<Password<SourceIam>>, ConfigError> {
+    let Some(raw) = raw else { return Ok(None) };
+    let line = lines.of(&raw);
+    let password = raw.into_inner().into();
+    if let Password::Iam(iam) = &password {
+        region(&iam.region, "source.password.iam.region", line)?;
+        // The token is sent as it is: whoever reads it is let in.
+        if tls.mode == TlsMode::Disabled {
+            return Err(ConfigError::at(
+                line,
+                "source.password.iam needs TLS: set source.tls, as in tls = { mode = \"verify-identity\", ca_file = \"…\" }",
+            ));
+        }
+    }
+    Ok(Some(password))
+}
+
+pub(super) fn redis(
+    raw: Raw<RedisIam>,
+    url: &Url,
+    lines: &Lines<'_>,
+) -> Result<Option<Password<RedisIam>>, ConfigError> {
+    let Some(raw) = raw else { return Ok(None) };
+    let line = lines.of(&raw);
+    let mut password = raw.into_inner().into();
+    if let Password::Iam(iam) = &mut password {
+        region(&iam.region, "redis.password.iam.region", line)?;
+        let error = |message: String| Err(ConfigError::at(line, message));
+        if url.scheme() != "rediss" {
+            return error("redis.password.iam needs TLS: write rediss:// in redis.url".to_owned());
+        }
+        if url.username().is_empty() {
+            return error(
+                "redis.password.iam is for one user: write rediss://USER@HOST:PORT in redis.url"
+                    .to_owned(),
+            );
+        }
+        iam.cache.make_ascii_lowercase();
+        if !is_name(&iam.cache) {
+            return error(format!(
+                "redis.password.iam.cache = \"{}\": write the cache's name, not its address",
+                iam.cache
+            ));
+        }
+    }
+    Ok(Some(password))
+}
+
+fn region(region: &str, field: &str, line: usize) -> Result<(), ConfigError> {
+    if is_name(region) && region.contains('-') && region.ends_with(|c: char| c.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(ConfigError::at(
+        line,
+        format!("{field} = \"{region}\": write a region, such as \"eu-west-1\""),
+    ))
+}
+
+/// Of letters, digits and hyphens.
+fn is_name(text: &str) -> bool {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(valid)
+}

@@ -1,0 +1,61 @@
+//! What the rules need of the account in Redis, by example: names that keys
+//! could have and no key has.
+
+use super::planner::Rules;
+use super::template::{Part, Template};
+
+/// Names of the kinds of entries that rules delete or keep, prefix included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// Keys; none for a template that always gives the same name.
+    pub keys: Vec<Vec<u8>>,
+    /// Whether globs are looked for.
+    pub globs: bool,
+    /// Counters, under their own names.
+    pub generations: Vec<Vec<u8>>,
+    /// Guards.
+    pub guards: Vec<Vec<u8>>,
+    /// Tag sets, some of them under their own names.
+    pub tag_sets: Vec<Vec<u8>>,
+    /// Hashes, some of them under their own names.
+    pub hashes: Vec<Vec<u8>>,
+    /// Channels, under their own names.
+    pub channels: Vec<Vec<u8>>,
+}
+
+impl Rules {
+    /// Names as they would be if every column held `value`.
+    pub fn samples(&self, value: &str) -> Samples {
+        let name = |template: &Template| name(template, &self.key_prefix, value);
+        let mut samples = Samples::default();
+        for rule in self.iter() {
+            let cascades = rule.cascade_from.iter().flat_map(|from| &from.keys);
+            let keys = rule.keys.iter().chain(cascades);
+            let varying = keys.filter(|template| template.placeholders().next().is_some());
+            samples.keys.extend(varying.map(name));
+            let wide = &rule.table_wide;
+            samples.globs |= !wide.keys.is_empty() || !wide.tag_sets.is_empty();
+            samples.generations.extend(wide.generation.clone());
+            let guards = rule.guard.iter().map(|guard| name(&guard.key));
+            samples.guards.extend(guards);
+            let sets = rule.tag_sets.iter().map(|set| name(&set.key));
+            samples.tag_sets.extend(sets);
+            let hashes = rule.hash_fields.iter().map(|hash| name(&hash.key));
+            samples.hashes.extend(hashes);
+            let channel = rule.channel.iter().map(|it| it.as_bytes().to_vec());
+            samples.channels.extend(channel);
+        }
+        samples
+    }
+}
+
+fn name(template: &Template, prefix: &[u8], value: &str) -> Vec<u8> {
+    let mut name = prefix.to_vec();
+    for part in &template.parts {
+        match part {
+            Part::Literal(bytes) => name.extend_from_slice(bytes),
+            Part::Placeholder(_) => name.extend_from_slice(value.as_bytes()),
+        }
+    }
+    name
+}
