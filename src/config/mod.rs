@@ -10,6 +10,7 @@ mod reach;
 mod rules;
 pub mod secret;
 mod shapes;
+mod target;
 mod validate;
 
 use std::net::SocketAddr;
@@ -69,7 +70,7 @@ pub struct Bulk {
     pub rule: String,
     /// More paths than this go as the wildcards.
     pub threshold: usize,
-    /// The rule's paths for the whole table, of class `cached`.
+    /// The rule's paths for the whole table, of class `cached`, and its tags.
     pub wildcards: Vec<String>,
 }
 
@@ -208,7 +209,7 @@ pub struct CloudFront {
     pub calls_per_second: f64,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
-    /// Where every path goes.
+    /// Where paths go.
     pub distributions: Vec<Distribution>,
 }
 

@@ -1,6 +1,7 @@
 //! The vocabulary every other module speaks: values in, values out, no I/O.
 
 pub mod change;
+pub mod edge_item;
 pub mod float;
 pub mod guards;
 pub mod invalidation;

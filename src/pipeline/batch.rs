@@ -247,9 +247,7 @@ impl Plan for Batch {
                 self.shapes.fields.insert(key, field);
             }
             Action::Publish { channel, what } => self.shapes.announcements.add(channel, what),
-            Action::Invalidate { path } => {
-                self.paths.insert(rule, path.as_bytes());
-            }
+            Action::Invalidate { path, at } => self.paths.insert(rule, at, path),
             Action::Skip { class, .. } => *self.counts.skipped.entry(class).or_default() += 1,
             Action::MissedBump { version } => {
                 if self.counts.missed_bumps == 0 {

@@ -42,5 +42,6 @@ mod standing;
 mod tagged;
 pub mod tail;
 pub mod tally;
+mod tenants;
 mod trouble;
 pub mod visible;

@@ -7,6 +7,7 @@ mod shapes;
 use std::sync::Arc;
 
 use evictd::config;
+use evictd::model::edge_item::of_tenant;
 use evictd::model::invalidation::{Action, Plan, Published, Widening};
 use evictd::model::{Column, Date, DateTime, Op, RowChange, Shape, TableName, TableSchema, Value};
 use evictd::rules::{Rules, Scratch};
@@ -27,7 +28,13 @@ impl Plan for Lines {
             Action::DeleteMatching { glob } => {
                 format!("{rule}: delete all {}", glob.escape_ascii())
             }
-            Action::Invalidate { path } => format!("{rule}: invalidate {path}"),
+            Action::Invalidate { path, at } => {
+                let item = of_tenant(at.tenant, path);
+                match at.distributions {
+                    None => format!("{rule}: invalidate {item}"),
+                    Some(names) => format!("{rule}: invalidate {item} at {}", names.join(", ")),
+                }
+            }
             Action::Skip { path, class } => format!("{rule}: skip {path} ({class})"),
             Action::MissedBump { version } => {
                 format!("{rule}: version {} stayed", version.escape_ascii())
