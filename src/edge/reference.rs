@@ -113,14 +113,13 @@ mod tests {
             ("E1", horizon, vec!["/a", "/b"], 2, 2),
         ]
         .into_iter()
-        .map(|(distribution, horizon, paths, count, salt)| {
+        .flat_map(|(distribution, horizon, paths, count, salt)| {
             let paths = paths.into_iter();
             [None, Some("dt_1"), Some("dt_2")].map(|tenant| {
                 let scope = scope(distribution, tenant);
                 caller_reference(&scope, horizon, paths.clone(), &messages[..count], salt)
             })
         })
-        .flatten()
         .collect();
         assert_eq!(names.len(), 24);
         assert!(

@@ -58,6 +58,13 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it can send cache tags to the distribution of this name.
+    pub fn sends_tags_to(&self, distribution: &str) -> bool {
+        let tags = !self.edge_tags.is_empty() || !self.table_wide.edge_tags.is_empty();
+        let named = |names: &Distributions| names.iter().any(|name| **name == *distribution);
+        tags && self.distributions.as_ref().is_none_or(named)
+    }
+
     /// Where its paths and tags go, with the copies of all tenants.
     pub fn everywhere(&self) -> Target<'_> {
         Target {

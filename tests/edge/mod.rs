@@ -10,6 +10,7 @@
 pub mod aws;
 mod contract;
 mod cost;
+pub mod items;
 pub mod quota;
 mod scripted;
 

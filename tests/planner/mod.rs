@@ -1,13 +1,14 @@
 //! What rules make of changes: TOML and rows in, a plan out.
 
 mod cascade;
+mod edge;
 mod guards;
 mod shapes;
 
 use std::sync::Arc;
 
 use evictd::config;
-use evictd::model::edge_item::of_tenant;
+use evictd::model::edge_item::{matches, of_tenant};
 use evictd::model::invalidation::{Action, Plan, Published, Widening};
 use evictd::model::{Column, Date, DateTime, Op, RowChange, Shape, TableName, TableSchema, Value};
 use evictd::rules::{Rules, Scratch};
