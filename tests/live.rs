@@ -66,6 +66,11 @@ async fn cloudfront_answers_a_repeated_request_with_the_first_invalidation() {
 }
 
 #[tokio::test]
+async fn a_tenants_invalidations_are_its_own_and_one_that_there_is_not_is_named() {
+    edge::items::tenant_contract(&shared_aws().await.endpoint()).await;
+}
+
+#[tokio::test]
 async fn buffered_paths_drain_from_sqs_to_cloudfront() {
     edge::drain_from_sqs_to_cloudfront(&shared_aws().await.endpoint()).await;
 }

@@ -5,7 +5,13 @@
 //!
 //! ```json
 //! {"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/users/42"]}
+//! {"v":2,"source":"shop","distribution":"main","tenant":"dt_1","committed_at_us":1763892000000000,"paths":["/users/42","#user-42"]}
 //! ```
+//!
+//! Version 2 has tags and tenants: an older drain would put tags under a
+//! wildcard that no tag has, and send a tenant's paths to all. What needs
+//! neither is written as version 1, so that drains of both versions may share a
+//! queue while they are replaced.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,10 +19,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Message;
+use crate::model::edge_item::is_tag;
 
-/// The format this build writes, and the newest one it reads. Fields may be
+/// The newest format, which this build writes where it has to. Fields may be
 /// added within a version; a changed meaning needs a new one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The first format, without tags and tenants.
+const PATHS_ONLY: u32 = 1;
 
 /// The most paths in a message: one CloudFront request holds as many.
 pub const MESSAGE_PATHS_MAX: usize = 3_000;
@@ -66,6 +76,8 @@ struct Outgoing<'a> {
     v: u32,
     source: &'a str,
     distribution: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
     committed_at_us: u64,
     paths: &'a [String],
 }
@@ -74,6 +86,8 @@ struct Outgoing<'a> {
 struct Incoming {
     source: String,
     distribution: String,
+    #[serde(default)]
+    tenant: Option<String>,
     committed_at_us: u64,
     paths: Vec<String>,
 }
@@ -84,8 +98,13 @@ struct Incoming {
 ///
 /// None in practice: strings and numbers always have a JSON form.
 pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
+    let tags = message.paths.iter().any(|path| is_tag(path));
     let json = serde_json::to_string(&Outgoing {
-        v: VERSION,
+        v: match tags || message.tenant.is_some() {
+            true => VERSION,
+            false => PATHS_ONLY,
+        },
+        tenant: message.tenant.as_deref(),
         source: &message.source,
         distribution: &message.distribution,
         committed_at_us: message.committed_at_us,
@@ -113,8 +132,10 @@ pub fn decode(body: &[u8]) -> Result<Message, DecodeError> {
         });
     }
     let incoming: Incoming = serde_json::from_slice(body).map_err(malformed)?;
+    let tenant = incoming.tenant.filter(|_| v > PATHS_ONLY);
     Ok(Message {
         source: incoming.source.into(),
+        tenant: tenant.map(Into::into),
         distribution: incoming.distribution.into(),
         paths: incoming.paths,
         committed_at_us: incoming.committed_at_us,
@@ -131,13 +152,25 @@ pub fn pack(
     paths: impl IntoIterator<Item = String>,
     committed_at_us: u64,
 ) -> Vec<Message> {
+    pack_for(source, distribution, None, paths, committed_at_us)
+}
+
+/// The same for one tenant of the distribution.
+pub fn pack_for(
+    source: &Arc<str>,
+    distribution: &Arc<str>,
+    tenant: Option<&Arc<str>>,
+    paths: impl IntoIterator<Item = String>,
+    committed_at_us: u64,
+) -> Vec<Message> {
     let empty = || Message {
         source: Arc::clone(source),
+        tenant: tenant.cloned(),
         distribution: Arc::clone(distribution),
         paths: Vec::new(),
         committed_at_us,
     };
-    let frame = frame_bytes(source, distribution);
+    let frame = frame_bytes(source, distribution, tenant.map_or("", |name| name));
     let mut messages = Vec::new();
     let mut message = empty();
     let mut bytes = frame;
@@ -158,10 +191,12 @@ pub fn pack(
 }
 
 /// An upper bound of what a body holds besides its paths.
-fn frame_bytes(source: &str, distribution: &str) -> usize {
-    const FIXED: &str = r#"{"v":,"source":,"distribution":,"committed_at_us":,"paths":[]}"#;
+fn frame_bytes(source: &str, distribution: &str, tenant: &str) -> usize {
+    const FIXED: &str =
+        r#"{"v":,"source":,"distribution":,"tenant":,"committed_at_us":,"paths":[]}"#;
     const DIGITS: usize = "4294967295".len() + "18446744073709551615".len();
-    FIXED.len() + DIGITS + escaped_bytes(source) + escaped_bytes(distribution)
+    let texts = [source, distribution, tenant].map(escaped_bytes);
+    FIXED.len() + DIGITS + texts.iter().sum::<usize>()
 }
 
 /// The size of a string in a body, quotes included: at most, because JSON has
@@ -212,6 +247,7 @@ mod tests {
         Message {
             source: "shop".into(),
             distribution: "main".into(),
+            tenant: None,
             paths,
             committed_at_us: 1_763_892_000_000_000,
         }
@@ -226,15 +262,32 @@ mod tests {
     }
 
     #[test]
+    fn tags_and_tenants_are_a_version_of_their_own_that_older_drains_leave() {
+        let tenant = |paths: &[&str], tenant: Option<&str>| Message {
+            tenant: tenant.map(Into::into),
+            ..message(paths.iter().map(|&path| path.to_owned()).collect())
+        };
+        for (message, version) in [
+            (tenant(&["/users/42"], None), 1),
+            (tenant(&["/users/42", "#user-42"], None), 2),
+            (tenant(&["/users/42"], Some("dt_1")), 2),
+        ] {
+            let body = encode(&message).unwrap();
+            assert!(body.starts_with(&format!("{{\"v\":{version},")), "{body}");
+            assert_eq!(decode(body.as_bytes()), Ok(message));
+        }
+    }
+
+    #[test]
     fn a_field_added_within_the_version_is_ignored() {
-        let body = br#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":[],"tenant":"a"}"#;
+        let body = br#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":[],"tenant":"a","more":1}"#;
         assert_eq!(decode(body), Ok(message(Vec::new())));
     }
 
     #[test]
     fn a_newer_version_is_refused_as_such_whatever_else_it_holds() {
-        let error = decode(br#"{"v":2,"items":7}"#).unwrap_err();
-        assert_eq!(error, DecodeError::NewerVersion { found: 2 });
+        let error = decode(br#"{"v":3,"items":7}"#).unwrap_err();
+        assert_eq!(error, DecodeError::NewerVersion { found: 3 });
         assert!(error.to_string().contains("upgrade"), "{error}");
     }
 
@@ -287,12 +340,14 @@ mod tests {
         fn any_message_round_trips_in_printable_ascii(
             source in any::<String>(),
             distribution in any::<String>(),
+            tenant in any::<Option<String>>(),
             paths in prop::collection::vec(any::<String>(), 0..20),
             committed_at_us in any::<u64>(),
         ) {
             let message = Message {
                 source: source.into(),
                 distribution: distribution.into(),
+                tenant: tenant.map(Into::into),
                 paths,
                 committed_at_us,
             };
@@ -305,16 +360,19 @@ mod tests {
         #[test]
         fn packing_keeps_every_path_in_order_and_within_the_limits(
             source in any::<String>(),
+            tenant in any::<Option<String>>(),
             lengths in prop::collection::vec(1_usize..4_000, 0..200),
             odd in any::<String>(),
         ) {
             let mut paths: Vec<String> = lengths.iter().map(|&n| "/".repeat(n)).collect();
             paths.push(odd);
-            let messages = pack(&source.into(), &"main".into(), paths.clone(), 7);
+            let tenant: Option<Arc<str>> = tenant.map(Into::into);
+            let (source, main) = (source.into(), "main".into());
+            let messages = pack_for(&source, &main, tenant.as_ref(), paths.clone(), 7);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);
-                prop_assert_eq!(message.committed_at_us, 7);
+                prop_assert_eq!((&message.tenant, message.committed_at_us), (&tenant, 7));
             }
             let unpacked: Vec<String> = messages.into_iter().flat_map(|m| m.paths).collect();
             prop_assert_eq!(unpacked, paths);

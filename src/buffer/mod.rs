@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use local::Local;
-pub use message::{DecodeError, pack};
+pub use message::{DecodeError, pack, pack_for};
 pub use sqs::{QueueSettings, Sqs};
 
 use crate::model::Order;
 
-/// One message: many paths of one distribution.
+/// One message: many paths and tags of one distribution, or of one of its
+/// tenants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The name of the configuration that sent it.
@@ -28,7 +29,10 @@ pub struct Message {
     /// The distribution's name in the configuration, not its id: an id may
     /// change while messages wait.
     pub distribution: Arc<str>,
-    /// Paths as [`crate::model::path::encode`] writes them.
+    /// The tenant of the distribution whose copies are meant; `None`: all.
+    pub tenant: Option<Arc<str>>,
+    /// Paths as [`crate::model::path::encode`] writes them, and tags as
+    /// [`crate::model::edge_item::push_tag`] does.
     pub paths: Vec<String>,
     /// When the oldest change in it was committed, in microseconds since the
     /// Unix epoch.

@@ -184,6 +184,8 @@ impl Report {
                 self.fail("cloudfront", error);
                 continue;
             }
+            self.tag_header(config, &edge, &distribution.name, &id)
+                .await;
             let behaviors = match edge.behaviors(&id).await {
                 Ok(behaviors) => behaviors,
                 Err(error) => {
@@ -205,6 +207,32 @@ impl Report {
                     distribution.name
                 )),
             }
+        }
+    }
+
+    /// CloudFront takes invalidations of tags and does nothing about them where
+    /// the distribution does not say in which header the origin names tags.
+    async fn tag_header(&mut self, config: &Config, edge: &CloudFront, name: &str, id: &Arc<str>) {
+        let rules = config.rules.iter().filter(|rule| rule.sends_tags_to(name));
+        let rules: Vec<&str> = rules.map(|rule| &*rule.name).collect();
+        if rules.is_empty() {
+            return;
+        }
+        match edge.tag_header(id).await {
+            Ok(Some(header)) => self.add(
+                Level::Ok,
+                "cloudfront",
+                format!("distribution {name} ({id}) reads cache tags from the header {header}"),
+            ),
+            Ok(None) => self.add(
+                Level::Error,
+                "cloudfront",
+                format!(
+                    "distribution {name} ({id}) has no tag header, so that CloudFront ignores the edge_tags of {}: set CacheTagConfig.HeaderName to the header in which the origin names them",
+                    rules.join(", ")
+                ),
+            ),
+            Err(error) => self.fail("cloudfront", error),
         }
     }
 

@@ -13,6 +13,7 @@ use super::{CommandError, preflight, print};
 use crate::binlog::catalog;
 use crate::cli::{Explain, Global, OutputFormat};
 use crate::config::{self, Config, ConfigError};
+use crate::model::edge_item::is_tag;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Op, RowChange, TableName, TableSchema};
 use crate::rules::rule::Rule;
@@ -335,7 +336,17 @@ impl Plan for Planned {
                     Bytes(after)
                 ),
             ),
-            Action::Invalidate { path } => self.add(rule, format_args!("invalidate {path}")),
+            Action::Invalidate { path, at } => {
+                let what = match is_tag(path) {
+                    true => "tag ",
+                    false => "",
+                };
+                let of = at.tenant.map(|tenant| format!(" of tenant {tenant}"));
+                let names = at.distributions;
+                let names = names.map(|names| format!(" at {}", names.join(", ")));
+                let (of, names) = (of.unwrap_or_default(), names.unwrap_or_default());
+                self.add(rule, format_args!("invalidate {what}{path}{of}{names}"));
+            }
             Action::Skip { path, class } => {
                 self.add(
                     rule,

@@ -126,6 +126,7 @@ impl From<EdgeError> for CommandError {
             | EdgeError::InvalidPath { .. }
             | EdgeError::Denied { .. }
             | EdgeError::NoSuchDistribution { .. }
+            | EdgeError::NoSuchTenant { .. }
             | EdgeError::Refused { .. } => Exit::Configuration,
         };
         Self::new(exit, error)

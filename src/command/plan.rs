@@ -39,10 +39,10 @@ pub fn run(global: &Global, options: &PlanFiles) -> Result<(), CommandError> {
 type Printed = Result<io::Result<()>, CommandError>;
 
 fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
-    let distributions = distributions(&config);
+    let tally = Tally::new(distributions(&config));
     let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
     let lines = PlanLines::new(out, options.format.into());
-    let mut record = (lines, Tally::new());
+    let mut record = (lines, tally);
     let mut notices = Notices::default();
     loop {
         let step = plans.step(&mut record)?;
@@ -56,7 +56,7 @@ fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
         }
     }
     let (lines, tally) = record;
-    let bill = tally.bill(distributions);
+    let bill = tally.bill();
     Ok(match options.format {
         OutputFormat::Json => print(
             lines.into_inner(),
@@ -97,13 +97,13 @@ fn differences(config: Config, other: Config, options: &PlanFiles, mut out: impl
     })
 }
 
-/// How many times every path is sent. Without an edge, as if there was one.
-fn distributions(config: &Config) -> u64 {
-    let count = config
-        .cloudfront
-        .as_ref()
-        .map_or(1, |section| section.distributions.len());
-    u64::try_from(count).unwrap_or(u64::MAX)
+/// Where paths are sent. Without an edge, as if there was one.
+fn distributions(config: &Config) -> Vec<Arc<str>> {
+    let Some(section) = &config.cloudfront else {
+        return vec!["main".into()];
+    };
+    let names = section.distributions.iter();
+    names.map(|it| it.name.as_str().into()).collect()
 }
 
 /// What is said once and told again at the end, for programs.

@@ -22,6 +22,7 @@ use crate::pipeline::switch::Switcher;
 use crate::rules::always::AlwaysPaths;
 use crate::telemetry::log::LogLevel;
 use crate::telemetry::metric;
+use crate::telemetry::supervisor::Supervisor;
 
 /// How long the source may take to say whether the rules fit.
 const CHECK_MAX: Duration = Duration::from_secs(60);
@@ -228,16 +229,28 @@ async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>
     Ok(Some(position.to_string()))
 }
 
-/// The service manager would be told here that a reload begins.
+/// The service manager waits from here on until the reload is over.
 fn begin() {
     tracing::info!("SIGHUP: loading the configuration again");
+    tell(Supervisor::reloading);
 }
 
-/// The service manager would be told here that it is over.
+/// Refused or not, the service runs on.
 fn end(applied: bool) {
+    tell(Supervisor::ready);
     let outcome = match applied {
         true => "applied",
         false => "refused",
     };
     metrics::counter!(metric::CONFIG_RELOADS, "outcome" => outcome).increment(1);
+}
+
+fn tell(what: impl Fn(&Supervisor) -> std::io::Result<()>) {
+    let told = Supervisor::of_environment().and_then(|manager| match manager {
+        Some(manager) => what(&manager),
+        None => Ok(()),
+    });
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager could not be told of the reload");
+    }
 }

@@ -188,7 +188,9 @@ mod tests {
 
     use jiff::Timestamp;
 
+    use super::super::reload::Loaded;
     use super::*;
+    use crate::model::Current;
     use crate::pipeline::board::Reading;
 
     /// A manager's socket, and a service that reports there.
@@ -215,6 +217,7 @@ mod tests {
                     role: role.to_owned(),
                     started_at: Timestamp::now(),
                     lag_max: Duration::from_secs(60),
+                    loaded: Current::new(Loaded::of("")),
                 },
                 reports: reports.clone(),
                 starving: false,

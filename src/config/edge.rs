@@ -61,7 +61,7 @@ pub(super) fn bulk(rules: &[Rule], thresholds: Vec<usize>, classes: &PathClasses
             Bulk {
                 rule: rule.name.to_string(),
                 threshold,
-                wildcards: cached.cloned().collect(),
+                wildcards: cached.chain(&rule.table_wide.edge_tags).cloned().collect(),
             }
         })
         .collect()

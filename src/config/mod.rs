@@ -12,6 +12,7 @@ mod restart;
 mod rules;
 pub mod secret;
 mod shapes;
+mod target;
 mod validate;
 
 use std::net::SocketAddr;
@@ -77,7 +78,7 @@ pub struct Bulk {
     pub rule: String,
     /// More paths than this go as the wildcards.
     pub threshold: usize,
-    /// The rule's paths for the whole table, of class `cached`.
+    /// The rule's paths for the whole table, of class `cached`, and its tags.
     pub wildcards: Vec<String>,
 }
 
@@ -216,7 +217,7 @@ pub struct CloudFront {
     pub calls_per_second: f64,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
-    /// Where every path goes.
+    /// Where paths go.
     pub distributions: Vec<Distribution>,
 }
 

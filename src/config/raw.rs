@@ -1,5 +1,6 @@
 //! The configuration as TOML has it, before it is checked.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -265,6 +266,11 @@ pub(super) struct Rule {
     pub publish: Option<Spanned<String>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub edge_tags: Vec<Spanned<String>>,
+    pub expand: Option<Spanned<BTreeMap<String, Vec<String>>>>,
+    pub distributions: Option<Spanned<Vec<Spanned<String>>>>,
+    pub tenant: Option<Spanned<String>>,
     pub bulk_threshold: Option<Spanned<usize>>,
     pub table_wide: Option<TableWide>,
     #[serde(default)]
@@ -350,4 +356,6 @@ pub(super) struct TableWide {
     pub tag_sets: Vec<Spanned<TagSet>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub edge_tags: Vec<Spanned<String>>,
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::ConfigError;
 use super::error::Lines;
 use super::shapes::Place;
-use super::{raw, shapes};
+use super::{raw, shapes, target};
 use crate::model::Op;
 use crate::model::invalidation::PathClass;
 use crate::model::path;
@@ -51,6 +51,7 @@ pub(super) fn path_patterns(
 pub(super) fn rules(
     raw: Vec<Spanned<raw::Rule>>,
     key_prefix: &str,
+    distributions: &[&str],
     lines: &Lines<'_>,
 ) -> Result<Vec<Rule>, ConfigError> {
     if raw.is_empty() {
@@ -63,7 +64,7 @@ pub(super) fn rules(
     let mut rules = Vec::new();
     for spanned in raw {
         let line = lines.of(&spanned);
-        let rule = rule(spanned.into_inner(), key_prefix, line, lines)?;
+        let rule = rule(spanned.into_inner(), key_prefix, distributions, line, lines)?;
         if !names.insert(std::sync::Arc::clone(&rule.name)) {
             return Err(ConfigError::at(
                 line,
@@ -78,6 +79,7 @@ pub(super) fn rules(
 fn rule(
     raw: raw::Rule,
     key_prefix: &str,
+    configured: &[&str],
     line: usize,
     lines: &Lines<'_>,
 ) -> Result<Rule, ConfigError> {
@@ -96,11 +98,12 @@ fn rule(
         ));
     }
     let deletes = !raw.keys.is_empty() || !raw.tag_sets.is_empty() || !raw.hash_fields.is_empty();
-    if !deletes && raw.paths.is_empty() && raw.guard.is_none() {
+    let sends = !raw.paths.is_empty() || !raw.edge_tags.is_empty();
+    if !deletes && !sends && raw.guard.is_none() {
         return Err(ConfigError::at(
             line,
             in_rule(
-                "it invalidates nothing: add `keys`, `paths`, `tag_sets`, `hash_fields` or `guard`"
+                "it invalidates nothing: add `keys`, `paths`, `edge_tags`, `tag_sets`, `hash_fields` or `guard`"
                     .to_owned(),
             ),
         ));
@@ -115,16 +118,19 @@ fn rule(
     let hash_fields = shapes::hash_fields(&raw.hash_fields, &place)?;
     let channel = shapes::channel(raw.publish.as_ref(), deletes, &place)?;
     let tables = collect(&raw.tables, lines, TableGlob::parse, in_rule)?;
-    let keys = collect(&raw.keys, lines, Template::parse, in_rule)?;
-    let paths = collect(
-        &raw.paths,
-        lines,
-        |text, line| {
-            let template = Template::parse(text, line)?;
-            template.check_path().map(|()| template)
-        },
-        in_rule,
-    )?;
+    let (distributions, tenant) = target::target(&raw, configured, &place)?;
+    let expand = target::expand(&raw, &place)?;
+    let key_templates = collect(&raw.keys, lines, Template::parse, in_rule)?;
+    let path_templates = collect(&raw.paths, lines, Template::parse, in_rule)?;
+    let tag_templates = collect(&raw.edge_tags, lines, Template::parse, in_rule)?;
+    let keys = target::variants(&expand, &key_templates, &place)?;
+    let paths = target::variants(&expand, &path_templates, &place)?;
+    let edge_tags = target::variants(&expand, &tag_templates, &place)?;
+    for path in &paths {
+        path.check_path()
+            .map_err(|reason| ConfigError::at(path.line, in_rule(reason)))?;
+    }
+    target::check_tags(&edge_tags, &place)?;
     let when = match &raw.when {
         None => None,
         Some(when) => {
@@ -158,9 +164,11 @@ fn rule(
     let table_wide = match raw.table_wide {
         None => {
             let hashes = hash_fields.iter().map(|hash| &hash.key);
-            let all: Vec<Template> = keys.iter().chain(hashes).cloned().collect();
+            // With the variables as `*`: each glob visits the whole keyspace.
+            let all: Vec<Template> = key_templates.iter().chain(hashes).cloned().collect();
             TableWide {
                 tag_sets: shapes::default_wide_tag_sets(&tag_sets, key_prefix),
+                edge_tags: target::tags_of_all_rows(&edge_tags, &place)?,
                 ..TableWide::from_templates(key_prefix.as_bytes(), &all, &paths)
             }
         }
@@ -182,20 +190,36 @@ fn rule(
                 |text, _| wide_key(text, key_prefix),
                 in_rule,
             )?,
+            edge_tags: match wide.paths.is_empty() && wide.edge_tags.is_empty() {
+                true => target::tags_of_all_rows(&edge_tags, &place)?,
+                false => collect(
+                    &wide.edge_tags,
+                    lines,
+                    |text, _| target::wide_tag(text),
+                    in_rule,
+                )?,
+            },
             paths: collect(&wide.paths, lines, |text, _| wide_path(text), in_rule)?,
         },
     };
-    let cascade_from = raw
-        .cascade_from
-        .iter()
-        .map(|cascade| {
-            let line = lines.of(&cascade.table);
-            let table = TableGlob::parse(cascade.table.get_ref(), line)
-                .map_err(|reason| ConfigError::at(line, in_rule(reason)))?;
-            let keys = collect(&cascade.keys, lines, Template::parse, in_rule)?;
-            Ok(CascadeFrom { table, keys })
-        })
-        .collect::<Result<_, ConfigError>>()?;
+    let mut cascade_keys = Vec::new();
+    let mut cascade_from = Vec::new();
+    for cascade in &raw.cascade_from {
+        let line = lines.of(&cascade.table);
+        let table = TableGlob::parse(cascade.table.get_ref(), line)
+            .map_err(|reason| ConfigError::at(line, in_rule(reason)))?;
+        let templates = collect(&cascade.keys, lines, Template::parse, in_rule)?;
+        let keys = target::variants(&expand, &templates, &place)?;
+        cascade_from.push(CascadeFrom { table, keys });
+        cascade_keys.extend(templates);
+    }
+    let templates = [
+        &key_templates,
+        &path_templates,
+        &tag_templates,
+        &cascade_keys,
+    ];
+    target::all_used(&expand, templates.into_iter().flatten(), &place)?;
     Ok(Rule {
         cascade_from,
         changed: raw.changed.iter().map(column).collect(),
@@ -211,6 +235,10 @@ fn rule(
         guard,
         channel,
         paths,
+        edge_tags,
+        tenant,
+        distributions,
+        expand,
         table_wide,
     })
 }

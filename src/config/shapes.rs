@@ -26,12 +26,15 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
-    fn error<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> ConfigError {
-        let message = format!("rule \"{}\": {message}", self.rule);
-        ConfigError::at(self.lines.of(at), message)
+    pub(super) fn error<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> ConfigError {
+        self.error_in(self.lines.of(at), message)
     }
 
-    fn template(&self, text: &Spanned<String>) -> Result<Template, ConfigError> {
+    pub(super) fn error_in(&self, line: usize, message: impl std::fmt::Display) -> ConfigError {
+        ConfigError::at(line, format!("rule \"{}\": {message}", self.rule))
+    }
+
+    pub(super) fn template(&self, text: &Spanned<String>) -> Result<Template, ConfigError> {
         Template::parse(text.get_ref(), self.lines.of(text))
             .map_err(|reason| self.error(text, reason))
     }

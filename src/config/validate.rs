@@ -69,7 +69,9 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let always = AlwaysPaths::new(patterns.iter().zip(always));
     let cloudfront = cloudfront.map(|section| section.with_always(always));
     let thresholds = bulk_thresholds(&raw.rules, &lines)?;
-    let rules = rules(raw.rules, &raw.redis.key_prefix, &lines)?;
+    let distributions = cloudfront.iter().flat_map(|section| &section.distributions);
+    let distributions: Vec<&str> = distributions.map(|it| it.name.as_str()).collect();
+    let rules = rules(raw.rules, &raw.redis.key_prefix, &distributions, &lines)?;
     let classes = PathClasses::new(&patterns);
     let bulk = bulk(&rules, thresholds, &classes);
     let rules = Rules::new(rules, classes, &raw.redis.key_prefix)

@@ -11,8 +11,9 @@ use super::coalesce::{Room, coalesce};
 use super::covered::Horizon;
 use super::quota::{QUOTA, count};
 use super::reference::caller_reference;
-use super::{BATCH_PATHS_MAX, InvalidationBatch};
+use super::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
 use crate::model::Order;
+use crate::model::edge_item::{is_tag, is_wildcard};
 
 /// How a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Arrival {
     pub committed_at_us: u64,
 }
 
-/// Messages of one distribution whose paths are to be sent.
+/// Messages of one distribution or tenant whose paths are to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Gathering {
     messages: Vec<Waiting>,
@@ -160,7 +161,7 @@ impl Gathering {
     /// - Paths that are `always` sent as they are count to the quota only.
     pub fn next_batch(
         &mut self,
-        distribution: &Arc<str>,
+        scope: &Scope,
         room: Room,
         thrift: Thrift,
         always: impl Fn(&str) -> bool,
@@ -176,7 +177,7 @@ impl Gathering {
         let mut covers: Vec<(String, Vec<String>)> = Vec::new();
         let mut left = room;
         for path in fixed {
-            let kind = match path.ends_with('*') {
+            let kind = match is_wildcard(path) {
                 true => &mut left.wildcards,
                 false => &mut left.singles,
             };
@@ -188,7 +189,7 @@ impl Gathering {
         covers.extend(cover(&free, left, thrift));
         // A request takes fewer paths than may be in progress. Wildcards go
         // first: each stands for many.
-        covers.sort_by_key(|(path, _)| !path.ends_with('*'));
+        covers.sort_by_key(|(path, _)| !is_wildcard(path));
         covers.truncate(BATCH_PATHS_MAX);
         if covers.is_empty() {
             return None;
@@ -202,10 +203,10 @@ impl Gathering {
             let of = taken.collect();
             parts.push(Part { path, of });
         }
-        Some(self.batch(Arc::clone(distribution), parts, 0))
+        Some(self.batch(scope.clone(), parts, 0))
     }
 
-    fn batch(&self, distribution: Arc<str>, parts: Vec<Part>, salt: u32) -> Batch {
+    fn batch(&self, scope: Scope, parts: Vec<Part>, salt: u32) -> Batch {
         let owners = parts.iter().flat_map(|part| &part.of);
         let owners: BTreeSet<usize> = owners.flat_map(|(_, owners)| owners).copied().collect();
         let waiting = owners.iter().filter_map(|&owner| self.messages.get(owner));
@@ -219,10 +220,10 @@ impl Gathering {
         // Every message in hand was in the buffer before this call.
         let horizon = Horizon::of(self.messages.iter().map(|waiting| waiting.arrival.order));
         let paths = parts.iter().map(|part| part.path.as_str());
-        let caller_reference = caller_reference(&distribution, horizon, paths, &messages, salt);
+        let caller_reference = caller_reference(&scope, horizon, paths, &messages, salt);
         Batch {
             invalidation: InvalidationBatch {
-                distribution,
+                scope,
                 caller_reference,
                 paths: parts.iter().map(|part| part.path.clone()).collect(),
             },
@@ -266,10 +267,10 @@ impl Gathering {
         }
         let mut first = batch.parts;
         let second = first.split_off(first.len().div_ceil(2));
-        let distribution = batch.invalidation.distribution;
+        let scope = batch.invalidation.scope;
         Ok((
-            self.batch(Arc::clone(&distribution), first, batch.salt),
-            self.batch(distribution, second, batch.salt),
+            self.batch(scope.clone(), first, batch.salt),
+            self.batch(scope, second, batch.salt),
         ))
     }
 
@@ -278,7 +279,7 @@ impl Gathering {
     #[must_use]
     pub fn renamed(&self, batch: Batch) -> Batch {
         let salt = batch.salt.saturating_add(1);
-        self.batch(batch.invalidation.distribution, batch.parts, salt)
+        self.batch(batch.invalidation.scope, batch.parts, salt)
     }
 }
 
@@ -322,11 +323,18 @@ fn cover(paths: &[&str], room: Room, thrift: Thrift) -> Vec<(String, Vec<String>
             },
         ),
     };
+    let as_it_is = |path: &&str| ((*path).to_owned(), vec![(*path).to_owned()]);
+    // No wildcard covers tags but that of everything: those that fit when
+    // nothing is in progress wait until they do.
+    let tags = paths.iter().take_while(|path| is_tag(path)).count();
+    if !in_quota && (room.singles + 1..=tags_max(thrift)).contains(&tags) {
+        return paths.iter().take(room.singles).map(as_it_is).collect();
+    }
     if in_quota {
         // Exact paths now or soon are better than wide ones now.
         let mut left = room;
         let fits = paths.iter().filter(|path| {
-            let kind = match path.ends_with('*') {
+            let kind = match is_wildcard(path) {
                 true => &mut left.wildcards,
                 false => &mut left.singles,
             };
@@ -334,7 +342,6 @@ fn cover(paths: &[&str], room: Room, thrift: Thrift) -> Vec<(String, Vec<String>
             *kind = kind.saturating_sub(1);
             fits
         });
-        let as_it_is = |path: &&str| ((*path).to_owned(), vec![(*path).to_owned()]);
         return match coalesce(paths, room).filter(|_| within(room)) {
             Some(covers) => covers.into_iter().map(|it| named(paths, it)).collect(),
             None => fits.map(as_it_is).collect(),
@@ -349,6 +356,18 @@ fn cover(paths: &[&str], room: Room, thrift: Thrift) -> Vec<(String, Vec<String>
     };
     let covers = coalesce(paths, half).unwrap_or_default();
     covers.into_iter().map(|it| named(paths, it)).collect()
+}
+
+/// How many tags a request may hold at most, when nothing is in progress.
+fn tags_max(thrift: Thrift) -> usize {
+    match thrift {
+        Thrift::Free => QUOTA.singles,
+        Thrift::AtMost(most) => {
+            let wildcards = most.div_ceil(2).min(QUOTA.wildcards);
+            most.saturating_sub(wildcards).min(QUOTA.singles)
+        }
+        Thrift::Spent => 0,
+    }
 }
 
 fn named(paths: &[&str], cover: super::coalesce::Cover) -> (String, Vec<String>) {

@@ -58,6 +58,28 @@ struct Settings<'a> {
 }
 
 impl CloudFront {
+    /// The header in which a distribution's origin names the cache tags of an
+    /// answer. Without one CloudFront takes invalidations of tags and does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// The distribution cannot be read.
+    pub async fn tag_header(&self, distribution: &Arc<str>) -> Result<Option<String>, EdgeError> {
+        let output = self
+            .client
+            .get_distribution_config()
+            .id(&**distribution)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ, "", 0, &error))?;
+        let config = output.distribution_config;
+        let tags = config.and_then(|config| config.cache_tag_config);
+        Ok(tags
+            .map(|tags| tags.header_name)
+            .filter(|name| !name.is_empty()))
+    }
+
     /// Reads the behaviours of a distribution; the default one stands last.
     ///
     /// # Errors

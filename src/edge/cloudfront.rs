@@ -1,5 +1,7 @@
 //! The edge on Amazon CloudFront.
 
+mod tenant;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +12,7 @@ use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
 use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudfront::types;
 
-use super::{Accepted, Edge, EdgeError, InvalidationBatch, Listed, Made, Page};
+use super::{Accepted, Edge, EdgeError, InvalidationBatch, Listed, Made, Page, Scope};
 use crate::telemetry::cause::chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -78,6 +80,10 @@ impl CloudFront {
 
 impl Edge for CloudFront {
     async fn invalidate(&self, batch: &InvalidationBatch) -> Result<Accepted, EdgeError> {
+        let Scope {
+            distribution,
+            tenant,
+        } = &batch.scope;
         let request = types::Paths::builder()
             .quantity(i32::try_from(batch.paths.len()).unwrap_or(i32::MAX))
             .set_items(Some(batch.paths.clone()))
@@ -89,20 +95,23 @@ impl Edge for CloudFront {
                     .build()
             })
             .map_err(|error| EdgeError::Refused {
-                distribution: Arc::clone(&batch.distribution),
+                distribution: Arc::clone(distribution),
                 code: "InvalidRequest".to_owned(),
                 reason: chain(&error),
             })?;
+        if let Some(tenant) = tenant {
+            return self.invalidate_tenant(tenant, batch, request).await;
+        }
         let output = self
             .once
             .create_invalidation()
-            .distribution_id(&*batch.distribution)
+            .distribution_id(&**distribution)
             .invalidation_batch(request)
             .send()
             .await
             .map_err(|error| {
                 explain(
-                    &batch.distribution,
+                    distribution,
                     INVALIDATE,
                     &batch.caller_reference,
                     batch.paths.len(),
@@ -114,7 +123,14 @@ impl Edge for CloudFront {
         })
     }
 
-    async fn list(&self, distribution: &Arc<str>, from: Option<String>) -> Result<Page, EdgeError> {
+    async fn list(&self, scope: &Scope, from: Option<String>) -> Result<Page, EdgeError> {
+        let Scope {
+            distribution,
+            tenant,
+        } = scope;
+        if let Some(tenant) = tenant {
+            return self.list_tenant(distribution, tenant, from).await;
+        }
         let output = self
             .once
             .list_invalidations()
@@ -124,25 +140,17 @@ impl Edge for CloudFront {
             .send()
             .await
             .map_err(|error| explain(distribution, LIST, "", 0, &error))?;
-        let Some(list) = output.invalidation_list else {
-            return Ok(Page::default());
-        };
-        let items = list.items.unwrap_or_default().into_iter();
-        Ok(Page {
-            next: list.next_marker.filter(|_| list.is_truncated),
-            invalidations: items
-                .map(|item| Listed {
-                    completed: item.status != IN_PROGRESS,
-                    // Before the epoch there was no CloudFront.
-                    made_at: SystemTime::try_from(item.create_time)
-                        .unwrap_or(SystemTime::UNIX_EPOCH),
-                    id: item.id,
-                })
-                .collect(),
-        })
+        Ok(page(output.invalidation_list))
     }
 
-    async fn read(&self, distribution: &Arc<str>, id: &str) -> Result<Made, EdgeError> {
+    async fn read(&self, scope: &Scope, id: &str) -> Result<Made, EdgeError> {
+        let Scope {
+            distribution,
+            tenant,
+        } = scope;
+        if let Some(tenant) = tenant {
+            return self.read_tenant(distribution, tenant, id).await;
+        }
         let output = self
             .once
             .get_invalidation()
@@ -151,24 +159,40 @@ impl Edge for CloudFront {
             .send()
             .await
             .map_err(|error| explain(distribution, READ, "", 0, &error))?;
-        let made = output.invalidation;
-        let completed = made.as_ref().is_none_or(|made| made.status != IN_PROGRESS);
-        let batch = made.and_then(|made| made.invalidation_batch);
-        Ok(batch.map_or_else(
-            || Made {
-                caller_reference: String::new(),
-                paths: Vec::new(),
-                completed,
-            },
-            |batch| Made {
-                caller_reference: batch.caller_reference,
-                paths: batch
-                    .paths
-                    .and_then(|paths| paths.items)
-                    .unwrap_or_default(),
-                completed,
-            },
-        ))
+        Ok(made(output.invalidation))
+    }
+}
+
+fn page(list: Option<types::InvalidationList>) -> Page {
+    let Some(list) = list else {
+        return Page::default();
+    };
+    let items = list.items.unwrap_or_default().into_iter();
+    Page {
+        next: list.next_marker.filter(|_| list.is_truncated),
+        invalidations: items
+            .map(|item| Listed {
+                completed: item.status != IN_PROGRESS,
+                // Before the epoch there was no CloudFront.
+                made_at: SystemTime::try_from(item.create_time).unwrap_or(SystemTime::UNIX_EPOCH),
+                id: item.id,
+            })
+            .collect(),
+    }
+}
+
+fn made(made: Option<types::Invalidation>) -> Made {
+    let completed = made.as_ref().is_none_or(|made| made.status != IN_PROGRESS);
+    let batch = made.and_then(|made| made.invalidation_batch);
+    let (caller_reference, paths) = match batch {
+        None => (String::new(), None),
+        Some(batch) => (batch.caller_reference, batch.paths),
+    };
+    let items = paths.and_then(|paths| paths.items);
+    Made {
+        caller_reference,
+        paths: items.unwrap_or_default(),
+        completed,
     }
 }
 

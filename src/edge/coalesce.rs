@@ -1,7 +1,8 @@
 //! The smallest over-invalidation that fits into what may be sent.
 //!
 //! Pure, and deterministic: equal sets give equal covers. CloudFront matches a
-//! path as it is, or by its beginning where it ends in `*`.
+//! path as it is, or by its beginning where it ends in `*`. A tag is matched by
+//! itself and by `/*` alone.
 //!
 //! **Law** (Over, never under): every path of the set is matched by the result,
 //! and the result never exceeds the room. What cannot fit, for want of a
@@ -10,6 +11,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
+
+pub use crate::model::edge_item::matches;
+use crate::model::edge_item::{EVERYTHING, is_tag};
 
 /// How much may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +33,6 @@ pub struct Cover {
     pub of: Vec<Range<usize>>,
 }
 
-/// Whether an invalidation of `sent` reaches `path`, which may itself be a
-/// wildcard: then all of it.
-pub fn matches(sent: &str, path: &str) -> bool {
-    sent == path
-        || sent
-            .strip_suffix('*')
-            .is_some_and(|prefix| path.starts_with(prefix))
-}
-
 /// Covers a set within a room. `paths` are sorted and distinct.
 ///
 /// `None`: they do not fit before there is a wildcard to spare.
@@ -47,7 +42,46 @@ pub fn matches(sent: &str, path: &str) -> bool {
 /// and splits the broadest wildcard into narrower ones and single paths for as
 /// long as those fit and are worth it: a split that only adds a character to
 /// the prefixes costs money and leaves out next to nothing.
+///
+/// Tags stay as they are and take their part of the room; when there are more
+/// of them than that, everything is invalidated.
 pub fn coalesce<S: AsRef<str>>(paths: &[S], room: Room) -> Option<Vec<Cover>> {
+    let everything = || {
+        let cover = Cover {
+            path: EVERYTHING.to_owned(),
+            of: std::iter::once(0..paths.len()).collect(),
+        };
+        (room.wildcards > 0).then(|| vec![cover])
+    };
+    let asked = paths.binary_search_by(|path| path.as_ref().cmp(EVERYTHING));
+    // `#` stands before `/`.
+    let tags = paths.partition_point(|path| is_tag(path.as_ref()));
+    if asked.is_ok() || tags > room.singles {
+        return everything();
+    }
+    let (tagged, paths) = paths.split_at(tags);
+    let left = Room {
+        singles: room.singles - tags,
+        ..room
+    };
+    let mut covers = cover_paths(paths, left)?;
+    if tags == 0 {
+        return Some(covers);
+    }
+    if covers.iter().any(|cover| cover.path == EVERYTHING) {
+        return everything();
+    }
+    for range in covers.iter_mut().flat_map(|cover| &mut cover.of) {
+        *range = range.start + tags..range.end + tags;
+    }
+    let tagged = tagged.iter().enumerate().map(|(index, tag)| Cover {
+        path: tag.as_ref().to_owned(),
+        of: std::iter::once(index..index + 1).collect(),
+    });
+    Some(tagged.chain(covers).collect())
+}
+
+fn cover_paths<S: AsRef<str>>(paths: &[S], room: Room) -> Option<Vec<Cover>> {
     let set = Set::new(paths);
     let wildcards = set.wildcards.len();
     if set.units.len() - wildcards <= room.singles && wildcards <= room.wildcards {

@@ -9,10 +9,14 @@
 //!
 //! "Before" is told by the buffer's own order, never by comparing clocks: an
 //! invalidation's horizon is the newest message in hand when the call was made.
+//!
+//! Every path stands here with its tenant before it: what one tenant's
+//! invalidation covers is not another's.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::Order;
+use crate::model::edge_item::{is_wildcard, matches, of_tenant};
 
 /// How far an invalidation reaches back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,28 +53,46 @@ const WILDCARDS_MAX: usize = 500;
 pub struct Covered {
     singles: HashMap<Box<str>, Horizon>,
     order: VecDeque<Box<str>>,
-    /// Beginnings, without the `*`.
-    wildcards: VecDeque<(String, Horizon)>,
+    /// Wildcards with their tenants.
+    wildcards: VecDeque<(Wildcard, Horizon)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Wildcard {
+    tenant: Option<Box<str>>,
+    path: String,
 }
 
 impl Covered {
     /// An invalidation of these paths was accepted.
-    pub fn add<S: AsRef<str>>(&mut self, horizon: Horizon, paths: impl IntoIterator<Item = S>) {
+    pub fn add<S: AsRef<str>>(
+        &mut self,
+        horizon: Horizon,
+        tenant: Option<&str>,
+        paths: impl IntoIterator<Item = S>,
+    ) {
         for path in paths {
             let path = path.as_ref();
-            if let Some(prefix) = path.strip_suffix('*') {
-                let newer = |(other, known): &(String, Horizon)| {
-                    other != prefix || known.buffer != horizon.buffer || known.at > horizon.at
+            if is_wildcard(path) {
+                let newer = |(other, known): &(Wildcard, Horizon)| {
+                    other.tenant.as_deref() != tenant
+                        || other.path != path
+                        || known.buffer != horizon.buffer
+                        || known.at > horizon.at
                 };
                 self.wildcards.retain(newer);
-                self.wildcards.push_back((prefix.to_owned(), horizon));
+                let wildcard = Wildcard {
+                    tenant: tenant.map(Into::into),
+                    path: path.to_owned(),
+                };
+                self.wildcards.push_back((wildcard, horizon));
                 if self.wildcards.len() > WILDCARDS_MAX {
                     self.wildcards.pop_front();
                 }
                 continue;
             }
-            let known = self.singles.get_mut(path);
-            match known {
+            let path = &*of_tenant(tenant, path);
+            match self.singles.get_mut(path) {
                 Some(known) if known.buffer == horizon.buffer => {
                     known.at = known.at.max(horizon.at);
                 }
@@ -89,17 +111,19 @@ impl Covered {
     }
 
     /// Whether a message that stands there needs nothing more for this path.
-    pub fn covers(&self, path: &str, order: Option<Order>) -> bool {
+    pub fn covers(&self, tenant: Option<&str>, path: &str, order: Option<Order>) -> bool {
         let Some(order) = order else {
             return false;
         };
         let reaches =
             |horizon: &Horizon| horizon.buffer == order.buffer && horizon.at >= order.certain_from;
-        self.singles.get(path).is_some_and(reaches)
-            || self
-                .wildcards
-                .iter()
-                .any(|(prefix, horizon)| reaches(horizon) && path.starts_with(prefix.as_str()))
+        let single = self.singles.get(&*of_tenant(tenant, path));
+        single.is_some_and(reaches)
+            || self.wildcards.iter().any(|(wildcard, horizon)| {
+                reaches(horizon)
+                    && wildcard.tenant.as_deref() == tenant
+                    && matches(&wildcard.path, path)
+            })
     }
 }
 
@@ -120,8 +144,10 @@ mod tests {
         let mut covered = Covered::default();
         let horizon = Horizon::of([order(7), order(100), order(50)]).unwrap();
         assert_eq!((horizon.buffer, horizon.at), (1, 100));
-        covered.add(horizon, ["/a", "/b/*"]);
+        covered.add(horizon, None, ["/a", "/b/*", "#t"]);
         for (path, at, expected) in [
+            ("#t", 95, true),
+            ("#tt", 95, false),
             ("/a", 95, true),
             ("/a", 96, false),
             ("/a/", 1, false),
@@ -131,20 +157,50 @@ mod tests {
             ("/b*", 1, false),
             ("/b/1", 101, false),
         ] {
-            assert_eq!(covered.covers(path, order(at)), expected, "{path} {at}");
+            let covers = covered.covers(None, path, order(at));
+            assert_eq!(covers, expected, "{path} {at}");
         }
-        assert!(!covered.covers("/a", None), "a buffer without an order");
+        assert!(
+            !covered.covers(None, "/a", None),
+            "a buffer without an order"
+        );
         let elsewhere = order(1).map(|order| Order { buffer: 2, ..order });
-        assert!(!covered.covers("/a", elsewhere), "another buffer's order");
+        assert!(
+            !covered.covers(None, "/a", elsewhere),
+            "another buffer's order"
+        );
+    }
+
+    #[test]
+    fn what_covers_a_tenant_covers_nobody_else() {
+        let mut covered = Covered::default();
+        let horizon = Horizon { buffer: 1, at: 100 };
+        covered.add(horizon, Some("dt_1"), ["/a", "/b/*"]);
+        covered.add(horizon, Some("dt_2"), ["/*"]);
+        for (tenant, path, expected) in [
+            (Some("dt_1"), "/a", true),
+            (Some("dt_1"), "/b/1", true),
+            (Some("dt_1"), "#t", false),
+            (Some("dt_2"), "/a", true),
+            (Some("dt_2"), "#t", true),
+            (Some("dt_3"), "/a", false),
+            (None, "/a", false),
+            (None, "/b/1", false),
+        ] {
+            let covers = covered.covers(tenant, path, order(50));
+            assert_eq!(covers, expected, "{tenant:?} {path}");
+        }
     }
 
     #[test]
     fn a_later_invalidation_reaches_further_and_an_earlier_one_takes_nothing_back() {
         let mut covered = Covered::default();
         for at in [100, 200, 150] {
-            covered.add(Horizon { buffer: 1, at }, ["/a", "/b/*"]);
+            covered.add(Horizon { buffer: 1, at }, None, ["/a", "/b/*"]);
         }
-        assert!(covered.covers("/a", order(195)) && covered.covers("/b/1", order(195)));
+        for path in ["/a", "/b/1"] {
+            assert!(covered.covers(None, path, order(195)), "{path}");
+        }
     }
 
     #[test]
@@ -159,10 +215,11 @@ mod tests {
     fn it_remembers_a_bounded_number() {
         let mut covered = Covered::default();
         let horizon = Horizon { buffer: 1, at: 9 };
-        covered.add(horizon, (0..60_000).map(|n| format!("/{n}")));
-        covered.add(horizon, (0..600).map(|n| format!("/{n}/*")));
+        covered.add(horizon, None, (0..60_000).map(|n| format!("/{n}")));
+        covered.add(horizon, None, (0..600).map(|n| format!("/{n}/*")));
         assert_eq!(covered.singles.len(), SINGLES_MAX);
         assert_eq!(covered.wildcards.len(), WILDCARDS_MAX);
-        assert!(covered.covers("/59999", order(4)) && !covered.covers("/0", order(4)));
+        assert!(covered.covers(None, "/59999", order(4)));
+        assert!(!covered.covers(None, "/0", order(4)));
     }
 }

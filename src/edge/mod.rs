@@ -19,17 +19,36 @@ pub use cloudfront::CloudFront;
 /// The most paths in one invalidation (CloudFront quotas).
 pub const BATCH_PATHS_MAX: usize = 3_000;
 
+/// What an invalidation is made at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// The distribution's id.
+    pub distribution: Arc<str>,
+    /// One of its tenants, by the tenant's id; `None`: all copies.
+    pub tenant: Option<Arc<str>>,
+}
+
+impl Scope {
+    /// A whole distribution.
+    pub fn of(distribution: &Arc<str>) -> Self {
+        Self {
+            distribution: Arc::clone(distribution),
+            tenant: None,
+        }
+    }
+}
+
 /// One request to the edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidationBatch {
-    /// The distribution's id.
-    pub distribution: Arc<str>,
+    /// The distribution, or one of its tenants.
+    pub scope: Scope,
     /// Names the request. The edge answers a name it has seen, with the same
     /// paths, with the invalidation of then: it must be new for new changes,
     /// and the same when one request is repeated.
     pub caller_reference: String,
-    /// At least one and at most [`BATCH_PATHS_MAX`], in the form of
-    /// [`crate::model::path::encode`].
+    /// At least one and at most [`BATCH_PATHS_MAX`]: paths in the form of
+    /// [`crate::model::path::encode`], and tags after a `#`.
     pub paths: Vec<String>,
 }
 
@@ -86,20 +105,17 @@ pub trait Edge: Send + Sync + 'static {
         batch: &InvalidationBatch,
     ) -> impl Future<Output = Result<Accepted, EdgeError>> + Send;
 
-    /// Lists a distribution's invalidations, whoever made them: the newest, or
-    /// those from a page's `next` on.
+    /// Lists a distribution's invalidations, or a tenant's, whoever made them:
+    /// the newest, or those from a page's `next` on.
     fn list(
         &self,
-        distribution: &Arc<str>,
+        scope: &Scope,
         from: Option<String>,
     ) -> impl Future<Output = Result<Page, EdgeError>> + Send;
 
     /// Reads one of them in full.
-    fn read(
-        &self,
-        distribution: &Arc<str>,
-        id: &str,
-    ) -> impl Future<Output = Result<Made, EdgeError>> + Send;
+    fn read(&self, scope: &Scope, id: &str)
+    -> impl Future<Output = Result<Made, EdgeError>> + Send;
 }
 
 /// A batch that was not accepted.
@@ -192,6 +208,17 @@ pub enum EdgeError {
         /// The distribution's id.
         distribution: Arc<str>,
     },
+    /// There is no such tenant.
+    #[error(
+        "distribution {distribution} has no tenant {tenant}; \
+         correct what the rule's `tenant` renders: CloudFront's id of the tenant"
+    )]
+    NoSuchTenant {
+        /// The distribution's id.
+        distribution: Arc<str>,
+        /// The tenant.
+        tenant: Arc<str>,
+    },
     /// Refused for another reason that does not pass by itself.
     #[error(
         "distribution {distribution} refused the request ({code}): {reason}; \
@@ -219,6 +246,7 @@ impl EdgeError {
             EdgeError::InvalidPath { .. } => "invalid-path",
             EdgeError::Denied { .. } => "denied",
             EdgeError::NoSuchDistribution { .. } => "no-such-distribution",
+            EdgeError::NoSuchTenant { .. } => "no-such-tenant",
             EdgeError::Refused { .. } => "refused",
         }
     }

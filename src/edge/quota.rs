@@ -3,11 +3,13 @@
 //! Pure: fed with what was accepted and what the edge lists.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::coalesce::Room;
+use crate::model::edge_item::is_wildcard;
 
 /// What CloudFront has in progress at once, for each distribution (CloudFront
 /// quotas, "Invalidations").
@@ -23,14 +25,15 @@ pub const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// complete within 25 s, and the edge itself refuses what is too much.
 const BLIND_AFTER: Duration = Duration::from_secs(60);
 
-/// How many of these paths are single ones and wildcards.
+/// How many of these paths are single ones and wildcards. A tag counts as a
+/// single path.
 pub fn count<S: AsRef<str>>(paths: impl IntoIterator<Item = S>) -> Room {
     let mut room = Room {
         singles: 0,
         wildcards: 0,
     };
     for path in paths {
-        match path.as_ref().ends_with('*') {
+        match is_wildcard(path.as_ref()) {
             true => room.wildcards += 1,
             false => room.singles += 1,
         }
@@ -51,16 +54,32 @@ struct Started {
     /// The oldest commit behind it; `None`: another drain's.
     committed_at_us: Option<u64>,
     overdue: bool,
+    /// The tenant it was made for, which a list of the distribution's does not
+    /// show.
+    tenant: Option<Arc<str>>,
 }
 
 impl InProgress {
     /// Adds one, unless it is known. `committed_at_us` is given for own ones.
     pub fn start(&mut self, id: &str, paths: Room, at: Instant, committed_at_us: Option<u64>) {
+        self.start_for(None, id, paths, at, committed_at_us);
+    }
+
+    /// The same for a tenant of the distribution: the quota is shared.
+    pub fn start_for(
+        &mut self,
+        tenant: Option<&Arc<str>>,
+        id: &str,
+        paths: Room,
+        at: Instant,
+        committed_at_us: Option<u64>,
+    ) {
         self.invalidations.entry(id.to_owned()).or_insert(Started {
             paths,
             at,
             committed_at_us,
             overdue: false,
+            tenant: tenant.cloned(),
         });
     }
 
@@ -79,9 +98,28 @@ impl InProgress {
         self.invalidations.is_empty()
     }
 
-    /// Their ids.
+    /// The ids of those that were made for the whole distribution.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.invalidations.keys().map(String::as_str)
+        let own = self.invalidations.iter();
+        own.filter(|(_, started)| started.tenant.is_none())
+            .map(|(id, _)| id.as_str())
+    }
+
+    /// Tenants' invalidations that are in progress for as long, the oldest
+    /// first.
+    pub fn of_tenants(&self, now: Instant, age: Duration) -> Vec<(String, Arc<str>)> {
+        let old = |started: &Started| now.saturating_duration_since(started.at) >= age;
+        let mut found: Vec<_> = self
+            .invalidations
+            .iter()
+            .filter(|(_, started)| old(started))
+            .filter_map(|(id, started)| Some((started.at, id, started.tenant.as_ref()?)))
+            .collect();
+        found.sort();
+        found
+            .into_iter()
+            .map(|(_, id, tenant)| (id.clone(), Arc::clone(tenant)))
+            .collect()
     }
 
     /// How many paths are in progress.

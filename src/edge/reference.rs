@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! evictd-{buffer}-{horizon}-{SHA-256 of distribution, paths and messages}
+//! evictd-tenant-{buffer}-{horizon}-{…, of the tenant too}
 //! ```
 //!
 //! A drain that reads the invalidations of another, or of itself before a
@@ -11,7 +12,14 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::Scope;
 use super::covered::Horizon;
+
+const OWN: &str = "evictd-";
+
+/// Read as the name of a distribution's invalidation, it has no horizon: what a
+/// tenant's covers is nobody else's.
+const TENANTS: &str = "evictd-tenant-";
 
 /// Names a request after all it stands for.
 ///
@@ -19,7 +27,7 @@ use super::covered::Horizon;
 /// to the same paths with the invalidation of the first. Lengths stand before
 /// the texts, so that different lists never read the same.
 pub fn caller_reference<'a>(
-    distribution: &str,
+    scope: &Scope,
     horizon: Option<Horizon>,
     paths: impl ExactSizeIterator<Item = &'a str>,
     messages: &[Arc<str>],
@@ -31,7 +39,11 @@ pub fn caller_reference<'a>(
         hash.update(b":");
         hash.update(text);
     };
-    text(distribution);
+    text(&scope.distribution);
+    if let Some(tenant) = &scope.tenant {
+        text("tenant");
+        text(tenant);
+    }
     text(&paths.len().to_string());
     for path in paths {
         text(path);
@@ -39,9 +51,13 @@ pub fn caller_reference<'a>(
     for message in messages {
         text(message);
     }
+    let prefix = match scope.tenant {
+        None => OWN,
+        Some(_) => TENANTS,
+    };
     let mut name = match horizon {
-        Some(Horizon { buffer, at }) => format!("evictd-{buffer:016x}-{at:x}-"),
-        None => "evictd-".to_owned(),
+        Some(Horizon { buffer, at }) => format!("{prefix}{buffer:016x}-{at:x}-"),
+        None => prefix.to_owned(),
     };
     name.push_str(&hex::encode(hash.finalize()));
     if salt > 0 {
@@ -50,13 +66,23 @@ pub fn caller_reference<'a>(
     name
 }
 
-/// The horizon in a name, if it is one of evictd's and has one.
-pub fn horizon(caller_reference: &str) -> Option<Horizon> {
-    let mut parts = caller_reference.strip_prefix("evictd-")?.split('-');
+/// The horizon in the name of an invalidation that was made there, if it is one
+/// of evictd's and has one.
+pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<Horizon> {
+    let prefix = match scope.tenant {
+        None => OWN,
+        Some(_) => TENANTS,
+    };
+    let mut parts = caller_reference.strip_prefix(prefix)?.split('-');
     let buffer = u64::from_str_radix(parts.next()?, 16).ok()?;
     let at = u64::from_str_radix(parts.next()?, 16).ok()?;
     parts.next()?;
     Some(Horizon { buffer, at })
+}
+
+/// Whether a tenant's invalidation has this name.
+pub fn is_of_tenant(caller_reference: &str) -> bool {
+    caller_reference.starts_with(TENANTS)
 }
 
 #[cfg(test)]
@@ -64,6 +90,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    fn scope(distribution: &str, tenant: Option<&str>) -> Scope {
+        Scope {
+            distribution: distribution.into(),
+            tenant: tenant.map(Into::into),
+        }
+    }
 
     #[test]
     fn the_name_changes_with_everything_it_stands_for() {
@@ -80,12 +113,15 @@ mod tests {
             ("E1", horizon, vec!["/a", "/b"], 2, 2),
         ]
         .into_iter()
-        .map(|(distribution, horizon, paths, count, salt)| {
+        .flat_map(|(distribution, horizon, paths, count, salt)| {
             let paths = paths.into_iter();
-            caller_reference(distribution, horizon, paths, &messages[..count], salt)
+            [None, Some("dt_1"), Some("dt_2")].map(|tenant| {
+                let scope = scope(distribution, tenant);
+                caller_reference(&scope, horizon, paths.clone(), &messages[..count], salt)
+            })
         })
         .collect();
-        assert_eq!(names.len(), 8);
+        assert_eq!(names.len(), 24);
         assert!(
             names
                 .iter()
@@ -101,10 +137,15 @@ mod tests {
         });
         for expected in [None, largest, Some(Horizon { buffer: 0, at: 0 })] {
             for salt in [0, u32::MAX] {
-                let name = caller_reference("E1", expected, ["/a"].into_iter(), &[], salt);
-                assert!(name.len() < 128);
-                let read = horizon(&name);
-                assert_eq!(read, expected, "{name}");
+                for tenant in [None, Some("dt_1")] {
+                    let own = scope("E1", tenant);
+                    let name = caller_reference(&own, expected, ["/a"].into_iter(), &[], salt);
+                    assert!(name.len() < 128);
+                    assert_eq!(is_of_tenant(&name), tenant.is_some());
+                    assert_eq!(horizon(&name, &own), expected, "{name}");
+                    let other = scope("E1", tenant.xor(Some("dt_1")));
+                    assert_eq!(horizon(&name, &other), None, "{name}");
+                }
             }
         }
         for other in [
@@ -114,7 +155,7 @@ mod tests {
             "deploy-2026-11-23-0",
             "evictd-1-x-y",
         ] {
-            assert_eq!(horizon(other), None, "{other}");
+            assert_eq!(horizon(other, &scope("E1", None)), None, "{other}");
         }
     }
 }

@@ -103,10 +103,13 @@ pub enum Action<'a> {
         /// What they may hold a copy of.
         what: Published<'a>,
     },
-    /// Invalidate this path on the edge; a trailing `*` is a wildcard.
+    /// Invalidate this path or cache tag on the edge.
     Invalidate {
-        /// The path as CloudFront wants it: percent-encoded, with its leading `/`.
+        /// The path as CloudFront wants it: percent-encoded, with its leading
+        /// `/`, a trailing `*` being a wildcard; or a tag after a `#`.
         path: &'a str,
+        /// Where.
+        at: Target<'a>,
     },
     /// The path's class says that nothing is to be sent.
     Skip {
@@ -129,6 +132,19 @@ pub enum Action<'a> {
         /// The lower one that it has now.
         after: &'a [u8],
     },
+}
+
+/// Names of distributions.
+pub type Distributions = Arc<[Arc<str>]>;
+
+/// Where something is invalidated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The distributions by their names; `None`: all there are.
+    pub distributions: Option<&'a Distributions>,
+    /// The tenant of the distribution whose copies are meant; `None`: all
+    /// copies.
+    pub tenant: Option<&'a str>,
 }
 
 /// What a process that keeps copies of its own is told about.
@@ -191,6 +207,10 @@ pub enum Widening {
     MissingColumn,
     /// A rendered path is longer than the edge accepts.
     PathTooLong,
+    /// A rendered tag is none that the edge accepts, and a tag has no wildcard.
+    TagInvalid,
+    /// What was rendered cannot be the name of a tenant.
+    TenantInvalid,
     /// The server logged that changes are missing (INCIDENT event).
     Incident,
     /// Changes between two positions cannot be read any more.
@@ -206,6 +226,8 @@ impl Widening {
             Widening::Cascade => "cascade",
             Widening::MissingColumn => "missing-column",
             Widening::PathTooLong => "path-too-long",
+            Widening::TagInvalid => "tag-invalid",
+            Widening::TenantInvalid => "tenant-invalid",
             Widening::Incident => "incident",
             Widening::Gap => "gap",
         }

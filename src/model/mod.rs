@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod current;
+pub mod edge_item;
 pub mod float;
 pub mod guards;
 pub mod invalidation;

@@ -223,9 +223,7 @@ impl Plan for Batch {
                 self.shapes.fields.insert(key, field);
             }
             Action::Publish { channel, what } => self.shapes.announcements.add(channel, what),
-            Action::Invalidate { path } => {
-                self.paths.insert(rule, path.as_bytes());
-            }
+            Action::Invalidate { path, at } => self.paths.insert(rule, at, path),
             Action::Skip { class, .. } => self.counts.skip(class),
             Action::MissedBump { version } => self.counts.miss_bump(rule, version),
             Action::BackwardVersion { before, after } => {

@@ -4,13 +4,18 @@
 //! A change of a hundred thousand rows would be a hundred thousand paths in the
 //! buffer, and as many on the bill. Beyond its threshold a rule sends what it
 //! would send for the whole table (Over, never under).
+//!
+//! Cache tags count as paths here, and a path of one tenant's is another one
+//! than the same path of another tenant's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use metrics::counter;
 
 use crate::edge::coalesce::matches;
+use crate::model::edge_item::{is_tag, of_tenant, split_tenant};
+use crate::model::invalidation::{Distributions, Target};
 use crate::model::{Current, KeySet};
 use crate::telemetry::metric;
 
@@ -29,6 +34,9 @@ pub struct Paths {
 #[derive(Debug)]
 struct OfRule {
     name: Arc<str>,
+    /// Where they go; `None`: to every distribution.
+    distributions: Option<Distributions>,
+    /// Each with its tenant before it.
     paths: KeySet,
     /// What each batch had of them, once batches are gathered: those that wait
     /// together are no bulk change.
@@ -45,8 +53,10 @@ struct Part {
 
 impl Paths {
     /// Adds a path of a rule.
-    pub fn insert(&mut self, rule: &Arc<str>, path: &[u8]) {
+    pub fn insert(&mut self, rule: &Arc<str>, at: Target<'_>, path: &str) {
         self.newest_us = self.newest_us.max(self.at_us);
+        let path = of_tenant(at.tenant, path);
+        let path = path.as_bytes();
         if let Some(of_rule) = self.rules.get_mut(self.last)
             && Arc::ptr_eq(&of_rule.name, rule)
         {
@@ -64,6 +74,7 @@ impl Paths {
                 paths.insert(path);
                 self.rules.push(OfRule {
                     name: Arc::clone(rule),
+                    distributions: at.distributions.cloned(),
                     paths,
                     parts: Vec::new(),
                 });
@@ -140,8 +151,8 @@ impl Paths {
         self.rules.iter().map(size).sum()
     }
 
-    /// Every path, those of two rules twice. Paths are percent-encoded, thus
-    /// ASCII.
+    /// Every path with its tenant before it, those of two rules twice. Paths
+    /// are percent-encoded, thus ASCII.
     pub fn iter(&self) -> impl Iterator<Item = String> {
         let paths = self.rules.iter().flat_map(|it| it.paths.iter());
         paths.map(|path| String::from_utf8_lossy(path).into_owned())
@@ -159,6 +170,10 @@ pub struct BulkRule {
 
 /// By their names. One that is not among them sends every path.
 pub type BulkRules = HashMap<Arc<str>, BulkRule>;
+
+/// A rule's wildcards go to so many tenants one by one; for more they go to the
+/// distribution, which is about all of its tenants.
+const TENANTS_MAX: usize = 15;
 
 /// Decides for each batch.
 #[derive(Debug, Default)]
@@ -184,36 +199,68 @@ impl BulkGuard {
         }
     }
 
-    /// What to send for a batch, each path once.
-    pub fn send(&mut self, batch: &Paths) -> Vec<String> {
-        let rules = self.rules.get();
-        let mut seen = KeySet::default();
-        let mut out = Vec::new();
-        for OfRule { name, paths, parts } in &batch.rules {
-            let whole = [Part {
-                oldest_us: batch.oldest_us,
-                newest_us: batch.newest_us,
-                paths: paths.len(),
-            }];
-            let parts = match parts.as_slice() {
-                [] => &whole,
-                parts => parts,
-            };
-            let wildcards = self.wildcards(rules.get(name), name, parts);
-            for wildcard in wildcards {
-                if seen.insert(wildcard.as_bytes()) {
-                    out.push(wildcard.clone());
+    /// What to send for a batch to each of these distributions, in their order,
+    /// each path once and with its tenant before it.
+    pub fn send(&mut self, batch: &Paths, distributions: &[Arc<str>]) -> Vec<Vec<String>> {
+        let mut out: Vec<(KeySet, Vec<String>)> = Vec::new();
+        out.resize_with(distributions.len(), Default::default);
+        for of_rule in &batch.rules {
+            let items = self.items(batch, of_rule);
+            for (name, (seen, out)) in distributions.iter().zip(&mut out) {
+                let meant = of_rule.distributions.as_ref();
+                if meant.is_some_and(|names| !names.contains(name)) {
+                    continue;
                 }
-            }
-            for path in paths.iter() {
-                let path = String::from_utf8_lossy(path);
-                // `table_wide` may leave out what single rows render.
-                let covered = wildcards.iter().any(|wildcard| matches(wildcard, &path));
-                if !covered && seen.insert(path.as_bytes()) {
-                    out.push(path.into_owned());
-                }
+                let new = items.iter().filter(|item| seen.insert(item.as_bytes()));
+                out.extend(new.cloned());
             }
         }
+        out.into_iter().map(|(_, items)| items).collect()
+    }
+
+    /// What to send for a rule.
+    fn items(&mut self, batch: &Paths, of_rule: &OfRule) -> Vec<String> {
+        let OfRule {
+            name, paths, parts, ..
+        } = of_rule;
+        let whole = [Part {
+            oldest_us: batch.oldest_us,
+            newest_us: batch.newest_us,
+            paths: paths.len(),
+        }];
+        let parts = match parts.as_slice() {
+            [] => &whole,
+            parts => parts,
+        };
+        let paths = paths.iter();
+        let paths = paths.map(|path| String::from_utf8_lossy(path).into_owned());
+        let mut paths: Vec<String> = paths.collect();
+        let rules = self.rules.get();
+        let wildcards = self.wildcards(rules.get(name), name, parts);
+        if wildcards.is_empty() {
+            return paths;
+        }
+        let tenants = paths.iter().map(|path| split_tenant(path).0);
+        let tenants: BTreeSet<Option<&str>> = tenants.collect();
+        let mut out: Vec<String> = match tenants.len() <= TENANTS_MAX {
+            true => tenants
+                .iter()
+                .flat_map(|tenant| {
+                    let wildcards = wildcards.iter();
+                    wildcards.map(|wildcard| of_tenant(*tenant, wildcard).into_owned())
+                })
+                .collect(),
+            // A call for each of them would take longer than all refills.
+            false => wildcards.to_vec(),
+        };
+        // `table_wide` may leave out paths that single rows render. Of tags it
+        // has to say what stands for them.
+        let covered = |path: &str| {
+            let (_, item) = split_tenant(path);
+            is_tag(item) || wildcards.iter().any(|wildcard| matches(wildcard, item))
+        };
+        paths.retain(|path| !covered(path));
+        out.append(&mut paths);
         out
     }
 
@@ -272,7 +319,7 @@ mod tests {
         for (rule, count) in rules {
             let rule: Arc<str> = (*rule).into();
             for n in 0..*count {
-                paths.insert(&rule, format!("/{rule}/{n}").as_bytes());
+                paths.insert(&rule, Target::default(), &format!("/{rule}/{n}"));
                 paths.committed_at(commits[1]);
             }
         }
@@ -280,22 +327,82 @@ mod tests {
         paths
     }
 
+    /// What goes to the only distribution.
+    fn to_main(guard: &mut BulkGuard, paths: &Paths) -> Vec<String> {
+        guard.send(paths, &["main".into()]).concat()
+    }
+
+    #[test]
+    fn each_distribution_gets_what_its_rules_send() {
+        let mut paths = Paths::default();
+        let (shop, both): (Distributions, Distributions) = (
+            vec!["shop".into()].into(),
+            vec!["shop".into(), "main".into()].into(),
+        );
+        for (rule, distributions, path) in [
+            ("everywhere", None, "/a"),
+            ("shop", Some(&shop), "/b"),
+            ("shop", Some(&shop), "/a"),
+            ("both", Some(&both), "/c"),
+        ] {
+            let at = Target {
+                distributions,
+                tenant: None,
+            };
+            paths.insert(&rule.into(), at, path);
+        }
+        let all = ["main".into(), "shop".into(), "images".into()];
+        let sent = guard().send(&paths, &all);
+        assert_eq!(sent, [vec!["/a", "/c"], vec!["/a", "/b", "/c"], vec!["/a"]]);
+    }
+
+    #[test]
+    fn a_bulk_change_goes_to_the_tenants_it_is_about_or_to_all_of_them() {
+        let bulk = |tenants: usize| {
+            let mut paths = Paths::default();
+            for n in 0..40 {
+                let tenant = format!("dt_{}", n % tenants);
+                let at = Target {
+                    tenant: Some(&tenant),
+                    ..Target::default()
+                };
+                let rule = "products".into();
+                paths.insert(&rule, at, &format!("/products/{n}"));
+                paths.insert(&rule, at, &format!("#product-{n}"));
+            }
+            to_main(&mut guard(), &paths)
+        };
+        assert_eq!(bulk(2), ["dt_0:/products/*", "dt_1:/products/*"]);
+        assert_eq!(bulk(15).len(), 15);
+        assert_eq!(bulk(16), ["/products/*"]);
+    }
+
     #[test]
     fn beyond_the_threshold_a_rule_sends_its_wildcards_and_others_their_paths() {
         let mut guard = guard();
-        let sent = guard.send(&batch(&[("products", 10), ("users", 2)], [1, 2]));
+        let sent = to_main(
+            &mut guard,
+            &batch(&[("products", 10), ("users", 2)], [1, 2]),
+        );
         assert_eq!(sent.len(), 12);
-        let sent = guard.send(&batch(&[("products", 11), ("users", 2)], [3, 4]));
+        let sent = to_main(
+            &mut guard,
+            &batch(&[("products", 11), ("users", 2)], [3, 4]),
+        );
         assert_eq!(sent, ["/products/*", "/users/0", "/users/1"]);
-        let sent = guard.send(&batch(&[("keyless", 11)], [5, 6]));
+        let sent = to_main(&mut guard, &batch(&[("keyless", 11)], [5, 6]));
         assert_eq!(sent.len(), 11, "nothing stands for them");
     }
 
     #[test]
     fn what_the_wildcards_do_not_match_goes_as_it_is() {
         let mut paths = batch(&[("products", 20)], [1, 1]);
-        paths.insert(&"products".into(), b"/api/products/7");
-        assert_eq!(guard().send(&paths), ["/products/*", "/api/products/7"]);
+        let rule = "products".into();
+        paths.insert(&rule, Target::default(), "/api/products/7");
+        assert_eq!(
+            to_main(&mut guard(), &paths),
+            ["/products/*", "/api/products/7"]
+        );
     }
 
     #[test]
@@ -311,7 +418,7 @@ mod tests {
             ([11, 11], 6),
             ([12, 12], 6),
         ] {
-            let sent = guard.send(&batch(&[("products", 6)], commits));
+            let sent = to_main(&mut guard, &batch(&[("products", 6)], commits));
             assert_eq!(sent.len(), expected, "{commits:?}");
         }
     }
@@ -323,24 +430,24 @@ mod tests {
             for (at_us, size) in (1..).zip(sizes) {
                 paths.add(batch(&[("products", size), ("users", 1)], [at_us, at_us]));
             }
-            guard().send(&paths)
+            to_main(&mut guard(), &paths)
         };
         let first_paths = gathered([6, 8, 9]);
         assert_eq!(first_paths.len(), 10, "each once: {first_paths:?}");
         assert_eq!(gathered([6, 11, 6]), ["/products/*", "/users/0"]);
         let mut one_commit = batch(&[("products", 6)], [7, 7]);
         one_commit.add(batch(&[("products", 6)], [7, 7]));
-        assert_eq!(guard().send(&one_commit), ["/products/*"]);
+        assert_eq!(to_main(&mut guard(), &one_commit), ["/products/*"]);
     }
 
     #[test]
     fn a_path_of_two_rules_goes_once() {
         let mut paths = Paths::default();
         for rule in ["a", "b", "a"] {
-            paths.insert(&rule.into(), b"/same");
+            paths.insert(&rule.into(), Target::default(), "/same");
         }
         assert_eq!(
-            (guard().send(&paths), paths.iter().count()),
+            (to_main(&mut guard(), &paths), paths.iter().count()),
             (vec!["/same".to_owned()], 2)
         );
     }

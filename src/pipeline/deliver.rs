@@ -15,11 +15,12 @@ use super::held::Held;
 use super::retry::Backoff;
 use super::spending;
 use super::standing::Standing;
+use super::tenants;
 use crate::buffer::Buffer;
 use crate::edge::batch::{Batch, Gathering};
 use crate::edge::budget::{Book, BudgetError};
 use crate::edge::pace::Pace;
-use crate::edge::{Edge, EdgeError};
+use crate::edge::{Edge, EdgeError, Scope};
 use crate::telemetry::{metric, repeating};
 
 const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -63,6 +64,7 @@ fn verdict(error: &EdgeError) -> Verdict {
         EdgeError::ReferenceTaken { .. } => Verdict::Rename,
         EdgeError::Denied { .. }
         | EdgeError::NoSuchDistribution { .. }
+        | EdgeError::NoSuchTenant { .. }
         | EdgeError::Refused { .. } => Verdict::GiveUp,
     }
 }
@@ -71,9 +73,10 @@ fn verdict(error: &EdgeError) -> Verdict {
 /// and would take every message with them.
 fn is_the_messages(error: &EdgeError) -> bool {
     match error {
-        EdgeError::InvalidPath { .. } | EdgeError::TooLarge { .. } | EdgeError::Refused { .. } => {
-            true
-        }
+        EdgeError::InvalidPath { .. }
+        | EdgeError::TooLarge { .. }
+        | EdgeError::NoSuchTenant { .. }
+        | EdgeError::Refused { .. } => true,
         EdgeError::TooManyInProgress { .. }
         | EdgeError::Throttled { .. }
         | EdgeError::Unavailable { .. }
@@ -100,8 +103,8 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) standing: Arc<Standing>,
     /// The distribution's name in the configuration.
     pub(super) name: Arc<str>,
-    /// Its id.
-    pub(super) distribution: Arc<str>,
+    /// Its id, and the tenant.
+    pub(super) scope: Scope,
     pub(super) reports: &'a Reports,
 }
 
@@ -123,7 +126,13 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.delete(&round.empty()).await;
         self.standing.looked().await;
         if let Some(since) = round.oldest_redelivered_us() {
-            self.standing.recall(since).await;
+            match self.scope.tenant {
+                None => self.standing.recall(since).await,
+                Some(_) => {
+                    let Means { edge, pace, .. } = self.means;
+                    tenants::recall(&**edge, pace, &self.standing, &self.scope, since).await;
+                }
+            }
         }
         let mut halves: VecDeque<Batch> = VecDeque::new();
         let mut course = Course {
@@ -170,7 +179,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     /// What earlier invalidations cover is done.
     async fn leave_out(&self, round: &mut Gathering) {
-        let (paths, complete) = self.standing.leave_out(round);
+        let (paths, complete) = self.standing.leave_out(&self.scope, round);
         if paths > 0 {
             counter!(metric::EDGE_PATHS_COVERED, "distribution" => self.name.to_string())
                 .increment(u64::try_from(paths).unwrap_or(u64::MAX));
@@ -184,7 +193,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let room = self.standing.room();
         let always = self.options.always.get();
         let always = |path: &str| always.contains(path);
-        let batch = round.next_batch(&self.distribution, room, thrift, always)?;
+        let batch = round.next_batch(&self.scope, room, thrift, always)?;
         let coalesced = batch.coalesced();
         if coalesced > 0 {
             counter!(metric::EDGE_PATHS_COALESCED, "distribution" => self.name.to_string())
@@ -276,7 +285,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Verdict::GiveUp => {
                     self.count_not_made(&batch).await;
                     course.refusal = Some(error.name());
-                    self.reports.board.fails(&self.part(), error.to_string());
+                    // A tenant that is gone is no trouble of the others'.
+                    if !matches!(error, EdgeError::NoSuchTenant { .. }) {
+                        self.reports.board.fails(&self.part(), error.to_string());
+                    }
                     self.give_up(&batch, round, &error);
                     return;
                 }
@@ -323,7 +335,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         counter!(metric::EDGE_INVALIDATIONS, "distribution" => name()).increment(1);
         counter!(metric::EDGE_PATHS, "distribution" => name())
             .increment(u64::try_from(paths).unwrap_or(u64::MAX));
-        info!(distribution = %self.name, invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
+        info!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
     }
 
     fn part(&self) -> Part {
@@ -351,7 +363,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             .increment(u64::try_from(paths).unwrap_or(u64::MAX));
         let first_path = batch.invalidation.paths.first().map_or("", String::as_str);
         let subject = format!("{} {}", self.name, error.name());
-        repeating!(error, &subject, { distribution = %self.name, error = %error, paths, first_path, messages = batch.messages.len() },
+        repeating!(error, &subject, { distribution = %self.name, tenant = self.scope.tenant.as_deref(), error = %error, paths, first_path, messages = batch.messages.len() },
             "the edge refused an invalidation for good");
     }
 

@@ -11,6 +11,7 @@ use super::files::{FilePlans, FileStep};
 use super::record::{At, Place, Record, printable};
 use crate::binlog::file::{FileError, Notice};
 use crate::model::RowChange;
+use crate::model::edge_item::of_tenant;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::rules::Rules;
 
@@ -268,7 +269,13 @@ impl Plan for Changes {
                 let (key, field) = (printable(key), printable(field));
                 current.cache.insert(format!("{key} (field {field})"))
             }
-            Action::Invalidate { path } => current.edge.insert(path.to_owned()),
+            Action::Invalidate { path, at } => {
+                let item = of_tenant(at.tenant, path).into_owned();
+                current.edge.insert(match at.distributions {
+                    None => item,
+                    Some(names) => format!("{item} at {}", names.join(", ")),
+                })
+            }
             // They follow what is compared already.
             Action::Publish { .. }
             | Action::SkipGuard { .. }

@@ -3,7 +3,8 @@
 //! It receives all the time, gathers each distribution's messages for a
 //! window, and delivers a distribution's rounds one after the other while the
 //! next one gathers: an idle drain acts after the window, a busy one
-//! amortises. Distributions do not wait for each other, until what is held
+//! amortises. A tenant has rounds of its own, within the quota and the budget of
+//! its distribution. Distributions do not wait for each other, until what is held
 //! reaches its bound.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,9 +29,9 @@ use super::intake::{Intake, bury, is_full};
 use super::spending;
 use super::standing::{Standing, Watch};
 use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
-use crate::edge::Edge;
 use crate::edge::budget::Book;
 use crate::edge::pace::Pace;
+use crate::edge::{Edge, Scope};
 use crate::model::Current;
 use crate::rules::always::AlwaysPaths;
 use crate::telemetry::{metric, repeating};
@@ -163,7 +164,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         let board = &self.reports.board;
         loop {
             board.begins(&Part::Drain);
-            for (name, round) in intake.take_due(&delivering) {
+            for ((name, tenant), round) in intake.take_due(&delivering) {
                 let (Some(distribution), Some(standing)) =
                     (self.options.distributions.get(&name), standings.get(&name))
                 else {
@@ -175,7 +176,10 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                     options: &self.options,
                     held: &held,
                     standing: Arc::clone(standing),
-                    distribution: Arc::clone(distribution),
+                    scope: Scope {
+                        distribution: Arc::clone(distribution),
+                        tenant,
+                    },
                     name,
                     reports: &self.reports,
                 };

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::record::{At, Place, Record, printable};
 use super::tail::Tail;
 use crate::binlog::SourceError;
+use crate::model::edge_item::of_tenant;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Op, RowChange, TableName};
 
@@ -90,6 +91,8 @@ struct Line {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     publish: Vec<String>,
     edge: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    distributions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -230,6 +233,7 @@ impl Line {
         write_list(out, "hash_fields", &self.hash_fields)?;
         write_list(out, "publish", &self.publish)?;
         write!(out, " edge=[{}]", self.edge.join(" "))?;
+        write_list(out, "distributions", &self.distributions)?;
         match &self.reason {
             Some(reason) => writeln!(out, " reason={reason}"),
             None => writeln!(out),
@@ -302,7 +306,12 @@ impl<W: Write> Plan for PlanLines<W> {
                 },
             ),
             Action::Publish { channel, .. } => add(&mut line.publish, channel.to_string()),
-            Action::Invalidate { path } => add(&mut line.edge, path.to_owned()),
+            Action::Invalidate { path, at } => {
+                add(&mut line.edge, of_tenant(at.tenant, path).into_owned());
+                for name in at.distributions.into_iter().flat_map(|names| names.iter()) {
+                    add(&mut line.distributions, name.to_string());
+                }
+            }
             Action::Skip { path, class } => {
                 line.because(format!("{path} is {class} and not sent"));
             }
@@ -324,8 +333,13 @@ impl<W: Write> Plan for PlanLines<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::invalidation::{PathClass, Published};
+    use crate::model::invalidation::{Distributions, PathClass, Published, Target};
     use crate::model::{TableSchema, Value};
+
+    fn everywhere(path: &str) -> Action<'_> {
+        let at = Target::default();
+        Action::Invalidate { path, at }
+    }
 
     /// The plan of one update, of rows that widened, and of a gap.
     fn lines(format: PlanFormat) -> String {
@@ -353,7 +367,7 @@ mod tests {
         for key in [&b"user:7:v3"[..], b"user:7:v3", b"bin:\xff"] {
             lines.act(&users, Action::Delete { key, settles: true });
         }
-        lines.act(&users, Action::Invalidate { path: "/users/ada" });
+        lines.act(&users, everywhere("/users/ada"));
         let (path, class) = ("/stock/7", PathClass::ShortTtl);
         lines.act(&search, Action::Skip { path, class });
         lines.begin(&RowChange {
@@ -368,7 +382,7 @@ mod tests {
         lines.flush().unwrap();
         lines.change = None;
         lines.widen(&users, Widening::Gap);
-        lines.act(&users, Action::Invalidate { path: "/users/*" });
+        lines.act(&users, everywhere("/users/*"));
         lines.flush().unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -414,6 +428,38 @@ mod tests {
         }
         lines.flush().unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tags_tenants_and_distributions_are_told() {
+        let names: Distributions = vec!["main".into(), "shop".into()].into();
+        let written = |format| {
+            let mut out = Vec::new();
+            let mut lines = PlanLines::new(&mut out, format);
+            let at = |tenant| Target {
+                distributions: Some(&names),
+                tenant,
+            };
+            for (path, tenant) in [
+                ("/users/7", Some("dt_1")),
+                ("#user-7", Some("dt_1")),
+                ("/users/7", Some("dt_2")),
+                ("/users/*", None),
+            ] {
+                let at = at(tenant);
+                lines.act(&"users".into(), Action::Invalidate { path, at });
+            }
+            lines.flush().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = written(PlanFormat::Text);
+        let expected =
+            " edge=[dt_1:/users/7 dt_1:#user-7 dt_2:/users/7 /users/*] distributions=[main shop]\n";
+        assert!(text.ends_with(expected), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&written(PlanFormat::Json)).unwrap();
+        let edge = ["dt_1:/users/7", "dt_1:#user-7", "dt_2:/users/7", "/users/*"];
+        assert_eq!(json["edge"], serde_json::json!(edge));
+        assert_eq!(json["distributions"], serde_json::json!(["main", "shop"]));
     }
 
     #[test]

@@ -148,6 +148,7 @@ mod tests {
         Message {
             source: "shop".into(),
             distribution: "main".into(),
+            tenant: None,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
             committed_at_us: 1,
         }

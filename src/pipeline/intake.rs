@@ -1,5 +1,5 @@
 //! What a drain takes in: messages sorted into rounds, one for each
-//! distribution, and those that nothing can be done with.
+//! distribution or tenant, and those that nothing can be done with.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -50,7 +50,10 @@ pub(super) struct Letter<R> {
     first: bool,
 }
 
-/// A distribution's next round.
+/// A distribution by its name, or one of its tenants.
+pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
+
+/// A destination's next round.
 struct Round {
     due: Instant,
     gathering: Gathering,
@@ -65,7 +68,7 @@ pub(super) struct Intake<'a, R> {
     board: &'a Board,
     /// To be buried.
     pub(super) letters: Vec<Letter<R>>,
-    rounds: BTreeMap<Arc<str>, Round>,
+    rounds: BTreeMap<Destination, Round>,
     reported: Reported,
     buried: Reported,
     backoff: Backoff,
@@ -200,7 +203,7 @@ impl<'a, R: Clone> Intake<'a, R> {
                 let due = Instant::now() + window;
                 let round = self
                     .rounds
-                    .entry(message.distribution)
+                    .entry((message.distribution, message.tenant))
                     .or_insert_with(|| Round {
                         due,
                         gathering: Gathering::default(),
@@ -246,21 +249,33 @@ impl<'a, R: Clone> Intake<'a, R> {
         }
     }
 
-    /// Rounds to deliver now. A full drain waits for no window.
+    /// Rounds to deliver now, one for each distribution: the one that waits
+    /// longest. A full drain waits for no window.
     pub(super) fn take_due(
         &mut self,
         delivering: &BTreeSet<Arc<str>>,
-    ) -> Vec<(Arc<str>, Gathering)> {
+    ) -> Vec<(Destination, Gathering)> {
         let now = Instant::now();
         let full = is_full(self.held);
-        self.rounds
-            .extract_if(.., |name, round| {
-                !delivering.contains(name)
-                    && (full
-                        || round.due <= now
-                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
+        let ready = |round: &Round| {
+            full || round.due <= now || round.gathering.distinct_paths() >= BATCH_PATHS_MAX
+        };
+        let mut next: BTreeMap<&Arc<str>, (Instant, &Destination)> = BTreeMap::new();
+        for (destination, round) in &self.rounds {
+            let (name, _) = destination;
+            if delivering.contains(name) || !ready(round) {
+                continue;
+            }
+            let candidate = (round.due, destination);
+            let first = next.entry(name).or_insert(candidate);
+            *first = (*first).min(candidate);
+        }
+        let next: Vec<Destination> = next.into_values().map(|(_, it)| it.clone()).collect();
+        next.into_iter()
+            .filter_map(|destination| {
+                let round = self.rounds.remove(&destination)?;
+                Some((destination, round.gathering))
             })
-            .map(|(name, round)| (name, round.gathering))
             .collect()
     }
 
@@ -268,7 +283,7 @@ impl<'a, R: Clone> Intake<'a, R> {
         let waiting = self
             .rounds
             .iter()
-            .filter(|(name, _)| !delivering.contains(*name));
+            .filter(|((name, _), _)| !delivering.contains(name));
         waiting.map(|(_, round)| round.due).min()
     }
 }

@@ -46,5 +46,6 @@ pub mod switch;
 mod tagged;
 pub mod tail;
 pub mod tally;
+mod tenants;
 mod trouble;
 pub mod visible;

@@ -1,10 +1,12 @@
 //! Where paths go once their keys are deleted.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use super::bulk::{BulkGuard, Paths};
-use crate::buffer::{Buffer, BufferError, Message, SendError, pack};
+use crate::buffer::{Buffer, BufferError, Message, SendError, pack_for};
+use crate::model::edge_item::split_tenant;
 use crate::telemetry::metric;
 
 /// Takes paths.
@@ -25,7 +27,7 @@ pub trait PathSink: Send + 'static {
     ) -> impl Future<Output = Result<(), BufferError>> + Send;
 }
 
-/// Sends every path to every distribution through a buffer.
+/// Sends every path to the distributions of its rule through a buffer.
 #[derive(Debug)]
 pub struct ToBuffer<B> {
     buffer: Arc<B>,
@@ -59,16 +61,25 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
             return Vec::new();
         }
         let committed_at_us = paths.oldest_us();
-        let paths = self.guard.send(paths);
-        let messages = |distribution: &Arc<str>| {
-            pack(
-                &self.source,
-                distribution,
-                paths.iter().cloned(),
-                committed_at_us,
-            )
-        };
-        self.distributions.iter().flat_map(messages).collect()
+        let items = self.guard.send(paths, &self.distributions);
+        let mut messages = Vec::new();
+        for (distribution, items) in self.distributions.iter().zip(items) {
+            // Those of no tenant first.
+            let mut by_tenant: BTreeMap<Option<Arc<str>>, Vec<String>> = BTreeMap::new();
+            for item in items {
+                let (tenant, path) = match split_tenant(&item) {
+                    (None, _) => (None, item),
+                    (Some(tenant), path) => (Some(tenant.into()), path.to_owned()),
+                };
+                by_tenant.entry(tenant).or_default().push(path);
+            }
+            for (tenant, paths) in by_tenant {
+                let (source, tenant) = (&self.source, tenant.as_ref());
+                let packed = pack_for(source, distribution, tenant, paths, committed_at_us);
+                messages.extend(packed);
+            }
+        }
+        messages
     }
 
     async fn send(&mut self, pending: &mut Vec<Message>) -> Result<(), BufferError> {

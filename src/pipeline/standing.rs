@@ -17,7 +17,7 @@ use crate::edge::coalesce::Room;
 use crate::edge::covered::Covered;
 use crate::edge::pace::Pace;
 use crate::edge::quota::{InProgress, count};
-use crate::edge::{Edge, EdgeError, Listed, Made, reference};
+use crate::edge::{Edge, EdgeError, Listed, Made, Scope, reference};
 use crate::telemetry::metric;
 
 /// While something is in progress, one look for as many calls as the pace
@@ -27,13 +27,18 @@ const CALLS_PER_URGENT_LOOK: u32 = 2;
 
 /// Bounds of one look. What lies beyond is at worst paid for again, or refused
 /// by the edge itself.
-const PAGES_MAX: u32 = 10;
+pub(super) const PAGES_MAX: u32 = 10;
 /// At one call a second, fifty invalidations.
-const READING_MAX: Duration = Duration::from_secs(50);
+pub(super) const READING_MAX: Duration = Duration::from_secs(50);
 
 /// The edge's clock and this machine's or the source's. Only money depends on
 /// it.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
+/// Every tenant's invalidation has to be asked for by itself: after the time in
+/// which most complete, and a few at a look.
+const TENANTS_AFTER: Duration = Duration::from_secs(25);
+const TENANTS_MAX: usize = 10;
 
 const LOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -129,22 +134,43 @@ impl Standing {
     }
 
     /// Leaves out what is covered already.
-    pub(super) fn leave_out(&self, round: &mut Gathering) -> (usize, Vec<Arc<str>>) {
-        let state = self.lock();
-        round.leave_out(|path, order| state.covered.covers(path, order))
+    pub(super) fn leave_out(&self, scope: &Scope, round: &mut Gathering) -> (usize, Vec<Arc<str>>) {
+        let (state, tenant) = (self.lock(), scope.tenant.as_deref());
+        round.leave_out(|path, order| state.covered.covers(tenant, path, order))
+    }
+
+    /// Whether the invalidation was read in full, or made here.
+    pub(super) fn has_read(&self, id: &str) -> bool {
+        self.lock().read.contains(id)
+    }
+
+    /// Takes in an invalidation that was read in full.
+    pub(super) fn learn(&self, scope: &Scope, id: String, made: &Made) {
+        let mut state = self.lock();
+        let tenant = scope.tenant.as_ref();
+        if !made.completed {
+            let (paths, now) = (count(&made.paths), Instant::now());
+            state.in_progress.start_for(tenant, &id, paths, now, None);
+        }
+        if let Some(horizon) = reference::horizon(&made.caller_reference, scope) {
+            let tenant = scope.tenant.as_deref();
+            state.covered.add(horizon, tenant, &made.paths);
+        }
+        state.read.insert(id);
     }
 
     /// The edge accepted a batch.
     pub(super) fn accepted(&self, name: &Arc<str>, batch: &Batch, id: &str) {
         let paths = &batch.invalidation.paths;
+        let tenant = batch.invalidation.scope.tenant.as_ref();
         let mut state = self.lock();
-        let committed_at = Some(batch.committed_at_us);
-        state
-            .in_progress
-            .start(id, count(paths), Instant::now(), committed_at);
+        let (now, committed_at) = (Instant::now(), Some(batch.committed_at_us));
+        let in_progress = &mut state.in_progress;
+        in_progress.start_for(tenant, id, count(paths), now, committed_at);
         state.read.insert(id.to_owned());
         if let Some(horizon) = batch.horizon {
-            state.covered.add(horizon, paths);
+            let tenant = tenant.map(|name| &**name);
+            state.covered.add(horizon, tenant, paths);
         }
         publish(name, state.in_progress.used());
         drop(state);
@@ -243,12 +269,13 @@ impl<E: Edge> Watch<E> {
             let known: Vec<String> = state.in_progress.ids().map(str::to_owned).collect();
             (state.recall.take(), known)
         };
+        let scope = Scope::of(&self.distribution);
         let mut to_read = Vec::new();
         let mut listed = HashSet::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
             self.pace.turn().await;
-            let page = self.edge.list(&self.distribution, from).await?;
+            let page = self.edge.list(&scope, from).await?;
             let mut more = false;
             for Listed {
                 id,
@@ -284,10 +311,14 @@ impl<E: Edge> Watch<E> {
         let mut references = Vec::new();
         for id in to_read {
             self.pace.turn().await;
-            let made = self.edge.read(&self.distribution, &id).await?;
-            self.learn(id, &made);
+            let made = self.edge.read(&scope, &id).await?;
+            if made.completed {
+                self.completed(&mut self.standing.lock(), &id);
+            }
+            self.standing.learn(&scope, id, &made);
             references.push(made.caller_reference);
         }
+        self.look_at_tenants().await?;
         let mut state = self.standing.lock();
         let State {
             read, in_progress, ..
@@ -298,18 +329,29 @@ impl<E: Edge> Watch<E> {
         Ok(complete.then_some(references))
     }
 
-    fn learn(&self, id: String, made: &Made) {
-        let mut state = self.standing.lock();
-        if made.completed {
-            self.completed(&mut state, &id);
-        } else {
-            let paths = count(&made.paths);
-            state.in_progress.start(&id, paths, Instant::now(), None);
+    /// Asks for the oldest of what is in progress for tenants.
+    async fn look_at_tenants(&self) -> Result<(), EdgeError> {
+        let in_progress = {
+            let state = self.standing.lock();
+            state.in_progress.of_tenants(Instant::now(), TENANTS_AFTER)
+        };
+        for (id, tenant) in in_progress.into_iter().take(TENANTS_MAX) {
+            let scope = Scope {
+                tenant: Some(tenant),
+                ..Scope::of(&self.distribution)
+            };
+            self.pace.turn().await;
+            let completed = match self.edge.read(&scope, &id).await {
+                Ok(made) => made.completed,
+                // It is gone, with all that was in progress for it.
+                Err(EdgeError::NoSuchTenant { .. }) => true,
+                Err(error) => return Err(error),
+            };
+            if completed {
+                self.completed(&mut self.standing.lock(), &id);
+            }
         }
-        if let Some(horizon) = reference::horizon(&made.caller_reference) {
-            state.covered.add(horizon, &made.paths);
-        }
-        state.read.insert(id);
+        Ok(())
     }
 
     fn completed(&self, state: &mut State, id: &str) {
@@ -339,7 +381,8 @@ impl<E: Edge> Watch<E> {
     /// stays counted.
     async fn reconcile(&self, orphans: Vec<String>, references: Option<&[String]>) {
         for orphan in orphans {
-            let made = references.is_none_or(|references| references.contains(&orphan));
+            let made = reference::is_of_tenant(&orphan)
+                || references.is_none_or(|references| references.contains(&orphan));
             let settled = match made {
                 true => self.book.made(&self.name, &orphan).await,
                 false => self.book.not_made(&self.name, &orphan).await,

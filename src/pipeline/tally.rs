@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::record::{At, Record};
-use crate::model::invalidation::{Action, Plan, Widening};
+use crate::model::edge_item::{is_tag, is_wildcard, of_tenant};
+use crate::model::invalidation::{Action, Plan, Target, Widening};
 use crate::model::{Op, RowChange};
 
 /// Paths that an AWS account may invalidate in a month without paying
@@ -36,6 +37,10 @@ pub struct Tally {
     /// All rules together.
     pub total: RuleTally,
     #[serde(skip)]
+    distributions: Vec<Arc<str>>,
+    #[serde(skip)]
+    billed_paths: u64,
+    #[serde(skip)]
     seen: HashSet<u64>,
     #[serde(skip)]
     open: bool,
@@ -60,6 +65,8 @@ pub struct RuleTally {
     pub paths: u64,
     /// Those of them that end in `*`.
     pub wildcards: u64,
+    /// Those of them that are cache tags.
+    pub tags: u64,
     /// Paths that their class says not to send.
     pub skipped: u64,
     /// Updates that forgot the version.
@@ -68,12 +75,13 @@ pub struct RuleTally {
     pub widened: BTreeMap<&'static str, u64>,
 }
 
-/// What CloudFront asks for a number of paths, sent to every distribution.
+/// What CloudFront asks for the paths and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Bill {
-    /// Distributions that every path goes to.
+    /// Distributions that there are.
     pub distributions: u64,
-    /// Paths times distributions; a wildcard counts as one.
+    /// Every path once for each distribution or tenant that it goes to; a
+    /// wildcard and a tag count as one.
     pub billed_paths: u64,
     /// In thousandths of a dollar, if nothing else was sent this month.
     pub millidollars_after_free_paths: u64,
@@ -82,9 +90,13 @@ pub struct Bill {
 }
 
 impl Tally {
-    /// Starts at nothing.
-    pub fn new() -> Self {
-        Self::default()
+    /// Starts at nothing. Paths of rules that name no distribution go to all of
+    /// `distributions`.
+    pub fn new(distributions: Vec<Arc<str>>) -> Self {
+        Self {
+            distributions,
+            ..Self::default()
+        }
     }
 
     /// All rows of all tables.
@@ -92,12 +104,12 @@ impl Tally {
         self.tables.values().flat_map(BTreeMap::values).sum()
     }
 
-    /// What the paths cost at `distributions` distributions.
-    pub fn bill(&self, distributions: u64) -> Bill {
-        let billed_paths = self.total.paths.saturating_mul(distributions);
+    /// What the paths cost.
+    pub fn bill(&self) -> Bill {
+        let billed_paths = self.billed_paths;
         let cost = |paths: u64| paths.saturating_mul(PATH_COST_MILLIDOLLARS);
         Bill {
-            distributions,
+            distributions: u64::try_from(self.distributions.len()).unwrap_or(u64::MAX),
             billed_paths,
             millidollars_after_free_paths: cost(billed_paths.saturating_sub(FREE_PATHS_A_MONTH)),
             millidollars_at_most: cost(billed_paths),
@@ -118,6 +130,16 @@ impl Tally {
         // The length keeps `a` of `bc` apart from `ab` of `c`.
         let both = [&key.len().to_le_bytes(), key, field].concat();
         self.count(rule, ("field", &both), |tally| tally.hash_fields += 1);
+    }
+
+    fn count_bill(&mut self, item: &str, at: Target<'_>) {
+        let names = match at.distributions {
+            Some(names) => names.to_vec(),
+            None => self.distributions.clone(),
+        };
+        for name in names {
+            self.billed_paths += u64::from(self.first(("billed", &*name, item)));
+        }
     }
 
     /// Counts something for its rule and for all, each time that it is new.
@@ -161,12 +183,15 @@ impl Plan for Tally {
             }
             // They follow what is counted, and what is logged.
             Action::Publish { .. } | Action::SkipGuard { .. } | Action::BackwardVersion { .. } => {}
-            Action::Invalidate { path } => {
-                let wildcard = u64::from(path.ends_with('*'));
-                self.count(rule, ("path", path.as_bytes()), |tally| {
+            Action::Invalidate { path, at } => {
+                let (wildcard, tag) = (is_wildcard(path), is_tag(path));
+                let item = of_tenant(at.tenant, path);
+                self.count(rule, ("path", item.as_bytes()), |tally| {
                     tally.paths += 1;
-                    tally.wildcards += wildcard;
+                    tally.wildcards += u64::from(wildcard);
+                    tally.tags += u64::from(tag);
                 });
+                self.count_bill(&item, at);
             }
             Action::Skip { path, .. } => {
                 self.count(rule, ("skip", path.as_bytes()), |tally| tally.skipped += 1);
@@ -208,6 +233,7 @@ impl fmt::Display for RuleTally {
         write!(f, "{} keys, {} paths", self.keys, self.paths)?;
         for (count, what) in [
             (self.wildcards, "of them wildcards"),
+            (self.tags, "of them tags"),
             (self.globs, "globs over the keyspace"),
             (self.counters, "counters"),
             (self.guards, "guards"),
@@ -265,16 +291,22 @@ impl fmt::Display for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::invalidation::Distributions;
 
     #[test]
     fn what_a_transaction_repeats_counts_once_and_wildcards_cost_as_one_path() {
         let (users, lists): (Arc<str>, Arc<str>) = ("users".into(), "lists".into());
-        let mut tally = Tally::new();
+        let mut tally = Tally::new(vec!["main".into()]);
+        let at = Target::default();
         for _ in 0..2 {
-            for (rule, path) in [(&users, "/u/1"), (&users, "/u/1"), (&lists, "/u/1")] {
-                tally.act(rule, Action::Invalidate { path });
+            for (rule, path) in [
+                (&users, "/u/1"),
+                (&users, "/u/1"),
+                (&lists, "/u/1"),
+                (&lists, "/lists*"),
+            ] {
+                tally.act(rule, Action::Invalidate { path, at });
             }
-            tally.act(&lists, Action::Invalidate { path: "/lists*" });
             tally.act(
                 &users,
                 Action::Delete {
@@ -292,11 +324,39 @@ mod tests {
     }
 
     #[test]
+    fn every_distribution_and_every_tenant_is_billed_for_what_goes_there() {
+        let shop: Distributions = vec!["shop".into()].into();
+        let mut tally = Tally::new(vec!["main".into(), "shop".into()]);
+        for (path, distributions, tenant) in [
+            ("/a", None, None),
+            ("/a", Some(&shop), None),
+            ("/a", Some(&shop), Some("dt_1")),
+            ("/a", Some(&shop), Some("dt_2")),
+            ("#a", Some(&shop), Some("dt_2")),
+            ("#a*", Some(&shop), None),
+        ] {
+            let at = Target {
+                distributions,
+                tenant,
+            };
+            tally.act(&"rule".into(), Action::Invalidate { path, at });
+        }
+        assert_eq!(tally.bill().billed_paths, 6, "/a goes to shop once");
+        assert_eq!((tally.total.tags, tally.total.wildcards), (2, 0));
+    }
+
+    #[test]
     fn a_thousand_paths_a_month_are_free_and_each_further_one_costs_half_a_cent() {
-        let mut tally = Tally::new();
-        tally.total.paths = 600;
-        assert_eq!(tally.bill(1).millidollars_after_free_paths, 0);
-        let bill = tally.bill(2);
+        let bill = |names: &[&str]| {
+            let mut tally = Tally::new(names.iter().map(|&name| name.into()).collect());
+            for n in 0..600 {
+                let (path, at) = (&*format!("/{n}"), Target::default());
+                tally.act(&"rule".into(), Action::Invalidate { path, at });
+            }
+            tally.bill()
+        };
+        assert_eq!(bill(&["main"]).millidollars_after_free_paths, 0);
+        let bill = bill(&["main", "images"]);
         assert_eq!(bill.millidollars_after_free_paths, 1_000);
         assert_eq!(
             bill.to_string(),

@@ -11,6 +11,8 @@ pub mod cascade;
 mod channel;
 pub mod class;
 pub mod condition;
+mod edge;
+pub mod expand;
 pub mod filter;
 pub mod glob;
 pub mod guard;

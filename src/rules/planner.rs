@@ -6,15 +6,16 @@ use super::cascade::{BoundCascade, Cascades};
 use super::channel::OnChannel;
 use super::class::{Forbidden, PathClasses};
 use super::condition::Judgement;
+use super::edge::{self, BoundEdge, Fired};
 use super::glob::TableGlob;
 use super::guard::BoundGuard;
-use super::path::{BoundPath, forbidden_message, forbidden_path, narrowest};
-use super::render::{Rendered, Scratch, Side, differs, push_bytes, push_encoded, render, sides};
-use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots, path_language};
+use super::path::{forbidden_message, forbidden_path, narrowest};
+use super::render::{Rendered, Scratch, Side, differs, push_bytes, render, sides};
+use super::rule::{BindError, BoundTemplate, Rule, Slots, path_language};
 use super::shapes::{self, BoundShapes};
 use super::template::Template;
 use super::version::{self, Step};
-use super::wide::{send_path, widen, widen_keys};
+use super::wide::{widen, widen_keys};
 use super::witness::{Note, Witness};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
@@ -165,13 +166,7 @@ impl Rules {
             let version = version.and_then(|column| slots.schema().column(&column.name));
             guard.check(version, slots, &rule.name)?;
         }
-        for template in &rule.paths {
-            slots.add_template(template, &place("path"))?;
-            if let Some(forbidden) = self.classes.forbidden(&slots.path_language(template)) {
-                return Err(forbidden_path(rule, template, &forbidden));
-            }
-        }
-        Ok(())
+        edge::check(rule, &self.classes, slots)
     }
 
     fn bind_rule(&self, rule: &Arc<Rule>, slots: &Slots<'_>, schema: &TableSchema) -> BoundRule {
@@ -212,11 +207,7 @@ impl Rules {
                     version: slots.slot(index),
                     ttl: guard.ttl,
                 }),
-            paths: rule
-                .paths
-                .iter()
-                .map(|template| BoundPath::new(slots.bind(template, version, b""), template))
-                .collect(),
+            edge: BoundEdge::new(rule, slots, version),
             rule: Arc::clone(rule),
         }
     }
@@ -281,7 +272,7 @@ struct BoundRule {
     guard: Option<BoundGuard>,
     keys: Vec<BoundTemplate>,
     shapes: BoundShapes,
-    paths: Vec<BoundPath>,
+    edge: BoundEdge,
 }
 
 impl TablePlanner {
@@ -403,25 +394,13 @@ impl BoundRule {
             plan.widen(&rule.name, Widening::MissingColumn);
             widen_keys(rule, plan);
         }
-        for (bound, source) in self.paths.iter().zip(&rule.paths) {
-            let renders = match (bound.template.renders, step) {
-                (Renders::Before, Step::Back) => Renders::Both,
-                (renders, _) => renders,
-            };
-            for side in sides(renders, change.op) {
-                scratch.key.clear();
-                let rendered = render(&bound.template, change, *side, scratch, push_encoded);
-                tell(rule, source, &rendered, witness);
-                if let Some(reason) = bound.finish(&rendered, scratch) {
-                    plan.widen(&rule.name, reason);
-                    for path in &bound.wildcard.paths {
-                        send_path(rule, classes, path, plan);
-                    }
-                } else if matches!(rendered, Rendered::Done) {
-                    send_path(rule, classes, &scratch.path, plan);
-                }
-            }
-        }
+        let fired = Fired {
+            rule,
+            change,
+            step,
+            classes,
+        };
+        self.edge.plan(&fired, scratch, plan, witness);
     }
 
     /// Renders one key and deletes it.
@@ -446,7 +425,12 @@ impl BoundRule {
 }
 
 /// Tells why a template of `rule` has no text.
-fn tell<W: Witness>(rule: &Rule, source: &Template, rendered: &Rendered, witness: &mut W) {
+pub(super) fn tell<W: Witness>(
+    rule: &Rule,
+    source: &Template,
+    rendered: &Rendered,
+    witness: &mut W,
+) {
     let template = source.text.as_str();
     match *rendered {
         Rendered::Done => {}

@@ -14,6 +14,7 @@ pub struct Scratch {
     /// A second text, where two are needed at once.
     pub(super) other: Vec<u8>,
     pub(super) path: String,
+    pub(super) tenant: String,
 }
 
 impl Scratch {
@@ -48,6 +49,16 @@ pub(super) fn sides(renders: Renders, op: Op) -> &'static [Side] {
         (Op::Delete, _) | (Op::Update, Renders::Before) => &[Side::Before],
         (Op::Update, Renders::Once) => &[Side::After],
         (Op::Update, Renders::Both) => &[Side::Before, Side::After],
+    }
+}
+
+/// From which images two templates are rendered that belong together.
+pub(super) fn together(first: &BoundTemplate, second: &BoundTemplate) -> Renders {
+    let once = first.renders == Renders::Once && second.renders == Renders::Once;
+    match (once, first.versioned || second.versioned) {
+        (true, _) => Renders::Once,
+        (false, true) => Renders::Before,
+        (false, false) => Renders::Both,
     }
 }
 

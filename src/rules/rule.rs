@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::class::{Alphabet, Symbol};
 use super::condition::{Columns, Condition};
+use super::expand::Expand;
 use super::filter::Filter;
 use super::glob::{TableGlob, key_matches};
 use super::guard::Guard;
 use super::shapes::{HashField, TagSet, TagSetGlob};
 use super::template::{Image, Part, Placeholder, Template};
+use crate::model::invalidation::{Distributions, Target};
 use crate::model::{Op, Shape, TableName, TableSchema, path};
 
 /// A validated rule.
@@ -40,6 +42,14 @@ pub struct Rule {
     pub channel: Option<Arc<str>>,
     /// Paths to invalidate.
     pub paths: Vec<Template>,
+    /// Cache tags to invalidate at the edge.
+    pub edge_tags: Vec<Template>,
+    /// The tenant of the distribution whose copies are invalidated.
+    pub tenant: Option<Template>,
+    /// The distributions that its paths and tags go to; `None`: all there are.
+    pub distributions: Option<Distributions>,
+    /// Variables that its templates were expanded with.
+    pub expand: Expand,
     /// What to invalidate when single rows cannot be known.
     pub table_wide: TableWide,
     /// Keys to delete when a foreign key carries a parent's change over to
@@ -48,6 +58,21 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it can send cache tags to the distribution of this name.
+    pub fn sends_tags_to(&self, distribution: &str) -> bool {
+        let tags = !self.edge_tags.is_empty() || !self.table_wide.edge_tags.is_empty();
+        let named = |names: &Distributions| names.iter().any(|name| **name == *distribution);
+        tags && self.distributions.as_ref().is_none_or(named)
+    }
+
+    /// Where its paths and tags go, with the copies of all tenants.
+    pub fn everywhere(&self) -> Target<'_> {
+        Target {
+            distributions: self.distributions.as_ref(),
+            tenant: None,
+        }
+    }
+
     /// Whether one of its globs matches `table`.
     pub fn is_about(&self, table: &TableName) -> bool {
         self.tables.iter().any(|glob| glob.matches(table))
@@ -65,6 +90,8 @@ impl Rule {
             .keys
             .iter()
             .chain(&self.paths)
+            .chain(&self.edge_tags)
+            .chain(&self.tenant)
             .chain(self.tag_sets.iter().map(|set| &set.key))
             .chain(fields.flat_map(|hash| [&hash.key, &hash.field]))
             .chain(self.guard.iter().map(|guard| &guard.key));
@@ -125,6 +152,8 @@ pub struct TableWide {
     pub generation: Option<Vec<u8>>,
     /// Paths for the edge, wildcards among them.
     pub paths: Vec<String>,
+    /// Cache tags for the edge, each with its `#`.
+    pub edge_tags: Vec<String>,
 }
 
 impl TableWide {
@@ -151,6 +180,7 @@ impl TableWide {
         Self {
             generation: None,
             tag_sets: Vec::new(),
+            edge_tags: Vec::new(),
             keys: sorted(keys.iter().map(|key| key_glob(prefix, key)).collect()),
             paths: sorted(paths.iter().map(path_wildcard).collect()),
         }

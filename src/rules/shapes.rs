@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::render::{Rendered, Scratch, push_bytes, render, sides};
+use super::render::{Rendered, Scratch, push_bytes, render, sides, together};
 use super::rule::{BindError, BoundTemplate, Renders, Slots};
 use super::template::Template;
 use crate::model::RowChange;
@@ -82,16 +82,10 @@ impl BoundShapes {
         let fields = hash_fields.iter().map(|hash| {
             let key = slots.bind(&hash.key, version, prefix);
             let field = slots.bind(&hash.field, version, b"");
-            let once = key.renders == Renders::Once && field.renders == Renders::Once;
-            let renders = match (once, key.versioned || field.versioned) {
-                (true, _) => Renders::Once,
-                (false, true) => Renders::Before,
-                (false, false) => Renders::Both,
-            };
             BoundField {
+                renders: together(&key, &field),
                 key,
                 field,
-                renders,
             }
         });
         Self {

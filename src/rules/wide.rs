@@ -3,7 +3,7 @@
 use super::channel::OnChannel;
 use super::class::PathClasses;
 use super::rule::Rule;
-use crate::model::invalidation::{Action, PathClass, Plan, Widening};
+use crate::model::invalidation::{Action, PathClass, Plan, Target, Widening};
 
 /// Invalidates everything that `rule` may have cached.
 pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widening, plan: &mut P) {
@@ -12,7 +12,7 @@ pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widenin
         None => widen_keys(rule, plan),
         Some(channel) => widen_keys(rule, &mut OnChannel { plan, channel }),
     }
-    widen_paths(rule, classes, plan);
+    send_wide(rule, classes, rule.everywhere(), plan);
 }
 
 /// The same for what is in Redis alone.
@@ -32,16 +32,26 @@ pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
     }
 }
 
-fn widen_paths<P: Plan>(rule: &Rule, classes: &PathClasses, plan: &mut P) {
+/// The same for what is at the edge.
+pub(super) fn send_wide<P: Plan>(rule: &Rule, classes: &PathClasses, at: Target<'_>, plan: &mut P) {
     for path in &rule.table_wide.paths {
-        send_path(rule, classes, path, plan);
+        send_path(rule, classes, path, at, plan);
+    }
+    for path in &rule.table_wide.edge_tags {
+        plan.act(&rule.name, Action::Invalidate { path, at });
     }
 }
 
 /// Invalidates one path, unless its class says that there is no need.
-pub(super) fn send_path<P: Plan>(rule: &Rule, classes: &PathClasses, path: &str, plan: &mut P) {
+pub(super) fn send_path<P: Plan>(
+    rule: &Rule,
+    classes: &PathClasses,
+    path: &str,
+    at: Target<'_>,
+    plan: &mut P,
+) {
     let action = match classes.of(path) {
-        PathClass::Cached => Action::Invalidate { path },
+        PathClass::Cached => Action::Invalidate { path, at },
         class => Action::Skip { path, class },
     };
     plan.act(&rule.name, action);

@@ -4,7 +4,9 @@ use aws_sdk_cloudfront::types as cloudfront;
 use serde_json::Value;
 
 use crate::daemon::shop::{Config, Shop, WITHIN};
-use crate::support::{Aws, Evictd, EvictdOptions, Finished, MysqlOptions, shared_aws};
+use crate::support::{
+    Aws, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, Finished, MysqlOptions, shared_aws,
+};
 
 const CACHING_DISABLED: &str = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad";
 const CACHING_OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
@@ -201,6 +203,52 @@ async fn policy(aws: &Aws, name: &str, ttl: (i64, i64, i64)) -> String {
         .create_cache_policy()
         .cache_policy_config(config);
     created.send().await.unwrap().cache_policy.unwrap().id
+}
+
+#[tokio::test]
+async fn tags_at_a_distribution_without_a_tag_header_are_an_error() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let (queue, _) = aws.create_queue_with_dead_letters(&shop.database, 5).await;
+    let with = |distributions: &str, items: &str| {
+        let rest = format!(
+            "[buffer]\nkind = \"sqs\"\nqueue_url = \"{queue}\"\n\
+             [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n\
+             [[cloudfront.distribution]]\nname = \"shop\"\nid = \"E2\"\n\
+             [[rule]]\nname = \"users\"\ntables = [\"$db.users\"]\n{distributions}\n{items}\n"
+        );
+        let options = shop.config().rest(&rest).options().envs(aws.env());
+        options.env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url())
+    };
+    let tags = "edge_tags = [\"user-{id}\"]\ntable_wide = { paths = [\"/users/*\"] }";
+    let (code, json_of_both) = json(&with("", tags)).await;
+    assert_eq!(code, Some(2), "{json_of_both}");
+    let errors = found(&json_of_both, "error", "cloudfront");
+    for part in [
+        "distribution main (E1) has no tag header",
+        "distribution shop (E2) has no tag header",
+        "the edge_tags of users: set CacheTagConfig.HeaderName",
+    ] {
+        assert!(errors.contains(part), "{errors}");
+    }
+    let (code, json_of_one) = json(&with("distributions = [\"shop\"]", tags)).await;
+    assert_eq!(code, Some(2), "{json_of_one}");
+    let errors = found(&json_of_one, "error", "cloudfront");
+    assert!(
+        !errors.contains("main") && errors.contains("shop"),
+        "{errors}"
+    );
+
+    fake.change(|settings| settings.tag_header = Some("x-cache-tags".to_owned()));
+    let (_, with_header) = json(&with("", tags)).await;
+    assert_eq!(found(&with_header, "error", "cloudfront"), "");
+    let fine = found(&with_header, "ok", "cloudfront");
+    assert!(fine.contains("from the header x-cache-tags"), "{fine}");
+
+    fake.change(|settings| settings.tag_header = None);
+    let (_, without_tags) = json(&with("", "paths = [\"/users/{id}\"]")).await;
+    assert_eq!(found(&without_tags, "error", "cloudfront"), "");
 }
 
 #[tokio::test]

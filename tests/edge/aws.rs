@@ -2,8 +2,8 @@
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudfront::types::{
-    CookiePreference, DefaultCacheBehavior, DistributionConfig, ForwardedValues, ItemSelection,
-    Origin, Origins, ViewerProtocolPolicy,
+    ConnectionMode, CookiePreference, DefaultCacheBehavior, DistributionConfig, DomainItem,
+    ForwardedValues, ItemSelection, Origin, Origins, ViewerProtocolPolicy,
 };
 use aws_sdk_sqs::config::Credentials;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -55,6 +55,29 @@ pub async fn messages_in(endpoint: &str, url: &str) -> u64 {
 
 /// Makes a distribution and returns its id.
 pub async fn distribution(endpoint: &str) -> String {
+    distribution_of(endpoint, ConnectionMode::Direct).await
+}
+
+/// Makes a distribution that serves tenants, and returns its id.
+pub async fn multi_tenant_distribution(endpoint: &str) -> String {
+    distribution_of(endpoint, ConnectionMode::TenantOnly).await
+}
+
+/// Makes a tenant of a distribution, and returns its id.
+pub async fn tenant(endpoint: &str, distribution: &str) -> String {
+    let client = aws_sdk_cloudfront::Client::new(&config(endpoint).await);
+    let name = unique();
+    let domain = DomainItem::builder().domain(format!("{name}.example"));
+    let request = client
+        .create_distribution_tenant()
+        .distribution_id(distribution)
+        .name(name)
+        .domains(domain.build().unwrap());
+    let made = request.send().await.unwrap();
+    made.distribution_tenant.unwrap().id.unwrap()
+}
+
+async fn distribution_of(endpoint: &str, mode: ConnectionMode) -> String {
     let client = aws_sdk_cloudfront::Client::new(&config(endpoint).await);
     let origin = Origin::builder()
         .id("o")
@@ -85,6 +108,7 @@ pub async fn distribution(endpoint: &str) -> String {
         .unwrap();
     let config = DistributionConfig::builder()
         .caller_reference(unique())
+        .connection_mode(mode)
         .comment("")
         .enabled(true)
         .origins(

@@ -9,6 +9,7 @@ pub fn message(distribution: &str, path: &str) -> Message {
     Message {
         source: "shop".into(),
         distribution: distribution.into(),
+        tenant: None,
         paths: vec![path.to_owned()],
         committed_at_us: 1_763_892_000_000_000,
     }

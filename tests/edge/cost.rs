@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use evictd::buffer::Local;
 use evictd::model::Current;
+use evictd::model::invalidation::Target;
 use evictd::pipeline::bulk::{BulkGuard, BulkRule, Paths};
 use evictd::pipeline::paths::{PathSink, ToBuffer};
 use evictd::rules::always::AlwaysPaths;
@@ -65,7 +66,7 @@ impl Shop {
                 format!("/categories/{}", product % 100),
                 format!("/api/products/{product}"),
             ] {
-                batch.insert(&rule, path.as_bytes());
+                batch.insert(&rule, Target::default(), &path);
                 self.naive.push(path);
             }
         }

@@ -10,6 +10,7 @@
 pub mod aws;
 mod contract;
 mod cost;
+pub mod items;
 pub mod quota;
 mod scripted;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::edge::budget::Book;
-use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch};
+use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
 use evictd::model::Current;
 use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
 use tokio_util::sync::CancellationToken;
@@ -121,7 +122,7 @@ pub async fn cloudfront_contract(endpoint: &str) {
     let edge = CloudFront::new(&aws::config(endpoint).await);
     let distribution: Arc<str> = aws::distribution(endpoint).await.into();
     let batch = InvalidationBatch {
-        distribution: Arc::clone(&distribution),
+        scope: Scope::of(&distribution),
         caller_reference: "evictd-1".to_owned(),
         paths: vec![
             "/a?b=c&d=e".to_owned(),
@@ -151,7 +152,7 @@ pub async fn cloudfront_contract(endpoint: &str) {
 
     let nowhere: Arc<str> = "ENOTTHERE".into();
     let missing = InvalidationBatch {
-        distribution: Arc::clone(&nowhere),
+        scope: Scope::of(&nowhere),
         ..batch
     };
     for error in [
@@ -242,7 +243,7 @@ async fn cloudfronts_errors_reach_the_drain_as_what_they_mean() {
         let server = scripted::start(move |_| (status, "text/xml", body.clone())).await;
         let edge = CloudFront::new(&aws::config(&server).await);
         let batch = InvalidationBatch {
-            distribution: "E1".into(),
+            scope: Scope::of(&"E1".into()),
             caller_reference: "evictd-1".to_owned(),
             paths: vec!["/a".to_owned()],
         };

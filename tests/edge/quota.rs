@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evictd::buffer::{Buffer, Local, Message, pack};
-use evictd::edge::CloudFront;
 use evictd::edge::budget::Book;
+use evictd::edge::{CloudFront, Scope};
 use evictd::model::Current;
 use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
 use evictd::rules::always::AlwaysPaths;
@@ -174,7 +174,7 @@ async fn what_others_have_in_progress_is_seen_at_the_start_and_page_by_page() {
     let edge = CloudFront::new(&aws::config(other.url()).await);
     for part in scattered(0..2_900).chunks(290) {
         let batch = evictd::edge::InvalidationBatch {
-            distribution: "E1".into(),
+            scope: Scope::of(&"E1".into()),
             caller_reference: format!("somebody-{}", part[0]),
             paths: part.to_vec(),
         };
@@ -216,7 +216,7 @@ async fn others_that_use_the_quota_meanwhile_cost_a_refusal_and_no_path() {
     bench.reached(&warm).await;
     let edge = CloudFront::new(&aws::config(bench.fake.url()).await);
     let others = evictd::edge::InvalidationBatch {
-        distribution: "E1".into(),
+        scope: Scope::of(&"E1".into()),
         caller_reference: "somebody".to_owned(),
         paths: scattered(1_000..3_500),
     };

@@ -1,12 +1,14 @@
 //! What rules make of changes: TOML and rows in, a plan out.
 
 mod cascade;
+mod edge;
 mod guards;
 mod shapes;
 
 use std::sync::Arc;
 
 use evictd::config;
+use evictd::model::edge_item::{matches, of_tenant};
 use evictd::model::invalidation::{Action, Plan, Published, Widening};
 use evictd::model::{Column, Date, DateTime, Op, RowChange, Shape, TableName, TableSchema, Value};
 use evictd::rules::{Rules, Scratch};
@@ -27,7 +29,13 @@ impl Plan for Lines {
             Action::DeleteMatching { glob } => {
                 format!("{rule}: delete all {}", glob.escape_ascii())
             }
-            Action::Invalidate { path } => format!("{rule}: invalidate {path}"),
+            Action::Invalidate { path, at } => {
+                let item = of_tenant(at.tenant, path);
+                match at.distributions {
+                    None => format!("{rule}: invalidate {item}"),
+                    Some(names) => format!("{rule}: invalidate {item} at {}", names.join(", ")),
+                }
+            }
             Action::Skip { path, class } => format!("{rule}: skip {path} ({class})"),
             Action::MissedBump { version } => {
                 format!("{rule}: version {} stayed", version.escape_ascii())

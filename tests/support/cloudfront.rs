@@ -30,6 +30,10 @@ pub struct FakeSettings {
     pub fail: Option<u64>,
     /// Paths that contain this are refused as invalid.
     pub refuse: Option<String>,
+    /// The tenants there are, each with its distribution.
+    pub tenants: Vec<(String, String)>,
+    /// The header that names cache tags, of every distribution. Without one tags do nothing, as CloudFront does.
+    pub tag_header: Option<String>,
     /// How long each answer takes.
     pub slow: Duration,
     /// Items on a page of a list.
@@ -49,6 +53,8 @@ impl Default for FakeSettings {
             hang: false,
             fail: None,
             refuse: None,
+            tenants: Vec::new(),
+            tag_header: None,
             slow: Duration::ZERO,
             page_items: 100,
         }
@@ -60,10 +66,17 @@ impl Default for FakeSettings {
 pub struct FakeInvalidation {
     pub id: String,
     pub distribution: String,
+    pub tenant: Option<String>,
     pub caller_reference: String,
     pub paths: Vec<String>,
     pub at: Instant,
     created_at: Timestamp,
+}
+
+impl FakeInvalidation {
+    fn is_of(&self, (distribution, tenant): &Scope) -> bool {
+        self.distribution == *distribution && self.tenant == *tenant
+    }
 }
 
 /// What happened so far.
@@ -75,6 +88,8 @@ pub struct FakeCounts {
     pub creates: u64,
     /// Repeated requests that were answered with the invalidation of then.
     pub repeated: u64,
+    /// Requests for tenants that there are not.
+    pub unknown_tenants: u64,
     /// Requests refused because they would have exceeded the quota.
     pub over_quota: u64,
     pub throttled: u64,
@@ -89,11 +104,14 @@ pub struct FakeCounts {
 struct State {
     settings: FakeSettings,
     made: Vec<FakeInvalidation>,
-    by_reference: HashMap<(String, String), usize>,
+    by_reference: HashMap<(Scope, String), usize>,
     counts: FakeCounts,
     tokens: f64,
     refilled: Instant,
 }
+
+/// A distribution, or one of its tenants.
+type Scope = (String, Option<String>);
 
 /// The server. It ends with the test's runtime.
 #[derive(Clone, Debug)]
@@ -154,6 +172,23 @@ impl FakeCloudFront {
     /// What the paths so far would cost: how many are billed.
     pub fn billed(&self) -> usize {
         self.state().made.iter().map(|made| made.paths.len()).sum()
+    }
+
+    /// What was accepted for a distribution and none of its tenants, sorted, each once.
+    pub fn of_distribution(&self, id: &str) -> Vec<String> {
+        self.of(|made| made.distribution == id && made.tenant.is_none())
+    }
+
+    /// What was accepted for a tenant, sorted, each once.
+    pub fn of_tenant(&self, id: &str) -> Vec<String> {
+        self.of(|made| made.tenant.as_deref() == Some(id))
+    }
+
+    fn of(&self, which: impl Fn(&FakeInvalidation) -> bool) -> Vec<String> {
+        let state = self.state();
+        let made = state.made.iter().filter(|made| which(made));
+        let paths: BTreeSet<String> = made.flat_map(|made| made.paths.clone()).collect();
+        paths.into_iter().collect()
     }
 
     /// How often each path was accepted.
@@ -232,25 +267,63 @@ impl State {
             .unwrap_or((&request.target, ""));
         let parts: Vec<&str> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
-            ("POST", ["", _, "distribution", distribution, "invalidation"]) => {
-                self.create(distribution, &request.body)
-            }
-            ("GET", ["", _, "distribution", distribution, "invalidation"]) => {
-                Some((200, self.list(distribution, query)))
-            }
-            ("GET", ["", _, "distribution", distribution, "invalidation", id]) => {
-                let mut made = self.made.iter();
-                let found = made.find(|made| made.id == *id && made.distribution == *distribution);
-                Some(match found {
-                    Some(made) => (200, self.described(made)),
-                    None => error(404, "NoSuchInvalidation"),
-                })
+            ("GET", ["", _, "distribution", id, "config"]) => Some((200, self.config(id))),
+            (
+                method,
+                [
+                    "",
+                    _,
+                    kind @ ("distribution" | "distribution-tenant"),
+                    id,
+                    "invalidation",
+                    rest @ ..,
+                ],
+            ) => {
+                let scope: Scope = match *kind {
+                    "distribution" => ((*id).to_owned(), None),
+                    _ => {
+                        let mut tenants = self.settings.tenants.iter();
+                        let Some((_, distribution)) = tenants.find(|(name, _)| name == id) else {
+                            self.counts.unknown_tenants += 1;
+                            return Some(error(404, "EntityNotFound"));
+                        };
+                        (distribution.clone(), Some((*id).to_owned()))
+                    }
+                };
+                match (method, rest) {
+                    ("POST", []) => self.create(&scope, &request.body),
+                    ("GET", []) => Some((200, self.list(&scope, query))),
+                    ("GET", [id]) => {
+                        let mut made = self.made.iter();
+                        let found = made.find(|made| made.id == *id && made.is_of(&scope));
+                        Some(match found {
+                            Some(made) => (200, self.described(made)),
+                            None => error(404, "NoSuchInvalidation"),
+                        })
+                    }
+                    _ => Some(error(404, "NotFound")),
+                }
             }
             _ => Some(error(404, "NotFound")),
         }
     }
 
-    fn create(&mut self, distribution: &str, body: &str) -> Option<(u16, String)> {
+    /// As little of a distribution as the SDK reads.
+    fn config(&self, id: &str) -> String {
+        let header = self.settings.tag_header.as_ref().map(|name| {
+            format!("<CacheTagConfig><HeaderName>{name}</HeaderName></CacheTagConfig>")
+        });
+        format!(
+            "<DistributionConfig><CallerReference>{id}</CallerReference><Origins><Quantity>0</Quantity><Items></Items>\
+             </Origins><DefaultCacheBehavior><TargetOriginId>o</TargetOriginId>\
+             <ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><MinTTL>0</MinTTL></DefaultCacheBehavior>\
+             <Comment></Comment>{}<Enabled>true</Enabled></DistributionConfig>",
+            header.unwrap_or_default()
+        )
+    }
+
+    fn create(&mut self, scope: &Scope, body: &str) -> Option<(u16, String)> {
+        let (distribution, tenant) = scope;
         self.counts.creates += 1;
         let lose = self
             .settings
@@ -258,7 +331,7 @@ impl State {
             .is_some_and(|nth| self.counts.creates.is_multiple_of(nth));
         let paths: Vec<String> = elements(body, "Path").collect();
         let caller_reference = elements(body, "CallerReference").next().unwrap_or_default();
-        let name = (distribution.to_owned(), caller_reference.clone());
+        let name = (scope.clone(), caller_reference.clone());
         if let Some(&known) = self.by_reference.get(&name) {
             if self.made[known].paths != paths {
                 return Some(error(400, "InvalidationBatchAlreadyExists"));
@@ -271,17 +344,25 @@ impl State {
         }
         let refuse = self.settings.refuse.as_deref();
         let valid = |path: &String| {
-            path.starts_with('/')
-                && path.len() <= 4_000
-                && !path.trim_end_matches('*').contains('*')
-                && !refuse.is_some_and(|part| path.contains(part))
+            let formed = match path.strip_prefix('#') {
+                Some(tag) => {
+                    let allowed = |byte: u8| (33..=126).contains(&byte) && byte != b',';
+                    (1..=256).contains(&tag.len()) && tag.bytes().all(allowed)
+                }
+                None => {
+                    path.starts_with('/')
+                        && path.len() <= 4_000
+                        && !path.trim_end_matches('*').contains('*')
+                }
+            };
+            formed && !refuse.is_some_and(|part| path.contains(part))
         };
         if paths.is_empty() || !paths.iter().all(valid) {
             return Some(error(400, "InvalidArgument"));
         }
         let (mut singles, mut wildcards) = self.in_progress(distribution);
         for path in &paths {
-            match path.ends_with('*') {
+            match is_wildcard(path) {
                 true => wildcards += 1,
                 false => singles += 1,
             }
@@ -295,7 +376,8 @@ impl State {
         self.by_reference.insert(name, self.made.len());
         self.made.push(FakeInvalidation {
             id: format!("I{:06}", self.made.len()),
-            distribution: distribution.to_owned(),
+            distribution: distribution.clone(),
+            tenant: tenant.clone(),
             caller_reference,
             paths,
             at: Instant::now(),
@@ -314,7 +396,7 @@ impl State {
         });
         let paths = running.flat_map(|made| &made.paths);
         paths.fold((0, 0), |(singles, wildcards), path| {
-            match path.ends_with('*') {
+            match is_wildcard(path) {
                 true => (singles, wildcards + 1),
                 false => (singles + 1, wildcards),
             }
@@ -347,7 +429,7 @@ impl State {
     }
 
     /// The newest first; the marker is the last id of the page before.
-    fn list(&self, distribution: &str, query: &str) -> String {
+    fn list(&self, scope: &Scope, query: &str) -> String {
         let parameter = |name: &str| {
             query
                 .split('&')
@@ -358,11 +440,7 @@ impl State {
             .unwrap_or(100);
         let items = self.settings.page_items.min(asked);
         let marker = parameter("Marker").unwrap_or_default();
-        let made = self
-            .made
-            .iter()
-            .rev()
-            .filter(|made| made.distribution == distribution);
+        let made = self.made.iter().rev().filter(|made| made.is_of(scope));
         let older: Vec<_> = made
             .filter(|made| marker.is_empty() || made.id.as_str() < marker)
             .collect();
@@ -389,6 +467,11 @@ impl State {
             page.len()
         )
     }
+}
+
+/// The `*` of a tag is a character like others.
+fn is_wildcard(path: &str) -> bool {
+    path.starts_with('/') && path.ends_with('*')
 }
 
 /// Whole seconds, which is less than CloudFront tells.

@@ -8,6 +8,7 @@ fn message(path: &str) -> Message {
     Message {
         source: "shop".into(),
         distribution: "main".into(),
+        tenant: None,
         paths: vec![path.to_owned()],
         committed_at_us: 1,
     }

@@ -79,6 +79,7 @@ mod tests {
         Message {
             source: "shop".into(),
             distribution: "main".into(),
+            tenant: None,
             paths: vec!["/".repeat(path_bytes)],
             committed_at_us: 1,
         }

@@ -31,8 +31,12 @@ fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| format!("/{n:06}")).collect()
 }
 
+fn main() -> Scope {
+    Scope::of(&"E1".into())
+}
+
 fn next(gathering: &mut Gathering, room: Room) -> Option<Batch> {
-    gathering.next_batch(&"E1".into(), room, Thrift::Free, |_| false)
+    gathering.next_batch(&main(), room, Thrift::Free, |_| false)
 }
 
 #[test]
@@ -76,6 +80,53 @@ fn more_than_a_quota_is_coalesced_and_waits_for_a_wildcard() {
     let batch = next(&mut gathering, room(1)).unwrap();
     assert_eq!(batch.invalidation.paths, ["/00*"]);
     assert_eq!(gathering.accept(batch), ids(&["a", "b"]));
+}
+
+fn tags(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!("#t{n:06}")).collect()
+}
+
+#[test]
+fn tags_wait_for_room_up_to_a_quota_and_go_under_everything_beyond() {
+    let room = |singles| Room {
+        singles,
+        wildcards: 15,
+    };
+    let mut some = gathering(&[("tags", tags(0..2_500)), ("paths", numbered(0..4_000))]);
+    let first = next(&mut some, room(1_000)).unwrap();
+    assert_eq!(
+        first.invalidation.paths,
+        tags(0..1_000),
+        "exact, though late"
+    );
+    assert_eq!(some.accept(first), ids(&[]));
+    let second = next(&mut some, room(2_000)).unwrap();
+    assert_eq!(second.invalidation.paths[..1_500], tags(1_000..2_500));
+    assert_eq!(second.invalidation.paths[1_500..], ["/00*"]);
+    let mut complete = some.accept(second);
+    complete.sort();
+    assert_eq!(complete, ids(&["paths", "tags"]));
+
+    let mut many = gathering(&[("tags", tags(0..3_001)), ("path", numbered(0..1))]);
+    let all = next(&mut many, room(3_000)).unwrap();
+    assert_eq!(all.invalidation.paths, ["/*"]);
+    assert_eq!(all.coalesced(), 3_002);
+    assert_eq!(many.accept(all).len(), 2);
+}
+
+#[test]
+fn a_thrifty_request_has_few_tags_or_covers_everything() {
+    for (thrift, number, expected) in [
+        (Thrift::AtMost(9), 9, tags(0..9)),
+        (Thrift::AtMost(9), 10, vec!["/*".to_owned()]),
+        (Thrift::Spent, 1, tags(0..1)),
+        (Thrift::Spent, 2, vec!["/*".to_owned()]),
+    ] {
+        let mut gathering = gathering(&[("a", tags(0..number))]);
+        let batch = gathering.next_batch(&main(), QUOTA, thrift, |_| false);
+        let paths = batch.unwrap().invalidation.paths;
+        assert_eq!(paths, expected, "{thrift:?} {number}");
+    }
 }
 
 #[test]
@@ -147,8 +198,7 @@ fn a_thrifty_request_costs_no_more_than_it_may() {
         (Thrift::Spent, 5, "/000003", vec!["/00000*", "/000003"]),
     ] {
         let mut gathering = gathering(&[("a", numbered(0..paths))]);
-        let distribution = "E1".into();
-        let batch = gathering.next_batch(&distribution, QUOTA, thrift, |path| path == always);
+        let batch = gathering.next_batch(&main(), QUOTA, thrift, |path| path == always);
         let batch = batch.unwrap();
         assert_eq!(
             batch.invalidation.paths, expected,
@@ -165,9 +215,10 @@ fn any_messages() -> impl Strategy<Value = Vec<(String, Vec<String>)>> {
     let range = prop_oneof![1 => wide, 3 => narrow, 1 => star];
     prop::collection::vec(range, 0..8).prop_map(|ranges| {
         let named = |(n, range): (usize, std::ops::Range<u32>)| {
-            let paths = match range.is_empty() {
-                true => vec![format!("/{}*", range.start)],
-                false => numbered(range),
+            let paths = match (range.is_empty(), range.start % 4) {
+                (true, _) => vec![format!("/{}*", range.start)],
+                (false, 0) => tags(range),
+                (false, _) => numbered(range),
             };
             (format!("m{n}"), paths)
         };
@@ -204,7 +255,7 @@ proptest! {
             if gathering.distinct_paths() == 0 {
                 break;
             }
-            let Some(batch) = gathering.next_batch(&"E1".into(), room, thrift, |_| false) else {
+            let Some(batch) = gathering.next_batch(&main(), room, thrift, |_| false) else {
                 prop_assert!(room != QUOTA, "something fits when nothing is in progress");
                 continue;
             };

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::edge_item::is_wildcard;
 
 const WIDE: Room = Room {
     singles: 3_000,
@@ -119,9 +120,34 @@ fn more_wildcards_than_fit_become_fewer() {
     assert_eq!(covers[0].path, "/categories/*");
 }
 
+#[test]
+fn tags_go_as_they_are_or_under_everything() {
+    let items = ["#a*", "#ab", "#b", "/a/1", "/a/2", "/b"];
+    for (singles, wildcards, expected) in [
+        (6, 0, Some(items.to_vec())),
+        (4, 1, Some(vec!["#a*", "#ab", "#b", "/a/*", "/b"])),
+        (3, 1, Some(vec!["/*"])),
+        (2, 9, Some(vec!["/*"])),
+        (2, 0, None),
+        (5, 0, None),
+    ] {
+        let expected = expected.map(|items| items.into_iter().map(str::to_owned).collect());
+        assert_eq!(
+            sent(&items, singles, wildcards),
+            expected,
+            "{singles} {wildcards}"
+        );
+    }
+    let all = ["#a", "/*", "/a", "/a*"];
+    assert_eq!(sent(&all, 9, 9).unwrap(), ["/*"]);
+    assert_eq!(sent(&all, 9, 0), None);
+}
+
 fn any_paths() -> impl Strategy<Value = Vec<String>> {
-    let path = "(/(a|b|ab|%C3%A9|%C3|!|[0-9]{1,3})){1,4}[*]?";
-    prop::collection::vec(path, 1..60)
+    let path = "(/(a|b|ab|%C3%A9|%C3|!|[0-9]{1,3})){1,4}[*]?|/[*]";
+    let tag = "#[ab]{1,3}[*]?";
+    let item = prop_oneof![9 => path, 1 => tag];
+    prop::collection::vec(item, 1..60)
 }
 
 fn any_room() -> impl Strategy<Value = Room> {
@@ -141,7 +167,7 @@ proptest! {
             prop_assert_eq!(room.wildcards, 0, "only the want of a wildcard makes it wait");
             return Ok(());
         };
-        let wildcards = covers.iter().filter(|cover| cover.path.ends_with('*')).count();
+        let wildcards = covers.iter().filter(|cover| is_wildcard(&cover.path)).count();
         prop_assert!(wildcards <= room.wildcards);
         prop_assert!(covers.len() - wildcards <= room.singles);
         let mut covered = Vec::new();

@@ -48,6 +48,7 @@ pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
     Message {
         source: "shop".into(),
         distribution: distribution.into(),
+        tenant: None,
         paths: paths.iter().map(|&path| path.to_owned()).collect(),
         committed_at_us: 1_763_892_000_000_000,
     }
@@ -298,14 +299,13 @@ impl Edge for FakeEdge {
             return Err(error);
         }
         let known = state.made.iter().position(|(_, made)| {
-            made.caller_reference == batch.caller_reference
-                && made.distribution == batch.distribution
+            made.caller_reference == batch.caller_reference && made.scope == batch.scope
         });
         let id = match known {
             Some(index) if state.made[index].1.paths == batch.paths => index,
             Some(_) => {
                 return Err(EdgeError::ReferenceTaken {
-                    distribution: Arc::clone(&batch.distribution),
+                    distribution: Arc::clone(&batch.scope.distribution),
                     caller_reference: batch.caller_reference.clone(),
                 });
             }
@@ -320,14 +320,10 @@ impl Edge for FakeEdge {
     }
 
     /// Everything completes within [`FakeEdge::COMPLETES_AFTER`].
-    async fn list(
-        &self,
-        distribution: &Arc<str>,
-        _from: Option<String>,
-    ) -> Result<Page, EdgeError> {
+    async fn list(&self, scope: &Scope, _from: Option<String>) -> Result<Page, EdgeError> {
         let state = self.state.lock().unwrap();
         let made = state.made.iter().enumerate().rev();
-        let made = made.filter(|(_, (_, batch))| batch.distribution == *distribution);
+        let made = made.filter(|(_, (_, batch))| batch.scope == *scope);
         Ok(Page {
             invalidations: made
                 .map(|(index, (at, _))| Listed {
@@ -340,7 +336,7 @@ impl Edge for FakeEdge {
         })
     }
 
-    async fn read(&self, _distribution: &Arc<str>, id: &str) -> Result<Made, EdgeError> {
+    async fn read(&self, _scope: &Scope, id: &str) -> Result<Made, EdgeError> {
         let state = self.state.lock().unwrap();
         let index: usize = id.trim_start_matches('I').parse().unwrap();
         let (at, batch) = &state.made[index];
@@ -354,7 +350,7 @@ impl Edge for FakeEdge {
 
 pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
     EdgeError::Throttled {
-        distribution: Arc::clone(&batch.distribution),
+        distribution: Arc::clone(&batch.scope.distribution),
         code: "Throttling".to_owned(),
         reason: "on purpose".to_owned(),
     }
@@ -362,7 +358,7 @@ pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
 
 pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {
     EdgeError::TooLarge {
-        distribution: Arc::clone(&batch.distribution),
+        distribution: Arc::clone(&batch.scope.distribution),
         paths: batch.paths.len(),
         reason: "on purpose".to_owned(),
     }
@@ -370,7 +366,7 @@ pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {
 
 pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
     EdgeError::InvalidPath {
-        distribution: Arc::clone(&batch.distribution),
+        distribution: Arc::clone(&batch.scope.distribution),
         code: "InvalidArgument".to_owned(),
         paths: batch.paths.len(),
         reason: "on purpose".to_owned(),
@@ -379,7 +375,7 @@ pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
 
 pub(super) fn denied(batch: &InvalidationBatch) -> EdgeError {
     EdgeError::Denied {
-        distribution: Arc::clone(&batch.distribution),
+        distribution: Arc::clone(&batch.scope.distribution),
         code: "AccessDenied".to_owned(),
         action: "cloudfront:CreateInvalidation",
         reason: "on purpose".to_owned(),

@@ -99,7 +99,7 @@ async fn messages_of_one_window_become_one_invalidation_without_duplicates() {
         panic!("{:?}", state.made);
     };
     assert_eq!(batch.paths, ["/a", "/b", "/c"]);
-    assert_eq!(&*batch.distribution, "E1");
+    assert_eq!(&*batch.scope.distribution, "E1");
     assert_eq!(*at - start, WINDOW, "counted from the first message");
 }
 
@@ -200,7 +200,7 @@ async fn a_refusal_goes_back_to_the_buffer_and_passes_once_it_is_mended() {
 #[tokio::test(start_paused = true)]
 async fn a_throttled_distribution_does_not_hold_up_another() {
     let bench = Bench::start(FakeEdge::judged(|batch| {
-        (&*batch.distribution == "E1").then(|| throttled(batch))
+        (&*batch.scope.distribution == "E1").then(|| throttled(batch))
     }));
     bench.buffer.push("main", &["/a"]);
     pass(seconds(10)).await;
@@ -216,7 +216,7 @@ async fn a_taken_name_is_replaced() {
     let bench = Bench::start(FakeEdge::judged(move |batch| {
         (taken.len() < 2 && taken.insert(batch.caller_reference.clone())).then(|| {
             EdgeError::ReferenceTaken {
-                distribution: Arc::clone(&batch.distribution),
+                distribution: Arc::clone(&batch.scope.distribution),
                 caller_reference: batch.caller_reference.clone(),
             }
         })

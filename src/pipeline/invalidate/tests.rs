@@ -7,7 +7,7 @@ use crate::binlog::replica_lag::Applied;
 use crate::buffer::BufferError;
 use crate::cache::{CacheError, Found, Leaving, Outcome, ScanPlace, TagKind, TagScan, TagStep};
 use crate::checkpoint::CheckpointError;
-use crate::model::invalidation::{Action, Plan, Published};
+use crate::model::invalidation::{Action, Plan, Published, Target};
 use crate::model::{GtidSet, Guards, KeySet, PairSet, Position};
 
 /// What the fakes did, in order.
@@ -214,6 +214,7 @@ fn batch(offset: u64) -> Batch {
         &rule,
         Action::Invalidate {
             path: &format!("/p{offset}"),
+            at: Target::default(),
         },
     );
     batch.mark = Some(mark(offset));

@@ -1,0 +1,92 @@
+//! Invalidations of one tenant of a multi-tenant distribution: calls of their
+//! own, with an error of their own.
+
+use std::sync::Arc;
+
+use aws_sdk_cloudfront::types;
+
+use super::{CloudFront, PAGE_ITEMS, explain, made, page};
+use crate::edge::{Accepted, EdgeError, InvalidationBatch, Made, Page};
+
+const INVALIDATE: &str = "cloudfront:CreateInvalidationForDistributionTenant";
+const LIST: &str = "cloudfront:ListInvalidationsForDistributionTenant";
+const READ: &str = "cloudfront:GetInvalidationForDistributionTenant";
+
+/// What CloudFront says of a tenant that it does not know.
+const NOT_FOUND: &str = "EntityNotFound";
+
+impl CloudFront {
+    pub(super) async fn invalidate_tenant(
+        &self,
+        tenant: &Arc<str>,
+        batch: &InvalidationBatch,
+        request: types::InvalidationBatch,
+    ) -> Result<Accepted, EdgeError> {
+        let output = self
+            .once
+            .create_invalidation_for_distribution_tenant()
+            .id(&**tenant)
+            .invalidation_batch(request)
+            .send()
+            .await
+            .map_err(|error| {
+                let distribution = &batch.scope.distribution;
+                let (reference, paths) = (&batch.caller_reference, batch.paths.len());
+                of_tenant(
+                    explain(distribution, INVALIDATE, reference, paths, &error),
+                    tenant,
+                )
+            })?;
+        Ok(Accepted {
+            id: output.invalidation.map(|made| made.id).unwrap_or_default(),
+        })
+    }
+
+    pub(super) async fn list_tenant(
+        &self,
+        distribution: &Arc<str>,
+        tenant: &Arc<str>,
+        from: Option<String>,
+    ) -> Result<Page, EdgeError> {
+        let output = self
+            .once
+            .list_invalidations_for_distribution_tenant()
+            .id(&**tenant)
+            .max_items(PAGE_ITEMS)
+            .set_marker(from)
+            .send()
+            .await
+            .map_err(|error| of_tenant(explain(distribution, LIST, "", 0, &error), tenant))?;
+        Ok(page(output.invalidation_list))
+    }
+
+    pub(super) async fn read_tenant(
+        &self,
+        distribution: &Arc<str>,
+        tenant: &Arc<str>,
+        id: &str,
+    ) -> Result<Made, EdgeError> {
+        let output = self
+            .once
+            .get_invalidation_for_distribution_tenant()
+            .distribution_tenant_id(&**tenant)
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| of_tenant(explain(distribution, READ, "", 0, &error), tenant))?;
+        Ok(made(output.invalidation))
+    }
+}
+
+/// The tenant's own error in the place of one that has no name here.
+fn of_tenant(error: EdgeError, tenant: &Arc<str>) -> EdgeError {
+    match error {
+        EdgeError::Refused {
+            distribution, code, ..
+        } if code == NOT_FOUND => EdgeError::NoSuchTenant {
+            distribution,
+            tenant: Arc::clone(tenant),
+        },
+        other => other,
+    }
+}

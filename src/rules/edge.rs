@@ -1,0 +1,212 @@
+//! What a rule sends to the edge: paths and cache tags, of all copies or of
+//! one tenant's.
+
+use super::class::PathClasses;
+use super::path::{BoundPath, forbidden_path};
+use super::planner::tell;
+use super::render::{Rendered, Scratch, Side, push_bytes, push_encoded, render, sides, together};
+use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots};
+use super::version::Step;
+use super::wide::{send_path, send_wide};
+use super::witness::Witness;
+use crate::model::RowChange;
+use crate::model::edge_item::{is_tenant, push_tag};
+use crate::model::invalidation::{Action, Plan, Target, Widening};
+
+/// A rule's paths, tags and tenant, fitted to a table.
+#[derive(Debug, Default)]
+pub(super) struct BoundEdge {
+    paths: Vec<BoundPath>,
+    tags: Vec<BoundTemplate>,
+    tenant: Option<BoundTemplate>,
+}
+
+/// Whose copies an item is about.
+enum Whose {
+    /// Everybody's: the rule names no tenant, or it cannot be known which
+    /// (Over, never under).
+    All,
+    /// The tenant's in the scratch.
+    Tenant,
+    /// Nobody's: the row has no tenant.
+    Nobody,
+}
+
+/// A change that a rule applies to.
+pub(super) struct Fired<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) change: &'a RowChange<'a>,
+    pub(super) step: Step,
+    pub(super) classes: &'a PathClasses,
+}
+
+/// Checks the columns, and adds them.
+pub(super) fn check(
+    rule: &Rule,
+    classes: &PathClasses,
+    slots: &mut Slots<'_>,
+) -> Result<(), BindError> {
+    let place = |field: &str| format!("rule \"{}\": {field}", rule.name);
+    for name in rule.expand.names() {
+        if slots.schema().column(name).is_some() {
+            return Err(BindError {
+                line: rule.expand.line,
+                message: format!(
+                    "{}: table {} has a column `{name}` too; give the variable another name",
+                    place("expand"),
+                    slots.schema().name
+                ),
+            });
+        }
+    }
+    for template in &rule.paths {
+        slots.add_template(template, &place("path"))?;
+        if let Some(forbidden) = classes.forbidden(&slots.path_language(template)) {
+            return Err(forbidden_path(rule, template, &forbidden));
+        }
+    }
+    for template in &rule.edge_tags {
+        slots.add_template(template, &place("edge tag"))?;
+    }
+    if let Some(template) = &rule.tenant {
+        slots.add_template(template, &place("tenant"))?;
+    }
+    Ok(())
+}
+
+impl BoundEdge {
+    /// Binds what [`check`] has added.
+    pub(super) fn new(rule: &Rule, slots: &Slots<'_>, version: Option<usize>) -> Self {
+        let bind = |template| slots.bind(template, version, b"");
+        Self {
+            paths: rule
+                .paths
+                .iter()
+                .map(|template| BoundPath::new(bind(template), template))
+                .collect(),
+            tags: rule.edge_tags.iter().map(bind).collect(),
+            tenant: rule.tenant.as_ref().map(bind),
+        }
+    }
+
+    /// Plans them from the images that the templates ask for, and both where
+    /// the version went back.
+    pub(super) fn plan<P: Plan, W: Witness>(
+        &self,
+        fired: &Fired<'_>,
+        scratch: &mut Scratch,
+        plan: &mut P,
+        witness: &mut W,
+    ) {
+        let Fired {
+            rule,
+            change,
+            classes,
+            ..
+        } = *fired;
+        for (bound, source) in self.paths.iter().zip(&rule.paths) {
+            for side in self.images(&bound.template, fired) {
+                let whose = self.whose(fired, *side, scratch, plan, witness);
+                if let Whose::Nobody = whose {
+                    continue;
+                }
+                scratch.key.clear();
+                let rendered = render(&bound.template, change, *side, scratch, push_encoded);
+                tell(rule, source, &rendered, witness);
+                let reason = bound.finish(&rendered, scratch);
+                let at = target(rule, &whose, scratch);
+                if let Some(reason) = reason {
+                    plan.widen(&rule.name, reason);
+                    for path in &bound.wildcard.paths {
+                        send_path(rule, classes, path, at, plan);
+                    }
+                } else if matches!(rendered, Rendered::Done) {
+                    send_path(rule, classes, &scratch.path, at, plan);
+                }
+            }
+        }
+        for (template, source) in self.tags.iter().zip(&rule.edge_tags) {
+            for side in self.images(template, fired) {
+                let whose = self.whose(fired, *side, scratch, plan, witness);
+                if let Whose::Nobody = whose {
+                    continue;
+                }
+                scratch.key.clear();
+                let rendered = render(template, change, *side, scratch, push_bytes);
+                tell(rule, source, &rendered, witness);
+                let unknown = match rendered {
+                    Rendered::Nothing(_) => continue,
+                    Rendered::Unknown(_) => Some(Widening::MissingColumn),
+                    Rendered::Done => {
+                        scratch.path.clear();
+                        let pushed = push_tag(&scratch.key, &mut scratch.path);
+                        pushed.is_err().then_some(Widening::TagInvalid)
+                    }
+                };
+                let at = target(rule, &whose, scratch);
+                if let Some(reason) = unknown {
+                    // A tag has no wildcard: what stands for all of them goes.
+                    plan.widen(&rule.name, reason);
+                    send_wide(rule, classes, at, plan);
+                } else {
+                    let path = &scratch.path;
+                    plan.act(&rule.name, Action::Invalidate { path, at });
+                }
+            }
+        }
+    }
+
+    fn images(&self, template: &BoundTemplate, fired: &Fired<'_>) -> &'static [Side] {
+        let renders = match &self.tenant {
+            None => template.renders,
+            // A row that moves to another tenant leaves its pages with both.
+            Some(tenant) => together(template, tenant),
+        };
+        match (renders, fired.step) {
+            (Renders::Before, Step::Back) => sides(Renders::Both, fired.change.op),
+            (renders, _) => sides(renders, fired.change.op),
+        }
+    }
+
+    /// Renders the tenant from one image into the scratch.
+    fn whose<P: Plan, W: Witness>(
+        &self,
+        fired: &Fired<'_>,
+        side: Side,
+        scratch: &mut Scratch,
+        plan: &mut P,
+        witness: &mut W,
+    ) -> Whose {
+        let rule = fired.rule;
+        let (Some(template), Some(source)) = (&self.tenant, &rule.tenant) else {
+            return Whose::All;
+        };
+        scratch.key.clear();
+        let rendered = render(template, fired.change, side, scratch, push_bytes);
+        tell(rule, source, &rendered, witness);
+        let reason = match rendered {
+            Rendered::Nothing(_) => return Whose::Nobody,
+            Rendered::Unknown(_) => Widening::MissingColumn,
+            Rendered::Done if is_tenant(&scratch.key) => {
+                scratch.tenant.clear();
+                let name = scratch.key.iter().copied();
+                scratch.tenant.extend(name.map(char::from));
+                return Whose::Tenant;
+            }
+            Rendered::Done => Widening::TenantInvalid,
+        };
+        plan.widen(&rule.name, reason);
+        Whose::All
+    }
+}
+
+fn target<'a>(rule: &'a Rule, whose: &Whose, scratch: &'a Scratch) -> Target<'a> {
+    let at = rule.everywhere();
+    match whose {
+        Whose::Tenant => Target {
+            tenant: Some(&scratch.tenant),
+            ..at
+        },
+        Whose::All | Whose::Nobody => at,
+    }
+}
