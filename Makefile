@@ -51,6 +51,10 @@ check: ## Formatting, clippy and documentation with warnings denied, shell scrip
 test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 	cargo test
 
+.PHONY: booted
+booted: servers ## Boots a copy of this machine's system in a container, as root, and tries the package there
+	cargo test --test live service::booted -- --ignored
+
 .PHONY: demo
 demo: servers ## One screen that shows what evictd does, on real servers
 	cargo build --bin evictd

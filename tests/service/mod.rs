@@ -1,5 +1,6 @@
 //! evictd as a service: what systemd hears of it, its units, its package, its image, and what ECS is given.
 
+mod booted;
 mod image;
 mod notify;
 mod package;

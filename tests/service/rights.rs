@@ -64,7 +64,7 @@ fn calls_are_found_however_they_are_broken_into_lines() {
     let source = "self\n    .client\n    .send_message_batch()\n .send(); self.once.list_invalidations(); \
         client.get(); self.client.extend(&x); let client = Client::new(x);";
     let found: Vec<String> = operations(source).into_iter().collect();
-    assert_eq!(found, ["SendMessageBatch"]);
+    assert_eq!(found, ["ListInvalidations", "SendMessageBatch"]);
     let source = "self.once\n.list_invalidations()\n.distribution_id(id)";
     assert_eq!(operations(source).len(), 1);
     assert_eq!(right("sqs", "SendMessageBatch"), "sqs:SendMessage");
