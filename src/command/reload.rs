@@ -79,6 +79,13 @@ impl InUse {
     }
 }
 
+/// A configuration that was taken over.
+struct Applied {
+    rules: usize,
+    /// From where on changes are planned with them, where any are.
+    position: Option<String>,
+}
+
 /// Waits for SIGHUP, which no longer ends the process.
 pub struct Reload {
     hangups: Signal,
@@ -125,23 +132,35 @@ impl Reload {
                         .to_owned(),
                 )),
             };
+            // Whoever reads the log finds the status and the metrics as it says.
             end(outcome.is_ok());
-            if let Err(error) = outcome {
-                let reason = format!("{:#}", error.cause);
-                tracing::error!(
-                    error = reason,
-                    "the configuration was not loaded again: the one before stays in use"
-                );
-                let before = Loaded::clone(&self.loaded.get());
-                self.loaded.set(Loaded {
-                    refused: Some((Timestamp::now(), reason)),
-                    ..before
-                });
+            match outcome {
+                Ok(Applied { rules, position }) => {
+                    let sha256 = self.loaded.get().hash.clone();
+                    tracing::info!(
+                        rules,
+                        position,
+                        sha256,
+                        "the configuration was loaded again and is in use"
+                    );
+                }
+                Err(error) => {
+                    let reason = format!("{:#}", error.cause);
+                    let before = Loaded::clone(&self.loaded.get());
+                    self.loaded.set(Loaded {
+                        refused: Some((Timestamp::now(), reason.clone())),
+                        ..before
+                    });
+                    tracing::error!(
+                        error = reason,
+                        "the configuration was not loaded again: the one before stays in use"
+                    );
+                }
             }
         }
     }
 
-    async fn load(&mut self, in_use: &InUse) -> Result<(), CommandError> {
+    async fn load(&mut self, in_use: &InUse) -> Result<Applied, CommandError> {
         let mut config = config::load(self.path())?;
         let changed = config::needs_restart(&self.running, &config.text)?;
         if !changed.is_empty() {
@@ -168,22 +187,16 @@ impl Reload {
         let rules = config.rules.iter().count();
         admin::from_zero(&config);
         let position = take_over(&mut config, in_use).await?;
-        tracing::info!(
-            rules,
-            position,
-            sha256 = loaded.hash,
-            "the configuration was loaded again and is in use"
-        );
         self.running = config.text;
         self.loaded.set(loaded);
-        Ok(())
+        Ok(Applied { rules, position })
     }
 
     /// What the command line says counts for more.
     fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
         match (&self.global.log_level, &config.log_level) {
             (Some(given), Some(level)) if given != level => {
-                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}")
+                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}");
             }
             (Some(_), _) => {}
             (None, level) => {

@@ -107,3 +107,35 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_comes_again_and_again_is_logged_once_unless_it_lasts() {
+        let board = Arc::new(Board::default());
+        let mut trouble = Trouble::new("a part that flaps", "retries", &board, Part::Cache);
+        let error = std::io::Error::other("refused");
+        trouble.wait("connection", &error).await;
+        assert!(trouble.said, "the first at once");
+        trouble.over();
+        for _ in 0..100 {
+            trouble.wait("connection", &error).await;
+            assert!(!trouble.said);
+            trouble.over();
+        }
+        trouble.wait("timeout", &error).await;
+        assert!(trouble.said, "another reason");
+        trouble.over();
+        let began = Instant::now();
+        while began.elapsed() < 2 * BRIEF {
+            trouble.wait("connection", &error).await;
+        }
+        trouble.wait("connection", &error).await;
+        assert!(trouble.said, "it lasts");
+        trouble.over();
+        let state = board.snapshot().parts[&Part::Cache].clone();
+        assert_eq!(state.trouble_since, None);
+    }
+}

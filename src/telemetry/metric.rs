@@ -112,7 +112,8 @@ pub const GUARDS_SKIPPED: &str = "evictd_guards_skipped_total";
 pub const TAG_SET_KEYS: &str = "evictd_tag_set_keys_total";
 /// Messages published about what was deleted. Counter.
 pub const PUBLISHED: &str = "evictd_published_messages_total";
-/// Paths not sent because of their `class`. Counter.
+/// Paths not sent because their class needs no invalidation, by `class`.
+/// Counter.
 pub const PATHS_SKIPPED: &str = "evictd_paths_skipped_total";
 /// Keys whose deletion the cache answered, with success or for good. Counter.
 pub const CACHE_KEYS: &str = "evictd_cache_keys_total";
@@ -238,6 +239,9 @@ mod tests {
             assert_eq!(counts, metric.kind() == Kind::Counter, "{metric:?}");
             assert!(metric.name.starts_with("evictd_"), "{metric:?}");
             assert!(!metric.help().is_empty(), "{metric:?}");
+            // Else a label would not be found.
+            let labelled = metric.labels().next().is_some();
+            assert_eq!(labelled, metric.text.contains(" by `"), "{metric:?}");
         }
         let mut names: Vec<&str> = ALL.iter().map(|metric| metric.name).collect();
         names.sort_unstable();

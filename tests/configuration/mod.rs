@@ -441,11 +441,10 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
 }
 
 #[test]
-fn the_readme_names_metrics_that_exist() {
-    let source = repository_file("src/telemetry/metric.rs");
-    let known: BTreeSet<&str> = source
-        .split('"')
-        .filter_map(|text| text.strip_prefix("evictd_"))
+fn the_readme_names_every_metric_and_no_other() {
+    let all = evictd::telemetry::metric::ALL.iter();
+    let known: BTreeSet<&str> = all
+        .map(|metric| metric.name.strip_prefix("evictd_").unwrap())
         .collect();
     let readme = repository_file("README.md");
     let section = readme
@@ -461,11 +460,13 @@ fn the_readme_names_metrics_that_exist() {
     let named: BTreeSet<&str> = rows
         .flat_map(|row| row.split('`'))
         .map(|name| name.split('{').next().unwrap())
-        .filter(|name| name.contains('_'))
+        .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         .collect();
     assert!(named.len() > 10, "{named:?}");
     let unknown: Vec<_> = named.difference(&known).copied().collect();
     assert_eq!(unknown, [""; 0]);
+    let missing: Vec<_> = known.difference(&named).copied().collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]

@@ -143,7 +143,7 @@ async fn rules_reloaded_under_load_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_new_rules_table_is_learnt_and_so_are_its_guards_and_path_classes() {
+async fn a_new_rules_table_is_learnt_and_its_guards_are_spared() {
     let shop = Shop::open().await;
     let config = shop.config();
     let mut evictd = config.start().await;
@@ -172,6 +172,32 @@ async fn a_new_rules_table_is_learnt_and_so_are_its_guards_and_path_classes() {
     assert_eq!(deleted, ["order:2"]);
     let guard: Option<String> = conn.get("order:1:guard").await.unwrap();
     assert_eq!(guard.as_deref(), Some("2"), "a guard is spared");
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn what_was_prepared_before_a_reload_and_is_committed_after_it_counts_for_the_new_rules() {
+    let shop = Shop::open().await;
+    let config = shop.config();
+    let mut evictd = config.start().await;
+    let mut conn = shop.mysql().conn().await;
+    // Xids are the server's, which other tests use too.
+    let xid = format!("'{}-reload'", shop.database);
+    for sql in [
+        format!("USE {}", shop.database),
+        format!("XA START {xid}"),
+        "INSERT INTO orders (id, user_id) VALUES (1, 7)".to_owned(),
+        format!("XA END {xid}"),
+        format!("XA PREPARE {xid}"),
+    ] {
+        conn.query_drop(sql).await.unwrap();
+    }
+    shop.done(&evictd).await;
+    let more = "[[rule]]\nname = \"orders\"\ntables = [\"$db.orders\"]\nkeys = [\"order:{id}\"]\n";
+    reload(&mut evictd, &with(&config, more), IN_USE).await;
+    shop.fill(&["order:1"]).await;
+    conn.query_drop(format!("XA COMMIT {xid}")).await.unwrap();
+    shop.gone(&["order:1"], &evictd).await;
     stop(evictd).await;
 }
 

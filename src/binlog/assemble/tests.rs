@@ -701,6 +701,17 @@ fn prepared_transactions_outlive_a_rewind_and_no_gap() {
     assert_eq!(stream.xa(commit), any(commit));
 }
 
+#[test]
+fn a_transaction_that_was_prepared_for_another_interest_means_anything() {
+    let commit = "XA COMMIT X'61',X'',1";
+    let mut stream = Stream::at(position(4, None));
+    stream.prepare(XID_A, USERS_ROWS);
+    stream.assembler.set_interest(Shop);
+    assert_eq!(stream.xa(commit), any(commit));
+    stream.prepare(XID_A, USERS_ROWS);
+    assert_eq!(stream.xa(commit), "changed shop.users");
+}
+
 /// The body of a statement whose client used a character set, by collation.
 fn query_in(collation: u16, schema: &str, sql: &[u8]) -> Vec<u8> {
     let mut body = vec![0; 8];
