@@ -28,6 +28,7 @@ pub struct Relay {
     allowed: watch::Sender<u64>,
     cut: watch::Sender<Cut>,
     made: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,7 +40,8 @@ impl Relay {
         let (allowed, limit) = watch::channel(u64::MAX);
         let (cut, cuts) = watch::channel(Cut::All);
         let made = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&made);
+        let open = Arc::new(AtomicU64::new(0));
+        let counted = [Arc::clone(&made), Arc::clone(&open)];
         let (end, ended) = oneshot::channel();
         let (bound, own) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -57,10 +59,17 @@ impl Relay {
                 let passing = async {
                     let mut connections = tokio::task::JoinSet::new();
                     while let Ok((client, _)) = listener.accept().await {
-                        counted.fetch_add(1, Ordering::Relaxed);
+                        for count in &counted {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
+                        let open = Arc::clone(&counted[1]);
                         let mut cuts = cuts.clone();
                         cuts.mark_unchanged();
-                        connections.spawn_local(pass(client, port, limit.clone(), cuts));
+                        let passing = pass(client, port, limit.clone(), cuts);
+                        connections.spawn_local(async move {
+                            passing.await;
+                            open.fetch_sub(1, Ordering::Relaxed);
+                        });
                         while connections.try_join_next().is_some() {}
                     }
                 };
@@ -75,6 +84,7 @@ impl Relay {
             allowed,
             cut,
             made,
+            open,
             end: Some(end),
             thread: Some(thread),
         }
@@ -97,6 +107,11 @@ impl Relay {
     /// How many connections were made so far.
     pub fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are open.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Lets everything pass again.
