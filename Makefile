@@ -16,7 +16,7 @@ SCRIPTS := $(filter-out scripts/debian,$(wildcard scripts/* .ci/*)) $(addprefix 
 
 .PHONY: help
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Builds evictd as it is shipped: target/release/evictd
@@ -50,6 +50,18 @@ check: ## Formatting, clippy and documentation with warnings denied, shell scrip
 .PHONY: test
 test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 	cargo test
+	$(count-instructions) check
+
+# Optimised is what the instructions of a row change are spent in; the rest is as tests have it already.
+count-instructions = CARGO_INCREMENTAL=0 cargo run --quiet --example instructions \
+  $(foreach package,evictd mysql_common crc32fast, \
+    --config 'profile.dev.package.$(package).opt-level=3' \
+    --config 'profile.dev.package.$(package).codegen-units=1' \
+    --config 'profile.dev.package.$(package).debug-assertions=false') --
+
+.PHONY: instructions
+instructions: ## Counts instructions a row change and keeps the figures that make test compares with
+	$(count-instructions) update
 
 .PHONY: booted
 booted: servers ## Boots a copy of this machine's system in a container, as root, and tries the package there
@@ -66,8 +78,8 @@ screenshots: servers ## Takes the documentation's screenshots again: docs/images
 	cargo run --quiet --example screenshots
 
 .PHONY: bench
-bench: servers ## Throughput and latency on this machine, optimised build
-	cargo bench --bench throughput --bench edge
+bench: servers ## Measures everything in ten minutes, optimised build; writes docs/performance.md
+	cargo bench --bench performance
 
 .PHONY: fuzz
 fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)

@@ -19,6 +19,7 @@ mod guarantees;
 mod live;
 mod metrics;
 mod model;
+mod performance;
 mod planner;
 mod reader;
 mod servers;

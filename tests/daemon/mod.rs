@@ -10,6 +10,7 @@ mod dry_run;
 mod faults;
 mod guards;
 mod iam;
+mod idle;
 mod items;
 mod large;
 mod logs;
