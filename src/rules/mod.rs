@@ -22,6 +22,7 @@ pub mod planner;
 mod render;
 pub mod rule;
 pub mod shapes;
+pub mod table_wide;
 pub mod template;
 mod version;
 mod wide;
