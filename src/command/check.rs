@@ -16,6 +16,7 @@ use crate::buffer::{QueueSettings, Sqs};
 use crate::cli::{Check, Global, OutputFormat};
 use crate::config::{self, Buffer, Config, SettleAfter};
 use crate::edge::cloudfront::CloudFront;
+use crate::rules::rule::Rule;
 
 /// Looks at everything, prints what it found, and fails if something is wrong.
 pub async fn run(global: &Global, options: &Check) -> Result<(), CommandError> {
@@ -184,8 +185,7 @@ impl Report {
                 self.fail("cloudfront", error);
                 continue;
             }
-            self.tag_header(config, &edge, &distribution.name, &id)
-                .await;
+            self.traits(config, &edge, &distribution.name, &id).await;
             let behaviors = match edge.behaviors(&id).await {
                 Ok(behaviors) => behaviors,
                 Err(error) => {
@@ -210,29 +210,46 @@ impl Report {
         }
     }
 
-    /// CloudFront takes invalidations of tags and does nothing about them where
-    /// the distribution does not say in which header the origin names tags.
-    async fn tag_header(&mut self, config: &Config, edge: &CloudFront, name: &str, id: &Arc<str>) {
-        let rules = config.rules.iter().filter(|rule| rule.sends_tags_to(name));
-        let rules: Vec<&str> = rules.map(|rule| &*rule.name).collect();
-        if rules.is_empty() {
+    /// Tags that nobody reads, and tenants that there cannot be: CloudFront
+    /// says nothing about the first, and of the second only when it is too late.
+    async fn traits(&mut self, config: &Config, edge: &CloudFront, name: &str, id: &Arc<str>) {
+        let names = |which: fn(&Rule) -> bool| {
+            let rules = config.rules.iter().filter(|rule| rule.goes_to(name));
+            let rules = rules.filter(|rule| which(rule)).map(|rule| &*rule.name);
+            rules.collect::<Vec<&str>>().join(", ")
+        };
+        let tagging = names(Rule::sends_tags);
+        let of_tenants = names(|rule| rule.tenant.is_some());
+        if tagging.is_empty() && of_tenants.is_empty() {
             return;
         }
-        match edge.tag_header(id).await {
-            Ok(Some(header)) => self.add(
+        let traits = match edge.traits(id).await {
+            Ok(traits) => traits,
+            Err(error) => return self.fail("cloudfront", error),
+        };
+        match traits.tag_header {
+            _ if tagging.is_empty() => {}
+            Some(header) => self.add(
                 Level::Ok,
                 "cloudfront",
                 format!("distribution {name} ({id}) reads cache tags from the header {header}"),
             ),
-            Ok(None) => self.add(
+            None => self.add(
                 Level::Error,
                 "cloudfront",
                 format!(
-                    "distribution {name} ({id}) has no tag header, so that CloudFront ignores the edge_tags of {}: set CacheTagConfig.HeaderName to the header in which the origin names them",
-                    rules.join(", ")
+                    "distribution {name} ({id}) has no tag header, so that CloudFront ignores the edge_tags of {tagging}: set CacheTagConfig.HeaderName to the header in which the origin names them"
                 ),
             ),
-            Err(error) => self.fail("cloudfront", error),
+        }
+        if !of_tenants.is_empty() && !traits.multi_tenant {
+            self.add(
+                Level::Error,
+                "cloudfront",
+                format!(
+                    "distribution {name} ({id}) is no multi-tenant one, and has none of the tenants of {of_tenants}: name the right one in `distributions`"
+                ),
+            );
         }
     }
 

@@ -14,7 +14,8 @@ use crate::model::path;
 use crate::rules::class::PathPattern;
 use crate::rules::condition::Condition;
 use crate::rules::glob::TableGlob;
-use crate::rules::rule::{CascadeFrom, ColumnRef, Rule, TableWide, escape_glob};
+use crate::rules::rule::{CascadeFrom, ColumnRef, Rule};
+use crate::rules::table_wide::{TableWide, escape_glob};
 use crate::rules::template::Template;
 
 pub(super) fn path_patterns(

@@ -9,8 +9,8 @@ use super::ConfigError;
 use super::error::Lines;
 use super::{duration, raw};
 use crate::rules::guard::Guard;
-use crate::rules::rule::{escape_glob, key_glob};
 use crate::rules::shapes::{HashField, TagSet, TagSetGlob};
+use crate::rules::table_wide::{escape_glob, key_glob};
 use crate::rules::template::{Image, Template};
 
 /// A guard that is gone while a fill is under way refuses nothing.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_cloudfront::types::{
-    CacheBehavior, DefaultCacheBehavior, ForwardedValues, ItemSelection,
+    CacheBehavior, ConnectionMode, DefaultCacheBehavior, ForwardedValues, ItemSelection,
     OriginRequestPolicyCookieBehavior, OriginRequestPolicyHeaderBehavior,
 };
 
@@ -27,6 +27,16 @@ pub struct Behavior {
     pub ttl: Ttl,
     /// Whether all headers and cookies reach the origin.
     pub forwards_all: bool,
+}
+
+/// What a distribution is besides its behaviours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// The header in which the origin names the cache tags of an answer.
+    /// Without one CloudFront takes invalidations of tags and does nothing.
+    pub tag_header: Option<String>,
+    /// Whether it has tenants.
+    pub multi_tenant: bool,
 }
 
 /// How long something is cached, in seconds.
@@ -58,14 +68,12 @@ struct Settings<'a> {
 }
 
 impl CloudFront {
-    /// The header in which a distribution's origin names the cache tags of an
-    /// answer. Without one CloudFront takes invalidations of tags and does
-    /// nothing.
+    /// Reads what a distribution can be told by tag, and for whom.
     ///
     /// # Errors
     ///
     /// The distribution cannot be read.
-    pub async fn tag_header(&self, distribution: &Arc<str>) -> Result<Option<String>, EdgeError> {
+    pub async fn traits(&self, distribution: &Arc<str>) -> Result<Traits, EdgeError> {
         let output = self
             .client
             .get_distribution_config()
@@ -73,11 +81,14 @@ impl CloudFront {
             .send()
             .await
             .map_err(|error| explain(distribution, READ, "", 0, &error))?;
-        let config = output.distribution_config;
-        let tags = config.and_then(|config| config.cache_tag_config);
-        Ok(tags
-            .map(|tags| tags.header_name)
-            .filter(|name| !name.is_empty()))
+        let Some(config) = output.distribution_config else {
+            return Ok(Traits::default());
+        };
+        let tags = config.cache_tag_config.map(|tags| tags.header_name);
+        Ok(Traits {
+            tag_header: tags.filter(|name| !name.is_empty()),
+            multi_tenant: config.connection_mode == Some(ConnectionMode::TenantOnly),
+        })
     }
 
     /// Reads the behaviours of a distribution; the default one stands last.

@@ -23,6 +23,7 @@ mod render;
 pub mod rule;
 pub mod sample;
 pub mod shapes;
+pub mod table_wide;
 pub mod template;
 mod version;
 mod wide;

@@ -4,7 +4,8 @@
 use super::class::Forbidden;
 use super::filter::Filter;
 use super::render::{Rendered, Scratch};
-use super::rule::{BindError, BoundPart, BoundTemplate, Rule, TableWide};
+use super::rule::{BindError, BoundPart, BoundTemplate, Rule};
+use super::table_wide::TableWide;
 use super::template::{Placeholder, Template};
 use crate::model::Shape;
 use crate::model::invalidation::Widening;

@@ -8,10 +8,11 @@ use super::expand::Expand;
 use super::filter::Filter;
 use super::glob::{TableGlob, key_matches};
 use super::guard::Guard;
-use super::shapes::{HashField, TagSet, TagSetGlob};
+use super::shapes::{HashField, TagSet};
+use super::table_wide::TableWide;
 use super::template::{Image, Part, Placeholder, Template};
 use crate::model::invalidation::{Distributions, Target};
-use crate::model::{Op, Shape, TableName, TableSchema, path};
+use crate::model::{Op, Shape, TableName, TableSchema};
 
 /// A validated rule.
 #[derive(Debug)]
@@ -58,11 +59,15 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it can send cache tags to the distribution of this name.
-    pub fn sends_tags_to(&self, distribution: &str) -> bool {
-        let tags = !self.edge_tags.is_empty() || !self.table_wide.edge_tags.is_empty();
+    /// Whether it can send cache tags.
+    pub fn sends_tags(&self) -> bool {
+        !self.edge_tags.is_empty() || !self.table_wide.edge_tags.is_empty()
+    }
+
+    /// Whether its paths and tags go to the distribution of this name.
+    pub fn goes_to(&self, distribution: &str) -> bool {
         let named = |names: &Distributions| names.iter().any(|name| **name == *distribution);
-        tags && self.distributions.as_ref().is_none_or(named)
+        self.distributions.as_ref().is_none_or(named)
     }
 
     /// Where its paths and tags go, with the copies of all tenants.
@@ -138,85 +143,6 @@ pub struct ColumnRef {
     pub name: String,
     /// The line where it is named.
     pub line: usize,
-}
-
-/// The invalidation of everything that a rule may have cached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableWide {
-    /// Globs over Redis keys, prefix included.
-    pub keys: Vec<Vec<u8>>,
-    /// Globs over tag sets.
-    pub tag_sets: Vec<TagSetGlob>,
-    /// A counter that is part of the keys' names, prefix included: adding to
-    /// it costs nothing, where globs visit the whole keyspace.
-    pub generation: Option<Vec<u8>>,
-    /// Paths for the edge, wildcards among them.
-    pub paths: Vec<String>,
-    /// Cache tags for the edge, each with its `#`.
-    pub edge_tags: Vec<String>,
-}
-
-impl TableWide {
-    /// The templates with every placeholder as `*`. On the edge a `*` can only
-    /// stand last, so that the path ends at its first placeholder.
-    pub fn from_templates(prefix: &[u8], keys: &[Template], paths: &[Template]) -> Self {
-        let path_wildcard = |template: &Template| {
-            let mut path = String::new();
-            for part in &template.parts {
-                match part {
-                    Part::Literal(bytes) => {
-                        let body = bytes.strip_suffix(b"*");
-                        path::encode_value(body.unwrap_or(bytes), &mut path);
-                        path.push_str(body.map_or("", |_| "*"));
-                    }
-                    Part::Placeholder(_) => {
-                        path.push('*');
-                        break;
-                    }
-                }
-            }
-            path
-        };
-        Self {
-            generation: None,
-            tag_sets: Vec::new(),
-            edge_tags: Vec::new(),
-            keys: sorted(keys.iter().map(|key| key_glob(prefix, key)).collect()),
-            paths: sorted(paths.iter().map(path_wildcard).collect()),
-        }
-    }
-}
-
-/// The glob over every key that `template` can render: each placeholder is a
-/// `*`.
-pub fn key_glob(prefix: &[u8], template: &Template) -> Vec<u8> {
-    let mut glob = escape_glob(prefix);
-    for part in &template.parts {
-        match part {
-            Part::Literal(bytes) => glob.extend(escape_glob(bytes)),
-            Part::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
-            Part::Placeholder(_) => glob.push(b'*'),
-        }
-    }
-    glob
-}
-
-fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort();
-    items.dedup();
-    items
-}
-
-/// Escapes what Redis' glob matching would interpret.
-pub fn escape_glob(literal: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(literal.len());
-    for byte in literal {
-        if b"*?[]\\".contains(byte) {
-            out.push(b'\\');
-        }
-        out.push(*byte);
-    }
-    out
 }
 
 /// A template whose columns are slots of a projected row image.

@@ -206,7 +206,7 @@ async fn policy(aws: &Aws, name: &str, ttl: (i64, i64, i64)) -> String {
 }
 
 #[tokio::test]
-async fn tags_at_a_distribution_without_a_tag_header_are_an_error() {
+async fn tags_that_nobody_reads_and_tenants_that_there_cannot_be_are_errors() {
     let shop = Shop::open().await;
     let aws = shared_aws().await;
     let fake = FakeCloudFront::start(FakeSettings::default()).await;
@@ -245,6 +245,16 @@ async fn tags_at_a_distribution_without_a_tag_header_are_an_error() {
     assert_eq!(found(&with_header, "error", "cloudfront"), "");
     let fine = found(&with_header, "ok", "cloudfront");
     assert!(fine.contains("from the header x-cache-tags"), "{fine}");
+
+    let tenant = "distributions = [\"shop\"]\ntenant = \"{tenant_id}\"\npaths = [\"/users/{id}\"]";
+    let (_, without_tenants) = json(&with(tenant, "")).await;
+    let errors = found(&without_tenants, "error", "cloudfront");
+    let expected =
+        "distribution shop (E2) is no multi-tenant one, and has none of the tenants of users";
+    assert!(errors.contains(expected), "{errors}");
+    fake.change(|settings| settings.tenants = vec![("dt_1".to_owned(), "E2".to_owned())]);
+    let (_, with_tenants) = json(&with(tenant, "")).await;
+    assert_eq!(found(&with_tenants, "error", "cloudfront"), "");
 
     fake.change(|settings| settings.tag_header = None);
     let (_, without_tags) = json(&with("", "paths = [\"/users/{id}\"]")).await;

@@ -90,6 +90,43 @@ async fn every_rule_says_what_it_does_and_why_or_why_not() {
 }
 
 #[tokio::test]
+async fn tags_variants_tenants_and_distributions_are_told() {
+    let rule = r#"
+[buffer]
+kind = "local"
+path = "/q"
+[[cloudfront.distribution]]
+name = "saas"
+id = "E1"
+[[cloudfront.distribution]]
+name = "main"
+id = "E2"
+[[rule]]
+name = "pages"
+tables = ["shop.pages"]
+expand = { locale = ["en", "de"] }
+distributions = ["saas"]
+tenant = "{tenant}"
+paths = ["/{locale}/{slug}"]
+edge_tags = ["Page-{id}"]
+table_wide = { paths = ["/*"] }
+"#;
+    let after = r#"{"id": 7, "slug": "a,b", "tenant": "dt_1"}"#;
+    let args = ["explain", "--table", "shop.pages", "--after", after];
+    let config = CONFIG.replace("\n[[path]]", &format!("{rule}\n[[path]]"));
+    let options = EvictdOptions::run(env!("CARGO_BIN_EXE_evictd"), config).args(&args);
+    let said = Evictd::finish(&options, WITHIN).await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let pages = "
+rule \"pages\" (line 19) fires
+  invalidate /en/a,b of tenant dt_1 at saas
+  invalidate /de/a,b of tenant dt_1 at saas
+  invalidate tag #page-7 of tenant dt_1 at saas
+";
+    assert!(said.stdout.contains(pages), "{}", said.stdout);
+}
+
+#[tokio::test]
 async fn programs_get_one_object_and_missing_columns_and_images_are_named() {
     let after = r#"{"id": 7, "status": "gone", "age": 20, "version": 1, "nick": "lady"}"#;
     let said = explain(&["--after", after, "--format", "json"]).await;

@@ -53,6 +53,9 @@ async fn plans_from_files_and_from_the_server_are_byte_identical() {
         assert!(summary["summary"]["rules"]["users"]["widened"]["statement"].is_number());
         assert!(summary["summary"]["total"]["skipped"].as_u64() > Some(0));
         let paths = summary["summary"]["total"]["paths"].as_u64().unwrap();
+        assert!(plans.contains(r#""edge":["dt_3:/en/"#), "{plans}");
+        assert!(plans.contains(r#""dt_3:#user-1"],"distributions":["main"]"#));
+        assert!(summary["summary"]["rules"]["pages"]["tags"].as_u64() > Some(0));
         let most = summary["cloudfront"]["millidollars_at_most"].as_u64();
         assert_eq!(most, Some(paths * 5));
         assert!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::daemon::shop::{Config, Shop, WITHIN};
 use crate::support::{Evictd, Finished, MysqlOptions};
 
-/// Two rules over rows, one of them with paths.
+/// Rules over rows, with keys, paths, tags, variants and a tenant.
 pub const RULES: &str = r#"
 # Nobody listens there.
 [buffer]
@@ -34,6 +34,16 @@ paths   = ["/users/{slug}", "/stock/{id}"]
 name    = "lists"
 tables  = ["$db.users", "$db.orders"]
 keys    = ["lists"]
+
+[[rule]]
+name    = "pages"
+tables  = ["$db.users"]
+expand  = { locale = ["en", "de"] }
+distributions = ["main"]
+tenant  = "dt_{tenant_id}"
+paths   = ["/{locale}/{slug}"]
+edge_tags  = ["user-{id}"]
+table_wide = { paths = ["/en/*", "/de/*"] }
 "#;
 
 /// Inserts, updates, deletes, a rollback, DDL, XA, and compressed transactions.

@@ -675,33 +675,33 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         ),
         (
             "[buffer]",
-            "paths = [\"/{id}\"]\ndistributions = [\"mian\"]\n[buffer]",
-            "13: rule \"users\": no [[cloudfront.distribution]] is called \"mian\"; did you mean `main`?",
+            "distributions = [\"mian\"]\n[buffer]",
+            "12: rule \"users\": no [[cloudfront.distribution]] is called \"mian\"; did you mean `main`?",
         ),
         (
             "[buffer]",
-            "paths = [\"/{id}\"]\ndistributions = [\"main\", \"main\"]\n[buffer]",
-            "13: rule \"users\": `distributions` has \"main\" twice",
+            "distributions = [\"main\", \"main\"]\n[buffer]",
+            "12: rule \"users\": `distributions` has \"main\" twice",
         ),
         (
             "[buffer]",
-            "paths = [\"/{id}\"]\ndistributions = []\n[buffer]",
-            "13: rule \"users\": `distributions` is empty: name some, or leave it out for all of them",
+            "distributions = []\n[buffer]",
+            "12: rule \"users\": `distributions` is empty: name some, or leave it out for all of them",
         ),
         (
-            "[buffer]",
-            "distributions = [\"main\"]\n[buffer]",
-            "12: rule \"users\": `distributions` has no use without `paths` or `edge_tags`",
+            "paths = [\"/users/{id}\"]",
+            "distributions = [\"main\"]",
+            "11: rule \"users\": `distributions` has no use without `paths` or `edge_tags`",
         ),
         (
-            "[buffer]",
-            "tenant = \"{id}\"\n[buffer]",
-            "12: rule \"users\": `tenant` has no use without `paths` or `edge_tags`",
+            "paths = [\"/users/{id}\"]",
+            "tenant = \"{id}\"",
+            "11: rule \"users\": `tenant` has no use without `paths` or `edge_tags`",
         ),
         (
-            "[cloudfront]",
-            "[cloudfront]\ndistribution = [{ name = \"main\", id = \"E1\" }, { name = \"shop\", id = \"E2\" }]\n[[rule]]\nname = \"t\"\ntables = [\"a.b\"]\npaths = [\"/{id}\"]\ntenant = \"{t}\"\n[nope]",
-            "20: rule \"t\": a tenant belongs to one distribution: name it, as in `distributions = [\"main\"]`",
+            "[[path]]",
+            "[[cloudfront.distribution]]\nname = \"shop\"\nid = \"E2\"\n[[rule]]\nname = \"t\"\ntables = [\"a.b\"]\npaths = [\"/{id}\"]\ntenant = \"{t}\"\n[[path]]",
+            "26: rule \"t\": a tenant belongs to one distribution: name it, as in `distributions = [\"main\"]`",
         ),
         (
             "[buffer]",
@@ -714,9 +714,9 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
             "12: rule \"users\": expand: no template has a `{locale}`: variables stand in `keys`, `paths`, `edge_tags` and the keys of `cascade_from`",
         ),
         (
-            "[buffer]",
-            "expand = { tail = [\"*\", \"\"] }\npaths = [\"/{tail}/{id}\"]\n[buffer]",
-            "13: rule \"users\": path \"/{tail}/{id}\": CloudFront takes a `*` only as the last character",
+            "paths = [\"/users/{id}\"]",
+            "expand = { tail = [\"*\", \"\"] }\npaths = [\"/{tail}/{id}\"]",
+            "12: rule \"users\": path \"/{tail}/{id}\": CloudFront takes a `*` only as the last character",
         ),
         (
             "[buffer]\nkind = \"local\"\npath = \"/q\"\n",
@@ -866,7 +866,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "[buffer]",
             "[[rule]]\nname = \"b\"\ntables = [\"a.b\"]\n[buffer]",
-            "12: rule \"b\": it invalidates nothing: add `keys`, `paths`, `tag_sets`, `hash_fields` or `guard`",
+            "12: rule \"b\": it invalidates nothing: add `keys`, `paths`, `edge_tags`, `tag_sets`, `hash_fields` or `guard`",
         ),
         (
             "/users/{id}",

@@ -313,8 +313,13 @@ impl State {
         let header = self.settings.tag_header.as_ref().map(|name| {
             format!("<CacheTagConfig><HeaderName>{name}</HeaderName></CacheTagConfig>")
         });
+        let mut tenants = self.settings.tenants.iter();
+        let mode = match tenants.any(|(_, distribution)| distribution == id) {
+            true => "tenant-only",
+            false => "direct",
+        };
         format!(
-            "<DistributionConfig><CallerReference>{id}</CallerReference><Origins><Quantity>0</Quantity><Items></Items>\
+            "<DistributionConfig><ConnectionMode>{mode}</ConnectionMode><CallerReference>{id}</CallerReference><Origins><Quantity>0</Quantity><Items></Items>\
              </Origins><DefaultCacheBehavior><TargetOriginId>o</TargetOriginId>\
              <ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><MinTTL>0</MinTTL></DefaultCacheBehavior>\
              <Comment></Comment>{}<Enabled>true</Enabled></DistributionConfig>",

@@ -1,0 +1,84 @@
+//! What stands for everything that a rule may have cached.
+
+use super::shapes::TagSetGlob;
+use super::template::{Part, Template};
+use crate::model::path;
+
+/// The invalidation of everything that a rule may have cached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableWide {
+    /// Globs over Redis keys, prefix included.
+    pub keys: Vec<Vec<u8>>,
+    /// Globs over tag sets.
+    pub tag_sets: Vec<TagSetGlob>,
+    /// A counter that is part of the keys' names, prefix included: adding to
+    /// it costs nothing, where globs visit the whole keyspace.
+    pub generation: Option<Vec<u8>>,
+    /// Paths for the edge, wildcards among them.
+    pub paths: Vec<String>,
+    /// Cache tags for the edge, each with its `#`.
+    pub edge_tags: Vec<String>,
+}
+
+impl TableWide {
+    /// The templates with every placeholder as `*`. On the edge a `*` can only
+    /// stand last, so that the path ends at its first placeholder.
+    pub fn from_templates(prefix: &[u8], keys: &[Template], paths: &[Template]) -> Self {
+        let path_wildcard = |template: &Template| {
+            let mut path = String::new();
+            for part in &template.parts {
+                match part {
+                    Part::Literal(bytes) => {
+                        let body = bytes.strip_suffix(b"*");
+                        path::encode_value(body.unwrap_or(bytes), &mut path);
+                        path.push_str(body.map_or("", |_| "*"));
+                    }
+                    Part::Placeholder(_) => {
+                        path.push('*');
+                        break;
+                    }
+                }
+            }
+            path
+        };
+        Self {
+            generation: None,
+            tag_sets: Vec::new(),
+            edge_tags: Vec::new(),
+            keys: sorted(keys.iter().map(|key| key_glob(prefix, key)).collect()),
+            paths: sorted(paths.iter().map(path_wildcard).collect()),
+        }
+    }
+}
+
+/// The glob over every key that `template` can render: each placeholder is a
+/// `*`.
+pub fn key_glob(prefix: &[u8], template: &Template) -> Vec<u8> {
+    let mut glob = escape_glob(prefix);
+    for part in &template.parts {
+        match part {
+            Part::Literal(bytes) => glob.extend(escape_glob(bytes)),
+            Part::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
+            Part::Placeholder(_) => glob.push(b'*'),
+        }
+    }
+    glob
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items.dedup();
+    items
+}
+
+/// Escapes what Redis' glob matching would interpret.
+pub fn escape_glob(literal: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(literal.len());
+    for byte in literal {
+        if b"*?[]\\".contains(byte) {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out
+}
