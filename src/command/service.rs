@@ -262,6 +262,7 @@ mod tests {
         manager.reports.board.connected();
         manager.reports.board.reads(Reading::default());
         manager.reports.board.begins(&Part::Drain);
+        manager.reports.board.rests(&Part::Drain);
         assert_eq!(manager.after(60 * SECOND).await, [""; 0]);
         manager.hears();
         let up = manager.after(SECOND).await;

@@ -36,7 +36,11 @@ impl Booted {
         }
         let etc = dir.path().join("etc");
         fs::write(etc.join("evictd/evictd.toml"), config).unwrap();
-        fs::write(etc.join("credstore/evictd.source-password"), EVICTD_PASSWORD).unwrap();
+        fs::write(
+            etc.join("credstore/evictd.source-password"),
+            EVICTD_PASSWORD,
+        )
+        .unwrap();
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "--", "sh", "-euc", BOOT, "sh"])
@@ -61,7 +65,9 @@ impl Booted {
         };
         eventually("the system is up", WITHIN, async || {
             let state = booted.says("systemctl is-system-running");
-            ["running", "degraded"].contains(&state.as_str()).then_some(())
+            ["running", "degraded"]
+                .contains(&state.as_str())
+                .then_some(())
         })
         .await;
         booted
@@ -118,9 +124,17 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     assert_eq!(system.says("systemctl is-enabled evictd"), "disabled");
     assert_eq!(system.says("systemctl is-active evictd"), "inactive");
     system.says("systemctl start evictd");
-    assert_eq!(system.says("systemctl is-active evictd"), "active", "{}", system.journal());
+    assert_eq!(
+        system.says("systemctl is-active evictd"),
+        "active",
+        "{}",
+        system.journal()
+    );
     eventually("its status", WITHIN, async || {
-        system.property("StatusText").starts_with("read up to mysql-bin.").then_some(())
+        system
+            .property("StatusText")
+            .starts_with("read up to mysql-bin.")
+            .then_some(())
     })
     .await;
     shop.fill(&["user:1:profile", "other"]).await;
@@ -139,7 +153,10 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     };
     assert_ne!(field("Uid:").split_whitespace().next(), Some("0"));
     assert_eq!(field("CapBnd:"), "0000000000000000");
-    assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".to_owned(), "2".to_owned()));
+    assert_eq!(
+        (field("NoNewPrivs:"), field("Seccomp:")),
+        ("1".to_owned(), "2".to_owned())
+    );
     let owner = system.says("stat --format %U:%a /var/lib/private/evictd/shop.checkpoint.json");
     assert_eq!(owner, "evictd:600");
 
@@ -175,7 +192,11 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(system.says("systemctl is-active evictd"), "failed");
     assert_eq!(system.property("ExecMainStatus"), "2");
-    assert!(system.journal().contains("nonsense"), "{}", system.journal());
+    assert!(
+        system.journal().contains("nonsense"),
+        "{}",
+        system.journal()
+    );
     system.says("sed -i 1d /etc/evictd/evictd.toml; systemctl enable --now evictd");
     system.reaches("active").await;
 
@@ -185,7 +206,11 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     system.says("systemctl start evictd; dpkg --remove evictd");
     assert_eq!(system.says("systemctl is-active evictd"), "inactive");
     assert_eq!(system.says("find /etc/systemd/system -name 'evictd*'"), "");
-    assert!(system.says("ls /var/lib/private/evictd").contains("shop.checkpoint.json"));
+    assert!(
+        system
+            .says("ls /var/lib/private/evictd")
+            .contains("shop.checkpoint.json")
+    );
     system.says("dpkg --purge evictd");
     assert_eq!(system.says("ls /var/lib/private"), "");
 }
