@@ -55,8 +55,8 @@ test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 # Optimised is what the instructions of a row change are spent in; the rest is as tests have it already.
 count-instructions = CARGO_INCREMENTAL=0 cargo run --quiet --example instructions \
   $(foreach package,evictd mysql_common crc32fast, \
-    --config 'profile.dev.package.$(package).opt-level=3' \
-    --config 'profile.dev.package.$(package).codegen-units=1' \
+    --config 'profile.dev.package.$(package).opt-level=1' \
+    --config 'profile.dev.package.$(package).codegen-units=16' \
     --config 'profile.dev.package.$(package).debug-assertions=false') --
 
 .PHONY: instructions

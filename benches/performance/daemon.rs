@@ -82,8 +82,8 @@ impl Daemon {
         );
         let built = env!("CARGO_BIN_EXE_evictd").to_owned();
         let binary = std::env::var("BENCH_EVICTD").unwrap_or(built);
-        let options = EvictdOptions::run(binary, config)
-            .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD);
+        let options =
+            EvictdOptions::run(binary, config).env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD);
         let mut evictd = Evictd::start(&options);
         let began = Instant::now();
         loop {

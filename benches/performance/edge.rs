@@ -44,7 +44,7 @@ pub async fn measure(table: &mut Table) {
                 .step_by(997)
                 .all(|path| covers.iter().any(|cover| matches(&cover.path, path)))
         );
-        let more = (resident_max("self") - before) as f64 / 1_048_576.0;
+        let more = resident_max("self").saturating_sub(before) as f64 / 1_048_576.0;
         let what = format!("{name} coalesced into {}, {more:.0} MiB more", covers.len());
         let seconds = fastest.as_secs_f64();
         table.add(Figure::limited(what, seconds, SECONDS_MAX, "s"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::redis::aio::PubSub;
 use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
@@ -45,7 +46,9 @@ pub async fn measure(table: &mut Table) -> Plot {
     smallest::spawn(mysql.port(), cache.port(), Arc::clone(&committed)).await;
     let daemon = Daemon::start(&mysql, &single(&cache), "current", RULE).await;
     let deleted = [zeros(), zeros()];
-    let listener = tokio::spawn(listen(cache.client(), deleted.clone()));
+    let mut listener = cache.client().get_async_pubsub().await.unwrap();
+    listener.subscribe("__keyevent@0__:del").await.unwrap();
+    let listener = tokio::spawn(listen(listener, deleted.clone()));
     let took = commit(&mysql).await;
     let waited = tokio::time::timeout(Duration::from_secs(60), listener).await;
     waited
@@ -100,9 +103,7 @@ fn zeros() -> CommitTimes {
 }
 
 /// Notes when each key went, until all are gone.
-async fn listen(client: redis::Client, deleted: [CommitTimes; 2]) {
-    let mut listener = client.get_async_pubsub().await.unwrap();
-    listener.subscribe("__keyevent@0__:del").await.unwrap();
+async fn listen(listener: PubSub, deleted: [CommitTimes; 2]) {
     let mut deletions = listener.into_on_message();
     let mut left = 2 * COMMITS;
     while left > 0 {

@@ -88,7 +88,6 @@ impl World {
     pub async fn single(&mut self) -> Stretch {
         if self.single.is_none() {
             self.users().await;
-            let mut stretch = self.begin().await;
             // A procedure saves the round trips.
             self.mysql()
                 .exec(format!(
@@ -96,6 +95,7 @@ impl World {
                      WHILE i < n DO {UPDATE} WHERE id = i; SET i = i + 1; END WHILE; END"
                 ))
                 .await;
+            let mut stretch = self.begin().await;
             self.mysql()
                 .exec(format!("CALL bench.single({SINGLE_ROWS})"))
                 .await;
@@ -109,12 +109,14 @@ impl World {
     pub async fn huge(&mut self) -> Stretch {
         if self.huge.is_none() {
             self.users().await;
+            let table =
+                "CREATE TABLE bench.events (id BIGINT PRIMARY KEY, kind VARCHAR(20) NOT NULL)";
+            self.mysql().exec(table).await;
             let mut stretch = self.begin().await;
             let digits = digits();
             self.mysql()
                 .exec(format!(
-                    "CREATE TABLE bench.events (id BIGINT PRIMARY KEY, kind VARCHAR(20) NOT NULL); \
-                     INSERT INTO bench.events SELECT a.d + 10*b.d + 100*c.d + 1000*d.d + 10000*e.d + 100000*f.d \
+                    "INSERT INTO bench.events SELECT a.d + 10*b.d + 100*c.d + 1000*d.d + 10000*e.d + 100000*f.d \
                        + 1000000*g.d AS id, 'placed' FROM {digits} a, {digits} b, {digits} c, {digits} d, \
                        {digits} e, {digits} f, {digits} g WHERE g.d < 5"
                 ))
