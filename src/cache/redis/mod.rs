@@ -4,6 +4,7 @@
 //! - `connection`: commands to a server, a cluster, or what sentinels know.
 //! - `unlink`, `scan`: deletions of keys by name and by glob.
 //! - `guard`, `tags`, `hash`: guards, tag sets and fields of hashes.
+//! - `register`: a value that is no cache entry, over the same connections.
 
 mod cluster;
 mod connection;
@@ -11,6 +12,7 @@ mod error;
 mod guard;
 mod hash;
 mod redirection;
+mod register;
 mod scan;
 mod sentinel;
 mod server;
@@ -25,6 +27,7 @@ use std::time::Instant;
 
 use self::connection::Connection;
 use self::scan::Sweep;
+pub use self::register::RedisRegister;
 pub use self::target::{Layout, Target, TlsFiles};
 use super::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
 use crate::model::{GuardPattern, Guards, KeySet, PairSet};
