@@ -49,7 +49,7 @@ struct Session {
     id: u64,
     /// A writer of Aurora that became a reader keeps its sessions' locks while
     /// the next leader takes its own on the new writer.
-    read_only: bool,
+    read_only: u64,
 }
 
 /// What came of an attempt to have the lock back.
@@ -159,7 +159,7 @@ impl LeaderLock {
         let lease = conn.query_drop(format!("SET SESSION wait_timeout = {seconds}"));
         self.answered(PATIENCE, lease).await?;
         let question = conn.query_first("SELECT CONNECTION_ID(), @@GLOBAL.innodb_read_only");
-        let answer: Option<(u64, bool)> = self.answered(PATIENCE, question).await?;
+        let answer: Option<(u64, u64)> = self.answered(PATIENCE, question).await?;
         let (id, read_only) = answer.unwrap_or_default();
         Ok(Session {
             conn,
@@ -173,8 +173,8 @@ impl LeaderLock {
             "SELECT IFNULL(IS_USED_LOCK(?) = CONNECTION_ID(), 0) AND @@GLOBAL.innodb_read_only = ?",
             (self.name.as_str(), session.read_only),
         );
-        let answer: Option<bool> = self.answered(PATIENCE, question).await?;
-        Ok(answer.unwrap_or_default())
+        let answer: Option<u64> = self.answered(PATIENCE, question).await?;
+        Ok(answer == Some(1))
     }
 
     /// Connects for as long as it takes, and takes the lock unless another has

@@ -103,7 +103,10 @@ impl<R: Register> RegisterCheckpoint<R> {
         let stored: Stored =
             serde_json::from_slice(&value).map_err(|error| malformed(error.to_string()))?;
         if stored.version != FORMAT_VERSION {
-            return Err(malformed(format!("its format is version {}", stored.version)));
+            return Err(malformed(format!(
+                "its format is version {}",
+                stored.version
+            )));
         }
         Ok(Some(stored))
     }

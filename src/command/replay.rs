@@ -322,7 +322,9 @@ impl Work<'_> {
         .await
         .map_err(|error| match error {
             PipelineError::Halted(gap) => gap.into(),
-            other @ PipelineError::Panicked(_) => CommandError::failed(other),
+            other @ (PipelineError::Panicked(_) | PipelineError::Superseded(_)) => {
+                CommandError::failed(other)
+            }
         })
     }
 }

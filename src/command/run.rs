@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::status::document::Daemon;
 use super::leader::{Term, take_turns};
+use super::status::document::Daemon;
 use super::store::{self, Store};
 use super::{CommandError, admin, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
@@ -69,14 +69,7 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         admin::start(listen, daemon, reports.clone()).await?;
     }
     let ledger = reports.ledger.clone();
-    let outcome = Box::pin(run_role(
-        config,
-        &global.config,
-        options,
-        reports,
-        shutdown,
-    ))
-    .await;
+    let outcome = Box::pin(run_role(config, &global.config, options, reports, shutdown)).await;
     ledger.flush(LEDGER_GRACE).await;
     outcome
 }

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evictd::config::{self, Buffer, Checkpoint, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode};
+use evictd::config::{
+    self, Buffer, Checkpoint, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode,
+};
 use evictd::model::position::Start;
 
 const SMALLEST: &str = r#"

@@ -27,7 +27,10 @@ async fn stand_by(config: &Config) -> Evictd {
 
 fn leads(evictd: &Evictd) -> usize {
     let lines = evictd.lines();
-    lines.iter().filter(|line| line.contains(" leading")).count()
+    lines
+        .iter()
+        .filter(|line| line.contains(" leading"))
+        .count()
 }
 
 /// Waits until it leads once more than `before` times.
@@ -192,7 +195,9 @@ async fn a_leader_that_finds_a_later_epoch_stores_nothing_and_steps_back() {
     super::register::set_epoch(&shop.redis, later).await;
     shop.fill(&["user:1:profile"]).await;
     shop.sql("INSERT INTO users (id) VALUES (1)").await;
-    let line = evictd.wait_for_line("was taken over in epoch", WITHIN).await;
+    let line = evictd
+        .wait_for_line("was taken over in epoch", WITHIN)
+        .await;
     assert!(line.contains(&later.to_string()), "{line}");
     // Nobody else is there: it leads again, in an epoch of its own, from where the position stands.
     takes_over(&evictd, 1).await;
@@ -249,7 +254,11 @@ async fn a_standby_says_that_it_is_one_is_healthy_and_not_ready() {
     takes_over(&standby, 0).await;
     shop.done(&standby).await;
     assert!(get(port, "/readyz").await.contains("200 OK"));
-    assert!(get(port, "/status").await.contains("\"leadership\":\"leads\""));
+    assert!(
+        get(port, "/status")
+            .await
+            .contains("\"leadership\":\"leads\"")
+    );
     assert!(get(port, "/metrics").await.contains(&leader_is(1)));
     stop(standby).await;
 }

@@ -31,7 +31,7 @@ impl Stored {
 pub async fn stored(redis: &Redis) -> Option<Stored> {
     let mut conn = redis.conn().await;
     let (epoch, document): (Option<u64>, Option<String>) =
-        conn.hget(KEY, &["epoch", "value"]).await.unwrap();
+        conn.hmget(KEY, &["epoch", "value"]).await.unwrap();
     Some(Stored {
         epoch: epoch?,
         document: serde_json::from_str(&document?).ok()?,
@@ -218,8 +218,7 @@ async fn a_replica_that_sentinels_promote_has_the_position() {
     eventually("the replica is promoted", WITHIN, async || {
         let mut conn = client.get_multiplexed_async_connection().await.ok()?;
         let role: Value = {
-            let role: Vec<redis::Value> =
-                redis::cmd("ROLE").query_async(&mut conn).await.ok()?;
+            let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut conn).await.ok()?;
             format!("{role:?}").contains("master").into()
         };
         role.as_bool()?.then_some(())
@@ -249,8 +248,7 @@ async fn a_cluster_that_fails_over_under_a_leader_keeps_the_position() {
     let shop = own().await;
     let mut cluster = RedisCluster::start().await;
     let owner = cluster.owner(KEY).await;
-    let mut config =
-        config(&shop).redis("cluster = true\nreplicas = 1\nsettle_after = \"off\"");
+    let mut config = config(&shop).redis("cluster = true\nreplicas = 1\nsettle_after = \"off\"");
     config.redis_url = cluster.urls().remove((owner + 1) % 3);
     set(&config, "current").await;
     let evictd = config.start().await;
@@ -286,7 +284,10 @@ async fn a_position_in_redis_is_shown_set_and_cleared_unless_a_daemon_leads() {
     shop.done(&evictd).await;
     let before = stored(&shop.redis).await.unwrap();
     let lock = format!("evictd:{}", shop.database);
-    for args in [&["checkpoint", "set", "current"][..], &["checkpoint", "clear"]] {
+    for args in [
+        &["checkpoint", "set", "current"][..],
+        &["checkpoint", "clear"],
+    ] {
         let refused = command(&config, args).await;
         assert_eq!(refused.code, Some(2), "{args:?}");
         assert!(refused.stderr.contains(&lock), "{}", refused.stderr);

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::connection::Connection;
-use self::scan::Sweep;
 pub use self::register::RedisRegister;
+use self::scan::Sweep;
 pub use self::target::{Layout, Target, TlsFiles};
 use super::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
 use crate::model::{GuardPattern, Guards, KeySet, PairSet};
