@@ -54,6 +54,11 @@ impl FileCheckpoint {
         self.epoch = epoch;
     }
 
+    /// The epoch that was begun; 0 before.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Removes the stored position; false if there was none.
     pub async fn clear(&mut self) -> Result<bool, CheckpointError> {
         let remove = |path: &Path| match fs::remove_file(path) {

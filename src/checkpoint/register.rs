@@ -78,6 +78,11 @@ impl<R: Register> RegisterCheckpoint<R> {
         Ok(())
     }
 
+    /// The epoch that was begun; 0 before.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Removes the stored position; false if there was none. The epoch stays,
     /// so that a leader of before is still told apart. Only after
     /// [`RegisterCheckpoint::lead_anew`].

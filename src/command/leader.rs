@@ -59,9 +59,12 @@ pub(super) async fn take_turns<W: Future<Output = Result<(), CommandError>>>(
     let mut candidate = Candidate::new(config, config_path, reports)?;
     while let Some(granted_at_ms) = candidate.wait(shutdown).await? {
         if candidate.stood_by {
+            tracing::info!(
+                lock = candidate.lock.name(),
+                "no other evictd leads: taking over"
+            );
             reports.ledger.reread().await;
         }
-        tracing::info!(lock = candidate.lock.name(), "leading");
         reports.board.leads();
         let term = Term {
             shutdown: shutdown.child_token(),
@@ -193,7 +196,7 @@ impl<'a> Candidate<'a> {
         self.stood_by = true;
         tracing::error!(
             error = format!("{:#}", error.cause),
-            "cannot lead; standing by"
+            "cannot lead; this one stands by"
         );
         self.pause(shutdown).await;
         Ok(())

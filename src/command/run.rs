@@ -369,6 +369,7 @@ async fn open_tail(
         server_uuid = server.facts().server_uuid,
         position = %position,
         gtids = position.gtids.as_ref().map(ToString::to_string),
+        epoch = (mode != Mode::DryRun).then(|| checkpoint.epoch()),
         "starting"
     );
     let on_gap = match config.source.on_gap {

@@ -55,6 +55,14 @@ impl Store {
         }
     }
 
+    /// The epoch that was begun; 0 before.
+    pub(super) fn epoch(&self) -> u64 {
+        match self {
+            Store::File(file) => file.epoch(),
+            Store::Redis(register) => register.epoch(),
+        }
+    }
+
     /// Removes the stored position; false if there was none.
     pub(super) async fn clear(&mut self) -> Result<bool, CheckpointError> {
         match self {

@@ -376,6 +376,8 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
                 rule(&format!("keys = [\"k\"]\n{line}\n"));
                 examples += 1;
             }
+        } else if block.starts_with("[checkpoint]\n") {
+            config::parse(&format!("{SMALLEST}{block}")).unwrap();
         } else if let Some(fields) = block.strip_prefix("[redis]\n") {
             let text = SMALLEST.replace("\n[[rule]]", &format!("\n{fields}[[rule]]"));
             config::parse(&text).unwrap();

@@ -25,12 +25,11 @@ async fn stand_by(config: &Config) -> Evictd {
     evictd
 }
 
+/// How many turns it has begun.
 fn leads(evictd: &Evictd) -> usize {
     let lines = evictd.lines();
-    lines
-        .iter()
-        .filter(|line| line.contains(" leading"))
-        .count()
+    let begun = lines.iter().filter(|line| line.contains(" starting "));
+    begun.count()
 }
 
 /// Waits until it leads once more than `before` times.
