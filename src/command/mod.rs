@@ -7,6 +7,7 @@ mod drain;
 mod explain;
 mod finding;
 mod health;
+mod leader;
 mod manual;
 mod plan;
 mod preflight;
@@ -15,6 +16,7 @@ mod replay;
 mod run;
 mod service;
 mod status;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -153,7 +155,15 @@ impl From<LedgerError> for CommandError {
 
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
-        Self::new(Exit::Configuration, error)
+        let exit = match &error {
+            CheckpointError::Unavailable { .. } => Exit::Unreachable,
+            CheckpointError::Superseded { .. } => Exit::Failed,
+            CheckpointError::Io { .. }
+            | CheckpointError::Held { .. }
+            | CheckpointError::Refused { .. }
+            | CheckpointError::Malformed { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
     }
 }
 

@@ -4,7 +4,7 @@
 //! It is checked as at the start, and taken over as a whole or not at all.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -86,93 +86,113 @@ struct Applied {
     position: Option<String>,
 }
 
-/// Waits for SIGHUP, which no longer ends the process.
+/// What SIGHUP loads and who takes it over; the signal no longer ends the
+/// process.
+#[derive(Clone)]
 pub struct Reload {
-    hangups: Signal,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     global: Global,
     log: LogLevel,
     /// The configuration in use, as it is written.
-    running: String,
+    running: Mutex<String>,
     loaded: Current<Loaded>,
+    /// None: nothing can take over another one.
+    in_use: Mutex<Option<Arc<InUse>>>,
 }
 
 impl Reload {
-    /// Takes note of signals from now on; [`Reload::follow`] acts on them.
+    /// Acts on signals from now on.
     pub fn new(global: &Global, log: &LogLevel, config: &Config) -> Result<Self, CommandError> {
-        let reload = Self {
-            hangups: signal(SignalKind::hangup()).map_err(CommandError::failed)?,
+        let shared = Shared {
             global: global.clone(),
             log: log.clone(),
-            running: config.text.clone(),
+            running: Mutex::new(config.text.clone()),
             loaded: Current::new(Loaded::of(&config.text)),
+            in_use: Mutex::default(),
         };
-        reload.set_log_level(config)?;
+        let reload = Self {
+            shared: Arc::new(shared),
+        };
+        reload.shared.set_log_level(config)?;
+        let hangups = signal(SignalKind::hangup()).map_err(CommandError::failed)?;
+        // Ends with the process.
+        tokio::spawn(follow(hangups, Arc::clone(&reload.shared)));
         Ok(reload)
     }
 
     /// The configuration's file.
     pub fn path(&self) -> &Path {
-        &self.global.config
+        &self.shared.global.config
     }
 
     /// The configuration in use, for whoever asks.
     pub fn loaded(&self) -> Current<Loaded> {
-        self.loaded.clone()
+        self.shared.loaded.clone()
     }
 
-    /// Loads the configuration at each signal, for ever. `in_use` is what can
-    /// take it over; none for what keeps what it began with.
-    pub async fn follow(mut self, in_use: Option<InUse>) {
-        while self.hangups.recv().await.is_some() {
-            begin();
-            let outcome = match &in_use {
-                Some(in_use) => Box::pin(self.load(in_use)).await,
-                None => Err(CommandError::configuration(
-                    "a dry run keeps the configuration that it began with: start it again"
-                        .to_owned(),
-                )),
-            };
-            // Whoever reads the log finds the status and the metrics as it says.
-            end(outcome.is_ok());
-            match outcome {
-                Ok(Applied { rules, position }) => {
-                    let sha256 = self.loaded.get().hash.clone();
-                    tracing::info!(
-                        rules,
-                        position,
-                        sha256,
-                        "the configuration was loaded again and is in use"
-                    );
-                }
-                Err(error) => {
-                    let reason = format!("{:#}", error.cause);
-                    let before = Loaded::clone(&self.loaded.get());
-                    self.loaded.set(Loaded {
-                        refused: Some((Timestamp::now(), reason.clone())),
-                        ..before
-                    });
-                    tracing::error!(
-                        error = reason,
-                        "the configuration was not loaded again: the one before stays in use"
-                    );
-                }
-            }
+    /// The configuration in use.
+    pub fn config(&self) -> Result<Config, CommandError> {
+        let config = config::parse(&locked(&self.shared.running));
+        Ok(config.map_err(|error| error.in_file(self.path()))?)
+    }
+
+    /// From now on `in_use` takes over what is loaded, and nobody else.
+    pub fn goes_to(&self, in_use: InUse) {
+        *locked(&self.shared.in_use) = Some(Arc::new(in_use));
+    }
+}
+
+/// Nothing panics while it holds one of these.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Loads the configuration at each signal, for ever.
+async fn follow(mut hangups: Signal, shared: Arc<Shared>) {
+    while hangups.recv().await.is_some() {
+        begin();
+        let in_use = locked(&shared.in_use).clone();
+        let outcome = match in_use {
+            Some(in_use) => Box::pin(shared.load(&in_use)).await,
+            None => Err(CommandError::configuration(
+                "a dry run keeps the configuration that it began with: start it again".to_owned(),
+            )),
+        };
+        end(outcome.is_ok());
+        if let Err(error) = outcome {
+            let reason = format!("{:#}", error.cause);
+            tracing::error!(
+                error = reason,
+                "the configuration was not loaded again: the one before stays in use"
+            );
+            let before = Loaded::clone(&shared.loaded.get());
+            shared.loaded.set(Loaded {
+                refused: Some((Timestamp::now(), reason)),
+                ..before
+            });
         }
     }
+}
 
-    async fn load(&mut self, in_use: &InUse) -> Result<Applied, CommandError> {
-        let mut config = config::load(self.path())?;
-        let changed = config::needs_restart(&self.running, &config.text)?;
+impl Shared {
+    async fn load(&self, in_use: &InUse) -> Result<(), CommandError> {
+        let path = &self.global.config;
+        let mut config = config::load(path)?;
+        let running = locked(&self.running).clone();
+        let changed = config::needs_restart(&running, &config.text)?;
         if !changed.is_empty() {
             return Err(CommandError::configuration(format!(
                 "{}: a restart is needed for {}; nothing else was taken over either",
-                self.path().display(),
+                path.display(),
                 changed.join(", ")
             )));
         }
         if in_use.rules.is_some() {
             let connector = preflight::connector(&config.source)?;
-            let checking = preflight::server(&connector, &mut config, self.path());
+            let checking = preflight::server(&connector, &mut config, path);
             let checked = tokio::time::timeout(CHECK_MAX, checking).await;
             checked.map_err(|_| {
                 CommandError::unreachable(format!(
@@ -187,16 +207,22 @@ impl Reload {
         let rules = config.rules.iter().count();
         admin::from_zero(&config);
         let position = take_over(&mut config, in_use).await?;
-        self.running = config.text;
+        tracing::info!(
+            rules,
+            position,
+            sha256 = loaded.hash,
+            "the configuration was loaded again and is in use"
+        );
+        *locked(&self.running) = config.text;
         self.loaded.set(loaded);
-        Ok(Applied { rules, position })
+        Ok(())
     }
 
     /// What the command line says counts for more.
     fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
         match (&self.global.log_level, &config.log_level) {
             (Some(given), Some(level)) if given != level => {
-                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}");
+                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}")
             }
             (Some(_), _) => {}
             (None, level) => {

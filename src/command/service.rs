@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::run::{GRACE, LEDGER_GRACE};
 use super::status::document::{ATTEMPT_MAX, Daemon, State, Status, stuck};
 use super::{CommandError, status};
-use crate::pipeline::board::{Part, Reports, Snapshot};
+use crate::pipeline::board::{Leadership, Part, Reports, Snapshot};
 use crate::telemetry::supervisor::{self, Supervisor};
 
 /// How often it is looked whether the start is over.
@@ -156,14 +156,18 @@ impl Service {
     }
 }
 
-/// Whether the start is over: the first packet of the binlog came, or the queue
-/// answered. A dry run has no more to tell than that it is connected.
+/// Whether the start is over: the first packet of the binlog came, the queue
+/// answered, or another one leads. A dry run has no more to tell than that it
+/// is connected.
 fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
     match daemon.role.as_str() {
         // Queue and distributions are asked before anything is drained.
         "drain" => snapshot.parts.contains_key(&Part::Drain),
         "dry-run" => snapshot.connected,
-        _ => snapshot.reading.as_ref().is_some_and(|it| it.heard),
+        _ => {
+            let stands_by = matches!(snapshot.leadership, Some((Leadership::StandsBy, _)));
+            stands_by || snapshot.reading.as_ref().is_some_and(|it| it.heard)
+        }
     }
 }
 
@@ -173,6 +177,7 @@ fn line(status: &Status, up: bool) -> String {
     let lag = status::text::span(lag.unwrap_or_default());
     let place = match (up, &status.position) {
         (false, _) => "starting".to_owned(),
+        (true, _) if status.state == State::Standby => "another one leads, standing by".to_owned(),
         (true, Some(position)) => format!("read up to {position}, lag {lag}"),
         (true, None) => "running".to_owned(),
     };

@@ -84,7 +84,9 @@ pub struct Config {
     pub redis: String,
     /// Everything else; `$db` stands for the database.
     pub rest: String,
-    checkpoint: PathBuf,
+    /// The lines of `[checkpoint]`.
+    checkpoint: String,
+    /// Also the configuration's name: on a shared server one daemon of a name leads.
     database: String,
 }
 
@@ -106,6 +108,11 @@ impl Config {
         self
     }
 
+    pub fn checkpoint(mut self, lines: &str) -> Self {
+        self.checkpoint = lines.to_owned();
+        self
+    }
+
     pub fn rest(mut self, text: &str) -> Self {
         self.rest = text.to_owned();
         self
@@ -119,12 +126,13 @@ impl Config {
             redis_url,
             redis,
             rest,
+            checkpoint,
+            database,
             ..
         } = self;
-        let checkpoint = self.checkpoint.display();
         format!(
-            "name = \"shop\"\n[source]\nurl = \"{source_url}\"\npassword = {password}\n{source}\n\
-             [checkpoint]\npath = \"{checkpoint}\"\n[redis]\nurl = \"{redis_url}\"\n{redis}\n{rest}\n{MARKS}"
+            "name = \"{database}\"\n[source]\nurl = \"{source_url}\"\npassword = {password}\n{source}\n\
+             [checkpoint]\n{checkpoint}\n[redis]\nurl = \"{redis_url}\"\n{redis}\n{rest}\n{MARKS}"
         )
         .replace("$db", &self.database)
     }
@@ -230,7 +238,7 @@ impl Shop {
                 self.key_prefix
             ),
             rest: USERS.to_owned(),
-            checkpoint: self.checkpoint_file(),
+            checkpoint: format!("path = \"{}\"", self.checkpoint_file().display()),
             database: self.database.clone(),
         }
     }

@@ -4,6 +4,7 @@
 //! - `connection`: commands to a server, a cluster, or what sentinels know.
 //! - `unlink`, `scan`: deletions of keys by name and by glob.
 //! - `guard`, `tags`, `hash`: guards, tag sets and fields of hashes.
+//! - `register`: a value that is no cache entry, over the same connections.
 //! - `rights`: what the account may do.
 
 mod cluster;
@@ -12,6 +13,7 @@ mod error;
 mod guard;
 mod hash;
 mod redirection;
+mod register;
 mod rights;
 mod scan;
 mod sentinel;
@@ -25,6 +27,7 @@ mod unlink;
 use std::time::Instant;
 
 use self::connection::Connection;
+pub use self::register::RedisRegister;
 use self::scan::Sweep;
 pub use self::target::{Layout, Target, TlsFiles};
 use super::{

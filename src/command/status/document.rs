@@ -10,7 +10,7 @@ use crate::checkpoint::Stored;
 use crate::command::reload::Loaded;
 use crate::ledger::{Book, DeadLetter, Gap, Place};
 use crate::model::Current;
-use crate::pipeline::board::{Part, PartState, Reports, Snapshot};
+use crate::pipeline::board::{Leadership, Part, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
 /// call has a shorter timeout of its own; scans are exempt.
@@ -46,6 +46,8 @@ pub enum State {
     Trouble,
     /// A task makes no progress: restart it.
     Stuck,
+    /// Nothing is wrong; another one works.
+    Standby,
     /// Nobody answers: this is from disk.
     NoDaemon,
 }
@@ -69,6 +71,12 @@ pub struct Status {
     pub config_loaded_at: Option<Timestamp>,
     /// The beginning of its SHA-256.
     pub config_sha256: Option<String>,
+    /// `leads` or `stands-by`; none where that is no question, and from disk.
+    #[serde(default)]
+    pub leadership: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    pub leadership_since: Option<Timestamp>,
     /// Whether the binlog is being read; none where that is not its work.
     pub connected: Option<bool>,
     /// Since when it is, or is not.
@@ -199,6 +207,10 @@ impl Status {
             let since = now.checked_sub(jiff::SignedDuration::try_from(lag).unwrap_or_default());
             worse(State::Behind, Problem::new("lag", since.ok(), text));
         }
+        let (leadership, leadership_since) = snapshot.leadership.unzip();
+        if state == State::Ok && leadership == Some(Leadership::StandsBy) {
+            state = State::Standby;
+        }
         let connected = snapshot.connection_changed_at.map(|_| snapshot.connected);
         Self {
             name: daemon.name.clone(),
@@ -209,6 +221,8 @@ impl Status {
             started_at: Some(daemon.started_at),
             config_loaded_at: Some(loaded.at),
             config_sha256: Some(loaded.hash.clone()),
+            leadership: leadership.map(|leadership| leadership.to_string()),
+            leadership_since,
             connected,
             connection_since: snapshot.connection_changed_at,
             position: snapshot
@@ -266,6 +280,8 @@ impl Status {
             started_at: None,
             config_loaded_at: None,
             config_sha256: None,
+            leadership: None,
+            leadership_since: None,
             connected: None,
             connection_since: None,
             position: None,
@@ -300,6 +316,9 @@ impl Status {
     /// Whether it reads the binlog and is not too far behind.
     pub fn readiness(&self) -> (bool, String) {
         let not = |text: String| (false, format!("not ready: {text}"));
+        if self.leadership == Some(Leadership::StandsBy.to_string()) {
+            return not("it stands by, and another evictd leads".to_owned());
+        }
         match (self.role.as_deref(), self.connected) {
             (Some("drain"), _) => return (true, "ready: it only drains".to_owned()),
             (_, Some(true)) => {}
@@ -408,6 +427,11 @@ mod tests {
         let reports = Reports::default();
         let ready = || Status::of(&daemon(), &reports).readiness();
         assert_eq!(ready(), (false, "not ready: it is starting".to_owned()));
+        reports.board.stands_by();
+        let standby = Status::of(&daemon(), &reports);
+        assert_eq!((standby.state, standby.health().0), (State::Standby, true));
+        assert!(ready().1.starts_with("not ready: it stands by"));
+        reports.board.leads();
         reports.board.disconnected();
         assert!(!ready().0);
         reports.board.connected();

@@ -25,6 +25,7 @@ fn write(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result 
         State::Behind => "BEHIND",
         State::Trouble => "TROUBLE",
         State::Stuck => "STUCK",
+        State::Standby => "STANDBY",
         State::NoDaemon => "NO DAEMON ANSWERS",
     };
     write!(out, "evictd {}: {state}", status.name)?;
@@ -61,6 +62,19 @@ fn running(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Resul
     if let (Some(at), Some(sha256)) = (status.config_loaded_at, &status.config_sha256) {
         let text = format!("loaded {} ago, SHA-256 {sha256}", age(now, at));
         line(out, "configuration", &text)?;
+    }
+    if let Some(leadership) = &status.leadership {
+        let since = status.leadership_since.map(|since| age(now, since));
+        let what = match leadership.as_str() {
+            "leads" => "this one leads",
+            _ => "another one leads, this one stands by",
+        };
+        let since = since.map(|since| format!(" for {since}"));
+        line(
+            out,
+            "leadership",
+            &format!("{what}{}", since.unwrap_or_default()),
+        )?;
     }
     if let Some(connected) = status.connected {
         let connected = match connected {
