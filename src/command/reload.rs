@@ -135,8 +135,7 @@ impl Reload {
 
     /// The configuration in use.
     pub fn config(&self) -> Result<Config, CommandError> {
-        let config = config::parse(&locked(&self.shared.running));
-        Ok(config.map_err(|error| error.in_file(self.path()))?)
+        Ok(config::parse(&locked(&self.shared.running))?)
     }
 
     /// From now on `in_use` takes over what is loaded, and nobody else.

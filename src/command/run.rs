@@ -158,7 +158,7 @@ fn local_belongs_to_one() -> CommandError {
 
 async fn work(
     config: Config,
-    config_path: &Path,
+    reload: Reload,
     role: Role,
     reports: Reports,
     term: Term,
@@ -290,8 +290,7 @@ async fn with_buffer<B: Buffer>(
     let drain = Drain::new(buffer, Arc::new(edge), book, drain_options).reporting(reports.clone());
     match role {
         Role::Tail | Role::Drain => {
-            // Ends with the process.
-            tokio::spawn(reload.follow(Some(in_use)));
+            reload.goes_to(in_use);
             drain.run(shutdown).await;
             Ok(())
         }

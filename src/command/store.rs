@@ -122,7 +122,9 @@ impl InRedis {
     fn failed(&self, error: &CacheError) -> CheckpointError {
         let (place, reason) = (self.0.place(), error.to_string());
         match error {
-            CacheError::Unavailable { .. } => CheckpointError::Unavailable { place, reason },
+            CacheError::Unavailable { .. } | CacheError::NoToken { .. } => {
+                CheckpointError::Unavailable { place, reason }
+            }
             CacheError::Refused { .. } => CheckpointError::Refused { place, reason },
         }
     }

@@ -4,19 +4,28 @@ use std::path::Path;
 
 use crate::checkpoint::Lock;
 use crate::command::finding::{Finding, Level};
-use crate::config::{Buffer, Config};
+use crate::config::{Buffer, Checkpoint, Config};
 
 /// Looks whether this process could keep files there. Leaves nothing behind.
 pub fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    let checkpoint = &config.checkpoint;
-    found.extend(parent(checkpoint, "checkpoint", "checkpoint.path"));
-    if Lock::is_taken(checkpoint) {
-        let message = format!("{} is in use: a daemon runs with it", checkpoint.display());
-        found.push(Finding::new(Level::Note, "checkpoint", message));
+    let mut beside = None;
+    if let Checkpoint::File { path } = &config.checkpoint {
+        beside = path.parent();
+        found.extend(parent(path, "checkpoint", "checkpoint.path"));
+        if Lock::is_taken(path) {
+            let message = format!("{} is in use: a daemon runs with it", path.display());
+            found.push(Finding::new(Level::Note, "checkpoint", message));
+        }
     }
-    if Some(config.ledger_dir.as_path()) != checkpoint.parent() {
-        found.push(directory(&config.ledger_dir, "ledger", "ledger.dir"));
+    match &config.ledger_dir {
+        Some(dir) if Some(dir.as_path()) == beside => {}
+        Some(dir) => found.push(directory(dir, "ledger", "ledger.dir")),
+        None => found.push(Finding::new(
+            Level::Note,
+            "ledger",
+            "ledger.dir is not set: gaps and dead letters are in the log and in the status only",
+        )),
     }
     if let Some(Buffer::Local { path }) = &config.buffer {
         // Opening it would make it, and a running daemon shares it with nobody.
