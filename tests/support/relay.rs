@@ -17,9 +17,15 @@ const BUFFER_BYTES: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     All,
-    /// All but those that a binlog comes over.
-    Questions,
+    /// Those that were used for what they are for: one that is still being made is left, or on a busy machine none
+    /// would ever be.
+    Used,
+    /// Those that a binlog comes over.
+    Dumps,
 }
+
+/// What evictd says on a connection to Redis, and to MySQL about what is visible, each more than once.
+const USE: [&[u8]; 2] = [b"UNLINK", b"WAIT_FOR_EXECUTED_GTID_SET"];
 
 /// Passes connections on to a port of 127.0.0.1. Dropping it cuts them all.
 #[derive(Debug)]
@@ -29,6 +35,7 @@ pub struct Relay {
     cut: watch::Sender<Cut>,
     made: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
+    dumps: Arc<AtomicU64>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,7 +48,9 @@ impl Relay {
         let (cut, cuts) = watch::channel(Cut::All);
         let made = Arc::new(AtomicU64::new(0));
         let open = Arc::new(AtomicU64::new(0));
+        let dumps = Arc::new(AtomicU64::new(0));
         let counted = [Arc::clone(&made), Arc::clone(&open)];
+        let asked = Arc::clone(&dumps);
         let (end, ended) = oneshot::channel();
         let (bound, own) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -65,7 +74,7 @@ impl Relay {
                         let open = Arc::clone(&counted[1]);
                         let mut cuts = cuts.clone();
                         cuts.mark_unchanged();
-                        let passing = pass(client, port, limit.clone(), cuts);
+                        let passing = pass(client, port, limit.clone(), cuts, Arc::clone(&asked));
                         connections.spawn_local(async move {
                             passing.await;
                             open.fetch_sub(1, Ordering::Relaxed);
@@ -85,6 +94,7 @@ impl Relay {
             cut,
             made,
             open,
+            dumps,
             end: Some(end),
             thread: Some(thread),
         }
@@ -107,6 +117,11 @@ impl Relay {
     /// How many connections were made so far.
     pub fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
+    }
+
+    /// How many of them a binlog came over.
+    pub fn dumps(&self) -> u64 {
+        self.dumps.load(Ordering::Relaxed)
     }
 
     /// How many of them are open.
@@ -134,20 +149,24 @@ async fn pass(
     port: u16,
     mut limit: watch::Receiver<u64>,
     mut cuts: watch::Receiver<Cut>,
+    asked: Arc<AtomicU64>,
 ) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
         return;
     };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let dumps = Cell::new(false);
+    let (dumps, used) = (Cell::new(false), Cell::new(false));
     let questions = async {
         let mut piece = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from_client.read(&mut piece).await {
             // COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID, each the first packet of its exchange.
             if matches!(piece[..read], [_, _, _, 0, 0x12 | 0x1e, ..]) {
                 dumps.set(true);
+                asked.fetch_add(1, Ordering::Relaxed);
             }
+            let says = |word: &[u8]| piece[..read].windows(word.len()).any(|it| it == word);
+            used.set(used.get() || USE.into_iter().any(says));
             if to_server.write_all(&piece[..read]).await.is_err() {
                 return;
             }
@@ -155,7 +174,12 @@ async fn pass(
     };
     let cut = async {
         while cuts.changed().await.is_ok() {
-            if *cuts.borrow_and_update() == Cut::All || !dumps.get() {
+            let cut = match *cuts.borrow_and_update() {
+                Cut::All => true,
+                Cut::Used => used.get(),
+                Cut::Dumps => dumps.get(),
+            };
+            if cut {
                 return;
             }
         }
