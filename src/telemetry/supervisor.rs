@@ -122,6 +122,26 @@ impl Supervisor {
     }
 }
 
+/// Tells the manager, if there is one, that a reload begins.
+/// [`reload_ends`] has to follow, also where it is refused.
+pub fn reload_begins() {
+    report(Supervisor::reloading);
+}
+
+/// Tells the manager, if there is one, that a reload is over: `systemctl
+/// reload` waits for it.
+pub fn reload_ends() {
+    report(Supervisor::ready);
+}
+
+fn report(tell: impl Fn(&Supervisor) -> io::Result<()>) {
+    let told = Supervisor::of_environment()
+        .and_then(|manager| manager.as_ref().map_or(Ok(()), |manager| tell(manager)));
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager cannot be told of the reload");
+    }
+}
+
 /// How long this process may be silent before the manager ends it; none if it
 /// does not watch.
 pub fn watchdog() -> Option<Duration> {

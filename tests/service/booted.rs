@@ -25,7 +25,7 @@ impl Booted {
             dir=$1 package=$2 nspawn=$3 root=$1/root
             mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" "$root"
             find "$root"/etc/systemd/system -mindepth 2 -delete
-            rm -f "$root/etc/machine-id"
+            tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id" # Without one it would be a first boot.
             dpkg --root="$root" --force-depends --log=/dev/null --install "$package"
             cp -r "$dir"/etc "$root"
             exec "$nspawn" --quiet --register=no --keep-unit --link-journal=no --console=pipe \
