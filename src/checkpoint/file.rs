@@ -36,16 +36,14 @@ impl FileCheckpoint {
         Ok(self)
     }
 
-    /// Begins an epoch, `floor` or later, and says what is stored.
+    /// Begins an epoch, `floor` or later, and says what is stored. The first
+    /// write tells others of it; until then the lock keeps them out.
     pub async fn lead(&mut self, floor: u64) -> Result<Option<Stored>, CheckpointError> {
         let stored = self.load().await?;
         self.epoch = match &stored {
             Some(stored) => floor.max(stored.epoch.saturating_add(1)),
             None => floor,
         };
-        if let Some(stored) = &stored {
-            self.store(stored).await?;
-        }
         Ok(stored)
     }
 
@@ -217,6 +215,7 @@ mod tests {
         let mut new = FileCheckpoint::new(&path);
         // The source's clock may have been set back.
         assert_eq!(new.lead(10).await.unwrap().unwrap().epoch, 1_000);
+        new.store(&stored(500)).await.unwrap();
         let error = old.store(&stored(700)).await.unwrap_err();
         assert!(
             matches!(
@@ -229,7 +228,6 @@ mod tests {
             ),
             "{error}"
         );
-        new.store(&stored(500)).await.unwrap();
         let kept = new.load().await.unwrap().unwrap();
         assert_eq!((kept.offset, kept.epoch), (500, 1_001));
     }
@@ -243,6 +241,7 @@ mod tests {
         fs::write(&path, json.to_string()).unwrap();
         let mut checkpoint = FileCheckpoint::new(&path);
         assert_eq!(checkpoint.lead(7).await.unwrap().unwrap().offset, 4);
+        checkpoint.store(&stored(8)).await.unwrap();
         assert_eq!(checkpoint.load().await.unwrap().unwrap().epoch, 7);
     }
 
