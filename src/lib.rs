@@ -33,7 +33,7 @@
 //! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
 //! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry` |
-//! | [`checkpoint`] | the contract of a checkpoint, and the file | `model`, `telemetry` |
+//! | [`checkpoint`] | the contract of a checkpoint, the file, and what a register has to offer | `model`, `telemetry` |
 //! | [`ledger`] | gaps and dead letters on disk | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
 //! | [`pipeline`] | tail, invalidate, drain, plans and their numbers, retries | all above but `config` |
@@ -88,6 +88,11 @@
 //!   record in the ledger, and everything else goes on. A message that cannot be
 //!   used, or that the edge refuses for good, becomes a dead letter of the
 //!   buffer with its reason, and is put on record too. *Holds.*
+//!
+//! Of several evictds of a name one leads: who has a lock of the source
+//! ([`binlog::leader`]). What keeps the checkpoint from one that leads no more is
+//! the epoch stored with it. A turn of a leader is all of the above, from the
+//! stored position on.
 //!
 //! `tests/model` has the protocol behind visibility, settling, order and position
 //! in words, and checks every interleaving of it.

@@ -13,6 +13,7 @@
 //! - [`end`]: how much of the binlog is left to read.
 //! - [`statement`]: what a statement means to a reader of rows.
 //! - [`since`]: which file a time lies in.
+//! - [`leader`]: which of several evictds leads.
 //! - [`reach`]: what a statement changes besides the tables that it names.
 
 pub mod assemble;
@@ -28,6 +29,7 @@ pub mod heartbeat;
 #[cfg(test)]
 mod laws;
 pub mod layout;
+pub mod leader;
 mod metadata;
 pub mod previous_gtids;
 pub mod reach;

@@ -7,7 +7,7 @@ use std::future::Future;
 
 use crate::model::{Guards, KeySet, PairSet};
 
-pub use self::redis::{Layout, Redis, Target, TlsFiles};
+pub use self::redis::{Layout, Redis, RedisRegister, Target, TlsFiles};
 pub use self::tags::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
 
 /// Deletes keys.

@@ -1,7 +1,12 @@
 //! The position up to which everything is invalidated.
+//!
+//! It belongs to whoever leads, from one epoch to the next: a store takes
+//! nothing from an epoch that another has followed, so that a leader who was
+//! replaced unawares cannot move the position.
 
 pub mod file;
 mod lock;
+pub mod register;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +17,7 @@ use crate::model::{GtidSet, Position};
 
 pub use file::FileCheckpoint;
 pub use lock::Lock;
+pub use register::RegisterCheckpoint;
 
 /// What is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +39,10 @@ pub struct Stored {
     /// another file of the same name has another time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_begun_s: Option<u32>,
+    /// The leadership that stored it: greater than all before it. The store
+    /// sets it.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// The format that this version writes.
@@ -52,6 +62,7 @@ impl Stored {
                 .then(|| jiff::Timestamp::from_microsecond(micros).ok())
                 .flatten(),
             file_begun_s: None,
+            epoch: 0,
         }
     }
 
@@ -73,9 +84,10 @@ impl Stored {
 
 /// Keeps one position.
 ///
-/// `store` returns once the position survives a crash of the machine. A failed
-/// or cancelled `store` leaves the old or the new position, never a mixture;
-/// the caller retries, and may skip to a later position.
+/// `store` returns once the position survives a crash of the machine, as far as
+/// the store can promise that. A failed or cancelled `store` leaves the old or
+/// the new position, never a mixture; the caller retries, and may skip to a
+/// later position. [`CheckpointError::Superseded`] is for good: another leads.
 pub trait Checkpoint: Send + 'static {
     /// The stored position; `None` if none ever was.
     fn load(&mut self) -> impl Future<Output = Result<Option<Stored>, CheckpointError>> + Send;
@@ -112,6 +124,34 @@ pub enum CheckpointError {
         path: String,
         /// The process.
         holder: Option<u32>,
+    },
+    /// The store does not answer as it should.
+    #[error("checkpoint {place} cannot be used now: {reason}")]
+    Unavailable {
+        /// Where it is.
+        place: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Somebody has to change something first.
+    #[error("checkpoint {place} cannot be used: {reason}")]
+    Refused {
+        /// Where it is.
+        place: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Another evictd leads, or led since.
+    #[error(
+        "checkpoint {place} was taken over in epoch {by}, and this is epoch {epoch}: nothing was stored"
+    )]
+    Superseded {
+        /// Where it is.
+        place: String,
+        /// The epoch of who tried.
+        epoch: u64,
+        /// The epoch that is there.
+        by: u64,
     },
     /// It was not written by this program, or by a later version.
     #[error(

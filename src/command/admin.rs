@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::CommandError;
 use super::status::document::{Daemon, Status};
-use crate::pipeline::board::Reports;
+use crate::pipeline::board::{Leadership, Reports};
 use crate::telemetry::admin::{self, Answer};
 use crate::telemetry::{exposition, metric};
 
@@ -59,6 +59,17 @@ pub async fn start(
 /// What is known only when somebody asks.
 fn publish(reports: &Reports) {
     let snapshot = reports.board.snapshot();
+    match snapshot.leadership {
+        Some((Leadership::Leads, _)) => metrics::gauge!(metric::LEADER).set(1.0),
+        Some((Leadership::StandsBy, _)) => {
+            metrics::gauge!(metric::LEADER).set(0.0);
+            // It knows nothing of the lag, and what it knew as the leader is
+            // no longer so.
+            metrics::gauge!(metric::LAG_SECONDS).set(f64::NAN);
+            metrics::gauge!(metric::LAG_BYTES).set(f64::NAN);
+        }
+        None => {}
+    }
     if let Some(lag) = snapshot.lag(Timestamp::now()) {
         metrics::gauge!(metric::LAG_SECONDS).set(lag.as_secs_f64());
         let bytes = snapshot.behind_bytes();

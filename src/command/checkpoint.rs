@@ -1,13 +1,15 @@
 //! `evictd checkpoint`: the stored position, shown, set and removed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::store::{self, Store};
 use super::{CommandError, preflight, print};
 use crate::binlog::SourceError;
+use crate::binlog::leader::LeaderLock;
 use crate::binlog::server::Server;
-use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
+use crate::checkpoint::{Checkpoint, Lock, Stored};
 use crate::cli::{self, CheckpointAction, Global, OutputFormat};
 use crate::config::{self, Config};
 use crate::model::position::Start;
@@ -23,12 +25,12 @@ pub async fn run(global: &Global, options: &cli::Checkpoint) -> Result<(), Comma
 }
 
 async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError> {
-    let path = config.checkpoint.display();
-    let stored = FileCheckpoint::new(&config.checkpoint).load().await?;
+    let place = store::place(config);
+    let stored = Store::new(config)?.load().await?;
     let Some(stored) = stored else {
         return Err(CommandError::failed(anyhow::anyhow!(
-            "checkpoint {path}: there is none yet; `evictd run` begins at source.start ({})",
-            config.source.start
+            "checkpoint {place}: there is none yet; {}",
+            store::without_one(config)
         )));
     };
     let age_s = stored.committed_at.map(|at| {
@@ -36,20 +38,50 @@ async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError>
         let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         now.saturating_sub(at.as_second()).max(0)
     });
-    let running = Lock::is_taken(&config.checkpoint);
+    let running = in_use(config).await?;
     let text = match format {
         OutputFormat::Json => {
             let json = json!({
-                "path": config.checkpoint, "stored": stored, "age_s": age_s, "in_use": running,
+                "path": place, "stored": stored, "age_s": age_s, "in_use": running,
             });
             format!("{json}\n")
         }
-        OutputFormat::Text => text(&stored, &path.to_string(), age_s, running),
+        OutputFormat::Text => text(&stored, &place, age_s, running),
     };
     print(text.as_bytes())
 }
 
-fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: bool) -> String {
+/// Whether a daemon leads; `None` if the source does not say so.
+async fn in_use(config: &Config) -> Result<Option<bool>, CommandError> {
+    if let config::Checkpoint::File { path } = &config.checkpoint {
+        return Ok(Some(Lock::is_taken(path)));
+    }
+    let taken = leader_lock(config)?.is_taken().await;
+    Ok(taken
+        .inspect_err(|error| tracing::warn!(%error, "cannot ask whether a daemon leads"))
+        .ok())
+}
+
+fn leader_lock(config: &Config) -> Result<LeaderLock, CommandError> {
+    let connector = preflight::connector(&config.source)?;
+    Ok(LeaderLock::new(connector, &config.name))
+}
+
+/// Leads for as long as the lock is kept, so that no daemon does, and says
+/// since when.
+async fn lead(config: &Config, lock: &mut LeaderLock) -> Result<u64, CommandError> {
+    let granted_at_ms = lock.take(Duration::ZERO).await?;
+    granted_at_ms.ok_or_else(|| {
+        CommandError::configuration(format!(
+            "checkpoint {} is in use: an evictd called \"{}\" leads on the source (it has the lock {}); stop it and those that stand by first",
+            store::place(config),
+            config.name,
+            lock.name()
+        ))
+    })
+}
+
+fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: Option<bool>) -> String {
     let gtids = stored.gtid_set.as_ref().map(ToString::to_string);
     let committed = match (stored.committed_at, age_s) {
         (Some(at), Some(age_s)) => format!("{at}, {age_s} s ago"),
@@ -62,7 +94,11 @@ fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: bool) -> Strin
             .as_deref()
             .unwrap_or("none: the server has no GTIDs, or reading began at a file and offset"),
         stored.server_uuid,
-        if running { "yes: a daemon runs" } else { "no" },
+        match running {
+            Some(true) => "yes: a daemon runs",
+            Some(false) => "no",
+            None => "not known: the source does not answer",
+        },
     )
 }
 
@@ -75,7 +111,9 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
                 .to_owned(),
         ));
     }
-    let _lock = Lock::take(&config.checkpoint)?;
+    let mut checkpoint = Store::locked(config)?;
+    let mut lock = leader_lock(config)?;
+    let granted_at_ms = lead(config, &mut lock).await?;
     let connector = preflight::connector(&config.source)?;
     let mut server = Server::connect(&connector).await?;
     let located = async {
@@ -92,12 +130,12 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         other => other.into(),
     })?;
     let stored = Stored::new(&located, &server.facts().server_uuid, 0);
-    FileCheckpoint::new(&config.checkpoint)
-        .store(&stored)
-        .await?;
+    checkpoint.lead_anew(granted_at_ms).await?;
+    checkpoint.store(&stored).await?;
+    lock.release().await;
     let text = format!(
         "checkpoint {} is set to {}; what was committed before is not looked at again\n",
-        config.checkpoint.display(),
+        store::place(config),
         match &stored.gtid_set {
             Some(gtids) => gtids.to_string(),
             None => located.to_string(),
@@ -107,15 +145,22 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
 }
 
 async fn clear(config: &Config) -> Result<(), CommandError> {
-    let _lock = Lock::take(&config.checkpoint)?;
-    let path = config.checkpoint.display();
-    let cleared = FileCheckpoint::new(&config.checkpoint).clear().await?;
+    let mut checkpoint = Store::locked(config)?;
+    let place = store::place(config);
+    let mut lock = leader_lock(config)?;
+    // A file is this process's by now, and can be removed without the source.
+    if let config::Checkpoint::Redis { .. } = config.checkpoint {
+        let granted_at_ms = lead(config, &mut lock).await?;
+        checkpoint.lead_anew(granted_at_ms).await?;
+    }
+    let cleared = checkpoint.clear().await?;
+    lock.release().await;
     let text = match cleared {
         true => format!(
-            "checkpoint {path} is gone; `evictd run` begins at source.start ({})\n",
-            config.source.start
+            "checkpoint {place} is gone; {}\n",
+            store::without_one(config)
         ),
-        false => format!("checkpoint {path}: there was none\n"),
+        false => format!("checkpoint {place}: there was none\n"),
     };
     print(text.as_bytes())
 }

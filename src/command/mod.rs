@@ -7,12 +7,14 @@ mod drain;
 mod explain;
 mod finding;
 mod health;
+mod leader;
 mod manual;
 mod plan;
 mod preflight;
 mod replay;
 mod run;
 mod status;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -145,7 +147,15 @@ impl From<LedgerError> for CommandError {
 
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
-        Self::new(Exit::Configuration, error)
+        let exit = match &error {
+            CheckpointError::Unavailable { .. } => Exit::Unreachable,
+            CheckpointError::Superseded { .. } => Exit::Failed,
+            CheckpointError::Io { .. }
+            | CheckpointError::Held { .. }
+            | CheckpointError::Refused { .. }
+            | CheckpointError::Malformed { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
     }
 }
 

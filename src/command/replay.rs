@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
 use super::run::{GRACE, bulk_guard, derived_server_id, on_signal, print_plans, settling, unless};
+use super::store::{self, Store};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::server::Server;
@@ -17,7 +18,7 @@ use crate::binlog::since;
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::{Cache, Redis};
-use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
+use crate::checkpoint::{Checkpoint, Stored};
 use crate::cli::{Global, Half, Replay};
 use crate::config::{self, Config};
 use crate::model::position::{Bound, Start};
@@ -173,11 +174,11 @@ fn bound(position: &Position) -> Bound {
 }
 
 async fn stored(config: &Config) -> Result<Stored, CommandError> {
-    let stored = FileCheckpoint::new(&config.checkpoint).load().await?;
+    let stored = Store::new(config)?.load().await?;
     stored.ok_or_else(|| {
         CommandError::configuration(format!(
             "checkpoint {}: there is none; name a position",
-            config.checkpoint.display()
+            store::place(config)
         ))
     })
 }
@@ -321,7 +322,9 @@ impl Work<'_> {
         .await
         .map_err(|error| match error {
             PipelineError::Halted(gap) => gap.into(),
-            other @ PipelineError::Panicked(_) => CommandError::failed(other),
+            other @ (PipelineError::Panicked(_) | PipelineError::Superseded(_)) => {
+                CommandError::failed(other)
+            }
         })
     }
 }

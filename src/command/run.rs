@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::leader::{Term, take_turns};
 use super::status::document::Daemon;
+use super::store::{self, Store};
 use super::{CommandError, admin, aws_config, preflight};
 use crate::binlog::barrier::Barrier;
 use crate::binlog::end::BinlogEnd;
@@ -16,12 +19,13 @@ use crate::binlog::replica_lag::{AURORA_TABLE, ReplicaLag};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
-use crate::checkpoint::{Checkpoint, FileCheckpoint, Lock, Stored};
+use crate::checkpoint::{Checkpoint, Stored};
 use crate::cli::{Global, OutputFormat, Role, Run};
 use crate::config::{self, Config, SettleAfter};
 use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
 use crate::ledger::{self, Ledger};
+use crate::model::position::Start;
 use crate::pipeline::board::Reports;
 use crate::pipeline::bulk::{BulkGuard, BulkRule};
 use crate::pipeline::drain::{Drain, DrainOptions};
@@ -65,32 +69,14 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
         admin::start(listen, daemon, reports.clone()).await?;
     }
     let ledger = reports.ledger.clone();
-    let outcome = Box::pin(work(config, &global.config, options, reports, shutdown)).await;
+    let outcome = Box::pin(run_role(config, &global.config, options, reports, shutdown)).await;
     ledger.flush(LEDGER_GRACE).await;
     outcome
 }
 
-/// A dry run touches nothing, and what shared drains cannot do is among the
-/// queue's dead letters: neither has a ledger on disk.
-async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
-    let ledger = match options.dry_run || options.role == Role::Drain {
-        true => Ledger::off(),
-        false => {
-            let dir = config.ledger_dir.as_path();
-            // A checkpoint that cannot be kept is refused in its own words.
-            if config.checkpoint.parent() != Some(dir) {
-                ledger::check_directory(dir)?;
-            }
-            Ledger::open(dir, &config.name).await
-        }
-    };
-    Ok(Reports {
-        ledger,
-        ..Reports::default()
-    })
-}
-
-async fn work(
+/// Dry runs and drains work beside others; of those who read for a checkpoint
+/// one at a time does.
+async fn run_role(
     config: Config,
     config_path: &Path,
     options: &Run,
@@ -100,11 +86,75 @@ async fn work(
     if options.dry_run {
         return dry_run(config, config_path, options, reports, shutdown).await;
     }
+    let role = options.role;
+    if role == Role::Drain {
+        let term = Term::without_end(shutdown);
+        return work(config, config_path, role, reports, term).await;
+    }
+    if matches!(config.buffer, Some(config::Buffer::Local { .. })) && role != Role::All {
+        return Err(local_belongs_to_one());
+    }
+    let turn = |term| {
+        let (config, reports) = (config.clone(), reports.clone());
+        Box::pin(work(config, config_path, role, reports, term))
+    };
+    take_turns(&config, config_path, &reports, &shutdown, turn).await
+}
+
+/// A dry run touches nothing, and what shared drains cannot do is among the
+/// queue's dead letters: neither has a ledger on disk.
+async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
+    let ledger = match options.dry_run || options.role == Role::Drain {
+        true => Ledger::off(),
+        false => {
+            match config.ledger_dir.as_deref() {
+                Some(dir) => {
+                    // A checkpoint that cannot be kept is refused in its own words.
+                    if !is_kept_in(&config.checkpoint, dir) {
+                        ledger::check_directory(dir)?;
+                    }
+                    Ledger::open(dir, &config.name).await
+                }
+                None => {
+                    tracing::info!(
+                        "ledger.dir is not set: gaps and dead letters are in this log and in the status only"
+                    );
+                    Ledger::off()
+                }
+            }
+        }
+    };
+    Ok(Reports {
+        ledger,
+        ..Reports::default()
+    })
+}
+
+fn is_kept_in(checkpoint: &config::Checkpoint, dir: &Path) -> bool {
+    match checkpoint {
+        config::Checkpoint::File { path } => path.parent() == Some(dir),
+        config::Checkpoint::Redis { .. } => false,
+    }
+}
+
+fn local_belongs_to_one() -> CommandError {
+    CommandError::configuration(
+        "--role splits the work between processes, and a buffer of kind = \"local\" belongs to one: use kind = \"sqs\", or --role all".to_owned(),
+    )
+}
+
+async fn work(
+    config: Config,
+    config_path: &Path,
+    role: Role,
+    reports: Reports,
+    term: Term,
+) -> Result<(), CommandError> {
     match &config.buffer {
         Some(config::Buffer::Sqs { queue_url }) => {
             let aws = aws_config().await;
             let sqs = Sqs::new(&aws, queue_url.as_str());
-            let Some(queue) = unless(&shutdown, sqs.check()).await.transpose()? else {
+            let Some(queue) = unless(&term.shutdown, sqs.check()).await.transpose()? else {
                 return Ok(());
             };
             if !queue.has_dead_letter_queue {
@@ -113,7 +163,6 @@ async fn work(
                     "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy"
                 );
             }
-            let role = options.role;
             Box::pin(with_buffer(
                 config,
                 config_path,
@@ -121,30 +170,26 @@ async fn work(
                 sqs,
                 &aws,
                 reports,
-                shutdown,
+                term,
             ))
             .await
         }
-        Some(config::Buffer::Local { .. }) if options.role != Role::All => {
-            Err(CommandError::configuration(
-                "--role splits the work between processes, and a buffer of kind = \"local\" belongs to one: use kind = \"sqs\", or --role all".to_owned(),
-            ))
-        }
+        Some(config::Buffer::Local { .. }) if role != Role::All => Err(local_belongs_to_one()),
         Some(config::Buffer::Local { path }) => {
             let local = Local::open(path).await?;
             let aws = aws_config().await;
             Box::pin(with_buffer(
                 config,
                 config_path,
-                options.role,
+                role,
                 local,
                 &aws,
                 reports,
-                shutdown,
+                term,
             ))
             .await
         }
-        None => tail(config, config_path, ToLog, reports, shutdown).await,
+        None => tail(config, config_path, ToLog, reports, term).await,
     }
 }
 
@@ -182,12 +227,13 @@ async fn with_buffer<B: Buffer>(
     buffer: B,
     aws: &aws_config::SdkConfig,
     reports: Reports,
-    shutdown: CancellationToken,
+    term: Term,
 ) -> Result<(), CommandError> {
     let buffer = Arc::new(buffer);
+    let shutdown = term.shutdown.clone();
     // Without it there is no buffer.
     let Some(cloudfront) = config.cloudfront.clone() else {
-        return tail(config, config_path, ToLog, reports, shutdown).await;
+        return tail(config, config_path, ToLog, reports, term).await;
     };
     let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
@@ -225,11 +271,20 @@ async fn with_buffer<B: Buffer>(
         bulk_guard(&config),
     );
     if role == Role::Tail {
-        return tail(config, config_path, sink, reports, shutdown).await;
+        return tail(config, config_path, sink, reports, term).await;
     }
     let limits = distributions.iter();
     let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
-    let book = Book::open_file(config.budget_file(), limits.collect()).await?;
+    let limits = limits.collect();
+    let book = match config.budget_file() {
+        Some(file) => Book::open_file(file, limits).await?,
+        None => {
+            tracing::info!(
+                "ledger.dir is not set: the month's paths are counted from this start on"
+            );
+            Book::in_memory(limits)
+        }
+    };
     let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options)
         .reporting(reports.clone());
     match role {
@@ -239,7 +294,7 @@ async fn with_buffer<B: Buffer>(
         }
         Role::All => {
             let draining = tokio::spawn(drain.run(shutdown.clone()));
-            let outcome = tail(config, config_path, sink, reports, shutdown.clone()).await;
+            let outcome = tail(config, config_path, sink, reports, term).await;
             shutdown.cancel();
             draining.await.map_err(CommandError::failed)?;
             outcome
@@ -261,7 +316,10 @@ pub(super) fn bulk_guard(config: &Config) -> BulkGuard {
 /// Whether plans are acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    Live,
+    /// In an epoch that begins here, or later.
+    Live {
+        granted_at_ms: u64,
+    },
     DryRun,
 }
 
@@ -269,21 +327,36 @@ enum Mode {
 async fn open_tail(
     mut config: Config,
     config_path: &Path,
-    checkpoint: &mut FileCheckpoint,
+    checkpoint: &mut Store,
     mode: Mode,
 ) -> Result<Tail, CommandError> {
     let connector = preflight::connector(&config.source)?;
     let mut server = preflight::server(&connector, &mut config, config_path).await?;
     let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
     let mut file_begun_s = None;
-    let (position, uuid) = match checkpoint.load().await? {
-        Some(stored) => {
+    let mut lost = None;
+    let stored = match mode {
+        Mode::Live { granted_at_ms } => checkpoint.lead(granted_at_ms).await?,
+        Mode::DryRun => checkpoint.load().await?,
+    };
+    let (position, uuid) = match (stored, &config.checkpoint) {
+        (Some(stored), _) => {
             file_begun_s = stored.file_begun_s;
             (stored.position(), Arc::from(stored.server_uuid.as_str()))
         }
-        None => {
+        // Over, never under: Redis can lose a key, and does not tell that from
+        // one that never was. Not stored before everything is invalidated.
+        (None, config::Checkpoint::Redis { .. }) => {
+            lost = Some(format!(
+                "there is no checkpoint {}: it was lost, or this is the first start, before which \
+                 `evictd checkpoint set current` says that nothing has to be invalidated",
+                store::place(&config)
+            ));
+            (server.locate(&Start::Earliest).await?, uuid)
+        }
+        (None, config::Checkpoint::File { .. }) => {
             let position = server.locate(&config.source.start).await?;
-            if mode == Mode::Live {
+            if mode != Mode::DryRun {
                 // Nothing lost: a crash before the first commit begins here again.
                 checkpoint.store(&Stored::new(&position, &uuid, 0)).await?;
             }
@@ -296,6 +369,7 @@ async fn open_tail(
         server_uuid = server.facts().server_uuid,
         position = %position,
         gtids = position.gtids.as_ref().map(ToString::to_string),
+        epoch = (mode != Mode::DryRun).then(|| checkpoint.epoch()),
         "starting"
     );
     let on_gap = match config.source.on_gap {
@@ -309,13 +383,17 @@ async fn open_tail(
     if let Some(begun_s) = file_begun_s {
         source.expect_file_begun(begun_s);
     }
-    Ok(Tail::new(source, rules, on_gap, Some(uuid)))
+    let tail = Tail::new(source, rules, on_gap, Some(uuid));
+    Ok(match lost {
+        Some(reason) => tail.after_loss(&reason),
+        None => tail,
+    })
 }
 
 fn stream_settings(config: &Config, mode: Mode) -> StreamSettings {
     let server_id = match (config.source.server_id, mode) {
-        (Some(id), Mode::Live) => id,
-        (None, Mode::Live) => derived_server_id(&config.name),
+        (Some(id), Mode::Live { .. }) => id,
+        (None, Mode::Live { .. }) => derived_server_id(&config.name),
         // A dry run beside the daemon must not throw it out.
         (_, Mode::DryRun) => derived_server_id(&format!("{}/dry-run", config.name)),
     };
@@ -337,9 +415,8 @@ async fn tail(
     config_path: &Path,
     sink: impl PathSink,
     reports: Reports,
-    shutdown: CancellationToken,
+    term: Term,
 ) -> Result<(), CommandError> {
-    let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
     let settling = settling(&config)?;
     let barrier = Barrier::new(preflight::connector(&config.source)?);
     let end = BinlogEnd::new(preflight::connector(&config.source)?);
@@ -347,19 +424,24 @@ async fn tail(
     let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
         .sparing(config.rules.guard_patterns());
     // Two daemons would move one position past what only one of them did.
-    let _lock = Lock::take(&config.checkpoint)?;
+    let mut checkpoint = Store::locked(&config)?;
+    let mode = Mode::Live {
+        granted_at_ms: term.granted_at_ms,
+    };
     let starting = async {
         // Before the start is stored: a refusal leaves nothing behind.
         cache.check().await?;
-        open_tail(config, config_path, &mut checkpoint, Mode::Live).await
+        open_tail(config, config_path, &mut checkpoint, mode).await
     };
-    let Some(tail) = unless(&shutdown, Box::pin(starting)).await.transpose()? else {
+    let starting = unless(&term.lost, unless(&term.shutdown, Box::pin(starting)));
+    let Some(Some(tail)) = starting.await.map(Option::transpose).transpose()? else {
         return Ok(());
     };
     let tail = tail.reporting(reports.clone());
+    // Ends with the pipeline.
+    let mut beside = JoinSet::new();
     if watched {
-        // Ends with the process.
-        tokio::spawn(behind::watch(end, reports.board));
+        beside.spawn(behind::watch(end, reports.board));
     }
     let eviction = Eviction {
         visibility: barrier,
@@ -367,12 +449,20 @@ async fn tail(
         cache,
         settling,
     };
-    Box::pin(invalidate::run(
-        tail, eviction, sink, checkpoint, shutdown, GRACE,
-    ))
-    .await
-    .map_err(|error| match error {
+    let running = Box::pin(invalidate::run(
+        tail,
+        eviction,
+        sink,
+        checkpoint,
+        term.shutdown,
+        GRACE,
+    ));
+    // Once another one leads, what is in flight is its own to do: the
+    // checkpoint has not passed it.
+    let outcome = unless(&term.lost, running).await.unwrap_or(Ok(()));
+    outcome.map_err(|error| match error {
         invalidate::PipelineError::Halted(gap) => gap.into(),
+        invalidate::PipelineError::Superseded(by) => by.into(),
         other => CommandError::failed(other),
     })
 }
@@ -400,7 +490,7 @@ async fn dry_run(
     reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
-    let mut checkpoint = FileCheckpoint::new(&config.checkpoint);
+    let mut checkpoint = Store::new(&config)?;
     let opening = open_tail(config, config_path, &mut checkpoint, Mode::DryRun);
     let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
         return Ok(());

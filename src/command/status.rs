@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use self::document::Status;
 use super::CommandError;
-use crate::checkpoint::{Checkpoint, FileCheckpoint};
+use super::store::Store;
+use crate::checkpoint::Checkpoint;
 use crate::cli::{Global, Status as Options};
 use crate::config::{self, Config};
-use crate::ledger::Files;
+use crate::ledger::{Book, Files};
 use crate::telemetry::admin;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +52,10 @@ async fn asked(config: &Config) -> Result<Status, String> {
 }
 
 async fn from_disk(config: &Config) -> Result<Status, CommandError> {
-    let stored = FileCheckpoint::new(&config.checkpoint).load().await?;
-    let book = Files::new(&config.ledger_dir, &config.name).read().await?;
+    let stored = Store::new(config)?.load().await?;
+    let book = match &config.ledger_dir {
+        Some(dir) => Files::new(dir, &config.name).read().await?,
+        None => Book::default(),
+    };
     Ok(Status::from_disk(&config.name, stored.as_ref(), &book))
 }

@@ -25,14 +25,15 @@ use crate::rules::Rules;
 use crate::rules::always::AlwaysPaths;
 
 /// A validated configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// Names the checkpoint, the buffer's messages and the metrics label.
+    /// Names the checkpoint, the leader's lock, the buffer's messages and the
+    /// metrics label.
     pub name: String,
     /// Where changes come from.
     pub source: Source,
     /// Where the position is kept.
-    pub checkpoint: PathBuf,
+    pub checkpoint: Checkpoint,
     /// The cache.
     pub redis: Redis,
     /// Between the tail and the drain; present if and only if `cloudfront` is.
@@ -42,8 +43,8 @@ pub struct Config {
     pub max_receives: u32,
     /// The edge; without it paths are logged.
     pub cloudfront: Option<CloudFront>,
-    /// Where gaps and dead letters are put on record.
-    pub ledger_dir: PathBuf,
+    /// Where gaps and dead letters are put on record; `None`: in the log only.
+    pub ledger_dir: Option<PathBuf>,
     /// Where metrics and the status are served, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
     /// How far behind it may be and still count as ready.
@@ -55,11 +56,30 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the month's paths are counted: beside the checkpoint.
-    pub fn budget_file(&self) -> PathBuf {
-        self.checkpoint
-            .with_file_name(format!("{}.budget.json", self.name))
+    /// Where the month's paths are counted: beside the checkpoint, or with the
+    /// ledger; `None`: in memory.
+    pub fn budget_file(&self) -> Option<PathBuf> {
+        let name = format!("{}.budget.json", self.name);
+        match &self.checkpoint {
+            Checkpoint::File { path } => Some(path.with_file_name(name)),
+            Checkpoint::Redis { .. } => self.ledger_dir.as_ref().map(|dir| dir.join(name)),
+        }
     }
+}
+
+/// `[checkpoint]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// A file on this machine.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key of the Redis that `[redis]` describes.
+    Redis {
+        /// The key, whole.
+        key: String,
+    },
 }
 
 /// `rule.bulk_threshold`

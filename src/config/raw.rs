@@ -59,18 +59,18 @@ pub(super) struct Tls {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Checkpoint {
-    #[expect(
-        dead_code,
-        reason = "the file is the only store; the field says so in a configuration"
-    )]
-    pub store: Option<Store>,
-    pub path: Option<PathBuf>,
+    #[serde(default)]
+    pub store: Store,
+    pub path: Option<Spanned<PathBuf>>,
+    pub key: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Store {
+    #[default]
     File,
+    Redis,
 }
 
 #[derive(Debug, Deserialize)]

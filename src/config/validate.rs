@@ -13,7 +13,7 @@ use super::error::Lines;
 use super::raw::{self, Raw};
 use super::reach;
 use super::rules::{path_patterns, rules};
-use super::{Config, ConfigError, Redis, SettleAfter, Source, Tls, TlsMode};
+use super::{Checkpoint, Config, ConfigError, Redis, SettleAfter, Source, Tls, TlsMode};
 use crate::model::position::Start;
 use crate::rules::Rules;
 use crate::rules::always::AlwaysPaths;
@@ -30,13 +30,11 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let lines = Lines(text);
     let raw: Raw = toml::from_str(text).map_err(|error| lines.error(&error))?;
     let name = name(&raw.name, &lines)?;
-    let checkpoint = raw
-        .checkpoint
-        .path
-        .unwrap_or_else(|| PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json")));
-    let ledger_dir = raw.ledger.dir.unwrap_or_else(|| {
-        let beside = checkpoint.parent().map(PathBuf::from);
-        beside.unwrap_or_default()
+    let checkpoint = checkpoint(raw.checkpoint, &name, &lines)?;
+    let ledger_dir = raw.ledger.dir.or_else(|| match &checkpoint {
+        Checkpoint::File { path } => Some(path.parent().map(PathBuf::from).unwrap_or_default()),
+        // For machines without a disk.
+        Checkpoint::Redis { .. } => None,
     });
     let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
     let cloudfront = raw
@@ -100,6 +98,39 @@ fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError
         ));
     }
     Ok(text.clone())
+}
+
+fn checkpoint(
+    raw: raw::Checkpoint,
+    name: &str,
+    lines: &Lines<'_>,
+) -> Result<Checkpoint, ConfigError> {
+    match (raw.store, raw.path, raw.key) {
+        (raw::Store::File, _, Some(key)) => Err(ConfigError::at(
+            lines.of(&key),
+            "checkpoint.key has no use with a file: set checkpoint.store = \"redis\", or leave it out",
+        )),
+        (raw::Store::Redis, Some(path), _) => Err(ConfigError::at(
+            lines.of(&path),
+            "checkpoint.path has no use with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
+        )),
+        (raw::Store::Redis, None, Some(key)) if key.get_ref().is_empty() => Err(ConfigError::at(
+            lines.of(&key),
+            "checkpoint.key is empty: name a key, or leave it out",
+        )),
+        (raw::Store::File, path, None) => Ok(Checkpoint::File {
+            path: match path {
+                Some(path) => path.into_inner(),
+                None => PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json")),
+            },
+        }),
+        (raw::Store::Redis, None, key) => Ok(Checkpoint::Redis {
+            key: match key {
+                Some(key) => key.into_inner(),
+                None => format!("evictd:{name}:checkpoint"),
+            },
+        }),
+    }
 }
 
 pub(super) fn parse_url(

@@ -135,6 +135,7 @@ pub struct Ledger {
 
 #[derive(Debug)]
 struct Journals {
+    files: Files,
     gaps: Journal,
     dead_letters: Journal,
 }
@@ -150,7 +151,25 @@ impl Ledger {
     /// from its work.
     pub async fn open(dir: &Path, name: &str) -> Self {
         let files = Files::new(dir, name);
-        let book = files.read().await.unwrap_or_else(|error| {
+        let ledger = Self {
+            book: Arc::default(),
+            journals: Some(Arc::new(Journals {
+                gaps: Journal::start("gaps", files.gaps.clone()),
+                dead_letters: Journal::start("dead-letters", files.dead_letters.clone()),
+                files,
+            })),
+        };
+        ledger.reread().await;
+        ledger
+    }
+
+    /// Reads once more what is on record: while this process stood by, another
+    /// one wrote there. Nothing may be about to be written.
+    pub async fn reread(&self) {
+        let Some(journals) = &self.journals else {
+            return;
+        };
+        let book = journals.files.read().await.unwrap_or_else(|error| {
             tracing::error!(%error, "the ledger cannot be read; what happens from now on is added to it");
             Book::default()
         });
@@ -160,13 +179,7 @@ impl Ledger {
                 "the ledger has lines that are no records; they are left as they are"
             );
         }
-        Self {
-            book: Arc::new(Mutex::new(book)),
-            journals: Some(Arc::new(Journals {
-                gaps: Journal::start("gaps", files.gaps),
-                dead_letters: Journal::start("dead-letters", files.dead_letters),
-            })),
-        }
+        *self.lock() = book;
     }
 
     /// What is on record, what is about to be included.

@@ -89,9 +89,30 @@ pub struct Reading {
     pub gathers_since_us: u64,
 }
 
+/// Whether this process is the one that works, of several that could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// Another one is.
+    StandsBy,
+    /// It is.
+    Leads,
+}
+
+impl std::fmt::Display for Leadership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Leadership::StandsBy => "stands-by",
+            Leadership::Leads => "leads",
+        })
+    }
+}
+
 /// Everything that is known, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// Whether it leads, and since when; none where that is no question: it
+    /// starts, only drains, or plans.
+    pub leadership: Option<(Leadership, Timestamp)>,
     /// Whether the binlog is being read from a server.
     pub connected: bool,
     /// Since when that has been so.
@@ -202,6 +223,28 @@ impl Board {
             Some(state) => change(state),
             None => change(snapshot.parts.entry(part.clone()).or_default()),
         }
+    }
+
+    /// This process works from now on.
+    pub fn leads(&self) {
+        self.lock().leadership = Some((Leadership::Leads, Timestamp::now()));
+    }
+
+    /// Another one works, and what this one did is over.
+    pub fn stands_by(&self) {
+        let mut snapshot = self.lock();
+        let before = std::mem::take(&mut *snapshot);
+        let since = match before.leadership {
+            Some((Leadership::StandsBy, since)) => since,
+            _ => Timestamp::now(),
+        };
+        *snapshot = Snapshot {
+            leadership: Some((Leadership::StandsBy, since)),
+            keys_deleted: before.keys_deleted,
+            missed_bumps: before.missed_bumps,
+            widenings: before.widenings,
+            ..Snapshot::default()
+        };
     }
 
     /// The binlog is being read.

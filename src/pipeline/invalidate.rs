@@ -24,7 +24,7 @@ use super::trouble::Trouble;
 use super::visible::{Visibility, Waiting};
 use crate::binlog::SourceError;
 use crate::cache::{Cache, Refused};
-use crate::checkpoint::{Checkpoint, Stored};
+use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
 use crate::ledger::entry::GapId;
 use crate::telemetry::metric;
 
@@ -64,6 +64,9 @@ pub enum PipelineError {
     /// Changes are lost, and the configuration says to halt.
     #[error(transparent)]
     Halted(#[from] SourceError),
+    /// Another evictd leads.
+    #[error(transparent)]
+    Superseded(CheckpointError),
     /// A task panicked.
     #[error("a task of the pipeline panicked: {0}")]
     Panicked(String),
@@ -108,15 +111,18 @@ pub async fn run(
         send(sending, paths, to_send, accepted).await;
         Ok(())
     });
-    tasks.spawn(async move {
-        store(storing, checkpoint, to_store).await;
-        Ok(())
-    });
+    tasks.spawn(store(storing, checkpoint, to_store));
     let all_ended = async {
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
             let ended = ended.map_err(|error| PipelineError::Panicked(error.to_string()));
-            outcome = outcome.and(ended.and_then(|ended| ended));
+            let ended = ended.and_then(|ended| ended);
+            // Whoever leads now begins where the checkpoint is: nothing is left
+            // to be finished.
+            if let Err(PipelineError::Superseded(_)) = ended {
+                return ended;
+            }
+            outcome = outcome.and(ended);
         }
         outcome
     };
@@ -336,7 +342,7 @@ async fn store(
     reports: Reports,
     mut checkpoint: impl Checkpoint,
     mut batches: mpsc::Receiver<Accepted>,
-) {
+) -> Result<(), PipelineError> {
     let mut trouble = Trouble::new(
         "the checkpoint",
         metric::CHECKPOINT_RETRIES,
@@ -358,7 +364,7 @@ async fn store(
                 None => open = false,
             },
             () = tokio::time::sleep_until(due), if newest.is_some() && open => {
-                write(&mut checkpoint, newest.take(), &mut trouble, &reports).await;
+                write(&mut checkpoint, newest.take(), &mut trouble, &reports).await?;
                 // Passed for good: a crash does not come upon it again.
                 gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
                 due = Instant::now() + CHECKPOINT_INTERVAL;
@@ -366,10 +372,11 @@ async fn store(
             else => {}
         }
         if !open {
-            write(&mut checkpoint, newest.take(), &mut trouble, &reports).await;
+            write(&mut checkpoint, newest.take(), &mut trouble, &reports).await?;
             gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
         }
     }
+    Ok(())
 }
 
 async fn write(
@@ -377,18 +384,22 @@ async fn write(
     mark: Option<Mark>,
     trouble: &mut Trouble,
     reports: &Reports,
-) {
-    let Some(mark) = mark else { return };
+) -> Result<(), PipelineError> {
+    let Some(mark) = mark else { return Ok(()) };
     let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us)
         .begun_at(mark.file_begun_s);
     trouble.begins(false);
     while let Err(error) = checkpoint.store(&stored).await {
+        if let CheckpointError::Superseded { .. } = error {
+            return Err(PipelineError::Superseded(error));
+        }
         trouble.wait("checkpoint", &error).await;
     }
     trouble.over();
     trouble.rests();
     reports.board.stored(&mark.position);
     tracing::debug!(position = %mark.position, "checkpoint stored");
+    Ok(())
 }
 
 fn count(n: usize) -> u64 {

@@ -106,6 +106,16 @@ impl Tail {
         }
     }
 
+    /// Begins with a gap: what changed before the server's end is not known.
+    #[must_use]
+    pub fn after_loss(mut self, reason: &str) -> Self {
+        self.gap = Some(SourceError::Gap {
+            position: self.source.position().to_string(),
+            reason: reason.to_owned(),
+        });
+        self
+    }
+
     /// Plans nothing that was committed before `since_us`, microseconds since
     /// the epoch.
     #[must_use]

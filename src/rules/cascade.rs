@@ -16,7 +16,7 @@ use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Cascade, Op, RowChange, TableName};
 
 /// The cascades that end at mapped tables, each with all of its ancestors.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Cascades {
     reaching: Vec<Reach>,
 }

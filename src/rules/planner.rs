@@ -20,7 +20,7 @@ use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
 
 /// All rules of a configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     rules: Vec<Arc<Rule>>,
     classes: Arc<PathClasses>,

@@ -71,6 +71,11 @@ pub const BUFFER_PATHS: &str = "evictd_buffer_paths_total";
 pub const BUFFER_RETRIES: &str = "evictd_buffer_retries_total";
 /// Checkpoints tried again, by `error`. Counter.
 pub const CHECKPOINT_RETRIES: &str = "evictd_checkpoint_retries_total";
+/// Times that the stored position was gone, or older than what was stored, and
+/// was stored anew. Counter.
+pub const CHECKPOINTS_LOST: &str = "evictd_checkpoints_lost_total";
+/// 1 while this process leads, 0 while it stands by. Gauge.
+pub const LEADER: &str = "evictd_leader";
 /// Paths gathered for the edge and not sent, because an invalidation that was
 /// made already covers them, by `distribution`. Counter.
 pub const EDGE_PATHS_COVERED: &str = "evictd_edge_paths_covered_total";

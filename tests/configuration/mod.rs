@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evictd::config::{self, Buffer, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode};
+use evictd::config::{
+    self, Buffer, Checkpoint, ConfigError, OnGap, SecretRef, SettleAfter, TlsMode,
+};
 use evictd::model::position::Start;
 
 const SMALLEST: &str = r#"
@@ -41,7 +43,9 @@ fn the_smallest_configuration_has_safe_defaults() {
     let config = config::parse(SMALLEST).unwrap();
     assert_eq!(
         config.checkpoint,
-        PathBuf::from("/var/lib/evictd/shop.checkpoint.json")
+        Checkpoint::File {
+            path: PathBuf::from("/var/lib/evictd/shop.checkpoint.json")
+        }
     );
     assert_eq!(
         config.source.tls.mode,
@@ -59,10 +63,10 @@ fn the_smallest_configuration_has_safe_defaults() {
     assert!(config.buffer.is_none() && config.cloudfront.is_none());
     assert_eq!(config.metrics_listen, None);
     assert_eq!(config.lag_max, Duration::from_secs(60));
-    assert_eq!(config.ledger_dir, PathBuf::from("/var/lib/evictd"));
+    assert_eq!(config.ledger_dir, Some(PathBuf::from("/var/lib/evictd")));
     let elsewhere = format!("{SMALLEST}[ledger]\ndir = \"/var/log/evictd\"\n");
     let elsewhere = config::parse(&elsewhere).unwrap();
-    assert_eq!(elsewhere.ledger_dir, PathBuf::from("/var/log/evictd"));
+    assert_eq!(elsewhere.ledger_dir, Some(PathBuf::from("/var/log/evictd")));
     let far =
         config::parse(&SMALLEST.replace("evictd@127.0.0.1:3306", "a%40b@db.example")).unwrap();
     assert_eq!(far.source.tls.mode, TlsMode::VerifyIdentity);
@@ -70,6 +74,41 @@ fn the_smallest_configuration_has_safe_defaults() {
         (&*far.source.host, far.source.port, &*far.source.user),
         ("db.example", 3306, "a@b")
     );
+}
+
+#[test]
+fn a_checkpoint_in_redis_needs_no_directory_and_has_a_key_of_its_name() {
+    let parse = |lines: &str| config::parse(&format!("{SMALLEST}{lines}")).unwrap();
+    let config = parse("[checkpoint]\nstore = \"redis\"\n");
+    let key = "evictd:shop:checkpoint".to_owned();
+    assert_eq!(config.checkpoint, Checkpoint::Redis { key });
+    assert_eq!((&config.ledger_dir, config.budget_file()), (&None, None));
+    let config = parse(
+        "[checkpoint]\nstore = \"redis\"\nkey = \"app:{evictd}\"\n[ledger]\ndir = \"/var/log/evictd\"\n",
+    );
+    let key = "app:{evictd}".to_owned();
+    assert_eq!(config.checkpoint, Checkpoint::Redis { key });
+    assert_eq!(
+        config.budget_file(),
+        Some(PathBuf::from("/var/log/evictd/shop.budget.json"))
+    );
+    let refused = |lines: &str| refusal(&format!("{SMALLEST}[checkpoint]\n{lines}"));
+    for (lines, expected) in [
+        (
+            "key = \"k\"",
+            "12: checkpoint.key has no use with a file: set checkpoint.store = \"redis\", or leave it out",
+        ),
+        (
+            "store = \"redis\"\npath = \"/x\"",
+            "13: checkpoint.path has no use with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
+        ),
+        (
+            "store = \"redis\"\nkey = \"\"",
+            "13: checkpoint.key is empty: name a key, or leave it out",
+        ),
+    ] {
+        assert_eq!(refused(lines), expected);
+    }
 }
 
 #[test]
@@ -124,7 +163,7 @@ fn the_example_is_accepted_as_it_stands() {
         .unwrap();
     assert_eq!(stock.wildcards, [""; 0], "short-ttl paths are not sent");
     let budget = PathBuf::from("/var/lib/evictd/shop.budget.json");
-    assert_eq!(config.budget_file(), budget);
+    assert_eq!(config.budget_file(), Some(budget));
     assert!(matches!(config.buffer, Some(Buffer::Sqs { .. })));
 }
 
@@ -337,6 +376,8 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
                 rule(&format!("keys = [\"k\"]\n{line}\n"));
                 examples += 1;
             }
+        } else if block.starts_with("[checkpoint]\n") {
+            config::parse(&format!("{SMALLEST}{block}")).unwrap();
         } else if let Some(fields) = block.strip_prefix("[redis]\n") {
             let text = SMALLEST.replace("\n[[rule]]", &format!("\n{fields}[[rule]]"));
             config::parse(&text).unwrap();

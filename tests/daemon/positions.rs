@@ -252,6 +252,7 @@ async fn two_with_the_same_server_id_take_turns_slowly_and_say_why() {
     let mut first = config.clone().rest(&metrics).start().await;
     let other = config
         .text()
+        .replace("name = \"shop\"", "name = \"other\"")
         .replace("shop.checkpoint.json", "other.checkpoint.json");
     let mut options = config.options();
     options.config = other;

@@ -84,7 +84,9 @@ pub struct Config {
     pub redis: String,
     /// Everything else; `$db` stands for the database.
     pub rest: String,
-    checkpoint: PathBuf,
+    /// The lines of `[checkpoint]`.
+    checkpoint: String,
+    /// Also the configuration's name: on a shared server one daemon of a name leads.
     database: String,
 }
 
@@ -97,6 +99,11 @@ impl Config {
 
     pub fn redis(mut self, lines: &str) -> Self {
         self.redis = lines.to_owned();
+        self
+    }
+
+    pub fn checkpoint(mut self, lines: &str) -> Self {
+        self.checkpoint = lines.to_owned();
         self
     }
 
@@ -113,12 +120,13 @@ impl Config {
             redis_url,
             redis,
             rest,
+            checkpoint,
+            database,
             ..
         } = self;
-        let checkpoint = self.checkpoint.display();
         format!(
-            "name = \"shop\"\n[source]\nurl = \"{source_url}\"\npassword = {password}\n{source}\n\
-             [checkpoint]\npath = \"{checkpoint}\"\n[redis]\nurl = \"{redis_url}\"\n{redis}\n{rest}\n{MARKS}"
+            "name = \"{database}\"\n[source]\nurl = \"{source_url}\"\npassword = {password}\n{source}\n\
+             [checkpoint]\n{checkpoint}\n[redis]\nurl = \"{redis_url}\"\n{redis}\n{rest}\n{MARKS}"
         )
         .replace("$db", &self.database)
     }
@@ -224,7 +232,7 @@ impl Shop {
                 self.key_prefix
             ),
             rest: USERS.to_owned(),
-            checkpoint: self.checkpoint_file(),
+            checkpoint: format!("path = \"{}\"", self.checkpoint_file().display()),
             database: self.database.clone(),
         }
     }

@@ -84,7 +84,8 @@ impl Asked {
     }
 
     fn ledger(&self, kind: &str) -> PathBuf {
-        self.shop.dir.path().join(format!("shop.{kind}.jsonl"))
+        let file = format!("{}.{kind}.jsonl", self.shop.database);
+        self.shop.dir.path().join(file)
     }
 
     /// The records of a file.
@@ -217,7 +218,8 @@ async fn a_running_daemon_says_that_all_is_well() {
     let text = asked.command(&["status"]).await;
     assert_eq!(text.code, Some(0), "{text:?}");
     assert!(
-        text.stdout.starts_with("evictd shop: OK"),
+        text.stdout
+            .starts_with(&format!("evictd {}: OK", asked.shop.database)),
         "{}",
         text.stdout
     );
@@ -259,8 +261,10 @@ async fn metrics_tell_the_lag_and_how_long_deletions_took() {
         "evictd_lag_seconds{name=\"shop\"}",
         "evictd_lag_bytes{name=\"shop\"}",
         "evictd_cache_keys_total{name=\"shop\"}",
+        "evictd_leader{name=\"shop\"} 1",
     ] {
-        assert!(metrics.contains(line), "{line}\n{metrics}");
+        let line = line.replace("shop", &asked.shop.database);
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
     }
     stop(evictd).await;
 }

@@ -4,6 +4,7 @@
 //! - `connection`: commands to a server, a cluster, or what sentinels know.
 //! - `unlink`, `scan`: deletions of keys by name and by glob.
 //! - `guard`, `tags`, `hash`: guards, tag sets and fields of hashes.
+//! - `register`: a value that is no cache entry, over the same connections.
 
 mod cluster;
 mod connection;
@@ -11,6 +12,7 @@ mod error;
 mod guard;
 mod hash;
 mod redirection;
+mod register;
 mod scan;
 mod sentinel;
 mod server;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::connection::Connection;
+pub use self::register::RedisRegister;
 use self::scan::Sweep;
 pub use self::target::{Layout, Target, TlsFiles};
 use super::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};

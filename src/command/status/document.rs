@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Stored;
 use crate::ledger::{Book, DeadLetter, Gap, Place};
-use crate::pipeline::board::{Part, PartState, Reports, Snapshot};
+use crate::pipeline::board::{Leadership, Part, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
 /// call has a shorter timeout of its own; scans are exempt.
@@ -42,6 +42,8 @@ pub enum State {
     Trouble,
     /// A task makes no progress: restart it.
     Stuck,
+    /// Nothing is wrong; another one works.
+    Standby,
     /// Nobody answers: this is from disk.
     NoDaemon,
 }
@@ -61,6 +63,12 @@ pub struct Status {
     pub role: Option<String>,
     /// When it was started.
     pub started_at: Option<Timestamp>,
+    /// `leads` or `stands-by`; none where that is no question, and from disk.
+    #[serde(default)]
+    pub leadership: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    pub leadership_since: Option<Timestamp>,
     /// Whether the binlog is being read; none where that is not its work.
     pub connected: Option<bool>,
     /// Since when it is, or is not.
@@ -181,6 +189,10 @@ impl Status {
             let since = now.checked_sub(jiff::SignedDuration::try_from(lag).unwrap_or_default());
             worse(State::Behind, Problem::new("lag", since.ok(), text));
         }
+        let (leadership, leadership_since) = snapshot.leadership.unzip();
+        if state == State::Ok && leadership == Some(Leadership::StandsBy) {
+            state = State::Standby;
+        }
         let connected = snapshot.connection_changed_at.map(|_| snapshot.connected);
         Self {
             name: daemon.name.clone(),
@@ -189,6 +201,8 @@ impl Status {
             problems,
             role: Some(daemon.role.clone()),
             started_at: Some(daemon.started_at),
+            leadership: leadership.map(|leadership| leadership.to_string()),
+            leadership_since,
             connected,
             connection_since: snapshot.connection_changed_at,
             position: snapshot
@@ -244,6 +258,8 @@ impl Status {
             problems: Vec::new(),
             role: None,
             started_at: None,
+            leadership: None,
+            leadership_since: None,
             connected: None,
             connection_since: None,
             position: None,
@@ -278,6 +294,9 @@ impl Status {
     /// Whether it reads the binlog and is not too far behind.
     pub fn readiness(&self) -> (bool, String) {
         let not = |text: String| (false, format!("not ready: {text}"));
+        if self.leadership == Some(Leadership::StandsBy.to_string()) {
+            return not("it stands by, and another evictd leads".to_owned());
+        }
         match (self.role.as_deref(), self.connected) {
             (Some("drain"), _) => return (true, "ready: it only drains".to_owned()),
             (_, Some(true)) => {}
@@ -384,6 +403,11 @@ mod tests {
         let reports = Reports::default();
         let ready = || Status::of(&daemon(), &reports).readiness();
         assert_eq!(ready(), (false, "not ready: it is starting".to_owned()));
+        reports.board.stands_by();
+        let standby = Status::of(&daemon(), &reports);
+        assert_eq!((standby.state, standby.health().0), (State::Standby, true));
+        assert!(ready().1.starts_with("not ready: it stands by"));
+        reports.board.leads();
         reports.board.disconnected();
         assert!(!ready().0);
         reports.board.connected();

@@ -25,6 +25,7 @@ fn write(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result 
         State::Behind => "BEHIND",
         State::Trouble => "TROUBLE",
         State::Stuck => "STUCK",
+        State::Standby => "STANDBY",
         State::NoDaemon => "NO DAEMON ANSWERS",
     };
     write!(out, "evictd {}: {state}", status.name)?;
@@ -58,6 +59,19 @@ fn write(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result 
 
 /// What only a running daemon knows.
 fn running(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result {
+    if let Some(leadership) = &status.leadership {
+        let since = status.leadership_since.map(|since| age(now, since));
+        let what = match leadership.as_str() {
+            "leads" => "this one leads",
+            _ => "another one leads, this one stands by",
+        };
+        let since = since.map(|since| format!(" for {since}"));
+        line(
+            out,
+            "leadership",
+            &format!("{what}{}", since.unwrap_or_default()),
+        )?;
+    }
     if let Some(connected) = status.connected {
         let connected = match connected {
             true => "connected",

@@ -284,11 +284,12 @@ impl Stages {
             to_send,
             accepted,
         ));
-        tasks.spawn(store(
+        let storing = store(
             reports.clone(),
             Flaky::new(&journal, "checkpoint", checkpoint),
             to_store,
-        ));
+        );
+        tasks.spawn(async move { storing.await.unwrap() });
         Self {
             planned,
             tasks,
