@@ -4,12 +4,13 @@
 //! It is checked as at the start, and taken over as a whole or not at all.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, watch};
 
 use super::run::{bulk_rules, limits};
 use super::{CommandError, admin, preflight};
@@ -96,25 +97,35 @@ pub struct Reload {
 struct Shared {
     global: Global,
     log: LogLevel,
-    /// The configuration in use, as it is written.
+    /// The configuration in use, as it is written. Kept while another one is
+    /// being taken over.
     running: Mutex<String>,
     loaded: Current<Loaded>,
-    /// None: nothing can take over another one.
-    in_use: Mutex<Option<Arc<InUse>>>,
+    taker: watch::Sender<Taker>,
+}
+
+/// Who takes over what is loaded.
+#[derive(Clone)]
+enum Taker {
+    /// Whoever is about to be there.
+    Starting,
+    /// A dry run keeps what it began with.
+    Nobody,
+    InUse(Arc<InUse>),
 }
 
 impl Reload {
-    /// Acts on signals from now on.
+    /// Notes signals from now on. They are acted on once there is somebody to
+    /// take over what is loaded.
     pub fn new(global: &Global, log: &LogLevel, config: &Config) -> Result<Self, CommandError> {
-        let shared = Shared {
-            global: global.clone(),
-            log: log.clone(),
-            running: Mutex::new(config.text.clone()),
-            loaded: Current::new(Loaded::of(&config.text)),
-            in_use: Mutex::default(),
-        };
         let reload = Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared {
+                global: global.clone(),
+                log: log.clone(),
+                running: Mutex::new(config.text.clone()),
+                loaded: Current::new(Loaded::of(&config.text)),
+                taker: watch::Sender::new(Taker::Starting),
+            }),
         };
         reload.shared.set_log_level(config)?;
         let hangups = signal(SignalKind::hangup()).map_err(CommandError::failed)?;
@@ -133,54 +144,74 @@ impl Reload {
         self.shared.loaded.clone()
     }
 
-    /// The configuration in use.
-    pub fn config(&self) -> Result<Config, CommandError> {
-        Ok(config::parse(&locked(&self.shared.running))?)
+    /// The configuration to start with. None is loaded before
+    /// [`Reload::goes_to`].
+    pub async fn starts(&self) -> Result<Config, CommandError> {
+        self.shared.taker.send_replace(Taker::Starting);
+        Ok(config::parse(&*self.shared.running.lock().await)?)
     }
 
     /// From now on `in_use` takes over what is loaded, and nobody else.
     pub fn goes_to(&self, in_use: InUse) {
-        *locked(&self.shared.in_use) = Some(Arc::new(in_use));
+        let taker = Taker::InUse(Arc::new(in_use));
+        self.shared.taker.send_replace(taker);
     }
-}
 
-/// Nothing panics while it holds one of these.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// From now on what is loaded is refused.
+    pub fn goes_nowhere(&self) {
+        self.shared.taker.send_replace(Taker::Nobody);
+    }
 }
 
 /// Loads the configuration at each signal, for ever.
 async fn follow(mut hangups: Signal, shared: Arc<Shared>) {
+    let mut takers = shared.taker.subscribe();
     while hangups.recv().await.is_some() {
         begin();
-        let in_use = locked(&shared.in_use).clone();
-        let outcome = match in_use {
-            Some(in_use) => Box::pin(shared.load(&in_use)).await,
-            None => Err(CommandError::configuration(
+        let taker = takers.wait_for(|taker| !matches!(taker, Taker::Starting));
+        let taker = match taker.await {
+            Ok(taker) => taker.clone(),
+            Err(_) => return,
+        };
+        let outcome = match taker {
+            Taker::InUse(in_use) => Box::pin(shared.load(&in_use)).await,
+            Taker::Starting | Taker::Nobody => Err(CommandError::configuration(
                 "a dry run keeps the configuration that it began with: start it again".to_owned(),
             )),
         };
+        // Whoever reads the log finds the status and the metrics as it says.
         end(outcome.is_ok());
-        if let Err(error) = outcome {
-            let reason = format!("{:#}", error.cause);
-            tracing::error!(
-                error = reason,
-                "the configuration was not loaded again: the one before stays in use"
-            );
-            let before = Loaded::clone(&shared.loaded.get());
-            shared.loaded.set(Loaded {
-                refused: Some((Timestamp::now(), reason)),
-                ..before
-            });
+        match outcome {
+            Ok(Applied { rules, position }) => {
+                let sha256 = shared.loaded.get().hash.clone();
+                tracing::info!(
+                    rules,
+                    position,
+                    sha256,
+                    "the configuration was loaded again and is in use"
+                );
+            }
+            Err(error) => {
+                let reason = format!("{:#}", error.cause);
+                let before = Loaded::clone(&shared.loaded.get());
+                shared.loaded.set(Loaded {
+                    refused: Some((Timestamp::now(), reason.clone())),
+                    ..before
+                });
+                tracing::error!(
+                    error = reason,
+                    "the configuration was not loaded again: the one before stays in use"
+                );
+            }
         }
     }
 }
 
 impl Shared {
-    async fn load(&self, in_use: &InUse) -> Result<(), CommandError> {
+    async fn load(&self, in_use: &InUse) -> Result<Applied, CommandError> {
         let path = &self.global.config;
+        let mut running = self.running.lock().await;
         let mut config = config::load(path)?;
-        let running = locked(&self.running).clone();
         let changed = config::needs_restart(&running, &config.text)?;
         if !changed.is_empty() {
             return Err(CommandError::configuration(format!(
@@ -206,22 +237,16 @@ impl Shared {
         let rules = config.rules.iter().count();
         admin::from_zero(&config);
         let position = take_over(&mut config, in_use).await?;
-        tracing::info!(
-            rules,
-            position,
-            sha256 = loaded.hash,
-            "the configuration was loaded again and is in use"
-        );
-        *locked(&self.running) = config.text;
+        *running = config.text;
         self.loaded.set(loaded);
-        Ok(())
+        Ok(Applied { rules, position })
     }
 
     /// What the command line says counts for more.
     fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
         match (&self.global.log_level, &config.log_level) {
             (Some(given), Some(level)) if given != level => {
-                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}")
+                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}");
             }
             (Some(_), _) => {}
             (None, level) => {

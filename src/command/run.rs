@@ -91,10 +91,10 @@ async fn run_role(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     if options.dry_run {
+        reload.goes_nowhere();
         return dry_run(config, reload, options, reports, shutdown).await;
     }
     let role = options.role;
-    reload.goes_to(InUse::new(&config));
     if role == Role::Drain {
         let term = Term::without_end(shutdown);
         return work(config, reload, role, reports, term).await;
@@ -105,12 +105,15 @@ async fn run_role(
     let turn = |term| {
         let (reload, reports) = (reload.clone(), reports.clone());
         Box::pin(async move {
-            // What was loaded meanwhile counts.
-            let outcome = work(reload.config()?, reload.clone(), role, reports, term).await;
-            reload.goes_to(InUse::new(&reload.config()?));
+            // What was loaded while another one led counts.
+            let config = reload.starts().await?;
+            let stands_by = InUse::new(&config);
+            let outcome = work(config, reload.clone(), role, reports, term).await;
+            reload.goes_to(stands_by);
             outcome
         })
     };
+    reload.goes_to(InUse::new(&config));
     take_turns(&config, reload.path(), &reports, &shutdown, turn).await
 }
 

@@ -1,5 +1,7 @@
 //! `evictd check`: what the account in Redis may do, where files are kept, and what the queue is set to.
 
+use std::path::Path;
+
 use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::check::{found, json};
@@ -126,7 +128,7 @@ async fn directories_that_cannot_hold_files_are_errors_that_name_the_field() {
     // Nobody can make a file there.
     let config = shop
         .config()
-        .checkpoint("/proc/shop.checkpoint.json".into())
+        .checkpoint_file(Path::new("/proc/shop.checkpoint.json"))
         .rest(&rest);
     let (code, report) = json(&config.options()).await;
     assert_eq!(code, Some(2), "{report}");

@@ -83,7 +83,7 @@ async fn a_full_disk_holds_no_deletion_up_and_everything_is_stored_once_there_is
     let inside = disk.inside();
     let config = shop
         .config()
-        .checkpoint(inside.join("shop.checkpoint.json"))
+        .checkpoint_file(&inside.join("shop.checkpoint.json"))
         .rest(&format!(
             "[buffer]\nkind = \"local\"\npath = \"{}\"\n[cloudfront]\nwindow = \"100ms\"\n\
              calls_per_second = 10\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"{distribution}\"\n\

@@ -1,7 +1,7 @@
 //! A shop with a database, a cache, and an evictd between the two.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -98,9 +98,9 @@ impl Config {
     }
 
     /// Another file, with what stands beside it.
-    pub fn checkpoint(mut self, path: PathBuf) -> Self {
-        self.checkpoint = path;
-        self
+    pub fn checkpoint_file(self, path: &Path) -> Self {
+        let lines = format!("path = \"{}\"", path.display());
+        self.checkpoint(&lines)
     }
 
     pub fn redis(mut self, lines: &str) -> Self {
