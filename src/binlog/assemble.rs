@@ -4,10 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::{AnonymousGtidEvent, Event, GtidEvent, TransactionPayloadEvent};
+use mysql_async::binlog::events::{AnonymousGtidEvent, GtidEvent, TransactionPayloadEvent};
 
 use super::catalog::CatalogColumn;
+use super::event::Event;
 use super::layout::TableLayout;
 use crate::model::position::{Gtid, GtidSource};
 use crate::model::{GtidSet, Position, TableName};
@@ -198,7 +198,7 @@ impl<I: Interest> Assembler<I> {
             self.advance(&event, false);
             return Step::Quiet;
         }
-        if is_damaged(&event) {
+        if event.is_damaged() {
             // None of it can be relied on: it moves nothing, and what needs it
             // is found missing.
             let reason = "its checksum does not match".to_owned();
@@ -295,7 +295,7 @@ impl<I: Interest> Assembler<I> {
     }
 
     fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let gtid: GtidEvent = event.read_event().map_err(|error| error.to_string())?;
+        let gtid: GtidEvent = event.read_event()?;
         if std::mem::take(&mut self.no_gtid_before) {
             self.committed.gtids.get_or_insert_default();
         }
@@ -310,7 +310,7 @@ impl<I: Interest> Assembler<I> {
     }
 
     fn begin_anonymous(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let gtid: AnonymousGtidEvent = event.read_event().map_err(|error| error.to_string())?;
+        let gtid: AnonymousGtidEvent = event.read_event()?;
         Ok(self.begin_group(None, gtid.0.immediate_commit_timestamp(), event))
     }
 
@@ -341,8 +341,7 @@ impl<I: Interest> Assembler<I> {
     }
 
     fn payload(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let payload: TransactionPayloadEvent<'_> =
-            event.read_event().map_err(|error| error.to_string())?;
+        let payload: TransactionPayloadEvent<'_> = event.read_event()?;
         self.transaction.open = true;
         self.transaction.payload_bytes_left = Some(payload.uncompressed_size());
         Ok(Step::Quiet)
@@ -367,19 +366,6 @@ impl<I: Interest> Assembler<I> {
         }
         self.ended = gtid;
     }
-}
-
-/// Whether an event has a checksum that does not match. The library takes
-/// checksums off and does not compare them; events out of a compressed payload
-/// have none.
-fn is_damaged(event: &Event) -> bool {
-    let footer = event.footer();
-    let crc32 = BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32;
-    if !footer.get_checksum_enabled() || footer.get_checksum_alg() != Ok(Some(crc32)) {
-        return false;
-    }
-    let expected = event.checksum().map(u32::from_le_bytes);
-    expected.is_some_and(|expected| expected != event.calc_checksum(crc32))
 }
 
 /// Whether an XA_PREPARE event stands for XA COMMIT … ONE PHASE: its first

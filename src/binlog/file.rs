@@ -9,16 +9,17 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use mysql_async::binlog::BinlogVersion;
-use mysql_async::binlog::events::{Event, FormatDescriptionEvent, RotateEvent};
+use mysql_async::binlog::events::{FormatDescriptionEvent, RotateEvent};
 
 use super::assemble::{Assembler, Interest, Item, Step, Unknowable};
+use super::event::{Event, FORMAT_DESCRIPTION, Format};
 use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
 
 mod event;
 mod payload;
 
-use self::event::{parse, read_event};
+use self::event::read_event;
 use self::payload::Payload;
 
 const MAGIC: [u8; 4] = *b"\xfebin";
@@ -28,7 +29,6 @@ const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
 // Event types (MySQL source, `libs/mysql/binlog/event/binlog_event.h`).
 const STOP: u8 = 3;
 const ROTATE: u8 = 4;
-const FORMAT_DESCRIPTION: u8 = 15;
 const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// Why a file is no binlog, or cannot be read.
@@ -120,7 +120,7 @@ struct Open {
     file: BufReader<File>,
     size: u64,
     offset: u64,
-    format: FormatDescriptionEvent<'static>,
+    format: Format,
     payload: Option<Payload>,
     next: Option<String>,
     stopped: bool,
@@ -327,7 +327,7 @@ impl Open {
             file,
             size,
             offset: FIRST_EVENT_OFFSET,
-            format: FormatDescriptionEvent::new(BinlogVersion::Version4),
+            format: FormatDescriptionEvent::new(BinlogVersion::Version4).into(),
             payload: None,
             next: None,
             stopped: false,
@@ -336,7 +336,7 @@ impl Open {
 
     fn next_event(&mut self) -> Result<Reading, FileError> {
         if let Some(payload) = &mut self.payload {
-            match payload.next_event(&self.format) {
+            match payload.next_event() {
                 Ok(Some(event)) => return Ok(Reading::Event(event)),
                 Ok(None) => self.payload = None,
                 Err(reason) => {
@@ -359,22 +359,25 @@ impl Open {
                 });
             }
         };
-        let event = match parse(&self.format, &bytes) {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let event = match Event::read(&self.format, bytes.into()) {
             Ok(event) => event,
             Err(reason) => return Ok(Reading::End(Some(reason))),
         };
-        self.offset += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.offset += size;
         match event.header().event_type_raw() {
             FORMAT_DESCRIPTION => match event.read_event::<FormatDescriptionEvent<'_>>() {
-                Ok(format) => self.format = format.into_owned().with_footer(event.footer()),
-                Err(error) => return Ok(Reading::End(Some(error.to_string()))),
+                Ok(format) => {
+                    self.format = format.into_owned().with_footer(event.footer()).into();
+                }
+                Err(reason) => return Ok(Reading::End(Some(reason))),
             },
             ROTATE => {
                 let rotate = event.read_event::<RotateEvent<'_>>();
                 self.next = rotate.ok().map(|rotate| rotate.name().into_owned());
             }
             STOP => self.stopped = true,
-            TRANSACTION_PAYLOAD => match Payload::new(event.data()) {
+            TRANSACTION_PAYLOAD => match Payload::new(event.data(), &self.format) {
                 Ok(payload) => self.payload = Some(payload),
                 Err(reason) => return Ok(Reading::Lost(reason)),
             },

@@ -5,8 +5,7 @@
 
 use std::cmp::Ordering;
 
-use mysql_async::binlog::events::Event;
-
+use super::event::Event;
 use crate::model::Position;
 
 const HEARTBEAT: u8 = 27;

@@ -2,6 +2,7 @@
 //!
 //! - [`connect`], [`server`]: connections, and what the server says of itself.
 //! - [`dump`]: the connection that the binlog comes over, and its events.
+//! - [`event`]: one event, in the bytes that it arrived in.
 //! - [`heartbeat`]: whether the server still sends what it writes.
 //! - [`stream`]: the live binlog, as [`assemble::Item`]s in commit order.
 //! - [`mod@file`]: binlog files on disk, as the same items.
@@ -23,6 +24,7 @@ pub mod cursor;
 pub mod dump;
 pub mod end;
 pub mod error;
+pub mod event;
 pub mod file;
 pub mod heartbeat;
 #[cfg(test)]

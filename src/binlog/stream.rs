@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use mysql_async::binlog::events::Event;
 use tokio::time::Instant;
 
 use super::assemble::{Assembler, Interest, Item, Step};
 use super::connect::Connector;
 use super::dump::{Arrival, Dump};
+use super::event::Event;
 use super::heartbeat::Heartbeat;
 use super::reach::Reach;
 use super::server::{Facts, Server};
@@ -242,6 +242,9 @@ impl<I: Interest> Source<I> {
                 }
             };
             match step {
+                // The first event after a pause: what is known of the reading
+                // is no longer so.
+                Step::Quiet if self.drained() => return Ok(Next::Quiet),
                 Step::Quiet => {}
                 Step::Item(item) => return Ok(Next::Item(item)),
                 Step::NeedsCatalog(table, event) => {
@@ -329,6 +332,8 @@ pub enum Next<T> {
     LookUp(LookUp),
     /// The bound of [`Source::until`] is reached.
     End,
+    /// Reading goes on after everything was read; nothing to act on.
+    Quiet,
     /// Nothing happens; a good time to compare.
     Idle(Idle<T>),
 }

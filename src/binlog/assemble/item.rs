@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use mysql_async::binlog::events::Event;
-
 use crate::binlog::error::DecodeError;
+use crate::binlog::event::Event;
 use crate::binlog::rows::RowsEvent;
 use crate::binlog::statement::Dml;
 use crate::model::TableName;

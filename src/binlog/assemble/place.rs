@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use mysql_async::binlog::events::{Event, RotateEvent};
+use mysql_async::binlog::events::RotateEvent;
 
 use super::{ARTIFICIAL_FLAG, Assembler, Interest, ROTATE, Step};
+use crate::binlog::event::Event;
 use crate::binlog::previous_gtids;
 use crate::model::position::FIRST_EVENT_OFFSET;
 use crate::model::{GtidSet, Position};
@@ -36,7 +37,7 @@ impl<I: Interest> Assembler<I> {
     /// The event's own header says where it ends in the *old* file; only its
     /// body names a place in the new one.
     pub(super) fn rotate(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let rotate: RotateEvent<'_> = event.read_event().map_err(|error| error.to_string())?;
+        let rotate: RotateEvent<'_> = event.read_event()?;
         if *self.file != *rotate.name() {
             self.file = rotate.name().into();
             self.skip_until = None;

@@ -2,16 +2,17 @@
 //! or columns by themselves.
 
 use mysql_async::binlog::StatusVarKey;
-use mysql_async::binlog::events::{Event, QueryEvent, StatusVarVal};
+use mysql_async::binlog::events::{QueryEvent, StatusVarVal};
 
 use super::transaction::{Touched, Xa};
 use super::{Assembler, Interest, Item, Step, Unknowable, commit_time};
+use crate::binlog::event::Event;
 use crate::binlog::statement::{Statement, beginning, tables_named};
 
 impl<I: Interest> Assembler<I> {
     /// Follows a statement.
     pub(super) fn query(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
-        let query: QueryEvent<'_> = event.read_event().map_err(|error| error.to_string())?;
+        let query: QueryEvent<'_> = event.read_event()?;
         if !self.transaction.open {
             self.transaction.committed_at_us = commit_time(0, event);
         }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use mysql_async::binlog::events::Event;
-
 use super::{Assembler, Interest, Item, RowsPayload, Step, Unknowable};
+use crate::binlog::event::Event;
 use crate::binlog::layout::TableLayout;
 use crate::binlog::rows;
 use crate::binlog::table_map::TableMap;

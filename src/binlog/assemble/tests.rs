@@ -53,7 +53,7 @@ fn event(event_type: u8, flags: u16, log_pos: u32, body: &[u8]) -> Event {
     bytes.extend(flags.to_le_bytes());
     bytes.extend(body);
     let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
-    Event::read(&format, &bytes[..]).unwrap()
+    Event::read(&format.into(), bytes.into()).unwrap()
 }
 
 fn query(schema: &str, sql: &str) -> Vec<u8> {

@@ -1,11 +1,14 @@
 //! Events out of bytes. Whatever the bytes are, nothing panics and nothing is
 //! left out without being said (Over, never under).
 
-use bytes::BytesMut;
-use mysql_async::binlog::events::{BinlogEventFooter, Event, FormatDescriptionEvent};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 
 use super::payload::{Payload, Unpacked};
+use crate::binlog::event::{CHECKSUM_BYTES, Event, FORMAT_DESCRIPTION, Format, HEADER_BYTES};
 
 /// What arrived.
 #[derive(Debug)]
@@ -22,13 +25,6 @@ pub enum Arrival {
     },
 }
 
-/// The bytes before every event's body.
-pub(super) const HEADER_BYTES: usize = 19;
-
-/// The bytes behind the body of an event with a checksum.
-pub(super) const CHECKSUM_BYTES: usize = BinlogEventFooter::BINLOG_CHECKSUM_LEN;
-
-pub(super) const FORMAT_DESCRIPTION: u8 = 15;
 pub(super) const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// More is not set aside for an event on the word of its header.
@@ -38,7 +34,7 @@ const RESERVED_BYTES_MAX: usize = 64 << 20;
 /// they arrive, and come as a payload event of size zero and the events in it.
 #[derive(Debug)]
 pub struct Events {
-    format: FormatDescriptionEvent<'static>,
+    format: Format,
     /// The server has said what its events look like.
     described: bool,
     /// The beginning of an event whose rest has not arrived.
@@ -49,7 +45,7 @@ pub struct Events {
 impl Default for Events {
     fn default() -> Self {
         Self {
-            format: FormatDescriptionEvent::new(BinlogVersion::Version4),
+            format: Arc::new(FormatDescriptionEvent::new(BinlogVersion::Version4)),
             described: false,
             partial: Vec::new(),
             payload: None,
@@ -66,7 +62,7 @@ impl Events {
             return None;
         }
         if last && self.partial.is_empty() && event_type(&bytes) != TRANSACTION_PAYLOAD {
-            return Some(self.read(&bytes));
+            return Some(self.read(bytes.freeze()));
         }
         if self.partial.is_empty() {
             let size = event_size(&bytes).unwrap_or_default();
@@ -82,7 +78,7 @@ impl Events {
         }
         last.then(|| {
             let whole = std::mem::take(&mut self.partial);
-            self.read(&whole)
+            self.read(whole.into())
         })
     }
 
@@ -101,32 +97,30 @@ impl Events {
     }
 
     /// Reads a whole event.
-    fn read(&mut self, bytes: &[u8]) -> Arrival {
+    fn read(&mut self, bytes: Bytes) -> Arrival {
+        let event_type = event_type(&bytes);
         if !self.described {
             // The ROTATE at the beginning, with or without a checksum: only
             // the server knows by which of its settings.
-            let footer = BinlogEventFooter::new(match ends_in_checksum(bytes) {
+            let footer = BinlogEventFooter::new(match ends_in_checksum(&bytes) {
                 true => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32,
                 false => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF,
             });
-            self.format = FormatDescriptionEvent::new(BinlogVersion::Version4).with_footer(footer);
+            let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
+            self.format = Arc::new(format.with_footer(footer));
         }
-        let read = whole(bytes, &self.format).and_then(|()| {
-            let event = Event::read(&self.format, bytes).map_err(|error| error.to_string())?;
-            if event.header().event_type_raw() == FORMAT_DESCRIPTION {
-                let format: FormatDescriptionEvent<'_> =
-                    event.read_event().map_err(|error| error.to_string())?;
-                self.format = format.into_owned().with_footer(event.footer());
+        let read = whole(&bytes, &self.format).and_then(|()| {
+            let event = Event::read(&self.format, bytes)?;
+            if event_type == FORMAT_DESCRIPTION {
+                let format: FormatDescriptionEvent<'_> = event.read_event()?;
+                self.format = Arc::new(format.into_owned().with_footer(event.footer()));
                 self.described = true;
             }
             Ok(event)
         });
         match read {
             Ok(event) => Arrival::Event(event),
-            Err(reason) => Arrival::Unreadable {
-                event_type: event_type(bytes),
-                reason,
-            },
+            Err(reason) => Arrival::Unreadable { event_type, reason },
         }
     }
 }

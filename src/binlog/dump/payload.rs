@@ -1,14 +1,13 @@
 //! Compressed transactions, unpacked as they arrive: never more of one is in
 //! memory than an event of it and what zstd's window needs (Bounded).
 
-use bytes::{Buf, BytesMut};
-use mysql_async::binlog::events::{Event, FormatDescriptionEvent};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use super::event::{
-    CHECKSUM_BYTES, FORMAT_DESCRIPTION, HEADER_BYTES, TRANSACTION_PAYLOAD, event_size, event_type,
-    has_checksum, whole,
-};
+use super::event::{TRANSACTION_PAYLOAD, event_size, event_type, has_checksum, whole};
+use crate::binlog::event::{CHECKSUM_BYTES, Event, FORMAT_DESCRIPTION, Format, HEADER_BYTES};
 
 /// How much is unpacked at once: a block of zstd.
 const STEP_BYTES: usize = 128 << 10;
@@ -28,7 +27,7 @@ const NONE: u64 = 255;
 #[derive(Debug)]
 pub(super) struct Payload {
     /// Of the events inside, which have no checksums.
-    format: FormatDescriptionEvent<'static>,
+    format: Format,
     checksum: Option<Checksum>,
     /// Bytes of the whole event that have not arrived.
     left: usize,
@@ -78,11 +77,11 @@ pub(super) enum Unpacked {
 }
 
 impl Payload {
-    pub(super) fn new(format: &FormatDescriptionEvent<'static>) -> Self {
+    pub(super) fn new(format: &Format) -> Self {
         let mut footer = format.footer();
         footer.set_checksum_enabled(false);
         Self {
-            format: format.clone().with_footer(footer),
+            format: Arc::new(format.as_ref().clone().with_footer(footer)),
             checksum: has_checksum(format).then(Checksum::default),
             left: 0,
             header: Vec::new(),
@@ -185,7 +184,7 @@ impl Payload {
             handed_on: 0,
         });
         let announcement = announcement(&self.header, fields.uncompressed_size);
-        self.event(&announcement).map(Unpacked::Event)
+        self.event(announcement.into()).map(Unpacked::Event)
     }
 
     /// Hands on the next event inside, unpacking as little as it takes.
@@ -206,7 +205,7 @@ impl Payload {
                     if matches!(event_type(&bytes), FORMAT_DESCRIPTION | TRANSACTION_PAYLOAD) {
                         return Err("an event inside has no place there".to_owned());
                     }
-                    return self.event(&bytes).map(Unpacked::Event);
+                    return self.event(bytes.freeze()).map(Unpacked::Event);
                 }
             }
             if self.packed.is_empty() {
@@ -243,9 +242,9 @@ impl Payload {
         }
     }
 
-    fn event(&self, bytes: &[u8]) -> Result<Event, String> {
-        whole(bytes, &self.format)?;
-        Event::read(&self.format, bytes).map_err(|error| error.to_string())
+    fn event(&self, bytes: Bytes) -> Result<Event, String> {
+        whole(&bytes, &self.format)?;
+        Event::read(&self.format, bytes)
     }
 }
 

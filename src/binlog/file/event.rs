@@ -2,16 +2,8 @@
 
 use std::io::{self, Read};
 
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::{Event, FormatDescriptionEvent};
-
-use super::FORMAT_DESCRIPTION;
 use crate::binlog::cursor::Cursor;
-
-const HEADER_BYTES: usize = 19;
-const CHECKSUM_BYTES: usize = 4;
-/// A checksum, and the byte that says how it is made.
-const FORMAT_FOOTER_BYTES: usize = 5;
+use crate::binlog::event::HEADER_BYTES;
 
 /// Memory is taken as bytes arrive: a size may be wrong. Up to here it is taken
 /// at once.
@@ -46,24 +38,4 @@ pub(super) fn read_event(input: &mut impl Read, left: u64) -> io::Result<Result<
         )));
     }
     Ok(Ok(bytes))
-}
-
-/// Parses what [`read_event`] cut out. The library takes the footer off without
-/// asking whether it is there.
-pub(super) fn parse(format: &FormatDescriptionEvent<'_>, bytes: &[u8]) -> Result<Event, String> {
-    let event_type = bytes.get(4).copied().unwrap_or_default();
-    let footer = match event_type {
-        FORMAT_DESCRIPTION => FORMAT_FOOTER_BYTES,
-        _ => CHECKSUM_BYTES,
-    };
-    let described = format.footer();
-    let has_checksum = described.get_checksum_enabled()
-        && !matches!(
-            described.get_checksum_alg(),
-            Ok(None | Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF))
-        );
-    if (has_checksum || event_type == FORMAT_DESCRIPTION) && bytes.len() < HEADER_BYTES + footer {
-        return Err(format!("an event of type {event_type} is too short"));
-    }
-    Event::read(format, bytes).map_err(|error| error.to_string())
 }

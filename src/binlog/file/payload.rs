@@ -2,15 +2,16 @@
 
 use std::io::{Cursor as Packed, Read};
 
-use mysql_async::binlog::events::{Event, FormatDescriptionEvent};
-
-use super::event::{parse, read_event};
-use super::{FORMAT_DESCRIPTION, TRANSACTION_PAYLOAD};
+use super::TRANSACTION_PAYLOAD;
+use super::event::read_event;
 use crate::binlog::cursor::Cursor;
+use crate::binlog::event::{Event, FORMAT_DESCRIPTION, Format};
 
 /// A compressed transaction that is being unpacked.
 pub(super) struct Payload {
     unpacked: Box<dyn Read + Send>,
+    /// Of the events inside, which have no checksums of their own.
+    format: Format,
     /// What should still come out of it.
     bytes_left: u64,
 }
@@ -18,7 +19,7 @@ pub(super) struct Payload {
 impl Payload {
     /// Reads the fields before the compressed bytes (MySQL source
     /// documentation, `Transaction_payload_event`).
-    pub(super) fn new(data: &[u8]) -> Result<Self, String> {
+    pub(super) fn new(data: &[u8], format: &Format) -> Result<Self, String> {
         const END: u64 = 0;
         const COMPRESSION: u64 = 2;
         const UNCOMPRESSED_SIZE: u64 = 3;
@@ -58,26 +59,23 @@ impl Payload {
                 return Err(format!("its compression ({other}) is unknown"));
             }
         };
+        let mut footer = format.footer();
+        footer.set_checksum_enabled(false);
         Ok(Self {
             unpacked,
+            format: format.as_ref().clone().with_footer(footer).into(),
             bytes_left: size.ok_or("it does not say its size")?,
         })
     }
 
-    pub(super) fn next_event(
-        &mut self,
-        format: &FormatDescriptionEvent<'_>,
-    ) -> Result<Option<Event>, String> {
+    pub(super) fn next_event(&mut self) -> Result<Option<Event>, String> {
         if self.bytes_left == 0 {
             return Ok(None);
         }
         let bytes = read_event(&mut self.unpacked, self.bytes_left)
             .map_err(|error| format!("a compressed transaction cannot be unpacked: {error}"))??;
         self.bytes_left -= u64::try_from(bytes.len()).unwrap_or(self.bytes_left);
-        // Events inside have no checksums of their own.
-        let mut footer = format.footer();
-        footer.set_checksum_enabled(false);
-        let event = parse(&format.clone().with_footer(footer), &bytes)?;
+        let event = Event::read(&self.format, bytes.into())?;
         if matches!(
             event.header().event_type_raw(),
             FORMAT_DESCRIPTION | TRANSACTION_PAYLOAD

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use mysql_async::binlog::events::Event;
-
 use super::{HEARTBEATS_MISSED_MAX, Source, ended};
 use crate::binlog::assemble::{Interest, Item, Step};
+use crate::binlog::event::Event;
 use crate::binlog::heartbeat::Heartbeat;
 use crate::binlog::source_error::SourceError;
 

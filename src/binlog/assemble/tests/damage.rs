@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
+use bytes::Bytes;
 use mysql_async::binlog::BinlogChecksumAlg;
 use mysql_async::binlog::events::BinlogEventFooter;
 use proptest::prelude::{
@@ -12,6 +13,7 @@ use proptest::prelude::{
 };
 
 use super::*;
+use crate::binlog::event::Format;
 use crate::binlog::row::RowDecoder;
 
 /// Wants everything in `shop`, and decodes it.
@@ -143,7 +145,7 @@ fn checked(event_type: u8, log_pos: u32, body: &[u8], damaged: &[u8]) -> Event {
     sent.extend(checksum.to_le_bytes());
     let footer = BinlogEventFooter::new(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32);
     let format = FormatDescriptionEvent::new(BinlogVersion::Version4).with_footer(footer);
-    Event::read(&format, &sent[..]).unwrap()
+    Event::read(&format.into(), sent.into()).unwrap()
 }
 
 /// The history with its `hit`th event damaged.
@@ -270,17 +272,20 @@ fn events_of_aurora_stand_between_others_unnoticed() {
 }
 
 /// A binlog file's events, those in compressed transactions too.
-fn events_of(file: &mut impl BufRead) -> Vec<Event> {
+fn events_of(file: &mut impl Read) -> Vec<Event> {
     let mut magic = [0; 4];
     file.read_exact(&mut magic).unwrap();
     assert_eq!(&magic, b"\xfebin");
-    let mut format = FormatDescriptionEvent::new(BinlogVersion::Version4);
+    let mut left = Vec::new();
+    file.read_to_end(&mut left).unwrap();
+    let mut left = Bytes::from(left);
+    let mut format = Format::new(FormatDescriptionEvent::new(BinlogVersion::Version4));
     let mut events = Vec::new();
-    while !file.fill_buf().unwrap().is_empty() {
-        let event = Event::read(&format, &mut *file).unwrap();
+    while let Some(bytes) = cut(&mut left) {
+        let event = Event::read(&format, bytes).unwrap();
         if event.header().event_type_raw() == FORMAT_DESCRIPTION {
             let described: FormatDescriptionEvent<'_> = event.read_event().unwrap();
-            format = described.into_owned().with_footer(event.footer());
+            format = described.into_owned().with_footer(event.footer()).into();
         }
         let unpacked = (event.header().event_type_raw() == TRANSACTION_PAYLOAD).then(|| {
             let payload: TransactionPayloadEvent<'_> = event.read_event().unwrap();
@@ -295,13 +300,19 @@ fn events_of(file: &mut impl BufRead) -> Vec<Event> {
         events.push(event);
         let mut footer = format.footer();
         footer.set_checksum_enabled(false);
-        let inside = format.clone().with_footer(footer);
-        let mut unpacked = &unpacked.unwrap_or_default()[..];
-        while !unpacked.is_empty() {
-            events.push(Event::read(&inside, &mut unpacked).unwrap());
+        let inside = format.as_ref().clone().with_footer(footer).into();
+        let mut unpacked = Bytes::from(unpacked.unwrap_or_default());
+        while let Some(bytes) = cut(&mut unpacked) {
+            events.push(Event::read(&inside, bytes).unwrap());
         }
     }
     events
+}
+
+/// The first event of these bytes.
+fn cut(bytes: &mut Bytes) -> Option<Bytes> {
+    let size = bytes.get(9..)?.first_chunk::<4>()?;
+    Some(bytes.split_to(usize::try_from(u32::from_le_bytes(*size)).unwrap()))
 }
 
 /// Files that real servers wrote, where they are at hand: events, commits, and whether anything widened.
