@@ -2,7 +2,7 @@
 //!
 //! - [`item`]: what one item of the binlog asks for.
 //! - [`tail`]: the source with its reconnects, gaps and undecodable parts.
-//! - [`invalidate`]: binlog → cache → buffer → checkpoint.
+//! - [`invalidate`]: binlog → cache → buffer → checkpoint; `gather` is its beginning.
 //! - [`dry_run`]: plans as lines, touching nothing.
 //! - [`record`]: plans with the changes they belong to; [`tally`]: their numbers.
 //! - [`files`]: plans from binlog files; [`difference`]: of two sets of rules.
@@ -27,6 +27,7 @@ pub mod difference;
 pub mod drain;
 pub mod dry_run;
 pub mod files;
+mod gather;
 mod held;
 mod intake;
 pub mod invalidate;

@@ -258,7 +258,7 @@ impl Tail {
         watch: impl FnMut(&RowChange<'_>, &mut P),
     ) -> Result<(), Disconnected> {
         match next {
-            Next::End => {}
+            Next::End | Next::Quiet => {}
             Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
             Next::Item(item) => self.plan_item(item, plan, watch),
             Next::LookUp(needed) => match self.source.look_up(needed).await {
