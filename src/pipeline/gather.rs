@@ -22,8 +22,12 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// are acted on whole, huge ones while they stream in.
 const PARTIAL_BYTES_MIN: usize = 64 << 10;
 
-/// How many items are planned in a row before the batch is offered on.
-const READY_ITEMS_MAX: usize = 64;
+/// How many items that have arrived already are planned in a row before the
+/// batch is offered on, and how much they may add to it. Every offer costs a
+/// round trip to the cache and wakes all stages: catching up with small
+/// transactions, that is more than their rows cost.
+const READY_ITEMS_MAX: usize = 1_024;
+const READY_BYTES_MAX: usize = 64 << 10;
 
 /// How long a position without any key or path may wait to be stored, and what
 /// changed to be said on the board. Once nothing changes there is no interval.
@@ -91,8 +95,7 @@ pub(super) async fn gather(
             next = tail.next(), if room => {
                 report.changed();
                 // What has arrived already is planned without asking the other
-                // branches in between: for small transactions they cost more
-                // than the rows.
+                // branches in between.
                 let mut next = Some(next);
                 let mut planned_items = 0;
                 while let Some(Ok(item)) = next {
@@ -102,7 +105,7 @@ pub(super) async fn gather(
                     let more = whole
                         && !tail.source().ended()
                         && planned_items < READY_ITEMS_MAX
-                        && batch.size() < BATCH_BYTES_MAX;
+                        && batch.size() < size + READY_BYTES_MAX;
                     // Nothing lost: an item that is taken is planned. A lost
                     // connection shows in `connected`.
                     next = more.then(|| tail.next().now_or_never()).flatten();
