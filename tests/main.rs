@@ -18,6 +18,7 @@ mod edge;
 mod guarantees;
 mod live;
 mod model;
+mod performance;
 mod planner;
 mod reader;
 mod servers;
