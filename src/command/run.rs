@@ -84,12 +84,12 @@ async fn run_role(
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
     if options.dry_run {
-        return dry_run(config, config_path, options, reports, shutdown).await;
+        return Box::pin(dry_run(config, config_path, options, reports, shutdown)).await;
     }
     let role = options.role;
     if role == Role::Drain {
         let term = Term::without_end(shutdown);
-        return work(config, config_path, role, reports, term).await;
+        return Box::pin(work(config, config_path, role, reports, term)).await;
     }
     if matches!(config.buffer, Some(config::Buffer::Local { .. })) && role != Role::All {
         return Err(local_belongs_to_one());
@@ -98,7 +98,7 @@ async fn run_role(
         let (config, reports) = (config.clone(), reports.clone());
         Box::pin(work(config, config_path, role, reports, term))
     };
-    take_turns(&config, config_path, &reports, &shutdown, turn).await
+    Box::pin(take_turns(&config, config_path, &reports, &shutdown, turn)).await
 }
 
 /// A dry run touches nothing, and what shared drains cannot do is among the
@@ -492,7 +492,7 @@ async fn dry_run(
 ) -> Result<(), CommandError> {
     let mut checkpoint = Store::new(&config)?;
     let opening = open_tail(config, config_path, &mut checkpoint, Mode::DryRun);
-    let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
+    let Some(tail) = unless(&shutdown, Box::pin(opening)).await.transpose()? else {
         return Ok(());
     };
     print_plans(tail.reporting(reports), options.format, shutdown).await
