@@ -92,12 +92,12 @@ async fn run_role(
 ) -> Result<(), CommandError> {
     if options.dry_run {
         reload.goes_nowhere();
-        return dry_run(config, reload, options, reports, shutdown).await;
+        return Box::pin(dry_run(config, reload, options, reports, shutdown)).await;
     }
     let role = options.role;
     if role == Role::Drain {
         let term = Term::without_end(shutdown);
-        return work(config, reload, role, reports, term).await;
+        return Box::pin(work(config, reload, role, reports, term)).await;
     }
     if matches!(config.buffer, Some(config::Buffer::Local { .. })) && role != Role::All {
         return Err(local_belongs_to_one());
@@ -114,7 +114,14 @@ async fn run_role(
         })
     };
     reload.goes_to(InUse::new(&config));
-    take_turns(&config, reload.path(), &reports, &shutdown, turn).await
+    Box::pin(take_turns(
+        &config,
+        reload.path(),
+        &reports,
+        &shutdown,
+        turn,
+    ))
+    .await
 }
 
 /// A dry run touches nothing, and what shared drains cannot do is among the
@@ -510,7 +517,7 @@ async fn dry_run(
 ) -> Result<(), CommandError> {
     let mut checkpoint = Store::new(&config)?;
     let opening = open_tail(config, reload.path(), &mut checkpoint, Mode::DryRun);
-    let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
+    let Some(tail) = unless(&shutdown, Box::pin(opening)).await.transpose()? else {
         return Ok(());
     };
     print_plans(tail.reporting(reports), options.format, shutdown).await
