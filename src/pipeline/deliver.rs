@@ -215,8 +215,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         loop {
             self.count_open(&batch).await;
             self.means.pace.turn().await;
+            self.held.asking(&batch.messages);
             let error = match self.means.edge.invalidate(&batch.invalidation).await {
                 Ok(accepted) => {
+                    self.held.answered(&batch.messages);
                     self.standing.accepted(&self.name, &batch, &accepted.id);
                     self.report_accepted(&batch, &accepted.id);
                     self.reports.board.works(&self.part());
@@ -237,6 +239,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 verdict => verdict,
             };
             in_doubt |= verdict == Verdict::Repeat;
+            if !in_doubt {
+                self.held.answered(&batch.messages);
+            }
             match verdict {
                 Verdict::Repeat | Verdict::Slower => self.pause(&error, &batch, course).await,
                 Verdict::Room => {

@@ -8,15 +8,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -39,6 +40,10 @@ const LETTERS_MAX: usize = 100;
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 
+/// How long each of the last calls to the buffer may take, after the grace
+/// period.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
+
 /// How a drain works.
 #[derive(Clone, Debug)]
 pub struct DrainOptions {
@@ -60,8 +65,10 @@ pub struct DrainOptions {
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Messages it let go of without deleting them. They become visible again
-    /// for another drain, or for this one's successor.
+    /// Messages that others can receive at once.
+    pub given_back: usize,
+    /// Messages that come back after their visibility timeout: the edge may
+    /// have accepted them, or the buffer did not take them back.
     pub left: usize,
 }
 
@@ -79,6 +86,7 @@ pub struct Drain<B, E> {
 
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
 type Burying<'a> = BoxFuture<'a, ()>;
+type Giving<'a> = BoxFuture<'a, Returned>;
 type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
 
 impl<B: Buffer, E: Edge> Drain<B, E> {
@@ -101,7 +109,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
     }
 
     /// Works until `shutdown` is cancelled. Deliveries under way are then
-    /// finished within the grace period; messages only gathered come back.
+    /// finished within the grace period; everything else is given back.
     ///
     /// Outages of the buffer or the edge never end it: they are retried,
     /// logged and counted. Dropping the future loses nothing either.
@@ -193,7 +201,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 }
                 result = in_slot(&mut extending) => {
                     extending = None;
-                    report_extension(result);
+                    report_extension(result, &held);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
                 () = in_slot(&mut burying) => burying = None,
@@ -205,27 +213,98 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             }
         }
 
-        drop(receiving);
+        // An answer that is there already holds messages too.
+        if let Some(Some(answer)) = receiving.take().map(FutureExt::now_or_never) {
+            intake.accept(answer);
+        }
         let deadline = Instant::now() + self.options.grace;
         info!(rounds = deliveries.len(), messages = held.load().messages, grace = ?self.options.grace, "the drain is stopping");
-        while !deliveries.is_empty() {
+        // What only gathers is for others to send, now.
+        let mut waiting = held.let_go(Some(&intake.gathered()));
+        let mut giving: Option<Giving<'_>> = None;
+        let mut returned = Returned::default();
+        while !deliveries.is_empty() || !waiting.is_empty() || giving.is_some() {
+            // An extension under way would hide again what is given back.
+            if giving.is_none() && extending.is_none() && !waiting.is_empty() {
+                let receipts = std::mem::take(&mut waiting);
+                giving = Some(Box::pin(give_back(&*self.buffer, receipts)));
+            }
             tokio::select! {
                 biased;
-                _ = deliveries.next() => {}
+                _ = deliveries.next(), if !deliveries.is_empty() => {}
                 result = in_slot(&mut extending) => {
                     extending = None;
-                    report_extension(result);
+                    report_extension(result, &held);
+                }
+                now_returned = in_slot(&mut giving) => {
+                    giving = None;
+                    returned.add(now_returned);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
                 () = sleep_until(deadline) => break,
             }
         }
-        let left = held.load().messages;
+        // No call begins from here on.
+        drop(deliveries);
+        if extending.is_some()
+            && let Ok(result) = timeout(GIVE_BACK_WITHIN, in_slot(&mut extending)).await
+        {
+            report_extension(result, &held);
+        }
+        if giving.is_some() {
+            returned.add(in_slot(&mut giving).await);
+        }
+        waiting.extend(held.let_go(None));
+        returned.add(give_back(&*self.buffer, waiting).await);
+        let stopped = Stopped {
+            given_back: returned.given_back,
+            left: returned.failed + held.load().messages,
+        };
         info!(
-            messages = left,
-            "the drain stopped; messages it left come back"
+            given_back = stopped.given_back,
+            left = stopped.left,
+            "the drain stopped; messages it left come back after their visibility timeout"
         );
-        Stopped { left }
+        stopped
+    }
+}
+
+/// What became of messages that were to be given back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Returned {
+    given_back: usize,
+    failed: usize,
+}
+
+impl Returned {
+    fn add(&mut self, other: Self) {
+        self.given_back += other.given_back;
+        self.failed += other.failed;
+    }
+}
+
+/// Makes messages visible again. One try: whoever stops a drain waits for it.
+async fn give_back<B: Buffer>(buffer: &B, receipts: Vec<B::Receipt>) -> Returned {
+    let all = receipts.len();
+    if all == 0 {
+        return Returned::default();
+    }
+    let failed = match timeout(GIVE_BACK_WITHIN, buffer.give_back(&receipts)).await {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            counter!(metric::BUFFER_ERRORS, "operation" => "give-back").increment(1);
+            warn!(messages = error.failed.len(), error = %error.cause, "could not give messages back; they come back after their visibility timeout");
+            error.failed.len()
+        }
+        Err(_) => {
+            counter!(metric::BUFFER_ERRORS, "operation" => "give-back").increment(1);
+            warn!(messages = all, within = ?GIVE_BACK_WITHIN, "the buffer did not take messages back in time; they come back after their visibility timeout at the latest");
+            all
+        }
+    };
+    Returned {
+        given_back: all - failed.min(all),
+        failed,
     }
 }
 
@@ -250,12 +329,22 @@ fn start_extension<'a, B: Buffer>(
 }
 
 /// A failed extension changes nothing here: the messages may be received again
-/// by this drain or another, and invalidating twice is harmless.
-fn report_extension<R>(result: Result<(), ReceiptError<R>>) {
-    if let Err(error) = result {
+/// by this drain or another, and invalidating twice is harmless. Messages that
+/// were deleted while it was under way are no failure. Returns how many are
+/// one.
+fn report_extension<R: Clone + Eq + Hash>(
+    result: Result<(), ReceiptError<R>>,
+    held: &Held<R>,
+) -> usize {
+    let Err(error) = result else {
+        return 0;
+    };
+    let failed = held.needed(error.failed);
+    if !failed.is_empty() {
         counter!(metric::BUFFER_ERRORS, "operation" => "extend").increment(1);
-        warn!(messages = error.failed.len(), error = %error.cause, "could not extend the visibility timeout of held messages; they may be invalidated twice");
+        warn!(messages = failed.len(), error = %error.cause, "could not extend the visibility timeout of held messages; they may be invalidated twice");
     }
+    failed.len()
 }
 
 #[cfg(test)]

@@ -205,7 +205,8 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     shutdown.cancel();
-    assert_eq!(drain.await.unwrap(), Stopped { left: 0 });
+    let stopped = drain.await.unwrap();
+    assert_eq!((stopped.given_back, stopped.left), (0, 0));
     assert!(made.iter().all(|batch| batch.len() <= 3_000));
     let mut made = made.concat();
     made.sort();

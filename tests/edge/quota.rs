@@ -75,7 +75,8 @@ impl Bench {
         // What was received here comes back, and is covered by then.
         eventually("the queue is empty", WITHIN, emptied).await;
         self.shutdown.cancel();
-        assert_eq!(self.drain.await.unwrap(), Stopped { left: 0 });
+        let stopped = self.drain.await.unwrap();
+        assert_eq!((stopped.given_back, stopped.left), (0, 0));
         self.fake
     }
 

@@ -34,6 +34,8 @@ pub(super) struct BufferState {
     /// The reasons of the dead letters by their bodies.
     pub(super) dead: BTreeMap<String, String>,
     pub(super) no_place: bool,
+    /// How long it takes to give messages back.
+    pub(super) slow_returns: Duration,
     pub(super) chaos: bool,
 }
 
@@ -80,6 +82,14 @@ impl FakeBuffer {
 
     pub(super) fn push(&self, distribution: &str, paths: &[&str]) {
         self.put(Ok(message(distribution, paths)));
+    }
+
+    /// Messages that anybody can receive now.
+    pub(super) fn visible(&self) -> usize {
+        let now = Instant::now();
+        let state = self.state.lock().unwrap();
+        let visible = state.messages.values().filter(|it| it.visible_at <= now);
+        visible.count()
     }
 
     /// Messages not deleted yet.
@@ -184,6 +194,20 @@ impl Buffer for FakeBuffer {
                 cause: trouble(),
             }),
         }
+    }
+
+    async fn give_back(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
+        let slow = self.with(|state| state.slow_returns);
+        tokio::time::sleep(slow).await;
+        let mut state = self.state.lock().unwrap();
+        for (id, delivery) in receipts {
+            if let Some(stored) = state.messages.get_mut(id)
+                && stored.delivery == *delivery
+            {
+                stored.visible_at = Instant::now();
+            }
+        }
+        Ok(())
     }
 
     async fn delete(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
