@@ -78,6 +78,15 @@ impl Local {
         self
     }
 
+    /// How many messages it holds, those that somebody has received included.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub async fn depth(&self) -> Result<u64, BufferError> {
+        self.run("count", |store| store.depth()).await
+    }
+
     async fn run<T, F>(&self, operation: &'static str, work: F) -> Result<T, BufferError>
     where
         T: Send + 'static,

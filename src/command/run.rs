@@ -21,6 +21,7 @@ use crate::cli::{Global, OutputFormat, Role, Run};
 use crate::config::{self, Config, SettleAfter};
 use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
+use crate::edge::history::History;
 use crate::ledger::{self, Ledger};
 use crate::pipeline::board::Reports;
 use crate::pipeline::bulk::{BulkGuard, BulkRule};
@@ -200,6 +201,7 @@ async fn with_buffer<B: Buffer>(
         grace: GRACE,
         calls_per_second: cloudfront.calls_per_second,
         max_receives: config.max_receives,
+        overdue_after: cloudfront.overdue_after,
         always: cloudfront.always,
         distributions: ids
             .map(|it| (it.name.as_str().into(), it.id.as_str().into()))
@@ -230,7 +232,9 @@ async fn with_buffer<B: Buffer>(
     let limits = distributions.iter();
     let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
     let book = Book::open_file(config.budget_file(), limits.collect()).await?;
+    let history = History::open_file(config.history_file(), buffer.visibility()).await?;
     let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options)
+        .recording(history)
         .reporting(reports.clone());
     match role {
         Role::Tail | Role::Drain => {

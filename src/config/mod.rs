@@ -60,6 +60,13 @@ impl Config {
         self.checkpoint
             .with_file_name(format!("{}.budget.json", self.name))
     }
+
+    /// Where this machine's drains keep what they have had invalidated lately:
+    /// beside the checkpoint.
+    pub fn history_file(&self) -> PathBuf {
+        self.checkpoint
+            .with_file_name(format!("{}.invalidations.jsonl", self.name))
+    }
 }
 
 /// `rule.bulk_threshold`
@@ -206,6 +213,8 @@ pub struct CloudFront {
     pub window: Duration,
     /// Calls to CloudFront, of all distributions together.
     pub calls_per_second: f64,
+    /// How long an invalidation may be in progress before it is reported.
+    pub overdue_after: Duration,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
     /// Where every path goes.

@@ -237,19 +237,22 @@ impl Book {
         .await
     }
 
-    /// Requests that a process counted which is gone, and since when there are
-    /// any: whether they were made is to be found out.
-    pub fn orphans(&self, distribution: &str) -> Option<(Timestamp, Vec<String>)> {
+    /// Requests that a process counted which is gone, and when it did: whether
+    /// they were made is to be found out.
+    pub fn orphans(&self, distribution: &str) -> Vec<(String, Timestamp)> {
         let own = std::process::id();
         let accounts = self.accounts();
-        let open = &accounts.distributions.get(distribution)?.open;
+        let Some(account) = accounts.distributions.get(distribution) else {
+            return Vec::new();
+        };
         let gone = |open: &Open| {
             // In a container every process has the same number.
             open.process == own || !PathBuf::from(format!("/proc/{}", open.process)).exists()
         };
-        let orphans = open.iter().filter(|(_, open)| gone(open));
-        let since = orphans.clone().map(|(_, open)| open.opened_at).min()?;
-        Some((since, orphans.map(|(name, _)| name.clone()).collect()))
+        let orphans = account.open.iter().filter(|(_, open)| gone(open));
+        orphans
+            .map(|(reference, open)| (reference.clone(), open.opened_at))
+            .collect()
     }
 
     /// What a distribution has cost this month.

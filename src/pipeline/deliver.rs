@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
 use tracing::{error, info, warn};
 
@@ -17,6 +18,7 @@ use super::standing::Standing;
 use crate::buffer::Buffer;
 use crate::edge::batch::{Batch, Gathering};
 use crate::edge::budget::{Book, BudgetError};
+use crate::edge::history::{History, Past};
 use crate::edge::pace::Pace;
 use crate::edge::{Edge, EdgeError};
 use crate::telemetry::metric;
@@ -88,6 +90,7 @@ pub(super) struct Means<B, E> {
     pub(super) edge: Arc<E>,
     pub(super) pace: Arc<Pace>,
     pub(super) book: Arc<Book>,
+    pub(super) history: History,
     pub(super) condemned: Condemned,
 }
 
@@ -121,6 +124,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let messages = round.messages();
         self.delete(&round.empty()).await;
         self.standing.looked().await;
+        if round.oldest_redelivered_us().is_some() {
+            self.standing.hear().await;
+            self.leave_out(&mut round).await;
+        }
         if let Some(since) = round.oldest_redelivered_us() {
             self.standing.recall(since).await;
         }
@@ -220,6 +227,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Ok(accepted) => {
                     self.held.answered(&batch.messages);
                     self.standing.accepted(&self.name, &batch, &accepted.id);
+                    self.record(&batch, &accepted.id).await;
                     self.report_accepted(&batch, &accepted.id);
                     self.reports.board.works(&self.part());
                     if course.trouble.take().is_some() {
@@ -302,6 +310,22 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let reference = &batch.invalidation.caller_reference;
         let paths = batch.invalidation.paths.len();
         self.count(self.means.book.open(&self.name, reference, paths).await);
+    }
+
+    /// For a successor, should this process be killed before the messages are
+    /// deleted.
+    async fn record(&self, batch: &Batch, id: &str) {
+        let made = Past {
+            distribution: self.name.to_string(),
+            id: id.to_owned(),
+            caller_reference: batch.invalidation.caller_reference.clone(),
+            at: Timestamp::now(),
+            paths: batch.invalidation.paths.clone(),
+        };
+        if let Err(error) = self.means.history.made(made).await {
+            counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
+            warn!(distribution = %self.name, error = %error, "an invalidation is not on record; CloudFront's own list has it");
+        }
     }
 
     async fn count_not_made(&self, batch: &Batch) {

@@ -26,10 +26,12 @@ use super::condemned::Condemned;
 use super::deliver::{Delivery, Means};
 use super::held::Held;
 use super::intake::{Intake, bury, is_full};
-use super::standing::{Standing, Watch};
+use super::standing::Standing;
+use super::watch::Watch;
 use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
 use crate::edge::Edge;
 use crate::edge::budget::Book;
+use crate::edge::history::History;
 use crate::edge::pace::Pace;
 use crate::rules::always::AlwaysPaths;
 use crate::telemetry::metric;
@@ -60,6 +62,8 @@ pub struct DrainOptions {
     pub max_receives: u32,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
+    /// How long an invalidation may be in progress before it is reported.
+    pub overdue_after: Duration,
 }
 
 /// How a drain ended.
@@ -81,6 +85,7 @@ pub struct Drain<B, E> {
     edge: Arc<E>,
     book: Arc<Book>,
     options: DrainOptions,
+    history: History,
     reports: Reports,
 }
 
@@ -97,8 +102,16 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             edge,
             book,
             options,
+            history: History::off(),
             reports: Reports::default(),
         }
+    }
+
+    /// Puts there what was made, and reads what others of this machine have.
+    #[must_use]
+    pub fn recording(mut self, history: History) -> Self {
+        self.history = history;
+        self
     }
 
     /// Says there how it goes.
@@ -124,13 +137,14 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             edge: Arc::clone(&self.edge),
             pace: Arc::new(Pace::new(self.options.calls_per_second)),
             book: Arc::clone(&self.book),
+            history: self.history.clone(),
             condemned: Condemned::default(),
         };
         // Aborted when it is dropped.
         let mut watches = JoinSet::new();
         let mut standings: BTreeMap<Arc<str>, Arc<Standing>> = BTreeMap::new();
         for (name, distribution) in &self.options.distributions {
-            let standing: Arc<Standing> = Arc::default();
+            let standing = Arc::new(Standing::new(self.history.reader(name)));
             let watch = Watch {
                 edge: Arc::clone(&means.edge),
                 pace: Arc::clone(&means.pace),
@@ -138,6 +152,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 standing: Arc::clone(&standing),
                 name: Arc::clone(name),
                 distribution: Arc::clone(distribution),
+                overdue_after: self.options.overdue_after,
             };
             watches.spawn(watch.run());
             standings.insert(Arc::clone(name), standing);

@@ -44,3 +44,4 @@ pub mod tail;
 pub mod tally;
 mod trouble;
 pub mod visible;
+mod watch;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch};
-use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
+use evictd::pipeline::drain::{Drain, DrainOptions};
 use evictd::rules::always::AlwaysPaths;
 use tokio_util::sync::CancellationToken;
 
@@ -189,6 +189,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         distributions: [("main".into(), distribution.as_str().into())].into(),
         calls_per_second: 50.0,
         max_receives: 5,
+        overdue_after: Duration::from_secs(900),
         always: AlwaysPaths::default(),
     };
     let shutdown = CancellationToken::new();

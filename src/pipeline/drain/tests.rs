@@ -53,6 +53,7 @@ impl Bench {
                 .into(),
             calls_per_second: 100.0,
             max_receives: 5,
+            overdue_after: Duration::from_secs(900),
             always: AlwaysPaths::default(),
         };
         let book = Arc::new(Book::in_memory(BTreeMap::new()));

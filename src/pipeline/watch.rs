@@ -1,0 +1,276 @@
+//! The task that keeps asking the edge how a distribution stands.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{counter, histogram};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::retry::Backoff;
+use super::standing::{CLOCKS_DIFFER, Standing, State, publish};
+use crate::edge::budget::Book;
+use crate::edge::pace::Pace;
+use crate::edge::quota::count;
+use crate::edge::{Edge, EdgeError, Listed, Made, reference};
+use crate::telemetry::metric;
+
+/// While something is in progress, one look for as many calls as the pace
+/// allows; while something waits for it to complete, more often.
+const CALLS_PER_LOOK: u32 = 5;
+const CALLS_PER_URGENT_LOOK: u32 = 2;
+
+/// Bounds of one look. What lies beyond is at worst paid for again, or refused
+/// by the edge itself.
+const PAGES_MAX: u32 = 10;
+/// At one call a second, fifty invalidations.
+const READING_MAX: Duration = Duration::from_secs(50);
+
+const LOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Messages that were received again wait for so many looks at what was made
+/// meanwhile. A change is worth more than what it costs twice.
+const LOOKS_FOR_RECALL: u32 = 5;
+
+/// Keeps a [`Standing`] up to date.
+pub(super) struct Watch<E> {
+    pub(super) edge: Arc<E>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) book: Arc<Book>,
+    pub(super) standing: Arc<Standing>,
+    /// The distribution's name in the configuration, and its id.
+    pub(super) name: Arc<str>,
+    pub(super) distribution: Arc<str>,
+    /// How long an invalidation may be in progress before it is reported.
+    pub(super) overdue_after: Duration,
+}
+
+impl<E: Edge> Watch<E> {
+    /// Looks for ever: at once, while something is in progress, and when asked.
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::new(LOOK_BACKOFF.0, LOOK_BACKOFF.1);
+        let mut failing = false;
+        let mut orphans = self.orphans().await;
+        loop {
+            let began = Instant::now();
+            self.standing.hear().await;
+            let recall = {
+                let mut state = self.standing.lock();
+                state.now = false;
+                state.recall.take()
+            };
+            let pause = match self.look(recall).await {
+                Ok(references) => {
+                    if std::mem::take(&mut failing) {
+                        info!(distribution = %self.name, "the edge says again what is in progress");
+                    }
+                    backoff.reset();
+                    self.standing.lock().unanswered = 0;
+                    for orphan in std::mem::take(&mut orphans) {
+                        // What cannot be known stays counted.
+                        let made = references.as_ref().is_none_or(|it| it.contains(&orphan));
+                        self.settle(&orphan, made).await;
+                    }
+                    None
+                }
+                Err(error) => {
+                    counter!(metric::EDGE_LOOKS_FAILED, "error" => error.name()).increment(1);
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(distribution = %self.name, error = %error, "cannot ask what is in progress; going by what the edge accepts and refuses");
+                    }
+                    self.unanswered(&error, recall);
+                    Some(backoff.next_delay())
+                }
+            };
+            self.report_overdue();
+            self.standing.looks.send_modify(|looks| *looks += 1);
+            self.rest(began, pause).await;
+        }
+    }
+
+    /// What processes that are gone had counted, and what is not on record as
+    /// made. It is looked for first.
+    async fn orphans(&self) -> HashSet<String> {
+        let made = self.standing.hear().await;
+        let made: HashSet<String> = made.into_iter().collect();
+        let mut in_doubt = HashSet::new();
+        for (reference, opened_at) in self.book.orphans(&self.name) {
+            if made.contains(&reference) {
+                self.settle(&reference, true).await;
+                continue;
+            }
+            let since = SystemTime::from(opened_at);
+            let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
+            self.standing.lock().recall_since(since);
+            in_doubt.insert(reference);
+        }
+        in_doubt
+    }
+
+    /// A recall is not forgotten because a look failed once: what was made and
+    /// not seen is paid for twice.
+    fn unanswered(&self, error: &EdgeError, recall: Option<SystemTime>) {
+        let mut state = self.standing.lock();
+        state.in_progress.forget_old(Instant::now());
+        state.unanswered = state.unanswered.saturating_add(1);
+        let Some(since) = recall else {
+            return;
+        };
+        if error.is_transient() && state.unanswered < LOOKS_FOR_RECALL {
+            state.recall_since(since);
+            state.now = true;
+        } else {
+            warn!(distribution = %self.name, "it is not known what was made lately; paths of messages that are received again may be paid for twice");
+        }
+    }
+
+    /// Waits until it is time for the next look.
+    async fn rest(&self, began: Instant, pause: Option<Duration>) {
+        loop {
+            let calls = {
+                let state = self.standing.lock();
+                match (state.now, state.waiting, state.in_progress.is_empty()) {
+                    (true, ..) => Some(0),
+                    (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
+                    (false, 0, false) => Some(CALLS_PER_LOOK),
+                    (false, 0, true) => None,
+                }
+            };
+            let wish = self.standing.wish.notified();
+            let Some(calls) = calls else {
+                wish.await;
+                continue;
+            };
+            let due = began + pause.unwrap_or_else(|| self.pace.time_of(calls));
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => return,
+                () = wish => {}
+            }
+        }
+    }
+
+    /// Asks what is in progress. Returns the caller references of what was
+    /// read in full, if that is everything there was to read.
+    async fn look(&self, recall: Option<SystemTime>) -> Result<Option<Vec<String>>, EdgeError> {
+        let known: Vec<String> = {
+            let state = self.standing.lock();
+            state.in_progress.ids().map(str::to_owned).collect()
+        };
+        let mut to_read = Vec::new();
+        let mut listed = HashSet::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            self.pace.turn().await;
+            let page = self.edge.list(&self.distribution, from).await?;
+            let mut more = false;
+            for Listed {
+                id,
+                made_at,
+                completed,
+            } in page.invalidations
+            {
+                let recalled = recall.is_some_and(|since| made_at >= since);
+                more |= recalled || !completed;
+                let mut state = self.standing.lock();
+                let paths = state.read.get(&id);
+                match (completed, paths) {
+                    (true, _) => self.completed(&mut state, &id),
+                    (false, Some(paths)) => {
+                        state
+                            .in_progress
+                            .start(&id, paths, started_at(made_at), None);
+                    }
+                    (false, None) => {}
+                }
+                if paths.is_none() && (recalled || !completed) {
+                    to_read.push((id.clone(), made_at));
+                }
+                listed.insert(id);
+            }
+            from = page.next;
+            if !more || from.is_none() {
+                break;
+            }
+        }
+        // What has slipped off the pages.
+        let slipped = known.into_iter().filter(|id| !listed.contains(id));
+        to_read.extend(slipped.map(|id| (id, SystemTime::now())));
+        let reads_max = READING_MAX.as_nanos() / self.pace.time_of(1).as_nanos().max(1);
+        let reads_max = usize::try_from(reads_max).unwrap_or(usize::MAX);
+        let complete = to_read.len() <= reads_max;
+        if !complete {
+            warn!(distribution = %self.name, invalidations = to_read.len(), "too many invalidations to read them all; some paths may be paid for twice");
+            to_read.truncate(reads_max);
+        }
+        let mut references = Vec::new();
+        // The oldest first: the newest are to be remembered longest.
+        for (id, made_at) in to_read.into_iter().rev() {
+            self.pace.turn().await;
+            let made = self.edge.read(&self.distribution, &id).await?;
+            self.learn(&id, made_at, &made);
+            references.push(made.caller_reference);
+        }
+        publish(&self.name, self.standing.lock().in_progress.used());
+        Ok(complete.then_some(references))
+    }
+
+    fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
+        let paths = count(&made.paths);
+        let mut state = self.standing.lock();
+        if made.completed {
+            self.completed(&mut state, id);
+        } else {
+            state
+                .in_progress
+                .start(id, paths, started_at(made_at), None);
+        }
+        if let Some(horizon) = reference::horizon(&made.caller_reference) {
+            state.covered.add(horizon, &made.paths);
+        }
+        state.read.insert(id, paths);
+    }
+
+    fn completed(&self, state: &mut State, id: &str) {
+        let Some(committed_at_us) = state.in_progress.complete(id) else {
+            return;
+        };
+        let committed_at = UNIX_EPOCH + Duration::from_micros(committed_at_us);
+        let elapsed = SystemTime::now().duration_since(committed_at);
+        // A commit in the future is a clock that is off, not a latency.
+        histogram!(metric::COMMIT_TO_EDGE_COMPLETED, "distribution" => self.name.to_string())
+            .record(elapsed.unwrap_or_default());
+    }
+
+    fn report_overdue(&self) {
+        let overdue = self
+            .standing
+            .lock()
+            .in_progress
+            .newly_overdue(Instant::now(), self.overdue_after);
+        for invalidation in overdue {
+            counter!(metric::EDGE_OVERDUE, "distribution" => self.name.to_string()).increment(1);
+            error!(distribution = %self.name, invalidation, after = ?self.overdue_after, "an invalidation does not complete; see AWS's status page and the distribution in the console");
+        }
+    }
+
+    /// Settles a request in the month's count.
+    async fn settle(&self, reference: &str, made: bool) {
+        let settled = match made {
+            true => self.book.made(&self.name, reference).await,
+            false => self.book.not_made(&self.name, reference).await,
+        };
+        if let Err(error) = settled {
+            counter!(metric::BUDGET_ERRORS).increment(1);
+            warn!(distribution = %self.name, error = %error, "could not settle the month's count");
+        }
+    }
+}
+
+/// The moment at which an invalidation was made, as far back as this machine
+/// knows moments.
+fn started_at(made_at: SystemTime) -> Instant {
+    let now = Instant::now();
+    let age = SystemTime::now().duration_since(made_at);
+    now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
+}
