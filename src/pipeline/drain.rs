@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use super::board::Reports;
 use super::condemned::Condemned;
-use super::deliver::{Delivery, Means};
+use super::deliver::{Delivery, Means, publish};
 use super::held::Held;
 use super::intake::{Intake, bury, is_full};
 use super::standing::Standing;
@@ -131,6 +131,8 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             distributions = self.options.distributions.len(),
             "sending buffered paths"
         );
+        self.reports.board.counts_in(&self.book);
+        self.book.statuses().iter().for_each(publish);
         let held = Held::default();
         let means = Means {
             buffer: Arc::clone(&self.buffer),

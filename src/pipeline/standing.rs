@@ -1,7 +1,7 @@
 //! How a distribution stands: what is in progress there, and what was
 //! invalidated lately.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::edge::batch::{Batch, Gathering};
+use crate::edge::budget::elsewhere::Foreign;
 use crate::edge::coalesce::Room;
 use crate::edge::covered::Covered;
 use crate::edge::history::Reader;
@@ -52,6 +53,12 @@ pub(super) struct State {
     pub(super) waiting: usize,
     /// Looks that failed, one after the other.
     pub(super) unanswered: u32,
+    /// What none of this machine's drains seems to have made.
+    pub(super) foreign: Vec<Foreign>,
+    /// What is to be read for the count alone.
+    pub(super) to_count: BTreeMap<String, SystemTime>,
+    /// What was more than could wait.
+    pub(super) not_counted: u64,
     /// The record on disk cannot be read.
     deaf: bool,
 }
@@ -124,6 +131,7 @@ impl Standing {
                 state.covered.add(horizon, &past.paths);
             }
             state.read.insert(&past.id, count(&past.paths));
+            state.is_own(&past.caller_reference);
             names.push(past.caller_reference);
         }
         names
@@ -195,6 +203,7 @@ impl Standing {
             .in_progress
             .start(id, counted, Instant::now(), committed_at);
         state.read.insert(id, counted);
+        state.is_own(&batch.invalidation.caller_reference);
         if let Some(horizon) = batch.horizon {
             state.covered.add(horizon, paths);
         }

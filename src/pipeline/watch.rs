@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -20,6 +21,8 @@ use crate::telemetry::metric;
 /// allows; while something waits for it to complete, more often.
 const CALLS_PER_LOOK: u32 = 5;
 const CALLS_PER_URGENT_LOOK: u32 = 2;
+/// With a budget, of which others may spend, at one call a second a minute.
+const CALLS_PER_IDLE_LOOK: u32 = 60;
 
 /// Bounds of one look. What lies beyond is at worst paid for again, or refused
 /// by the edge itself.
@@ -53,14 +56,15 @@ impl<E: Edge> Watch<E> {
         let mut failing = false;
         let mut orphans = self.orphans().await;
         loop {
-            let began = Instant::now();
+            let (began, looked_at) = (Instant::now(), Timestamp::now());
             self.standing.hear().await;
+            let counted_from = self.counts_from().await;
             let recall = {
                 let mut state = self.standing.lock();
                 state.now = false;
                 state.recall.take()
             };
-            let pause = match self.look(recall).await {
+            let pause = match self.look(recall, counted_from).await {
                 Ok(references) => {
                     if std::mem::take(&mut failing) {
                         info!(distribution = %self.name, "the edge says again what is in progress");
@@ -70,6 +74,7 @@ impl<E: Edge> Watch<E> {
                     for orphan in std::mem::take(&mut orphans) {
                         // What cannot be known stays counted.
                         let made = references.as_ref().is_none_or(|it| it.contains(&orphan));
+                        self.standing.lock().is_own(&orphan);
                         self.settle(&orphan, made).await;
                     }
                     None
@@ -85,7 +90,12 @@ impl<E: Edge> Watch<E> {
             };
             self.report_overdue();
             self.standing.looks.send_modify(|looks| *looks += 1);
-            self.rest(began, pause).await;
+            match counted_from {
+                Some(_) if pause.is_none() => self.count_elsewhere(looked_at).await,
+                Some(_) => {}
+                None => self.standing.lock().foreign.clear(),
+            }
+            self.rest(began, pause, counted_from.is_some()).await;
         }
     }
 
@@ -126,15 +136,16 @@ impl<E: Edge> Watch<E> {
     }
 
     /// Waits until it is time for the next look.
-    async fn rest(&self, began: Instant, pause: Option<Duration>) {
+    async fn rest(&self, began: Instant, pause: Option<Duration>, counts: bool) {
         loop {
             let calls = {
                 let state = self.standing.lock();
-                match (state.now, state.waiting, state.in_progress.is_empty()) {
+                let idle = state.in_progress.is_empty() && state.to_count.is_empty();
+                match (state.now, state.waiting, idle) {
                     (true, ..) => Some(0),
                     (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
                     (false, 0, false) => Some(CALLS_PER_LOOK),
-                    (false, 0, true) => None,
+                    (false, 0, true) => counts.then_some(CALLS_PER_IDLE_LOOK),
                 }
             };
             let wish = self.standing.wish.notified();
@@ -152,7 +163,11 @@ impl<E: Edge> Watch<E> {
 
     /// Asks what is in progress. Returns the caller references of what was
     /// read in full, if that is everything there was to read.
-    async fn look(&self, recall: Option<SystemTime>) -> Result<Option<Vec<String>>, EdgeError> {
+    async fn look(
+        &self,
+        recall: Option<SystemTime>,
+        counted_from: Option<SystemTime>,
+    ) -> Result<Option<Vec<String>>, EdgeError> {
         let known: Vec<String> = {
             let state = self.standing.lock();
             state.in_progress.ids().map(str::to_owned).collect()
@@ -171,7 +186,8 @@ impl<E: Edge> Watch<E> {
             } in page.invalidations
             {
                 let recalled = recall.is_some_and(|since| made_at >= since);
-                more |= recalled || !completed;
+                let uncounted = counted_from.is_some_and(|from| made_at >= from);
+                more |= recalled || uncounted || !completed;
                 let mut state = self.standing.lock();
                 let paths = state.read.get(&id);
                 match (completed, paths) {
@@ -183,8 +199,10 @@ impl<E: Edge> Watch<E> {
                     }
                     (false, None) => {}
                 }
-                if paths.is_none() && (recalled || !completed) {
-                    to_read.push((id.clone(), made_at));
+                match (paths, recalled || !completed) {
+                    (None, true) => to_read.push((id.clone(), made_at)),
+                    (None, false) if uncounted => state.count_later(&id, made_at),
+                    (None, false) | (Some(_), _) => {}
                 }
                 listed.insert(id);
             }
@@ -215,7 +233,7 @@ impl<E: Edge> Watch<E> {
         Ok(complete.then_some(references))
     }
 
-    fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
+    pub(super) fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
         let paths = count(&made.paths);
         let mut state = self.standing.lock();
         if made.completed {
@@ -228,6 +246,10 @@ impl<E: Edge> Watch<E> {
         if let Some(horizon) = reference::horizon(&made.caller_reference) {
             state.covered.add(horizon, &made.paths);
         }
+        if state.read.get(id).is_none() {
+            state.seems_foreign(id, made_at, made);
+        }
+        state.to_count.remove(id);
         state.read.insert(id, paths);
     }
 

@@ -1,0 +1,265 @@
+//! Drains that are killed at random while they work off a burst, one and several at once.
+//!
+//! With `EVICTD_TEST_FULL=1` the burst has 100,000 distinct paths in ten seconds, CloudFront keeps its own times
+//! (quotas, ten to twenty-five seconds to a completion, six calls a second), the drain its defaults, and there are
+//! fifty kills.
+
+use std::time::{Duration, Instant};
+
+use evictd::buffer::{Buffer, Sqs};
+
+use super::drains::{WITHIN, config, counted, end, options, path};
+use crate::edge::{aws as edge_aws, quota};
+use crate::support::{
+    Evictd, FakeCloudFront, FakeInvalidation, FakeSettings, eventually, scratch, shared_aws,
+};
+
+/// What is asked of the drains.
+struct Load {
+    paths: u32,
+    drains: usize,
+    kills: u32,
+    /// Of the queue.
+    visibility_s: u32,
+    /// Whether CloudFront and the drains keep their own times.
+    real_time: bool,
+}
+
+/// Paths that change in a second.
+const PATHS_PER_SECOND: u32 = 10_000;
+
+/// What came of it.
+#[derive(Debug)]
+struct Outcome {
+    billed: usize,
+    counted: u64,
+    /// Billed again though they had been accepted since every change that they stand for.
+    paid_twice: usize,
+    over_quota: u64,
+    took: Duration,
+}
+
+fn full() -> bool {
+    std::env::var_os("EVICTD_TEST_FULL").is_some()
+}
+
+/// A path, and when its change was in the queue.
+struct Changed {
+    path: String,
+    at: Instant,
+}
+
+/// Billed items that had been accepted before, and after everything that they match had changed. Each path changes
+/// once, so that nothing asked for them.
+fn paid_twice(made: &[FakeInvalidation], changes: &[Changed]) -> usize {
+    let mut sorted: Vec<&Changed> = changes.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut accepted = std::collections::HashMap::new();
+    let mut twice = 0;
+    for invalidation in made {
+        for item in &invalidation.paths {
+            let matched = match item.strip_suffix('*') {
+                Some(prefix) => {
+                    let from = sorted.partition_point(|it| it.path.as_str() < prefix);
+                    let length = sorted[from..].partition_point(|it| it.path.starts_with(prefix));
+                    &sorted[from..from + length]
+                }
+                None => {
+                    let from = sorted.partition_point(|it| it.path < *item);
+                    &sorted[from..=from]
+                }
+            };
+            // What changed after this acceptance needs another one.
+            let asked_for = matched.iter().map(|it| it.at);
+            let asked_for = asked_for.filter(|at| *at <= invalidation.at).max();
+            let before = accepted.insert(item, invalidation.at);
+            if let (Some(before), Some(asked_for)) = (before, asked_for) {
+                twice += usize::from(before >= asked_for);
+            }
+        }
+    }
+    twice
+}
+
+async fn run(load: Load) -> Outcome {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let dir = scratch("kills");
+    let mut settings = FakeSettings::default();
+    if load.real_time {
+        settings.completes_after = Duration::from_secs(10);
+        settings.completes_spread = Duration::from_secs(15);
+        (settings.calls_per_second, settings.burst) = (6.0, 6.0);
+    }
+    let fake = FakeCloudFront::start(settings).await;
+    let visibility = load.visibility_s.to_string();
+    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", &visibility)]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let config = config(
+        dir.path(),
+        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
+    );
+    let config = match load.real_time {
+        true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
+        false => config,
+    };
+    let options = options(&config, aws, &fake, &["drain"]);
+
+    let paths: Vec<String> = (0..load.paths).map(path).collect();
+    let feeding = {
+        let (queue, paths) = (queue.clone(), paths.clone());
+        let per_turn = usize::try_from(PATHS_PER_SECOND / 10).unwrap();
+        tokio::spawn(async move {
+            let mut changes = Vec::with_capacity(paths.len());
+            let mut turns = tokio::time::interval(Duration::from_millis(100));
+            for turn in paths.chunks(per_turn) {
+                turns.tick().await;
+                let messages = turn
+                    .chunks(25)
+                    .flat_map(|part| quota::messages(part.to_vec()));
+                queue.send(messages.collect()).await.unwrap();
+                let at = Instant::now();
+                let of_turn = turn.iter().cloned();
+                changes.extend(of_turn.map(|path| Changed { path, at }));
+            }
+            changes
+        })
+    };
+    let start = Instant::now();
+    let mut drains: Vec<Evictd> = (0..load.drains).map(|_| Evictd::start(&options)).collect();
+    let mut kills_at_work = 0;
+    for _ in 0..load.kills {
+        let pause = rand::random_range(300..2_000);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let victim = &mut drains[rand::random_range(0..load.drains)];
+        victim.kill();
+        *victim = Evictd::start(&options);
+        kills_at_work += u32::from(edge_aws::messages_in(&endpoint, &url).await > 0);
+    }
+    let changes = feeding.await.unwrap();
+    let fed = start.elapsed();
+    eventually("every path reaches the edge", WITHIN, async || {
+        fake.unmatched(&paths).is_empty().then_some(())
+    })
+    .await;
+    let took = start.elapsed();
+    eventually("the queue is empty", WITHIN, async || {
+        (edge_aws::messages_in(&endpoint, &url).await == 0).then_some(())
+    })
+    .await;
+    for drain in drains {
+        end(drain).await;
+    }
+    // What the killed ones left open is settled by the next.
+    let last = Evictd::start(&options);
+    eventually("the count is settled", WITHIN, async || {
+        counted(&dir).1.then_some(())
+    })
+    .await;
+    end(last).await;
+
+    let counts = fake.counts();
+    let outcome = Outcome {
+        billed: fake.billed(),
+        counted: counted(&dir).0,
+        paid_twice: paid_twice(&fake.made(), &changes),
+        over_quota: counts.over_quota,
+        took,
+    };
+    println!(
+        "{} paths in {:.1} s, {} drains, {} kills ({kills_at_work} with messages in the queue): {} billed in {} \
+         invalidations, {} of them twice; {} counted; {} refused over the quota, at most {} and {} in progress; \
+         {} looks, {} throttled; all reached after {:.1} s",
+        load.paths,
+        fed.as_secs_f64(),
+        load.drains,
+        load.kills,
+        outcome.billed,
+        fake.made().len(),
+        outcome.paid_twice,
+        outcome.counted,
+        outcome.over_quota,
+        counts.peak_singles,
+        counts.peak_wildcards,
+        counts.looks,
+        counts.throttled,
+        outcome.took.as_secs_f64(),
+    );
+    assert!(fake.unmatched(&paths).is_empty());
+    assert!(
+        counts.peak_singles <= 3_000 && counts.peak_wildcards <= 15,
+        "{counts:?}"
+    );
+    assert!(
+        outcome.paid_twice * 100 <= outcome.billed,
+        "under 1 %: {outcome:?}"
+    );
+    assert!(
+        outcome.counted >= u64::try_from(outcome.billed).unwrap(),
+        "nothing is paid for unseen: {outcome:?}"
+    );
+    outcome
+}
+
+/// At full size or smaller and faster.
+fn load(drains: usize, kills: u32) -> Load {
+    match full() {
+        true => Load {
+            paths: 100_000,
+            drains,
+            kills: if kills > 0 { 50 } else { 0 },
+            visibility_s: 30,
+            real_time: true,
+        },
+        false => Load {
+            paths: 20_000,
+            drains,
+            kills,
+            // What a busy machine does not extend in time is received, and paid for, by two.
+            visibility_s: 10,
+            real_time: false,
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
+    let outcome = run(load(1, 5)).await;
+    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_killed_one() {
+    run(load(3, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
+    let outcome = run(load(1, 0)).await;
+    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+    assert_eq!(
+        outcome.counted,
+        u64::try_from(outcome.billed).unwrap(),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn what_nothing_asked_for_is_paid_twice() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let changes = [("/a/1", 1), ("/a/2", 5), ("/b", 1)].map(|(path, at)| Changed {
+        path: path.to_owned(),
+        at: after(at),
+    });
+    let made = |items: &[(&[&str], u64)]| {
+        let made = items.iter().map(|(paths, at)| {
+            let paths = paths.iter().map(|&path| path.to_owned()).collect();
+            FakeInvalidation::example(paths, after(*at))
+        });
+        paid_twice(&made.collect::<Vec<_>>(), &changes)
+    };
+    assert_eq!(made(&[(&["/a*", "/b"], 2), (&["/a*"], 6)]), 0, "/a/2 changed in between");
+    assert_eq!(made(&[(&["/a*", "/b"], 6), (&["/a*", "/b"], 7)]), 2);
+    assert_eq!(made(&[(&["/a*"], 2), (&["/a*"], 3)]), 1);
+}
