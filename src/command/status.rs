@@ -55,7 +55,12 @@ async fn from_disk(config: &Config) -> Result<Status, CommandError> {
     let stored = FileCheckpoint::new(&config.checkpoint).load().await?;
     let book = Files::new(&config.ledger_dir, &config.name).read().await?;
     let budgets = budgets(config).await?;
-    Ok(Status::from_disk(&config.name, stored.as_ref(), &book, budgets))
+    Ok(Status::from_disk(
+        &config.name,
+        stored.as_ref(),
+        &book,
+        budgets,
+    ))
 }
 
 /// What the month has cost, as far as this machine's drains have counted it.

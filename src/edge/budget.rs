@@ -276,7 +276,9 @@ impl Book {
     ) -> Result<Self, BudgetError> {
         let path = path.into();
         let reading = tokio::task::spawn_blocking(move || file::read(&path));
-        let accounts = reading.await.unwrap_or_else(|panicked| panicked_in("read", &panicked))?;
+        let accounts = reading
+            .await
+            .unwrap_or_else(|panicked| panicked_in("read", &panicked))?;
         Ok(Self {
             accounts: Arc::new(Mutex::new(accounts)),
             ..Self::in_memory(limits)
@@ -328,7 +330,9 @@ impl Book {
             let mut known = accounts.lock().unwrap_or_else(PoisonError::into_inner);
             file::change(&path, &mut known, work)
         });
-        changing.await.unwrap_or_else(|panicked| panicked_in("write", &panicked))
+        changing
+            .await
+            .unwrap_or_else(|panicked| panicked_in("write", &panicked))
     }
 }
 

@@ -182,7 +182,10 @@ impl Board {
     /// What every distribution has cost this month; none where this process
     /// does not drain.
     pub fn budgets(&self) -> Vec<BudgetStatus> {
-        self.book.get().map(|book| book.statuses()).unwrap_or_default()
+        self.book
+            .get()
+            .map(|book| book.statuses())
+            .unwrap_or_default()
     }
 
     /// An attempt failed.

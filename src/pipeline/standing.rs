@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) now: bool,
     /// Somebody waits for something to complete.
     pub(super) waiting: usize,
-    /// Looks that failed, one after the other.
+    /// Looks that failed, one after the other, since something was recalled.
     pub(super) unanswered: u32,
     /// What none of this machine's drains seems to have made.
     pub(super) foreign: Vec<Foreign>,
@@ -170,6 +170,7 @@ impl Standing {
         self.look(|state| {
             state.recall_since(since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH));
             state.now = true;
+            state.unanswered = 0;
         })
         .await;
     }

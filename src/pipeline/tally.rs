@@ -177,7 +177,9 @@ impl Tally {
         let bulk = self.bulk.get(rule);
         let matched = bulk.is_some_and(|bulk| {
             let path = String::from_utf8_lossy(path);
-            bulk.wildcards.iter().any(|wildcard| matches(wildcard, &path))
+            bulk.wildcards
+                .iter()
+                .any(|wildcard| matches(wildcard, &path))
         });
         let sending = self.sending.entry(Arc::clone(rule)).or_default();
         sending.paths += 1;
@@ -406,7 +408,14 @@ mod tests {
         assert_eq!(change(500), (522 + 503, 1_000));
         let bill = tally.bill(2);
         assert_eq!((bill.billed_paths, bill.bulk_paths), (2_050, 2_000));
-        assert!(bill.to_string().ends_with("; 2000 more go under the wildcards of bulk changes"));
-        assert_eq!(tally.total.paths, 1_009 + 3 + 1_009, "what rows render stays as it is");
+        assert!(
+            bill.to_string()
+                .ends_with("; 2000 more go under the wildcards of bulk changes")
+        );
+        assert_eq!(
+            tally.total.paths,
+            1_009 + 3 + 1_009,
+            "what rows render stays as it is"
+        );
     }
 }

@@ -29,7 +29,12 @@ pub(super) fn config(dir: &Path, buffer: &str) -> String {
     )
 }
 
-pub(super) fn options(config: &str, aws: &Aws, fake: &FakeCloudFront, args: &[&str]) -> EvictdOptions {
+pub(super) fn options(
+    config: &str,
+    aws: &Aws,
+    fake: &FakeCloudFront,
+    args: &[&str],
+) -> EvictdOptions {
     EvictdOptions::run(env!("CARGO_BIN_EXE_evictd"), config)
         .args(args)
         .envs(aws.env())
@@ -143,12 +148,18 @@ async fn the_metrics_tell_the_bill_and_when_invalidations_are_complete() {
     let text = status(&[]).await.stdout;
     let line = text.lines().find(|line| line.contains("budget"));
     let line = line.unwrap_or_else(|| panic!("{text}"));
-    assert!(line.contains("main: 100 paths in 20") && line.contains(expected), "{line}");
+    assert!(
+        line.contains("main: 100 paths in 20") && line.contains(expected),
+        "{line}"
+    );
     let json = async || -> serde_json::Value {
         serde_json::from_str(&status(&["--json"]).await.stdout).unwrap()
     };
     let budget = json().await["budgets"][0].clone();
-    assert_eq!((&budget["spent"], &budget["left"]), (&100.into(), &900.into()));
+    assert_eq!(
+        (&budget["spent"], &budget["left"]),
+        (&100.into(), &900.into())
+    );
     assert!(budget["forecast"].as_u64().unwrap() >= 100, "{budget}");
     end(drain).await;
     let silent = json().await;
@@ -216,7 +227,10 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
     end(drain).await;
     let status = Evictd::finish(&with(&["status", "--json"]), WITHIN).await;
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
-    assert_eq!(status["dead_letters"], 2, "on disk, as of a daemon: {status}");
+    assert_eq!(
+        status["dead_letters"], 2,
+        "on disk, as of a daemon: {status}"
+    );
     let letters = aws.sqs().receive_message().queue_url(&dead);
     let letters = letters
         .max_number_of_messages(10)
@@ -319,7 +333,10 @@ async fn a_drain_whose_queue_is_gone_when_it_stops_says_how_many_messages_come_b
     assert!(drain.exit(WITHIN).await.success(), "{}", drain.tail());
     let lines = drain.lines();
     let said = |words: &str| lines.iter().any(|line| line.contains(words));
-    assert!(said("come back after their visibility timeout"), "{lines:?}");
+    assert!(
+        said("come back after their visibility timeout"),
+        "{lines:?}"
+    );
     assert!(said("given_back=0 left=1"), "{lines:?}");
 }
 
@@ -384,11 +401,17 @@ async fn an_invalidation_that_does_not_complete_is_reported_once() {
     )
     .replace("[cloudfront]\n", "[cloudfront]\noverdue_after = \"2s\"\n")
         + &format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
-    queue.send(quota::messages(vec!["/a".to_owned()])).await.unwrap();
+    queue
+        .send(quota::messages(vec!["/a".to_owned()]))
+        .await
+        .unwrap();
     let mut drain = Evictd::start(&options(&config, aws, &fake, &["drain"]));
     let line = drain.wait_for_line("does not complete", WITHIN).await;
     let id = &fake.made()[0].id;
-    assert!(line.contains(id.as_str()) && line.contains("after=2s"), "{line}");
+    assert!(
+        line.contains(id.as_str()) && line.contains("after=2s"),
+        "{line}"
+    );
     assert!(fake.made()[0].at.elapsed() >= Duration::from_secs(2));
     let looks = fake.counts().looks;
     eventually("it looks on", WITHIN, async || {
@@ -399,7 +422,9 @@ async fn an_invalidation_that_does_not_complete_is_reported_once() {
     let overdue = r#"evictd_edge_overdue_total{name="shop",distribution="main"} 1"#;
     assert!(page.contains(overdue), "{page}");
     let lines = drain.lines();
-    let reports = lines.iter().filter(|line| line.contains("does not complete"));
+    let reports = lines
+        .iter()
+        .filter(|line| line.contains("does not complete"));
     assert_eq!(reports.count(), 1);
     end(drain).await;
 }
@@ -416,8 +441,10 @@ async fn drains_on_two_machines_each_count_what_both_spend() {
         let url = edge_aws::queue(&endpoint, "", &[]).await;
         let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
         let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
-        let config = config(dir.path(), &buffer)
-            .replace("id = \"E1\"\n", "id = \"E1\"\nmonthly_path_budget = 100000\n");
+        let config = config(dir.path(), &buffer).replace(
+            "id = \"E1\"\n",
+            "id = \"E1\"\nmonthly_path_budget = 100000\n",
+        );
         let drain = Evictd::start(&options(&config, aws, &fake, &["drain"]));
         machines.push((dir, queue, drain));
     }
@@ -441,10 +468,14 @@ async fn drains_on_two_machines_each_count_what_both_spend() {
         caller_reference: "deployment-7".to_owned(),
         paths: vec!["/index.html".to_owned(), "/assets/*".to_owned()],
     };
-    evictd::edge::Edge::invalidate(&edge, &deployment).await.unwrap();
+    evictd::edge::Edge::invalidate(&edge, &deployment)
+        .await
+        .unwrap();
     eventually("both count everything", WITHIN, async || {
         let billed = u64::try_from(fake.billed()).unwrap();
-        let all = machines.iter().all(|(dir, _, _)| spent_in_all(dir) == billed);
+        let all = machines
+            .iter()
+            .all(|(dir, _, _)| spent_in_all(dir) == billed);
         (billed == 2 * 200 + 2 && all).then_some(())
     })
     .await;

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use evictd::buffer::{Buffer, Sqs};
+use tempfile::TempDir;
 
 use super::drains::{WITHIN, config, counted, end, options, path};
 use crate::edge::{aws as edge_aws, quota};
@@ -18,6 +19,8 @@ use crate::support::{
 struct Load {
     paths: u32,
     drains: usize,
+    /// Whether each drain has a directory of its own.
+    machines: bool,
     kills: u32,
     /// Of the queue.
     visibility_s: u32,
@@ -84,7 +87,8 @@ fn paid_twice(made: &[FakeInvalidation], changes: &[Changed]) -> usize {
 async fn run(load: Load) -> Outcome {
     let aws = shared_aws().await;
     let endpoint = aws.endpoint();
-    let dir = scratch("kills");
+    let machines = if load.machines { load.drains } else { 1 };
+    let dirs: Vec<TempDir> = (0..machines).map(|_| scratch("kills")).collect();
     let mut settings = FakeSettings::default();
     if load.real_time {
         settings.completes_after = Duration::from_secs(10);
@@ -95,15 +99,16 @@ async fn run(load: Load) -> Outcome {
     let visibility = load.visibility_s.to_string();
     let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", &visibility)]).await;
     let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
-    let config = config(
-        dir.path(),
-        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
-    );
-    let config = match load.real_time {
-        true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
-        false => config,
+    let options = |drain: usize| {
+        let dir = &dirs[drain % dirs.len()];
+        let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
+        let config = config(dir.path(), &buffer);
+        let config = match load.real_time {
+            true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
+            false => config,
+        };
+        options(&config, aws, &fake, &["drain"])
     };
-    let options = options(&config, aws, &fake, &["drain"]);
 
     let paths: Vec<String> = (0..load.paths).map(path).collect();
     let feeding = {
@@ -126,14 +131,16 @@ async fn run(load: Load) -> Outcome {
         })
     };
     let start = Instant::now();
-    let mut drains: Vec<Evictd> = (0..load.drains).map(|_| Evictd::start(&options)).collect();
+    let mut drains: Vec<Evictd> = (0..load.drains)
+        .map(|drain| Evictd::start(&options(drain)))
+        .collect();
     let mut kills_at_work = 0;
     for _ in 0..load.kills {
         let pause = rand::random_range(300..2_000);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        let victim = &mut drains[rand::random_range(0..load.drains)];
-        victim.kill();
-        *victim = Evictd::start(&options);
+        let victim = rand::random_range(0..load.drains);
+        drains[victim].kill();
+        drains[victim] = Evictd::start(&options(victim));
         kills_at_work += u32::from(edge_aws::messages_in(&endpoint, &url).await > 0);
     }
     let changes = feeding.await.unwrap();
@@ -151,28 +158,31 @@ async fn run(load: Load) -> Outcome {
         end(drain).await;
     }
     // What the killed ones left open is settled by the next.
-    let last = Evictd::start(&options);
-    eventually("the count is settled", WITHIN, async || {
-        counted(&dir).1.then_some(())
-    })
-    .await;
-    end(last).await;
+    for (machine, dir) in dirs.iter().enumerate() {
+        let last = Evictd::start(&options(machine));
+        eventually("the count is settled", WITHIN, async || {
+            counted(dir).1.then_some(())
+        })
+        .await;
+        end(last).await;
+    }
 
     let counts = fake.counts();
     let outcome = Outcome {
         billed: fake.billed(),
-        counted: counted(&dir).0,
+        counted: dirs.iter().map(|dir| counted(dir).0).sum(),
         paid_twice: paid_twice(&fake.made(), &changes),
         over_quota: counts.over_quota,
         took,
     };
     println!(
-        "{} paths in {:.1} s, {} drains, {} kills ({kills_at_work} with messages in the queue): {} billed in {} \
+        "{} paths in {:.1} s, {} drains on {} machines, {} kills ({kills_at_work} with messages in the queue): {} billed in {} \
          invalidations, {} of them twice; {} counted; {} refused over the quota, at most {} and {} in progress; \
          {} looks, {} throttled; all reached after {:.1} s",
         load.paths,
         fed.as_secs_f64(),
         load.drains,
+        dirs.len(),
         load.kills,
         outcome.billed,
         fake.made().len(),
@@ -202,11 +212,12 @@ async fn run(load: Load) -> Outcome {
 }
 
 /// At full size or smaller and faster.
-fn load(drains: usize, kills: u32) -> Load {
+fn load(drains: usize, machines: bool, kills: u32) -> Load {
     match full() {
         true => Load {
             paths: 100_000,
             drains,
+            machines,
             kills: if kills > 0 { 50 } else { 0 },
             visibility_s: 30,
             real_time: true,
@@ -214,6 +225,7 @@ fn load(drains: usize, kills: u32) -> Load {
         false => Load {
             paths: 20_000,
             drains,
+            machines,
             kills,
             // What a busy machine does not extend in time is received, and paid for, by two.
             visibility_s: 10,
@@ -224,18 +236,23 @@ fn load(drains: usize, kills: u32) -> Load {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
-    let outcome = run(load(1, 5)).await;
+    let outcome = run(load(1, false, 5)).await;
     assert_eq!(outcome.over_quota, 0, "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_killed_one() {
-    run(load(3, 3)).await;
+    run(load(3, false, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_drains_on_three_machines_lose_nothing_and_pay_once() {
+    run(load(3, true, 3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
-    let outcome = run(load(1, 0)).await;
+    let outcome = run(load(1, false, 0)).await;
     assert_eq!(outcome.over_quota, 0, "{outcome:?}");
     assert_eq!(
         outcome.counted,
@@ -259,7 +276,11 @@ fn what_nothing_asked_for_is_paid_twice() {
         });
         paid_twice(&made.collect::<Vec<_>>(), &changes)
     };
-    assert_eq!(made(&[(&["/a*", "/b"], 2), (&["/a*"], 6)]), 0, "/a/2 changed in between");
+    assert_eq!(
+        made(&[(&["/a*", "/b"], 2), (&["/a*"], 6)]),
+        0,
+        "/a/2 changed in between"
+    );
     assert_eq!(made(&[(&["/a*", "/b"], 6), (&["/a*", "/b"], 7)]), 2);
     assert_eq!(made(&[(&["/a*"], 2), (&["/a*"], 3)]), 1);
 }

@@ -253,7 +253,10 @@ impl State {
             .target
             .split_once('?')
             .unwrap_or((&request.target, ""));
-        if request.method == "GET" && !query.contains("MaxItems=1&") && !query.ends_with("MaxItems=1") {
+        if request.method == "GET"
+            && !query.contains("MaxItems=1&")
+            && !query.ends_with("MaxItems=1")
+        {
             self.counts.looks += 1;
             if self.settings.failing_looks > 0 {
                 self.settings.failing_looks -= 1;
@@ -345,8 +348,8 @@ impl State {
     fn in_progress(&self, distribution: &str) -> (usize, usize) {
         let now = Instant::now();
         let running = self.made.iter().rev();
-        let running = running
-            .filter(|made| made.distribution == distribution && made.completes_at > now);
+        let running =
+            running.filter(|made| made.distribution == distribution && made.completes_at > now);
         let paths = running.flat_map(|made| &made.paths);
         paths.fold((0, 0), |(singles, wildcards), path| {
             match path.ends_with('*') {

@@ -193,7 +193,9 @@ fn budget_text(budget: &BudgetStatus) -> String {
         Some(limit) if forecast > limit => ", OVER THE BUDGET",
         _ => "",
     };
-    format!("{distribution}: {spent} paths in {month}{others}{of}; at this pace {forecast} in the month{over}")
+    format!(
+        "{distribution}: {spent} paths in {month}{others}{of}; at this pace {forecast} in the month{over}"
+    )
 }
 
 fn gap_text(gap: &Gap, now: Timestamp) -> String {

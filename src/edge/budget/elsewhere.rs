@@ -55,15 +55,24 @@ impl Account {
             id, made_at, paths, ..
         } in foreign
         {
-            let new = self.elsewhere.counted.insert(id.clone(), *made_at).is_none();
+            let new = self
+                .elsewhere
+                .counted
+                .insert(id.clone(), *made_at)
+                .is_none();
             if new && month_of(*made_at) == month {
                 self.elsewhere.paths = self.elsewhere.paths.saturating_add(*paths);
             }
         }
         self.elsewhere.until = self.elsewhere.until.max(until);
-        let oldest = self.elsewhere.until.and_then(|until| until.checked_sub(REMEMBERED_FOR).ok());
+        let oldest = self
+            .elsewhere
+            .until
+            .and_then(|until| until.checked_sub(REMEMBERED_FOR).ok());
         if let Some(oldest) = oldest {
-            self.elsewhere.counted.retain(|_, made_at| *made_at >= oldest);
+            self.elsewhere
+                .counted
+                .retain(|_, made_at| *made_at >= oldest);
         }
     }
 }
@@ -154,7 +163,8 @@ mod tests {
     async fn what_others_spend_counts_once_for_all_processes_that_share_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("shop.budget.json");
-        let limits: BTreeMap<Arc<str>, _> = [("main".into(), Some(100)), ("images".into(), None)].into();
+        let limits: BTreeMap<Arc<str>, _> =
+            [("main".into(), Some(100)), ("images".into(), None)].into();
         let one = Book::open_file(&path, limits.clone()).await.unwrap();
         let two = Book::open_file(&path, limits).await.unwrap();
         assert_eq!(one.counts_elsewhere_from("images").await.unwrap(), None);
@@ -163,11 +173,16 @@ mod tests {
         let now = Timestamp::now();
         one.open("main", "own", 7).await.unwrap();
         assert!(two.open_references("main").await.unwrap().contains("own"));
-        one.elsewhere("main", vec![foreign("I1", now, 30)], None).await.unwrap();
+        one.elsewhere("main", vec![foreign("I1", now, 30)], None)
+            .await
+            .unwrap();
         let seen = vec![foreign("I1", now, 30), foreign("I2", now, 5)];
         two.elsewhere("main", seen, Some(now)).await.unwrap();
         let status = two.status(&"main".into());
-        assert_eq!((status.spent, status.elsewhere, status.left), (42, 35, Some(58)));
+        assert_eq!(
+            (status.spent, status.elsewhere, status.left),
+            (42, 35, Some(58))
+        );
         assert_eq!(two.counts_elsewhere_from("main").await.unwrap(), Some(now));
     }
 

@@ -66,10 +66,9 @@ impl Bench {
             always: AlwaysPaths::default(),
         };
         let book = Arc::new(Book::in_memory(BTreeMap::new()));
-        let drain =
-            Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options)
-                .recording(history)
-                .reporting(reports);
+        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options)
+            .recording(history)
+            .reporting(reports);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,
@@ -579,7 +578,10 @@ async fn a_shutdown_finishes_what_is_under_way_and_leaves_the_rest() {
     assert_eq!((stopped.given_back, stopped.left), (1, 0));
     assert_eq!(edge.paths(), ["/a"]);
     assert_eq!((buffer.remaining(), buffer.visible()), (1, 1));
-    assert!(asked.elapsed() < seconds(5), "long before its visibility ends");
+    assert!(
+        asked.elapsed() < seconds(5),
+        "long before its visibility ends"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -614,7 +616,9 @@ async fn a_message_that_the_edge_may_have_accepted_is_not_given_back() {
 #[tokio::test(start_paused = true)]
 async fn a_buffer_that_does_not_take_messages_back_holds_up_no_stop() {
     let bench = Bench::start(FakeEdge::default());
-    bench.buffer.with(|state| state.slow_returns = seconds(3_600));
+    bench
+        .buffer
+        .with(|state| state.slow_returns = seconds(3_600));
     bench.buffer.push("main", &["/a"]);
     pass(seconds(1)).await;
     let asked = Instant::now();
@@ -628,17 +632,18 @@ fn an_extension_that_finds_a_message_deleted_is_no_failure() {
     let held = Held::default();
     held.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
     held.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
-    let failed = |receipt| {
-        Err(ReceiptError {
+    let in_danger = |receipt| {
+        let error = ReceiptError {
             failed: vec![receipt],
             cause: trouble(),
-        })
+        };
+        report_extension(Err(error), &held)
     };
     held.leaving(&["m0".into()]);
-    assert_eq!(report_extension(failed((0, 1)), &held), 0);
+    assert_eq!(in_danger((0, 1)), 0);
     held.release(&["m0".into()]);
-    assert_eq!(report_extension(failed((0, 1)), &held), 0);
-    assert_eq!(report_extension(failed((1, 2)), &held), 1);
+    assert_eq!(in_danger((0, 1)), 0);
+    assert_eq!(in_danger((1, 2)), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -649,7 +654,11 @@ async fn a_shutdown_ends_with_its_grace_period_at_the_latest() {
     let asked = Instant::now();
     let buffer = Arc::clone(&bench.buffer);
     let stopped = bench.stop().await;
-    assert_eq!((stopped.given_back, stopped.left), (1, 0), "throttled: not accepted");
+    assert_eq!(
+        (stopped.given_back, stopped.left),
+        (1, 0),
+        "throttled: not accepted"
+    );
     assert_eq!(asked.elapsed(), GRACE);
     assert_eq!((buffer.remaining(), buffer.visible()), (1, 1));
 }
