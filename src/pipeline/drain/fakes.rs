@@ -207,6 +207,8 @@ impl Buffer for FakeBuffer {
                 stored.visible_at = Instant::now();
             }
         }
+        drop(state);
+        self.arrived.notify_waiters();
         Ok(())
     }
 
