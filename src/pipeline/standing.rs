@@ -53,6 +53,9 @@ pub(super) struct State {
     pub(super) waiting: usize,
     /// Looks that failed, one after the other, since something was recalled.
     pub(super) unanswered: u32,
+    /// What a process that is gone was about to make, by its name, and whether
+    /// it was found to be made.
+    pub(super) in_doubt: HashMap<String, bool>,
     /// What none of this machine's drains seems to have made.
     pub(super) foreign: Vec<Foreign>,
     /// What is to be read for the count alone.
@@ -67,6 +70,15 @@ impl State {
     /// What was made since then is to be read.
     pub(super) fn recall_since(&mut self, since: SystemTime) {
         self.recall = Some(self.recall.map_or(since, |known| known.min(since)));
+    }
+
+    /// It was made. Returns whether that was in doubt.
+    pub(super) fn found(&mut self, caller_reference: &str) -> bool {
+        let in_doubt = self.in_doubt.get_mut(caller_reference);
+        in_doubt.is_some_and(|found| {
+            *found = true;
+            true
+        })
     }
 }
 
@@ -132,6 +144,7 @@ impl Standing {
             }
             state.read.insert(&past.id, count(&past.paths));
             state.is_own(&past.caller_reference);
+            state.found(&past.caller_reference);
             names.push(past.caller_reference);
         }
         names

@@ -54,7 +54,7 @@ impl<E: Edge> Watch<E> {
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(LOOK_BACKOFF.0, LOOK_BACKOFF.1);
         let mut failing = false;
-        let mut orphans = self.orphans().await;
+        let mut in_doubt_since = self.orphans().await;
         loop {
             let (began, looked_at) = (Instant::now(), Timestamp::now());
             self.standing.hear().await;
@@ -65,17 +65,16 @@ impl<E: Edge> Watch<E> {
                 state.recall.take()
             };
             let pause = match self.look(recall, counted_from).await {
-                Ok(references) => {
+                Ok(complete) => {
                     if std::mem::take(&mut failing) {
                         info!(distribution = %self.name, "the edge says again what is in progress");
                     }
                     backoff.reset();
                     self.standing.lock().unanswered = 0;
-                    for orphan in std::mem::take(&mut orphans) {
-                        // What cannot be known stays counted.
-                        let made = references.as_ref().is_none_or(|it| it.contains(&orphan));
-                        self.standing.lock().is_own(&orphan);
-                        self.settle(&orphan, made).await;
+                    // Only a look that reached back to them can tell.
+                    let reached = |since: &SystemTime| recall.is_some_and(|it| it <= *since);
+                    if in_doubt_since.take_if(|since| reached(since)).is_some() {
+                        self.settle_orphans(complete).await;
                     }
                     None
                 }
@@ -99,12 +98,12 @@ impl<E: Edge> Watch<E> {
         }
     }
 
-    /// What processes that are gone had counted, and what is not on record as
-    /// made. It is looked for first.
-    async fn orphans(&self) -> HashSet<String> {
+    /// What processes that are gone had counted, and is not on record as made,
+    /// is looked for first. Returns since when there is any.
+    async fn orphans(&self) -> Option<SystemTime> {
         let made = self.standing.hear().await;
         let made: HashSet<String> = made.into_iter().collect();
-        let mut in_doubt = HashSet::new();
+        let mut oldest: Option<SystemTime> = None;
         for (reference, opened_at) in self.book.orphans(&self.name) {
             if made.contains(&reference) {
                 self.settle(&reference, true).await;
@@ -112,10 +111,20 @@ impl<E: Edge> Watch<E> {
             }
             let since = SystemTime::from(opened_at);
             let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
-            self.standing.lock().recall_since(since);
-            in_doubt.insert(reference);
+            let mut state = self.standing.lock();
+            state.recall_since(since);
+            state.in_doubt.insert(reference, false);
+            oldest = Some(oldest.map_or(since, |known| known.min(since)));
         }
-        in_doubt
+        oldest
+    }
+
+    /// Settles them. What cannot be known stays counted.
+    async fn settle_orphans(&self, complete: bool) {
+        let in_doubt = std::mem::take(&mut self.standing.lock().in_doubt);
+        for (orphan, found) in in_doubt {
+            self.settle(&orphan, found || !complete).await;
+        }
     }
 
     /// A recall is not forgotten because a look failed once: what was made and
@@ -161,13 +170,13 @@ impl<E: Edge> Watch<E> {
         }
     }
 
-    /// Asks what is in progress. Returns the caller references of what was
-    /// read in full, if that is everything there was to read.
+    /// Asks what is in progress. Returns whether everything was read that there
+    /// was to read.
     async fn look(
         &self,
         recall: Option<SystemTime>,
         counted_from: Option<SystemTime>,
-    ) -> Result<Option<Vec<String>>, EdgeError> {
+    ) -> Result<bool, EdgeError> {
         let known: Vec<String> = {
             let state = self.standing.lock();
             state.in_progress.ids().map(str::to_owned).collect()
@@ -221,16 +230,14 @@ impl<E: Edge> Watch<E> {
             warn!(distribution = %self.name, invalidations = to_read.len(), "too many invalidations to read them all; some paths may be paid for twice");
             to_read.truncate(reads_max);
         }
-        let mut references = Vec::new();
         // The oldest first: the newest are to be remembered longest.
         for (id, made_at) in to_read.into_iter().rev() {
             self.pace.turn().await;
             let made = self.edge.read(&self.distribution, &id).await?;
             self.learn(&id, made_at, &made);
-            references.push(made.caller_reference);
         }
         publish(&self.name, self.standing.lock().in_progress.used());
-        Ok(complete.then_some(references))
+        Ok(complete)
     }
 
     pub(super) fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
@@ -246,7 +253,8 @@ impl<E: Edge> Watch<E> {
         if let Some(horizon) = reference::horizon(&made.caller_reference) {
             state.covered.add(horizon, &made.paths);
         }
-        if state.read.get(id).is_none() {
+        let own = state.found(&made.caller_reference);
+        if !own && state.read.get(id).is_none() {
             state.seems_foreign(id, made_at, made);
         }
         state.to_count.remove(id);

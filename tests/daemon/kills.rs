@@ -188,7 +188,10 @@ async fn run(load: Load) -> Outcome {
 
     let counts = fake.counts();
     let twice = paid_twice(&fake.made(), &changes);
-    println!("paid twice: {:?}", twice.iter().take(20).collect::<Vec<_>>());
+    println!(
+        "paid twice: {:?}",
+        twice.iter().take(20).collect::<Vec<_>>()
+    );
     let outcome = Outcome {
         billed: fake.billed(),
         counted: dirs.iter().map(|dir| counted(dir).0).sum(),
