@@ -44,7 +44,7 @@ struct Shared {
 }
 
 /// Proves one delivery of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt {
     sequence: u64,
     delivery: u64,
@@ -76,6 +76,15 @@ impl Local {
     pub fn with_visibility(mut self, visibility: Duration) -> Self {
         self.visibility = visibility.max(Duration::from_millis(1));
         self
+    }
+
+    /// How many messages it holds, those that somebody has received included.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub async fn depth(&self) -> Result<u64, BufferError> {
+        self.run("count", |store| store.depth()).await
     }
 
     async fn run<T, F>(&self, operation: &'static str, work: F) -> Result<T, BufferError>
@@ -195,6 +204,21 @@ impl Buffer for Local {
                 cause,
             }),
         }
+    }
+
+    async fn give_back(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {
+        let asked: Vec<(u64, u64)> = receipts.iter().map(|r| (r.sequence, r.delivery)).collect();
+        let now = Instant::now();
+        // Who holds what is in memory. A newer delivery keeps its time.
+        let given = self
+            .run("give back", move |store| Ok(store.extend(&asked, now)))
+            .await;
+        given.map_err(|cause| ReceiptError {
+            failed: receipts.to_vec(),
+            cause,
+        })?;
+        self.shared.arrived.notify_waiters();
+        Ok(())
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {

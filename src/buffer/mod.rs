@@ -11,6 +11,7 @@ pub mod sqs;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +107,7 @@ pub struct Redriven {
 pub trait Buffer: Send + Sync + 'static {
     /// What proves that a message was received and lets it be extended and
     /// deleted.
-    type Receipt: Debug + Send + Sync + Clone + 'static;
+    type Receipt: Debug + Send + Sync + Clone + Eq + Hash + 'static;
 
     /// Stores messages durably. `Ok` means that all of them survive a crash of
     /// this process, and for a shared buffer the loss of this machine.
@@ -125,6 +126,13 @@ pub trait Buffer: Send + Sync + 'static {
     /// call. A receipt whose message was deleted or received again since is
     /// reported as failed, because its holder is not the only one any more.
     fn extend(
+        &self,
+        receipts: &[Self::Receipt],
+    ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
+
+    /// Makes received messages visible again at once, for whoever receives
+    /// next. One that is gone, or held by another, is left alone.
+    fn give_back(
         &self,
         receipts: &[Self::Receipt],
     ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
@@ -162,7 +170,7 @@ pub struct SendError {
     pub cause: BufferError,
 }
 
-/// Receipts that an extension or a deletion did not take effect for.
+/// Receipts that an extension, a return or a deletion did not take effect for.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of the messages were not reached: {cause}", .failed.len())]
 pub struct ReceiptError<R> {

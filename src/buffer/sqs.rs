@@ -213,6 +213,35 @@ impl Sqs {
         })
     }
 
+    /// Hides messages for as long, from now on. Returns those it failed for.
+    async fn change_visibility(
+        &self,
+        request: &[Arc<str>],
+        seconds: i32,
+    ) -> Result<Vec<FailedEntry>, BufferError> {
+        const OPERATION: &str = "ChangeMessageVisibilityBatch";
+        let mut entries = Vec::with_capacity(request.len());
+        for (index, receipt) in request.iter().enumerate() {
+            entries.push(
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(&**receipt)
+                    .visibility_timeout(seconds)
+                    .build()
+                    .map_err(|error| error::of_build(&self.url, OPERATION, &error))?,
+            );
+        }
+        let output = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&*self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| self.failure(OPERATION, &error))?;
+        Ok(self.failed_entries(OPERATION, output.failed()))
+    }
+
     /// Runs one batch operation over all receipts, and gathers what failed.
     async fn each_request<F, O>(
         &self,
@@ -335,28 +364,19 @@ impl Buffer for Sqs {
     }
 
     async fn extend(&self, receipts: &[Arc<str>]) -> Result<(), ReceiptError<Arc<str>>> {
-        const OPERATION: &str = "ChangeMessageVisibilityBatch";
+        let seconds = self.visibility_seconds();
         self.each_request(receipts, async |request| {
-            let mut entries = Vec::with_capacity(request.len());
-            for (index, receipt) in request.iter().enumerate() {
-                entries.push(
-                    ChangeMessageVisibilityBatchRequestEntry::builder()
-                        .id(index.to_string())
-                        .receipt_handle(&**receipt)
-                        .visibility_timeout(self.visibility_seconds())
-                        .build()
-                        .map_err(|error| error::of_build(&self.url, OPERATION, &error))?,
-                );
-            }
-            let output = self
-                .client
-                .change_message_visibility_batch()
-                .queue_url(&*self.url)
-                .set_entries(Some(entries))
-                .send()
-                .await
-                .map_err(|error| self.failure(OPERATION, &error))?;
-            Ok(self.failed_entries(OPERATION, output.failed()))
+            self.change_visibility(&request, seconds).await
+        })
+        .await
+    }
+
+    async fn give_back(&self, receipts: &[Arc<str>]) -> Result<(), ReceiptError<Arc<str>>> {
+        self.each_request(receipts, async |request| {
+            let mut failed = self.change_visibility(&request, 0).await?;
+            // An outdated receipt: there is nothing to give back.
+            failed.retain(|entry| !error::is_outdated_receipt(&entry.cause));
+            Ok(failed)
         })
         .await
     }

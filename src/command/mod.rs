@@ -30,6 +30,7 @@ use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
 use crate::edge::budget::BudgetError;
+use crate::edge::history::HistoryError;
 use crate::ledger::LedgerError;
 use crate::telemetry;
 use crate::telemetry::log::LogLevel;
@@ -137,6 +138,12 @@ impl From<EdgeError> for CommandError {
 
 impl From<BudgetError> for CommandError {
     fn from(error: BudgetError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<HistoryError> for CommandError {
+    fn from(error: HistoryError) -> Self {
         Self::new(Exit::Configuration, error)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::CommandError;
+use super::run::bulk_rules;
 use crate::binlog::file::Notice;
 use crate::cli::{Global, OutputFormat, PlanFiles};
 use crate::config::{self, Config};
@@ -39,7 +40,7 @@ pub fn run(global: &Global, options: &PlanFiles) -> Result<(), CommandError> {
 type Printed = Result<io::Result<()>, CommandError>;
 
 fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
-    let tally = Tally::new(distributions(&config));
+    let tally = Tally::new(distributions(&config)).with_bulk(bulk_rules(&config));
     let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
     let lines = PlanLines::new(out, options.format.into());
     let mut record = (lines, tally);
@@ -55,7 +56,7 @@ fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
             Some(FileStep::Planned(widened)) => warn_of(widened, &plans.reading_at()),
         }
     }
-    let (lines, tally) = record;
+    let (lines, mut tally) = record;
     let bill = tally.bill();
     Ok(match options.format {
         OutputFormat::Json => print(

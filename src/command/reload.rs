@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
-use super::run::{bulk_rules, limits};
+use super::run::bulk_rules;
 use super::{CommandError, admin, preflight};
 use crate::cli::Global;
-use crate::config::{self, Config};
+use crate::config::{self, CloudFront, Config};
 use crate::edge::budget::Book;
 use crate::model::{Current, GuardPattern};
 use crate::pipeline::bulk::BulkRules;
@@ -269,7 +269,9 @@ async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>
         rules,
     } = in_use;
     let wanted = InUse::new(config);
-    let limits = config.cloudfront.as_ref().map(limits).unwrap_or_default();
+    let cloudfront = config.cloudfront.as_ref();
+    let limits = cloudfront.map(CloudFront::path_budgets);
+    let limits = limits.unwrap_or_default();
     let (guards, bulk, always, book) = (guards.clone(), bulk.clone(), always.clone(), book.clone());
     let along = move || {
         guards.set(wanted.guards.get());

@@ -22,9 +22,10 @@ use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::cli::{Global, OutputFormat, Role, Run};
-use crate::config::{self, CloudFront as CloudFrontSection, Config, SettleAfter};
-use crate::edge::budget::{Book, Limits};
+use crate::config::{self, Config, SettleAfter};
+use crate::edge::budget::Book;
 use crate::edge::cloudfront::CloudFront;
+use crate::edge::history::History;
 use crate::ledger::{self, Ledger};
 use crate::model::position::Start;
 use crate::pipeline::board::Reports;
@@ -124,10 +125,9 @@ async fn run_role(
     .await
 }
 
-/// A dry run touches nothing, and what shared drains cannot do is among the
-/// queue's dead letters: neither has a ledger on disk.
+/// A dry run touches nothing. Drains of one machine share a ledger.
 async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
-    let ledger = match options.dry_run || options.role == Role::Drain {
+    let ledger = match options.dry_run {
         true => Ledger::off(),
         false => {
             match config.ledger_dir.as_deref() {
@@ -247,7 +247,7 @@ async fn with_buffer<B: Buffer>(
     let Some(cloudfront) = config.cloudfront.clone() else {
         return tail(config, reload, in_use, ToLog, reports, term).await;
     };
-    let limits = limits(&cloudfront);
+    let limits = cloudfront.path_budgets();
     let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
         .iter()
@@ -259,6 +259,7 @@ async fn with_buffer<B: Buffer>(
         grace: GRACE,
         calls_per_second: cloudfront.calls_per_second,
         max_receives: config.max_receives,
+        overdue_after: cloudfront.overdue_after,
         always: in_use.always.clone(),
         distributions: ids
             .map(|it| (it.name.as_str().into(), it.id.as_str().into()))
@@ -295,9 +296,16 @@ async fn with_buffer<B: Buffer>(
             Book::in_memory(limits)
         }
     };
+    let history = match config.history_file() {
+        Some(file) => History::open_file(file, buffer.visibility()).await?,
+        // CloudFront's own list has it.
+        None => History::off(),
+    };
     let book = Arc::new(book);
     in_use.book = Some(Arc::clone(&book));
-    let drain = Drain::new(buffer, Arc::new(edge), book, drain_options).reporting(reports.clone());
+    let drain = Drain::new(buffer, Arc::new(edge), book, drain_options)
+        .recording(history)
+        .reporting(reports.clone());
     match role {
         Role::Tail | Role::Drain => {
             reload.goes_to(in_use);
@@ -314,15 +322,7 @@ async fn with_buffer<B: Buffer>(
     }
 }
 
-/// What each distribution may cost in a month.
-pub(super) fn limits(cloudfront: &CloudFrontSection) -> Limits {
-    let distributions = cloudfront.distributions.iter();
-    distributions
-        .map(|it| (it.name.as_str().into(), it.monthly_path_budget))
-        .collect()
-}
-
-/// When a rule's paths go as its wildcards.
+/// When a rule's paths are too many, and what goes in their place.
 pub(super) fn bulk_rules(config: &Config) -> BulkRules {
     let rules = config.bulk.iter().map(|bulk| {
         let rule = BulkRule {

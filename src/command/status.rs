@@ -11,6 +11,7 @@ use super::store::Store;
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Global, Status as Options};
 use crate::config::{self, Config};
+use crate::edge::budget::{Book as Budget, BudgetStatus};
 use crate::ledger::{Book, Files};
 use crate::telemetry::admin;
 
@@ -57,5 +58,21 @@ async fn from_disk(config: &Config) -> Result<Status, CommandError> {
         Some(dir) => Files::new(dir, &config.name).read().await?,
         None => Book::default(),
     };
-    Ok(Status::from_disk(&config.name, stored.as_ref(), &book))
+    let budgets = budgets(config).await?;
+    Ok(Status::from_disk(
+        &config.name,
+        stored.as_ref(),
+        &book,
+        budgets,
+    ))
+}
+
+/// What the month has cost, as far as this machine's drains have counted it on
+/// disk.
+async fn budgets(config: &Config) -> Result<Vec<BudgetStatus>, CommandError> {
+    let (Some(cloudfront), Some(file)) = (&config.cloudfront, config.budget_file()) else {
+        return Ok(Vec::new());
+    };
+    let book = Budget::read_file(file, cloudfront.path_budgets()).await?;
+    Ok(book.statuses())
 }

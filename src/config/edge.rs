@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::Spanned;
 use url::Url;
@@ -17,6 +18,9 @@ use crate::rules::rule::Rule;
 /// CloudFront throttles an account at a rate that it does not publish; users
 /// report six to ten.
 const CALLS_PER_SECOND: f64 = 1.0;
+
+/// Most complete within 25 s.
+const OVERDUE_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// Two and a half minutes at SQS's visibility timeout.
 pub(super) const MAX_RECEIVES: u32 = 5;
@@ -157,9 +161,16 @@ pub(super) fn cloudfront(
             ));
         }
     };
+    if raw.overdue_after < OVERDUE_AFTER_MIN {
+        return Err(ConfigError::at(
+            line,
+            "cloudfront.overdue_after must be 1s or more: invalidations take seconds to complete",
+        ));
+    }
     Ok(CloudFront {
         window: raw.window,
         calls_per_second,
+        overdue_after: raw.overdue_after,
         always: AlwaysPaths::default(),
         distributions,
     })

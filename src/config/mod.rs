@@ -15,8 +15,10 @@ mod shapes;
 mod target;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::ConfigError;
@@ -73,6 +75,13 @@ impl Config {
             Checkpoint::File { path } => Some(path.with_file_name(name)),
             Checkpoint::Redis { .. } => self.ledger_dir.as_ref().map(|dir| dir.join(name)),
         }
+    }
+
+    /// Where this machine's drains keep what they have had invalidated lately:
+    /// beside the month's count.
+    pub fn history_file(&self) -> Option<PathBuf> {
+        let name = format!("{}.invalidations.jsonl", self.name);
+        Some(self.budget_file()?.with_file_name(name))
     }
 }
 
@@ -235,10 +244,22 @@ pub struct CloudFront {
     pub window: Duration,
     /// Calls to CloudFront, of all distributions together.
     pub calls_per_second: f64,
+    /// How long an invalidation may be in progress before it is reported.
+    pub overdue_after: Duration,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
     /// Where paths go.
     pub distributions: Vec<Distribution>,
+}
+
+impl CloudFront {
+    /// What each distribution may cost in a month, by its name.
+    pub fn path_budgets(&self) -> BTreeMap<Arc<str>, Option<u64>> {
+        let distributions = self.distributions.iter();
+        distributions
+            .map(|it| (it.name.as_str().into(), it.monthly_path_budget))
+            .collect()
+    }
 }
 
 /// `[[cloudfront.distribution]]`

@@ -179,12 +179,21 @@ pub(super) struct CloudFront {
     #[serde(default = "two_seconds", deserialize_with = "duration::deserialize")]
     pub window: Duration,
     pub calls_per_second: Option<Spanned<f64>>,
+    #[serde(
+        default = "a_quarter_of_an_hour",
+        deserialize_with = "duration::deserialize"
+    )]
+    pub overdue_after: Duration,
     #[serde(default, rename = "distribution")]
     pub distributions: Vec<Distribution>,
 }
 
 fn two_seconds() -> Duration {
     Duration::from_secs(2)
+}
+
+fn a_quarter_of_an_hour() -> Duration {
+    Duration::from_secs(15 * 60)
 }
 
 #[derive(Debug, Deserialize)]

@@ -111,9 +111,10 @@ impl Gathering {
     }
 
     /// When the oldest change was committed of which somebody may have taken
-    /// care already: its message was received before.
+    /// care already: its message was received before, and is not done.
     pub fn oldest_redelivered_us(&self) -> Option<u64> {
-        let arrivals = self.messages.iter().map(|waiting| waiting.arrival);
+        let left = self.messages.iter().filter(|waiting| waiting.left > 0);
+        let arrivals = left.map(|waiting| waiting.arrival);
         let redelivered = arrivals.filter(|arrival| arrival.deliveries > 1);
         redelivered.map(|arrival| arrival.committed_at_us).min()
     }

@@ -5,6 +5,7 @@
 //! certainly not made is given back. A count that a crash left open is settled
 //! at the next start, by looking at what the edge has made.
 
+pub mod elsewhere;
 mod file;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
 
+use self::elsewhere::Elsewhere;
 use super::batch::Thrift;
 use crate::model::Current;
 
@@ -26,14 +29,17 @@ const THRIFTY_FROM_PERCENT: u64 = 80;
 const THRIFTY_PART: u64 = 50;
 
 /// What a distribution has cost this month.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetStatus {
     /// The distribution's name.
     pub distribution: String,
     /// The month, in UTC: `2026-11`.
     pub month: String,
-    /// Paths counted in it.
+    /// Paths counted in it, whoever asked for them.
     pub spent: u64,
+    /// Those of them that none of this machine's drains asked for. Counted
+    /// where there is a budget.
+    pub elsewhere: u64,
     /// The budget, if there is one.
     pub limit: Option<u64>,
     /// What is left of it.
@@ -104,6 +110,8 @@ struct Account {
     spent: u64,
     /// Counted, and not known to be made: by caller reference.
     open: BTreeMap<String, Open>,
+    #[serde(default)]
+    elsewhere: Elsewhere,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +125,10 @@ struct Open {
 impl Account {
     fn turn_to(&mut self, month: &str) {
         if self.month != month {
+            let elsewhere = std::mem::take(&mut self.elsewhere);
             *self = Self {
                 month: month.to_owned(),
+                elsewhere: elsewhere.of_next_month(),
                 ..Self::default()
             };
         }
@@ -243,19 +253,45 @@ impl Book {
         .await
     }
 
-    /// Requests that a process counted which is gone, and since when there are
-    /// any: whether they were made is to be found out.
-    pub fn orphans(&self, distribution: &str) -> Option<(Timestamp, Vec<String>)> {
+    /// Requests that a process counted which is gone, and when it did: whether
+    /// they were made is to be found out.
+    pub fn orphans(&self, distribution: &str) -> Vec<(String, Timestamp)> {
         let own = std::process::id();
         let accounts = self.accounts();
-        let open = &accounts.distributions.get(distribution)?.open;
+        let Some(account) = accounts.distributions.get(distribution) else {
+            return Vec::new();
+        };
         let gone = |open: &Open| {
             // In a container every process has the same number.
             open.process == own || !PathBuf::from(format!("/proc/{}", open.process)).exists()
         };
-        let orphans = open.iter().filter(|(_, open)| gone(open));
-        let since = orphans.clone().map(|(_, open)| open.opened_at).min()?;
-        Some((since, orphans.map(|(name, _)| name.clone()).collect()))
+        let orphans = account.open.iter().filter(|(_, open)| gone(open));
+        orphans
+            .map(|(reference, open)| (reference.clone(), open.opened_at))
+            .collect()
+    }
+
+    /// What the file at `path` says, to look at. Nothing is made or locked.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or holds something else.
+    pub async fn read_file(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, BudgetError> {
+        let path = path.into();
+        let reading = tokio::task::spawn_blocking(move || file::read(&path));
+        let accounts = reading
+            .await
+            .unwrap_or_else(|panicked| panicked_in("read", &panicked))?;
+        Ok(Self {
+            accounts: Arc::new(Mutex::new(accounts)),
+            ..Self::in_memory(limits)
+        })
+    }
+
+    /// What every distribution has cost this month.
+    pub fn statuses(&self) -> Vec<BudgetStatus> {
+        let limits = self.limits.get();
+        limits.keys().map(|name| self.status(name)).collect()
     }
 
     /// What a distribution has cost this month.
@@ -264,14 +300,16 @@ impl Book {
         let month = month_of(now);
         let accounts = self.accounts();
         let account = accounts.distributions.get(&**distribution);
-        let spent = account
-            .filter(|account| account.month == month)
-            .map_or(0, |account| account.spent);
+        let account = account.filter(|account| account.month == month);
+        let elsewhere = account.map_or(0, |account| account.elsewhere.paths);
+        let own = account.map_or(0, |account| account.spent);
+        let spent = own.saturating_add(elsewhere);
         let limit = self.limits.get().get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),
             month,
             spent,
+            elsewhere,
             limit,
             left: limit.map(|limit| limit.saturating_sub(spent)),
             forecast: forecast(spent, now),
@@ -295,14 +333,18 @@ impl Book {
             let mut known = accounts.lock().unwrap_or_else(PoisonError::into_inner);
             file::change(&path, &mut known, work)
         });
-        changing.await.unwrap_or_else(|panicked| {
-            Err(BudgetError::Io {
-                path: String::new(),
-                action: "write",
-                reason: panicked.to_string(),
-            })
-        })
+        changing
+            .await
+            .unwrap_or_else(|panicked| panicked_in("write", &panicked))
     }
+}
+
+fn panicked_in<T>(action: &'static str, panicked: &JoinError) -> Result<T, BudgetError> {
+    Err(BudgetError::Io {
+        path: String::new(),
+        action,
+        reason: panicked.to_string(),
+    })
 }
 
 fn month_of(now: Timestamp) -> String {

@@ -6,9 +6,11 @@ pub mod budget;
 pub mod cloudfront;
 pub mod coalesce;
 pub mod covered;
+pub mod history;
 pub mod pace;
 pub mod quota;
 pub mod reference;
+mod shared_file;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -235,6 +237,22 @@ pub enum EdgeError {
 }
 
 impl EdgeError {
+    /// Whether it can pass by itself.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            EdgeError::TooManyInProgress { .. }
+            | EdgeError::Throttled { .. }
+            | EdgeError::Unavailable { .. } => true,
+            EdgeError::TooLarge { .. }
+            | EdgeError::ReferenceTaken { .. }
+            | EdgeError::InvalidPath { .. }
+            | EdgeError::Denied { .. }
+            | EdgeError::NoSuchDistribution { .. }
+            | EdgeError::NoSuchTenant { .. }
+            | EdgeError::Refused { .. } => false,
+        }
+    }
+
     /// A short name, for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {

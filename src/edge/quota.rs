@@ -18,9 +18,6 @@ pub const QUOTA: Room = Room {
     wildcards: 15,
 };
 
-/// An invalidation completes within seconds. One that takes longer is reported.
-pub const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
-
 /// How long an invalidation counts while nothing can be asked about it. Most
 /// complete within 25 s, and the edge itself refuses what is too much.
 const BLIND_AFTER: Duration = Duration::from_secs(60);
@@ -140,11 +137,12 @@ impl InProgress {
         }
     }
 
-    /// Those that have become overdue since the last call.
-    pub fn newly_overdue(&mut self, now: Instant) -> Vec<String> {
+    /// Those that have been in progress for as long, and were not returned
+    /// before.
+    pub fn newly_overdue(&mut self, now: Instant, after: Duration) -> Vec<String> {
         let mut overdue = Vec::new();
         for (id, started) in &mut self.invalidations {
-            if !started.overdue && now.saturating_duration_since(started.at) >= OVERDUE_AFTER {
+            if !started.overdue && now.saturating_duration_since(started.at) >= after {
                 started.overdue = true;
                 overdue.push(id.clone());
             }
@@ -185,9 +183,12 @@ mod tests {
         let mut progress = InProgress::default();
         let start = Instant::now();
         progress.start("a", count(["/1"]), start, None);
-        assert!(progress.newly_overdue(start + OVERDUE_AFTER / 2).is_empty());
-        assert_eq!(progress.newly_overdue(start + OVERDUE_AFTER), ["a"]);
-        assert!(progress.newly_overdue(start + OVERDUE_AFTER * 2).is_empty());
+        let after = Duration::from_secs(900);
+        let overdue =
+            |progress: &mut InProgress, n| progress.newly_overdue(start + after * n, after);
+        assert!(overdue(&mut progress, 0).is_empty());
+        assert_eq!(overdue(&mut progress, 1), ["a"]);
+        assert!(overdue(&mut progress, 2).is_empty());
         progress.forget_old(start + BLIND_AFTER);
         assert!(progress.is_empty());
     }

@@ -5,12 +5,13 @@
 //! who work.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::edge::budget::{Book, BudgetStatus};
 use crate::ledger::Ledger;
 use crate::model::invalidation::Widening;
 use crate::model::{Current, Position};
@@ -188,12 +189,27 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub struct Board {
     state: Mutex<Snapshot>,
+    /// What the month has cost, while there is a drain.
+    book: Mutex<Weak<Book>>,
 }
 
 impl Board {
     /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
+    }
+
+    /// This process drains, and counts there what it costs.
+    pub fn counts_in(&self, book: &Arc<Book>) {
+        *self.book.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(book);
+    }
+
+    /// What every distribution has cost this month; none where this process
+    /// does not drain.
+    pub fn budgets(&self) -> Vec<BudgetStatus> {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let book = book.upgrade();
+        book.map(|book| book.statuses()).unwrap_or_default()
     }
 
     /// An attempt failed.

@@ -173,7 +173,7 @@ pub type BulkRules = HashMap<Arc<str>, BulkRule>;
 
 /// A rule's wildcards go to so many tenants one by one; for more they go to the
 /// distribution, which is about all of its tenants.
-const TENANTS_MAX: usize = 15;
+pub(super) const TENANTS_MAX: usize = 15;
 
 /// Decides for each batch.
 #[derive(Debug, Default)]

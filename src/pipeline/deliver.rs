@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use metrics::{counter, histogram};
 use tracing::{info, warn};
 
@@ -19,6 +20,7 @@ use super::tenants;
 use crate::buffer::Buffer;
 use crate::edge::batch::{Batch, Gathering};
 use crate::edge::budget::{Book, BudgetError};
+use crate::edge::history::{History, Past};
 use crate::edge::pace::Pace;
 use crate::edge::{Edge, EdgeError, Scope};
 use crate::telemetry::{metric, repeating};
@@ -92,6 +94,7 @@ pub(super) struct Means<B, E> {
     pub(super) edge: Arc<E>,
     pub(super) pace: Arc<Pace>,
     pub(super) book: Arc<Book>,
+    pub(super) history: History,
     pub(super) condemned: Condemned,
 }
 
@@ -125,6 +128,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let messages = round.messages();
         self.delete(&round.empty()).await;
         self.standing.looked().await;
+        if round.oldest_redelivered_us().is_some() {
+            self.standing.hear().await;
+            self.leave_out(&mut round).await;
+        }
         if let Some(since) = round.oldest_redelivered_us() {
             match self.scope.tenant {
                 None => self.standing.recall(since).await,
@@ -227,9 +234,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         loop {
             self.count_open(&batch).await;
             self.means.pace.turn().await;
+            self.held.asking(&batch.messages);
             let error = match self.means.edge.invalidate(&batch.invalidation).await {
                 Ok(accepted) => {
+                    self.held.answered(&batch.messages);
                     self.standing.accepted(&self.name, &batch, &accepted.id);
+                    self.record(&batch, &accepted.id).await;
                     self.report_accepted(&batch, &accepted.id);
                     self.reports.board.works(&self.part());
                     if course.trouble.take().is_some() {
@@ -249,6 +259,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 verdict => verdict,
             };
             in_doubt |= verdict == Verdict::Repeat;
+            if !in_doubt {
+                self.held.answered(&batch.messages);
+            }
             match verdict {
                 Verdict::Repeat | Verdict::Slower => self.pause(&error, &batch, course).await,
                 Verdict::Room => {
@@ -312,6 +325,24 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let reference = &batch.invalidation.caller_reference;
         let paths = batch.invalidation.paths.len();
         self.count(self.means.book.open(&self.name, reference, paths).await);
+    }
+
+    /// For a successor, should this process be killed before the messages are
+    /// deleted.
+    async fn record(&self, batch: &Batch, id: &str) {
+        let made = Past {
+            distribution: self.name.to_string(),
+            id: id.to_owned(),
+            caller_reference: batch.invalidation.caller_reference.clone(),
+            at: Timestamp::now(),
+            tenant: self.scope.tenant.as_deref().map(str::to_owned),
+            paths: batch.invalidation.paths.clone(),
+        };
+        if let Err(error) = self.means.history.made(made).await {
+            counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
+            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
+                "an invalidation is not on record; CloudFront's own list has it");
+        }
     }
 
     async fn count_not_made(&self, batch: &Batch) {

@@ -7,8 +7,9 @@
 //! its distribution. Distributions do not wait for each other, until what is held
 //! reaches its bound.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::pending;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,19 +18,21 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::board::{Part, Reports};
 use super::condemned::Condemned;
 use super::deliver::{Delivery, Means};
-use super::held::Held;
+use super::held::{Held, LetGo};
 use super::intake::{Intake, bury, is_full};
 use super::spending;
-use super::standing::{Standing, Watch};
+use super::standing::Standing;
+use super::watch::Watch;
 use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
 use crate::edge::budget::Book;
+use crate::edge::history::History;
 use crate::edge::pace::Pace;
 use crate::edge::{Edge, Scope};
 use crate::model::Current;
@@ -44,6 +47,13 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
+
+/// How long giving messages back may take after the grace period.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// The long poll that is open when a drain stops takes what it gives back. It
+/// then answers at once, unless others were faster.
+const LAST_POLL_WITHIN: Duration = Duration::from_secs(2);
 
 /// How a drain works.
 #[derive(Clone, Debug)]
@@ -61,13 +71,17 @@ pub struct DrainOptions {
     pub max_receives: u32,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: Current<AlwaysPaths>,
+    /// How long an invalidation may be in progress before it is reported.
+    pub overdue_after: Duration,
 }
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Messages it let go of without deleting them. They become visible again
-    /// for another drain, or for this one's successor.
+    /// Messages that others can receive at once.
+    pub given_back: usize,
+    /// Messages that come back after their visibility timeout: the edge may
+    /// have accepted them, or the buffer did not take them back.
     pub left: usize,
 }
 
@@ -80,11 +94,13 @@ pub struct Drain<B, E> {
     edge: Arc<E>,
     book: Arc<Book>,
     options: DrainOptions,
+    history: History,
     reports: Reports,
 }
 
 type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
 type Burying<'a> = BoxFuture<'a, ()>;
+type Giving<'a> = BoxFuture<'a, Returned>;
 type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
 
 impl<B: Buffer, E: Edge> Drain<B, E> {
@@ -95,8 +111,16 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             edge,
             book,
             options,
+            history: History::off(),
             reports: Reports::default(),
         }
+    }
+
+    /// Puts there what was made, and reads what others of this machine have.
+    #[must_use]
+    pub fn recording(mut self, history: History) -> Self {
+        self.history = history;
+        self
     }
 
     /// Says there how it goes.
@@ -107,7 +131,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
     }
 
     /// Works until `shutdown` is cancelled. Deliveries under way are then
-    /// finished within the grace period; messages only gathered come back.
+    /// finished within the grace period; everything else is given back.
     ///
     /// Outages of the buffer or the edge never end it: they are retried,
     /// logged and counted. Dropping the future loses nothing either.
@@ -116,19 +140,21 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             distributions = self.options.distributions.len(),
             "sending buffered paths"
         );
+        self.reports.board.counts_in(&self.book);
         let held = Held::default();
         let means = Means {
             buffer: Arc::clone(&self.buffer),
             edge: Arc::clone(&self.edge),
             pace: Arc::new(Pace::new(self.options.calls_per_second)),
             book: Arc::clone(&self.book),
+            history: self.history.clone(),
             condemned: Condemned::default(),
         };
         // Aborted when it is dropped.
         let mut watches = JoinSet::new();
         let mut standings: BTreeMap<Arc<str>, Arc<Standing>> = BTreeMap::new();
         for (name, distribution) in &self.options.distributions {
-            let standing: Arc<Standing> = Arc::default();
+            let standing = Arc::new(Standing::new(self.history.reader(name)));
             let watch = Watch {
                 edge: Arc::clone(&means.edge),
                 pace: Arc::clone(&means.pace),
@@ -136,6 +162,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 standing: Arc::clone(&standing),
                 name: Arc::clone(name),
                 distribution: Arc::clone(distribution),
+                overdue_after: self.options.overdue_after,
             };
             watches.spawn(watch.run());
             standings.insert(Arc::clone(name), standing);
@@ -208,7 +235,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 }
                 result = in_slot(&mut extending) => {
                     extending = None;
-                    report_extension(result);
+                    report_extension(result, &held);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
                 () = in_slot(&mut burying) => burying = None,
@@ -221,29 +248,127 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             }
         }
 
-        drop(receiving);
         let deadline = Instant::now() + self.options.grace;
+        let end = deadline + GIVE_BACK_WITHIN;
         info!(rounds = deliveries.len(), messages = held.load().messages, grace = ?self.options.grace, "the drain is stopping");
-        while !deliveries.is_empty() {
+        // What only gathers is for others to send, now.
+        let mut waiting = held.let_go(Some(&intake.gathered()));
+        let mut giving: Option<Giving<'_>> = None;
+        let mut returned = Returned::default();
+        while !deliveries.is_empty() || !waiting.is_empty() || giving.is_some() {
+            // An extension under way would hide again what is given back.
+            if giving.is_none() && extending.is_none() && !waiting.is_empty() {
+                let messages = std::mem::take(&mut waiting);
+                let by = Instant::now() + GIVE_BACK_WITHIN;
+                giving = Some(Box::pin(give_back(&*self.buffer, messages, by)));
+            }
             tokio::select! {
                 biased;
-                _ = deliveries.next() => {}
+                _ = deliveries.next(), if !deliveries.is_empty() => {}
                 result = in_slot(&mut extending) => {
                     extending = None;
-                    report_extension(result);
+                    report_extension(result, &held);
+                }
+                now_returned = in_slot(&mut giving) => {
+                    giving = None;
+                    returned.add(now_returned);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
+                // The long poll that is still open takes what is given back.
+                result = in_slot(&mut receiving) => {
+                    receiving = None;
+                    intake.accept(result);
+                    waiting.extend(held.let_go(Some(&intake.gathered())));
+                }
                 () = sleep_until(deadline) => break,
             }
         }
         self.reports.board.rests(&Part::Drain);
-        let left = held.load().messages;
+        // No call begins from here on.
+        drop(deliveries);
+        if extending.is_some()
+            && let Ok(result) = timeout_at(end, in_slot(&mut extending)).await
+        {
+            report_extension(result, &held);
+        }
+        if giving.is_some() {
+            returned.add(in_slot(&mut giving).await);
+        }
+        waiting.extend(held.let_go(None));
+        returned.add(give_back(&*self.buffer, waiting, end).await);
+        let polled = Instant::now() + LAST_POLL_WITHIN;
+        if !returned.given_back.is_empty()
+            && receiving.is_some()
+            && let Ok(result) = timeout_at(polled.min(end), in_slot(&mut receiving)).await
+        {
+            intake.accept(result);
+            let again = held.let_go(Some(&intake.gathered()));
+            returned.add(give_back(&*self.buffer, again, end).await);
+        }
+        let stopped = Stopped {
+            given_back: returned.given_back.len(),
+            left: returned.failed.len() + held.load().messages,
+        };
         info!(
-            messages = left,
-            "the drain stopped; messages it left come back"
+            given_back = stopped.given_back,
+            left = stopped.left,
+            "the drain stopped; messages it left come back after their visibility timeout"
         );
-        Stopped { left }
+        stopped
     }
+}
+
+/// What became of messages that were to be given back.
+#[derive(Debug, Default)]
+struct Returned {
+    given_back: HashSet<Arc<str>>,
+    failed: HashSet<Arc<str>>,
+}
+
+impl Returned {
+    /// The open long poll may have taken some again.
+    fn add(&mut self, later: Self) {
+        self.failed.retain(|id| !later.given_back.contains(id));
+        self.given_back.retain(|id| !later.failed.contains(id));
+        self.given_back.extend(later.given_back);
+        self.failed.extend(later.failed);
+    }
+}
+
+/// Makes messages visible again. One try: whoever stops a drain waits for it.
+async fn give_back<B: Buffer>(
+    buffer: &B,
+    messages: Vec<LetGo<B::Receipt>>,
+    by: Instant,
+) -> Returned {
+    if messages.is_empty() {
+        return Returned::default();
+    }
+    let receipts: Vec<B::Receipt> = messages.iter().map(|it| it.receipt.clone()).collect();
+    let failed: HashSet<B::Receipt> = match timeout_at(by, buffer.give_back(&receipts)).await {
+        Ok(Ok(())) => HashSet::new(),
+        Ok(Err(error)) => {
+            counter!(metric::BUFFER_ERRORS, "operation" => "give-back").increment(1);
+            warn!(messages = error.failed.len(), error = %error.cause, "could not give messages back; they come back after their visibility timeout");
+            error.failed.into_iter().collect()
+        }
+        Err(_) => {
+            counter!(metric::BUFFER_ERRORS, "operation" => "give-back").increment(1);
+            warn!(
+                messages = receipts.len(),
+                "the buffer did not take messages back in time; they come back after their visibility timeout at the latest"
+            );
+            receipts.into_iter().collect()
+        }
+    };
+    let mut returned = Returned::default();
+    for LetGo { id, receipt } in messages {
+        match failed.contains(&receipt) {
+            true => returned.failed.insert(id),
+            false => returned.given_back.insert(id),
+        };
+    }
+    returned
 }
 
 /// Waits for the future in the slot, for ever when there is none. The future
@@ -267,13 +392,23 @@ fn start_extension<'a, B: Buffer>(
 }
 
 /// A failed extension changes nothing here: the messages may be received again
-/// by this drain or another, and invalidating twice is harmless.
-fn report_extension<R>(result: Result<(), ReceiptError<R>>) {
-    if let Err(error) = result {
+/// by this drain or another, and invalidating twice is harmless. Messages that
+/// were deleted while it was under way are no failure. Returns how many are
+/// one.
+fn report_extension<R: Clone + Eq + Hash>(
+    result: Result<(), ReceiptError<R>>,
+    held: &Held<R>,
+) -> usize {
+    let Err(error) = result else {
+        return 0;
+    };
+    let failed = held.needed(error.failed);
+    if !failed.is_empty() {
         counter!(metric::BUFFER_ERRORS, "operation" => "extend").increment(1);
-        repeating!(warn, "", { messages = error.failed.len(), error = %error.cause },
+        repeating!(warn, "", { messages = failed.len(), error = %error.cause },
             "could not extend the visibility timeout of held messages; they may be invalidated twice");
     }
+    failed.len()
 }
 
 #[cfg(test)]

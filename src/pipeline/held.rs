@@ -1,6 +1,7 @@
 //! The messages a drain holds: received, and not yet deleted or let go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::gauge;
@@ -26,6 +27,18 @@ struct Entry<R> {
     receipt: R,
     committed_at_us: u64,
     load: Load,
+    doing: Doing,
+}
+
+/// What is being done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// It waits.
+    Nothing,
+    /// The edge is asked for some of its paths, and may have accepted them.
+    Asking,
+    /// It is being deleted.
+    Deleting,
 }
 
 /// What holding them takes.
@@ -40,6 +53,12 @@ pub(super) struct Load {
 pub(super) struct Leaving<R> {
     pub(super) receipt: R,
     pub(super) committed_at_us: u64,
+}
+
+/// A message that is for others to receive.
+pub(super) struct LetGo<R> {
+    pub(super) id: Arc<str>,
+    pub(super) receipt: R,
 }
 
 /// What became of a received message.
@@ -63,7 +82,7 @@ impl<R> Default for Held<R> {
     }
 }
 
-impl<R: Clone> Held<R> {
+impl<R: Clone + Eq + Hash> Held<R> {
     pub(super) fn admit(&self, id: &Arc<str>, receipt: R, message: &Message) -> Admission {
         let mut state = self.lock();
         if let Some(entry) = state.messages.get_mut(id) {
@@ -84,6 +103,7 @@ impl<R: Clone> Held<R> {
                 receipt,
                 committed_at_us: message.committed_at_us,
                 load,
+                doing: Doing::Nothing,
             },
         );
         publish(state.load);
@@ -98,14 +118,73 @@ impl<R: Clone> Held<R> {
 
     /// The newest receipts of these messages, to delete them.
     pub(super) fn leaving(&self, ids: &[Arc<str>]) -> Vec<Leaving<R>> {
+        let mut state = self.lock();
+        let mut leaving = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let Some(entry) = state.messages.get_mut(id) {
+                entry.doing = Doing::Deleting;
+                leaving.push(Leaving {
+                    receipt: entry.receipt.clone(),
+                    committed_at_us: entry.committed_at_us,
+                });
+            }
+        }
+        leaving
+    }
+
+    /// The edge is about to be asked for paths of these messages.
+    pub(super) fn asking(&self, ids: &[Arc<str>]) {
+        self.set(ids, Doing::Asking);
+    }
+
+    /// The edge has answered, whatever it was.
+    pub(super) fn answered(&self, ids: &[Arc<str>]) {
+        self.set(ids, Doing::Nothing);
+    }
+
+    fn set(&self, ids: &[Arc<str>], doing: Doing) {
+        let mut state = self.lock();
+        for id in ids {
+            if let Some(entry) = state.messages.get_mut(id) {
+                entry.doing = doing;
+            }
+        }
+    }
+
+    /// Which of these receipts are of messages that are to stay invisible. One
+    /// that was deleted meanwhile, or is about to be, need not.
+    pub(super) fn needed(&self, mut receipts: Vec<R>) -> Vec<R> {
         let state = self.lock();
-        ids.iter()
-            .filter_map(|id| state.messages.get(id))
-            .map(|entry| Leaving {
-                receipt: entry.receipt.clone(),
-                committed_at_us: entry.committed_at_us,
-            })
-            .collect()
+        let stay = state.messages.values();
+        let stay = stay.filter(|entry| entry.doing != Doing::Deleting);
+        let stay: HashSet<&R> = stay.map(|entry| &entry.receipt).collect();
+        receipts.retain(|receipt| stay.contains(receipt));
+        receipts
+    }
+
+    /// Lets go of messages, of `only` these if any are named, and returns those
+    /// that others may take over at once.
+    ///
+    /// What the edge may have accepted is not among them: another drain would
+    /// pay for it again before the edge's list shows it.
+    pub(super) fn let_go(&self, only: Option<&[Arc<str>]>) -> Vec<LetGo<R>> {
+        let mut state = self.lock();
+        let only: Option<HashSet<&Arc<str>>> = only.map(|ids| ids.iter().collect());
+        let named = |id: &Arc<str>| only.as_ref().is_none_or(|ids| ids.contains(id));
+        let waits = |entry: &Entry<R>| entry.doing == Doing::Nothing;
+        let taken = state
+            .messages
+            .extract_if(|id, entry| named(id) && waits(entry));
+        let (let_go, loads): (Vec<LetGo<R>>, Vec<Load>) = taken
+            .map(|(id, Entry { receipt, load, .. })| (LetGo { id, receipt }, load))
+            .unzip();
+        for load in loads {
+            state.load.messages -= load.messages;
+            state.load.paths -= load.paths;
+            state.load.bytes -= load.bytes;
+        }
+        publish(state.load);
+        let_go
     }
 
     /// Holds these no longer, and returns how many of them were held. One that
@@ -183,5 +262,34 @@ mod tests {
         );
         assert_eq!(held.receipts(), [2]);
         assert_eq!(held.load().messages, 1);
+    }
+
+    #[test]
+    fn what_is_deleted_or_held_anew_needs_no_extension() {
+        let held = Held::default();
+        for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+            held.admit(&id.into(), receipt, &message(&["/x"]));
+        }
+        held.leaving(&["a".into()]);
+        held.release(&["b".into()]);
+        held.admit(&"c".into(), 5, &message(&["/x"]));
+        assert_eq!(held.needed(vec![1, 2, 3, 4]), [4]);
+    }
+
+    #[test]
+    fn what_the_edge_may_have_accepted_is_not_let_go() {
+        let held = Held::default();
+        for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+            held.admit(&id.into(), receipt, &message(&["/x"]));
+        }
+        held.asking(&["a".into(), "b".into()]);
+        held.answered(&["b".into()]);
+        held.leaving(&["c".into()]);
+        let receipts = |let_go: Vec<LetGo<i32>>| -> Vec<i32> {
+            let_go.into_iter().map(|message| message.receipt).collect()
+        };
+        assert_eq!(receipts(held.let_go(Some(&["a".into(), "d".into()]))), [4]);
+        assert_eq!(receipts(held.let_go(None)), [2]);
+        assert_eq!(held.load().messages, 2, "both come back by themselves");
     }
 }

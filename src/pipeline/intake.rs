@@ -2,6 +2,7 @@
 //! distribution or tenant, and those that nothing can be done with.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ pub(super) struct Intake<'a, R> {
     failing: bool,
 }
 
-impl<'a, R: Clone> Intake<'a, R> {
+impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
     pub(super) fn new(
         options: &'a DrainOptions,
         held: &'a Held<R>,
@@ -279,6 +280,14 @@ impl<'a, R: Clone> Intake<'a, R> {
             .collect()
     }
 
+    /// The messages of all rounds that were not begun.
+    pub(super) fn gathered(&self) -> Vec<Arc<str>> {
+        let rounds = self.rounds.values();
+        rounds
+            .flat_map(|round| round.gathering.messages())
+            .collect()
+    }
+
     pub(super) fn next_due(&self, delivering: &BTreeSet<Arc<str>>) -> Option<Instant> {
         let waiting = self
             .rounds
@@ -310,7 +319,7 @@ impl Reported {
     }
 }
 
-pub(super) fn is_full<R: Clone>(held: &Held<R>) -> bool {
+pub(super) fn is_full<R: Clone + Eq + Hash>(held: &Held<R>) -> bool {
     let load = held.load();
     load.messages >= HELD_MESSAGES_MAX
         || load.paths >= HELD_PATHS_MAX

@@ -1,14 +1,16 @@
 //! What a range of the binlog comes to: changes, keys, paths, and the bill.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::bulk::{BulkRules, TENANTS_MAX};
 use super::record::{At, Record};
+use crate::edge::coalesce::matches;
 use crate::model::edge_item::{is_tag, is_wildcard, of_tenant};
 use crate::model::invalidation::{Action, Plan, Target, Widening};
 use crate::model::{Op, RowChange};
@@ -37,9 +39,19 @@ pub struct Tally {
     /// All rules together.
     pub total: RuleTally,
     #[serde(skip)]
+    bulk: BulkRules,
+    /// The open transaction's paths, by rule.
+    #[serde(skip)]
+    sending: BTreeMap<Arc<str>, Sending>,
+    #[serde(skip)]
     distributions: Vec<Arc<str>>,
+    /// Paths that go, once for each place that they go to, each transaction by
+    /// itself.
     #[serde(skip)]
     billed_paths: u64,
+    /// Those that do not go, because wildcards go for a bulk change.
+    #[serde(skip)]
+    bulk_paths: u64,
     #[serde(skip)]
     seen: HashSet<u64>,
     #[serde(skip)]
@@ -75,6 +87,21 @@ pub struct RuleTally {
     pub widened: BTreeMap<&'static str, u64>,
 }
 
+/// A rule's paths and tags in one transaction.
+#[derive(Clone, Debug, Default)]
+struct Sending {
+    /// As the rule has them.
+    paths: u64,
+    /// Those that no rule before named, once for each place that they go to.
+    new: u64,
+    /// Those of them that the rule's wildcards do not stand for.
+    unmatched: u64,
+    /// Where they go.
+    distributions: Vec<Arc<str>>,
+    /// For whom, up to one more than get wildcards of their own.
+    tenants: BTreeSet<Option<Arc<str>>>,
+}
+
 /// What CloudFront asks for the paths and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Bill {
@@ -83,6 +110,9 @@ pub struct Bill {
     /// Every path once for each distribution or tenant that it goes to; a
     /// wildcard and a tag count as one.
     pub billed_paths: u64,
+    /// Paths that wildcards stand for, since a transaction had more of them
+    /// than `bulk_threshold`.
+    pub bulk_paths: u64,
     /// In thousandths of a dollar, if nothing else was sent this month.
     pub millidollars_after_free_paths: u64,
     /// In thousandths of a dollar, if the free paths are used up.
@@ -99,18 +129,26 @@ impl Tally {
         }
     }
 
+    /// Counts a bulk change as these rules' wildcards.
+    #[must_use]
+    pub fn with_bulk(self, bulk: BulkRules) -> Self {
+        Self { bulk, ..self }
+    }
+
     /// All rows of all tables.
     pub fn changes(&self) -> u64 {
         self.tables.values().flat_map(BTreeMap::values).sum()
     }
 
     /// What the paths cost.
-    pub fn bill(&self) -> Bill {
+    pub fn bill(&mut self) -> Bill {
+        self.send_all();
         let billed_paths = self.billed_paths;
         let cost = |paths: u64| paths.saturating_mul(PATH_COST_MILLIDOLLARS);
         Bill {
             distributions: u64::try_from(self.distributions.len()).unwrap_or(u64::MAX),
             billed_paths,
+            bulk_paths: self.bulk_paths,
             millidollars_after_free_paths: cost(billed_paths.saturating_sub(FREE_PATHS_A_MONTH)),
             millidollars_at_most: cost(billed_paths),
         }
@@ -132,16 +170,6 @@ impl Tally {
         self.count(rule, ("field", &both), |tally| tally.hash_fields += 1);
     }
 
-    fn count_bill(&mut self, item: &str, at: Target<'_>) {
-        let names = match at.distributions {
-            Some(names) => names.to_vec(),
-            None => self.distributions.clone(),
-        };
-        for name in names {
-            self.billed_paths += u64::from(self.first(("billed", &*name, item)));
-        }
-    }
-
     /// Counts something for its rule and for all, each time that it is new.
     fn count(
         &mut self,
@@ -155,6 +183,61 @@ impl Tally {
         }
         if self.first(what) {
             add(&mut self.total);
+        }
+    }
+
+    /// Counts a path for the bill, each time that it is new for its rule.
+    fn send(&mut self, rule: &Arc<str>, path: &str, item: &str, at: Target<'_>) {
+        if !self.first(("sent", rule, item)) {
+            return;
+        }
+        let names = match at.distributions {
+            Some(names) => names.to_vec(),
+            None => self.distributions.clone(),
+        };
+        let places = names.iter();
+        let new = places.map(|name| u64::from(self.first(("billed", &**name, item))));
+        let new = new.sum();
+        // As the daemon decides: a rule's wildcards stand for its tags too.
+        let matched = self.bulk.get(rule).is_some_and(|bulk| {
+            is_tag(path) || bulk.wildcards.iter().any(|sent| matches(sent, path))
+        });
+        let sending = self.sending.entry(Arc::clone(rule)).or_default();
+        sending.paths += 1;
+        sending.new += new;
+        sending.unmatched += if matched { 0 } else { new };
+        sending.distributions = names;
+        if sending.tenants.len() <= TENANTS_MAX {
+            sending.tenants.insert(at.tenant.map(Into::into));
+        }
+    }
+
+    /// The transaction's paths, as the daemon sends them.
+    fn send_all(&mut self) {
+        let mut wildcards: HashSet<(Arc<str>, String)> = HashSet::new();
+        for (rule, mut sending) in std::mem::take(&mut self.sending) {
+            let bulk = self.bulk.get(&rule).filter(|bulk| {
+                let threshold = u64::try_from(bulk.threshold).unwrap_or(u64::MAX);
+                sending.paths > threshold && !bulk.wildcards.is_empty()
+            });
+            let Some(bulk) = bulk else {
+                self.billed_paths += sending.new;
+                continue;
+            };
+            if sending.tenants.len() > TENANTS_MAX {
+                sending.tenants = [None].into();
+            }
+            let before = wildcards.len();
+            for name in &sending.distributions {
+                for tenant in &sending.tenants {
+                    let items = bulk.wildcards.iter();
+                    let items = items.map(|sent| of_tenant(tenant.as_deref(), sent).into_owned());
+                    wildcards.extend(items.map(|item| (Arc::clone(name), item)));
+                }
+            }
+            let added = u64::try_from(wildcards.len() - before).unwrap_or(u64::MAX);
+            self.billed_paths += sending.unmatched.saturating_add(added);
+            self.bulk_paths += sending.new - sending.unmatched;
         }
     }
 }
@@ -191,7 +274,7 @@ impl Plan for Tally {
                     tally.wildcards += u64::from(wildcard);
                     tally.tags += u64::from(tag);
                 });
-                self.count_bill(&item, at);
+                self.send(rule, path, &item, at);
             }
             Action::Skip { path, .. } => {
                 self.count(rule, ("skip", path.as_bytes()), |tally| tally.skipped += 1);
@@ -223,6 +306,7 @@ impl Record for Tally {
     }
 
     fn end(&mut self) {
+        self.send_all();
         self.transactions += u64::from(std::mem::take(&mut self.open));
         self.seen.clear();
     }
@@ -259,13 +343,21 @@ impl fmt::Display for Bill {
             |millidollars: u64| format!("${}.{:03}", millidollars / 1_000, millidollars % 1_000);
         write!(
             f,
-            "{} paths to {} distribution{}: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
+            "at most {} paths to {} distribution{}: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
             self.billed_paths,
             self.distributions,
             if self.distributions == 1 { "" } else { "s" },
             dollars(self.millidollars_after_free_paths),
             dollars(self.millidollars_at_most),
-        )
+        )?;
+        if self.bulk_paths > 0 {
+            write!(
+                f,
+                "; {} more go under the wildcards of bulk changes",
+                self.bulk_paths
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -292,6 +384,7 @@ impl fmt::Display for Tally {
 mod tests {
     use super::*;
     use crate::model::invalidation::Distributions;
+    use crate::pipeline::bulk::BulkRule;
 
     #[test]
     fn what_a_transaction_repeats_counts_once_and_wildcards_cost_as_one_path() {
@@ -360,7 +453,73 @@ mod tests {
         assert_eq!(bill.millidollars_after_free_paths, 1_000);
         assert_eq!(
             bill.to_string(),
-            "1200 paths to 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
+            "at most 1200 paths to 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
         );
+    }
+
+    #[test]
+    fn a_bulk_change_costs_its_wildcards_and_what_they_do_not_match() {
+        let (products, users): (Arc<str>, Arc<str>) = ("products".into(), "users".into());
+        let bulk = BulkRule {
+            threshold: 10,
+            wildcards: vec!["/products/*".to_owned(), "/api/*".to_owned()],
+        };
+        let mut tally = Tally::new(vec!["main".into(), "images".into()])
+            .with_bulk([(Arc::clone(&products), bulk)].into());
+        let at = Target::default();
+        let mut change = |rows: u32| {
+            for row in 0..rows {
+                for path in [format!("/products/{row}"), "/sitemap.xml".to_owned()] {
+                    tally.act(&products, Action::Invalidate { path: &path, at });
+                }
+                let path = format!("/users/{row}");
+                tally.act(&users, Action::Invalidate { path: &path, at });
+            }
+            tally.end();
+            (tally.billed_paths / 2, tally.bulk_paths / 2)
+        };
+        assert_eq!(change(9), (9 + 1 + 9, 0), "ten paths are no more than ten");
+        assert_eq!(change(500), (19 + 2 + 1 + 500, 500));
+        assert_eq!(change(500), (522 + 503, 1_000));
+        let bill = tally.bill();
+        assert_eq!((bill.billed_paths, bill.bulk_paths), (2_050, 2_000));
+        assert!(
+            bill.to_string()
+                .ends_with("; 2000 more go under the wildcards of bulk changes")
+        );
+        assert_eq!(
+            tally.total.paths,
+            1_009 + 3 + 1_009,
+            "what rows render stays as it is"
+        );
+    }
+
+    #[test]
+    fn a_bulk_change_costs_its_wildcards_for_each_tenant_or_for_all_together() {
+        let (shop, rule): (Distributions, Arc<str>) = (vec!["shop".into()].into(), "rule".into());
+        let bulk = BulkRule {
+            threshold: 10,
+            wildcards: vec!["/p/*".to_owned()],
+        };
+        let bill = |tenants: u32| {
+            let mut tally = Tally::new(vec!["main".into(), "shop".into()])
+                .with_bulk([(Arc::clone(&rule), bulk.clone())].into());
+            for tenant in 0..tenants {
+                let tenant = format!("dt_{tenant}");
+                let at = Target {
+                    distributions: Some(&shop),
+                    tenant: Some(&tenant),
+                };
+                for path in ["/p/1", "/p/2", "/p/3", "/p/4", "/p/5", "#t", "/other"] {
+                    tally.act(&rule, Action::Invalidate { path, at });
+                }
+            }
+            let bill = tally.bill();
+            (bill.billed_paths, bill.bulk_paths)
+        };
+        assert_eq!(bill(1), (7, 0), "seven paths are no bulk change");
+        assert_eq!(bill(2), (2 + 2, 12));
+        assert_eq!(bill(15), (15 + 15, 15 * 6));
+        assert_eq!(bill(16), (1 + 16, 16 * 6), "one for all");
     }
 }

@@ -55,7 +55,7 @@ async fn read<E: Edge>(
             reads += 1;
             pace.turn().await;
             let made = edge.read(scope, &listed.id).await?;
-            standing.learn(scope, listed.id, &made);
+            standing.learn(scope, &listed.id, listed.made_at, &made);
         }
         from = page.next;
         if !more || from.is_none() {

@@ -152,11 +152,14 @@ pub const EDGE_IN_PROGRESS: &str = "evictd_edge_in_progress_paths";
 /// Times that paths waited for others in progress to complete, by
 /// `distribution`. Counter.
 pub const EDGE_QUOTA_WAITS: &str = "evictd_edge_quota_waits_total";
-/// Invalidations that did not complete in 15 minutes, by `distribution`.
-/// Counter.
+/// Invalidations that did not complete within `cloudfront.overdue_after`, by
+/// `distribution`. Counter.
 pub const EDGE_OVERDUE: &str = "evictd_edge_overdue_total";
 /// Looks at what is in progress that failed, by `error`. Counter.
 pub const EDGE_LOOKS_FAILED: &str = "evictd_edge_looks_failed_total";
+/// Times that what was invalidated lately could not be put on record on disk,
+/// or read, by `operation`: `write` or `read`. Counter.
+pub const EDGE_HISTORY_ERRORS: &str = "evictd_edge_history_errors_total";
 /// From the oldest commit in an invalidation to its completion everywhere, by
 /// `distribution`. As precise as the edge is asked: every 5 s. Histogram.
 pub const COMMIT_TO_EDGE_COMPLETED: &str = "evictd_commit_to_edge_completed_seconds";

@@ -12,6 +12,7 @@ mod guards;
 mod iam;
 mod idle;
 mod items;
+mod kills;
 mod large;
 mod leader;
 mod logs;

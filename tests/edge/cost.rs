@@ -77,8 +77,7 @@ impl Shop {
     /// What a naive invalidator and evictd pay.
     async fn bill(self, name: &str) -> (usize, usize) {
         self.bench.reached(&self.naive).await;
-        let spent = self.bench.spent();
-        let fake = self.bench.stop().await;
+        let (fake, spent) = self.bench.stop().await;
         assert_eq!(spent, fake.billed(), "the cost printed is the bill");
         assert_eq!(fake.counts().over_quota, 0);
         let naive = self.naive.len();

@@ -108,6 +108,7 @@ impl Bench {
             distributions: [("main".into(), "E1".into())].into(),
             calls_per_second: 100.0,
             max_receives: 2,
+            overdue_after: Duration::from_secs(900),
             always: Current::default(),
         };
         let edge = Arc::new(CloudFront::new(&aws::config(self.fake.url()).await));

@@ -22,7 +22,7 @@ use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
 use evictd::model::Current;
-use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
+use evictd::pipeline::drain::{Drain, DrainOptions};
 use tokio_util::sync::CancellationToken;
 
 pub use contract::message;
@@ -190,6 +190,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         distributions: [("main".into(), distribution.as_str().into())].into(),
         calls_per_second: 50.0,
         max_receives: 5,
+        overdue_after: Duration::from_secs(900),
         always: Current::default(),
     };
     let shutdown = CancellationToken::new();
@@ -206,7 +207,8 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     shutdown.cancel();
-    assert_eq!(drain.await.unwrap(), Stopped { left: 0 });
+    let stopped = drain.await.unwrap();
+    assert_eq!((stopped.given_back, stopped.left), (0, 0));
     assert!(made.iter().all(|batch| batch.len() <= 3_000));
     let mut made = made.concat();
     made.sort();

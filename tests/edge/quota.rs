@@ -67,17 +67,15 @@ impl Bench {
         .await;
     }
 
-    /// Ends the drain, which has nothing left.
-    pub async fn stop(self) -> FakeCloudFront {
-        let emptied = async || {
-            let left = self.queue.receive(Duration::ZERO).await.unwrap();
-            left.is_empty().then_some(())
-        };
-        // What was received here comes back, and is covered by then.
+    /// Ends the drain once it has nothing left. Returns the fake, and what the book says was spent.
+    pub async fn stop(self) -> (FakeCloudFront, usize) {
+        let emptied = async || (self.queue.depth().await.unwrap() == 0).then_some(());
         eventually("the queue is empty", WITHIN, emptied).await;
         self.shutdown.cancel();
-        assert_eq!(self.drain.await.unwrap(), Stopped { left: 0 });
-        self.fake
+        let stopped = self.drain.await.unwrap();
+        assert_eq!((stopped.given_back, stopped.left), (0, 0));
+        let status = self.book.status(&"main".into());
+        (self.fake, usize::try_from(status.spent).unwrap())
     }
 
     /// What the book says was spent.
@@ -99,6 +97,7 @@ async fn drain(
         distributions: [("main".into(), "E1".into())].into(),
         calls_per_second: 50.0,
         max_receives: 5,
+        overdue_after: Duration::from_secs(900),
         always: Current::new(always),
     };
     let edge = Arc::new(CloudFront::new(&aws::config(fake.url()).await));
@@ -126,8 +125,7 @@ async fn a_burst_far_beyond_the_quota_reaches_the_edge_and_never_exceeds_it() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     bench.reached(&paths).await;
-    let spent = bench.spent();
-    let fake = bench.stop().await;
+    let (fake, spent) = bench.stop().await;
     let counts = fake.counts();
     assert_eq!(counts.over_quota, 0, "{counts:?}");
     assert!(
@@ -153,8 +151,7 @@ async fn lost_answers_failures_and_throttling_lose_nothing_and_cost_nothing_twic
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
     bench.reached(&paths).await;
-    let spent = bench.spent();
-    let fake = bench.stop().await;
+    let (fake, spent) = bench.stop().await;
     let counts = fake.counts();
     assert!(counts.lost_answers > 0 && counts.failed > 0, "{counts:?}");
     assert!(counts.repeated > 0, "{counts:?}");
@@ -225,8 +222,7 @@ async fn others_that_use_the_quota_meanwhile_cost_a_refusal_and_no_path() {
     bench.queue.send(messages(paths.clone())).await.unwrap();
     evictd::edge::Edge::invalidate(&edge, &others).await.ok();
     bench.reached(&paths).await;
-    let spent = bench.spent();
-    let fake = bench.stop().await;
+    let (fake, spent) = bench.stop().await;
     let own: usize = fake
         .made()
         .iter()
@@ -274,7 +270,7 @@ async fn a_wildcard_takes_a_backlog_with_it() {
     bench.queue.send(messages(paths.clone())).await.unwrap();
     bench.reached(&paths).await;
     println!("60,000 paths in {:?}", start.elapsed());
-    let fake = bench.stop().await;
+    let (fake, _) = bench.stop().await;
     assert!(fake.billed() < 100, "{} paths paid", fake.billed());
     assert_eq!(fake.counts().over_quota, 0);
 }

@@ -198,6 +198,14 @@ impl Store {
         Ok(())
     }
 
+    /// Messages that were not deleted.
+    pub(super) fn depth(&mut self) -> Result<u64, redb::Error> {
+        self.with_database(|database| {
+            let messages = database.begin_read()?.open_table(MESSAGES)?;
+            Ok(messages.len()?)
+        })
+    }
+
     /// Puts a message among the dead letters, in one durable transaction.
     pub(super) fn bury(&mut self, sequence: u64, dead: &Dead) -> Result<(), redb::Error> {
         let json = serde_json::to_vec(dead).map_err(std::io::Error::other)?;

@@ -1,10 +1,10 @@
 //! The counts in a file, replaced as a whole.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use super::{Accounts, BudgetError};
+use crate::edge::shared_file;
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -17,23 +17,8 @@ pub(super) fn change(
     known: &mut Accounts,
     work: impl FnOnce(&mut Accounts),
 ) -> Result<(), BudgetError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |action: &'static str| {
-        move |error: io::Error| BudgetError::Io {
-            path: path.display().to_string(),
-            action,
-            reason: error.to_string(),
-        }
-    };
-    // The lock is the directory's, so that no file is left behind for it. It
-    // ends with the handle.
-    let lock = File::open(directory).and_then(|file| file.lock().map(|()| file));
-    let lock = lock.map_err(failed("lock"));
-    let read = lock.and_then(|lock| Ok((lock, read(path)?)));
-    let lock = match read {
+    let locked = shared_file::lock(path).map_err(failed(path, "lock"));
+    let lock = match locked.and_then(|lock| Ok((lock, read(path)?))) {
         Ok((lock, accounts)) => {
             *known = accounts;
             lock
@@ -49,26 +34,19 @@ pub(super) fn change(
     if *known == before {
         return Ok(());
     }
-    replace(path, directory, known).map_err(failed("write"))?;
+    replace(path, known).map_err(failed(path, "write"))?;
     drop(lock);
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Accounts, BudgetError> {
+/// What the file says; nothing if there is none.
+pub(super) fn read(path: &Path) -> Result<Accounts, BudgetError> {
     let malformed = |reason: String| BudgetError::Malformed {
         path: path.display().to_string(),
         reason,
     };
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Accounts::default()),
-        Err(error) => {
-            return Err(BudgetError::Io {
-                path: path.display().to_string(),
-                action: "read",
-                reason: error.to_string(),
-            });
-        }
+    let Some(bytes) = shared_file::read(path).map_err(failed(path, "read"))? else {
+        return Ok(Accounts::default());
     };
     let accounts: Accounts =
         serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
@@ -78,15 +56,16 @@ fn read(path: &Path) -> Result<Accounts, BudgetError> {
     }
 }
 
-/// Writes beside the file, then renames, as the checkpoint does.
-fn replace(path: &Path, directory: &Path, accounts: &Accounts) -> io::Result<()> {
+fn failed(path: &Path, action: &'static str) -> impl Fn(io::Error) -> BudgetError {
+    move |error| BudgetError::Io {
+        path: path.display().to_string(),
+        action,
+        reason: error.to_string(),
+    }
+}
+
+fn replace(path: &Path, accounts: &Accounts) -> io::Result<()> {
     let mut bytes = serde_json::to_vec_pretty(accounts)?;
     bytes.push(b'\n');
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".budget-")
-        .tempfile_in(directory)?;
-    temporary.write_all(&bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
+    shared_file::replace(path, &bytes)
 }

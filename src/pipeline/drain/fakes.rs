@@ -34,6 +34,8 @@ pub(super) struct BufferState {
     /// The reasons of the dead letters by their bodies.
     pub(super) dead: BTreeMap<String, String>,
     pub(super) no_place: bool,
+    /// How long it takes to give messages back.
+    pub(super) slow_returns: Duration,
     pub(super) chaos: bool,
 }
 
@@ -81,6 +83,14 @@ impl FakeBuffer {
 
     pub(super) fn push(&self, distribution: &str, paths: &[&str]) {
         self.put(Ok(message(distribution, paths)));
+    }
+
+    /// Messages that anybody can receive now.
+    pub(super) fn visible(&self) -> usize {
+        let now = Instant::now();
+        let state = self.state.lock().unwrap();
+        let visible = state.messages.values().filter(|it| it.visible_at <= now);
+        visible.count()
     }
 
     /// Messages not deleted yet.
@@ -187,6 +197,22 @@ impl Buffer for FakeBuffer {
         }
     }
 
+    async fn give_back(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
+        let slow = self.with(|state| state.slow_returns);
+        tokio::time::sleep(slow).await;
+        let mut state = self.state.lock().unwrap();
+        for (id, delivery) in receipts {
+            if let Some(stored) = state.messages.get_mut(id)
+                && stored.delivery == *delivery
+            {
+                stored.visible_at = Instant::now();
+            }
+        }
+        drop(state);
+        self.arrived.notify_waiters();
+        Ok(())
+    }
+
     async fn delete(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
         let mut state = self.state.lock().unwrap();
         let fails = state.failing_deletes > 0 || state.unlucky();
@@ -252,6 +278,10 @@ pub(super) struct EdgeState {
     pub(super) made: Vec<(Instant, InvalidationBatch)>,
     pub(super) calls: Vec<InvalidationBatch>,
     judge: Option<Judge>,
+    /// Invalidations read in full.
+    pub(super) reads: u32,
+    /// Lists that fail before one works.
+    pub(super) failing_lists: u32,
     slow: Duration,
 }
 
@@ -321,7 +351,15 @@ impl Edge for FakeEdge {
 
     /// Everything completes within [`FakeEdge::COMPLETES_AFTER`].
     async fn list(&self, scope: &Scope, _from: Option<String>) -> Result<Page, EdgeError> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        if state.failing_lists > 0 {
+            state.failing_lists -= 1;
+            return Err(EdgeError::Throttled {
+                distribution: Arc::clone(&scope.distribution),
+                code: "Throttling".to_owned(),
+                reason: "on purpose".to_owned(),
+            });
+        }
         let made = state.made.iter().enumerate().rev();
         let made = made.filter(|(_, (_, batch))| batch.scope == *scope);
         Ok(Page {
@@ -337,7 +375,8 @@ impl Edge for FakeEdge {
     }
 
     async fn read(&self, _scope: &Scope, id: &str) -> Result<Made, EdgeError> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.reads += 1;
         let index: usize = id.trim_start_matches('I').parse().unwrap();
         let (at, batch) = &state.made[index];
         Ok(Made {

@@ -9,6 +9,10 @@ use crate::pipeline::board::Part;
 
 const WINDOW: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
+const NOTHING_LEFT: Stopped = Stopped {
+    given_back: 0,
+    left: 0,
+};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -40,6 +44,15 @@ impl Bench {
     }
 
     fn reporting(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>, reports: Reports) -> Self {
+        Self::with(buffer, edge, reports, History::off())
+    }
+
+    fn with(
+        buffer: Arc<FakeBuffer>,
+        edge: Arc<FakeEdge>,
+        reports: Reports,
+        history: History,
+    ) -> Self {
         let shutdown = CancellationToken::new();
         let options = DrainOptions {
             window: WINDOW,
@@ -49,11 +62,13 @@ impl Bench {
                 .into(),
             calls_per_second: 100.0,
             max_receives: 5,
+            overdue_after: Duration::from_secs(900),
             always: Current::default(),
         };
         let book = Arc::new(Book::in_memory(BTreeMap::new()));
-        let drain =
-            Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options).reporting(reports);
+        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options)
+            .recording(history)
+            .reporting(reports);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,
@@ -486,6 +501,61 @@ async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_that_fails_is_repeated_before_anything_is_paid_for_again() {
+    let bench = Bench::start(FakeEdge::slow(seconds(1)));
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a", "/b"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    // Of the start, and of the recall.
+    bench.edge.state.lock().unwrap().failing_lists = 4;
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert_eq!(bench.edge.state.lock().unwrap().failing_lists, 0);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    bench.edge.state.lock().unwrap().failing_lists = u32::MAX;
+    let begun = Instant::now();
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert!(begun.elapsed() < VISIBILITY + seconds(120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+    let start = |buffer, edge, history| Bench::with(buffer, edge, Reports::default(), history);
+    let edge = Arc::new(FakeEdge::slow(seconds(1)));
+    let bench = start(Arc::default(), edge, history().await.unwrap());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    for n in 0..5 {
+        bench.buffer.push("main", &[&format!("/{n}")]);
+        pass(seconds(4)).await;
+    }
+    assert_eq!(bench.edge.made().len(), 5);
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    let bench = start(bench.buffer, bench.edge, history().await.unwrap());
+    bench.emptied().await;
+    let state = bench.edge.state.lock().unwrap();
+    assert_eq!((state.calls.len(), state.reads), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_change_to_the_same_path_is_a_second_invalidation() {
     let bench = Bench::start(FakeEdge::default());
     bench.buffer.push("main", &["/a"]);
@@ -503,9 +573,77 @@ async fn a_shutdown_finishes_what_is_under_way_and_leaves_the_rest() {
     bench.buffer.push("main", &["/b"]);
     pass(seconds(1)).await;
     let (buffer, edge) = (Arc::clone(&bench.buffer), Arc::clone(&bench.edge));
-    assert_eq!(bench.stop().await, Stopped { left: 1 });
+    let asked = Instant::now();
+    let stopped = bench.stop().await;
+    assert_eq!((stopped.given_back, stopped.left), (1, 0));
     assert_eq!(edge.paths(), ["/a"]);
-    assert_eq!(buffer.remaining(), 1);
+    assert_eq!((buffer.remaining(), buffer.visible()), (1, 1));
+    assert!(
+        asked.elapsed() < seconds(5),
+        "long before its visibility ends"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_gathers_is_given_back_before_deliveries_under_way_are_done() {
+    let bench = Bench::start(FakeEdge::slow(seconds(8)));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(3)).await;
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(1)).await;
+    bench.shutdown.cancel();
+    pass(seconds(1)).await;
+    assert!(!bench.drain.is_finished());
+    assert_eq!(bench.buffer.visible(), 1, "/b, while /a is under way");
+    bench.drain.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_the_edge_may_have_accepted_is_not_given_back() {
+    let bench = Bench::start(FakeEdge::slow(GRACE * 10));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(5)).await;
+    bench.buffer.push("images", &["/b"]);
+    pass(Duration::from_millis(100)).await;
+    let buffer = Arc::clone(&bench.buffer);
+    let stopped = bench.stop().await;
+    assert_eq!((stopped.given_back, stopped.left), (1, 1));
+    assert_eq!(buffer.visible(), 1);
+    pass(VISIBILITY).await;
+    assert_eq!(buffer.visible(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_that_does_not_take_messages_back_holds_up_no_stop() {
+    let bench = Bench::start(FakeEdge::default());
+    bench
+        .buffer
+        .with(|state| state.slow_returns = seconds(3_600));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(1)).await;
+    let asked = Instant::now();
+    let stopped = bench.stop().await;
+    assert_eq!((stopped.given_back, stopped.left), (0, 1));
+    assert!(asked.elapsed() < seconds(10));
+}
+
+#[test]
+fn an_extension_that_finds_a_message_deleted_is_no_failure() {
+    let held = Held::default();
+    held.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
+    held.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
+    let in_danger = |receipt| {
+        let error = ReceiptError {
+            failed: vec![receipt],
+            cause: trouble(),
+        };
+        report_extension(Err(error), &held)
+    };
+    held.leaving(&["m0".into()]);
+    assert_eq!(in_danger((0, 1)), 0);
+    held.release(&["m0".into()]);
+    assert_eq!(in_danger((0, 1)), 0);
+    assert_eq!(in_danger((1, 2)), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -515,9 +653,14 @@ async fn a_shutdown_ends_with_its_grace_period_at_the_latest() {
     pass(seconds(60)).await;
     let asked = Instant::now();
     let buffer = Arc::clone(&bench.buffer);
-    assert_eq!(bench.stop().await, Stopped { left: 1 });
+    let stopped = bench.stop().await;
+    assert_eq!(
+        (stopped.given_back, stopped.left),
+        (1, 0),
+        "throttled: not accepted"
+    );
     assert_eq!(asked.elapsed(), GRACE);
-    assert_eq!(buffer.remaining(), 1);
+    assert_eq!((buffer.remaining(), buffer.visible()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -525,7 +668,7 @@ async fn an_idle_drain_stops_at_once() {
     let bench = Bench::start(FakeEdge::default());
     pass(seconds(1)).await;
     let asked = Instant::now();
-    assert_eq!(bench.stop().await, Stopped { left: 0 });
+    assert_eq!(bench.stop().await, NOTHING_LEFT);
     assert_eq!(asked.elapsed(), Duration::ZERO);
 }
 
