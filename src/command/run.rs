@@ -1,5 +1,6 @@
 //! `evictd run`: the daemon.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,10 +72,9 @@ pub async fn run(global: &Global, options: &Run) -> Result<(), CommandError> {
     outcome
 }
 
-/// A dry run touches nothing, and what shared drains cannot do is among the
-/// queue's dead letters: neither has a ledger on disk.
+/// A dry run touches nothing. Drains of one machine share a ledger.
 async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
-    let ledger = match options.dry_run || options.role == Role::Drain {
+    let ledger = match options.dry_run {
         true => Ledger::off(),
         false => {
             let dir = config.ledger_dir.as_path();
@@ -190,6 +190,7 @@ async fn with_buffer<B: Buffer>(
     let Some(cloudfront) = config.cloudfront.clone() else {
         return tail(config, config_path, ToLog, reports, shutdown).await;
     };
+    let limits = cloudfront.path_budgets();
     let distributions = cloudfront.distributions;
     let names: Vec<Arc<str>> = distributions
         .iter()
@@ -229,9 +230,7 @@ async fn with_buffer<B: Buffer>(
     if role == Role::Tail {
         return tail(config, config_path, sink, reports, shutdown).await;
     }
-    let limits = distributions.iter();
-    let limits = limits.map(|it| (it.name.as_str().into(), it.monthly_path_budget));
-    let book = Book::open_file(config.budget_file(), limits.collect()).await?;
+    let book = Book::open_file(config.budget_file(), limits).await?;
     let history = History::open_file(config.history_file(), buffer.visibility()).await?;
     let drain = Drain::new(buffer, Arc::new(edge), Arc::new(book), drain_options)
         .recording(history)
@@ -252,6 +251,11 @@ async fn with_buffer<B: Buffer>(
 }
 
 pub(super) fn bulk_guard(config: &Config) -> BulkGuard {
+    BulkGuard::new(bulk_rules(config))
+}
+
+/// When a rule's paths are too many, and what goes in their place.
+pub(super) fn bulk_rules(config: &Config) -> HashMap<Arc<str>, BulkRule> {
     let rules = config.bulk.iter().map(|bulk| {
         let rule = BulkRule {
             threshold: bulk.threshold,
@@ -259,7 +263,7 @@ pub(super) fn bulk_guard(config: &Config) -> BulkGuard {
         };
         (bulk.rule.as_str().into(), rule)
     });
-    BulkGuard::new(rules.collect())
+    rules.collect()
 }
 
 /// Whether plans are acted on.

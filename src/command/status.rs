@@ -10,6 +10,7 @@ use super::CommandError;
 use crate::checkpoint::{Checkpoint, FileCheckpoint};
 use crate::cli::{Global, Status as Options};
 use crate::config::{self, Config};
+use crate::edge::budget::{Book as Budget, BudgetStatus};
 use crate::ledger::Files;
 use crate::telemetry::admin;
 
@@ -53,5 +54,20 @@ async fn asked(config: &Config) -> Result<Status, String> {
 async fn from_disk(config: &Config) -> Result<Status, CommandError> {
     let stored = FileCheckpoint::new(&config.checkpoint).load().await?;
     let book = Files::new(&config.ledger_dir, &config.name).read().await?;
-    Ok(Status::from_disk(&config.name, stored.as_ref(), &book))
+    let budgets = budgets(config).await?;
+    Ok(Status::from_disk(
+        &config.name,
+        stored.as_ref(),
+        &book,
+        budgets,
+    ))
+}
+
+/// What the month has cost, as far as this machine's drains have counted it.
+async fn budgets(config: &Config) -> Result<Vec<BudgetStatus>, CommandError> {
+    let Some(cloudfront) = &config.cloudfront else {
+        return Ok(Vec::new());
+    };
+    let book = Budget::read_file(config.budget_file(), cloudfront.path_budgets()).await?;
+    Ok(book.statuses())
 }

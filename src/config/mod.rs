@@ -12,8 +12,10 @@ pub mod secret;
 mod shapes;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::ConfigError;
@@ -219,6 +221,16 @@ pub struct CloudFront {
     pub always: AlwaysPaths,
     /// Where every path goes.
     pub distributions: Vec<Distribution>,
+}
+
+impl CloudFront {
+    /// What each distribution may cost in a month, by its name.
+    pub fn path_budgets(&self) -> BTreeMap<Arc<str>, Option<u64>> {
+        let distributions = self.distributions.iter();
+        distributions
+            .map(|it| (it.name.as_str().into(), it.monthly_path_budget))
+            .collect()
+    }
 }
 
 /// `[[cloudfront.distribution]]`

@@ -175,7 +175,10 @@ pub(super) struct CloudFront {
     #[serde(default = "two_seconds", deserialize_with = "duration::deserialize")]
     pub window: Duration,
     pub calls_per_second: Option<Spanned<f64>>,
-    #[serde(default = "a_quarter_of_an_hour", deserialize_with = "duration::deserialize")]
+    #[serde(
+        default = "a_quarter_of_an_hour",
+        deserialize_with = "duration::deserialize"
+    )]
     pub overdue_after: Duration,
     #[serde(default, rename = "distribution")]
     pub distributions: Vec<Distribution>,

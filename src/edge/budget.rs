@@ -5,6 +5,7 @@
 //! certainly not made is given back. A count that a crash left open is settled
 //! at the next start, by looking at what the edge has made.
 
+pub mod elsewhere;
 mod file;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinError;
 
+use self::elsewhere::Elsewhere;
 use super::batch::Thrift;
 
 /// From this part of the budget on, requests become thrifty.
@@ -25,14 +28,17 @@ const THRIFTY_FROM_PERCENT: u64 = 80;
 const THRIFTY_PART: u64 = 50;
 
 /// What a distribution has cost this month.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetStatus {
     /// The distribution's name.
     pub distribution: String,
     /// The month, in UTC: `2026-11`.
     pub month: String,
-    /// Paths counted in it.
+    /// Paths counted in it, whoever asked for them.
     pub spent: u64,
+    /// Those of them that none of this machine's drains asked for. Counted
+    /// where there is a budget.
+    pub elsewhere: u64,
     /// The budget, if there is one.
     pub limit: Option<u64>,
     /// What is left of it.
@@ -103,6 +109,8 @@ struct Account {
     spent: u64,
     /// Counted, and not known to be made: by caller reference.
     open: BTreeMap<String, Open>,
+    #[serde(default)]
+    elsewhere: Elsewhere,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,8 +124,10 @@ struct Open {
 impl Account {
     fn turn_to(&mut self, month: &str) {
         if self.month != month {
+            let elsewhere = std::mem::take(&mut self.elsewhere);
             *self = Self {
                 month: month.to_owned(),
+                elsewhere: elsewhere.of_next_month(),
                 ..Self::default()
             };
         }
@@ -255,20 +265,48 @@ impl Book {
             .collect()
     }
 
+    /// What the file at `path` says, to look at. Nothing is made or locked.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or holds something else.
+    pub async fn read_file(
+        path: impl Into<PathBuf>,
+        limits: BTreeMap<Arc<str>, Option<u64>>,
+    ) -> Result<Self, BudgetError> {
+        let path = path.into();
+        let reading = tokio::task::spawn_blocking(move || file::read(&path));
+        let accounts = reading
+            .await
+            .unwrap_or_else(|panicked| panicked_in("read", &panicked))?;
+        Ok(Self {
+            accounts: Arc::new(Mutex::new(accounts)),
+            ..Self::in_memory(limits)
+        })
+    }
+
+    /// What every distribution has cost this month.
+    pub fn statuses(&self) -> Vec<BudgetStatus> {
+        let names = self.limits.keys();
+        names.map(|name| self.status(name)).collect()
+    }
+
     /// What a distribution has cost this month.
     pub fn status(&self, distribution: &Arc<str>) -> BudgetStatus {
         let now = Timestamp::now();
         let month = month_of(now);
         let accounts = self.accounts();
         let account = accounts.distributions.get(&**distribution);
-        let spent = account
-            .filter(|account| account.month == month)
-            .map_or(0, |account| account.spent);
+        let account = account.filter(|account| account.month == month);
+        let elsewhere = account.map_or(0, |account| account.elsewhere.paths);
+        let own = account.map_or(0, |account| account.spent);
+        let spent = own.saturating_add(elsewhere);
         let limit = self.limits.get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),
             month,
             spent,
+            elsewhere,
             limit,
             left: limit.map(|limit| limit.saturating_sub(spent)),
             forecast: forecast(spent, now),
@@ -292,14 +330,18 @@ impl Book {
             let mut known = accounts.lock().unwrap_or_else(PoisonError::into_inner);
             file::change(&path, &mut known, work)
         });
-        changing.await.unwrap_or_else(|panicked| {
-            Err(BudgetError::Io {
-                path: String::new(),
-                action: "write",
-                reason: panicked.to_string(),
-            })
-        })
+        changing
+            .await
+            .unwrap_or_else(|panicked| panicked_in("write", &panicked))
     }
+}
+
+fn panicked_in<T>(action: &'static str, panicked: &JoinError) -> Result<T, BudgetError> {
+    Err(BudgetError::Io {
+        path: String::new(),
+        action,
+        reason: panicked.to_string(),
+    })
 }
 
 fn month_of(now: Timestamp) -> String {

@@ -145,7 +145,10 @@ impl Kept {
         // the edge's own list is asked.
         file.write_all(&line)?;
         let bytes = file.metadata()?.len();
-        let clean_bytes = *self.clean_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let clean_bytes = *self
+            .clean_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if bytes > CLEANED_FROM_BYTES.max(clean_bytes.saturating_mul(2)) {
             self.clean_up(&lock)?;
         }
@@ -176,7 +179,10 @@ impl Kept {
             let kept: Vec<u8> = kept.into_iter().flatten().copied().collect();
             shared_file::replace(&self.path, &kept)?;
         }
-        let mut clean_bytes = self.clean_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clean_bytes = self
+            .clean_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *clean_bytes = u64::try_from(size).unwrap_or(u64::MAX);
         Ok(())
     }

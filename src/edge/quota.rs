@@ -146,7 +146,8 @@ mod tests {
         let start = Instant::now();
         progress.start("a", count(["/1"]), start, None);
         let after = Duration::from_secs(900);
-        let overdue = |progress: &mut InProgress, n| progress.newly_overdue(start + after * n, after);
+        let overdue =
+            |progress: &mut InProgress, n| progress.newly_overdue(start + after * n, after);
         assert!(overdue(&mut progress, 0).is_empty());
         assert_eq!(overdue(&mut progress, 1), ["a"]);
         assert!(overdue(&mut progress, 2).is_empty());

@@ -110,6 +110,10 @@ pub(super) fn append(path: &Path, lines: &[u8], bytes_max: u64) -> Result<Append
 }
 
 fn try_append(path: &Path, lines: &[u8], bytes_max: u64) -> io::Result<Appended> {
+    // Several drains of one machine share the file: two that find it full must
+    // not both move it away. The lock ends with the handle.
+    let directory = File::open(dir_or_here(path.parent().unwrap_or(Path::new(""))))?;
+    directory.lock()?;
     let mut appended = Appended::Only;
     let known = match fs::metadata(path) {
         Ok(found) if found.len() > 0 && found.len() + size(lines) > bytes_max => {
@@ -131,8 +135,8 @@ fn try_append(path: &Path, lines: &[u8], bytes_max: u64) -> io::Result<Appended>
     }
     file.write_all(lines)?;
     file.sync_data()?;
-    if !known && let Some(dir) = path.parent() {
-        File::open(dir_or_here(dir))?.sync_all()?;
+    if !known {
+        directory.sync_all()?;
     }
     Ok(appended)
 }

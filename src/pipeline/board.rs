@@ -5,12 +5,13 @@
 //! who work.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::edge::budget::{Book, BudgetStatus};
 use crate::ledger::Ledger;
 use crate::model::Position;
 use crate::model::invalidation::Widening;
@@ -163,12 +164,28 @@ impl Snapshot {
 #[derive(Debug, Default)]
 pub struct Board {
     state: Mutex<Snapshot>,
+    /// What the month has cost, once there is a drain.
+    book: OnceLock<Arc<Book>>,
 }
 
 impl Board {
     /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
+    }
+
+    /// This process drains, and counts there what it costs.
+    pub fn counts_in(&self, book: &Arc<Book>) {
+        self.book.get_or_init(|| Arc::clone(book));
+    }
+
+    /// What every distribution has cost this month; none where this process
+    /// does not drain.
+    pub fn budgets(&self) -> Vec<BudgetStatus> {
+        self.book
+            .get()
+            .map(|book| book.statuses())
+            .unwrap_or_default()
     }
 
     /// An attempt failed.

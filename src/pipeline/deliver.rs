@@ -17,7 +17,7 @@ use super::retry::Backoff;
 use super::standing::Standing;
 use crate::buffer::Buffer;
 use crate::edge::batch::{Batch, Gathering};
-use crate::edge::budget::{Book, BudgetError};
+use crate::edge::budget::{Book, BudgetError, BudgetStatus};
 use crate::edge::history::{History, Past};
 use crate::edge::pace::Pace;
 use crate::edge::{Edge, EdgeError};
@@ -114,6 +114,19 @@ struct Course {
     refusal: Option<&'static str>,
     isolated: u32,
     waiting: bool,
+}
+
+/// What the month has cost, as metrics.
+pub(super) fn publish(status: &BudgetStatus) {
+    let set = |metric: &'static str, paths: u64| {
+        let paths = f64::from(u32::try_from(paths).unwrap_or(u32::MAX));
+        gauge!(metric, "distribution" => status.distribution.clone()).set(paths);
+    };
+    set(metric::BUDGET_SPENT, status.spent);
+    set(metric::BUDGET_FORECAST, status.forecast);
+    if let Some(left) = status.left {
+        set(metric::BUDGET_LEFT, left);
+    }
 }
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
@@ -339,16 +352,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             counter!(metric::BUDGET_ERRORS).increment(1);
             warn!(distribution = %self.name, error = %error, "the month's paths are counted in memory only");
         }
-        let status = self.means.book.status(&self.name);
-        let set = |metric: &'static str, paths: u64| {
-            let paths = f64::from(u32::try_from(paths).unwrap_or(u32::MAX));
-            gauge!(metric, "distribution" => self.name.to_string()).set(paths);
-        };
-        set(metric::BUDGET_SPENT, status.spent);
-        set(metric::BUDGET_FORECAST, status.forecast);
-        if let Some(left) = status.left {
-            set(metric::BUDGET_LEFT, left);
-        }
+        publish(&self.means.book.status(&self.name));
     }
 
     fn report_accepted(&self, batch: &Batch, invalidation: &str) {

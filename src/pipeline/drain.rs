@@ -6,25 +6,25 @@
 //! amortises. Distributions do not wait for each other, until what is held
 //! reaches its bound.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::pending;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::board::Reports;
 use super::condemned::Condemned;
-use super::deliver::{Delivery, Means};
-use super::held::Held;
+use super::deliver::{Delivery, Means, publish};
+use super::held::{Held, LetGo};
 use super::intake::{Intake, bury, is_full};
 use super::standing::Standing;
 use super::watch::Watch;
@@ -42,9 +42,12 @@ const LETTERS_MAX: usize = 100;
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 
-/// How long each of the last calls to the buffer may take, after the grace
-/// period.
-const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
+/// How long giving messages back may take after the grace period.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// The long poll that is open when a drain stops takes what it gives back. It
+/// then answers at once, unless others were faster.
+const LAST_POLL_WITHIN: Duration = Duration::from_secs(2);
 
 /// How a drain works.
 #[derive(Clone, Debug)]
@@ -131,6 +134,8 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             distributions = self.options.distributions.len(),
             "sending buffered paths"
         );
+        self.reports.board.counts_in(&self.book);
+        self.book.statuses().iter().for_each(publish);
         let held = Held::default();
         let means = Means {
             buffer: Arc::clone(&self.buffer),
@@ -228,11 +233,8 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             }
         }
 
-        // An answer that is there already holds messages too.
-        if let Some(Some(answer)) = receiving.take().map(FutureExt::now_or_never) {
-            intake.accept(answer);
-        }
         let deadline = Instant::now() + self.options.grace;
+        let end = deadline + GIVE_BACK_WITHIN;
         info!(rounds = deliveries.len(), messages = held.load().messages, grace = ?self.options.grace, "the drain is stopping");
         // What only gathers is for others to send, now.
         let mut waiting = held.let_go(Some(&intake.gathered()));
@@ -241,8 +243,9 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         while !deliveries.is_empty() || !waiting.is_empty() || giving.is_some() {
             // An extension under way would hide again what is given back.
             if giving.is_none() && extending.is_none() && !waiting.is_empty() {
-                let receipts = std::mem::take(&mut waiting);
-                giving = Some(Box::pin(give_back(&*self.buffer, receipts)));
+                let messages = std::mem::take(&mut waiting);
+                let by = Instant::now() + GIVE_BACK_WITHIN;
+                giving = Some(Box::pin(give_back(&*self.buffer, messages, by)));
             }
             tokio::select! {
                 biased;
@@ -256,13 +259,19 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                     returned.add(now_returned);
                 }
                 _ = extension.tick() => start_extension(&*self.buffer, &held, &mut extending),
+                // The long poll that is still open takes what is given back.
+                result = in_slot(&mut receiving) => {
+                    receiving = None;
+                    intake.accept(result);
+                    waiting.extend(held.let_go(Some(&intake.gathered())));
+                }
                 () = sleep_until(deadline) => break,
             }
         }
         // No call begins from here on.
         drop(deliveries);
         if extending.is_some()
-            && let Ok(result) = timeout(GIVE_BACK_WITHIN, in_slot(&mut extending)).await
+            && let Ok(result) = timeout_at(end, in_slot(&mut extending)).await
         {
             report_extension(result, &held);
         }
@@ -270,10 +279,19 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             returned.add(in_slot(&mut giving).await);
         }
         waiting.extend(held.let_go(None));
-        returned.add(give_back(&*self.buffer, waiting).await);
+        returned.add(give_back(&*self.buffer, waiting, end).await);
+        let polled = Instant::now() + LAST_POLL_WITHIN;
+        if !returned.given_back.is_empty()
+            && receiving.is_some()
+            && let Ok(result) = timeout_at(polled.min(end), in_slot(&mut receiving)).await
+        {
+            intake.accept(result);
+            let again = held.let_go(Some(&intake.gathered()));
+            returned.add(give_back(&*self.buffer, again, end).await);
+        }
         let stopped = Stopped {
-            given_back: returned.given_back,
-            left: returned.failed + held.load().messages,
+            given_back: returned.given_back.len(),
+            left: returned.failed.len() + held.load().messages,
         };
         info!(
             given_back = stopped.given_back,
@@ -285,42 +303,56 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
 }
 
 /// What became of messages that were to be given back.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Returned {
-    given_back: usize,
-    failed: usize,
+    given_back: HashSet<Arc<str>>,
+    failed: HashSet<Arc<str>>,
 }
 
 impl Returned {
-    fn add(&mut self, other: Self) {
-        self.given_back += other.given_back;
-        self.failed += other.failed;
+    /// The open long poll may have taken some again.
+    fn add(&mut self, later: Self) {
+        self.failed.retain(|id| !later.given_back.contains(id));
+        self.given_back.retain(|id| !later.failed.contains(id));
+        self.given_back.extend(later.given_back);
+        self.failed.extend(later.failed);
     }
 }
 
 /// Makes messages visible again. One try: whoever stops a drain waits for it.
-async fn give_back<B: Buffer>(buffer: &B, receipts: Vec<B::Receipt>) -> Returned {
-    let all = receipts.len();
-    if all == 0 {
+async fn give_back<B: Buffer>(
+    buffer: &B,
+    messages: Vec<LetGo<B::Receipt>>,
+    by: Instant,
+) -> Returned {
+    if messages.is_empty() {
         return Returned::default();
     }
-    let failed = match timeout(GIVE_BACK_WITHIN, buffer.give_back(&receipts)).await {
-        Ok(Ok(())) => 0,
+    let receipts: Vec<B::Receipt> = messages.iter().map(|it| it.receipt.clone()).collect();
+    let failed: HashSet<B::Receipt> = match timeout_at(by, buffer.give_back(&receipts)).await {
+        Ok(Ok(())) => HashSet::new(),
         Ok(Err(error)) => {
             counter!(metric::BUFFER_ERRORS, "operation" => "give-back").increment(1);
             warn!(messages = error.failed.len(), error = %error.cause, "could not give messages back; they come back after their visibility timeout");
-            error.failed.len()
+            error.failed.into_iter().collect()
         }
         Err(_) => {
             counter!(metric::BUFFER_ERRORS, "operation" => "give-back").increment(1);
-            warn!(messages = all, within = ?GIVE_BACK_WITHIN, "the buffer did not take messages back in time; they come back after their visibility timeout at the latest");
-            all
+            warn!(
+                messages = receipts.len(),
+                "the buffer did not take messages back in time; they come back after their visibility timeout at the latest"
+            );
+            receipts.into_iter().collect()
         }
     };
-    Returned {
-        given_back: all - failed.min(all),
-        failed,
+    let mut returned = Returned::default();
+    for LetGo { id, receipt } in messages {
+        match failed.contains(&receipt) {
+            true => returned.failed.insert(id),
+            false => returned.given_back.insert(id),
+        };
     }
+    returned
 }
 
 /// Waits for the future in the slot, for ever when there is none. The future

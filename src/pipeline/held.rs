@@ -55,6 +55,12 @@ pub(super) struct Leaving<R> {
     pub(super) committed_at_us: u64,
 }
 
+/// A message that is for others to receive.
+pub(super) struct LetGo<R> {
+    pub(super) id: Arc<str>,
+    pub(super) receipt: R,
+}
+
 /// What became of a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
@@ -156,12 +162,12 @@ impl<R: Clone + Eq + Hash> Held<R> {
         receipts
     }
 
-    /// Lets go of messages, of `only` these if any are named, and returns the
-    /// receipts that others may take over at once.
+    /// Lets go of messages, of `only` these if any are named, and returns those
+    /// that others may take over at once.
     ///
     /// What the edge may have accepted is not among them: another drain would
     /// pay for it again before the edge's list shows it.
-    pub(super) fn let_go(&self, only: Option<&[Arc<str>]>) -> Vec<R> {
+    pub(super) fn let_go(&self, only: Option<&[Arc<str>]>) -> Vec<LetGo<R>> {
         let mut state = self.lock();
         let only: Option<HashSet<&Arc<str>>> = only.map(|ids| ids.iter().collect());
         let named = |id: &Arc<str>| only.as_ref().is_none_or(|ids| ids.contains(id));
@@ -169,15 +175,16 @@ impl<R: Clone + Eq + Hash> Held<R> {
         let taken = state
             .messages
             .extract_if(|id, entry| named(id) && waits(entry));
-        let (receipts, loads): (Vec<R>, Vec<Load>) =
-            taken.map(|(_, entry)| (entry.receipt, entry.load)).unzip();
+        let (let_go, loads): (Vec<LetGo<R>>, Vec<Load>) = taken
+            .map(|(id, Entry { receipt, load, .. })| (LetGo { id, receipt }, load))
+            .unzip();
         for load in loads {
             state.load.messages -= load.messages;
             state.load.paths -= load.paths;
             state.load.bytes -= load.bytes;
         }
         publish(state.load);
-        receipts
+        let_go
     }
 
     /// Holds these no longer, and returns how many of them were held. One that
@@ -276,8 +283,11 @@ mod tests {
         held.asking(&["a".into(), "b".into()]);
         held.answered(&["b".into()]);
         held.leaving(&["c".into()]);
-        assert_eq!(held.let_go(Some(&["a".into(), "d".into()])), [4]);
-        assert_eq!(held.let_go(None), [2]);
+        let receipts = |let_go: Vec<LetGo<i32>>| -> Vec<i32> {
+            let_go.into_iter().map(|message| message.receipt).collect()
+        };
+        assert_eq!(receipts(held.let_go(Some(&["a".into(), "d".into()]))), [4]);
+        assert_eq!(receipts(held.let_go(None)), [2]);
         assert_eq!(held.load().messages, 2, "both come back by themselves");
     }
 }

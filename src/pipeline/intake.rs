@@ -265,7 +265,9 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
     /// The messages of all rounds that were not begun.
     pub(super) fn gathered(&self) -> Vec<Arc<str>> {
         let rounds = self.rounds.values();
-        rounds.flat_map(|round| round.gathering.messages()).collect()
+        rounds
+            .flat_map(|round| round.gathering.messages())
+            .collect()
     }
 
     pub(super) fn next_due(&self, delivering: &BTreeSet<Arc<str>>) -> Option<Instant> {

@@ -26,6 +26,7 @@ mod deliver;
 pub mod difference;
 pub mod drain;
 pub mod dry_run;
+mod elsewhere;
 pub mod files;
 mod held;
 mod intake;

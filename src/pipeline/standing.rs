@@ -1,7 +1,7 @@
 //! How a distribution stands: what is in progress there, and what was
 //! invalidated lately.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::edge::batch::{Batch, Gathering};
+use crate::edge::budget::elsewhere::Foreign;
 use crate::edge::coalesce::Room;
 use crate::edge::covered::Covered;
 use crate::edge::history::Reader;
@@ -50,8 +51,17 @@ pub(super) struct State {
     pub(super) now: bool,
     /// Somebody waits for something to complete.
     pub(super) waiting: usize,
-    /// Looks that failed, one after the other.
+    /// Looks that failed, one after the other, since something was recalled.
     pub(super) unanswered: u32,
+    /// What a process that is gone was about to make, by its name, and whether
+    /// it was found to be made.
+    pub(super) in_doubt: HashMap<String, bool>,
+    /// What none of this machine's drains seems to have made.
+    pub(super) foreign: Vec<Foreign>,
+    /// What is to be read for the count alone.
+    pub(super) to_count: BTreeMap<String, SystemTime>,
+    /// What was more than could wait.
+    pub(super) not_counted: u64,
     /// The record on disk cannot be read.
     deaf: bool,
 }
@@ -60,6 +70,15 @@ impl State {
     /// What was made since then is to be read.
     pub(super) fn recall_since(&mut self, since: SystemTime) {
         self.recall = Some(self.recall.map_or(since, |known| known.min(since)));
+    }
+
+    /// It was made. Returns whether that was in doubt.
+    pub(super) fn found(&mut self, caller_reference: &str) -> bool {
+        let in_doubt = self.in_doubt.get_mut(caller_reference);
+        in_doubt.is_some_and(|found| {
+            *found = true;
+            true
+        })
     }
 }
 
@@ -124,6 +143,8 @@ impl Standing {
                 state.covered.add(horizon, &past.paths);
             }
             state.read.insert(&past.id, count(&past.paths));
+            state.is_own(&past.caller_reference);
+            state.found(&past.caller_reference);
             names.push(past.caller_reference);
         }
         names
@@ -162,6 +183,7 @@ impl Standing {
         self.look(|state| {
             state.recall_since(since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH));
             state.now = true;
+            state.unanswered = 0;
         })
         .await;
     }
@@ -195,6 +217,7 @@ impl Standing {
             .in_progress
             .start(id, counted, Instant::now(), committed_at);
         state.read.insert(id, counted);
+        state.is_own(&batch.invalidation.caller_reference);
         if let Some(horizon) = batch.horizon {
             state.covered.add(horizon, paths);
         }

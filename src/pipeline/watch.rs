@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -20,6 +21,8 @@ use crate::telemetry::metric;
 /// allows; while something waits for it to complete, more often.
 const CALLS_PER_LOOK: u32 = 5;
 const CALLS_PER_URGENT_LOOK: u32 = 2;
+/// With a budget, of which others may spend, at one call a second a minute.
+const CALLS_PER_IDLE_LOOK: u32 = 60;
 
 /// Bounds of one look. What lies beyond is at worst paid for again, or refused
 /// by the edge itself.
@@ -51,26 +54,27 @@ impl<E: Edge> Watch<E> {
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(LOOK_BACKOFF.0, LOOK_BACKOFF.1);
         let mut failing = false;
-        let mut orphans = self.orphans().await;
+        let mut in_doubt_since = self.orphans().await;
         loop {
-            let began = Instant::now();
+            let (began, looked_at) = (Instant::now(), Timestamp::now());
             self.standing.hear().await;
+            let counted_from = self.counts_from().await;
             let recall = {
                 let mut state = self.standing.lock();
                 state.now = false;
                 state.recall.take()
             };
-            let pause = match self.look(recall).await {
-                Ok(references) => {
+            let pause = match self.look(recall, counted_from).await {
+                Ok(complete) => {
                     if std::mem::take(&mut failing) {
                         info!(distribution = %self.name, "the edge says again what is in progress");
                     }
                     backoff.reset();
                     self.standing.lock().unanswered = 0;
-                    for orphan in std::mem::take(&mut orphans) {
-                        // What cannot be known stays counted.
-                        let made = references.as_ref().is_none_or(|it| it.contains(&orphan));
-                        self.settle(&orphan, made).await;
+                    // Only a look that reached back to them can tell.
+                    let reached = |since: &SystemTime| recall.is_some_and(|it| it <= *since);
+                    if in_doubt_since.take_if(|since| reached(since)).is_some() {
+                        self.settle_orphans(complete).await;
                     }
                     None
                 }
@@ -85,16 +89,21 @@ impl<E: Edge> Watch<E> {
             };
             self.report_overdue();
             self.standing.looks.send_modify(|looks| *looks += 1);
-            self.rest(began, pause).await;
+            match counted_from {
+                Some(_) if pause.is_none() => self.count_elsewhere(looked_at).await,
+                Some(_) => {}
+                None => self.standing.lock().foreign.clear(),
+            }
+            self.rest(began, pause, counted_from.is_some()).await;
         }
     }
 
-    /// What processes that are gone had counted, and what is not on record as
-    /// made. It is looked for first.
-    async fn orphans(&self) -> HashSet<String> {
+    /// What processes that are gone had counted, and is not on record as made,
+    /// is looked for first. Returns since when there is any.
+    async fn orphans(&self) -> Option<SystemTime> {
         let made = self.standing.hear().await;
         let made: HashSet<String> = made.into_iter().collect();
-        let mut in_doubt = HashSet::new();
+        let mut oldest: Option<SystemTime> = None;
         for (reference, opened_at) in self.book.orphans(&self.name) {
             if made.contains(&reference) {
                 self.settle(&reference, true).await;
@@ -102,10 +111,20 @@ impl<E: Edge> Watch<E> {
             }
             let since = SystemTime::from(opened_at);
             let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
-            self.standing.lock().recall_since(since);
-            in_doubt.insert(reference);
+            let mut state = self.standing.lock();
+            state.recall_since(since);
+            state.in_doubt.insert(reference, false);
+            oldest = Some(oldest.map_or(since, |known| known.min(since)));
         }
-        in_doubt
+        oldest
+    }
+
+    /// Settles them. What cannot be known stays counted.
+    async fn settle_orphans(&self, complete: bool) {
+        let in_doubt = std::mem::take(&mut self.standing.lock().in_doubt);
+        for (orphan, found) in in_doubt {
+            self.settle(&orphan, found || !complete).await;
+        }
     }
 
     /// A recall is not forgotten because a look failed once: what was made and
@@ -126,15 +145,16 @@ impl<E: Edge> Watch<E> {
     }
 
     /// Waits until it is time for the next look.
-    async fn rest(&self, began: Instant, pause: Option<Duration>) {
+    async fn rest(&self, began: Instant, pause: Option<Duration>, counts: bool) {
         loop {
             let calls = {
                 let state = self.standing.lock();
-                match (state.now, state.waiting, state.in_progress.is_empty()) {
+                let idle = state.in_progress.is_empty() && state.to_count.is_empty();
+                match (state.now, state.waiting, idle) {
                     (true, ..) => Some(0),
                     (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
                     (false, 0, false) => Some(CALLS_PER_LOOK),
-                    (false, 0, true) => None,
+                    (false, 0, true) => counts.then_some(CALLS_PER_IDLE_LOOK),
                 }
             };
             let wish = self.standing.wish.notified();
@@ -150,9 +170,13 @@ impl<E: Edge> Watch<E> {
         }
     }
 
-    /// Asks what is in progress. Returns the caller references of what was
-    /// read in full, if that is everything there was to read.
-    async fn look(&self, recall: Option<SystemTime>) -> Result<Option<Vec<String>>, EdgeError> {
+    /// Asks what is in progress. Returns whether everything was read that there
+    /// was to read.
+    async fn look(
+        &self,
+        recall: Option<SystemTime>,
+        counted_from: Option<SystemTime>,
+    ) -> Result<bool, EdgeError> {
         let known: Vec<String> = {
             let state = self.standing.lock();
             state.in_progress.ids().map(str::to_owned).collect()
@@ -171,7 +195,8 @@ impl<E: Edge> Watch<E> {
             } in page.invalidations
             {
                 let recalled = recall.is_some_and(|since| made_at >= since);
-                more |= recalled || !completed;
+                let uncounted = counted_from.is_some_and(|from| made_at >= from);
+                more |= recalled || uncounted || !completed;
                 let mut state = self.standing.lock();
                 let paths = state.read.get(&id);
                 match (completed, paths) {
@@ -183,8 +208,10 @@ impl<E: Edge> Watch<E> {
                     }
                     (false, None) => {}
                 }
-                if paths.is_none() && (recalled || !completed) {
-                    to_read.push((id.clone(), made_at));
+                match (paths, recalled || !completed) {
+                    (None, true) => to_read.push((id.clone(), made_at)),
+                    (None, false) if uncounted => state.count_later(&id, made_at),
+                    (None, false) | (Some(_), _) => {}
                 }
                 listed.insert(id);
             }
@@ -203,19 +230,17 @@ impl<E: Edge> Watch<E> {
             warn!(distribution = %self.name, invalidations = to_read.len(), "too many invalidations to read them all; some paths may be paid for twice");
             to_read.truncate(reads_max);
         }
-        let mut references = Vec::new();
         // The oldest first: the newest are to be remembered longest.
         for (id, made_at) in to_read.into_iter().rev() {
             self.pace.turn().await;
             let made = self.edge.read(&self.distribution, &id).await?;
             self.learn(&id, made_at, &made);
-            references.push(made.caller_reference);
         }
         publish(&self.name, self.standing.lock().in_progress.used());
-        Ok(complete.then_some(references))
+        Ok(complete)
     }
 
-    fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
+    pub(super) fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
         let paths = count(&made.paths);
         let mut state = self.standing.lock();
         if made.completed {
@@ -228,6 +253,11 @@ impl<E: Edge> Watch<E> {
         if let Some(horizon) = reference::horizon(&made.caller_reference) {
             state.covered.add(horizon, &made.paths);
         }
+        let own = state.found(&made.caller_reference);
+        if !own && state.read.get(id).is_none() {
+            state.seems_foreign(id, made_at, made);
+        }
+        state.to_count.remove(id);
         state.read.insert(id, paths);
     }
 

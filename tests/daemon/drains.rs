@@ -1,6 +1,4 @@
-//! Drains as processes: killed, several at once, and with messages that nobody can use.
-//!
-//! With `EVICTD_TEST_FULL=1` the runs have 100,000 paths and fifty kills.
+//! Drains as processes: stopped, killed, watched, and with messages that nobody can use.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,38 +16,9 @@ use crate::support::{
     shared_aws,
 };
 
-const WITHIN: Duration = Duration::from_secs(180);
+pub(super) const WITHIN: Duration = Duration::from_secs(180);
 
-/// What is asked of the drains.
-struct Load {
-    paths: u32,
-    paths_per_second: u32,
-    drains: usize,
-    kills: u32,
-    /// Of the queue. A third of SQS's own: what a busy machine does not extend in time is received, and paid
-    /// for, by two.
-    visibility_s: u32,
-    /// Whether CloudFront and the drain keep their own times: twenty seconds to the completion, one call a second.
-    real_time: bool,
-}
-
-/// What came of it.
-#[derive(Debug)]
-struct Outcome {
-    billed: usize,
-    counted: u64,
-    /// Single paths that were accepted again though they changed once.
-    paid_twice: usize,
-    over_quota: u64,
-    invalidations: usize,
-    took: Duration,
-}
-
-fn full() -> bool {
-    std::env::var_os("EVICTD_TEST_FULL").is_some()
-}
-
-fn config(dir: &Path, buffer: &str) -> String {
+pub(super) fn config(dir: &Path, buffer: &str) -> String {
     let dir = dir.display();
     format!(
         "name = \"shop\"\n[source]\nurl = \"mysql://evictd@127.0.0.1:1\"\n\
@@ -60,7 +29,12 @@ fn config(dir: &Path, buffer: &str) -> String {
     )
 }
 
-fn options(config: &str, aws: &Aws, fake: &FakeCloudFront, args: &[&str]) -> EvictdOptions {
+pub(super) fn options(
+    config: &str,
+    aws: &Aws,
+    fake: &FakeCloudFront,
+    args: &[&str],
+) -> EvictdOptions {
     EvictdOptions::run(env!("CARGO_BIN_EXE_evictd"), config)
         .args(args)
         .envs(aws.env())
@@ -68,7 +42,7 @@ fn options(config: &str, aws: &Aws, fake: &FakeCloudFront, args: &[&str]) -> Evi
         .env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url())
 }
 
-fn path(n: u32) -> String {
+pub(super) fn path(n: u32) -> String {
     match n % 3 {
         0 => format!("/products/{n}"),
         1 => format!("/categories/{}/{n}", n % 50),
@@ -77,7 +51,7 @@ fn path(n: u32) -> String {
 }
 
 /// What the budget file says, and whether all of it is settled.
-fn counted(dir: &TempDir) -> (u64, bool) {
+pub(super) fn counted(dir: &TempDir) -> (u64, bool) {
     let text = std::fs::read(dir.path().join("shop.budget.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let main = &json["distributions"]["main"];
@@ -88,136 +62,9 @@ fn counted(dir: &TempDir) -> (u64, bool) {
 }
 
 /// Before it drains, SIGTERM ends it as it ends any process.
-async fn end(mut drain: Evictd) {
+pub(super) async fn end(mut drain: Evictd) {
     drain.wait_for_line("sending buffered paths", WITHIN).await;
     stop(drain).await;
-}
-
-async fn run(load: Load) -> Outcome {
-    let aws = shared_aws().await;
-    let endpoint = aws.endpoint();
-    let dir = scratch("drains");
-    let mut settings = FakeSettings::default();
-    if load.real_time {
-        settings.completes_after = Duration::from_secs(20);
-        (settings.calls_per_second, settings.burst) = (6.0, 6.0);
-    }
-    let fake = FakeCloudFront::start(settings).await;
-    let visibility = load.visibility_s.to_string();
-    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", &visibility)]).await;
-    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
-    let config = config(
-        dir.path(),
-        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
-    );
-    let config = match load.real_time {
-        true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
-        false => config,
-    };
-    let options = options(&config, aws, &fake, &["drain"]);
-
-    let paths: Vec<String> = (0..load.paths).map(path).collect();
-    let feeding = {
-        let (queue, paths) = (queue.clone(), paths.clone());
-        let per_turn = usize::try_from(load.paths_per_second / 10).unwrap();
-        tokio::spawn(async move {
-            let mut turns = tokio::time::interval(Duration::from_millis(100));
-            for turn in paths.chunks(per_turn) {
-                turns.tick().await;
-                let messages = turn
-                    .chunks(25)
-                    .flat_map(|part| quota::messages(part.to_vec()));
-                queue.send(messages.collect()).await.unwrap();
-            }
-        })
-    };
-    let start = Instant::now();
-    let mut drains: Vec<Evictd> = (0..load.drains).map(|_| Evictd::start(&options)).collect();
-    for _ in 0..load.kills {
-        let pause = rand::random_range(500..2_500);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let victim = &mut drains[rand::random_range(0..load.drains)];
-        victim.kill();
-        *victim = Evictd::start(&options);
-    }
-    feeding.await.unwrap();
-    eventually("every path reaches the edge", WITHIN, async || {
-        fake.unmatched(&paths).is_empty().then_some(())
-    })
-    .await;
-    let took = start.elapsed();
-    eventually("the queue is empty", WITHIN, async || {
-        (edge_aws::messages_in(&endpoint, &url).await == 0).then_some(())
-    })
-    .await;
-    for drain in drains {
-        end(drain).await;
-    }
-    // What the killed ones left open is settled by the next.
-    let last = Evictd::start(&options);
-    eventually("the count is settled", WITHIN, async || {
-        counted(&dir).1.then_some(())
-    })
-    .await;
-    end(last).await;
-
-    let sent = fake.paths();
-    let singles = sent.iter().filter(|(path, _)| !path.ends_with('*'));
-    let outcome = Outcome {
-        billed: fake.billed(),
-        counted: counted(&dir).0,
-        paid_twice: singles.map(|(_, times)| times - 1).sum(),
-        over_quota: fake.counts().over_quota,
-        invalidations: fake.made().len(),
-        took,
-    };
-    println!(
-        "{} paths, {} drains, {} kills: {} billed in {} invalidations, {} of them twice; {} counted; \
-         {} refused over the quota; {:.1} s",
-        load.paths,
-        load.drains,
-        load.kills,
-        outcome.billed,
-        outcome.invalidations,
-        outcome.paid_twice,
-        outcome.counted,
-        outcome.over_quota,
-        outcome.took.as_secs_f64(),
-    );
-    assert!(fake.unmatched(&paths).is_empty());
-    assert!(
-        outcome.paid_twice * 100 <= outcome.billed,
-        "under 1 %: {outcome:?}"
-    );
-    assert!(
-        outcome.counted >= u64::try_from(outcome.billed).unwrap(),
-        "nothing is paid for unseen: {outcome:?}"
-    );
-    outcome
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
-    let load = match full() {
-        true => Load {
-            paths: 100_000,
-            paths_per_second: 1_300,
-            drains: 1,
-            kills: 50,
-            visibility_s: 10,
-            real_time: false,
-        },
-        false => Load {
-            paths: 8_000,
-            paths_per_second: 1_000,
-            drains: 1,
-            kills: 5,
-            visibility_s: 10,
-            real_time: false,
-        },
-    };
-    let outcome = run(load).await;
-    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
 }
 
 #[tokio::test]
@@ -260,58 +107,6 @@ async fn a_drain_that_is_killed_after_the_acceptance_and_before_the_answer_has_p
     assert_eq!((fake.billed(), counted(&dir)), (100, (100, true)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_killed_one() {
-    run(match full() {
-        true => Load {
-            paths: 100_000,
-            paths_per_second: 1_300,
-            drains: 3,
-            kills: 50,
-            visibility_s: 10,
-            real_time: false,
-        },
-        false => Load {
-            paths: 6_000,
-            paths_per_second: 1_000,
-            drains: 3,
-            kills: 3,
-            visibility_s: 10,
-            real_time: false,
-        },
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
-    let load = match full() {
-        true => Load {
-            paths: 100_000,
-            paths_per_second: 10_000,
-            drains: 1,
-            kills: 0,
-            visibility_s: 10,
-            real_time: true,
-        },
-        false => Load {
-            paths: 20_000,
-            paths_per_second: 10_000,
-            drains: 1,
-            kills: 0,
-            visibility_s: 10,
-            real_time: false,
-        },
-    };
-    let outcome = run(load).await;
-    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
-    assert_eq!(
-        outcome.counted,
-        u64::try_from(outcome.billed).unwrap(),
-        "{outcome:?}"
-    );
-}
-
 #[tokio::test]
 async fn the_metrics_tell_the_bill_and_when_invalidations_are_complete() {
     let aws = shared_aws().await;
@@ -345,7 +140,31 @@ async fn the_metrics_tell_the_bill_and_when_invalidations_are_complete() {
         page = scrape(port).await;
     }
     assert_eq!(fake.billed(), 100);
+    let status = async |args: &[&str]| {
+        let args = [&["status"], args].concat();
+        Evictd::finish(&options(&config, aws, &fake, &args), WITHIN).await
+    };
+    let expected = "of 1000 (10 %), 900 left; at this pace ";
+    let text = status(&[]).await.stdout;
+    let line = text.lines().find(|line| line.contains("budget"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        line.contains("main: 100 paths in 20") && line.contains(expected),
+        "{line}"
+    );
+    let json = async || -> serde_json::Value {
+        serde_json::from_str(&status(&["--json"]).await.stdout).unwrap()
+    };
+    let budget = json().await["budgets"][0].clone();
+    assert_eq!(
+        (&budget["spent"], &budget["left"]),
+        (&100.into(), &900.into())
+    );
+    assert!(budget["forecast"].as_u64().unwrap() >= 100, "{budget}");
     end(drain).await;
+    let silent = json().await;
+    assert_eq!(silent["state"], "no-daemon");
+    assert_eq!(silent["budgets"][0]["spent"], 100, "from disk: {silent}");
 }
 
 /// The metrics, or nothing while nobody serves them.
@@ -406,6 +225,12 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
     assert_eq!(refused["paths"], serde_json::json!(["/refused/7"]));
     assert_eq!(refused["distribution"], "main");
     end(drain).await;
+    let status = Evictd::finish(&with(&["status", "--json"]), WITHIN).await;
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(
+        status["dead_letters"], 2,
+        "on disk, as of a daemon: {status}"
+    );
     let letters = aws.sqs().receive_message().queue_url(&dead);
     let letters = letters
         .max_number_of_messages(10)
@@ -442,4 +267,230 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
     .await;
     end(drain).await;
     assert!(fake.paths().contains_key("/fine"));
+}
+
+#[tokio::test]
+async fn a_drain_that_is_stopped_gives_back_what_it_holds_and_another_goes_on_at_once() {
+    let aws = shared_aws().await;
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let name = format!("stopped-{:08x}", rand::random::<u32>());
+    let visibility = [(QueueAttributeName::VisibilityTimeout, "3600")];
+    let url = aws.create_queue_with(&name, &visibility).await;
+    let with = |window: &str| {
+        let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
+        let config = config(dir.path(), &buffer).replace("\"50ms\"", window);
+        options(&config, aws, &fake, &["drain"]).env("AWS_REGION", "eu-west-1")
+    };
+    for n in 0..25 {
+        let body = format!(
+            r#"{{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/{n}"]}}"#
+        );
+        let request = aws.sqs().send_message().queue_url(&url).message_body(body);
+        request.send().await.unwrap();
+    }
+    // It gathers for an hour.
+    let mut first = Evictd::start(&with("\"1h\""));
+    eventually("it holds every message", WITHIN, async || {
+        (aws.queue_depth(&url).await == (0, 25)).then_some(())
+    })
+    .await;
+    first.terminate();
+    assert!(first.exit(WITHIN).await.success(), "{}", first.tail());
+    assert_eq!(aws.queue_depth(&url).await, (25, 0), "{}", first.tail());
+    let lines = first.lines();
+    let stopped = lines.iter().find(|line| line.contains("the drain stopped"));
+    assert!(stopped.unwrap().contains("given_back=25"), "{lines:?}");
+    let second = Evictd::start(&with("\"50ms\""));
+    eventually("its successor sends all of them", WITHIN, async || {
+        (fake.paths().len() == 25 && aws.queue_depth(&url).await == (0, 0)).then_some(())
+    })
+    .await;
+    end(second).await;
+    assert_eq!(fake.billed(), 25);
+}
+
+#[tokio::test]
+async fn a_drain_whose_queue_is_gone_when_it_stops_says_how_many_messages_come_back_later() {
+    let aws = Aws::start().await;
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let url = aws.create_queue("gone").await;
+    let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
+    let config = config(dir.path(), &buffer).replace("\"50ms\"", "\"1h\"");
+    let options = options(&config, &aws, &fake, &["drain"]).env("AWS_REGION", "eu-west-1");
+    let body = r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/a"]}"#;
+    let request = aws.sqs().send_message().queue_url(&url).message_body(body);
+    request.send().await.unwrap();
+    let mut drain = Evictd::start(&options);
+    eventually("it holds the message", WITHIN, async || {
+        (aws.queue_depth(&url).await == (0, 1)).then_some(())
+    })
+    .await;
+    let mut aws = aws;
+    aws.stop().await;
+    drain.terminate();
+    assert!(drain.exit(WITHIN).await.success(), "{}", drain.tail());
+    let lines = drain.lines();
+    let said = |words: &str| lines.iter().any(|line| line.contains(words));
+    assert!(
+        said("come back after their visibility timeout"),
+        "{lines:?}"
+    );
+    assert!(said("given_back=0 left=1"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_successor_whose_first_looks_fail_asks_again_before_it_pays_again() {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings {
+        hang: true,
+        ..FakeSettings::default()
+    })
+    .await;
+    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", "2")]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let config = config(
+        dir.path(),
+        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
+    );
+    let options = options(&config, aws, &fake, &["drain"]);
+    let paths: Vec<String> = (0..100).map(path).collect();
+    queue.send(quota::messages(paths.clone())).await.unwrap();
+    let mut first = Evictd::start(&options);
+    eventually("the edge accepts", WITHIN, async || {
+        fake.unmatched(&paths).is_empty().then_some(())
+    })
+    .await;
+    first.kill();
+    // Another change in the same window: the successor's batch is another one.
+    let late = vec!["/late".to_owned()];
+    queue.send(quota::messages(late.clone())).await.unwrap();
+    fake.change(|settings| {
+        settings.hang = false;
+        settings.failing_looks = 3;
+    });
+    let second = Evictd::start(&options);
+    eventually("the queue is empty", WITHIN, async || {
+        (edge_aws::messages_in(&endpoint, &url).await == 0).then_some(())
+    })
+    .await;
+    end(second).await;
+    assert_eq!(fake.counts().failed, 3);
+    assert_eq!((fake.billed(), counted(&dir)), (101, (101, true)));
+}
+
+#[tokio::test]
+async fn an_invalidation_that_does_not_complete_is_reported_once() {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings {
+        completes_after: Duration::from_secs(3_600),
+        ..FakeSettings::default()
+    })
+    .await;
+    let url = edge_aws::queue(&endpoint, "", &[]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let port = free_port();
+    let config = config(
+        dir.path(),
+        &format!("kind = \"sqs\"\nqueue_url = \"{url}\""),
+    )
+    .replace("[cloudfront]\n", "[cloudfront]\noverdue_after = \"2s\"\n")
+        + &format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
+    queue
+        .send(quota::messages(vec!["/a".to_owned()]))
+        .await
+        .unwrap();
+    let mut drain = Evictd::start(&options(&config, aws, &fake, &["drain"]));
+    let line = drain.wait_for_line("does not complete", WITHIN).await;
+    let id = &fake.made()[0].id;
+    assert!(
+        line.contains(id.as_str()) && line.contains("after=2s"),
+        "{line}"
+    );
+    assert!(fake.made()[0].at.elapsed() >= Duration::from_secs(2));
+    let looks = fake.counts().looks;
+    eventually("it looks on", WITHIN, async || {
+        (fake.counts().looks > looks + 3).then_some(())
+    })
+    .await;
+    let page = scrape(port).await;
+    let overdue = r#"evictd_edge_overdue_total{name="shop",distribution="main"} 1"#;
+    assert!(page.contains(overdue), "{page}");
+    let lines = drain.lines();
+    let reports = lines
+        .iter()
+        .filter(|line| line.contains("does not complete"));
+    assert_eq!(reports.count(), 1);
+    end(drain).await;
+}
+
+#[tokio::test]
+async fn drains_on_two_machines_each_count_what_both_spend() {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let edge = evictd::edge::CloudFront::new(&edge_aws::config(fake.url()).await);
+    let mut machines = Vec::new();
+    for _ in 0..2 {
+        let dir = scratch("drains");
+        let url = edge_aws::queue(&endpoint, "", &[]).await;
+        let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+        let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
+        let config = config(dir.path(), &buffer).replace(
+            "id = \"E1\"\n",
+            "id = \"E1\"\nmonthly_path_budget = 100000\n",
+        );
+        let drain = Evictd::start(&options(&config, aws, &fake, &["drain"]));
+        machines.push((dir, queue, drain));
+    }
+    for (_, _, drain) in &mut machines {
+        drain.wait_for_line("sending buffered paths", WITHIN).await;
+    }
+    // Both have begun to count before anybody spends.
+    eventually("both look", WITHIN, async || {
+        (fake.counts().looks >= 2).then_some(())
+    })
+    .await;
+    for round in 0..10 {
+        for (machine, (_, queue, _)) in machines.iter().enumerate() {
+            let paths = (0..20).map(|n| format!("/{machine}/{round}/{n}"));
+            queue.send(quota::messages(paths)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let deployment = evictd::edge::InvalidationBatch {
+        distribution: "E1".into(),
+        caller_reference: "deployment-7".to_owned(),
+        paths: vec!["/index.html".to_owned(), "/assets/*".to_owned()],
+    };
+    evictd::edge::Edge::invalidate(&edge, &deployment)
+        .await
+        .unwrap();
+    eventually("both count everything", WITHIN, async || {
+        let billed = u64::try_from(fake.billed()).unwrap();
+        let all = machines
+            .iter()
+            .all(|(dir, _, _)| spent_in_all(dir) == billed);
+        (billed == 2 * 200 + 2 && all).then_some(())
+    })
+    .await;
+    for (dir, _, drain) in machines {
+        end(drain).await;
+        assert_eq!(counted(&dir), (200, true), "its own apart from others'");
+    }
+}
+
+/// What the budget file says of this machine and of others together.
+fn spent_in_all(dir: &TempDir) -> u64 {
+    let elsewhere = std::fs::read(dir.path().join("shop.budget.json")).ok();
+    let json = elsewhere.and_then(|text| serde_json::from_slice(&text).ok());
+    let json: serde_json::Value = json.unwrap_or_default();
+    let main = &json["distributions"]["main"];
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
+    number(&main["spent"]) + number(&main["elsewhere"]["paths"])
 }

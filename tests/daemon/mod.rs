@@ -7,6 +7,7 @@ mod drains;
 mod dry_run;
 mod faults;
 mod guards;
+mod kills;
 mod large;
 mod modes;
 mod paths;

@@ -22,6 +22,7 @@ pub async fn check<B: Buffer>(buffer: &B) {
     equal_messages_are_two(buffer).await;
     what_is_not_deleted_comes_back_under_its_id(buffer).await;
     what_is_extended_stays_away(buffer).await;
+    what_is_given_back_comes_at_once(buffer).await;
     nothing_to_do_is_fine(buffer).await;
 }
 
@@ -115,8 +116,24 @@ async fn what_is_extended_stays_away<B: Buffer>(buffer: &B) {
     assert_eq!(error.failed.len(), 1, "gone, and said so: {error}");
 }
 
+async fn what_is_given_back_comes_at_once<B: Buffer>(buffer: &B) {
+    buffer.send(vec![message("main", "/given")]).await.unwrap();
+    let first = gather(buffer, 1).await;
+    buffer.extend(&receipts(&first)).await.unwrap();
+    buffer.give_back(&receipts(&first)).await.unwrap();
+    let again = buffer.receive(Duration::ZERO).await.unwrap();
+    assert_eq!(again.len(), 1, "without a wait");
+    assert_eq!(first[0].id, again[0].id);
+    // The first holder gives back what is another's by now.
+    buffer.give_back(&receipts(&first)).await.unwrap();
+    assert!(buffer.receive(Duration::ZERO).await.unwrap().is_empty());
+    buffer.delete(&receipts(&again)).await.unwrap();
+    buffer.give_back(&receipts(&again)).await.unwrap();
+}
+
 async fn nothing_to_do_is_fine<B: Buffer>(buffer: &B) {
     buffer.send(Vec::new()).await.unwrap();
     buffer.delete(&[]).await.unwrap();
     buffer.extend(&[]).await.unwrap();
+    buffer.give_back(&[]).await.unwrap();
 }

@@ -17,8 +17,9 @@ pub struct FakeSettings {
     pub singles_max: usize,
     pub wildcards_max: usize,
     pub batch_paths_max: usize,
-    /// From the acceptance to the completion.
+    /// From the acceptance to the completion: this long, and up to `completes_spread` more.
     pub completes_after: Duration,
+    pub completes_spread: Duration,
     /// Throttling: calls a second, and how many at once.
     pub calls_per_second: f64,
     pub burst: f64,
@@ -28,6 +29,8 @@ pub struct FakeSettings {
     pub hang: bool,
     /// Each n-th call fails with a 500 before anything happens.
     pub fail: Option<u64>,
+    /// So many lists and reads of invalidations fail with a 503; the short list of a start does not.
+    pub failing_looks: u64,
     /// Paths that contain this are refused as invalid.
     pub refuse: Option<String>,
     /// How long each answer takes.
@@ -43,11 +46,13 @@ impl Default for FakeSettings {
             wildcards_max: 15,
             batch_paths_max: 3_000,
             completes_after: Duration::from_millis(300),
+            completes_spread: Duration::ZERO,
             calls_per_second: 1_000.0,
             burst: 1_000.0,
             lose_answer: None,
             hang: false,
             fail: None,
+            failing_looks: 0,
             refuse: None,
             slow: Duration::ZERO,
             page_items: 100,
@@ -64,6 +69,22 @@ pub struct FakeInvalidation {
     pub paths: Vec<String>,
     pub at: Instant,
     created_at: Timestamp,
+    completes_at: Instant,
+}
+
+impl FakeInvalidation {
+    /// One that no server made.
+    pub fn example(paths: Vec<String>, at: Instant) -> Self {
+        Self {
+            id: String::new(),
+            distribution: "E1".to_owned(),
+            caller_reference: String::new(),
+            paths,
+            at,
+            created_at: Timestamp::now(),
+            completes_at: at,
+        }
+    }
 }
 
 /// What happened so far.
@@ -73,6 +94,8 @@ pub struct FakeCounts {
     pub calls: u64,
     /// Requests to make an invalidation.
     pub creates: u64,
+    /// Lists and reads of invalidations, but for the short lists of a start.
+    pub looks: u64,
     /// Repeated requests that were answered with the invalidation of then.
     pub repeated: u64,
     /// Requests refused because they would have exceeded the quota.
@@ -230,6 +253,17 @@ impl State {
             .target
             .split_once('?')
             .unwrap_or((&request.target, ""));
+        if request.method == "GET"
+            && !query.contains("MaxItems=1&")
+            && !query.ends_with("MaxItems=1")
+        {
+            self.counts.looks += 1;
+            if self.settings.failing_looks > 0 {
+                self.settings.failing_looks -= 1;
+                self.counts.failed += 1;
+                return Some(error(503, "ServiceUnavailable"));
+            }
+        }
         let parts: Vec<&str> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
             ("POST", ["", _, "distribution", distribution, "invalidation"]) => {
@@ -293,13 +327,16 @@ impl State {
         self.counts.peak_singles = self.counts.peak_singles.max(singles);
         self.counts.peak_wildcards = self.counts.peak_wildcards.max(wildcards);
         self.by_reference.insert(name, self.made.len());
+        let spread = self.settings.completes_spread.mul_f64(rand::random());
+        let now = Instant::now();
         self.made.push(FakeInvalidation {
             id: format!("I{:06}", self.made.len()),
             distribution: distribution.to_owned(),
             caller_reference,
             paths,
-            at: Instant::now(),
+            at: now,
             created_at: Timestamp::now(),
+            completes_at: now + self.settings.completes_after + spread,
         });
         if lose || self.settings.hang {
             self.counts.lost_answers += 1;
@@ -309,9 +346,10 @@ impl State {
     }
 
     fn in_progress(&self, distribution: &str) -> (usize, usize) {
-        let running = self.made.iter().rev().filter(|made| {
-            made.distribution == distribution && made.at.elapsed() < self.settings.completes_after
-        });
+        let now = Instant::now();
+        let running = self.made.iter().rev();
+        let running =
+            running.filter(|made| made.distribution == distribution && made.completes_at > now);
         let paths = running.flat_map(|made| &made.paths);
         paths.fold((0, 0), |(singles, wildcards), path| {
             match path.ends_with('*') {
@@ -322,7 +360,7 @@ impl State {
     }
 
     fn status(&self, made: &FakeInvalidation) -> &'static str {
-        match made.at.elapsed() < self.settings.completes_after {
+        match made.completes_at > Instant::now() {
             true => "InProgress",
             false => "Completed",
         }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Stored;
+use crate::edge::budget::BudgetStatus;
 use crate::ledger::{Book, DeadLetter, Gap, Place};
 use crate::pipeline::board::{Part, PartState, Reports, Snapshot};
 
@@ -87,6 +88,9 @@ pub struct Status {
     pub widenings: BTreeMap<String, u64>,
     /// Every part that was heard of.
     pub parts: Vec<PartStatus>,
+    /// What each distribution has cost this month, where paths are sent from
+    /// here.
+    pub budgets: Vec<BudgetStatus>,
     /// How many gaps are on record.
     pub gaps: u64,
     /// The newest, oldest first.
@@ -215,14 +219,21 @@ impl Status {
                 .map(|(reason, count)| (reason.to_string(), *count))
                 .collect(),
             parts: snapshot.parts.iter().map(part_status).collect(),
+            budgets: reports.board.budgets(),
             ..Self::of_book(&book)
         }
     }
 
     /// Of a daemon that does not answer.
-    pub fn from_disk(name: &str, stored: Option<&Stored>, book: &Book) -> Self {
+    pub fn from_disk(
+        name: &str,
+        stored: Option<&Stored>,
+        book: &Book,
+        budgets: Vec<BudgetStatus>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
+            budgets,
             checkpoint: stored.map(|stored| StoredPlace {
                 position: (&stored.position()).into(),
                 stored_at: None,
@@ -257,6 +268,7 @@ impl Status {
             missed_version_bumps: 0,
             widenings: BTreeMap::new(),
             parts: Vec::new(),
+            budgets: Vec::new(),
             gaps: book.gaps,
             recent_gaps: book.recent_gaps.iter().cloned().collect(),
             dead_letters: book.dead_letters,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::document::{State, Status};
+use crate::edge::budget::BudgetStatus;
 use crate::ledger::Gap;
 
 /// Dead letters and gaps that are shown.
@@ -145,6 +146,9 @@ fn on_disk(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Resul
         None if status.state == State::NoDaemon => line(out, "checkpoint", "none")?,
         None => line(out, "checkpoint", "none stored since the start")?,
     }
+    for budget in &status.budgets {
+        line(out, "budget", &budget_text(budget))?;
+    }
     line(out, "gaps", &status.gaps.to_string())?;
     for gap in status.recent_gaps.iter().rev().take(RECENT_SHOWN) {
         line(out, "", &format!("- {}", gap_text(gap, now)))?;
@@ -162,6 +166,36 @@ fn on_disk(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Resul
         line(out, "", &text)?;
     }
     Ok(())
+}
+
+fn budget_text(budget: &BudgetStatus) -> String {
+    let BudgetStatus {
+        distribution,
+        month,
+        spent,
+        elsewhere,
+        limit,
+        left,
+        forecast,
+    } = budget;
+    let others = match elsewhere {
+        0 => String::new(),
+        paths => format!(" ({paths} of others)"),
+    };
+    let of = match (limit, left) {
+        (Some(limit), Some(left)) => {
+            let percent = spent.saturating_mul(100) / (*limit).max(1);
+            format!(" of {limit} ({percent} %), {left} left")
+        }
+        _ => ", no budget".to_owned(),
+    };
+    let over = match limit {
+        Some(limit) if forecast > limit => ", OVER THE BUDGET",
+        _ => "",
+    };
+    format!(
+        "{distribution}: {spent} paths in {month}{others}{of}; at this pace {forecast} in the month{over}"
+    )
 }
 
 fn gap_text(gap: &Gap, now: Timestamp) -> String {
@@ -266,6 +300,20 @@ mod tests {
             recent_dead_letters: [letter].into(),
             unreadable: 0,
         };
+        let budget = |distribution: &str, limit: Option<u64>| BudgetStatus {
+            distribution: distribution.to_owned(),
+            month: "2026-11".to_owned(),
+            spent: 13_512,
+            elsewhere: limit.unwrap_or_default() / 1_000,
+            limit,
+            left: limit.map(|limit| limit.saturating_sub(13_512)),
+            forecast: 18_300,
+        };
+        let budgets = vec![
+            budget("images", None),
+            budget("main", Some(20_000)),
+            budget("shop", Some(15_000)),
+        ];
         let status = Status {
             version: "1.2.3".to_owned(),
             state: State::Trouble,
@@ -297,7 +345,7 @@ mod tests {
                 last_error: Some("MySQL at db:3306 ended the binlog stream".to_owned()),
                 last_error_at: Some(at("2026-11-23T02:12:00Z")),
             }],
-            ..Status::from_disk("shop", None, &book)
+            ..Status::from_disk("shop", None, &book, budgets)
         };
         insta::assert_snapshot!(render(&status, at("2026-11-23T03:12:00Z")));
     }

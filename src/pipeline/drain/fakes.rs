@@ -207,6 +207,8 @@ impl Buffer for FakeBuffer {
                 stored.visible_at = Instant::now();
             }
         }
+        drop(state);
+        self.arrived.notify_waiters();
         Ok(())
     }
 
@@ -275,6 +277,10 @@ pub(super) struct EdgeState {
     pub(super) made: Vec<(Instant, InvalidationBatch)>,
     pub(super) calls: Vec<InvalidationBatch>,
     judge: Option<Judge>,
+    /// Invalidations read in full.
+    pub(super) reads: u32,
+    /// Lists that fail before one works.
+    pub(super) failing_lists: u32,
     slow: Duration,
 }
 
@@ -349,7 +355,15 @@ impl Edge for FakeEdge {
         distribution: &Arc<str>,
         _from: Option<String>,
     ) -> Result<Page, EdgeError> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        if state.failing_lists > 0 {
+            state.failing_lists -= 1;
+            return Err(EdgeError::Throttled {
+                distribution: Arc::clone(distribution),
+                code: "Throttling".to_owned(),
+                reason: "on purpose".to_owned(),
+            });
+        }
         let made = state.made.iter().enumerate().rev();
         let made = made.filter(|(_, (_, batch))| batch.distribution == *distribution);
         Ok(Page {
@@ -365,7 +379,8 @@ impl Edge for FakeEdge {
     }
 
     async fn read(&self, _distribution: &Arc<str>, id: &str) -> Result<Made, EdgeError> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.reads += 1;
         let index: usize = id.trim_start_matches('I').parse().unwrap();
         let (at, batch) = &state.made[index];
         Ok(Made {

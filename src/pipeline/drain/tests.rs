@@ -44,6 +44,15 @@ impl Bench {
     }
 
     fn reporting(buffer: Arc<FakeBuffer>, edge: Arc<FakeEdge>, reports: Reports) -> Self {
+        Self::with(buffer, edge, reports, History::off())
+    }
+
+    fn with(
+        buffer: Arc<FakeBuffer>,
+        edge: Arc<FakeEdge>,
+        reports: Reports,
+        history: History,
+    ) -> Self {
         let shutdown = CancellationToken::new();
         let options = DrainOptions {
             window: WINDOW,
@@ -57,8 +66,9 @@ impl Bench {
             always: AlwaysPaths::default(),
         };
         let book = Arc::new(Book::in_memory(BTreeMap::new()));
-        let drain =
-            Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options).reporting(reports);
+        let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options)
+            .recording(history)
+            .reporting(reports);
         let drain = tokio::spawn(drain.run(shutdown.clone()));
         Self {
             buffer,
@@ -491,6 +501,61 @@ async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_look_that_fails_is_repeated_before_anything_is_paid_for_again() {
+    let bench = Bench::start(FakeEdge::slow(seconds(1)));
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a", "/b"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    // Of the start, and of the recall.
+    bench.edge.state.lock().unwrap().failing_lists = 4;
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert_eq!(bench.edge.state.lock().unwrap().failing_lists, 0);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    bench.edge.state.lock().unwrap().failing_lists = u32::MAX;
+    let begun = Instant::now();
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert!(begun.elapsed() < VISIBILITY + seconds(120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+    let start = |buffer, edge, history| Bench::with(buffer, edge, Reports::default(), history);
+    let edge = Arc::new(FakeEdge::slow(seconds(1)));
+    let bench = start(Arc::default(), edge, history().await.unwrap());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    for n in 0..5 {
+        bench.buffer.push("main", &[&format!("/{n}")]);
+        pass(seconds(4)).await;
+    }
+    assert_eq!(bench.edge.made().len(), 5);
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    let bench = start(bench.buffer, bench.edge, history().await.unwrap());
+    bench.emptied().await;
+    let state = bench.edge.state.lock().unwrap();
+    assert_eq!((state.calls.len(), state.reads), (5, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_change_to_the_same_path_is_a_second_invalidation() {
     let bench = Bench::start(FakeEdge::default());
     bench.buffer.push("main", &["/a"]);
@@ -513,7 +578,10 @@ async fn a_shutdown_finishes_what_is_under_way_and_leaves_the_rest() {
     assert_eq!((stopped.given_back, stopped.left), (1, 0));
     assert_eq!(edge.paths(), ["/a"]);
     assert_eq!((buffer.remaining(), buffer.visible()), (1, 1));
-    assert!(asked.elapsed() < seconds(5), "long before its visibility ends");
+    assert!(
+        asked.elapsed() < seconds(5),
+        "long before its visibility ends"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -548,7 +616,9 @@ async fn a_message_that_the_edge_may_have_accepted_is_not_given_back() {
 #[tokio::test(start_paused = true)]
 async fn a_buffer_that_does_not_take_messages_back_holds_up_no_stop() {
     let bench = Bench::start(FakeEdge::default());
-    bench.buffer.with(|state| state.slow_returns = seconds(3_600));
+    bench
+        .buffer
+        .with(|state| state.slow_returns = seconds(3_600));
     bench.buffer.push("main", &["/a"]);
     pass(seconds(1)).await;
     let asked = Instant::now();
@@ -562,17 +632,18 @@ fn an_extension_that_finds_a_message_deleted_is_no_failure() {
     let held = Held::default();
     held.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
     held.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
-    let failed = |receipt| {
-        Err(ReceiptError {
+    let in_danger = |receipt| {
+        let error = ReceiptError {
             failed: vec![receipt],
             cause: trouble(),
-        })
+        };
+        report_extension(Err(error), &held)
     };
     held.leaving(&["m0".into()]);
-    assert_eq!(report_extension(failed((0, 1)), &held), 0);
+    assert_eq!(in_danger((0, 1)), 0);
     held.release(&["m0".into()]);
-    assert_eq!(report_extension(failed((0, 1)), &held), 0);
-    assert_eq!(report_extension(failed((1, 2)), &held), 1);
+    assert_eq!(in_danger((0, 1)), 0);
+    assert_eq!(in_danger((1, 2)), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -583,7 +654,11 @@ async fn a_shutdown_ends_with_its_grace_period_at_the_latest() {
     let asked = Instant::now();
     let buffer = Arc::clone(&bench.buffer);
     let stopped = bench.stop().await;
-    assert_eq!((stopped.given_back, stopped.left), (1, 0), "throttled: not accepted");
+    assert_eq!(
+        (stopped.given_back, stopped.left),
+        (1, 0),
+        "throttled: not accepted"
+    );
     assert_eq!(asked.elapsed(), GRACE);
     assert_eq!((buffer.remaining(), buffer.visible()), (1, 1));
 }

@@ -1,0 +1,312 @@
+//! Drains that are killed at random while they work off a burst, one and several at once.
+//!
+//! With `EVICTD_TEST_FULL=1` the burst has 100,000 distinct paths in ten seconds, CloudFront keeps its own times
+//! (quotas, ten to twenty-five seconds to a completion, six calls a second), the drain its defaults, and there are
+//! fifty kills.
+
+use std::time::{Duration, Instant};
+
+use evictd::buffer::{Buffer, Sqs};
+use tempfile::TempDir;
+
+use super::drains::{WITHIN, config, counted, end, options, path};
+use crate::edge::{aws as edge_aws, quota};
+use crate::support::{
+    Evictd, FakeCloudFront, FakeInvalidation, FakeSettings, eventually, scratch, shared_aws,
+};
+
+/// What is asked of the drains.
+struct Load {
+    paths: u32,
+    drains: usize,
+    /// Whether each drain has a directory of its own.
+    machines: bool,
+    kills: u32,
+    /// Of the queue.
+    visibility_s: u32,
+    /// Whether CloudFront and the drains keep their own times.
+    real_time: bool,
+}
+
+/// Paths that change in a second.
+const PATHS_PER_SECOND: u32 = 10_000;
+
+/// What came of it.
+#[derive(Debug)]
+struct Outcome {
+    billed: usize,
+    counted: u64,
+    /// Billed again though they had been accepted since every change that they stand for.
+    paid_twice: usize,
+    over_quota: u64,
+    took: Duration,
+}
+
+fn full() -> bool {
+    std::env::var_os("EVICTD_TEST_FULL").is_some()
+}
+
+/// A path, and when its change was in the queue.
+struct Changed {
+    path: String,
+    at: Instant,
+}
+
+/// Billed again without need.
+#[derive(Debug)]
+#[expect(dead_code, reason = "for people who read the output")]
+struct Twice {
+    item: String,
+    /// How long after the first acceptance.
+    after: Duration,
+    /// How long its last change had been in the queue at the first acceptance.
+    queued_before: Duration,
+}
+
+/// Billed items that had been accepted before, and after everything that they match had changed. Each path changes
+/// once, so that nothing asked for them.
+fn paid_twice(made: &[FakeInvalidation], changes: &[Changed]) -> Vec<Twice> {
+    let mut sorted: Vec<&Changed> = changes.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut accepted = std::collections::HashMap::new();
+    let mut twice = Vec::new();
+    for invalidation in made {
+        for item in &invalidation.paths {
+            let matched = match item.strip_suffix('*') {
+                Some(prefix) => {
+                    let from = sorted.partition_point(|it| it.path.as_str() < prefix);
+                    let length = sorted[from..].partition_point(|it| it.path.starts_with(prefix));
+                    &sorted[from..from + length]
+                }
+                None => {
+                    let from = sorted.partition_point(|it| it.path < *item);
+                    &sorted[from..=from]
+                }
+            };
+            // What changed after this acceptance needs another one.
+            let asked_for = matched.iter().map(|it| it.at);
+            let asked_for = asked_for.filter(|at| *at <= invalidation.at).max();
+            let before = accepted.insert(item, invalidation.at);
+            if let (Some(before), Some(asked_for)) = (before, asked_for)
+                && before >= asked_for
+            {
+                twice.push(Twice {
+                    item: item.clone(),
+                    after: invalidation.at - before,
+                    queued_before: before - asked_for,
+                });
+            }
+        }
+    }
+    twice
+}
+
+async fn run(load: Load) -> Outcome {
+    let aws = shared_aws().await;
+    let endpoint = aws.endpoint();
+    let machines = if load.machines { load.drains } else { 1 };
+    let dirs: Vec<TempDir> = (0..machines).map(|_| scratch("kills")).collect();
+    let mut settings = FakeSettings::default();
+    if load.real_time {
+        settings.completes_after = Duration::from_secs(10);
+        settings.completes_spread = Duration::from_secs(15);
+        (settings.calls_per_second, settings.burst) = (6.0, 6.0);
+    }
+    let fake = FakeCloudFront::start(settings).await;
+    let visibility = load.visibility_s.to_string();
+    let url = edge_aws::queue(&endpoint, "", &[("VisibilityTimeout", &visibility)]).await;
+    let queue = Sqs::new(&edge_aws::config(&endpoint).await, url.clone());
+    let options = |drain: usize| {
+        let dir = &dirs[drain % dirs.len()];
+        let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
+        let config = config(dir.path(), &buffer);
+        let config = match load.real_time {
+            true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
+            false => config,
+        };
+        options(&config, aws, &fake, &["drain"])
+    };
+
+    let paths: Vec<String> = (0..load.paths).map(path).collect();
+    let feeding = {
+        let (queue, paths) = (queue.clone(), paths.clone());
+        let per_turn = usize::try_from(PATHS_PER_SECOND / 10).unwrap();
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let mut changes = Vec::with_capacity(paths.len());
+            let mut turns = tokio::time::interval(Duration::from_millis(100));
+            for turn in paths.chunks(per_turn) {
+                turns.tick().await;
+                let messages = turn
+                    .chunks(25)
+                    .flat_map(|part| quota::messages(part.to_vec()));
+                queue.send(messages.collect()).await.unwrap();
+                let at = Instant::now();
+                let of_turn = turn.iter().cloned();
+                changes.extend(of_turn.map(|path| Changed { path, at }));
+            }
+            (changes, begun.elapsed())
+        })
+    };
+    let start = Instant::now();
+    let mut drains: Vec<Evictd> = (0..load.drains)
+        .map(|drain| Evictd::start(&options(drain)))
+        .collect();
+    let mut kills_at_work = 0;
+    for _ in 0..load.kills {
+        let pause = rand::random_range(300..2_500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let victim = rand::random_range(0..load.drains);
+        drains[victim].kill();
+        drains[victim] = Evictd::start(&options(victim));
+        kills_at_work += u32::from(edge_aws::messages_in(&endpoint, &url).await > 0);
+    }
+    let (changes, fed) = feeding.await.unwrap();
+    let killed = start.elapsed();
+    let made_meanwhile = fake.made().len();
+    eventually("every path reaches the edge", WITHIN, async || {
+        fake.unmatched(&paths).is_empty().then_some(())
+    })
+    .await;
+    let took = start.elapsed();
+    eventually("the queue is empty", WITHIN, async || {
+        (edge_aws::messages_in(&endpoint, &url).await == 0).then_some(())
+    })
+    .await;
+    for drain in drains {
+        end(drain).await;
+    }
+    // What the killed ones left open is settled by the next.
+    for (machine, dir) in dirs.iter().enumerate() {
+        let last = Evictd::start(&options(machine));
+        eventually("the count is settled", WITHIN, async || {
+            counted(dir).1.then_some(())
+        })
+        .await;
+        end(last).await;
+    }
+
+    let counts = fake.counts();
+    let twice = paid_twice(&fake.made(), &changes);
+    println!(
+        "paid twice: {:?}",
+        twice.iter().take(20).collect::<Vec<_>>()
+    );
+    let outcome = Outcome {
+        billed: fake.billed(),
+        counted: dirs.iter().map(|dir| counted(dir).0).sum(),
+        paid_twice: twice.len(),
+        over_quota: counts.over_quota,
+        took,
+    };
+    println!(
+        "{} paths in {:.1} s, {} drains on {} machines, {} kills in {:.1} s ({kills_at_work} with \
+         messages in the queue, {made_meanwhile} invalidations made meanwhile): {} billed in {} \
+         invalidations, {} of them twice; {} counted; {} refused over the quota, at most {} and {} in progress; \
+         {} looks, {} throttled; all reached after {:.1} s",
+        load.paths,
+        fed.as_secs_f64(),
+        load.drains,
+        dirs.len(),
+        load.kills,
+        killed.as_secs_f64(),
+        outcome.billed,
+        fake.made().len(),
+        outcome.paid_twice,
+        outcome.counted,
+        outcome.over_quota,
+        counts.peak_singles,
+        counts.peak_wildcards,
+        counts.looks,
+        counts.throttled,
+        outcome.took.as_secs_f64(),
+    );
+    assert!(fake.unmatched(&paths).is_empty());
+    assert!(
+        counts.peak_singles <= 3_000 && counts.peak_wildcards <= 15,
+        "{counts:?}"
+    );
+    assert!(
+        outcome.paid_twice * 100 <= outcome.billed,
+        "under 1 %: {outcome:?}"
+    );
+    assert!(
+        outcome.counted >= u64::try_from(outcome.billed).unwrap(),
+        "nothing is paid for unseen: {outcome:?}"
+    );
+    outcome
+}
+
+/// At full size or smaller and faster.
+fn load(drains: usize, machines: bool, kills: u32) -> Load {
+    match full() {
+        true => Load {
+            paths: 100_000,
+            drains,
+            machines,
+            kills: if kills > 0 { 50 } else { 0 },
+            visibility_s: 30,
+            real_time: true,
+        },
+        false => Load {
+            paths: 20_000,
+            drains,
+            machines,
+            kills,
+            // What a busy machine does not extend in time is received, and paid for, by two.
+            visibility_s: 10,
+            real_time: false,
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_that_is_killed_again_and_again_loses_nothing_and_pays_once() {
+    let outcome = run(load(1, false, 5)).await;
+    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_drains_of_one_queue_share_the_quota_the_count_and_the_work_of_a_killed_one() {
+    run(load(3, false, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_drains_on_three_machines_lose_nothing_and_pay_once() {
+    run(load(3, true, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
+    let outcome = run(load(1, false, 0)).await;
+    assert_eq!(outcome.over_quota, 0, "{outcome:?}");
+    assert_eq!(
+        outcome.counted,
+        u64::try_from(outcome.billed).unwrap(),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn what_nothing_asked_for_is_paid_twice() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let changes = [("/a/1", 1), ("/a/2", 5), ("/b", 1)].map(|(path, at)| Changed {
+        path: path.to_owned(),
+        at: after(at),
+    });
+    let made = |items: &[(&[&str], u64)]| {
+        let made = items.iter().map(|(paths, at)| {
+            let paths = paths.iter().map(|&path| path.to_owned()).collect();
+            FakeInvalidation::example(paths, after(*at))
+        });
+        paid_twice(&made.collect::<Vec<_>>(), &changes).len()
+    };
+    assert_eq!(
+        made(&[(&["/a*", "/b"], 2), (&["/a*"], 6)]),
+        0,
+        "/a/2 changed in between"
+    );
+    assert_eq!(made(&[(&["/a*", "/b"], 6), (&["/a*", "/b"], 7)]), 2);
+    assert_eq!(made(&[(&["/a*"], 2), (&["/a*"], 3)]), 1);
+}
