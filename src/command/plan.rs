@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::CommandError;
+use super::run::bulk_rules;
 use crate::binlog::file::Notice;
 use crate::cli::{Global, OutputFormat, PlanFiles};
 use crate::config::{self, Config};
@@ -40,9 +41,10 @@ type Printed = Result<io::Result<()>, CommandError>;
 
 fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
     let distributions = distributions(&config);
+    let tally = Tally::new().with_bulk(bulk_rules(&config));
     let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
     let lines = PlanLines::new(out, options.format.into());
-    let mut record = (lines, Tally::new());
+    let mut record = (lines, tally);
     let mut notices = Notices::default();
     loop {
         let step = plans.step(&mut record)?;
@@ -55,7 +57,7 @@ fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
             Some(FileStep::Planned(widened)) => warn_of(widened, &plans.reading_at()),
         }
     }
-    let (lines, tally) = record;
+    let (lines, mut tally) = record;
     let bill = tally.bill(distributions);
     Ok(match options.format {
         OutputFormat::Json => print(

@@ -1,14 +1,16 @@
 //! What a range of the binlog comes to: changes, keys, paths, and the bill.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::bulk::BulkRule;
 use super::record::{At, Record};
+use crate::edge::coalesce::matches;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Op, RowChange};
 
@@ -35,6 +37,15 @@ pub struct Tally {
     pub rules: BTreeMap<String, RuleTally>,
     /// All rules together.
     pub total: RuleTally,
+    /// Paths that go to each distribution, each transaction by itself.
+    pub sent_paths: u64,
+    /// Paths that do not go, because wildcards go for a bulk change.
+    pub bulk_paths: u64,
+    #[serde(skip)]
+    bulk: HashMap<Arc<str>, BulkRule>,
+    /// The open transaction's paths, by rule.
+    #[serde(skip)]
+    sending: BTreeMap<Arc<str>, Sending>,
     #[serde(skip)]
     seen: HashSet<u64>,
     #[serde(skip)]
@@ -68,6 +79,16 @@ pub struct RuleTally {
     pub widened: BTreeMap<&'static str, u64>,
 }
 
+/// A rule's paths in one transaction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sending {
+    paths: u64,
+    /// Those that no rule before named.
+    new: u64,
+    /// Those of them that the rule's wildcards do not match.
+    unmatched: u64,
+}
+
 /// What CloudFront asks for a number of paths, sent to every distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Bill {
@@ -75,6 +96,9 @@ pub struct Bill {
     pub distributions: u64,
     /// Paths times distributions; a wildcard counts as one.
     pub billed_paths: u64,
+    /// Paths that wildcards stand for, since a transaction had more of them
+    /// than `bulk_threshold`.
+    pub bulk_paths: u64,
     /// In thousandths of a dollar, if nothing else was sent this month.
     pub millidollars_after_free_paths: u64,
     /// In thousandths of a dollar, if the free paths are used up.
@@ -87,18 +111,26 @@ impl Tally {
         Self::default()
     }
 
+    /// Counts a bulk change as these rules' wildcards.
+    #[must_use]
+    pub fn with_bulk(self, bulk: HashMap<Arc<str>, BulkRule>) -> Self {
+        Self { bulk, ..self }
+    }
+
     /// All rows of all tables.
     pub fn changes(&self) -> u64 {
         self.tables.values().flat_map(BTreeMap::values).sum()
     }
 
     /// What the paths cost at `distributions` distributions.
-    pub fn bill(&self, distributions: u64) -> Bill {
-        let billed_paths = self.total.paths.saturating_mul(distributions);
+    pub fn bill(&mut self, distributions: u64) -> Bill {
+        self.send_all();
+        let billed_paths = self.sent_paths.saturating_mul(distributions);
         let cost = |paths: u64| paths.saturating_mul(PATH_COST_MILLIDOLLARS);
         Bill {
             distributions,
             billed_paths,
+            bulk_paths: self.bulk_paths.saturating_mul(distributions),
             millidollars_after_free_paths: cost(billed_paths.saturating_sub(FREE_PATHS_A_MONTH)),
             millidollars_at_most: cost(billed_paths),
         }
@@ -128,11 +160,50 @@ impl Tally {
         add: impl Fn(&mut RuleTally),
     ) {
         self.open = true;
-        if self.first((rule, what)) {
+        let of_rule = self.first((rule, what));
+        if of_rule {
             add(self.rules.entry(rule.to_string()).or_default());
         }
-        if self.first(what) {
+        let of_all = self.first(what);
+        if of_all {
             add(&mut self.total);
+        }
+        if of_rule && let ("path", path) = what {
+            self.send(rule, path, of_all);
+        }
+    }
+
+    fn send(&mut self, rule: &Arc<str>, path: &[u8], new: bool) {
+        let bulk = self.bulk.get(rule);
+        let matched = bulk.is_some_and(|bulk| {
+            let path = String::from_utf8_lossy(path);
+            bulk.wildcards
+                .iter()
+                .any(|wildcard| matches(wildcard, &path))
+        });
+        let sending = self.sending.entry(Arc::clone(rule)).or_default();
+        sending.paths += 1;
+        sending.new += u64::from(new);
+        sending.unmatched += u64::from(new && !matched);
+    }
+
+    /// The transaction's paths, as the daemon sends them.
+    fn send_all(&mut self) {
+        let mut wildcards: HashSet<&str> = HashSet::new();
+        for (rule, sending) in std::mem::take(&mut self.sending) {
+            let bulk = self.bulk.get(&rule).filter(|bulk| {
+                let threshold = u64::try_from(bulk.threshold).unwrap_or(u64::MAX);
+                sending.paths > threshold && !bulk.wildcards.is_empty()
+            });
+            let Some(bulk) = bulk else {
+                self.sent_paths += sending.new;
+                continue;
+            };
+            let before = wildcards.len();
+            wildcards.extend(bulk.wildcards.iter().map(String::as_str));
+            let added = u64::try_from(wildcards.len() - before).unwrap_or(u64::MAX);
+            self.sent_paths += sending.unmatched.saturating_add(added);
+            self.bulk_paths += sending.new - sending.unmatched;
         }
     }
 }
@@ -198,6 +269,7 @@ impl Record for Tally {
     }
 
     fn end(&mut self) {
+        self.send_all();
         self.transactions += u64::from(std::mem::take(&mut self.open));
         self.seen.clear();
     }
@@ -233,13 +305,21 @@ impl fmt::Display for Bill {
             |millidollars: u64| format!("${}.{:03}", millidollars / 1_000, millidollars % 1_000);
         write!(
             f,
-            "{} paths to {} distribution{}: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
+            "at most {} paths to {} distribution{}: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
             self.billed_paths,
             self.distributions,
             if self.distributions == 1 { "" } else { "s" },
             dollars(self.millidollars_after_free_paths),
             dollars(self.millidollars_at_most),
-        )
+        )?;
+        if self.bulk_paths > 0 {
+            write!(
+                f,
+                "; {} more go under the wildcards of bulk changes",
+                self.bulk_paths
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -294,13 +374,48 @@ mod tests {
     #[test]
     fn a_thousand_paths_a_month_are_free_and_each_further_one_costs_half_a_cent() {
         let mut tally = Tally::new();
-        tally.total.paths = 600;
+        tally.sent_paths = 600;
         assert_eq!(tally.bill(1).millidollars_after_free_paths, 0);
         let bill = tally.bill(2);
         assert_eq!(bill.millidollars_after_free_paths, 1_000);
         assert_eq!(
             bill.to_string(),
-            "1200 paths to 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
+            "at most 1200 paths to 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
+        );
+    }
+
+    #[test]
+    fn a_bulk_change_costs_its_wildcards_and_what_they_do_not_match() {
+        let (products, users): (Arc<str>, Arc<str>) = ("products".into(), "users".into());
+        let bulk = BulkRule {
+            threshold: 10,
+            wildcards: vec!["/products/*".to_owned(), "/api/*".to_owned()],
+        };
+        let mut tally = Tally::new().with_bulk([(Arc::clone(&products), bulk)].into());
+        let mut change = |rows: u32| {
+            for row in 0..rows {
+                for path in [format!("/products/{row}"), "/sitemap.xml".to_owned()] {
+                    tally.act(&products, Action::Invalidate { path: &path });
+                }
+                let path = format!("/users/{row}");
+                tally.act(&users, Action::Invalidate { path: &path });
+            }
+            tally.end();
+            (tally.sent_paths, tally.bulk_paths)
+        };
+        assert_eq!(change(9), (9 + 1 + 9, 0), "ten paths are no more than ten");
+        assert_eq!(change(500), (19 + 2 + 1 + 500, 500));
+        assert_eq!(change(500), (522 + 503, 1_000));
+        let bill = tally.bill(2);
+        assert_eq!((bill.billed_paths, bill.bulk_paths), (2_050, 2_000));
+        assert!(
+            bill.to_string()
+                .ends_with("; 2000 more go under the wildcards of bulk changes")
+        );
+        assert_eq!(
+            tally.total.paths,
+            1_009 + 3 + 1_009,
+            "what rows render stays as it is"
         );
     }
 }
