@@ -109,7 +109,7 @@ async fn run_role(
             // What was loaded while another one led counts.
             let config = reload.starts().await?;
             let stands_by = InUse::new(&config);
-            let outcome = work(config, reload.clone(), role, reports, term).await;
+            let outcome = Box::pin(work(config, reload.clone(), role, reports, term)).await;
             reload.goes_to(stands_by);
             outcome
         })
