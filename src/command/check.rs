@@ -28,7 +28,7 @@ pub async fn run(global: &Global, options: &Check) -> Result<(), CommandError> {
         Level::Ok,
         "configuration",
         format!(
-            "{}: {rules} rules and {classes} path classes are valid",
+            "{}: rules: {rules}, path classes: {classes}, all valid",
             global.config.display()
         ),
     );
@@ -299,7 +299,7 @@ impl Report {
         let warnings = count(Level::Warning);
         Err(CommandError::new(
             exit,
-            anyhow::anyhow!("{errors} errors and {warnings} warnings were found"),
+            anyhow::anyhow!("found errors: {errors}, warnings: {warnings}"),
         ))
     }
 }

@@ -191,7 +191,7 @@ pub async fn examine(
             }
         }
     }
-    let message = format!("rules were compared with the columns of {fitted} tables");
+    let message = format!("rules were compared with the columns of their tables ({fitted})");
     found.push(Finding::new(Level::Ok, "configuration", message));
     Ok(found)
 }

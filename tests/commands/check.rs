@@ -49,7 +49,7 @@ async fn offline_nobody_is_asked_and_no_secret_is_read() {
     assert!(
         checked
             .stdout
-            .contains("2 rules and 0 path classes are valid"),
+            .contains("rules: 2, path classes: 0, all valid"),
         "{}",
         checked.stdout
     );
