@@ -2,7 +2,7 @@
 //! servers that answer.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -68,6 +68,11 @@ impl World {
         let other = config.replace("user:{id}:profile", "user:{id}:page");
         assert_ne!(config, other);
         fs::write(dir.path().join("new.toml"), other).unwrap();
+        // In place of the machine's own, and what was kept of the one in use.
+        fs::create_dir_all(dir.path().join("etc/evictd")).unwrap();
+        for file in ["etc/evictd/evictd.toml", "running.toml"] {
+            fs::write(dir.path().join(file), &config).unwrap();
+        }
         for file in ["mysql-bin.000041", "mysql-bin.000042"] {
             fs::copy(mysql.data_dir().join(file), dir.path().join(file)).unwrap();
         }
@@ -86,13 +91,13 @@ impl World {
         }
     }
 
-    /// Runs one line. Directories to write to are the scratch directory.
+    /// Runs one line. What lies at `/` is in the scratch directory.
     fn spawn(&self, line: &str) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evictd"));
         for word in words(line).iter().skip(1) {
-            match word.starts_with('/') && !Path::new(word).is_file() {
-                true => command.arg(self.made(word)),
-                false => command.arg(word),
+            match word.strip_prefix('/') {
+                Some(path) => command.arg(self.made(path)),
+                None => command.arg(word),
             };
         }
         command
@@ -141,9 +146,12 @@ impl World {
         evictd
     }
 
-    fn made(&self, directory: &str) -> PathBuf {
-        let here = self.dir.path().join(directory.trim_start_matches('/'));
-        fs::create_dir_all(&here).unwrap();
+    /// A file of the scratch directory, or else a directory.
+    fn made(&self, path: &str) -> PathBuf {
+        let here = self.dir.path().join(path);
+        if !here.is_file() {
+            fs::create_dir_all(&here).unwrap();
+        }
         here
     }
 }
