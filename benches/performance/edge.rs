@@ -23,7 +23,7 @@ const REQUESTS_MAX: f64 = 200.0;
 const ENTRIES_MAX: usize = 10;
 const REQUEST_BYTES_MAX: usize = 1_048_576;
 
-pub async fn measure(table: &mut Table) {
+pub fn measure(table: &mut Table) {
     table.section("Edge: a million paths");
     for (name, paths) in [("a shop's", shop()), ("scattered", scattered())] {
         let before = resident("self");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::servers;
 
 /// The machine and the programs.
-pub async fn describe() -> String {
+pub fn describe() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
         .lines()

@@ -64,7 +64,7 @@ fn main() {
 }
 
 async fn run(wanted: &[String]) {
-    let machine = machine::describe().await;
+    let machine = machine::describe();
     println!("{machine}\n");
     let mut table = Table::default();
     let mut plots = Vec::new();
@@ -79,7 +79,7 @@ async fn run(wanted: &[String]) {
         }
         println!("{name} ...");
         match name {
-            "edge" => edge::measure(&mut table).await,
+            "edge" => edge::measure(&mut table),
             "drain" => plots.push(drain::measure(&mut world, &mut table).await),
             "cost" => cost::measure(&mut world, &mut table).await,
             "latency" => plots.push(latency::measure(&mut table).await),

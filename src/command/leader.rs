@@ -149,7 +149,7 @@ impl<'a> Candidate<'a> {
                         "another evictd leads; standing by until it ends"
                     );
                     self.board.stands_by();
-                    let Some(fit) = unless(shutdown, self.fits()).await else {
+                    let Some(fit) = unless(shutdown, Box::pin(self.fits())).await else {
                         return Ok(None);
                     };
                     fit?;

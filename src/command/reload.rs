@@ -148,7 +148,7 @@ impl Reload {
     /// [`Reload::goes_to`].
     pub async fn starts(&self) -> Result<Config, CommandError> {
         self.shared.taker.send_replace(Taker::Starting);
-        Ok(config::parse(&*self.shared.running.lock().await)?)
+        Ok(config::parse(&self.shared.running.lock().await)?)
     }
 
     /// From now on `in_use` takes over what is loaded, and nobody else.

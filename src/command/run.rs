@@ -98,7 +98,7 @@ async fn run_role(
     let role = options.role;
     if role == Role::Drain {
         let term = Term::without_end(shutdown);
-        return work(config, reload, role, reports, term).await;
+        return Box::pin(work(config, reload, role, reports, term)).await;
     }
     if matches!(config.buffer, Some(config::Buffer::Local { .. })) && role != Role::All {
         return Err(local_belongs_to_one());
@@ -109,7 +109,8 @@ async fn run_role(
             // What was loaded while another one led counts.
             let config = reload.starts().await?;
             let stands_by = InUse::new(&config);
-            let outcome = work(config, reload.clone(), role, reports, term).await;
+            let working = work(config, reload.clone(), role, reports, term);
+            let outcome = Box::pin(working).await;
             reload.goes_to(stands_by);
             outcome
         })
@@ -510,7 +511,7 @@ async fn dry_run(
 ) -> Result<(), CommandError> {
     let mut checkpoint = Store::new(&config)?;
     let opening = open_tail(config, reload.path(), &mut checkpoint, Mode::DryRun);
-    let Some(tail) = unless(&shutdown, opening).await.transpose()? else {
+    let Some(tail) = unless(&shutdown, Box::pin(opening)).await.transpose()? else {
         return Ok(());
     };
     print_plans(tail.reporting(reports), options.format, shutdown).await

@@ -135,8 +135,8 @@ pub fn reload_ends() {
 }
 
 fn report(tell: impl Fn(&Supervisor) -> io::Result<()>) {
-    let told = Supervisor::of_environment()
-        .and_then(|manager| manager.as_ref().map_or(Ok(()), |manager| tell(manager)));
+    let told =
+        Supervisor::of_environment().and_then(|manager| manager.as_ref().map_or(Ok(()), tell));
     if let Err(error) = told {
         tracing::warn!(%error, "the service manager cannot be told of the reload");
     }

@@ -71,7 +71,7 @@ pub fn documented() -> BTreeSet<String> {
         }
     }
     for command in Cli::command().get_subcommands() {
-        documented.extend(examples(command).into_iter());
+        documented.extend(examples(command));
     }
     documented
 }
