@@ -2,7 +2,7 @@
 //!
 //! `GET_LOCK` belongs to a session (MySQL manual, "Locking Functions"): the
 //! server gives it back as soon as the leader's connection ends, at once where
-//! its process died, and after [`LEASE`] without a word where its machine did.
+//! its process died, and after ten seconds without a word where its machine did.
 //! The lock is not in the binlog, and nothing is written for it.
 //!
 //! Having the lock says who is to work. That nobody else can pass the

@@ -90,15 +90,17 @@ fn publish(daemon: &Daemon, reports: &Reports) {
             // no longer so.
             metrics::gauge!(metric::LAG_SECONDS).set(f64::NAN);
             metrics::gauge!(metric::LAG_BYTES).set(f64::NAN);
+            metrics::gauge!(metric::CONNECTED).set(f64::NAN);
         }
         None => {}
     }
+    let stands_by = matches!(snapshot.leadership, Some((Leadership::StandsBy, _)));
     if let Some(lag) = snapshot.lag(now) {
         metrics::gauge!(metric::LAG_SECONDS).set(lag.as_secs_f64());
         let bytes = snapshot.behind_bytes();
         metrics::gauge!(metric::LAG_BYTES).set(bytes.map_or(f64::NAN, approximate));
     }
-    if snapshot.connection_changed_at.is_some() {
+    if snapshot.connection_changed_at.is_some() && !stands_by {
         metrics::gauge!(metric::CONNECTED).set(one_if(snapshot.connected));
     }
     if let Some(reading) = &snapshot.reading {

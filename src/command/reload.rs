@@ -22,8 +22,7 @@ use crate::pipeline::bulk::BulkRules;
 use crate::pipeline::switch::Switcher;
 use crate::rules::always::AlwaysPaths;
 use crate::telemetry::log::LogLevel;
-use crate::telemetry::metric;
-use crate::telemetry::supervisor::Supervisor;
+use crate::telemetry::{metric, supervisor};
 
 /// How long the source may take to say whether the rules fit.
 const CHECK_MAX: Duration = Duration::from_secs(60);
@@ -297,25 +296,15 @@ async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>
 /// The service manager waits from here on until the reload is over.
 fn begin() {
     tracing::info!("SIGHUP: loading the configuration again");
-    tell(Supervisor::reloading);
+    supervisor::reload_begins();
 }
 
 /// Refused or not, the service runs on.
 fn end(applied: bool) {
-    tell(Supervisor::ready);
+    supervisor::reload_ends();
     let outcome = match applied {
         true => "applied",
         false => "refused",
     };
     metrics::counter!(metric::CONFIG_RELOADS, "outcome" => outcome).increment(1);
-}
-
-fn tell(what: impl Fn(&Supervisor) -> std::io::Result<()>) {
-    let told = Supervisor::of_environment().and_then(|manager| match manager {
-        Some(manager) => what(&manager),
-        None => Ok(()),
-    });
-    if let Err(error) = told {
-        tracing::warn!(%error, "the service manager could not be told of the reload");
-    }
 }

@@ -93,7 +93,7 @@ async fn run_role(
 ) -> Result<(), CommandError> {
     if options.dry_run {
         reload.goes_nowhere();
-        return dry_run(config, reload, options, reports, shutdown).await;
+        return Box::pin(dry_run(config, reload, options, reports, shutdown)).await;
     }
     let role = options.role;
     if role == Role::Drain {
@@ -109,14 +109,20 @@ async fn run_role(
             // What was loaded while another one led counts.
             let config = reload.starts().await?;
             let stands_by = InUse::new(&config);
-            let working = work(config, reload.clone(), role, reports, term);
-            let outcome = Box::pin(working).await;
+            let outcome = Box::pin(work(config, reload.clone(), role, reports, term)).await;
             reload.goes_to(stands_by);
             outcome
         })
     };
     reload.goes_to(InUse::new(&config));
-    take_turns(&config, reload.path(), &reports, &shutdown, turn).await
+    Box::pin(take_turns(
+        &config,
+        reload.path(),
+        &reports,
+        &shutdown,
+        turn,
+    ))
+    .await
 }
 
 /// A dry run touches nothing. Drains of one machine share a ledger.

@@ -159,7 +159,11 @@ fn is_daemon(line: &str) -> bool {
 fn codes(line: &str) -> &'static [i32] {
     match () {
         // The distribution caches what the configuration calls strong.
-        () if line.starts_with("evictd check ") && !line.contains("--offline") => &[1],
+        () if words(line).get(1).is_some_and(|word| word == "check")
+            && !line.contains("--offline") =>
+        {
+            &[2]
+        }
         // Another server's GTIDs.
         () if line.contains("checkpoint set 3e11fa47-") => &[2],
         () => &[0],

@@ -304,7 +304,7 @@ async fn a_thousand_tables_are_as_many_series_as_the_rules_name_them() {
     let label = format!("table=\"{}.tenant_*\",op=\"insert\"", shop.database);
     let counted = value(
         &after,
-        &format!("evictd_changes_total{{name=\"shop\",{label}}}"),
+        &format!("evictd_changes_total{{name=\"{}\",{label}}}", shop.database),
     );
     assert!((counted - 500.0).abs() < 0.5, "{counted}\n{after}");
     assert_eq!(count(&before), count(&after), "{before}\n{after}");

@@ -14,7 +14,7 @@ use evictd::password::Password;
 use super::shop::{Shop, WITHIN, stop};
 use crate::support::{Cut, EVICTD_PASSWORD, Evictd, MysqlOptions, Relay, eventually};
 
-/// `EVICTD_TEST_FULL` asks for ten times as many, and more. Each test alone then: the second looks at the memory of
+/// `EVICTD_TEST_FULL` asks for 10,000 reconnects. Each test alone then: the second looks at the memory of
 /// the tests' own process.
 fn is_full() -> bool {
     std::env::var_os("EVICTD_TEST_FULL").is_some()
@@ -92,7 +92,7 @@ impl Broken {
 }
 
 #[tokio::test]
-async fn thousands_of_reconnects_take_no_memory_no_files_and_no_deletion() {
+async fn connections_that_break_again_and_again_cost_no_memory_no_files_and_no_deletion() {
     let shop = Shop::own(MysqlOptions::default()).await;
     let mut broken = Broken {
         source: Relay::to(shop.mysql().port()).await,
@@ -110,7 +110,7 @@ async fn thousands_of_reconnects_take_no_memory_no_files_and_no_deletion() {
     broken.shop.fill(&keys).await;
 
     let begun = std::time::Instant::now();
-    let wanted = if is_full() { 10_000 } else { 1_000 };
+    let wanted = if is_full() { 10_000 } else { 600 };
     broken.cut_until(wanted / 5).await;
     let before = broken.held_at_rest(&evictd).await;
     broken.cut_until(wanted + wanted / 5).await;
@@ -181,7 +181,12 @@ async fn the_binlogs_own_connection_is_made_again_and_again_and_leaves_nothing_o
         if number == wanted / 10 {
             before = held(std::process::id());
         }
-        source.reconnect(Some(&uuid)).await.unwrap();
+        let mut attempts = 1;
+        while let Err(error) = source.reconnect(Some(&uuid)).await {
+            // A busy machine may take longer than evictd waits for an answer.
+            attempts += 1;
+            assert!(attempts < 10, "{error}");
+        }
         relay.cut(Cut::All);
         while source.next().await.is_ok() {}
         // One for questions and the binlog's own, the last ones maybe still closing.

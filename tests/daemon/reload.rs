@@ -260,7 +260,10 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
         assert!(value(&text, "evictd_config_current{") < 0.5, "{text}");
         let refused = value(
             &text,
-            "evictd_config_reloads_total{name=\"shop\",outcome=\"refused\"}",
+            &format!(
+                "evictd_config_reloads_total{{name=\"{}\",outcome=\"refused\"}}",
+                shop.database
+            ),
         );
         assert!(
             (refused - f64::from(number)).abs() < 0.5,
@@ -290,7 +293,10 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
     assert!(
         value(
             &text,
-            "evictd_config_reloads_total{name=\"shop\",outcome=\"applied\"}"
+            &format!(
+                "evictd_config_reloads_total{{name=\"{}\",outcome=\"applied\"}}",
+                shop.database
+            )
         ) > 0.5
     );
     stop(evictd).await;

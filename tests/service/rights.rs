@@ -101,11 +101,10 @@ fn the_tasks_may_do_what_evictd_calls_and_no_more() {
     }
     assert!(called.len() >= 10, "{called:?}");
     let granted = actions("iam-policy.json");
-    // Not calls of an SDK: a file system, and tokens that are signed here.
-    let others = ["StateOnEfs", "LoginWithoutPasswords"];
+    // Not calls of an SDK: tokens that are signed here.
     let granted: BTreeSet<String> = granted
         .into_iter()
-        .filter(|(statement, _)| !others.contains(&statement.as_str()))
+        .filter(|(statement, _)| statement != "LoginWithoutPasswords")
         .flat_map(|(_, actions)| actions)
         .collect();
     assert_eq!(granted, called);
