@@ -85,11 +85,6 @@ impl InProgress {
         self.invalidations.remove(id)?.committed_at_us
     }
 
-    /// Whether it is known to be in progress.
-    pub fn knows(&self, id: &str) -> bool {
-        self.invalidations.contains_key(id)
-    }
-
     /// Whether nothing is in progress.
     pub fn is_empty(&self) -> bool {
         self.invalidations.is_empty()

@@ -89,6 +89,7 @@ fn a_checkpoint_in_redis_needs_no_directory_and_has_a_key_of_its_name() {
     let key = "evictd:shop:checkpoint".to_owned();
     assert_eq!(config.checkpoint, Checkpoint::Redis { key });
     assert_eq!((&config.ledger_dir, config.budget_file()), (&None, None));
+    assert_eq!(config.history_file(), None);
     let config = parse(
         "[checkpoint]\nstore = \"redis\"\nkey = \"app:{evictd}\"\n[ledger]\ndir = \"/var/log/evictd\"\n",
     );
@@ -97,6 +98,10 @@ fn a_checkpoint_in_redis_needs_no_directory_and_has_a_key_of_its_name() {
     assert_eq!(
         config.budget_file(),
         Some(PathBuf::from("/var/log/evictd/shop.budget.json"))
+    );
+    assert_eq!(
+        config.history_file(),
+        Some(PathBuf::from("/var/log/evictd/shop.invalidations.jsonl"))
     );
     let refused = |lines: &str| refusal(&format!("{SMALLEST}[checkpoint]\n{lines}"));
     for (lines, expected) in [
@@ -173,6 +178,8 @@ fn the_example_is_accepted_as_it_stands() {
     assert_eq!(stock.wildcards, [""; 0], "short-ttl paths are not sent");
     let budget = PathBuf::from("/var/lib/evictd/shop.budget.json");
     assert_eq!(config.budget_file(), Some(budget));
+    let history = PathBuf::from("/var/lib/evictd/shop.invalidations.jsonl");
+    assert_eq!(config.history_file(), Some(history));
     assert!(matches!(config.buffer, Some(Buffer::Sqs { .. })));
 }
 

@@ -220,6 +220,7 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
         "{began:#}"
     );
     let good = with(&config, &rule("added"));
+    let name = format!("name = \"{}\"", shop.database);
     let mut cases = vec![
         (format!("{good}\nnope = 1\n"), "unknown field `nope`"),
         (
@@ -231,7 +232,7 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
             "a restart is needed for redis.replicas",
         ),
         (
-            good.replace("name = \"shop\"", "name = \"store\""),
+            good.replace(&name, "name = \"store\""),
             "a restart is needed for name",
         ),
         (String::new(), "missing field"),

@@ -535,24 +535,28 @@ async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
-    let start = |buffer, edge, history| Bench::with(buffer, edge, Reports::default(), history);
-    let edge = Arc::new(FakeEdge::slow(seconds(1)));
-    let bench = start(Arc::default(), edge, history().await.unwrap());
-    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
-    for n in 0..5 {
-        bench.buffer.push("main", &[&format!("/{n}")]);
-        pass(seconds(4)).await;
-    }
-    assert_eq!(bench.edge.made().len(), 5);
-    bench.drain.abort();
+    for tenant in [None, Some("dt_1")] {
+        let dir = tempfile::tempdir().unwrap();
+        let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+        let start = |buffer, edge, history| Bench::with(buffer, edge, Reports::default(), history);
+        let edge = Arc::new(FakeEdge::slow(seconds(1)));
+        let bench = start(Arc::default(), edge, history().await.unwrap());
+        bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+        for n in 0..5 {
+            let mut message = message("main", &[&format!("/{n}")]);
+            message.tenant = tenant.map(Into::into);
+            bench.buffer.put(Ok(message));
+            pass(seconds(4)).await;
+        }
+        assert_eq!(bench.edge.made().len(), 5);
+        bench.drain.abort();
 
-    bench.buffer.with(|state| state.failing_deletes = 0);
-    let bench = start(bench.buffer, bench.edge, history().await.unwrap());
-    bench.emptied().await;
-    let state = bench.edge.state.lock().unwrap();
-    assert_eq!((state.calls.len(), state.reads), (5, 0));
+        bench.buffer.with(|state| state.failing_deletes = 0);
+        let bench = start(bench.buffer, bench.edge, history().await.unwrap());
+        bench.emptied().await;
+        let state = bench.edge.state.lock().unwrap();
+        assert_eq!((state.calls.len(), state.reads), (5, 0), "{tenant:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
