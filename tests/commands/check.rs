@@ -356,5 +356,5 @@ paths = ["/users/{{id}}"]
         "{}",
         text.stdout
     );
-    assert!(text.stderr.contains("2 errors and "), "{}", text.stderr);
+    assert!(text.stderr.contains("found errors: 2, "), "{}", text.stderr);
 }
