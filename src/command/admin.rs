@@ -70,6 +70,10 @@ pub fn from_zero(config: &Config) {
     };
     exposition::from_zero(metric::EDGE_OVERDUE, "distribution", names());
     exposition::from_zero(metric::EDGE_QUOTA_WAITS, "distribution", names());
+    if config.cloudfront.is_some() && config.history_file().is_some() {
+        let operations = ["read", "write"].map(str::to_owned);
+        exposition::from_zero(metric::EDGE_HISTORY_ERRORS, "operation", operations);
+    }
     let ledgers = ["gaps", "dead-letters"];
     for metric in [metric::LEDGER_FAILURES, metric::LEDGER_LOST] {
         exposition::from_zero(metric, "ledger", ledgers.map(str::to_owned));
