@@ -70,7 +70,12 @@ impl World {
         fs::write(dir.path().join("new.toml"), other).unwrap();
         // In place of the machine's own, and what was kept of the one in use.
         fs::create_dir_all(dir.path().join("etc/evictd")).unwrap();
-        for file in ["etc/evictd/evictd.toml", "running.toml", "old-writer.toml"] {
+        for file in [
+            "etc/evictd/evictd.toml",
+            "etc/evictd/drain-1.toml",
+            "running.toml",
+            "old-writer.toml",
+        ] {
             fs::write(dir.path().join(file), &config).unwrap();
         }
         for file in ["mysql-bin.000041", "mysql-bin.000042"] {
