@@ -51,13 +51,19 @@ impl Terminal {
             }
             parser.process(bytes.get(..count).expect("no more than there is room for"));
             if drawn.is_none() && wanted(&parser.screen().contents()) {
-                drawn = Some(draw(command, parser.screen()));
+                drawn = Some(self.draw(command, parser.screen()));
             }
         }
         script.wait().await.expect("it ends");
-        let drawn = drawn.unwrap_or_else(|| draw(command, parser.screen()));
+        let drawn = drawn.unwrap_or_else(|| self.draw(command, parser.screen()));
         std::fs::write(image, drawn).expect("the image can be written");
         println!("{command}: {}", image.display());
+    }
+
+    /// The screen with the place where a package keeps its files, in place of the scratch directory.
+    fn draw(&self, command: &str, screen: &vt100::Screen) -> String {
+        let here = self.directory.display().to_string();
+        draw(command, screen).replace(&here, "/var/lib/evictd")
     }
 }
 
@@ -125,11 +131,10 @@ fn text(svg: &mut String, row: u16, column: u16, content: &str, color: &str) {
     let x = MARGIN + f32::from(column) * WIDTH;
     let y = MARGIN + (f32::from(row) + 0.8) * HEIGHT;
     let content = content.trim_end();
-    let length = f32::from(small(content.chars().count())) * WIDTH;
     let content = escaped(content);
     let written = writeln!(
         svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" textLength=\"{length:.1}\" fill=\"{color}\" xml:space=\"preserve\">{content}</text>"
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\" xml:space=\"preserve\">{content}</text>"
     );
     written.expect("text can be written to a string");
 }
