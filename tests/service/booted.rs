@@ -17,6 +17,14 @@ struct Booted {
     _dir: TempDir,
 }
 
+impl Drop for Booted {
+    /// The first process outlives whoever started the container, and everything else ends with it.
+    fn drop(&mut self) {
+        let mut kill = Command::new("kill");
+        outcome(kill.args(["-KILL", &self.leader.to_string()]));
+    }
+}
+
 impl Booted {
     /// Boots a copy of this machine's system, with the package and `config` in it and without this machine's services.
     async fn boot(package: &str, config: &str) -> Self {
