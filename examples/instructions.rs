@@ -12,6 +12,8 @@
 
 #[path = "../tests/performance/instructions.rs"]
 mod instructions;
+#[path = "../tests/support/provision.rs"]
+mod provision;
 #[path = "../tests/performance/reader.rs"]
 mod reader;
 #[path = "../tests/performance/workloads.rs"]
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use instructions::{Figures, count, off};
+use provision::provision;
 use reader::Reader;
 use workloads::{WORKLOADS, Workload};
 

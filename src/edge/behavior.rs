@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_cloudfront::types::{
-    CacheBehavior, ConnectionMode, DefaultCacheBehavior, ForwardedValues, ItemSelection,
-    OriginRequestPolicyCookieBehavior, OriginRequestPolicyHeaderBehavior,
+    CacheBehavior, ConnectionMode, DefaultCacheBehavior, DistributionConfig, ForwardedValues,
+    ItemSelection, OriginRequestPolicyCookieBehavior, OriginRequestPolicyHeaderBehavior,
 };
 
 use super::EdgeError;
@@ -68,20 +68,23 @@ struct Settings<'a> {
 }
 
 impl CloudFront {
+    async fn config(
+        &self,
+        distribution: &Arc<str>,
+    ) -> Result<Option<DistributionConfig>, EdgeError> {
+        let asked = self.client.get_distribution_config().id(&**distribution);
+        let answer = asked.send().await;
+        let answer = answer.map_err(|error| explain(distribution, READ, "", 0, &error))?;
+        Ok(answer.distribution_config)
+    }
+
     /// Reads what a distribution can be told by tag, and for whom.
     ///
     /// # Errors
     ///
     /// The distribution cannot be read.
     pub async fn traits(&self, distribution: &Arc<str>) -> Result<Traits, EdgeError> {
-        let output = self
-            .client
-            .get_distribution_config()
-            .id(&**distribution)
-            .send()
-            .await
-            .map_err(|error| explain(distribution, READ, "", 0, &error))?;
-        let Some(config) = output.distribution_config else {
+        let Some(config) = self.config(distribution).await? else {
             return Ok(Traits::default());
         };
         let tags = config.cache_tag_config.map(|tags| tags.header_name);
@@ -97,14 +100,7 @@ impl CloudFront {
     ///
     /// The distribution or one of its policies cannot be read.
     pub async fn behaviors(&self, distribution: &Arc<str>) -> Result<Vec<Behavior>, EdgeError> {
-        let output = self
-            .client
-            .get_distribution_config()
-            .id(&**distribution)
-            .send()
-            .await
-            .map_err(|error| explain(distribution, READ, "", 0, &error))?;
-        let Some(config) = output.distribution_config else {
+        let Some(config) = self.config(distribution).await? else {
             return Ok(Vec::new());
         };
         let behaviors = config.cache_behaviors.and_then(|behaviors| behaviors.items);

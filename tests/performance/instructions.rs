@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::provision;
 use super::workloads::Workload;
 
 /// Passes over a binlog; what is done once cancels out between the two.
@@ -91,12 +92,5 @@ fn executed(program: &Path, workload: &str, passes: u64) -> u64 {
 
 /// Found, or unpacked like the servers.
 fn valgrind() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/provision");
-    let output = Command::new(&script)
-        .arg("valgrind")
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .expect("the script runs");
-    assert!(output.status.success(), "{} failed", script.display());
-    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    PathBuf::from(provision("valgrind"))
 }

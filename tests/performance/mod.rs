@@ -10,6 +10,8 @@ use instructions::{Figures, count, off};
 use reader::Reader;
 use workloads::{WORKLOADS, Workload};
 
+use crate::support::provision;
+
 fn figures(figures: &[(&str, f64)]) -> Figures {
     let figures = figures.iter().copied();
     figures

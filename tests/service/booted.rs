@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{EVICTD, outcome, provisioned, script, succeeds};
+use super::{EVICTD, outcome, script, succeeds};
 use crate::daemon::shop::{Shop, WITHIN};
-use crate::support::{EVICTD_PASSWORD, Process, eventually, scratch};
+use crate::support::{EVICTD_PASSWORD, Process, eventually, provision, scratch};
 
 /// A booted system. What is written to it goes into a directory of its own; with its first process all of it ends.
 struct Booted {
@@ -54,7 +54,7 @@ impl Booted {
             .args(["--mount", "--", "sh", "-euc", BOOT, "sh"])
             .arg(dir.path())
             .arg(package)
-            .arg(provisioned("nspawn"));
+            .arg(provision("nspawn"));
         let mut container = Process::spawn("nspawn", &command, dir.path());
         let pid = container.pid();
         let leader = eventually("the system's first process", WITHIN, async || {

@@ -7,7 +7,7 @@ mod package;
 mod rights;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 const EVICTD: &str = env!("CARGO_BIN_EXE_evictd");
@@ -37,12 +37,6 @@ fn text(output: &Output) -> String {
 /// A script of the repository.
 fn script(name: &str) -> Command {
     Command::new(repository().join("scripts").join(name))
-}
-
-/// The program that `scripts/provision` finds or unpacks.
-fn provisioned(target: &str) -> PathBuf {
-    let printed = succeeds(script("provision").arg(target));
-    PathBuf::from(printed.trim_end())
 }
 
 /// `command` as root of a user namespace of its own, where it is not root already.

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{EVICTD, outcome, provisioned, repository, text};
-use crate::support::scratch;
+use super::{EVICTD, outcome, repository, text};
+use crate::support::{provision, scratch};
 
 /// How exposed a service may be, of 10.
 const EXPOSURE_MAX: f64 = 1.5;
@@ -26,7 +26,7 @@ fn units(change: impl Fn(&str) -> String) -> (TempDir, Vec<PathBuf>) {
 }
 
 fn analyze(args: &[&str], unit: &PathBuf) -> (bool, String) {
-    let mut command = Command::new(provisioned("systemd"));
+    let mut command = Command::new(provision("systemd"));
     let output = outcome(command.args(args).arg(unit));
     (output.status.success(), text(&output))
 }

@@ -3,12 +3,11 @@
 //! `libfaketime` shifts what the C library says the time is, by what stands in a file. The monotonic clock stays
 //! as it is: a clock that is set does not change it either.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::scratch;
+use super::{provision, scratch};
 
 #[derive(Debug)]
 pub struct Clock {
@@ -19,16 +18,8 @@ pub struct Clock {
 impl Clock {
     /// A clock that goes right. Fetches the library if it is not there yet.
     pub fn new() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/provision");
-        let output = Command::new(script).arg("faketime").output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let library = String::from_utf8(output.stdout).unwrap();
         let clock = Self {
-            library: library.trim().into(),
+            library: provision("faketime").into(),
             dir: scratch("clock"),
         };
         clock.set("+0");

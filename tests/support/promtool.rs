@@ -5,22 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use super::provision::provision;
 use super::servers::cache_dir;
 
 /// The program that `scripts/provision promtool` found or unpacked, once per process.
 fn promtool() -> &'static Path {
     static PROMTOOL: OnceLock<PathBuf> = OnceLock::new();
     PROMTOOL.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/provision");
-        let status = Command::new(&script)
-            .arg("promtool")
-            .status()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
-        assert!(
-            status.success(),
-            "{} failed ({status}), it says above why",
-            script.display()
-        );
+        provision("promtool");
         cache_dir().join("bin/promtool")
     })
 }

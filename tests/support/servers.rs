@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
+
+use super::provision::provision;
 
 /// The programs that `scripts/provision` found or unpacked.
 #[derive(Debug)]
@@ -22,17 +23,7 @@ pub struct Servers {
 pub fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/provision");
-        let status = Command::new(&script)
-            .arg("servers")
-            .status()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
-        assert!(
-            status.success(),
-            "{} failed ({status}), it says above why",
-            script.display()
-        );
-
+        provision("servers");
         let env_file = cache_dir().join("env");
         let text = std::fs::read_to_string(&env_file)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", env_file.display()));
