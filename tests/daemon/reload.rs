@@ -11,7 +11,7 @@ use redis::AsyncCommands;
 use super::metrics::{scrape, value};
 use super::shop::{Config, Shop, USERS, WITHIN, stop};
 use super::status::exchange;
-use crate::support::{Evictd, eventually, free_port};
+use crate::support::{Evictd, MysqlOptions, eventually, free_port};
 
 const IN_USE: &str = "loaded again and is in use";
 const REFUSED: &str = "the configuration was not loaded again";
@@ -177,11 +177,10 @@ async fn a_new_rules_table_is_learnt_and_its_guards_are_spared() {
 
 #[tokio::test]
 async fn what_was_prepared_before_a_reload_and_is_committed_after_it_counts_for_the_new_rules() {
-    let shop = Shop::open().await;
+    let shop = Shop::own(MysqlOptions::default()).await;
     let config = shop.config();
     let mut evictd = config.start().await;
     let mut conn = shop.mysql().conn().await;
-    // Xids are the server's, which other tests use too.
     let xid = format!("'{}-reload'", shop.database);
     for sql in [
         format!("USE {}", shop.database),

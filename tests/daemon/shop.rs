@@ -169,7 +169,8 @@ pub async fn stop(mut evictd: Evictd) {
 }
 
 impl Shop {
-    /// On the shared MySQL, in a database of its own.
+    /// On the shared MySQL, in a database of its own. Others read the same binlog: what widens to everything, such as
+    /// the commit of an XA transaction that was prepared before another test's evictd began, wants [`Shop::own`].
     pub async fn open() -> Self {
         static DATABASES: AtomicU32 = AtomicU32::new(1);
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);

@@ -20,7 +20,7 @@ fn rules() -> String {
 /// until the transaction is committed.
 #[tokio::test]
 async fn the_commit_of_a_prepared_xa_transaction_deletes_the_keys_of_its_tables_again() {
-    let shop = Shop::open().await;
+    let shop = Shop::own(MysqlOptions::default()).await;
     let evictd = shop.config().rest(&rules()).start().await;
     for (compression, id) in [("OFF", 1), ("ON", 2)] {
         let xid = format!("'{}','{compression}'", shop.database);
@@ -45,7 +45,7 @@ async fn the_commit_of_a_prepared_xa_transaction_deletes_the_keys_of_its_tables_
 
 #[tokio::test]
 async fn an_xa_transaction_that_touched_no_mapped_table_or_is_rolled_back_deletes_nothing() {
-    let shop = Shop::open().await;
+    let shop = Shop::own(MysqlOptions::default()).await;
     let evictd = shop.config().rest(&rules()).start().await;
     for (change, end) in [
         ("INSERT INTO unrelated VALUES ()", "COMMIT"),
@@ -79,7 +79,7 @@ async fn an_xa_transaction_committed_in_one_phase_is_an_ordinary_one() {
 /// What was prepared before evictd started is not known to it.
 #[tokio::test]
 async fn the_commit_of_an_xa_transaction_prepared_before_a_restart_deletes_everything() {
-    let shop = Shop::open().await;
+    let shop = Shop::own(MysqlOptions::default()).await;
     let config = shop.config().rest(&rules());
     let evictd = config.start().await;
     let xid = format!("'{}'", shop.database);
