@@ -6,7 +6,7 @@ mod tags;
 
 use std::future::Future;
 
-use crate::model::{Guards, KeySet, PairSet};
+use crate::model::{Guards, KeyList, PairSet};
 
 pub use self::redis::{Layout, Redis, RedisRegister, Target, TlsFiles};
 pub use self::rights::{Lacking, MemoryPolicy, Rights, Uses};
@@ -26,7 +26,7 @@ pub trait Cache: Send + 'static {
     /// the refused ones.
     fn delete(
         &mut self,
-        keys: &[&KeySet],
+        keys: &[&KeyList],
     ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 
     /// Adds one to the counter `key`. Repeating it adds again, which is harmless:
@@ -45,7 +45,7 @@ pub trait Cache: Send + 'static {
     fn delete_guarded(
         &mut self,
         guards: &Guards,
-        keys: &[&KeySet],
+        keys: &[&KeyList],
     ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 
     /// Deletes fields of hashes.

@@ -11,7 +11,8 @@ pub const VERSION_DIGITS_MAX: usize = 39;
 #[derive(Debug, Default)]
 pub struct Guards {
     keys: KeySet,
-    raises: Vec<Raise>,
+    /// In the order of the keys, each with where its key begins.
+    raises: Vec<(usize, Raise)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +24,15 @@ struct Raise {
 impl Guards {
     /// Asks for `key` to be raised to `version` and kept for `ttl`.
     pub fn raise(&mut self, key: &[u8], version: u128, ttl: Duration) {
-        let (index, new) = self.keys.place(key);
+        let (start, new) = self.keys.place(key);
         if new {
-            self.raises.push(Raise { version, ttl });
-        } else if let Some(raise) = self.raises.get_mut(index) {
+            self.raises.push((start, Raise { version, ttl }));
+            return;
+        }
+        let there = self
+            .raises
+            .binary_search_by_key(&start, |(start, _)| *start);
+        if let Some((_, raise)) = there.ok().and_then(|index| self.raises.get_mut(index)) {
             raise.version = raise.version.max(version);
             raise.ttl = raise.ttl.max(ttl);
         }
@@ -44,13 +50,13 @@ impl Guards {
 
     /// The memory that they take, in bytes.
     pub fn size(&self) -> usize {
-        self.keys.size() + self.raises.len() * size_of::<Raise>()
+        self.keys.size() + self.raises.len() * size_of::<(usize, Raise)>()
     }
 
     /// Key, version and time to live of each, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u128, Duration)> {
         let raises = self.keys.iter().zip(&self.raises);
-        raises.map(|(key, raise)| (key, raise.version, raise.ttl))
+        raises.map(|(key, (_, raise))| (key, raise.version, raise.ttl))
     }
 }
 

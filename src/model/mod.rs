@@ -17,7 +17,7 @@ pub mod value;
 pub use change::{Op, RowChange};
 pub use current::Current;
 pub use guards::{GuardPattern, Guards};
-pub use keys::KeySet;
+pub use keys::{KeyList, KeySet};
 pub use order::Order;
 pub use pairs::PairSet;
 pub use position::{GtidSet, Position};

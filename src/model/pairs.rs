@@ -41,7 +41,7 @@ impl PairSet {
     }
 
     /// The pairs in the order in which they came.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs.iter().map(|pair| {
             let (length, both) = pair.split_at_checked(LENGTH_BYTES).unwrap_or_default();
             let length = length.try_into().map_or(0, u64::from_be_bytes);

@@ -19,7 +19,7 @@ use super::tagged::Pass;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::entry::GapId;
 use crate::model::invalidation::{Action, Plan, Widening};
-use crate::model::{GtidSet, KeySet, Position};
+use crate::model::{GtidSet, KeyList, KeySet, Position};
 use crate::telemetry::metric;
 
 /// Planned, not yet acted on.
@@ -50,6 +50,9 @@ pub struct Batch {
 /// each with its position and GTID set.
 const MARK_BYTES: usize = 1_024;
 
+/// More room is not made ahead. Batches under load stay below.
+const ROOM_BYTES_MAX: usize = 2 << 20;
+
 /// What covers more than single keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wide {
@@ -75,7 +78,7 @@ pub struct Mark {
 /// Everything in it is deleted from the cache, for the first time.
 #[derive(Debug)]
 pub struct Deleted {
-    settling: KeySet,
+    settling: KeyList,
     wide: BTreeSet<Wide>,
     shapes: Shapes,
     /// When it is to be deleted again; `None`: once was enough.
@@ -102,6 +105,16 @@ pub struct Accepted {
 }
 
 impl Batch {
+    /// Takes it and leaves an empty one, with room for as many keys again.
+    pub fn take(&mut self) -> Batch {
+        let next = Batch {
+            settling: KeySet::like(&self.settling, ROOM_BYTES_MAX),
+            once: KeySet::like(&self.once, ROOM_BYTES_MAX),
+            ..Batch::default()
+        };
+        std::mem::replace(self, next)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.keys() == 0 && self.wide.is_empty() && self.shapes.is_empty() && self.paths.is_empty()
@@ -145,7 +158,7 @@ impl Batch {
         cache: &mut impl Cache,
         pass: Pass,
     ) -> Result<Vec<Refused>, CacheError> {
-        let keys = [&self.settling, &self.once];
+        let keys = [self.settling.keys(), self.once.keys()];
         delete(cache, &keys, &self.wide, &mut self.shapes, pass).await
     }
 
@@ -166,7 +179,7 @@ impl Batch {
     /// It was deleted, and is to be deleted again when it is due.
     pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
         let (settling, wide, shapes) = match due {
-            Some(_) => (self.settling, self.wide, self.shapes.again()),
+            Some(_) => (self.settling.into_keys(), self.wide, self.shapes.again()),
             None => Default::default(),
         };
         let settles = !settling.is_empty() || !wide.is_empty() || shapes.settles();
@@ -288,7 +301,7 @@ fn size_of(wide: &BTreeSet<Wide>) -> usize {
 
 async fn delete(
     cache: &mut impl Cache,
-    keys: &[&KeySet],
+    keys: &[&KeyList],
     wide: &BTreeSet<Wide>,
     shapes: &mut Shapes,
     pass: Pass,

@@ -203,5 +203,5 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
         committed_at_us: tail.source().committed_at_us(),
         file_begun_s: tail.source().file_begun_s(),
     });
-    std::mem::take(batch)
+    batch.take()
 }

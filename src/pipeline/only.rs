@@ -4,14 +4,14 @@ use super::bulk::Paths;
 use super::paths::PathSink;
 use crate::buffer::BufferError;
 use crate::cache::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
-use crate::model::{Guards, KeySet, PairSet};
+use crate::model::{Guards, KeyList, PairSet};
 
 /// Deletes nothing: for a replay of paths alone.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCache;
 
 impl Cache for NoCache {
-    async fn delete(&mut self, _keys: &[&KeySet]) -> Result<Outcome, CacheError> {
+    async fn delete(&mut self, _keys: &[&KeyList]) -> Result<Outcome, CacheError> {
         Ok(Outcome::default())
     }
 
@@ -26,7 +26,7 @@ impl Cache for NoCache {
     async fn delete_guarded(
         &mut self,
         _guards: &Guards,
-        _keys: &[&KeySet],
+        _keys: &[&KeyList],
     ) -> Result<Outcome, CacheError> {
         Ok(Outcome::default())
     }

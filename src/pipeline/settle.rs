@@ -19,7 +19,7 @@ use crate::telemetry::metric;
 
 /// How much may wait to be deleted again, in bytes; beyond that the stages
 /// before have to wait (Bounded).
-const SETTLING_BYTES_MAX: usize = 16 << 20;
+const SETTLING_BYTES_MAX: usize = 24 << 20;
 
 /// How far the source's clock and ours may be apart, where nothing but clocks
 /// tells whether a change is fresh.

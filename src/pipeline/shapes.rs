@@ -3,7 +3,7 @@
 use super::announce::Announcements;
 use super::tagged::{Attempt, Deletion, Pass};
 use crate::cache::{Cache, CacheError, Outcome, Refused};
-use crate::model::{Guards, KeySet, PairSet};
+use crate::model::{Guards, KeyList, KeySet, PairSet};
 use crate::telemetry::metric;
 
 /// Guards, fields of hashes, tag sets and announcements. Empty, and without
@@ -54,7 +54,7 @@ impl Shapes {
     pub(super) async fn delete_keys(
         &self,
         cache: &mut impl Cache,
-        keys: &[&KeySet],
+        keys: &[&KeyList],
     ) -> Result<Outcome, CacheError> {
         if self.guards.is_empty() {
             return cache.delete(keys).await;

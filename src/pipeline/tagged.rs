@@ -89,7 +89,7 @@ impl Attempt<'_> {
         if self.pass != Pass::Again || self.carried.is_empty() {
             return Ok(());
         }
-        let outcome = cache.delete(&[self.carried]).await?;
+        let outcome = cache.delete(&[self.carried.keys()]).await?;
         self.deletion.refused.extend(outcome.refused);
         let carried = std::mem::take(self.carried);
         let told = self.tell(cache, &carried).await;
@@ -187,7 +187,7 @@ impl Attempt<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        let outcome = cache.delete(&[&keys]).await?;
+        let outcome = cache.delete(&[keys.keys()]).await?;
         metrics::counter!(metric::TAG_SET_KEYS).increment(outcome.existed);
         if self.pass != Pass::Again {
             let mut stay = KeySet::default();
@@ -199,7 +199,7 @@ impl Attempt<'_> {
                 self.deletion
                     .refused
                     .extend(cache.take_out(&leaving).await?.refused);
-                cache.delete(&[&left]).await?;
+                cache.delete(&[left.keys()]).await?;
             }
         }
         self.deletion.refuse(outcome.refused);

@@ -12,7 +12,7 @@ mod shapes;
 use std::time::Duration;
 
 use evictd::cache::{Cache, CacheError, Layout, Outcome, Redis, Target, TlsFiles};
-use evictd::model::KeySet;
+use evictd::model::{KeyList, KeySet};
 
 /// A server that is reached without anything special.
 fn target(url: String) -> Target {
@@ -25,12 +25,12 @@ fn target(url: String) -> Target {
     }
 }
 
-fn set<K: AsRef<[u8]>>(keys: &[K]) -> KeySet {
+fn set<K: AsRef<[u8]>>(keys: &[K]) -> KeyList {
     let mut set = KeySet::default();
     for key in keys {
         set.insert(key.as_ref());
     }
-    set
+    set.into_keys()
 }
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
@@ -59,7 +59,7 @@ async fn until_done<T>(
     }
 }
 
-async fn delete(redis: &mut Redis, keys: &KeySet) -> Vec<CacheError> {
+async fn delete(redis: &mut Redis, keys: &KeyList) -> Vec<CacheError> {
     let (outcome, failures) = until_done(async || redis.delete(&[keys]).await).await;
     assert_eq!(outcome.refused, []);
     failures

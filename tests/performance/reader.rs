@@ -84,7 +84,7 @@ impl Reader {
         );
         assert!(widened.is_none(), "{widened:?}");
         if self.batch.size() >= BATCH_BYTES_MAX {
-            self.keys += std::mem::take(&mut self.batch).keys();
+            self.keys += self.batch.take().keys();
         }
     }
 }

@@ -9,7 +9,7 @@ use super::server::Answer;
 use super::{error, unlink};
 use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::guards::VERSION_DIGITS_MAX;
-use crate::model::{GuardPattern, Guards, KeySet};
+use crate::model::{GuardPattern, Guards, KeyList, KeySet};
 
 const RAISE: &str = include_str!("raise.lua");
 
@@ -20,7 +20,7 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RAISE));
 pub(super) async fn raise_and_delete(
     connection: &mut Connection,
     guards: &Guards,
-    keys: &[&KeySet],
+    keys: &[&KeyList],
 ) -> Result<Outcome, CacheError> {
     let raise = commands(guards, "EVALSHA", SCRIPT.get_hash());
     let (mut answers, mut outcome) = unlink::delete_after(connection, raise, keys).await?;

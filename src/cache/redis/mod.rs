@@ -34,7 +34,7 @@ use super::{
     Cache, CacheError, Found, Leaving, MemoryPolicy, Outcome, Rights, ScanPlace, TagScan, TagStep,
     Uses,
 };
-use crate::model::{Current, GuardPattern, Guards, KeySet, PairSet};
+use crate::model::{Current, GuardPattern, Guards, KeyList, PairSet};
 
 /// Redis: one server, a cluster, or a primary that sentinels know.
 pub struct Redis {
@@ -97,7 +97,7 @@ impl Redis {
 }
 
 impl Cache for Redis {
-    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
+    async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
         unlink::delete(&mut self.connection, keys).await
     }
 
@@ -117,7 +117,7 @@ impl Cache for Redis {
     async fn delete_guarded(
         &mut self,
         guards: &Guards,
-        keys: &[&KeySet],
+        keys: &[&KeyList],
     ) -> Result<Outcome, CacheError> {
         guard::raise_and_delete(&mut self.connection, guards, keys).await
     }

@@ -37,7 +37,7 @@ pub(super) async fn delete_matching(
         found.iter().for_each(|key| {
             keys.insert(key);
         });
-        outcome.add(unlink::delete(connection, &[&keys]).await?);
+        outcome.add(unlink::delete(connection, &[keys.keys()]).await?);
         shorten(&mut outcome.refused, glob);
         // Others get at least half of the server's time.
         tokio::time::sleep(asked_at.elapsed()).await;
@@ -128,7 +128,7 @@ async fn take_writes(connection: &mut Connection, spare_key: &[u8]) -> Result<()
     let mut keys = KeySet::default();
     keys.insert(spare_key);
     // Refused or not, it is no replica's answer.
-    unlink::delete(connection, &[&keys]).await.map(drop)
+    unlink::delete(connection, &[keys.keys()]).await.map(drop)
 }
 
 async fn page(

@@ -7,7 +7,7 @@ use super::error;
 use super::server::Answer;
 use super::slot;
 use crate::cache::{CacheError, Outcome, Refused};
-use crate::model::KeySet;
+use crate::model::KeyList;
 
 /// Keys in one UNLINK. Long commands hold up other clients for as long as they
 /// run; a thousand keys take well under a millisecond.
@@ -20,7 +20,7 @@ const KEYS_PER_COMMAND: usize = 1_000;
 /// command is sent again in halves, until the key stands alone.
 pub(super) async fn delete(
     connection: &mut Connection,
-    keys: &[&KeySet],
+    keys: &[&KeyList],
 ) -> Result<Outcome, CacheError> {
     let (_, outcome) = delete_after(connection, Vec::new(), keys).await?;
     Ok(outcome)
@@ -30,7 +30,7 @@ pub(super) async fn delete(
 pub(super) async fn delete_after(
     connection: &mut Connection,
     mut first: Vec<Cmd>,
-    keys: &[&KeySet],
+    keys: &[&KeyList],
 ) -> Result<(Vec<Answer>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
     let mut firsts_answers = Vec::new();
@@ -86,7 +86,7 @@ fn unlink(keys: &Vec<&[u8]>) -> Cmd {
 }
 
 /// All keys, in chunks of [`KEYS_PER_COMMAND`].
-fn chunks<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
+fn chunks<'k>(keys: &[&'k KeyList]) -> Vec<Vec<&'k [u8]>> {
     let mut all = keys.iter().flat_map(|keys| keys.iter()).peekable();
     let mut chunks = Vec::new();
     while all.peek().is_some() {
@@ -96,7 +96,7 @@ fn chunks<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
 }
 
 /// All keys, in chunks of one slot and at most [`KEYS_PER_COMMAND`].
-fn chunks_of_slots<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
+fn chunks_of_slots<'k>(keys: &[&'k KeyList]) -> Vec<Vec<&'k [u8]>> {
     let all = keys.iter().flat_map(|keys| keys.iter());
     let mut by_slot: Vec<(u16, &[u8])> = all.map(|key| (slot::of_key(key), key)).collect();
     by_slot.sort_unstable_by_key(|(slot, _)| *slot);
@@ -110,6 +110,7 @@ fn chunks_of_slots<'k>(keys: &[&'k KeySet]) -> Vec<Vec<&'k [u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::KeySet;
 
     fn set(keys: impl IntoIterator<Item = String>) -> KeySet {
         let mut set = KeySet::default();
@@ -123,7 +124,7 @@ mod tests {
     fn every_key_is_in_one_chunk_and_a_chunk_is_of_one_slot() {
         let tagged = set((0..2_500).map(|n| format!("{{tag}}:{n}")));
         let others = set((0..2_500).map(|n| format!("user:{n}")));
-        let chunks = chunks_of_slots(&[&tagged, &others]);
+        let chunks = chunks_of_slots(&[tagged.keys(), others.keys()]);
         let mut seen = set([]);
         for chunk in &chunks {
             assert!(chunk.len() <= KEYS_PER_COMMAND);

@@ -8,7 +8,7 @@ use crate::buffer::BufferError;
 use crate::cache::{CacheError, Found, Leaving, Outcome, ScanPlace, TagKind, TagScan, TagStep};
 use crate::checkpoint::CheckpointError;
 use crate::model::invalidation::{Action, Plan, Published, Target};
-use crate::model::{GtidSet, Guards, KeySet, PairSet, Position};
+use crate::model::{GtidSet, Guards, KeyList, PairSet, Position};
 
 /// What the fakes did, in order.
 type Journal = Arc<Mutex<Vec<String>>>;
@@ -45,7 +45,7 @@ impl Flaky {
 }
 
 impl Cache for Flaky {
-    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
+    async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
@@ -92,7 +92,7 @@ impl Cache for Flaky {
     async fn delete_guarded(
         &mut self,
         guards: &Guards,
-        keys: &[&KeySet],
+        keys: &[&KeyList],
     ) -> Result<Outcome, CacheError> {
         for (key, version, _) in guards.iter() {
             let key = String::from_utf8_lossy(key);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::{Found, Outcome};
-use crate::model::Guards;
+use crate::model::{Guards, KeyList};
 
 /// Sets and keys in memory. One call fails after it was done, or before.
 #[derive(Default)]
@@ -38,7 +38,7 @@ fn lost() -> CacheError {
 }
 
 impl Cache for Memory {
-    async fn delete(&mut self, keys: &[&KeySet]) -> Result<Outcome, CacheError> {
+    async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
         self.call(|memory| {
             let mut outcome = Outcome::default();
             for key in keys.iter().flat_map(|keys| keys.iter()) {
@@ -65,7 +65,7 @@ impl Cache for Memory {
         unreachable!("tag sets are gone through")
     }
 
-    async fn delete_guarded(&mut self, _: &Guards, _: &[&KeySet]) -> Result<Outcome, CacheError> {
+    async fn delete_guarded(&mut self, _: &Guards, _: &[&KeyList]) -> Result<Outcome, CacheError> {
         unreachable!("guards are raised before")
     }
 
