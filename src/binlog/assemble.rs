@@ -85,7 +85,7 @@ pub struct Assembler<I: Interest> {
     /// A file was read from its beginning and no GTID stands before it: the
     /// first one begins the set.
     no_gtid_before: bool,
-    tables: HashMap<u64, KnownLayout<I::Table>>,
+    tables: HashMap<u64, KnownLayout<I::Table>, foldhash::fast::RandomState>,
     layouts: HashMap<TableName, KnownLayout<I::Table>>,
     catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
     /// Tables whose rows were read with names from the catalog, which are those
@@ -107,7 +107,7 @@ impl<I: Interest> Assembler<I> {
             ended: None,
             read_gtids: GtidSet::default(),
             no_gtid_before: false,
-            tables: HashMap::new(),
+            tables: HashMap::default(),
             layouts: HashMap::new(),
             catalog: HashMap::new(),
             looked_up: BTreeSet::new(),

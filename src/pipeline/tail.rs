@@ -386,22 +386,23 @@ impl Tail {
         if self.too_early() {
             return;
         }
-        let widened = plan_item(&self.rules, item, &mut self.scratch, plan, watch);
+        let Some(widened) = plan_item(&self.rules, item, &mut self.scratch, plan, watch) else {
+            return;
+        };
         let position = self.source.reading_at();
         match widened {
-            None => {}
-            Some(Widened::Tables(tables)) => {
+            Widened::Tables(tables) => {
                 for table in tables {
                     repeating!(info, &table.to_string(), { %table, position },
                         "a statement changed rows without row events: invalidating the whole table");
                 }
             }
-            Some(Widened::Undecodable(table, reason)) => {
+            Widened::Undecodable(table, reason) => {
                 repeating!(error, &table.to_string(), { %table, reason, position },
                     "rows cannot be decoded: invalidating the whole table");
                 self.undecodable(table, reason);
             }
-            Some(Widened::Any(reason)) => {
+            Widened::Any(reason) => {
                 repeating!(warn, widening(&reason).as_str(), { %reason, position },
                     "it cannot be known what changed: invalidating everything that any rule covers");
                 if widening(&reason) == Widening::Undecodable {
@@ -413,7 +414,7 @@ impl Tail {
                     self.dead_letter(letter);
                 }
             }
-            Some(Widened::Statement(dml)) => {
+            Widened::Statement(dml) => {
                 repeating!(warn, "", { statement = dml.text, position },
                     "a statement without row events can have changed any table: invalidating everything that any rule covers");
             }
