@@ -113,20 +113,17 @@ impl PathClasses {
                 .find(|(glob, _)| glob::matches(glob, path.as_bytes()))
                 .map_or(PathClass::Cached, |(_, class)| *class);
         };
+        if self.patterns.is_empty() {
+            return PathClass::Cached;
+        }
         // A byte that no pattern names stands for what the star may be.
-        let samples = [
-            prefix.to_owned(),
-            format!("{prefix}\u{1}"),
-            format!("{prefix}\u{1}\u{1}"),
-        ];
+        let longest = format!("{prefix}\u{1}\u{1}").into_bytes();
         for (glob, class) in &self.patterns {
             if *class == PathClass::Cached {
                 return PathClass::Cached;
             }
-            if samples
-                .iter()
-                .all(|sample| glob::matches(glob, sample.as_bytes()))
-            {
+            let mut samples = (prefix.len()..=longest.len()).map_while(|end| longest.get(..end));
+            if samples.all(|sample| glob::matches(glob, sample)) {
                 return *class;
             }
         }
