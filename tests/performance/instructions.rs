@@ -10,7 +10,7 @@ use super::provision;
 use super::workloads::Workload;
 
 /// Passes over a binlog; what is done once cancels out between the two.
-const PASSES: [u64; 2] = [10, 110];
+const PASSES: [u64; 2] = [2, 12];
 
 /// The figures of this kind of processor.
 pub type Figures = BTreeMap<String, f64>;
