@@ -10,6 +10,8 @@
     reason = "it prints what it counted, and ends with the reason when it cannot count"
 )]
 
+#[path = "../tests/performance/callgrind.rs"]
+mod callgrind;
 #[path = "../tests/performance/instructions.rs"]
 mod instructions;
 #[path = "../tests/support/provision.rs"]
@@ -19,20 +21,22 @@ mod reader;
 #[path = "../tests/performance/workloads.rs"]
 mod workloads;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use instructions::{Figures, count, off};
+use callgrind::count;
+use instructions::{Figures, off};
 use provision::provision;
-use reader::Reader;
 use workloads::{WORKLOADS, Workload};
 
-/// How far off a figure may be, in per cent: another compiler's minor version, another C library.
+/// How far off a figure may be, in per cent: another C library, another processor.
 const TOLERANCE_PER_CENT: f64 = 5.0;
 
 const HEAD: &str = "\
 # Instructions for each row change, from the bytes of a binlog to a batch of keys, as callgrind counts them.
-# `make test` compares, `make instructions` writes this file. The workloads are in workloads.rs.
+# `make test` compares where processor and compiler are the same, `make instructions` writes this file. The workloads
+# are in workloads.rs.
 ";
 
 fn main() -> ExitCode {
@@ -41,12 +45,8 @@ fn main() -> ExitCode {
     match words[..] {
         ["read", workload, passes] => {
             let workload = Workload::named(workload).expect("there is such a workload");
-            let passes: u64 = passes.parse().expect("passes are a number");
-            let mut reader = Reader::new(&workload.configuration());
-            for _ in 0..passes {
-                reader.read(workload.binlog);
-            }
-            println!("{} keys", reader.keys());
+            let passes = passes.parse().expect("passes are a number");
+            println!("{} keys", workload.read(passes));
             ExitCode::SUCCESS
         }
         ["check"] => check(),
@@ -65,10 +65,21 @@ fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/performance/instructions.toml")
 }
 
-/// By kind of processor.
-fn kept() -> std::collections::BTreeMap<String, Figures> {
+/// By kind of processor and compiler.
+fn kept() -> BTreeMap<String, Figures> {
     let text = std::fs::read_to_string(file()).unwrap_or_default();
     toml::from_str(&text).expect("the figures are TOML")
+}
+
+/// What the figures depend on.
+fn built_with() -> String {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let output = Command::new(rustc).arg("--version").output();
+    let output = output.expect("the compiler says its version");
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Without the hash and the date behind it.
+    let version: Vec<&str> = version.split_whitespace().take(2).collect();
+    format!("{}, {}", std::env::consts::ARCH, version.join(" "))
 }
 
 fn counted() -> Figures {
@@ -82,10 +93,10 @@ fn counted() -> Figures {
 }
 
 fn check() -> ExitCode {
-    let Some(kept) = kept().remove(std::env::consts::ARCH) else {
+    let built_with = built_with();
+    let Some(kept) = kept().remove(&built_with) else {
         eprintln!(
-            "instructions NOT COMPARED: no figures are kept for {}; `make instructions` adds them",
-            std::env::consts::ARCH
+            "instructions NOT COMPARED: no figures are kept for {built_with}; `make instructions` adds them"
         );
         return ExitCode::SUCCESS;
     };
@@ -106,7 +117,7 @@ fn check() -> ExitCode {
 
 fn update() {
     let mut all = kept();
-    all.insert(std::env::consts::ARCH.to_owned(), counted());
+    all.insert(built_with(), counted());
     let figures = toml::to_string(&all).expect("figures are TOML");
     std::fs::write(file(), format!("{HEAD}\n{figures}")).expect("the figures can be written");
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::callgrind::count;
 use crate::daemon::{Daemon, drain, single, users_rule};
 use crate::drain::PREFIXES;
 use crate::figure::{Figure, Table, Wanted};
 use crate::machine::{processor_time, resident};
-use crate::workload::{ROWS, World, fill_keys};
+use crate::workload::{ROWS, Stretch, World, fill_keys};
+use crate::workloads::WORKLOADS;
 
 const ROUNDS: usize = 3;
 
@@ -21,27 +23,47 @@ const IDLE_MIB_MAX: f64 = 32.0;
 pub async fn measure(world: &mut World, table: &mut Table) {
     table.section("Cost: processor time of evictd, its threads and the kernel's work for them");
     let many = world.many().await;
-    for (what, prefixes, limit) in [
-        (
-            "a change of a table without rules",
-            &PREFIXES[..0],
-            UNMATCHED_US_MAX,
-        ),
-        ("a change with one key", &PREFIXES[..1], MATCHED_US_MAX),
-    ] {
-        let rules = match prefixes {
-            [] => String::new(),
-            prefixes => users_rule(prefixes),
-        };
-        let mut least = f64::MAX;
-        for _ in 0..ROUNDS {
-            fill_keys(world.redis(), prefixes, ROWS, &many.ends());
-            let run = drain(world.mysql(), world.redis(), &many, &rules).await;
-            least = least.min(run.each_us(ROWS));
-        }
-        table.add(Figure::limited(what, least, limit, "µs"));
-    }
+    let one_key = users_rule(&PREFIXES[..1]);
+    let unmatched = each_us(world, &many, &[], "").await;
+    let what = "a change of a table without rules";
+    table.add(Figure::limited(what, unmatched, UNMATCHED_US_MAX, "µs"));
+    let matched = each_us(world, &many, &PREFIXES[..1], &one_key).await;
+    let what = "a change with one key";
+    table.add(Figure::limited(what, matched, MATCHED_US_MAX, "µs"));
+    let condition = format!("{one_key}when = \"after.status != 'draft'\"\n");
+    let judged = each_us(world, &many, &PREFIXES[..1], &condition).await;
+    let what = "a change with one key and a condition";
+    table.add(Figure::compared(
+        what,
+        judged,
+        "µs",
+        "without the condition",
+        matched,
+    ));
     idle(world, table).await;
+    instructions(table);
+}
+
+async fn each_us(world: &World, many: &Stretch, prefixes: &[&str], rules: &str) -> f64 {
+    let mut least = f64::MAX;
+    for _ in 0..ROUNDS {
+        fill_keys(world.redis(), prefixes, ROWS, &many.ends());
+        let run = drain(world.mysql(), world.redis(), many, rules).await;
+        least = least.min(run.each_us(ROWS));
+    }
+    least
+}
+
+/// From the bytes of a binlog to a batch of keys, by this program.
+fn instructions(table: &mut Table) {
+    let program = std::env::current_exe().expect("it is a program");
+    let mut least = None;
+    for workload in WORKLOADS {
+        let counted = count(&program, &workload);
+        let least = *least.get_or_insert(counted);
+        let what = format!("instructions: {}", workload.name);
+        table.add(Figure::compared(what, counted, "", "without rules", least));
+    }
 }
 
 async fn idle(world: &World, table: &mut Table) {

@@ -13,6 +13,8 @@
     reason = "a benchmark fails by panicking and prints its results"
 )]
 
+#[path = "../../tests/performance/callgrind.rs"]
+mod callgrind;
 mod cluster;
 mod corpus;
 mod cost;
@@ -27,6 +29,7 @@ mod machine;
 mod outage;
 mod page;
 mod plot;
+mod quota;
 #[path = "../../tests/performance/reader.rs"]
 mod reader;
 mod smallest;
@@ -34,9 +37,13 @@ mod stream;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod workload;
+#[path = "../../tests/performance/workloads.rs"]
+mod workloads;
 
 use figure::Table;
+use support::provision;
 use workload::World;
+use workloads::Workload;
 
 /// In the order of the page.
 const SECTIONS: [&str; 8] = [
@@ -50,6 +57,15 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
+    if let [read, workload, passes] = wanted.as_slice()
+        && read == "read"
+    {
+        // What callgrind counts.
+        let workload = Workload::named(workload).expect("there is such a workload");
+        let passes = passes.parse().expect("passes are a number");
+        println!("{} keys", workload.read(passes));
+        return;
+    }
     for name in &wanted {
         assert!(
             SECTIONS.contains(&name.as_str()) || ON_REQUEST.contains(&name.as_str()),

@@ -20,8 +20,11 @@ with the machine, ratios much less: compare those.
 - The *smallest possible client* reads the same commits at the same time and deletes keys of its own: a stream, a
   wait until the rows are visible, one UNLINK for everything that came meanwhile. It has no rules, settles nothing
   and stores no position.
-- Processor time is that of all of evictd's threads, with the kernel's work for them. Instructions, which repeat
-  exactly, are counted by `make test` and compared with `tests/performance/instructions.toml`.
+- Processor time is that of all of evictd's threads, with the kernel's work for them. Instructions, which repeat, are
+  those from the bytes of a binlog to a batch of keys, as callgrind counts them in the optimised build. `make test`
+  counts them in a build that takes less time to make, and compares with `tests/performance/instructions.toml`.
+- A cluster's primaries share the cores with everything else, so that more of them are no faster. Whether the drain
+  grows with them is measured with primaries that are held to a part of a core.
 - Growth in rules, tables and columns is measured in one process, from the bytes of a binlog to batches of keys.
 ";
 

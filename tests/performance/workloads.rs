@@ -3,6 +3,8 @@
 //! The binlogs are `many.binlog`, a transaction of 300 updates of 12 columns, and `single.binlog`, 100 of one update
 //! each; `cargo bench --bench performance -- corpus` writes them anew.
 
+use super::reader::Reader;
+
 /// A binlog and rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
@@ -77,8 +79,17 @@ impl Workload {
         WORKLOADS.into_iter().find(|workload| workload.name == name)
     }
 
+    /// Reads the binlog so often, and returns how many keys are planned to be deleted.
+    pub fn read(&self, passes: u64) -> usize {
+        let mut reader = Reader::new(&self.configuration());
+        for _ in 0..passes {
+            reader.read(self.binlog);
+        }
+        reader.keys()
+    }
+
     /// With a rule at least: a configuration without one is refused.
-    pub fn configuration(&self) -> String {
+    fn configuration(&self) -> String {
         let other =
             "[[rule]]\nname = \"other\"\ntables = [\"bench.other\"]\nkeys = [\"other:{id}\"]\n";
         format!("{}{other}", self.rules)
