@@ -1,5 +1,7 @@
 //! Deletions of keys that are known by name.
 
+use std::ops::Range;
+
 use redis::{Cmd, FromRedisValue};
 
 use super::connection::Connection;
@@ -34,31 +36,31 @@ pub(super) async fn delete_after(
 ) -> Result<(Vec<Answer>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
     let mut firsts_answers = Vec::new();
-    let mut pending = match connection.has_slots() {
-        true => chunks_of_slots(keys),
-        false => chunks(keys),
+    let Chunks { keys, mut pending } = match connection.has_slots() {
+        true => Chunks::of_slots(keys),
+        false => Chunks::new(keys),
     };
     while !pending.is_empty() || !first.is_empty() {
         let before = first.len();
         let mut commands = std::mem::take(&mut first);
-        commands.extend(pending.iter().map(unlink));
+        commands.extend(pending.iter().map(|chunk| unlink(part(&keys, chunk))));
         let mut answers = connection.run(commands).await?;
         if before > 0 {
             let of_keys = answers.split_off(before.min(answers.len()));
             firsts_answers = std::mem::replace(&mut answers, of_keys);
         }
         let mut refused = Vec::new();
-        for (keys, answer) in pending.into_iter().zip(answers) {
+        for (chunk, answer) in pending.into_iter().zip(answers) {
             let count = answer.and_then(|value| Ok(u64::from_redis_value(value)?));
             match count {
                 Ok(count) => outcome.existed += count,
-                Err(error) => refused.push((keys, error)),
+                Err(error) => refused.push((chunk, error)),
             }
         }
         pending = Vec::new();
-        for (keys, error) in refused {
+        for (chunk, error) in refused {
             let refusal = error::refusal(&error);
-            match (keys.as_slice(), refusal) {
+            match (part(&keys, &chunk), refusal) {
                 ([key], Some(code)) => outcome.refused.push(Refused {
                     key: key.to_vec(),
                     code,
@@ -67,8 +69,8 @@ pub(super) async fn delete_after(
                 (keys, refusal)
                     if keys.len() > 1 && (refusal.is_some() || error::is_divided(&error)) =>
                 {
-                    let (front, back) = keys.split_at(keys.len() / 2);
-                    pending.extend([front.to_vec(), back.to_vec()]);
+                    let middle = chunk.start + keys.len() / 2;
+                    pending.extend([chunk.start..middle, middle..chunk.end]);
                 }
                 _ => return Err(connection.failed(&error)),
             }
@@ -77,34 +79,60 @@ pub(super) async fn delete_after(
     Ok((firsts_answers, outcome))
 }
 
-fn unlink(keys: &Vec<&[u8]>) -> Cmd {
-    let mut command = redis::cmd("UNLINK");
+fn unlink(keys: &[&[u8]]) -> Cmd {
+    const NAME: &str = "UNLINK";
+    let bytes: usize = keys.iter().map(|key| key.len()).sum();
+    let mut command = Cmd::with_capacity(1 + keys.len(), NAME.len() + bytes);
+    command.arg(NAME);
     for key in keys {
         command.arg(key);
     }
     command
 }
 
-/// All keys, in chunks of [`KEYS_PER_COMMAND`].
-fn chunks<'k>(keys: &[&'k KeyList]) -> Vec<Vec<&'k [u8]>> {
-    let mut all = keys.iter().flat_map(|keys| keys.iter()).peekable();
-    let mut chunks = Vec::new();
-    while all.peek().is_some() {
-        chunks.push(all.by_ref().take(KEYS_PER_COMMAND).collect());
-    }
-    chunks
+/// Keys, and which of them go together.
+struct Chunks<'k> {
+    keys: Vec<&'k [u8]>,
+    pending: Vec<Chunk>,
 }
 
-/// All keys, in chunks of one slot and at most [`KEYS_PER_COMMAND`].
-fn chunks_of_slots<'k>(keys: &[&'k KeyList]) -> Vec<Vec<&'k [u8]>> {
-    let all = keys.iter().flat_map(|keys| keys.iter());
-    let mut by_slot: Vec<(u16, &[u8])> = all.map(|key| (slot::of_key(key), key)).collect();
-    by_slot.sort_unstable_by_key(|(slot, _)| *slot);
-    let of_one_slot = by_slot.chunk_by(|(one, _), (other, _)| one == other);
-    of_one_slot
-        .flat_map(|keys| keys.chunks(KEYS_PER_COMMAND))
-        .map(|keys| keys.iter().map(|(_, key)| *key).collect())
-        .collect()
+/// Keys of one command, by their places.
+type Chunk = Range<usize>;
+
+fn part<'p, 'k>(keys: &'p [&'k [u8]], chunk: &Chunk) -> &'p [&'k [u8]] {
+    keys.get(chunk.clone()).unwrap_or_default()
+}
+
+impl<'k> Chunks<'k> {
+    /// All keys, in chunks of [`KEYS_PER_COMMAND`].
+    fn new(keys: &[&'k KeyList]) -> Self {
+        let keys: Vec<&[u8]> = keys.iter().flat_map(|keys| keys.iter()).collect();
+        let pending = together(0..keys.len()).collect();
+        Self { keys, pending }
+    }
+
+    /// All keys, in chunks of one slot and at most [`KEYS_PER_COMMAND`].
+    fn of_slots(keys: &[&'k KeyList]) -> Self {
+        let all = keys.iter().flat_map(|keys| keys.iter());
+        let mut by_slot: Vec<(u16, &[u8])> = all.map(|key| (slot::of_key(key), key)).collect();
+        by_slot.sort_unstable_by_key(|(slot, _)| *slot);
+        let mut pending = Vec::new();
+        let mut start = 0;
+        for of_one_slot in by_slot.chunk_by(|(one, _), (other, _)| one == other) {
+            let end = start + of_one_slot.len();
+            pending.extend(together(start..end));
+            start = end;
+        }
+        let keys = by_slot.into_iter().map(|(_, key)| key).collect();
+        Self { keys, pending }
+    }
+}
+
+/// Keys that may stand in one command, in chunks of [`KEYS_PER_COMMAND`].
+fn together(keys: Range<usize>) -> impl Iterator<Item = Chunk> {
+    let end = keys.end;
+    let starts = keys.step_by(KEYS_PER_COMMAND);
+    starts.map(move |start| start..end.min(start + KEYS_PER_COMMAND))
 }
 
 #[cfg(test)]
@@ -124,16 +152,17 @@ mod tests {
     fn every_key_is_in_one_chunk_and_a_chunk_is_of_one_slot() {
         let tagged = set((0..2_500).map(|n| format!("{{tag}}:{n}")));
         let others = set((0..2_500).map(|n| format!("user:{n}")));
-        let chunks = chunks_of_slots(&[tagged.keys(), others.keys()]);
+        let Chunks { keys, pending } = Chunks::of_slots(&[tagged.keys(), others.keys()]);
         let mut seen = set([]);
-        for chunk in &chunks {
+        for chunk in &pending {
+            let chunk = part(&keys, chunk);
             assert!(chunk.len() <= KEYS_PER_COMMAND);
             let slots: Vec<u16> = chunk.iter().map(|key| slot::of_key(key)).collect();
             assert!(slots.iter().all(|slot| *slot == slots[0]), "{slots:?}");
             assert!(chunk.iter().all(|key| seen.insert(key)));
         }
         assert_eq!(seen.len(), 5_000);
-        let largest = chunks.iter().filter(|chunk| chunk.len() > 100).count();
+        let largest = pending.iter().filter(|chunk| chunk.len() > 100).count();
         assert_eq!(largest, 3, "those of the tag are together");
     }
 }
