@@ -78,7 +78,7 @@ screenshots: servers ## Takes the documentation's screenshots again: docs/images
 	cargo run --quiet --example screenshots
 
 .PHONY: bench
-bench: servers ## Measures everything in ten minutes, optimised build; writes docs/performance.md
+bench: servers ## Measures everything in ten minutes and six gigabytes, optimised build; writes docs/performance.md
 	cargo bench --bench performance
 
 .PHONY: fuzz

@@ -34,20 +34,27 @@ pub async fn measure(world: &mut World, table: &mut Table) {
     columns(world, table).await;
 }
 
-/// The same daemon after ten thousand, a hundred thousand and a million changes.
-async fn changes(world: &World, many: &Stretch, table: &mut Table) {
+/// The same daemon after ten thousand, a hundred thousand and a million changes, and one after ten million: five
+/// gigabytes of binlog.
+async fn changes(world: &mut World, many: &Stretch, table: &mut Table) {
     let mut least = [f64::MAX; 3];
     for _ in 0..ROUNDS {
         for (index, each) in until_each_end(world, many).await.into_iter().enumerate() {
             least[index] = least[index].min(each);
         }
     }
-    let [first, .., last] = least;
-    for (changes, each) in [("100,000", least[1]), ("1,000,000", last)] {
+    let ten_times = world.ten_times_many().await;
+    let ten_million = until_each_end(world, &ten_times).await;
+    let [ten_thousand, hundred_thousand, million] = least;
+    for (changes, each, before, each_before) in [
+        ("100,000", hundred_thousand, "10,000", ten_thousand),
+        ("1,000,000", million, "100,000", hundred_thousand),
+        ("10,000,000", ten_million[0], "1,000,000", million),
+    ] {
         let what = format!("the first {changes} changes");
+        let of = format!("the first {before}");
         table.add(
-            Figure::compared(what, each, "µs", "the first 10,000", first)
-                .wanting(Wanted::AtMost(FLAT)),
+            Figure::compared(what, each, "µs", &of, each_before).wanting(Wanted::AtMost(FLAT)),
         );
     }
 }
@@ -68,26 +75,6 @@ async fn until_each_end(world: &World, stretch: &Stretch) -> Vec<f64> {
         each.push(daemon.reaches(&mut cache, end).await.each_us(rows));
     }
     each
-}
-
-/// Ten million changes: five gigabytes of binlog.
-pub async fn ten_million(world: &mut World, table: &mut Table) {
-    table.section("Growth to ten million changes");
-    let many = world.many().await;
-    let million = until_each_end(world, &many).await;
-    let ten = world.ten_times_many().await;
-    let ten_million = until_each_end(world, &ten).await;
-    let (million, ten_million) = (million[million.len() - 1], ten_million[0]);
-    table.add(
-        Figure::compared(
-            "10,000,000 changes",
-            ten_million,
-            "µs",
-            "1,000,000",
-            million,
-        )
-        .wanting(Wanted::AtMost(FLAT)),
-    );
 }
 
 fn rules(file: &[u8], table: &mut Table) {
