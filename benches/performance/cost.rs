@@ -61,8 +61,14 @@ fn instructions(table: &mut Table) {
     for workload in WORKLOADS {
         let counted = count(&program, &workload);
         let least = *least.get_or_insert(counted);
-        let what = format!("instructions: {}", workload.name);
-        table.add(Figure::compared(what, counted, "", "without rules", least));
+        let (what, unit) = (workload.name, "instructions");
+        table.add(Figure::compared(
+            what,
+            counted,
+            unit,
+            "without rules",
+            least,
+        ));
     }
 }
 

@@ -78,8 +78,8 @@ impl Figure {
     /// The cells of its row.
     pub fn cells(&self) -> [String; 5] {
         let wanted = match self.wanted {
-            Wanted::AtLeast(least) => format!("≥ {least}"),
-            Wanted::AtMost(most) => format!("≤ {most}"),
+            Wanted::AtLeast(least) => format!("≥ {}", hundredths(least)),
+            Wanted::AtMost(most) => format!("≤ {}", hundredths(most)),
             Wanted::Nothing => String::new(),
         };
         let missed = if self.holds() { "" } else { " (missed)" };
@@ -129,6 +129,11 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// To two places.
+fn hundredths(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }
 
 /// A number with its thousands apart.
