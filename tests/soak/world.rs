@@ -18,8 +18,8 @@ use crate::support::{
 
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Room for a few checkpoints.
-const DISK: &str = "64k";
+/// Room for checkpoints, and for a quarter of an hour of invalidations on record. Filled up in a moment.
+const DISK: &str = "64m";
 
 /// How much later what a lagging reader asks for arrives.
 const LAG: Duration = Duration::from_millis(15);
