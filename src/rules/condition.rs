@@ -7,11 +7,11 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Program};
 
-/// CEL's functions. A context by itself would make them anew, which takes
-/// fifty times as long as a comparison.
-static FUNCTIONS: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-
 use crate::model::{RowChange, TableSchema, Value};
+
+/// CEL's functions. A context by itself would make them anew, for every change:
+/// that takes many times as long as the evaluation.
+static FUNCTIONS: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A compiled condition.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub struct Condition {
     columns: Columns,
 }
 
+/// What an expression can name.
 const VARIABLES: [&str; 4] = ["before", "after", "op", "table"];
 
 /// What came of an expression.
