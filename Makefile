@@ -86,7 +86,7 @@ fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
 	@scripts/provision fuzz
 	@scripts/provision servers
 	@mkdir -p fuzz/corpus/row_decoder fuzz/corpus/events
-	EVICTD_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus/row_decoder cargo test --lib seeds_for_the_fuzzer
+	EVICTD_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus/row_decoder cargo test --test live seeds_for_the_fuzzer
 	EVICTD_FUZZ_EVENTS=$(CURDIR)/fuzz/corpus/events cargo test --test live decoder::damage
 	@targets=$$(cargo fuzz list); for target in $$targets; do \
 	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::position::Start;
-use crate::pipeline::dry_run::PlanFormat;
+use crate::plans::lines::PlanFormat;
 use crate::telemetry::log::LogFormat;
 
 /// Turns committed MySQL row changes into Redis deletions and CloudFront

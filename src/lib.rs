@@ -8,14 +8,14 @@
 //! # Data flow
 //!
 //! ```text
-//! MySQL ──► binlog ──► rules ──► pipeline ──► cache (Redis: UNLINK, twice)
-//!        rows, commits    keys, paths  │        │ deleted, settled
-//!                                      │        ▼
-//!                                      │      buffer (SQS, or a file)
-//!                                      ▼        │ accepted
-//!                                 checkpoint ◄──┤
-//!                                               ▼
-//!                                             drain ──► edge (CloudFront)
+//! MySQL ──► binlog ──► rules ──► evict ──► cache (Redis: UNLINK, twice)
+//!        rows, commits    keys,     │        │ deleted, settled
+//!                         paths     │        ▼
+//!                                   │      buffer (SQS, or a file)
+//!                                   ▼        │ accepted
+//!                              checkpoint ◄──┤
+//!                                            ▼
+//!                                          drain ──► edge (CloudFront)
 //! ```
 //!
 //! One direction: a change carries its position along, and nothing is looked
@@ -27,25 +27,30 @@
 //! | module | holds | knows |
 //! |---|---|---|
 //! | [`model`] | values, changes, positions, paths, actions; no I/O | nothing |
-//! | [`telemetry`] | logs, metric names, error chains, the HTTP listener, the service manager | nothing |
-//! | [`password`] | what opens connections: passwords, and tokens for AWS IAM | `telemetry` |
+//! | [`telemetry`] | logs, metric names, error chains, the HTTP listener, the protocol of systemd | nothing |
+//! | [`durable`] | files that survive a crash, files that processes share | nothing |
+//! | [`credentials`] | what opens connections: passwords, and tokens for AWS IAM | `telemetry` |
+//! | [`redis`] | connections to one server, a cluster, or what sentinels know | `model`, `telemetry`, `credentials` |
 //! | [`rules`] | templates, conditions, path classes, the planner; pure | `model` |
-//! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry`, `password` |
-//! | [`cache`] | the contract of a cache, and Redis | `model`, `telemetry`, `password` |
+//! | [`binlog`] | connections to MySQL, the event stream, the row decoder | `model`, `telemetry`, `credentials` |
+//! | [`cache`] | the contract of a cache, kept with Redis | `model`, `telemetry`, `redis` |
+//! | [`checkpoint`] | the contract of a checkpoint, kept with a file or a key in Redis | `model`, `telemetry`, `durable`, `redis` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
-//! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry` |
-//! | [`checkpoint`] | the contract of a checkpoint, the file, and what a register has to offer | `model`, `telemetry` |
-//! | [`ledger`] | gaps and dead letters on disk | `model`, `telemetry` |
+//! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry`, `durable` |
+//! | [`ledger`] | gaps and dead letters on record | `model`, `telemetry` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
-//! | [`pipeline`] | tail, invalidate, drain, plans and their numbers, retries | all above but `config` |
-//! | [`cli`] | the command line as types | `model`, `pipeline`, `telemetry` |
+//! | [`progress`] | what tasks say about themselves, outages, backoff | those from `model` to `ledger` that it reports on |
+//! | [`evict`] | binlog to cache to buffer to checkpoint | `progress`, and the contracts above |
+//! | [`drain`] | buffer to edge | `progress`, `buffer`, `edge` |
+//! | [`plans`] | plans as text and JSON, their differences and totals | `evict` |
+//! | [`cli`] | the command line as types | `model`, `plans`, `telemetry` |
 //! | [`command`] | one file for each subcommand; wires parts together | everything |
 //!
 //! Of the modules from `binlog` to `ledger` none knows another, and a
-//! vendor's crate is named in one of them only. `pipeline` works with the
-//! contracts of cache, buffer, edge and checkpoint; of the source it uses
-//! [`binlog::stream::Source`] itself. `tests/architecture` reads the sources
-//! and fails on an import against this table.
+//! vendor's crate is named in one of them only. `evict` and `drain` work with the
+//! contracts of cache, buffer, edge and checkpoint, and never import each other;
+//! of the source `evict` uses [`binlog::stream::Source`] itself.
+//! `tests/architecture` reads the sources and fails on an import against this table.
 //!
 //! # Guarantees
 //!
@@ -91,7 +96,7 @@
 //!   buffer with its reason, and is put on record too. *Holds.*
 //!
 //! Of several evictds of a name one leads: who has a lock of the source
-//! ([`binlog::leader`]). What keeps the checkpoint from one that leads no more is
+//! ([`binlog::server::leader`]). What keeps the checkpoint from one that leads no more is
 //! the epoch stored with it. A turn of a leader is all of the above, from the
 //! stored position on.
 //!
@@ -107,10 +112,15 @@ pub mod checkpoint;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod credentials;
+pub mod drain;
+pub mod durable;
 pub mod edge;
+pub mod evict;
 pub mod ledger;
 pub mod model;
-pub mod password;
-pub mod pipeline;
+pub mod plans;
+pub mod progress;
+pub mod redis;
 pub mod rules;
 pub mod telemetry;

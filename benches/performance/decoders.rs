@@ -5,10 +5,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evictd::binlog::layout::TableLayout;
-use evictd::binlog::row::RowDecoder;
-use evictd::binlog::rows::RowsEvent;
-use evictd::binlog::table_map::TableMap;
+use evictd::binlog::decode::layout::TableLayout;
+use evictd::binlog::decode::row::RowDecoder;
+use evictd::binlog::decode::rows::RowsEvent;
+use evictd::binlog::decode::table_map::TableMap;
 use mysql_async::binlog::events::EventData;
 
 use crate::figure::{Figure, Table};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evictd::buffer::{Message, message, pack};
-use evictd::edge::coalesce::{Room, coalesce, matches};
+use evictd::edge::cover::coalesce::{Room, coalesce, matches};
 
 use crate::figure::{Figure, Table};
 use crate::machine::{forget_resident_max, resident, resident_max};

@@ -11,10 +11,10 @@ use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
 
 use bytes::BytesMut;
-use evictd::binlog::assemble::{Assembler, Interest, Item, Step};
-use evictd::binlog::dump::{Arrival, Events};
-use evictd::binlog::layout::TableLayout;
-use evictd::binlog::row::RowDecoder;
+use evictd::binlog::reader::{Assembler, Interest, Item, Step};
+use evictd::binlog::connection::{Arrival, Events};
+use evictd::binlog::decode::layout::TableLayout;
+use evictd::binlog::decode::row::RowDecoder;
 use evictd::config;
 use evictd::model::invalidation::{Action, Plan, Widening};
 use evictd::model::{Position, TableName};

@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 
-use evictd::binlog::layout::{CatalogColumn, TableLayout};
-use evictd::binlog::row::RowDecoder;
-use evictd::binlog::rows::{self, RowsEvent};
-use evictd::binlog::table_map::TableMap;
+use evictd::binlog::decode::layout::{CatalogColumn, TableLayout};
+use evictd::binlog::decode::row::RowDecoder;
+use evictd::binlog::decode::rows::{self, RowsEvent};
+use evictd::binlog::decode::table_map::TableMap;
 use libfuzzer_sys::fuzz_target;
 
 const EVENT_TYPES: [u8; 8] = [23, 24, 25, 30, 31, 32, 39, 0];

@@ -1,159 +1,27 @@
-//! The cache that keys are deleted from.
+//! The cache that keys are deleted from: its contract, and Redis behind it.
+//!
+//! - `contract`: what a cache does, and what its caller may rely on.
+//! - `permissions`: what an account may do, as the contract has it.
+//! - `steps`: scans that go on from call to call.
+//! - `redis`: the contract, kept with Redis.
+//! - `unlink`, `scan`: keys deleted by name and by glob.
+//! - `guard`: guards raised before keys are deleted.
+//! - `tag_sets`, `hash`: members of tag sets and fields of hashes.
+//! - `acl`: what Redis says about an account.
 
+mod acl;
+mod contract;
+mod guard;
+mod hash;
+mod permissions;
 mod redis;
-mod rights;
-mod tags;
+mod scan;
+mod steps;
+mod tag_sets;
+mod unlink;
 
-use std::future::Future;
-
-use crate::model::{Guards, KeyList, PairSet};
-
-pub use self::redis::{Layout, Redis, RedisRegister, Target, TlsFiles};
-pub use self::rights::{Lacking, MemoryPolicy, Rights, Uses};
-pub use self::tags::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
-
-/// Deletes keys.
-///
-/// - **What cannot pass is no error.** A call succeeds with the keys that the
-///   server refuses for good among its [`Outcome`], and everything else done.
-/// - **Deletion is idempotent**, and a call that failed may have deleted any
-///   part of the keys: repeat it whole.
-/// - **The caller retries.** An implementation makes one attempt and renews its
-///   connection for the next one where that is needed.
-/// - **Cancelling** a call leaves any part of it done.
-pub trait Cache: Send + 'static {
-    /// Deletes `keys`. `Ok` means that the server acknowledged all of them but
-    /// the refused ones.
-    fn delete(
-        &mut self,
-        keys: &[&KeyList],
-    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-
-    /// Adds one to the counter `key`. Repeating it adds again, which is harmless:
-    /// it only has to change.
-    fn increment(&mut self, key: &[u8])
-    -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-
-    /// Deletes every key that matches `glob` and was there when the call began.
-    fn delete_matching(
-        &mut self,
-        glob: &[u8],
-    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-
-    /// Raises `guards`, and only then deletes `keys`. A guard never falls, so
-    /// that repeating it changes nothing. Guards are not counted as existing.
-    fn delete_guarded(
-        &mut self,
-        guards: &Guards,
-        keys: &[&KeyList],
-    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-
-    /// Deletes fields of hashes.
-    fn delete_fields(
-        &mut self,
-        fields: &PairSet,
-    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-
-    /// Finds some of the keys that match `glob`. Every key that is there from
-    /// the first call to the one that has no next is found.
-    fn find(
-        &mut self,
-        glob: &[u8],
-        from: ScanPlace,
-    ) -> impl Future<Output = Result<Found, CacheError>> + Send;
-
-    /// Goes one step through each of the tag sets. Every member that is there
-    /// from the first step to the last is found, maybe more than once.
-    fn scan_tag_sets(
-        &mut self,
-        sets: &[TagScan<'_>],
-    ) -> impl Future<Output = Result<Vec<TagStep>, CacheError>> + Send;
-
-    /// Takes members out of their tag sets.
-    fn take_out(
-        &mut self,
-        leaving: &[Leaving<'_>],
-    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-
-    /// Sends a message to whoever subscribes to the channel right now.
-    fn publish(
-        &mut self,
-        channel: &str,
-        message: &[u8],
-    ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
-}
-
-/// What a call did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// How many of the keys existed.
-    pub existed: u64,
-    /// Those that stay as they are however often the call is repeated.
-    pub refused: Vec<Refused>,
-}
-
-/// A key that the server refuses to change, for a reason that does not pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The key; a glob stands for further keys that it matches.
-    pub key: Vec<u8>,
-    /// A short name for the reason, for logs and metrics.
-    pub code: &'static str,
-    /// The server's words.
-    pub reason: String,
-}
-
-impl Outcome {
-    /// Adds what another call did.
-    pub fn add(&mut self, other: Outcome) {
-        self.existed += other.existed;
-        self.refused.extend(other.refused);
-    }
-}
-
-/// Why a deletion failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CacheError {
-    /// No answer, or one that passes: loading, failing over, read-only.
-    #[error(
-        "Redis at {address} does not answer as it should ({code}): {reason}; check redis.url and that the server runs"
-    )]
-    Unavailable {
-        /// The server.
-        address: String,
-        /// A short name for the failure.
-        code: &'static str,
-        /// The client's words.
-        reason: String,
-    },
-    /// There is nothing to log in with. That may pass.
-    #[error("Redis at {address} is not connected to: {reason}")]
-    NoToken {
-        /// The server.
-        address: String,
-        /// Why there is none, and what to do.
-        reason: String,
-    },
-    /// Somebody has to change something first.
-    #[error("Redis at {address} refused ({code}): {reason}; {remedy}")]
-    Refused {
-        /// The server.
-        address: String,
-        /// A short name for the failure.
-        code: &'static str,
-        /// The server's words.
-        reason: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-}
-
-impl CacheError {
-    /// A short name for logs and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            CacheError::Unavailable { code, .. } | CacheError::Refused { code, .. } => code,
-            CacheError::NoToken { .. } => "no-token",
-        }
-    }
-}
+pub use self::contract::{Cache, Outcome, Refused};
+pub use self::permissions::{Lacking, MemoryPolicy, Rights, Uses};
+pub use self::redis::Redis;
+pub use self::steps::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
+pub use crate::redis::CacheError;

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Checkpoint, CheckpointError, FORMAT_VERSION, Lock, Stored};
+use super::lock::Lock;
+use super::{Checkpoint, CheckpointError, FORMAT_VERSION, Stored};
 
 /// A JSON file, replaced as a whole.
 #[derive(Clone, Debug)]

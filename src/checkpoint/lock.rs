@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::CheckpointError;
+use crate::checkpoint::CheckpointError;
 
 /// `checkpoint show` holds the lock for a moment, to see whether it is free: a
 /// daemon that starts just then waits that moment.

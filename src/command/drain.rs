@@ -1,7 +1,7 @@
 //! `evictd drain`: the half of the daemon that sends paths, and the way back
 //! for dead letters.
 
-use super::run::run as run_daemon;
+use super::daemon::run as run_daemon;
 use super::{CommandError, aws_config};
 use crate::buffer::{Buffer, Local, Redriven, Sqs};
 use crate::cli::{Drain, Global, OutputFormat, Role, Run};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::CommandError;
 use crate::cli::{Global, Health};
 use crate::config;
-use crate::telemetry::admin;
+use crate::telemetry::http;
 
 /// Below the timeouts that container runtimes have by default.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -24,7 +24,7 @@ pub async fn run(global: &Global, options: &Health) -> Result<(), CommandError> 
         true => "/readyz",
         false => "/healthz",
     };
-    match admin::ask(listen, path, PATIENCE).await {
+    match http::ask(listen, path, PATIENCE).await {
         Ok((true, line)) => {
             println!("{}", line.trim_end());
             Ok(())

@@ -1,20 +1,16 @@
 //! One file for each subcommand; the only place that wires parts together.
 
-mod admin;
 mod check;
 mod checkpoint;
+mod completions;
+mod daemon;
 mod drain;
 mod explain;
 mod finding;
 mod health;
-mod leader;
-mod manual;
 mod plan;
 mod preflight;
-mod reload;
 mod replay;
-mod run;
-mod service;
 mod status;
 mod store;
 
@@ -30,7 +26,7 @@ use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
 use crate::edge::EdgeError;
 use crate::edge::budget::BudgetError;
-use crate::edge::history::HistoryError;
+use crate::edge::invalidation_log::HistoryError;
 use crate::ledger::LedgerError;
 use crate::telemetry;
 use crate::telemetry::log::LogLevel;
@@ -188,14 +184,14 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
 
 async fn dispatch(cli: Cli, log: &LogLevel) -> Result<(), CommandError> {
     match cli.command {
-        Command::Run(options) => Box::pin(run::run(&cli.global, &options, log)).await,
+        Command::Run(options) => Box::pin(daemon::run(&cli.global, &options, log)).await,
         Command::Drain(options) => Box::pin(drain::run(&cli.global, &options, log)).await,
         Command::Status(options) => status::run(&cli.global, &options).await,
         Command::Health(options) => health::run(&cli.global, &options).await,
         Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,
         Command::Plan(options) => plan::run(&cli.global, &options),
-        Command::Completions(options) => manual::completions(&options),
-        Command::Man(options) => manual::pages(&options),
+        Command::Completions(options) => completions::completions(&options),
+        Command::Man(options) => completions::pages(&options),
         Command::Check(options) => Box::pin(check::run(&cli.global, &options)).await,
         Command::Checkpoint(options) => Box::pin(checkpoint::run(&cli.global, &options)).await,
         Command::Explain(options) => Box::pin(explain::run(&cli.global, &options)).await,

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::CommandError;
-use super::run::bulk_rules;
+use super::daemon::bulk_rules;
 use crate::binlog::file::Notice;
 use crate::cli::{Global, OutputFormat, PlanFiles};
 use crate::config::{self, Config};
-use crate::pipeline::difference::{DifferenceTally, Differences, Next};
-use crate::pipeline::dry_run::PlanLines;
-use crate::pipeline::files::{FilePlans, FileStep};
-use crate::pipeline::item::Widened;
-use crate::pipeline::tally::Tally;
+use crate::evict::plan_item::Widened;
+use crate::plans::binlog_files::{FilePlans, FileStep};
+use crate::plans::diff::{DifferenceTally, Differences, Next};
+use crate::plans::lines::PlanLines;
+use crate::plans::totals::Tally;
 
 /// Prints the plans, and what they come to.
 pub fn run(global: &Global, options: &PlanFiles) -> Result<(), CommandError> {

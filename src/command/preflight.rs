@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::binlog::SourceError;
-use crate::binlog::catalog;
-use crate::binlog::connect::{Connector, Target, TlsTarget};
+use crate::binlog::server::catalog;
+use crate::binlog::server::connector::{Connector, Target, TlsTarget};
 use crate::binlog::server::{Facts, Server};
-use crate::cache::{self, Layout, TlsFiles};
 use crate::config::{
     self, Config, ConfigError, RedisIam, RedisIamKind, RedisLayout, SecretRef, Source, TlsMode,
 };
-use crate::password::{Audience, CacheKind, Chain, Password, Signer};
+use crate::credentials::{Audience, CacheKind, Chain, Password, Signer};
+use crate::redis::{Layout, Target as RedisTarget, TlsFiles};
 
 use super::CommandError;
 use super::finding::{Finding, Level};
@@ -52,7 +52,7 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
 }
 
 /// Reads the passwords of Redis, and says how it is reached.
-pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandError> {
+pub fn redis_target(section: &config::Redis) -> Result<RedisTarget, CommandError> {
     let password = match &section.password {
         None => None,
         Some(config::Password::Kept(reference)) => Some(read(reference, "redis.password")?),
@@ -74,7 +74,7 @@ pub fn redis_target(section: &config::Redis) -> Result<cache::Target, CommandErr
                 .transpose()?,
         },
     };
-    Ok(cache::Target {
+    Ok(RedisTarget {
         url: section.url.to_string(),
         password,
         tls: TlsFiles {

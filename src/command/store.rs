@@ -1,10 +1,11 @@
 //! Where the checkpoint is: the configured store, behind one type.
 
 use super::{CommandError, preflight};
-use crate::cache::{CacheError, RedisRegister};
-use crate::checkpoint::register::{Held, Register, Written};
+use crate::cache::CacheError;
+use crate::checkpoint::redis::{Held, Register, Written};
 use crate::checkpoint::{Checkpoint, CheckpointError, FileCheckpoint, RegisterCheckpoint, Stored};
 use crate::config::{self, Config};
+use crate::redis::RedisRegister;
 
 /// The configured store.
 #[derive(Debug)]

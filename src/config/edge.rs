@@ -11,8 +11,8 @@ use super::error::Lines;
 use super::raw;
 use super::{Buffer, Bulk, CloudFront, ConfigError, Distribution};
 use crate::model::invalidation::PathClass;
-use crate::rules::always::AlwaysPaths;
-use crate::rules::class::PathClasses;
+use crate::rules::budget_exempt::AlwaysPaths;
+use crate::rules::path_class::PathClasses;
 use crate::rules::rule::Rule;
 
 /// CloudFront throttles an account at a rate that it does not publish; users

@@ -2,16 +2,16 @@
 //! [`load`] reading the file; secrets stay references until a command needs
 //! them.
 
+mod cache;
 mod duration;
 mod edge;
 mod error;
 mod password;
 mod raw;
-mod reach;
 mod restart;
 mod rules;
 pub mod secret;
-mod shapes;
+mod structures;
 mod target;
 mod validate;
 
@@ -29,7 +29,7 @@ pub use validate::parse;
 
 use crate::model::position::Start;
 use crate::rules::Rules;
-use crate::rules::always::AlwaysPaths;
+use crate::rules::budget_exempt::AlwaysPaths;
 
 /// A validated configuration.
 #[derive(Clone, Debug)]

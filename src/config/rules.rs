@@ -6,14 +6,14 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::error::Lines;
-use super::shapes::Place;
-use super::{raw, shapes, target};
+use super::structures::Place;
+use super::{raw, structures, target};
 use crate::model::Op;
 use crate::model::invalidation::PathClass;
 use crate::model::path;
-use crate::rules::class::PathPattern;
 use crate::rules::condition::Condition;
 use crate::rules::glob::TableGlob;
+use crate::rules::path_class::PathPattern;
 use crate::rules::rule::{CascadeFrom, ColumnRef, Rule};
 use crate::rules::table_wide::{TableWide, escape_glob};
 use crate::rules::template::Template;
@@ -113,11 +113,11 @@ fn rule(
     let version = raw.version.as_ref().map(|column| column.get_ref().as_str());
     let guard = raw.guard.as_ref();
     let guard = guard
-        .map(|guard| shapes::guard(guard, version, &place))
+        .map(|guard| structures::guard(guard, version, &place))
         .transpose()?;
-    let tag_sets = shapes::tag_sets(&raw.tag_sets, key_prefix, &place)?;
-    let hash_fields = shapes::hash_fields(&raw.hash_fields, &place)?;
-    let channel = shapes::channel(raw.publish.as_ref(), deletes, &place)?;
+    let tag_sets = structures::tag_sets(&raw.tag_sets, key_prefix, &place)?;
+    let hash_fields = structures::hash_fields(&raw.hash_fields, &place)?;
+    let channel = structures::channel(raw.publish.as_ref(), deletes, &place)?;
     let tables = collect(&raw.tables, lines, TableGlob::parse, in_rule)?;
     let (distributions, tenant) = target::target(&raw, configured, &place)?;
     let expand = target::expand(&raw, &place)?;
@@ -168,13 +168,13 @@ fn rule(
             // With the variables as `*`: each glob visits the whole keyspace.
             let all: Vec<Template> = key_templates.iter().chain(hashes).cloned().collect();
             TableWide {
-                tag_sets: shapes::default_wide_tag_sets(&tag_sets, key_prefix),
+                tag_sets: structures::default_wide_tag_sets(&tag_sets, key_prefix),
                 edge_tags: target::tags_of_all_rows(&edge_tags, &place)?,
                 ..TableWide::from_templates(key_prefix.as_bytes(), &all, &paths)
             }
         }
         Some(wide) => TableWide {
-            tag_sets: shapes::wide_tag_sets(&wide.tag_sets, key_prefix, &place)?,
+            tag_sets: structures::wide_tag_sets(&wide.tag_sets, key_prefix, &place)?,
             generation: wide
                 .generation
                 .map(|key| match key.get_ref().as_str() {

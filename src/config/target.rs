@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::shapes::Place;
+use super::structures::Place;
 use super::{ConfigError, raw};
 use crate::model::edge_item::{check_tag, push_tag};
 use crate::model::invalidation::Distributions;

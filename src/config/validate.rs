@@ -7,18 +7,18 @@ use std::time::Duration;
 use toml::Spanned;
 use url::Url;
 
+use super::cache;
 use super::duration;
 use super::edge::{MAX_RECEIVES, buffer, bulk, bulk_thresholds, cloudfront};
 use super::error::Lines;
 use super::password;
 use super::raw::{self, Raw};
-use super::reach;
 use super::rules::{path_patterns, rules};
 use super::{Checkpoint, Config, ConfigError, Redis, SettleAfter, Source, Tls, TlsMode};
 use crate::model::position::Start;
 use crate::rules::Rules;
-use crate::rules::always::AlwaysPaths;
-use crate::rules::class::PathClasses;
+use crate::rules::budget_exempt::AlwaysPaths;
+use crate::rules::path_class::PathClasses;
 
 /// A fill takes less, unless its process is held up.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
@@ -295,9 +295,9 @@ fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigErro
             "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
         ));
     }
-    let (ca_file, client_files) = reach::tls(raw.tls, &url, lines)?;
+    let (ca_file, client_files) = cache::tls(raw.tls, &url, lines)?;
     Ok(Redis {
-        layout: reach::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
+        layout: cache::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
         password: password::redis(raw.password, &url, lines)?,
         url,
         ca_file,

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::channel::OnChannel;
-use super::class::PathClasses;
+use super::path_class::PathClasses;
+use super::publish::OnChannel;
 use super::render::{Rendered, Scratch, differs, push_bytes, render_from};
 use super::rule::{BindError, BoundTemplate, Rule, Slots};
 use super::wide::widen;

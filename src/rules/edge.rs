@@ -1,14 +1,14 @@
 //! What a rule sends to the edge: paths and cache tags, of all copies or of
 //! one tenant's.
 
-use super::class::PathClasses;
+use super::explanation::Witness;
 use super::path::{BoundPath, forbidden_path};
+use super::path_class::PathClasses;
 use super::planner::tell;
 use super::render::{Rendered, Scratch, Side, push_bytes, push_encoded, render, sides, together};
 use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots};
 use super::version::Step;
 use super::wide::{send_path, send_wide};
-use super::witness::Witness;
 use crate::model::RowChange;
 use crate::model::edge_item::{is_tenant, push_tag};
 use crate::model::invalidation::{Action, Plan, Target, Widening};

@@ -6,28 +6,28 @@
 //! into actions. `run`, its dry run and every offline command share it, so that
 //! the same changes and rules give byte-identical plans.
 
-pub mod always;
+pub mod budget_exempt;
 pub mod cascade;
-mod channel;
-pub mod class;
 pub mod condition;
 mod edge;
 pub mod expand;
+pub mod explanation;
 pub mod filter;
 pub mod glob;
 pub mod guard;
-pub mod overlap;
 mod path;
+pub mod path_class;
+pub mod path_overlap;
+pub mod permission_probe;
 pub mod planner;
+mod publish;
 mod render;
 pub mod rule;
-pub mod sample;
-pub mod shapes;
+pub mod structures;
 pub mod table_wide;
 pub mod template;
 mod version;
 mod wide;
-pub mod witness;
 
 pub use planner::{Rules, TablePlanner};
 pub use render::Scratch;

@@ -1,8 +1,8 @@
 //! Paths: rendered as the edge compares them, and refused where they must not
 //! be invalidated.
 
-use super::class::Forbidden;
 use super::filter::Filter;
+use super::path_class::Forbidden;
 use super::render::{Rendered, Scratch};
 use super::rule::{BindError, BoundPart, BoundTemplate, Rule};
 use super::table_wide::TableWide;

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use super::cascade::{BoundCascade, Cascades};
-use super::channel::OnChannel;
-use super::class::{Forbidden, PathClasses};
 use super::condition::Judgement;
 use super::edge::{self, BoundEdge, Fired};
+use super::explanation::{Note, Witness};
 use super::glob::TableGlob;
 use super::guard::BoundGuard;
 use super::path::{forbidden_message, forbidden_path, narrowest};
+use super::path_class::{Forbidden, PathClasses};
+use super::publish::OnChannel;
 use super::render::{Rendered, Scratch, Side, differs, push_bytes, render, sides};
 use super::rule::{BindError, BoundTemplate, Rule, Slots, path_language};
-use super::shapes::{self, BoundShapes};
+use super::structures::{self, BoundShapes};
 use super::template::Template;
 use super::version::{self, Step};
 use super::wide::{widen, widen_keys};
-use super::witness::{Note, Witness};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
 
@@ -160,7 +160,7 @@ impl Rules {
         for template in &rule.keys {
             slots.add_template(template, &place("key"))?;
         }
-        shapes::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
+        structures::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
         if let Some(guard) = &rule.guard {
             let version = rule.version.as_ref();
             let version = version.and_then(|column| slots.schema().column(&column.name));

@@ -1,8 +1,8 @@
 //! From a row's values to the text of a key or a path.
 
+use super::explanation::Lacks;
 use super::rule::{BoundPart, BoundTemplate, Renders};
 use super::template::Image;
-use super::witness::Lacks;
 use crate::model::path;
 use crate::model::{Op, RowChange, Value};
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::class::{Alphabet, Symbol};
 use super::condition::{Columns, Condition};
 use super::expand::Expand;
 use super::filter::Filter;
 use super::glob::{TableGlob, key_matches};
 use super::guard::Guard;
-use super::shapes::{HashField, TagSet};
+use super::path_class::{Alphabet, Symbol};
+use super::structures::{HashField, TagSet};
 use super::table_wide::TableWide;
 use super::template::{Image, Part, Placeholder, Template};
 use crate::model::invalidation::{Distributions, Target};

@@ -1,6 +1,6 @@
 //! What stands for everything that a rule may have cached.
 
-use super::shapes::TagSetGlob;
+use super::structures::TagSetGlob;
 use super::template::{Part, Template};
 use crate::model::path;
 

@@ -1,7 +1,7 @@
 //! Over, never under: invalidations of all that a rule may have cached.
 
-use super::channel::OnChannel;
-use super::class::PathClasses;
+use super::path_class::PathClasses;
+use super::publish::OnChannel;
 use super::rule::Rule;
 use crate::model::invalidation::{Action, PathClass, Plan, Target, Widening};
 

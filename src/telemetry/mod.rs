@@ -1,12 +1,12 @@
 //! What an operator sees: logs, metrics, error texts, the HTTP listener that is
 //! asked for them, and what the service manager is told.
 
-pub mod admin;
 pub mod cause;
 pub mod exposition;
+pub mod http;
 pub mod log;
 pub mod metric;
 pub mod repeats;
-pub mod supervisor;
+pub mod systemd;
 
 pub(crate) use repeats::repeating;

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use evictd::cache::{Cache, CacheError, Layout, Redis, Target};
+use evictd::cache::{Cache, CacheError, Redis};
+use evictd::redis::{Layout, Target};
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};

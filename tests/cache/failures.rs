@@ -1,6 +1,7 @@
 //! A cluster whose primaries fail while keys are deleted.
 
-use evictd::cache::{Cache, Layout, Redis, Target};
+use evictd::cache::{Cache, Redis};
+use evictd::redis::{Layout, Target};
 
 use super::cluster::reached_by;
 use super::{delete, names, set, target, until_done};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use evictd::cache::{Cache, Layout, Redis, Target, TlsFiles};
-use evictd::password::{Audience, CacheKind, Chain, Password, Signer};
+use evictd::cache::{Cache, Redis};
+use evictd::credentials::{Audience, CacheKind, Chain, Password, Signer};
+use evictd::redis::{Layout, Target, TlsFiles};
 use serde_json::json;
 
 use super::{names, nothing_refused, set, target};

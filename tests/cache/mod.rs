@@ -11,8 +11,9 @@ mod shapes;
 
 use std::time::Duration;
 
-use evictd::cache::{Cache, CacheError, Layout, Outcome, Redis, Target, TlsFiles};
+use evictd::cache::{Cache, CacheError, Outcome, Redis};
 use evictd::model::{KeyList, KeySet};
+use evictd::redis::{Layout, Target, TlsFiles};
 
 /// A server that is reached without anything special.
 fn target(url: String) -> Target {

@@ -1,7 +1,8 @@
 //! Keys that are refused for good, among others that are not.
 
-use evictd::cache::{Cache, CacheError, Layout, Redis, Refused, Target};
-use evictd::password::Password;
+use evictd::cache::{Cache, CacheError, Redis, Refused};
+use evictd::credentials::Password;
+use evictd::redis::{Layout, Target};
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};

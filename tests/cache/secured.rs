@@ -1,6 +1,7 @@
 //! TLS: who is trusted, and who is let in.
 
-use evictd::cache::{Cache, CacheError, Layout, Redis, Target, TlsFiles};
+use evictd::cache::{Cache, CacheError, Redis};
+use evictd::redis::{Layout, Target, TlsFiles};
 
 use super::{names, nothing_refused, set, target};
 use crate::support::{Certificates, Redis as Server, RedisCluster, RedisOptions, certificates};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use evictd::cache::{Cache, Layout, Redis, Target};
-use evictd::password::Password;
+use evictd::cache::{Cache, Redis};
+use evictd::credentials::Password;
+use evictd::redis::{Layout, Target};
 use redis::AsyncCommands;
 
 use super::{delete, names, nothing_refused, set, target};

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use evictd::binlog::assemble::{Interest, Item};
+use evictd::binlog::decode::layout::TableLayout;
 use evictd::binlog::file::{FileItem, Files, Notice};
-use evictd::binlog::layout::TableLayout;
+use evictd::binlog::reader::{Interest, Item};
 use evictd::model::TableName;
 use serde_json::Value;
 

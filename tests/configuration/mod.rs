@@ -65,7 +65,7 @@ fn the_smallest_configuration_has_safe_defaults() {
     assert_eq!(config.metrics_listen, None);
     assert_eq!(config.lag_max, Duration::from_secs(60));
     assert_eq!(config.log_level, None);
-    for level in ["warn", "info,evictd=debug", "info,evictd::pipeline=trace"] {
+    for level in ["warn", "info,evictd=debug", "info,evictd::evict=trace"] {
         let config = config::parse(&format!("{SMALLEST}[log]\nlevel = \"{level}\"\n")).unwrap();
         assert_eq!(config.log_level.as_deref(), Some(level));
     }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use evictd::binlog::connect::{Connector, Target, TlsTarget};
-use evictd::binlog::dump::{Dump, DumpFrom, DumpRequest};
-use evictd::password::Password;
+use evictd::binlog::connection::{Dump, DumpFrom, DumpRequest};
+use evictd::binlog::server::connector::{Connector, Target, TlsTarget};
+use evictd::credentials::Password;
 use mysql_async::{DriverError, Error};
 use serde_json::json;
 

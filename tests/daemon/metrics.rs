@@ -44,9 +44,9 @@ fn series(line: &str) -> (String, BTreeSet<String>) {
 const NOT_HERE: [(&str, &str); 6] = [
     (metric::SETTLE_AFTER, "daemon::replica_lag"),
     (metric::BUFFER_DEAD_LETTERS, "daemon::drains"),
-    (metric::BUFFER_ERRORS, "pipeline::drain"),
+    (metric::BUFFER_ERRORS, "drain"),
     (metric::BUFFER_RETRIES, "daemon::faults"),
-    (metric::CHECKPOINT_RETRIES, "pipeline::invalidate"),
+    (metric::CHECKPOINT_RETRIES, "evict::pipeline"),
     (metric::EDGE_PATHS_COVERED, "edge::quota"),
 ];
 

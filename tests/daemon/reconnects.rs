@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use evictd::binlog::assemble::Interest;
-use evictd::binlog::connect::{Connector, Target};
-use evictd::binlog::layout::TableLayout;
+use evictd::binlog::decode::layout::TableLayout;
+use evictd::binlog::reader::Interest;
 use evictd::binlog::server::Server;
+use evictd::binlog::server::connector::{Connector, Target};
 use evictd::binlog::stream::{Source, StreamSettings};
+use evictd::credentials::Password;
 use evictd::model::TableName;
 use evictd::model::position::Start;
-use evictd::password::Password;
 
 use super::shop::{Shop, WITHIN, stop};
 use crate::support::{Cut, EVICTD_PASSWORD, Evictd, MysqlOptions, Relay, eventually};

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use evictd::binlog::connect::{Connector, Target};
-use evictd::binlog::replica_lag::ReplicaLag;
-use evictd::password::Password;
+use evictd::binlog::server::connector::{Connector, Target};
+use evictd::binlog::server::replica_lag::ReplicaLag;
+use evictd::credentials::Password;
 use tokio::sync::watch;
 use tokio::time::Instant;
 

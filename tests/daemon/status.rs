@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use evictd::binlog::connect::{Connector, Target};
-use evictd::binlog::end::BinlogEnd;
-use evictd::password::Password;
+use evictd::binlog::server::connector::{Connector, Target};
+use evictd::binlog::server::end::BinlogEnd;
+use evictd::credentials::Password;
 use mysql_async::prelude::Queryable;
 use redis::AsyncCommands;
 use serde_json::Value;

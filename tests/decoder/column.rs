@@ -1,7 +1,7 @@
 //! A column as the other decoders' values are read by, from what the catalog says
 //! of it.
 
-use evictd::binlog::layout::CatalogColumn;
+use evictd::binlog::decode::layout::CatalogColumn;
 
 use super::others::{Column, Kind};
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use evictd::binlog::assemble::{Assembler, Interest, Item, Step};
-use evictd::binlog::dump::{Arrival, Events};
-use evictd::binlog::layout::TableLayout;
-use evictd::binlog::row::RowDecoder;
+use evictd::binlog::connection::{Arrival, Events};
+use evictd::binlog::decode::layout::TableLayout;
+use evictd::binlog::decode::row::RowDecoder;
+use evictd::binlog::reader::{Assembler, Interest, Item, Step};
 use evictd::model::{Position, TableName};
 
 use super::corpus::Random;

@@ -1,22 +1,19 @@
 //! The row decoder against what a real server prints and other decoders read.
 
+mod case;
 mod column;
 mod corpus;
 mod damage;
-#[allow(
-    dead_code,
-    reason = "the types before MySQL 5.6, which no server here writes"
-)]
-#[path = "../../src/binlog/laws/others.rs"]
 mod others;
+mod properties;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evictd::binlog::layout::{CatalogColumn, TableLayout};
-use evictd::binlog::row::RowDecoder;
-use evictd::binlog::rows::{self, RowsEvent};
-use evictd::binlog::table_map::TableMap;
+use evictd::binlog::decode::layout::{CatalogColumn, TableLayout};
+use evictd::binlog::decode::row::RowDecoder;
+use evictd::binlog::decode::rows::{self, RowsEvent};
+use evictd::binlog::decode::table_map::TableMap;
 use evictd::model::{Op, Value};
 use futures_util::StreamExt as _;
 use mysql_async::binlog::events::{Event, EventData, TableMapEvent};

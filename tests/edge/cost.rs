@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evictd::buffer::Local;
+use evictd::evict::bulk_paths::{BulkGuard, BulkRule, Paths};
+use evictd::evict::path_sink::{PathSink, ToBuffer};
 use evictd::model::Current;
 use evictd::model::invalidation::Target;
-use evictd::pipeline::bulk::{BulkGuard, BulkRule, Paths};
-use evictd::pipeline::paths::{PathSink, ToBuffer};
-use evictd::rules::always::AlwaysPaths;
+use evictd::rules::budget_exempt::AlwaysPaths;
 
 use super::quota::Bench;
 use crate::support::FakeSettings;

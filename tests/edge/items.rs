@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evictd::buffer::{Buffer, Local, Message, pack_for};
+use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
 use evictd::ledger::Ledger;
 use evictd::model::Current;
-use evictd::pipeline::board::Reports;
-use evictd::pipeline::drain::{Drain, DrainOptions};
+use evictd::progress::board::Reports;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
+use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
 use evictd::model::Current;
-use evictd::pipeline::drain::{Drain, DrainOptions};
 use tokio_util::sync::CancellationToken;
 
 pub use contract::message;

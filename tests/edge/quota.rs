@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evictd::buffer::{Buffer, Local, Message, pack};
+use evictd::drain::{Drain, DrainOptions, Stopped};
 use evictd::edge::budget::Book;
 use evictd::edge::{CloudFront, Scope};
 use evictd::model::Current;
-use evictd::pipeline::drain::{Drain, DrainOptions, Stopped};
-use evictd::rules::always::AlwaysPaths;
+use evictd::rules::budget_exempt::AlwaysPaths;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -234,7 +234,7 @@ async fn others_that_use_the_quota_meanwhile_cost_a_refusal_and_no_path() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spent_budget_sends_wildcards_and_what_always_goes() {
-    let pattern = evictd::rules::class::PathPattern {
+    let pattern = evictd::rules::path_class::PathPattern {
         text: "/prices/*".to_owned(),
         class: evictd::model::invalidation::PathClass::Cached,
         line: 1,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use evictd::binlog::assemble::{Assembler, Step};
-use evictd::binlog::dump::{Arrival, Events};
+use evictd::binlog::connection::{Arrival, Events};
+use evictd::binlog::reader::{Assembler, Step};
 use evictd::config;
+use evictd::evict::batch::Batch;
+use evictd::evict::plan_item::{RuleInterest, plan_item};
 use evictd::model::Position;
-use evictd::pipeline::batch::Batch;
-use evictd::pipeline::item::{RuleInterest, plan_item};
 use evictd::rules::{Rules, Scratch};
 
 /// Where the daemon hands a batch on.

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-use crate::binlog::cursor::Cursor;
-use crate::binlog::event::HEADER_BYTES;
+use crate::binlog::events::cursor::Cursor;
+use crate::binlog::events::event::HEADER_BYTES;
 
 /// Memory is taken as bytes arrive: a size may be wrong. Up to here it is taken
 /// at once.

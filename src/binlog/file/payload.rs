@@ -4,8 +4,8 @@ use std::io::{Cursor as Packed, Read};
 
 use super::TRANSACTION_PAYLOAD;
 use super::event::read_event;
-use crate::binlog::cursor::Cursor;
-use crate::binlog::event::{Event, FORMAT_DESCRIPTION, Format};
+use crate::binlog::events::cursor::Cursor;
+use crate::binlog::events::event::{Event, FORMAT_DESCRIPTION, Format};
 
 /// A compressed transaction that is being unpacked.
 pub(super) struct Payload {

@@ -4,9 +4,9 @@ use mysql_async::{GnoInterval, Sid};
 use mysql_common::packets::Tag;
 
 use super::Source;
-use crate::binlog::assemble::Interest;
-use crate::binlog::dump::{Dump, DumpFrom, DumpRequest};
-use crate::binlog::source_error::SourceError;
+use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
+use crate::binlog::reader::Interest;
+use crate::binlog::server::error::SourceError;
 use crate::model::GtidSet;
 use crate::model::position::GtidSource;
 

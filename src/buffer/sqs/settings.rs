@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::{Sqs, VISIBILITY_DEFAULT, dead};
+use super::{Sqs, VISIBILITY_DEFAULT, dead_letters};
 use crate::buffer::BufferError;
 use crate::buffer::message::BODY_BYTES_MAX;
 
@@ -81,7 +81,7 @@ impl Sqs {
             visibility: *self.visibility.get_or_init(|| visibility),
             has_dead_letter_queue: self
                 .dead_letters
-                .get_or_init(|| dead::queue_url(&self.url, &attributes))
+                .get_or_init(|| dead_letters::queue_url(&self.url, &attributes))
                 .is_some(),
             max_receive_count: attributes
                 .get(&QueueAttributeName::RedrivePolicy)

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::command::finding::Level;
-use crate::edge::behavior::{Behavior, Ttl};
+use crate::edge::cache_behavior::{Behavior, Ttl};
 use crate::model::invalidation::PathClass;
-use crate::rules::class::PathClasses;
+use crate::rules::path_class::PathClasses;
 
 /// Immutable files that expire sooner are fetched more often than they need be.
 const IMMUTABLE_SECONDS_MIN: i64 = 86_400;

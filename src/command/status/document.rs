@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Stored;
-use crate::command::reload::Loaded;
+use crate::command::daemon::reload::Loaded;
 use crate::edge::budget::BudgetStatus;
 use crate::ledger::{Book, DeadLetter, Gap, Place};
 use crate::model::Current;
-use crate::pipeline::board::{Leadership, Part, PartState, Reports, Snapshot};
+use crate::progress::board::{Leadership, Part, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
 /// call has a shorter timeout of its own; scans are exempt.
@@ -448,7 +448,7 @@ mod tests {
         assert!(!ready().0);
         reports.board.connected();
         assert!(ready().0);
-        let reading = |age_us: i64| crate::pipeline::board::Reading {
+        let reading = |age_us: i64| crate::progress::board::Reading {
             committed_at_us: (Timestamp::now().as_microsecond() - age_us)
                 .try_into()
                 .unwrap(),

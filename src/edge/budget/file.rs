@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Accounts, BudgetError};
-use crate::edge::shared_file;
+use crate::durable::shared_file;
 
 const FORMAT_VERSION: u32 = 1;
 

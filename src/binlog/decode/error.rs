@@ -1,0 +1,120 @@
+//! What can go wrong between an event's bytes and a row's values.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::binlog::events::cursor::Truncated;
+
+/// Bytes that do not decode. Callers add the table and the position.
+///
+/// None of these passes by itself when the same bytes are read again, so the
+/// caller widens the invalidation instead of retrying (guarantee: over, never
+/// under).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The event ended inside a value.
+    #[error("the event ends inside {reading}: it is cut or damaged")]
+    Truncated {
+        /// What was being read.
+        reading: &'static str,
+    },
+    /// The bytes contradict the binlog's format.
+    #[error("{reading} is malformed: {problem}")]
+    Malformed {
+        /// What was being read.
+        reading: &'static str,
+        /// Which rule of the format is broken.
+        problem: &'static str,
+    },
+    /// The event is no rows event of a known kind.
+    #[error("event type {event_type} is no rows event that this version reads")]
+    UnexpectedEvent {
+        /// The type in the event's header.
+        event_type: u8,
+    },
+    /// A column of a type whose width on the wire is unknown, so that no column
+    /// after it can be found.
+    #[error(
+        "column {ordinal} has type code {type_code}, which this version cannot read; \
+         convert the column to a current type"
+    )]
+    UnsupportedType {
+        /// The column's place, counted from 1.
+        ordinal: usize,
+        /// The type code in the table map.
+        type_code: u8,
+    },
+    /// The table map does not say enough and no catalog was given.
+    #[error(
+        "the table map leaves out {missing} and the catalog was not consulted; \
+         set binlog_row_metadata=FULL or grant SELECT on the table"
+    )]
+    MissingCatalog {
+        /// What the table map does not say.
+        missing: &'static str,
+    },
+    /// The catalog describes another version of the table than the event.
+    #[error(
+        "the catalog describes another version of the table than the event: {problem}; \
+         set binlog_row_metadata=FULL to read across schema changes"
+    )]
+    CatalogMismatch {
+        /// Where they differ.
+        problem: String,
+    },
+    /// A rows event that does not belong to the layout.
+    #[error("the rows event has {event} columns, its table map {layout}")]
+    ColumnCount {
+        /// Columns in the layout.
+        layout: usize,
+        /// Columns in the rows event.
+        event: u64,
+    },
+    /// One value is damaged; the row's other values and the rows after it are
+    /// still readable.
+    #[error("column {column}: {problem}")]
+    Value {
+        /// The column's name.
+        column: Arc<str>,
+        /// What is wrong with it.
+        problem: ValueError,
+    },
+}
+
+impl DecodeError {
+    /// Turns a reader's [`Truncated`] into an error that names what was read.
+    pub(in crate::binlog) fn truncated(reading: &'static str) -> impl Fn(Truncated) -> Self + Copy {
+        move |Truncated| Self::Truncated { reading }
+    }
+}
+
+/// What is wrong with one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ValueError {
+    /// Fewer or more bytes than the type has.
+    #[error("the value has another length than its type")]
+    Length,
+    /// A group of decimal digits above its maximum.
+    #[error("the DECIMAL holds a digit group that is no number")]
+    Decimal,
+    /// A month, day, hour, minute, second or fraction out of its range.
+    #[error("the date or time is out of range")]
+    Temporal,
+    /// An ENUM index or SET bit without a label. The layout is not the row's.
+    #[error("the ENUM or SET has no such label; the table's definition changed")]
+    Label,
+    /// Binary JSON that contradicts its own lengths or offsets.
+    #[error("the JSON document is damaged")]
+    Json,
+    /// Deeper than MySQL allows.
+    #[error(
+        "the JSON document is nested more than {} levels deep",
+        super::value::json::DEPTH_MAX
+    )]
+    JsonDepth,
+    /// A type that no session can select.
+    #[error("values of this type cannot be selected")]
+    Unreadable,
+}

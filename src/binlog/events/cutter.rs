@@ -1,0 +1,174 @@
+//! Events out of bytes. Whatever the bytes are, nothing panics and nothing is
+//! left out without being said (Over, never under).
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
+use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
+
+use super::event::{CHECKSUM_BYTES, Event, FORMAT_DESCRIPTION, Format, HEADER_BYTES};
+use super::payload::{Payload, Unpacked};
+
+/// What arrived.
+#[derive(Debug)]
+pub enum Arrival {
+    /// An event.
+    Event(Event),
+    /// An event whose bytes are none, or a compressed transaction of which not
+    /// everything could be unpacked.
+    Unreadable {
+        /// Its type, as far as it can be told.
+        event_type: u8,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+pub(in crate::binlog) const TRANSACTION_PAYLOAD: u8 = 40;
+
+/// More is not set aside for an event on the word of its header.
+const RESERVED_BYTES_MAX: usize = 64 << 20;
+
+/// Reads events one after the other. Compressed transactions are unpacked as
+/// they arrive, and come as a payload event of size zero and the events in it.
+#[derive(Debug)]
+pub struct Events {
+    format: Format,
+    /// The server has said what its events look like.
+    described: bool,
+    /// The beginning of an event whose rest has not arrived.
+    partial: Vec<u8>,
+    payload: Option<Payload>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            format: Arc::new(FormatDescriptionEvent::new(BinlogVersion::Version4)),
+            described: false,
+            partial: Vec::new(),
+            payload: None,
+        }
+    }
+}
+
+impl Events {
+    /// Takes a piece of an event, and returns the event once it is there.
+    /// [`Events::unpacked`] must have nothing more to say before.
+    pub fn feed(&mut self, bytes: BytesMut, last: bool) -> Option<Arrival> {
+        if let Some(payload) = &mut self.payload {
+            payload.feed(bytes, last);
+            return None;
+        }
+        if last && self.partial.is_empty() && event_type(&bytes) != TRANSACTION_PAYLOAD {
+            return Some(self.read(bytes.freeze()));
+        }
+        if self.partial.is_empty() {
+            let size = event_size(&bytes).unwrap_or_default();
+            self.partial.reserve_exact(size.min(RESERVED_BYTES_MAX));
+        }
+        self.partial.extend_from_slice(&bytes);
+        if self.partial.len() >= HEADER_BYTES && event_type(&self.partial) == TRANSACTION_PAYLOAD {
+            let begun = BytesMut::from(&*std::mem::take(&mut self.partial));
+            let mut payload = Payload::new(&self.format);
+            payload.feed(begun, last);
+            self.payload = Some(payload);
+            return None;
+        }
+        last.then(|| {
+            let whole = std::mem::take(&mut self.partial);
+            self.read(whole.into())
+        })
+    }
+
+    /// The next event out of a compressed transaction, if one has arrived.
+    pub fn unpacked(&mut self) -> Option<Arrival> {
+        let reason = match self.payload.as_mut()?.next() {
+            Unpacked::NeedsBytes => return None,
+            Unpacked::Event(event) => return Some(Arrival::Event(event)),
+            Unpacked::End(problem) => problem,
+        };
+        self.payload = None;
+        reason.map(|reason| Arrival::Unreadable {
+            event_type: TRANSACTION_PAYLOAD,
+            reason,
+        })
+    }
+
+    /// Reads a whole event.
+    fn read(&mut self, bytes: Bytes) -> Arrival {
+        let event_type = event_type(&bytes);
+        if !self.described {
+            // The ROTATE at the beginning, with or without a checksum: only
+            // the server knows by which of its settings.
+            let footer = BinlogEventFooter::new(match ends_in_checksum(&bytes) {
+                true => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32,
+                false => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF,
+            });
+            let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
+            self.format = Arc::new(format.with_footer(footer));
+        }
+        let read = whole(&bytes, &self.format).and_then(|()| {
+            let event = Event::read(&self.format, bytes)?;
+            if event_type == FORMAT_DESCRIPTION {
+                let format: FormatDescriptionEvent<'_> = event.read_event()?;
+                self.format = Arc::new(format.into_owned().with_footer(event.footer()));
+                self.described = true;
+            }
+            Ok(event)
+        });
+        match read {
+            Ok(event) => Arrival::Event(event),
+            Err(reason) => Arrival::Unreadable { event_type, reason },
+        }
+    }
+}
+
+/// The type in an event's header; 0, which is none, if there is no header.
+pub(in crate::binlog) fn event_type(bytes: &[u8]) -> u8 {
+    bytes.get(4).copied().unwrap_or_default()
+}
+
+/// The size in an event's header.
+pub(in crate::binlog) fn event_size(bytes: &[u8]) -> Option<usize> {
+    let size = bytes.get(9..)?.first_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*size)).ok()
+}
+
+/// Whether events of this format end in a checksum.
+pub(in crate::binlog) fn has_checksum(format: &FormatDescriptionEvent<'_>) -> bool {
+    let footer = format.footer();
+    let none = Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF));
+    let algorithm = footer.get_checksum_alg();
+    footer.get_checksum_enabled() && algorithm != none && algorithm != Ok(None)
+}
+
+/// Whether the last bytes are the checksum of those before.
+fn ends_in_checksum(bytes: &[u8]) -> bool {
+    bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .is_some_and(|(counted, stated)| crc32fast::hash(counted).to_le_bytes() == *stated)
+}
+
+/// Refuses bytes that the library would read beyond the end of.
+pub(in crate::binlog) fn whole(
+    bytes: &[u8],
+    format: &FormatDescriptionEvent<'_>,
+) -> Result<(), String> {
+    let least = match has_checksum(format) {
+        true => HEADER_BYTES + CHECKSUM_BYTES,
+        false => HEADER_BYTES,
+    };
+    match event_size(bytes) {
+        Some(size) if size == bytes.len() && size >= least => Ok(()),
+        Some(size) => Err(format!(
+            "its header says {size} bytes, and there are {}",
+            bytes.len()
+        )),
+        None => Err(format!(
+            "it has {} bytes, too few for a header",
+            bytes.len()
+        )),
+    }
+}

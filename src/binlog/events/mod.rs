@@ -1,0 +1,18 @@
+//! Events of the binlog, out of the bytes that they arrive in.
+//!
+//! - `event`: one event.
+//! - `cutter`: events out of the bytes of a connection.
+//! - `payload`: compressed transactions, unpacked as they arrive.
+//! - `heartbeat`: where the server stands in sending its binlog.
+//! - `previous_gtids`: every transaction before a binlog file.
+//! - `cursor`: a bounds-checked reader over bytes.
+//! - `tests`: compressed transactions in pieces of any size.
+
+pub mod cursor;
+pub mod cutter;
+pub mod event;
+pub mod heartbeat;
+pub mod payload;
+pub mod previous_gtids;
+#[cfg(test)]
+mod tests;

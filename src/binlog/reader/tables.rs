@@ -1,0 +1,144 @@
+//! Which tables the ids in the binlog stand for, and their rows.
+
+use std::sync::Arc;
+
+use super::{Assembler, Interest, Item, RowsPayload, Step, Unknowable};
+use crate::binlog::decode::layout::TableLayout;
+use crate::binlog::decode::rows;
+use crate::binlog::decode::table_map::TableMap;
+use crate::binlog::events::event::Event;
+use crate::model::TableName;
+
+/// What a table's rows are done with.
+#[derive(Debug)]
+pub(super) enum Entry<T> {
+    /// Nothing.
+    Unwanted,
+    /// They are handed on.
+    Wanted(Arc<T>),
+    /// They cannot be handled, for this reason.
+    Unusable(TableName, String),
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Entry::Unwanted => Entry::Unwanted,
+            Entry::Wanted(table) => Entry::Wanted(Arc::clone(table)),
+            Entry::Unusable(table, reason) => Entry::Unusable(table.clone(), reason.clone()),
+        }
+    }
+}
+
+/// A table map's bytes and what came of them: a server repeats the table map
+/// before every group of rows.
+#[derive(Debug)]
+pub(super) struct KnownLayout<T> {
+    /// [`TableMap::layout_bytes`].
+    pub(super) bytes: Arc<[u8]>,
+    /// What came of it.
+    pub(super) entry: Entry<T>,
+}
+
+impl<T> Clone for KnownLayout<T> {
+    fn clone(&self) -> Self {
+        Self {
+            bytes: Arc::clone(&self.bytes),
+            entry: self.entry.clone(),
+        }
+    }
+}
+
+impl<I: Interest> Assembler<I> {
+    /// Hands on a rows event of a wanted table.
+    pub(super) fn rows(&mut self, event: Event, inside: bool) -> Step<I::Table> {
+        self.advance(&event, inside);
+        let known = rows::table_id(event.data()).map(|id| self.tables.get(&id));
+        let entry = known.map(|known| known.map(|known| &known.entry));
+        let reason = match entry {
+            Ok(Some(Entry::Wanted(table))) => {
+                return Step::Item(Item::Rows(Arc::clone(table), RowsPayload(event)));
+            }
+            Ok(Some(Entry::Unwanted)) => return Step::Quiet,
+            Ok(Some(Entry::Unusable(table, reason))) => {
+                return Step::Item(Item::Undecodable(table.clone(), reason.clone()));
+            }
+            // The dummy event that ends a statement whose rows were all
+            // filtered has this id and no table map.
+            Ok(None) if rows::table_id(event.data()) == Ok(0x00ff_ffff) => return Step::Quiet,
+            Ok(None) => "no table map stands before the rows".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let event_type = event.header().event_type_raw();
+        Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+            event_type,
+            reason,
+        }))
+    }
+
+    /// Returns the table whose columns must be looked up first.
+    pub(super) fn table_map(&mut self, event: &Event) -> Result<Option<TableName>, String> {
+        let map = TableMap::parse(event.data()).map_err(|error| error.to_string())?;
+        // Under load of small transactions the same table map comes again and again.
+        if let (None, Some(known)) = (&self.transaction.xa, self.tables.get(&map.table_id))
+            && *known.bytes == *map.layout_bytes()
+        {
+            return Ok(None);
+        }
+        let name = TableName::new(map.schema, map.table);
+        if let Some(known) = self.layouts.get(&name)
+            && *known.bytes == *map.layout_bytes()
+        {
+            if let (Some(xa), Entry::Wanted(_) | Entry::Unusable(..)) =
+                (&mut self.transaction.xa, &known.entry)
+            {
+                xa.touch(&name);
+            }
+            self.tables.insert(map.table_id, known.clone());
+            return Ok(None);
+        }
+        let entry = if self.interest.wants(&name) {
+            let Some(catalog) = self.catalog.get(&name) else {
+                return Ok(Some(name));
+            };
+            if let Some(xa) = &mut self.transaction.xa {
+                xa.touch(&name);
+            }
+            let bound = TableLayout::new(&map, catalog.as_deref())
+                .map_err(|error| error.to_string())
+                .and_then(|layout| self.interest.bind(layout));
+            if TableLayout::needs_catalog(&map) == Ok(true) {
+                self.looked_up.insert(name.clone());
+            }
+            match bound {
+                Ok(table) => Entry::Wanted(Arc::new(table)),
+                Err(reason) => Entry::Unusable(name.clone(), reason),
+            }
+        } else {
+            Entry::Unwanted
+        };
+        let known = KnownLayout {
+            bytes: map.layout_bytes().into(),
+            entry,
+        };
+        self.tables.insert(map.table_id, known.clone());
+        self.layouts.insert(name, known);
+        Ok(None)
+    }
+
+    /// Which of `named`, whose columns change here, had rows read with columns
+    /// from the catalog: it may have shown them as they are only after the
+    /// change, so that values went by the names of others.
+    pub(super) fn guessed(&mut self, named: &[TableName]) -> Vec<TableName> {
+        let names = named.iter();
+        names.filter_map(|name| self.looked_up.take(name)).collect()
+    }
+
+    /// Columns may have changed under the same table map
+    /// (`binlog_row_metadata=MINIMAL` sends no names).
+    pub(super) fn forget_layouts(&mut self) {
+        self.tables.clear();
+        self.layouts.clear();
+        self.catalog.clear();
+    }
+}

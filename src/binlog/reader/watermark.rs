@@ -1,0 +1,90 @@
+//! Where reading stands, and where it may begin again.
+
+use std::sync::Arc;
+
+use mysql_async::binlog::events::RotateEvent;
+
+use super::{ARTIFICIAL_FLAG, Assembler, Interest, ROTATE, Step};
+use crate::binlog::events::event::Event;
+use crate::binlog::events::previous_gtids;
+use crate::model::position::FIRST_EVENT_OFFSET;
+use crate::model::{GtidSet, Position};
+
+impl<I: Interest> Assembler<I> {
+    /// Moves the offset past `event`. Events `inside` a compressed payload have
+    /// no place of their own, nor have those that the server makes up for the
+    /// stream, such as the ROTATE at its beginning.
+    pub(super) fn advance(&mut self, event: &Event, inside: bool) {
+        let header = event.header();
+        let made_up = header.flags_raw() & ARTIFICIAL_FLAG != 0 || header.log_pos() == 0;
+        if inside {
+            if let Some(left) = &mut self.transaction.payload_bytes_left {
+                *left = left.saturating_sub(u64::from(header.event_size()));
+            }
+        } else if header.event_type_raw() != ROTATE && !made_up {
+            self.offset = next_offset(self.offset, header.log_pos());
+        }
+        // With GTIDs a server begins again at the file's beginning and leaves
+        // out what is known: that is no step back.
+        if !self.transaction.open
+            && (self.file != self.committed.file || self.offset > self.committed.offset)
+        {
+            self.committed.file = Arc::clone(&self.file);
+            self.committed.offset = self.offset;
+        }
+    }
+
+    /// The event's own header says where it ends in the *old* file; only its
+    /// body names a place in the new one.
+    pub(super) fn rotate(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+        let rotate: RotateEvent<'_> = event.read_event()?;
+        if *self.file != *rotate.name() {
+            self.file = rotate.name().into();
+            self.skip_until = None;
+        }
+        self.offset = rotate.position();
+        self.tables.clear();
+        Ok(Step::Quiet)
+    }
+
+    /// Goes on at the beginning of `file`, which follows the one before.
+    pub fn begin_file(&mut self, file: &str) {
+        if *self.file != *file {
+            self.file = file.into();
+        }
+        self.offset = FIRST_EVENT_OFFSET;
+        self.tables.clear();
+    }
+
+    /// Stands at every file's beginning; adopted where the set was not known,
+    /// because reading began at a file and offset.
+    pub(super) fn previous_gtids(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+        let set = previous_gtids::parse(event.data())?;
+        self.no_gtid_before = set.is_empty();
+        if self.committed.gtids.is_some() || self.no_gtid_before {
+            return Ok(Step::Quiet);
+        }
+        self.committed.gtids = Some(set);
+        self.read_gtids = GtidSet::default();
+        Ok(Step::Quiet)
+    }
+}
+
+/// The offset to skip to if COM_BINLOG_DUMP cannot name it.
+pub(super) fn beyond_dump_offset(position: &Position) -> Option<u64> {
+    let needed = position.gtids.is_none() && position.offset > u64::from(u32::MAX);
+    needed.then_some(position.offset)
+}
+
+/// The offset after an event whose header holds its low 32 bits: files pass
+/// 4 GiB, single events do not.
+pub(super) fn next_offset(offset: u64, low: u32) -> u64 {
+    const WRAP: u64 = 1 << 32;
+    let next = (offset & !(WRAP - 1)) | u64::from(low);
+    if next < offset {
+        // A damaged ROTATE can name any place.
+        next.saturating_add(WRAP)
+    } else {
+        next
+    }
+}

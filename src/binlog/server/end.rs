@@ -1,0 +1,50 @@
+//! How much of the binlog is left to read.
+
+use std::time::Duration;
+
+use super::Server;
+use super::connector::Connector;
+use super::error::SourceError;
+
+/// How long the server may take over the question.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks the server where its binlog ends, on a connection of its own.
+#[derive(Debug)]
+pub struct BinlogEnd {
+    connector: Connector,
+    server: Option<Server>,
+}
+
+impl BinlogEnd {
+    /// Nothing is connected before the first question.
+    pub fn new(connector: Connector) -> Self {
+        Self {
+            connector,
+            server: None,
+        }
+    }
+
+    /// How many bytes follow `offset` in `file`; none where the server has no
+    /// such file. After an error the next question makes a new connection.
+    pub async fn bytes_after(
+        &mut self,
+        file: &str,
+        offset: u64,
+    ) -> Result<Option<u64>, SourceError> {
+        let server = self.server.take();
+        let asked = async {
+            let mut server = match server {
+                Some(server) => server,
+                None => Server::connect(&self.connector).await?,
+            };
+            let bytes = server.bytes_after(file, offset).await?;
+            Ok((server, bytes))
+        };
+        let (server, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, asked)
+            .await
+            .unwrap_or_else(|_| Err(self.connector.unreachable("no answer within 5 s")))?;
+        self.server = Some(server);
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,239 @@
+//! Which of several evictds leads: the one that has a lock of the source.
+//!
+//! `GET_LOCK` belongs to a session (MySQL manual, "Locking Functions"): the
+//! server gives it back as soon as the leader's connection ends, at once where
+//! its process died, and after ten seconds without a word where its machine did.
+//! The lock is not in the binlog, and nothing is written for it.
+//!
+//! Having the lock says who is to work. That nobody else can pass the
+//! checkpoint on is the matter of its epoch.
+
+use std::time::Duration;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tokio::time::Instant;
+
+use super::connector::Connector;
+use super::error::SourceError;
+
+/// After this long without a question the server ends the connection
+/// (`wait_timeout`), and the lock is free.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// How often the leader asks whether it still has the lock.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the server may take over the answer. Together with the interval it
+/// is less than the lease.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long one attempt to have the lock back waits for it.
+const RETAKEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// Between attempts to reach a server that is away.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The lock that evictds of one name on one source take turns with.
+#[derive(Debug)]
+pub struct LeaderLock {
+    connector: Connector,
+    /// At most 64 characters, as configured names are at most 48.
+    name: String,
+    session: Option<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    conn: Conn,
+    id: u64,
+    /// A writer of Aurora that became a reader keeps its sessions' locks while
+    /// the next leader takes its own on the new writer.
+    read_only: u64,
+}
+
+/// What came of an attempt to have the lock back.
+enum Retaken {
+    Back,
+    /// The server still counts this process's lost connection.
+    NotYet,
+    Others,
+}
+
+impl LeaderLock {
+    /// Nothing is connected yet.
+    pub fn new(connector: Connector, name: &str) -> Self {
+        Self {
+            connector,
+            name: format!("evictd:{name}"),
+            session: None,
+        }
+    }
+
+    /// What the lock is called on the source.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for the lock, in whole seconds, and says when it was granted by
+    /// the source's clock, in milliseconds since the epoch; `None` if another
+    /// has it.
+    pub async fn take(&mut self, at_most: Duration) -> Result<Option<u64>, SourceError> {
+        // Taken out, so that a connection in the middle of a question is not
+        // used again, however this ends.
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.connect().await?,
+        };
+        let question = session.conn.exec_first(
+            "SELECT GET_LOCK(?, ?), CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS UNSIGNED)",
+            (self.name.as_str(), at_most.as_secs()),
+        );
+        // NULL is an error of the server's, and no lock either.
+        let answer: Option<(Option<u64>, u64)> =
+            self.answered(at_most + PATIENCE, question).await?;
+        self.session = Some(session);
+        Ok(match answer {
+            Some((Some(1), granted_at_ms)) => Some(granted_at_ms),
+            _ => None,
+        })
+    }
+
+    /// Returns once another has the lock. A connection that broke is made
+    /// again, and the lock taken again: as long as nobody else has it, nothing
+    /// is lost with it.
+    ///
+    /// Cancelling it gives the lock up.
+    pub async fn lost(&mut self) {
+        let mut session = self.session.take();
+        loop {
+            if let Some(mut held) = session.take() {
+                let error = loop {
+                    match self.still_held(&mut held).await {
+                        Ok(true) => tokio::time::sleep(ASKED_EVERY).await,
+                        Ok(false) => {
+                            break self.connector.unreachable("the session has lost the lock");
+                        }
+                        Err(error) => break error,
+                    }
+                };
+                tracing::warn!(%error, lock = self.name, "the leader's connection to the source is lost; taking the lock again");
+                let id = held.id;
+                // A server that still counts it is to hear that it is over.
+                tokio::time::timeout(RETAKEN_WITHIN, held.conn.disconnect())
+                    .await
+                    .ok();
+                session = self.retake(id).await;
+            }
+            let Some(held) = &session else {
+                return;
+            };
+            tracing::info!(lock = self.name, connection = held.id, "the lock is back");
+        }
+    }
+
+    /// Gives the lock back, if it is there to be given.
+    pub async fn release(&mut self) {
+        if let Some(session) = self.session.take() {
+            // The server frees it when the connection ends, in whatever way.
+            tokio::time::timeout(PATIENCE, session.conn.disconnect())
+                .await
+                .ok();
+        }
+    }
+
+    /// Whether anybody has the lock.
+    pub async fn is_taken(&mut self) -> Result<bool, SourceError> {
+        let mut session = self.connect().await?;
+        let question = session
+            .conn
+            .exec_first("SELECT IS_USED_LOCK(?)", (self.name.as_str(),));
+        let holder: Option<Option<u64>> = self.answered(PATIENCE, question).await?;
+        session.conn.disconnect().await.ok();
+        Ok(holder.flatten().is_some())
+    }
+
+    async fn connect(&self) -> Result<Session, SourceError> {
+        let mut conn = self.connector.connect().await?;
+        let seconds = LEASE.as_secs();
+        let lease = conn.query_drop(format!("SET SESSION wait_timeout = {seconds}"));
+        self.answered(PATIENCE, lease).await?;
+        let question = conn.query_first("SELECT CONNECTION_ID(), @@GLOBAL.innodb_read_only");
+        let answer: Option<(u64, u64)> = self.answered(PATIENCE, question).await?;
+        let (id, read_only) = answer.unwrap_or_default();
+        Ok(Session {
+            conn,
+            id,
+            read_only,
+        })
+    }
+
+    async fn still_held(&self, session: &mut Session) -> Result<bool, SourceError> {
+        let question = session.conn.exec_first(
+            "SELECT IFNULL(IS_USED_LOCK(?) = CONNECTION_ID(), 0) AND @@GLOBAL.innodb_read_only = ?",
+            (self.name.as_str(), session.read_only),
+        );
+        let answer: Option<u64> = self.answered(PATIENCE, question).await?;
+        Ok(answer == Some(1))
+    }
+
+    /// Connects for as long as it takes, and takes the lock unless another has
+    /// it. `lost_id` is the connection that had it.
+    async fn retake(&mut self, lost_id: u64) -> Option<Session> {
+        // What the server has not noticed within a lease is another's, or on
+        // another server.
+        let mut own_until: Option<Instant> = None;
+        loop {
+            match self.try_retake(lost_id).await {
+                Ok(Retaken::Back) => return self.session.take(),
+                Ok(Retaken::NotYet) => {
+                    let until = *own_until.get_or_insert_with(|| Instant::now() + LEASE + PATIENCE);
+                    if Instant::now() > until {
+                        return None;
+                    }
+                    tokio::time::sleep(RETRY_AFTER / 5).await;
+                }
+                Ok(Retaken::Others) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "the leader's lock cannot be asked for");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+
+    async fn try_retake(&mut self, lost_id: u64) -> Result<Retaken, SourceError> {
+        if self.take(RETAKEN_WITHIN).await?.is_some() {
+            return Ok(Retaken::Back);
+        }
+        let Some(mut session) = self.session.take() else {
+            return Ok(Retaken::NotYet);
+        };
+        let question = session
+            .conn
+            .exec_first("SELECT IS_USED_LOCK(?)", (self.name.as_str(),));
+        let holder: Option<Option<u64>> = self.answered(PATIENCE, question).await?;
+        self.session = Some(session);
+        Ok(match holder.flatten() {
+            Some(id) if id != lost_id => Retaken::Others,
+            _ => Retaken::NotYet,
+        })
+    }
+
+    async fn answered<T>(
+        &self,
+        within: Duration,
+        question: impl Future<Output = Result<T, mysql_async::Error>>,
+    ) -> Result<T, SourceError> {
+        match tokio::time::timeout(within, question).await {
+            Ok(answer) => answer.map_err(|error| {
+                self.connector
+                    .statement_error(&error, "take the leader's lock", "USAGE")
+            }),
+            Err(_) => Err(self.connector.unreachable(format!(
+                "no answer about the leader's lock within {} s",
+                within.as_secs()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Asks whether the account may do what it is there for.
+//!
+//! ACL commands are an administrator's, and ElastiCache keeps them to itself.
+//! So commands are sent that do nothing, because nothing is at their keys: the
+//! server looks at the rights before it looks for the key.
+
+use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+
+use crate::cache::{CacheError, Lacking, MemoryPolicy, Rights, Uses};
+use crate::redis::connection::Connection;
+
+/// Says of a command what Redis 7 lets a script ask for; -1 before Redis 7.
+const MAY: &str = "\
+if redis.acl_check_cmd == nil then return -1 end
+if redis.acl_check_cmd(unpack(ARGV)) then return 1 else return 0 end";
+
+/// No member and no field.
+const NOTHING: &str = "evictd-check";
+
+struct Trial {
+    command: &'static str,
+    on: Vec<u8>,
+    sent: Cmd,
+    /// Asked for by [`MAY`], not sent itself.
+    by_script: bool,
+}
+
+pub(super) async fn check(connection: &mut Connection, uses: &Uses) -> Result<Rights, CacheError> {
+    let trials = trials(uses);
+    let commands = trials.iter().map(|trial| trial.sent.clone()).collect();
+    let answers = connection.run(commands).await?;
+    let mut rights = Rights::default();
+    for (trial, answer) in trials.into_iter().zip(answers) {
+        let Trial {
+            command,
+            on,
+            by_script,
+            ..
+        } = trial;
+        let refused = |reason: String| Lacking {
+            command,
+            on,
+            reason,
+        };
+        match answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                if by_script {
+                    rights.untold.push(command);
+                } else {
+                    rights.lacking.push(refused(error.to_string()));
+                }
+            }
+            Ok(Value::Int(0)) if by_script => {
+                let reason = "the account may not do it".to_owned();
+                rights.lacking.push(refused(reason));
+            }
+            Ok(Value::Int(1)) if by_script => rights.allowed += 1,
+            _ if by_script => rights.untold.push(command),
+            // WRONGTYPE, say, comes after the rights.
+            _ => rights.allowed += 1,
+        }
+    }
+    rights.untold.sort_unstable();
+    rights.untold.dedup();
+    Ok(rights)
+}
+
+/// What the server does when its memory is full; `None` if it does not say.
+pub(super) async fn memory(
+    connection: &mut Connection,
+) -> Result<Option<MemoryPolicy>, CacheError> {
+    let mut info = redis::cmd("INFO");
+    info.arg("memory");
+    let answer = connection.run(vec![info]).await?.pop();
+    let Some(Ok(answer)) = answer else {
+        return Ok(None);
+    };
+    let Ok(text) = redis::from_redis_value::<String>(answer) else {
+        return Ok(None);
+    };
+    let field = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = lines.find(|(own, _)| *own == name)?;
+        Some(value.trim().to_owned())
+    };
+    let policy = field("maxmemory_policy");
+    Ok(policy.map(|policy| MemoryPolicy {
+        policy,
+        limited: field("maxmemory").is_some_and(|bytes| bytes != "0"),
+    }))
+}
+
+fn trials(uses: &Uses) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let mut send = |command: &'static str, on: &[u8], before: &[&str], after: &[&str]| {
+        let mut sent = redis::cmd(command);
+        sent.arg(before).arg(on).arg(after);
+        trials.push(Trial {
+            command,
+            on: on.to_vec(),
+            sent,
+            by_script: false,
+        });
+    };
+    for key in &uses.keys {
+        send("UNLINK", key, &[], &[]);
+    }
+    for guard in &uses.guards {
+        send("EVAL", guard, &["return 0", "1"], &[]);
+        send("EVALSHA", guard, &[NO_SCRIPT, "1"], &[]);
+        send("GETRANGE", guard, &[], &["0", "0"]);
+    }
+    for set in &uses.tag_sets {
+        send("TYPE", set, &[], &[]);
+        send("SSCAN", set, &[], &["0", "COUNT", "1"]);
+        send("ZSCAN", set, &[], &["0", "COUNT", "1"]);
+        send("SREM", set, &[], &[NOTHING]);
+        send("ZREM", set, &[], &[NOTHING]);
+    }
+    for hash in &uses.hashes {
+        send("HDEL", hash, &[], &[NOTHING]);
+    }
+    if uses.globs {
+        send("SCAN", b"0", &[], &["MATCH", NOTHING, "COUNT", "1"]);
+    }
+    let mut ask = |command: &'static str, on: &[u8], after: &[&str]| {
+        let mut sent = redis::cmd("EVAL");
+        sent.arg(MAY).arg(0).arg(command).arg(on).arg(after);
+        trials.push(Trial {
+            command,
+            on: on.to_vec(),
+            sent,
+            by_script: true,
+        });
+    };
+    for guard in &uses.guards {
+        ask("GET", guard, &[]);
+        ask("SET", guard, &["1", "PX", "1000"]);
+        ask("PEXPIRE", guard, &["1000"]);
+    }
+    for generation in &uses.generations {
+        ask("INCR", generation, &[]);
+    }
+    for channel in &uses.channels {
+        ask("PUBLISH", channel, &[""]);
+    }
+    trials
+}
+
+/// The digest of no script.
+const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";

@@ -1,0 +1,102 @@
+//! Guards: raised by a script, and spared by deletions of whole tables.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, ErrorKind, FromRedisValue, Script, ServerErrorKind};
+
+use super::unlink;
+use crate::cache::{CacheError, Outcome, Refused};
+use crate::model::guards::VERSION_DIGITS_MAX;
+use crate::model::{GuardPattern, Guards, KeyList, KeySet};
+use crate::redis::connection::Connection;
+use crate::redis::error;
+use crate::redis::server::Answer;
+
+const RAISE: &str = include_str!("raise.lua");
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RAISE));
+
+/// Raises the guards, then deletes the keys, in one round trip: a fill that
+/// comes after the deletion finds the guard raised.
+pub(super) async fn raise_and_delete(
+    connection: &mut Connection,
+    guards: &Guards,
+    keys: &[&KeyList],
+) -> Result<Outcome, CacheError> {
+    let raise = commands(guards, "EVALSHA", SCRIPT.get_hash());
+    let (mut answers, mut outcome) = unlink::delete_after(connection, raise, keys).await?;
+    if answers.iter().any(is_unknown_script) {
+        // The keys go once more: the guards come first.
+        let raise = commands(guards, "EVAL", RAISE);
+        let (again, second) = unlink::delete_after(connection, raise, keys).await?;
+        answers = again;
+        outcome.existed += second.existed;
+        outcome.refused = second.refused;
+    }
+    for ((key, ..), answer) in guards.iter().zip(answers) {
+        let Err(error) = answer else { continue };
+        let Some(code) = error::refusal(&error) else {
+            return Err(connection.failed(&error));
+        };
+        outcome.refused.push(Refused {
+            key: key.to_vec(),
+            code,
+            reason: error.to_string(),
+        });
+    }
+    Ok(outcome)
+}
+
+fn commands(guards: &Guards, name: &str, script: &str) -> Vec<Cmd> {
+    let raise = |(key, version, ttl): (&[u8], u128, std::time::Duration)| {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(1).arg(key).arg(version.to_string());
+        command.arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        command
+    };
+    guards.iter().map(raise).collect()
+}
+
+fn is_unknown_script(answer: &Answer) -> bool {
+    let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+    answer.as_ref().is_err_and(|error| error.kind() == unknown)
+}
+
+/// Leaves out of `found` what is a guard: one that were deleted would let a
+/// reader store an old row again. Another entry under such a name holds more
+/// than a number.
+pub(super) async fn spare(
+    connection: &mut Connection,
+    patterns: &[GuardPattern],
+    found: &mut Vec<Vec<u8>>,
+) -> Result<(), CacheError> {
+    let named = |key: &[u8]| patterns.iter().any(|pattern| pattern.matches(key));
+    let like: Vec<Vec<u8>> = found.iter().filter(|key| named(key)).cloned().collect();
+    if like.is_empty() {
+        return Ok(());
+    }
+    let read = |key: &Vec<u8>| {
+        let mut command = redis::cmd("GETRANGE");
+        command.arg(key).arg(0).arg(VERSION_DIGITS_MAX);
+        command
+    };
+    let answers = connection.run(like.iter().map(read).collect()).await?;
+    let mut guards = KeySet::default();
+    for (key, answer) in like.iter().zip(answers) {
+        match answer.and_then(|value| Ok(Vec::<u8>::from_redis_value(value)?)) {
+            Ok(value) if is_version(&value) => {
+                guards.insert(key);
+            }
+            Ok(_) => {}
+            // Of another type, so that it is no guard; or out of our reach.
+            Err(error) if error::refusal(&error).is_some() => {}
+            Err(error) => return Err(connection.failed(&error)),
+        }
+    }
+    found.retain(|key| !guards.contains(key));
+    Ok(())
+}
+
+fn is_version(value: &[u8]) -> bool {
+    (1..=VERSION_DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+}

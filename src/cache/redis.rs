@@ -1,0 +1,140 @@
+//! Deletions in Redis.
+
+use std::time::Instant;
+
+use super::scan::Sweep;
+use super::{
+    Cache, CacheError, Found, Leaving, MemoryPolicy, Outcome, Rights, ScanPlace, TagScan, TagStep,
+    Uses, acl, guard, hash, scan, tag_sets, unlink,
+};
+use crate::model::{Current, GuardPattern, Guards, KeyList, PairSet};
+use crate::redis::Target;
+use crate::redis::connection::Connection;
+
+/// Redis: one server, a cluster, or a primary that sentinels know.
+pub struct Redis {
+    connection: Connection,
+    /// What deletions by glob leave.
+    guards: Current<Vec<GuardPattern>>,
+    /// Where [`Cache::find`] stands.
+    sweep: Option<Sweep>,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The connection holds the password.
+        f.debug_struct("Redis")
+            .field("address", &self.connection.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// Prepares connections.
+    pub fn new(target: &Target) -> Result<Self, CacheError> {
+        Ok(Self {
+            connection: Connection::new(target)?,
+            guards: Current::default(),
+            sweep: None,
+        })
+    }
+
+    /// Lets deletions by glob leave the guards with such names, as they are when
+    /// a deletion begins.
+    pub fn sparing(mut self, guards: Current<Vec<GuardPattern>>) -> Self {
+        self.guards = guards;
+        self
+    }
+
+    /// Other connections to the same, not made yet.
+    pub fn another(&self) -> Self {
+        Self {
+            connection: self.connection.another(),
+            guards: self.guards.clone(),
+            sweep: None,
+        }
+    }
+
+    /// Asks whether it is there, may be used, and is what it is said to be.
+    pub async fn check(&mut self) -> Result<(), CacheError> {
+        self.connection.check().await
+    }
+
+    /// Asks whether the account may do what it is there for. Changes nothing.
+    pub async fn rights(&mut self, uses: &Uses) -> Result<Rights, CacheError> {
+        acl::check(&mut self.connection, uses).await
+    }
+
+    /// What one of the servers does when its memory is full, if it says so.
+    pub async fn memory_policy(&mut self) -> Result<Option<MemoryPolicy>, CacheError> {
+        acl::memory(&mut self.connection).await
+    }
+}
+
+impl Cache for Redis {
+    async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
+        unlink::delete(&mut self.connection, keys).await
+    }
+
+    async fn increment(&mut self, key: &[u8]) -> Result<Outcome, CacheError> {
+        let mut command = redis::cmd("INCR");
+        command.arg(key);
+        let mut outcome =
+            tag_sets::unless_refused(&mut self.connection, vec![command], &[key]).await?;
+        outcome.existed = 0;
+        Ok(outcome)
+    }
+
+    async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
+        let guards = self.guards.get();
+        scan::delete_matching(&mut self.connection, &guards, glob).await
+    }
+
+    async fn delete_guarded(
+        &mut self,
+        guards: &Guards,
+        keys: &[&KeyList],
+    ) -> Result<Outcome, CacheError> {
+        guard::raise_and_delete(&mut self.connection, guards, keys).await
+    }
+
+    async fn delete_fields(&mut self, fields: &PairSet) -> Result<Outcome, CacheError> {
+        hash::delete(&mut self.connection, fields).await
+    }
+
+    async fn find(&mut self, glob: &[u8], from: ScanPlace) -> Result<Found, CacheError> {
+        let asked_at = Instant::now();
+        let mut sweep = match (from, self.sweep.take()) {
+            (ScanPlace::Further, Some(sweep)) => sweep,
+            _ => {
+                // No key that a set could have: what is found is only read.
+                let spare_key = [glob, b"\0"].concat();
+                Sweep::begin(&mut self.connection, glob, &spare_key).await?
+            }
+        };
+        let found = sweep.next(&mut self.connection).await?;
+        // Others get at least half of the server's time.
+        tokio::time::sleep(asked_at.elapsed()).await;
+        let Some(keys) = found else {
+            return Ok(Found::default());
+        };
+        self.sweep = Some(sweep);
+        let next = Some(ScanPlace::Further);
+        Ok(Found { keys, next })
+    }
+
+    async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
+        tag_sets::scan(&mut self.connection, sets).await
+    }
+
+    async fn take_out(&mut self, leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+        tag_sets::take_out(&mut self.connection, leaving).await
+    }
+
+    async fn publish(&mut self, channel: &str, message: &[u8]) -> Result<Outcome, CacheError> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(channel).arg(message);
+        let channel = channel.as_bytes();
+        tag_sets::unless_refused(&mut self.connection, vec![command], &[channel]).await
+    }
+}

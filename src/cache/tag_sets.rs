@@ -1,0 +1,169 @@
+//! Tag sets: a SET or a ZSET whose members name keys.
+
+use redis::{Cmd, FromRedisValue, RedisError, Value};
+
+use crate::cache::{CacheError, Leaving, Outcome, Refused, TagKind, TagScan, TagStep};
+use crate::redis::connection::Connection;
+use crate::redis::error;
+
+/// How many members one step looks at; a set that Redis keeps as a list comes
+/// whole.
+const SCAN_COUNT: usize = 500;
+
+/// Members in one SREM or ZREM.
+const MEMBERS_PER_COMMAND: usize = 1_000;
+
+/// Goes one step through each set.
+pub(super) async fn scan(
+    connection: &mut Connection,
+    sets: &[TagScan<'_>],
+) -> Result<Vec<TagStep>, CacheError> {
+    let kinds = kinds(connection, sets).await?;
+    let mut commands = Vec::new();
+    for (set, kind) in sets.iter().zip(&kinds) {
+        let mut command = match kind {
+            Ok(Some(TagKind::Set)) => redis::cmd("SSCAN"),
+            Ok(Some(TagKind::SortedSet)) => redis::cmd("ZSCAN"),
+            Ok(None) | Err(_) => continue,
+        };
+        command.arg(set.key).arg(set.cursor);
+        command.arg("COUNT").arg(SCAN_COUNT);
+        commands.push(command);
+    }
+    let mut answers = match commands.is_empty() {
+        true => Vec::new().into_iter(),
+        false => connection.run(commands).await?.into_iter(),
+    };
+    let mut steps = Vec::new();
+    for (set, kind) in sets.iter().zip(kinds) {
+        let step = match kind {
+            Err(refused) => TagStep::Refused(refused),
+            Ok(None) => TagStep::End,
+            Ok(Some(kind)) => match answers.next() {
+                Some(Ok(page)) => members(kind, page).map_err(|error| connection.failed(&error))?,
+                Some(Err(error)) => TagStep::Refused(refused(connection, set.key, &error)?),
+                None => TagStep::End,
+            },
+        };
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+/// What each set is; nothing where there is none.
+async fn kinds(
+    connection: &mut Connection,
+    sets: &[TagScan<'_>],
+) -> Result<Vec<Result<Option<TagKind>, Refused>>, CacheError> {
+    let unknown = sets.iter().filter(|set| set.kind.is_none());
+    let ask = |set: &TagScan<'_>| {
+        let mut command = redis::cmd("TYPE");
+        command.arg(set.key);
+        command
+    };
+    let commands: Vec<Cmd> = unknown.map(ask).collect();
+    let mut answers = match commands.is_empty() {
+        true => Vec::new().into_iter(),
+        false => connection.run(commands).await?.into_iter(),
+    };
+    let mut kinds = Vec::new();
+    for set in sets {
+        let kind = match set.kind {
+            Some(kind) => Ok(Some(kind)),
+            None => {
+                let answer = answers.next().unwrap_or(Ok(Value::Nil));
+                match answer.and_then(|value| Ok(String::from_redis_value(value)?)) {
+                    Ok(name) => kind_called(&name, set.key),
+                    Err(error) => Err(refused(connection, set.key, &error)?),
+                }
+            }
+        };
+        kinds.push(kind);
+    }
+    Ok(kinds)
+}
+
+fn kind_called(name: &str, key: &[u8]) -> Result<Option<TagKind>, Refused> {
+    match name {
+        "none" => Ok(None),
+        "set" => Ok(Some(TagKind::Set)),
+        "zset" => Ok(Some(TagKind::SortedSet)),
+        other => Err(Refused {
+            key: key.to_vec(),
+            code: "wrong-type",
+            reason: format!("the key of a tag set holds a {other}"),
+        }),
+    }
+}
+
+/// ZSCAN gives a score after each member.
+fn members(kind: TagKind, page: Value) -> Result<TagStep, RedisError> {
+    let (next, mut members): (u64, Vec<Vec<u8>>) = FromRedisValue::from_redis_value(page)?;
+    if kind == TagKind::SortedSet {
+        members = members.into_iter().step_by(2).collect();
+    }
+    Ok(TagStep::Members {
+        kind,
+        members,
+        next,
+    })
+}
+
+/// Takes members out of their sets.
+pub(super) async fn take_out(
+    connection: &mut Connection,
+    leaving: &[Leaving<'_>],
+) -> Result<Outcome, CacheError> {
+    let mut commands = Vec::new();
+    let mut keys = Vec::new();
+    for set in leaving {
+        for members in set.members.chunks(MEMBERS_PER_COMMAND) {
+            let mut command = redis::cmd(match set.kind {
+                TagKind::Set => "SREM",
+                TagKind::SortedSet => "ZREM",
+            });
+            command.arg(set.key);
+            members.iter().for_each(|member| {
+                command.arg(member);
+            });
+            commands.push(command);
+            keys.push(set.key);
+        }
+    }
+    unless_refused(connection, commands, &keys).await
+}
+
+/// Runs commands about `keys`, one each, and collects what is refused.
+pub(super) async fn unless_refused(
+    connection: &mut Connection,
+    commands: Vec<Cmd>,
+    keys: &[&[u8]],
+) -> Result<Outcome, CacheError> {
+    let mut outcome = Outcome::default();
+    if commands.is_empty() {
+        return Ok(outcome);
+    }
+    let answers = connection.run(commands).await?;
+    for (key, answer) in keys.iter().zip(answers) {
+        match answer {
+            Ok(value) => outcome.existed += u64::from_redis_value(value).unwrap_or(0),
+            Err(error) => outcome.refused.push(refused(connection, key, &error)?),
+        }
+    }
+    Ok(outcome)
+}
+
+fn refused(
+    connection: &mut Connection,
+    key: &[u8],
+    error: &RedisError,
+) -> Result<Refused, CacheError> {
+    match error::refusal(error) {
+        Some(code) => Ok(Refused {
+            key: key.to_vec(),
+            code,
+            reason: error.to_string(),
+        }),
+        None => Err(connection.failed(error)),
+    }
+}

@@ -1,0 +1,158 @@
+//! The position up to which everything is invalidated.
+//!
+//! It belongs to whoever leads, from one epoch to the next: a store takes
+//! nothing from an epoch that another has followed, so that a leader who was
+//! replaced unawares cannot move the position.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{GtidSet, Position};
+
+/// What is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stored {
+    /// The format's version.
+    pub version: u32,
+    /// The server it was read from: elsewhere the same file holds other data.
+    pub server_uuid: String,
+    /// The binlog file.
+    pub file: String,
+    /// The offset of the next event in it.
+    pub offset: u64,
+    /// Every transaction up to here, where the server has GTIDs.
+    pub gtid_set: Option<GtidSet>,
+    /// When the last transaction was committed, RFC 3339 in UTC.
+    pub committed_at: Option<jiff::Timestamp>,
+    /// When the file was begun, in seconds since the epoch, where it is known:
+    /// another file of the same name has another time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_begun_s: Option<u32>,
+    /// The leadership that stored it: greater than all before it. The store
+    /// sets it.
+    #[serde(default)]
+    pub epoch: u64,
+}
+
+/// The format that this version writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+impl Stored {
+    /// What to store for `position` on server `server_uuid`.
+    pub fn new(position: &Position, server_uuid: &str, committed_at_us: u64) -> Self {
+        let micros = i64::try_from(committed_at_us).unwrap_or(0);
+        Self {
+            version: FORMAT_VERSION,
+            server_uuid: server_uuid.to_owned(),
+            file: position.file.to_string(),
+            offset: position.offset,
+            gtid_set: position.gtids.clone(),
+            committed_at: (micros > 0)
+                .then(|| jiff::Timestamp::from_microsecond(micros).ok())
+                .flatten(),
+            file_begun_s: None,
+            epoch: 0,
+        }
+    }
+
+    /// With the time at which its file was begun, if that is known.
+    pub fn begun_at(mut self, file_begun_s: Option<u32>) -> Self {
+        self.file_begun_s = file_begun_s;
+        self
+    }
+
+    /// The place to resume at.
+    pub fn position(&self) -> Position {
+        Position {
+            file: Arc::from(self.file.as_str()),
+            offset: self.offset,
+            gtids: self.gtid_set.clone(),
+        }
+    }
+}
+
+/// Keeps one position.
+///
+/// `store` returns once the position survives a crash of the machine, as far as
+/// the store can promise that. A failed or cancelled `store` leaves the old or
+/// the new position, never a mixture; the caller retries, and may skip to a
+/// later position. [`CheckpointError::Superseded`] is for good: another leads.
+pub trait Checkpoint: Send + 'static {
+    /// The stored position; `None` if none ever was.
+    fn load(&mut self) -> impl Future<Output = Result<Option<Stored>, CheckpointError>> + Send;
+
+    /// Replaces the stored position.
+    fn store(
+        &mut self,
+        stored: &Stored,
+    ) -> impl Future<Output = Result<(), CheckpointError>> + Send;
+}
+
+/// Why the checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Reading or writing failed.
+    #[error(
+        "checkpoint {path}: cannot {action}: {reason}; check that the directory exists and can be written"
+    )]
+    Io {
+        /// The file.
+        path: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        reason: String,
+    },
+    /// Another process uses it.
+    #[error(
+        "checkpoint {path} is in use by {}; stop that daemon first, or name another `checkpoint.path`",
+        match holder { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
+    )]
+    Held {
+        /// The file.
+        path: String,
+        /// The process.
+        holder: Option<u32>,
+    },
+    /// The store does not answer as it should.
+    #[error("checkpoint {place} cannot be used now: {reason}")]
+    Unavailable {
+        /// Where it is.
+        place: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Somebody has to change something first.
+    #[error("checkpoint {place} cannot be used: {reason}")]
+    Refused {
+        /// Where it is.
+        place: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Another evictd leads, or led since.
+    #[error(
+        "checkpoint {place} was taken over in epoch {by}, and this is epoch {epoch}: nothing was stored"
+    )]
+    Superseded {
+        /// Where it is.
+        place: String,
+        /// The epoch of who tried.
+        epoch: u64,
+        /// The epoch that is there.
+        by: u64,
+    },
+    /// It was not written by this program, or by a later version.
+    #[error(
+        "checkpoint {path} cannot be understood: {reason}; move it away to begin at source.start, which skips what happened since"
+    )]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+}

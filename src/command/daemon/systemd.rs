@@ -1,0 +1,352 @@
+//! What systemd hears of a daemon: that it is up, how it goes, that it makes
+//! progress, and that it ends.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{GRACE, LEDGER_GRACE};
+use crate::command::status::document::{ATTEMPT_MAX, Daemon, State, Status, stuck};
+use crate::command::{CommandError, status};
+use crate::progress::board::{Leadership, Part, Reports, Snapshot};
+use crate::telemetry::systemd::{self, Supervisor};
+
+/// How often it is looked whether the start is over.
+const STARTING: Duration = Duration::from_millis(100);
+
+/// How often something is looked at afterwards, at least.
+const RUNNING: Duration = Duration::from_secs(5);
+
+/// The shortest time between two lines for people: the position changes all
+/// the time.
+const STATUS_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The watchdog hears of progress this often within its limit.
+const TIMES_ALIVE: u32 = 4;
+
+/// What a stop takes beside the grace periods.
+const STOP_MARGIN: Duration = Duration::from_secs(3);
+
+/// Tells the service manager how `daemon` does until the process ends; does
+/// nothing where none asks.
+pub fn report(
+    daemon: &Daemon,
+    reports: &Reports,
+    shutdown: &CancellationToken,
+) -> Result<(), CommandError> {
+    let refused = |error| CommandError::failed(anyhow::Error::new(error).context("NOTIFY_SOCKET"));
+    if let Some(supervisor) = Supervisor::of_environment().map_err(refused)? {
+        let service = Service {
+            supervisor,
+            watchdog: systemd::watchdog(),
+            daemon: daemon.clone(),
+            reports: reports.clone(),
+            starving: false,
+            unheard: false,
+        };
+        tokio::spawn(service.run(shutdown.clone()));
+    }
+    Ok(())
+}
+
+/// A daemon whose manager wants to know.
+struct Service {
+    supervisor: Supervisor,
+    /// How long it may be silent.
+    watchdog: Option<Duration>,
+    daemon: Daemon,
+    reports: Reports,
+    /// The watchdog is not fed.
+    starving: bool,
+    /// The last message did not reach the manager.
+    unheard: bool,
+}
+
+impl Service {
+    /// Never returns: the watchdog watches until the process is gone.
+    async fn run(mut self, shutdown: CancellationToken) {
+        let mut up = false;
+        let mut stopping = false;
+        let mut told = String::new();
+        let mut status_due = Instant::now();
+        loop {
+            let snapshot = self.reports.board.snapshot();
+            if !up && is_up(&self.daemon, &snapshot) {
+                // Tried again if the manager was not to be reached.
+                up = self.heard(self.supervisor.ready());
+                status_due = Instant::now();
+            }
+            self.feed(&snapshot);
+            if shutdown.is_cancelled() && !stopping {
+                let within = GRACE + LEDGER_GRACE + STOP_MARGIN;
+                stopping = self.heard(self.supervisor.stopping(within));
+                status_due = Instant::now();
+            }
+            if status_due <= Instant::now() {
+                let text = match stopping {
+                    true => "finishing what is in flight".to_owned(),
+                    false => line(&Status::of(&self.daemon, &self.reports), up),
+                };
+                if text != told && self.heard(self.supervisor.status(&text)) {
+                    told = text;
+                    status_due = Instant::now() + STATUS_INTERVAL;
+                }
+            }
+            let pause = tokio::time::sleep(self.pause(up));
+            match shutdown.is_cancelled() {
+                true => pause.await,
+                false => {
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = pause => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the watchdog that every task makes progress, if so: the same
+    /// judgement as `/healthz`, by the watchdog's limit if that is shorter. The
+    /// tasks say on the board when they begin what has an end; that time passes
+    /// feeds nothing.
+    fn feed(&mut self, snapshot: &Snapshot) {
+        let Some(limit) = self.watchdog else {
+            return;
+        };
+        let stuck = stuck(snapshot, limit.min(ATTEMPT_MAX));
+        let Some(problem) = stuck.first() else {
+            self.starving = false;
+            self.heard(self.supervisor.alive());
+            return;
+        };
+        if !std::mem::replace(&mut self.starving, true) {
+            tracing::error!(
+                part = problem.part,
+                watchdog_s = limit.as_secs_f64(),
+                "a task makes no progress: unless it goes on, systemd's watchdog restarts evictd"
+            );
+        }
+    }
+
+    fn pause(&self, up: bool) -> Duration {
+        let pause = match up {
+            true => RUNNING,
+            false => STARTING,
+        };
+        self.watchdog
+            .map_or(pause, |limit| pause.min(limit / TIMES_ALIVE))
+    }
+
+    /// Whether the manager was told. READY and STOPPING are told again if not,
+    /// and the next of the others replaces the one that was lost.
+    fn heard(&mut self, told: std::io::Result<()>) -> bool {
+        match told {
+            Ok(()) => {
+                self.unheard = false;
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.unheard, true) {
+                    tracing::warn!(%error, "the service manager cannot be told how it goes; trying again until it can");
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Whether the start is over: the first packet of the binlog came, the queue
+/// answered, or another one leads. A dry run has no more to tell than that it
+/// is connected.
+fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
+    match daemon.role.as_str() {
+        // Queue and distributions are asked before anything is drained.
+        "drain" => snapshot.parts.contains_key(&Part::Drain),
+        "dry-run" => snapshot.connected,
+        _ => {
+            let stands_by = matches!(snapshot.leadership, Some((Leadership::StandsBy, _)));
+            stands_by || snapshot.reading.as_ref().is_some_and(|it| it.heard)
+        }
+    }
+}
+
+/// What `systemctl status` shows.
+fn line(status: &Status, up: bool) -> String {
+    let lag = Duration::try_from_secs_f64(status.lag_seconds.unwrap_or_default());
+    let lag = status::text::span(lag.unwrap_or_default());
+    let place = match (up, &status.position) {
+        (false, _) => "starting".to_owned(),
+        (true, _) if status.state == State::Standby => "another one leads, standing by".to_owned(),
+        (true, Some(position)) => format!("read up to {position}, lag {lag}"),
+        (true, None) => "running".to_owned(),
+    };
+    match (status.state, status.problems.first()) {
+        (State::Ok, _) | (_, None) => place,
+        (_, Some(problem)) => format!("{place}; {}: {}", problem.part, problem.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use jiff::Timestamp;
+
+    use super::super::reload::Loaded;
+    use super::*;
+    use crate::model::Current;
+    use crate::progress::board::Reading;
+
+    /// A manager's socket, and a service that reports there.
+    struct Manager {
+        socket: UnixDatagram,
+        _dir: tempfile::TempDir,
+        reports: Reports,
+        shutdown: CancellationToken,
+    }
+
+    impl Manager {
+        fn of(role: &str, watchdog: Option<Duration>) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("notify");
+            let socket = UnixDatagram::bind(&path).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let reports = Reports::default();
+            let shutdown = CancellationToken::new();
+            let service = Service {
+                supervisor: Supervisor::at(path.to_str().unwrap()).unwrap(),
+                watchdog,
+                daemon: Daemon {
+                    name: "shop".to_owned(),
+                    role: role.to_owned(),
+                    started_at: Timestamp::now(),
+                    lag_max: Duration::from_secs(60),
+                    loaded: Current::new(Loaded::of("")),
+                },
+                reports: reports.clone(),
+                starving: false,
+                unheard: false,
+            };
+            tokio::spawn(service.run(shutdown.clone()));
+            Self {
+                socket,
+                _dir: dir,
+                reports,
+                shutdown,
+            }
+        }
+
+        /// What was sent since the last time, after `time` has passed.
+        async fn after(&self, time: Duration) -> Vec<String> {
+            tokio::time::sleep(time).await;
+            let mut messages = Vec::new();
+            let mut bytes = [0; 2048];
+            while let Ok(length) = self.socket.recv(&mut bytes) {
+                messages.push(String::from_utf8(bytes[..length].to_vec()).unwrap());
+            }
+            messages
+        }
+
+        fn hears(&self) {
+            let reading = Reading {
+                heard: true,
+                drained: true,
+                ..Reading::default()
+            };
+            self.reports.board.reads(reading);
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_up_once_the_first_packet_came_and_not_when_it_is_connected() {
+        let manager = Manager::of("all", None);
+        assert_eq!(manager.after(SECOND).await, ["STATUS=starting"]);
+        manager.reports.board.connected();
+        manager.reports.board.reads(Reading::default());
+        manager.reports.board.begins(&Part::Drain);
+        manager.reports.board.rests(&Part::Drain);
+        assert_eq!(manager.after(60 * SECOND).await, [""; 0]);
+        manager.hears();
+        let up = manager.after(SECOND).await;
+        assert_eq!(up, ["READY=1", "STATUS=running"]);
+        assert_eq!(manager.after(600 * SECOND).await, [""; 0], "told once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_is_up_once_it_drains() {
+        let manager = Manager::of("drain", None);
+        manager.reports.board.connected();
+        assert_eq!(manager.after(SECOND).await, ["STATUS=starting"]);
+        manager.reports.board.begins(&Part::Drain);
+        let up = manager.after(SECOND).await;
+        assert_eq!(up, ["READY=1", "STATUS=running"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_is_fed_by_progress_and_not_by_time() {
+        for (watchdog, limit) in [
+            (Duration::from_secs(40), Duration::from_secs(40)),
+            // `/healthz` would have called it stuck long before.
+            (Duration::from_secs(3_600), ATTEMPT_MAX),
+        ] {
+            let manager = Manager::of("all", Some(watchdog));
+            manager.hears();
+            // Nothing to do is no standstill, and neither is one attempt after the other.
+            for _ in 0..10 {
+                let idle = manager.after(limit).await;
+                assert!(idle.iter().any(|it| it == "WATCHDOG=1"), "{idle:?}");
+                manager.reports.board.begins(&Part::Cache);
+            }
+            manager.reports.board.begins(&Part::Cache);
+            manager.after(limit + RUNNING).await;
+            let silent = manager.after(10 * watchdog).await;
+            assert!(!silent.iter().any(|it| it == "WATCHDOG=1"), "{silent:?}");
+            manager.reports.board.rests(&Part::Cache);
+            let again = manager.after(watchdog).await;
+            assert!(again.iter().any(|it| it == "WATCHDOG=1"), "{again:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn people_are_told_a_few_times_a_minute_what_is_wrong() {
+        let manager = Manager::of("all", None);
+        manager.hears();
+        manager.after(SECOND).await;
+        let mut count = 0;
+        for number in 0..120 {
+            manager
+                .reports
+                .board
+                .fails(&Part::Cache, format!("attempt {number}\nof many"));
+            for message in manager.after(SECOND).await {
+                assert!(message.contains("; cache: attempt"), "{message}");
+                assert_eq!(message.lines().count(), 1, "{message}");
+                count += 1;
+            }
+        }
+        assert!((2..=7).contains(&count), "{count}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_is_announced_with_the_time_that_it_takes_and_is_watched() {
+        let manager = Manager::of("all", Some(20 * SECOND));
+        manager.hears();
+        manager.after(SECOND).await;
+        manager.shutdown.cancel();
+        let end = manager.after(SECOND).await;
+        assert!(
+            end.contains(&"STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000".to_owned()),
+            "{end:?}"
+        );
+        assert!(
+            end.contains(&"STATUS=finishing what is in flight".to_owned()),
+            "{end:?}"
+        );
+        let later = manager.after(30 * SECOND).await;
+        assert!(later.iter().all(|it| it == "WATCHDOG=1"), "{later:?}");
+        assert!(!later.is_empty());
+    }
+}

@@ -1,0 +1,301 @@
+//! How a distribution stands: what is in progress there, and what was
+//! invalidated lately.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{counter, gauge};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::edge::budget::elsewhere::Foreign;
+use crate::edge::cover::already_invalidated::Covered;
+use crate::edge::cover::caller_reference;
+use crate::edge::cover::coalesce::Room;
+use crate::edge::cover::quota::{InProgress, count};
+use crate::edge::cover::request::{Batch, Gathering};
+use crate::edge::invalidation_log::Reader;
+use crate::edge::{Made, Scope};
+use crate::telemetry::{metric, repeating};
+
+/// The edge's clock and this machine's or the source's. Only money depends on
+/// it.
+pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
+/// Invalidations that are remembered. One that is forgotten is read again.
+const READ_MAX: usize = 10_000;
+
+/// Bounds of one look. What lies beyond is at worst paid for again, or refused
+/// by the edge itself.
+pub(super) const PAGES_MAX: u32 = 10;
+/// At one call a second, fifty invalidations.
+pub(super) const READING_MAX: Duration = Duration::from_secs(50);
+
+/// What is known about one distribution. Locked for moments, never across an
+/// await.
+#[derive(Debug)]
+pub(super) struct Standing {
+    state: Mutex<State>,
+    /// What this machine's drains have made.
+    reader: Reader,
+    /// Something is to be looked at.
+    pub(super) wish: Notify,
+    /// Counts the looks.
+    pub(super) looks: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) in_progress: InProgress,
+    pub(super) covered: Covered,
+    /// Invalidations that were read in full or made here.
+    pub(super) read: Read,
+    /// Those made since then are to be read too.
+    pub(super) recall: Option<SystemTime>,
+    /// Look now.
+    pub(super) now: bool,
+    /// Somebody waits for something to complete.
+    pub(super) waiting: usize,
+    /// Looks that failed, one after the other, since something was recalled.
+    pub(super) unanswered: u32,
+    /// What a process that is gone was about to make, by its name, and whether
+    /// it was found to be made.
+    pub(super) in_doubt: HashMap<String, bool>,
+    /// What none of this machine's drains seems to have made.
+    pub(super) foreign: Vec<Foreign>,
+    /// What is to be read for the count alone.
+    pub(super) to_count: BTreeMap<String, SystemTime>,
+    /// What was more than could wait.
+    pub(super) not_counted: u64,
+}
+
+impl State {
+    /// Takes in an invalidation that was read in full. Returns whether it was in
+    /// doubt that it was made.
+    pub(super) fn learn(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+        made_at: SystemTime,
+        made: &Made,
+    ) -> bool {
+        let (paths, tenant) = (count(&made.paths), scope.tenant.as_ref());
+        if !made.completed {
+            let at = started_at(made_at);
+            self.in_progress.start_for(tenant, id, paths, at, None);
+        }
+        if let Some(horizon) = caller_reference::horizon(&made.caller_reference, scope) {
+            let tenant = scope.tenant.as_deref();
+            self.covered.add(horizon, tenant, &made.paths);
+        }
+        self.read.insert(id, paths);
+        self.found(&made.caller_reference)
+    }
+
+    /// What was made since then is to be read.
+    pub(super) fn recall_since(&mut self, since: SystemTime) {
+        self.recall = Some(self.recall.map_or(since, |known| known.min(since)));
+    }
+
+    /// It was made. Returns whether that was in doubt.
+    pub(super) fn found(&mut self, caller_reference: &str) -> bool {
+        let in_doubt = self.in_doubt.get_mut(caller_reference);
+        in_doubt.is_some_and(|found| {
+            *found = true;
+            true
+        })
+    }
+}
+
+/// The newest invalidations whose paths are known, and how many each has.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    paths: HashMap<String, Room>,
+    order: VecDeque<String>,
+}
+
+impl Read {
+    pub(super) fn insert(&mut self, id: &str, paths: Room) {
+        if self.paths.insert(id.to_owned(), paths).is_some() {
+            return;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > READ_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.paths.remove(&oldest);
+        }
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Room> {
+        self.paths.get(id).copied()
+    }
+}
+
+impl Standing {
+    /// Nothing is known but what the record will say.
+    pub(super) fn new(reader: Reader) -> Self {
+        Self {
+            state: Mutex::default(),
+            reader,
+            wish: Notify::new(),
+            looks: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what this machine's drains have put on record, and returns the
+    /// requests' names.
+    pub(super) async fn hear(&self) -> Vec<String> {
+        let pasts = match self.reader.news().await {
+            Ok(pasts) => pasts,
+            Err(error) => {
+                counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "read").increment(1);
+                repeating!(warn, "", { error = %error },
+                    "going by CloudFront's own list of invalidations");
+                return Vec::new();
+            }
+        };
+        let mut state = self.lock();
+        let mut names = Vec::with_capacity(pasts.len());
+        for past in pasts {
+            let tenant = past.tenant.as_deref();
+            let scope = Scope {
+                distribution: past.distribution.into(),
+                tenant: tenant.map(Into::into),
+            };
+            if let Some(horizon) = caller_reference::horizon(&past.caller_reference, &scope) {
+                state.covered.add(horizon, tenant, &past.paths);
+            }
+            state.read.insert(&past.id, count(&past.paths));
+            state.is_own(&past.caller_reference);
+            state.found(&past.caller_reference);
+            names.push(past.caller_reference);
+        }
+        names
+    }
+
+    /// Waits until the edge was asked once, or did not answer.
+    pub(super) async fn looked(&self) {
+        let mut looks = self.looks.subscribe();
+        // An error means that the watch ended, and then nobody waits.
+        looks.wait_for(|looks| *looks > 0).await.ok();
+    }
+
+    /// How much more may be sent.
+    pub(super) fn room(&self) -> Room {
+        self.lock().in_progress.room()
+    }
+
+    /// Waits until something may have completed.
+    pub(super) async fn wait_for_room(&self) {
+        let mut looks = self.looks.subscribe();
+        self.lock().waiting += 1;
+        self.wish.notify_one();
+        looks.changed().await.ok();
+        self.lock().waiting -= 1;
+    }
+
+    /// Asks what others have in progress, after the edge refused more.
+    pub(super) async fn look_again(&self) {
+        self.look(|state| state.now = true).await;
+    }
+
+    /// Finds out what was made since a commit: somebody may have taken care of
+    /// it, and not lived to say so. Waits for an answer, but not for ever.
+    pub(super) async fn recall(&self, committed_at_us: u64) {
+        let since = UNIX_EPOCH + Duration::from_micros(committed_at_us);
+        self.look(|state| {
+            state.recall_since(since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH));
+            state.now = true;
+            state.unanswered = 0;
+        })
+        .await;
+    }
+
+    async fn look(&self, wish: impl FnOnce(&mut State)) {
+        let mut looks = self.looks.subscribe();
+        wish(&mut self.lock());
+        self.wish.notify_one();
+        // A look under way may have begun before the wish: it stays until it
+        // is taken up. So it does when the look failed and is repeated.
+        while looks.changed().await.is_ok() {
+            if !self.lock().now {
+                return;
+            }
+        }
+    }
+
+    /// Leaves out what is covered already.
+    pub(super) fn leave_out(&self, scope: &Scope, round: &mut Gathering) -> (usize, Vec<Arc<str>>) {
+        let (state, tenant) = (self.lock(), scope.tenant.as_deref());
+        round.leave_out(|path, order| state.covered.covers(tenant, path, order))
+    }
+
+    /// Whether the invalidation was read in full, or made here.
+    pub(super) fn has_read(&self, id: &str) -> bool {
+        self.lock().read.get(id).is_some()
+    }
+
+    /// Takes in an invalidation that was read in full.
+    pub(super) fn learn(&self, scope: &Scope, id: &str, made_at: SystemTime, made: &Made) {
+        self.lock().learn(scope, id, made_at, made);
+    }
+
+    /// The edge accepted a batch.
+    pub(super) fn accepted(&self, name: &Arc<str>, batch: &Batch, id: &str) {
+        let paths = &batch.invalidation.paths;
+        let counted = count(paths);
+        let tenant = batch.invalidation.scope.tenant.as_ref();
+        let mut state = self.lock();
+        let (now, committed_at) = (Instant::now(), Some(batch.committed_at_us));
+        let in_progress = &mut state.in_progress;
+        in_progress.start_for(tenant, id, counted, now, committed_at);
+        state.read.insert(id, counted);
+        state.is_own(&batch.invalidation.caller_reference);
+        if let Some(horizon) = batch.horizon {
+            let tenant = tenant.map(|name| &**name);
+            state.covered.add(horizon, tenant, paths);
+        }
+        publish(name, state.in_progress.used());
+        drop(state);
+        self.wish.notify_one();
+    }
+}
+
+/// The moment at which an invalidation was made, as far back as this machine
+/// knows moments.
+pub(super) fn started_at(made_at: SystemTime) -> Instant {
+    let now = Instant::now();
+    let age = SystemTime::now().duration_since(made_at);
+    now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
+}
+
+pub(super) fn publish(name: &Arc<str>, used: Room) {
+    for (kind, paths) in [("single", used.singles), ("wildcard", used.wildcards)] {
+        let paths = f64::from(u32::try_from(paths).unwrap_or(u32::MAX));
+        gauge!(metric::EDGE_IN_PROGRESS, "distribution" => name.to_string(), "kind" => kind)
+            .set(paths);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_remembers_a_bounded_number_of_invalidations_and_the_newest() {
+        let mut read = Read::default();
+        let one = count(["/a"]);
+        for n in 0..READ_MAX + 5 {
+            read.insert(&format!("I{n}"), one);
+            read.insert(&format!("I{n}"), one);
+        }
+        assert_eq!((read.paths.len(), read.order.len()), (READ_MAX, READ_MAX));
+        assert_eq!((read.get("I4"), read.get("I5")), (None, Some(one)));
+    }
+}

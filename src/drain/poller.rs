@@ -1,0 +1,326 @@
+//! The task that keeps asking the edge how a distribution stands.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use metrics::{counter, histogram};
+use tokio::time::{Instant, timeout};
+use tracing::{error, info, warn};
+
+use super::distribution::{
+    CLOCKS_DIFFER, PAGES_MAX, READING_MAX, Standing, State, publish, started_at,
+};
+use crate::edge::budget::Book;
+use crate::edge::cover::caller_reference;
+use crate::edge::rate_limit::Pace;
+use crate::edge::{Edge, EdgeError, Listed, Made, Scope};
+use crate::progress::backoff::Backoff;
+use crate::telemetry::{metric, repeating};
+
+/// While something is in progress, one look for as many calls as the pace
+/// allows; while something waits for it to complete, more often.
+const CALLS_PER_LOOK: u32 = 5;
+const CALLS_PER_URGENT_LOOK: u32 = 2;
+/// With a budget, of which others may spend, at one call a second a minute.
+const CALLS_PER_IDLE_LOOK: u32 = 60;
+
+/// One that has nothing to ask sees within that time that it was given a budget.
+const BUDGET_SEEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Every tenant's invalidation has to be asked for by itself: after the time in
+/// which most complete, and a few at a look.
+const TENANTS_AFTER: Duration = Duration::from_secs(25);
+const TENANTS_MAX: usize = 10;
+
+const LOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Messages that were received again wait for so many looks at what was made
+/// meanwhile. A change is worth more than what it costs twice.
+const LOOKS_FOR_RECALL: u32 = 5;
+
+/// Keeps a [`Standing`] up to date.
+pub(super) struct Watch<E> {
+    pub(super) edge: Arc<E>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) book: Arc<Book>,
+    pub(super) standing: Arc<Standing>,
+    /// The distribution's name in the configuration, and its id.
+    pub(super) name: Arc<str>,
+    pub(super) distribution: Arc<str>,
+    /// How long an invalidation may be in progress before it is reported.
+    pub(super) overdue_after: Duration,
+}
+
+impl<E: Edge> Watch<E> {
+    /// Looks for ever: at once, while something is in progress, and when asked.
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::new(LOOK_BACKOFF.0, LOOK_BACKOFF.1);
+        let mut failing = false;
+        let mut in_doubt_since = self.orphans().await;
+        loop {
+            let (began, looked_at) = (Instant::now(), Timestamp::now());
+            self.standing.hear().await;
+            let counted_from = self.counts_from().await;
+            let recall = {
+                let mut state = self.standing.lock();
+                state.now = false;
+                state.recall.take()
+            };
+            let pause = match self.look(recall, counted_from).await {
+                Ok(complete) => {
+                    if std::mem::take(&mut failing) {
+                        info!(distribution = %self.name, "the edge says again what is in progress");
+                    }
+                    backoff.reset();
+                    self.standing.lock().unanswered = 0;
+                    // Only a look that reached back to them can tell.
+                    let reached = |since: &SystemTime| recall.is_some_and(|it| it <= *since);
+                    if in_doubt_since.take_if(|since| reached(since)).is_some() {
+                        self.settle_orphans(complete).await;
+                    }
+                    None
+                }
+                Err(error) => {
+                    counter!(metric::EDGE_LOOKS_FAILED, "error" => error.name()).increment(1);
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(distribution = %self.name, error = %error, "cannot ask what is in progress; going by what the edge accepts and refuses");
+                    }
+                    self.unanswered(&error, recall);
+                    Some(backoff.next_delay())
+                }
+            };
+            self.report_overdue();
+            self.standing.looks.send_modify(|looks| *looks += 1);
+            match counted_from {
+                Some(_) if pause.is_none() => self.count_elsewhere(looked_at).await,
+                Some(_) => {}
+                None => self.standing.lock().foreign.clear(),
+            }
+            self.rest(began, pause).await;
+        }
+    }
+
+    /// What processes that are gone had counted, and is not on record as made,
+    /// is looked for first. Returns since when there is any.
+    async fn orphans(&self) -> Option<SystemTime> {
+        let made = self.standing.hear().await;
+        let made: HashSet<String> = made.into_iter().collect();
+        let mut oldest: Option<SystemTime> = None;
+        for (reference, opened_at) in self.book.orphans(&self.name) {
+            // The distribution's list does not show a tenant's: it stays counted.
+            if made.contains(&reference) || caller_reference::is_of_tenant(&reference) {
+                self.settle(&reference, true).await;
+                continue;
+            }
+            let since = SystemTime::from(opened_at);
+            let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
+            let mut state = self.standing.lock();
+            state.recall_since(since);
+            state.in_doubt.insert(reference, false);
+            oldest = Some(oldest.map_or(since, |known| known.min(since)));
+        }
+        oldest
+    }
+
+    /// Settles them. What cannot be known stays counted.
+    async fn settle_orphans(&self, complete: bool) {
+        let in_doubt = std::mem::take(&mut self.standing.lock().in_doubt);
+        for (orphan, found) in in_doubt {
+            self.settle(&orphan, found || !complete).await;
+        }
+    }
+
+    /// A recall is not forgotten because a look failed once: what was made and
+    /// not seen is paid for twice.
+    fn unanswered(&self, error: &EdgeError, recall: Option<SystemTime>) {
+        let mut state = self.standing.lock();
+        state.in_progress.forget_old(Instant::now());
+        state.unanswered = state.unanswered.saturating_add(1);
+        let Some(since) = recall else {
+            return;
+        };
+        if error.is_transient() && state.unanswered < LOOKS_FOR_RECALL {
+            state.recall_since(since);
+            state.now = true;
+        } else {
+            warn!(distribution = %self.name, "it is not known what was made lately; paths of messages that are received again may be paid for twice");
+        }
+    }
+
+    /// Waits until it is time for the next look.
+    async fn rest(&self, began: Instant, pause: Option<Duration>) {
+        loop {
+            let counts = self.book.has_limit(&self.name);
+            let calls = {
+                let state = self.standing.lock();
+                let idle = state.in_progress.is_empty() && state.to_count.is_empty();
+                match (state.now, state.waiting, idle) {
+                    (true, ..) => Some(0),
+                    (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
+                    (false, 0, false) => Some(CALLS_PER_LOOK),
+                    (false, 0, true) => counts.then_some(CALLS_PER_IDLE_LOOK),
+                }
+            };
+            let wish = self.standing.wish.notified();
+            let Some(calls) = calls else {
+                timeout(BUDGET_SEEN_WITHIN, wish).await.ok();
+                continue;
+            };
+            let due = began + pause.unwrap_or_else(|| self.pace.time_of(calls));
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => return,
+                () = wish => {}
+            }
+        }
+    }
+
+    /// Asks what is in progress. Returns whether everything was read that there
+    /// was to read.
+    async fn look(
+        &self,
+        recall: Option<SystemTime>,
+        counted_from: Option<SystemTime>,
+    ) -> Result<bool, EdgeError> {
+        let known: Vec<String> = {
+            let state = self.standing.lock();
+            state.in_progress.ids().map(str::to_owned).collect()
+        };
+        let scope = Scope::of(&self.distribution);
+        let mut to_read = Vec::new();
+        let mut listed = HashSet::new();
+        let mut from = None;
+        for _ in 0..PAGES_MAX {
+            self.pace.turn().await;
+            let page = self.edge.list(&scope, from).await?;
+            let mut more = false;
+            for Listed {
+                id,
+                made_at,
+                completed,
+            } in page.invalidations
+            {
+                let recalled = recall.is_some_and(|since| made_at >= since);
+                let uncounted = counted_from.is_some_and(|from| made_at >= from);
+                more |= recalled || uncounted || !completed;
+                let mut state = self.standing.lock();
+                let paths = state.read.get(&id);
+                match (completed, paths) {
+                    (true, _) => self.completed(&mut state, &id),
+                    (false, Some(paths)) => {
+                        state
+                            .in_progress
+                            .start(&id, paths, started_at(made_at), None);
+                    }
+                    (false, None) => {}
+                }
+                match (paths, recalled || !completed) {
+                    (None, true) => to_read.push((id.clone(), made_at)),
+                    (None, false) if uncounted => state.count_later(&id, made_at),
+                    (None, false) | (Some(_), _) => {}
+                }
+                listed.insert(id);
+            }
+            from = page.next;
+            if !more || from.is_none() {
+                break;
+            }
+        }
+        // What has slipped off the pages.
+        let slipped = known.into_iter().filter(|id| !listed.contains(id));
+        to_read.extend(slipped.map(|id| (id, SystemTime::now())));
+        let reads_max = READING_MAX.as_nanos() / self.pace.time_of(1).as_nanos().max(1);
+        let reads_max = usize::try_from(reads_max).unwrap_or(usize::MAX);
+        let complete = to_read.len() <= reads_max;
+        if !complete {
+            warn!(distribution = %self.name, invalidations = to_read.len(), "too many invalidations to read them all; some paths may be paid for twice");
+            to_read.truncate(reads_max);
+        }
+        // The oldest first: the newest are to be remembered longest.
+        for (id, made_at) in to_read.into_iter().rev() {
+            self.pace.turn().await;
+            let made = self.edge.read(&scope, &id).await?;
+            self.learn(&id, made_at, &made);
+        }
+        self.look_at_tenants().await?;
+        publish(&self.name, self.standing.lock().in_progress.used());
+        Ok(complete)
+    }
+
+    /// Takes in one of the distribution's own.
+    pub(super) fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
+        let scope = Scope::of(&self.distribution);
+        let mut state = self.standing.lock();
+        if made.completed {
+            self.completed(&mut state, id);
+        }
+        let known = state.read.get(id).is_some();
+        let own = state.learn(&scope, id, made_at, made);
+        if !own && !known {
+            state.seems_foreign(id, made_at, made);
+        }
+        state.to_count.remove(id);
+    }
+
+    /// Asks for the oldest of what is in progress for tenants.
+    async fn look_at_tenants(&self) -> Result<(), EdgeError> {
+        let in_progress = {
+            let state = self.standing.lock();
+            state.in_progress.of_tenants(Instant::now(), TENANTS_AFTER)
+        };
+        for (id, tenant) in in_progress.into_iter().take(TENANTS_MAX) {
+            let scope = Scope {
+                tenant: Some(tenant),
+                ..Scope::of(&self.distribution)
+            };
+            self.pace.turn().await;
+            let completed = match self.edge.read(&scope, &id).await {
+                Ok(made) => made.completed,
+                // It is gone, with all that was in progress for it.
+                Err(EdgeError::NoSuchTenant { .. }) => true,
+                Err(error) => return Err(error),
+            };
+            if completed {
+                self.completed(&mut self.standing.lock(), &id);
+            }
+        }
+        Ok(())
+    }
+
+    fn completed(&self, state: &mut State, id: &str) {
+        let Some(committed_at_us) = state.in_progress.complete(id) else {
+            return;
+        };
+        let committed_at = UNIX_EPOCH + Duration::from_micros(committed_at_us);
+        let elapsed = SystemTime::now().duration_since(committed_at);
+        // A commit in the future is a clock that is off, not a latency.
+        histogram!(metric::COMMIT_TO_EDGE_COMPLETED, "distribution" => self.name.to_string())
+            .record(elapsed.unwrap_or_default());
+    }
+
+    fn report_overdue(&self) {
+        let overdue = self
+            .standing
+            .lock()
+            .in_progress
+            .newly_overdue(Instant::now(), self.overdue_after);
+        for invalidation in overdue {
+            counter!(metric::EDGE_OVERDUE, "distribution" => self.name.to_string()).increment(1);
+            error!(distribution = %self.name, invalidation, after = ?self.overdue_after, "an invalidation does not complete; see AWS's status page and the distribution in the console");
+        }
+    }
+
+    /// Settles a request in the month's count.
+    async fn settle(&self, reference: &str, made: bool) {
+        let settled = match made {
+            true => self.book.made(&self.name, reference).await,
+            false => self.book.not_made(&self.name, reference).await,
+        };
+        if let Err(error) = settled {
+            counter!(metric::BUDGET_ERRORS).increment(1);
+            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
+                "could not settle the month's count");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What this machine's drains have had invalidated lately, on disk.
+//!
+//! A drain that is killed leaves messages behind whose invalidations are made.
+//! Its successor reads here what they cover, and so do other drains of the same
+//! machine: without a call, of which CloudFront grants few. What was made on
+//! other machines, or in the moment before a record was written, is in
+//! CloudFront's own list.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::durable::shared_file;
+
+/// Messages of a drain that was killed come back after their visibility
+/// timeout, and those that its successor did not finish after another.
+const KEPT_FOR_TIMEOUTS: u32 = 4;
+const KEPT_FOR_MIN: Duration = Duration::from_secs(15 * 60);
+
+/// The quota grants a few megabytes in a quarter of an hour. Beyond this the
+/// oldest records go first (Bounded).
+const BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// A file is worth cleaning up when it has doubled, and not below this.
+const CLEANED_FROM_BYTES: u64 = 1_024 * 1_024;
+
+/// An invalidation that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The distribution's name in the configuration.
+    pub distribution: String,
+    /// The tenant, for one of a tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The invalidation's id.
+    pub id: String,
+    /// What names the request.
+    pub caller_reference: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Its paths.
+    pub paths: Vec<String>,
+}
+
+/// Why something could not be put on record, or read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot {action} the record of invalidations {path}: {reason}; \
+     check that the directory exists and evictd's user may write to it"
+)]
+pub struct HistoryError {
+    path: String,
+    action: &'static str,
+    reason: String,
+}
+
+/// The record of one configuration's drains on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// `None`: nothing is kept.
+    file: Option<Arc<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    kept_for: Duration,
+    /// The file's size after it was last cleaned up by this process.
+    clean_bytes: Mutex<u64>,
+}
+
+impl History {
+    /// Keeps nothing.
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// Keeps it in the file at `path`, which need not be there yet, for as long
+    /// as messages with this visibility timeout may come back.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written.
+    pub async fn open_file(
+        path: impl Into<PathBuf>,
+        visibility: Duration,
+    ) -> Result<Self, HistoryError> {
+        let kept = Arc::new(Kept {
+            path: path.into(),
+            kept_for: KEPT_FOR_MIN.max(visibility.saturating_mul(KEPT_FOR_TIMEOUTS)),
+            clean_bytes: Mutex::default(),
+        });
+        let history = Self {
+            file: Some(Arc::clone(&kept)),
+        };
+        blocking(&kept.path, "clean up", {
+            let kept = Arc::clone(&kept);
+            move || kept.clean_up(&shared_file::lock(&kept.path)?)
+        })
+        .await?;
+        Ok(history)
+    }
+
+    /// Puts an invalidation on record.
+    ///
+    /// # Errors
+    ///
+    /// It is not on record. A successor finds it in the edge's own list.
+    pub async fn made(&self, past: Past) -> Result<(), HistoryError> {
+        let Some(kept) = self.file.clone() else {
+            return Ok(());
+        };
+        let path = kept.path.clone();
+        blocking(&path, "write", move || kept.append(&past)).await
+    }
+
+    /// Reads what is on record for a distribution, from the beginning on.
+    pub fn reader(&self, distribution: &str) -> Reader {
+        let path = self.file.as_ref().map(|kept| kept.path.clone());
+        Reader {
+            distribution: distribution.into(),
+            path,
+            place: Arc::default(),
+        }
+    }
+}
+
+impl Kept {
+    fn append(&self, past: &Past) -> io::Result<()> {
+        let mut line = serde_json::to_vec(past)?;
+        line.push(b'\n');
+        let lock = shared_file::lock(&self.path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&self.path)?;
+        if ends_within_a_line(&mut file)? {
+            line.insert(0, b'\n');
+        }
+        // Not synced: it is the process that gets killed. After a power cut
+        // the edge's own list is asked.
+        file.write_all(&line)?;
+        let bytes = file.metadata()?.len();
+        let clean_bytes = *self
+            .clean_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if bytes > CLEANED_FROM_BYTES.max(clean_bytes.saturating_mul(2)) {
+            self.clean_up(&lock)?;
+        }
+        Ok(())
+    }
+
+    /// Drops what is too old to matter. The lock has to be held.
+    fn clean_up(&self, _lock: &File) -> io::Result<()> {
+        let Some(bytes) = shared_file::read(&self.path)? else {
+            return Ok(());
+        };
+        let kept_for = SignedDuration::try_from(self.kept_for).unwrap_or(SignedDuration::MAX);
+        let oldest = Timestamp::now().checked_sub(kept_for);
+        let oldest = oldest.unwrap_or(Timestamp::MIN);
+        let mut kept: VecDeque<&[u8]> = VecDeque::new();
+        let mut size = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            // What is no record is half a line that a crash left behind.
+            if past(line).is_some_and(|past| past.at >= oldest) {
+                kept.push_back(line);
+                size += line.len();
+            }
+        }
+        while size > BYTES_MAX {
+            size -= kept.pop_front().map_or(size, <[u8]>::len);
+        }
+        if size != bytes.len() {
+            let kept: Vec<u8> = kept.into_iter().flatten().copied().collect();
+            shared_file::replace(&self.path, &kept)?;
+        }
+        let mut clean_bytes = self
+            .clean_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *clean_bytes = u64::try_from(size).unwrap_or(u64::MAX);
+        Ok(())
+    }
+}
+
+/// Reads what was added since it read last.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    distribution: Arc<str>,
+    path: Option<PathBuf>,
+    place: Arc<Mutex<Place>>,
+}
+
+/// How far a file was read. It is held open, so that no other file can take its
+/// number.
+#[derive(Debug, Default)]
+struct Place {
+    file: Option<File>,
+    offset: u64,
+}
+
+impl Reader {
+    /// What was put on record since the last call, by whichever process. Some
+    /// of it may have been returned before.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub async fn news(&self) -> Result<Vec<Past>, HistoryError> {
+        let Some(path) = self.path.clone() else {
+            return Ok(Vec::new());
+        };
+        let (distribution, place) = (Arc::clone(&self.distribution), Arc::clone(&self.place));
+        blocking(&path.clone(), "read", move || {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            let bytes = place.read_on(&path)?;
+            let lines = bytes.split(|byte| *byte == b'\n');
+            let pasts = lines.filter_map(past);
+            Ok(pasts
+                .filter(|past| *past.distribution == *distribution)
+                .collect())
+        })
+        .await
+    }
+}
+
+impl Place {
+    /// Whole lines from here on.
+    fn read_on(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let found = match path.metadata() {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let known = match &self.file {
+            Some(file) => file.metadata()?.ino() == found.ino() && found.len() >= self.offset,
+            None => false,
+        };
+        if !known {
+            *self = Self {
+                file: Some(File::open(path)?),
+                offset: 0,
+            };
+        }
+        let mut bytes = Vec::new();
+        if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::Start(self.offset))?;
+            file.read_to_end(&mut bytes)?;
+        }
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        bytes.truncate(whole.map_or(0, |last| last + 1));
+        self.offset += u64::try_from(bytes.len()).unwrap_or(0);
+        Ok(bytes)
+    }
+}
+
+fn past(line: &[u8]) -> Option<Past> {
+    serde_json::from_slice(line).ok()
+}
+
+/// A crash or a full disk left half a line: the next record begins after it.
+fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    action: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, HistoryError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    let outcome = outcome.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+    outcome.map_err(|error| HistoryError {
+        path: path.display().to_string(),
+        action,
+        reason: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,364 @@
+//! What gathers while the previous batch is on its way, and the stages that a
+//! batch goes through.
+//!
+//! Each stage is a type of its own, made only by the step that reached it:
+//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`]. Keys go before paths (Cache before
+//! edge) and the position comes last (Nothing lost), because nothing else
+//! compiles.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::bulk_paths::Paths;
+use super::plan_counts::Counts;
+use super::settling::Due;
+use super::structures::Shapes;
+use super::tag_sets::Pass;
+use crate::cache::{Cache, CacheError, Refused};
+use crate::ledger::entry::GapId;
+use crate::model::invalidation::{Action, Plan, Widening};
+use crate::model::{GtidSet, KeyList, KeySet, Position};
+use crate::progress::board::Board;
+use crate::telemetry::metric;
+
+/// Planned, not yet acted on.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Keys to be deleted again once they settle.
+    pub(super) settling: KeySet,
+    /// Keys that one deletion is enough for.
+    pub(super) once: KeySet,
+    pub(super) wide: BTreeSet<Wide>,
+    pub(super) shapes: Shapes,
+    pub(super) paths: Paths,
+    /// The position after the last whole transaction in it, if there is one.
+    pub(super) mark: Option<Mark>,
+    /// Every transaction that a change in it belongs to, and those before;
+    /// `None` where the source has no GTIDs.
+    pub(super) gtids: Option<GtidSet>,
+    /// When the newest change was committed, µs since the epoch.
+    pub(super) newest_us: u64,
+    /// When the oldest change was committed, µs since the epoch; 0 without one.
+    pub(super) oldest_us: u64,
+    /// The gap that it invalidates everything for.
+    pub(super) gap: Option<GapId>,
+    counts: Counts,
+}
+
+/// What a batch takes besides its content: many small ones may wait to settle,
+/// each with its position and GTID set.
+const MARK_BYTES: usize = 1_024;
+
+/// More room is not made ahead. Batches under load stay below.
+const ROOM_BYTES_MAX: usize = 2 << 20;
+
+/// What covers more than single keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wide {
+    /// Every key that matches this glob.
+    Matching(Vec<u8>),
+    /// Every key that contains the value of this counter.
+    Generation(Vec<u8>),
+}
+
+/// A position that everything before it is done for once the batch is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The position.
+    pub position: Position,
+    /// The server it is a position of.
+    pub server_uuid: Arc<str>,
+    /// When the last transaction before it was committed, µs since the epoch.
+    pub committed_at_us: u64,
+    /// When its file was begun, if that is known.
+    pub file_begun_s: Option<u32>,
+}
+
+/// Everything in it is deleted from the cache, for the first time.
+#[derive(Debug)]
+pub struct Deleted {
+    settling: KeyList,
+    wide: BTreeSet<Wide>,
+    shapes: Shapes,
+    /// When it is to be deleted again; `None`: once was enough.
+    pub(super) due: Option<Due>,
+    paths: Paths,
+    mark: Option<Mark>,
+    oldest_us: u64,
+    gap: Option<GapId>,
+}
+
+/// Nothing that was read before its changes can be in the cache any more.
+#[derive(Debug)]
+pub struct Settled {
+    pub(super) paths: Paths,
+    mark: Option<Mark>,
+    gaps: Vec<GapId>,
+}
+
+/// Its paths are accepted by the buffer too.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) mark: Option<Mark>,
+    pub(super) gaps: Vec<GapId>,
+}
+
+impl Batch {
+    /// Takes it and leaves an empty one, with room for as many keys again.
+    pub fn take(&mut self) -> Batch {
+        let next = Batch {
+            settling: KeySet::like(&self.settling, ROOM_BYTES_MAX),
+            once: KeySet::like(&self.once, ROOM_BYTES_MAX),
+            ..Batch::default()
+        };
+        std::mem::replace(self, next)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.keys() == 0 && self.wide.is_empty() && self.shapes.is_empty() && self.paths.is_empty()
+    }
+
+    /// How many keys it deletes.
+    pub fn keys(&self) -> usize {
+        self.settling.len() + self.once.len()
+    }
+
+    /// The memory it takes, in bytes (Bounded).
+    pub fn size(&self) -> usize {
+        let keys = self.settling.size() + self.once.size();
+        keys + self.shapes.size() + self.paths.size() + size_of(&self.wide)
+    }
+
+    /// Says when the changes that are planned next were committed.
+    pub fn committed_at(&mut self, at_us: u64) {
+        self.paths.committed_at(at_us);
+        if self.is_empty() {
+            self.oldest_us = at_us;
+        }
+        self.newest_us = self.newest_us.max(at_us);
+    }
+
+    /// It invalidates everything because of a gap. When what is lost was
+    /// committed nobody knows: until now, so that what was read before may be
+    /// filled after the first deletion (Settled).
+    pub(super) fn covers_gap(&mut self, id: GapId) {
+        let now_us = now_us();
+        self.gap = Some(id);
+        self.newest_us = now_us;
+        self.oldest_us = now_us;
+        self.paths.all_committed_at(now_us);
+    }
+
+    /// Makes one attempt to delete everything in it, and returns what stays for
+    /// good. `pass` says whether it will be deleted again.
+    pub(super) async fn delete(
+        &mut self,
+        cache: &mut impl Cache,
+        pass: Pass,
+    ) -> Result<Vec<Refused>, CacheError> {
+        let keys = [self.settling.keys(), self.once.keys()];
+        delete(cache, &keys, &self.wide, &mut self.shapes, pass).await
+    }
+
+    /// Whether a refused key is deleted again when the batch is due. Only what
+    /// is refused at its last deletion stays for good. Not everything that is
+    /// done to guards and tag sets is done again, so that they do not wait.
+    pub(super) fn deletes_again(&self, due: Option<Due>, key: &[u8]) -> bool {
+        let again =
+            self.settling.contains(key) || self.shapes.is_empty() && !self.once.contains(key);
+        due.is_some() && again
+    }
+
+    /// Whether it goes through the cache's keys or sets, for as long as it takes.
+    pub(super) fn takes_long(&self) -> bool {
+        !self.wide.is_empty() || self.shapes.settles()
+    }
+
+    /// It was deleted, and is to be deleted again when it is due.
+    pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
+        let (settling, wide, shapes) = match due {
+            Some(_) => (self.settling.into_keys(), self.wide, self.shapes.again()),
+            None => Default::default(),
+        };
+        let settles = !settling.is_empty() || !wide.is_empty() || shapes.settles();
+        Deleted {
+            due: due.filter(|_| settles),
+            settling,
+            wide,
+            shapes,
+            paths: self.paths,
+            mark: self.mark,
+            oldest_us: self.oldest_us,
+            gap: self.gap,
+        }
+    }
+
+    /// Adds what was counted to the metrics, the board and the log, and forgets
+    /// it. `position` is where the reading stands.
+    pub fn report(&mut self, board: &Board, position: impl FnOnce() -> String) {
+        self.counts.report(board, position);
+    }
+}
+
+impl Plan for Batch {
+    fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
+        match action {
+            Action::Delete { key, settles: true } => {
+                self.settling.insert(key);
+            }
+            Action::Delete {
+                key,
+                settles: false,
+            } => {
+                self.once.insert(key);
+            }
+            Action::DeleteMatching { glob } => {
+                self.wide.insert(Wide::Matching(glob.to_vec()));
+            }
+            Action::Increment { key } => {
+                self.wide.insert(Wide::Generation(key.to_vec()));
+            }
+            Action::RaiseGuard { key, version, ttl } => {
+                self.shapes.guards.raise(key, version, ttl);
+            }
+            Action::DeleteTagged { key, member_prefix } => {
+                self.shapes.tag_sets.insert(key, member_prefix);
+            }
+            Action::DeleteTaggedMatching {
+                glob,
+                member_prefix,
+            } => {
+                self.shapes.tag_set_globs.insert(glob, member_prefix);
+            }
+            Action::DeleteField { key, field } => {
+                self.shapes.fields.insert(key, field);
+            }
+            Action::Publish { channel, what } => self.shapes.announcements.add(channel, what),
+            Action::Invalidate { path, at } => self.paths.insert(rule, at, path),
+            Action::Skip { class, .. } => self.counts.skip(class),
+            Action::MissedBump { version } => self.counts.miss_bump(rule, version),
+            Action::BackwardVersion { before, after } => {
+                self.counts.go_back(rule, before, after);
+            }
+            Action::SkipGuard { version } => self.counts.skip_guard(rule, version),
+        }
+    }
+
+    fn widen(&mut self, _rule: &Arc<str>, reason: Widening) {
+        self.counts.widen(reason);
+    }
+}
+
+impl Deleted {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        let content = self.settling.size() + self.shapes.size() + self.paths.size();
+        content + size_of(&self.wide) + MARK_BYTES
+    }
+
+    /// Makes one attempt to delete everything in it again, and returns what stays
+    /// for good.
+    pub(super) async fn delete_again(
+        &mut self,
+        cache: &mut impl Cache,
+    ) -> Result<Vec<Refused>, CacheError> {
+        let keys = [&self.settling];
+        delete(cache, &keys, &self.wide, &mut self.shapes, Pass::Again).await
+    }
+
+    /// It was deleted again, or once was enough.
+    pub(super) fn settled(self) -> Settled {
+        if self.oldest_us > 0 {
+            metrics::histogram!(metric::COMMIT_TO_SETTLED).record(since(self.oldest_us));
+        }
+        Settled {
+            paths: self.paths,
+            mark: self.mark,
+            gaps: self.gap.into_iter().collect(),
+        }
+    }
+
+    /// The position after it.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Whether it takes a scan to delete it again.
+    pub(super) fn takes_long(&self) -> bool {
+        !self.wide.is_empty() || self.shapes.settles()
+    }
+}
+
+fn size_of(wide: &BTreeSet<Wide>) -> usize {
+    let bytes = |wide: &Wide| match wide {
+        Wide::Matching(glob) => glob.len(),
+        Wide::Generation(key) => key.len(),
+    };
+    wide.iter().map(bytes).sum()
+}
+
+async fn delete(
+    cache: &mut impl Cache,
+    keys: &[&KeyList],
+    wide: &BTreeSet<Wide>,
+    shapes: &mut Shapes,
+    pass: Pass,
+) -> Result<Vec<Refused>, CacheError> {
+    let outcome = shapes.delete_keys(cache, keys).await?;
+    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
+    let mut refused = outcome.refused;
+    let deletion = shapes.delete(cache, pass).await?;
+    refused.extend(deletion.refused);
+    for wide in wide {
+        match wide {
+            Wide::Matching(glob) => {
+                let outcome = cache.delete_matching(glob).await?;
+                let existed = outcome.existed;
+                refused.extend(outcome.refused);
+                tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
+                metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
+            }
+            Wide::Generation(key) => {
+                refused.extend(cache.increment(key).await?.refused);
+                tracing::info!(key = %String::from_utf8_lossy(key), "began a new generation of keys");
+            }
+        }
+    }
+    refused.extend(shapes.announce(cache, pass, &deletion.members).await?);
+    Ok(refused)
+}
+
+impl Settled {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        self.paths.size() + MARK_BYTES
+    }
+
+    /// Adds a later batch. Its position then stands for both.
+    pub(super) fn add(&mut self, later: Settled) {
+        self.paths.add(later.paths);
+        self.gaps.extend(later.gaps);
+        self.mark = later.mark.or_else(|| self.mark.take());
+    }
+
+    /// The buffer took the paths.
+    pub(super) fn accepted(self) -> Accepted {
+        Accepted {
+            mark: self.mark,
+            gaps: self.gaps,
+        }
+    }
+}
+
+/// Now, in microseconds since the epoch.
+pub(super) fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long ago that was. A commit in the future is a clock that is off.
+pub(super) fn since(at_us: u64) -> Duration {
+    Duration::from_micros(now_us().saturating_sub(at_us))
+}

@@ -1,0 +1,454 @@
+//! The paths of a batch, rule by rule, and when a rule's paths go as its
+//! wildcards.
+//!
+//! A change of a hundred thousand rows would be a hundred thousand paths in the
+//! buffer, and as many on the bill. Beyond its threshold a rule sends what it
+//! would send for the whole table (Over, never under).
+//!
+//! Cache tags count as paths here, and a path of one tenant's is another one
+//! than the same path of another tenant's.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use metrics::counter;
+
+use crate::model::edge_item::matches;
+use crate::model::edge_item::{is_tag, of_tenant, split_tenant};
+use crate::model::invalidation::{Distributions, Target};
+use crate::model::{Current, KeySet};
+use crate::telemetry::metric;
+
+/// Paths to invalidate.
+#[derive(Debug, Default)]
+pub struct Paths {
+    rules: Vec<OfRule>,
+    /// The rule of the newest path: most come in runs.
+    last: usize,
+    /// When the change was committed whose paths come next.
+    at_us: u64,
+    oldest_us: u64,
+    newest_us: u64,
+}
+
+#[derive(Debug)]
+struct OfRule {
+    name: Arc<str>,
+    /// Where they go; `None`: to every distribution.
+    distributions: Option<Distributions>,
+    /// Each with its tenant before it.
+    paths: KeySet,
+    /// What each batch had of them, once batches are gathered: those that wait
+    /// together are no bulk change.
+    parts: Vec<Part>,
+}
+
+/// A batch's paths of one rule.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    oldest_us: u64,
+    newest_us: u64,
+    paths: usize,
+}
+
+impl Paths {
+    /// Adds a path of a rule.
+    pub fn insert(&mut self, rule: &Arc<str>, at: Target<'_>, path: &str) {
+        self.newest_us = self.newest_us.max(self.at_us);
+        let path = of_tenant(at.tenant, path);
+        let path = path.as_bytes();
+        if let Some(of_rule) = self.rules.get_mut(self.last)
+            && Arc::ptr_eq(&of_rule.name, rule)
+        {
+            of_rule.paths.insert(path);
+            return;
+        }
+        let found = self.rules.iter().position(|it| it.name == *rule);
+        self.last = found.unwrap_or(self.rules.len());
+        match self.rules.get_mut(self.last) {
+            Some(of_rule) => {
+                of_rule.paths.insert(path);
+            }
+            None => {
+                let mut paths = KeySet::default();
+                paths.insert(path);
+                self.rules.push(OfRule {
+                    name: Arc::clone(rule),
+                    distributions: at.distributions.cloned(),
+                    paths,
+                    parts: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Adds those of a later batch.
+    pub fn add(&mut self, mut later: Paths) {
+        later.part();
+        if self.is_empty() {
+            *self = later;
+            return;
+        }
+        self.part();
+        self.newest_us = self.newest_us.max(later.newest_us);
+        for theirs in later.rules {
+            match self.rules.iter_mut().find(|it| it.name == theirs.name) {
+                Some(own) => {
+                    for path in theirs.paths.iter() {
+                        own.paths.insert(path);
+                    }
+                    own.parts.extend(theirs.parts);
+                }
+                None => self.rules.push(theirs),
+            }
+        }
+    }
+
+    /// Keeps apart what came so far and what will be added.
+    fn part(&mut self) {
+        let (oldest_us, newest_us) = (self.oldest_us, self.newest_us);
+        for of_rule in &mut self.rules {
+            if of_rule.parts.is_empty() {
+                of_rule.parts.push(Part {
+                    oldest_us,
+                    newest_us,
+                    paths: of_rule.paths.len(),
+                });
+            }
+        }
+    }
+
+    /// Says that all of its changes may have been committed until then, in µs
+    /// since the epoch.
+    pub fn all_committed_at(&mut self, at_us: u64) {
+        self.at_us = at_us;
+        self.oldest_us = at_us;
+        self.newest_us = at_us;
+    }
+
+    /// Says when the changes of the paths that come next were committed, in µs
+    /// since the epoch.
+    pub fn committed_at(&mut self, at_us: u64) {
+        if self.is_empty() {
+            self.oldest_us = at_us;
+        }
+        self.at_us = at_us;
+    }
+
+    /// When the oldest change was committed, in µs since the epoch.
+    pub fn oldest_us(&self) -> u64 {
+        self.oldest_us
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The memory that they take, in bytes (Bounded).
+    pub fn size(&self) -> usize {
+        let size = |it: &OfRule| it.paths.size() + it.parts.len() * size_of::<Part>();
+        self.rules.iter().map(size).sum()
+    }
+
+    /// Every path with its tenant before it, those of two rules twice. Paths
+    /// are percent-encoded, thus ASCII.
+    pub fn iter(&self) -> impl Iterator<Item = String> {
+        let paths = self.rules.iter().flat_map(|it| it.paths.iter());
+        paths.map(|path| String::from_utf8_lossy(path).into_owned())
+    }
+}
+
+/// When a rule's paths are too many, and what goes in their place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BulkRule {
+    /// More paths than this, in a batch or a transaction.
+    pub threshold: usize,
+    /// The rule's paths for the whole table.
+    pub wildcards: Vec<String>,
+}
+
+/// By their names. One that is not among them sends every path.
+pub type BulkRules = HashMap<Arc<str>, BulkRule>;
+
+/// A rule's wildcards go to so many tenants one by one; for more they go to the
+/// distribution, which is about all of its tenants.
+pub(crate) const TENANTS_MAX: usize = 15;
+
+/// Decides for each batch.
+#[derive(Debug, Default)]
+pub struct BulkGuard {
+    rules: Current<BulkRules>,
+    runs: HashMap<Arc<str>, Run>,
+}
+
+/// What batches before have sent of the transaction that a batch ended in. A
+/// huge one comes in many batches, each of them below the threshold.
+#[derive(Debug)]
+struct Run {
+    committed_at_us: u64,
+    paths: usize,
+}
+
+impl BulkGuard {
+    /// Goes by the rules as they are at each batch.
+    pub fn new(rules: Current<BulkRules>) -> Self {
+        Self {
+            rules,
+            runs: HashMap::new(),
+        }
+    }
+
+    /// What to send for a batch to each of these distributions, in their order,
+    /// each path once and with its tenant before it.
+    pub fn send(&mut self, batch: &Paths, distributions: &[Arc<str>]) -> Vec<Vec<String>> {
+        let mut out: Vec<(KeySet, Vec<String>)> = Vec::new();
+        out.resize_with(distributions.len(), Default::default);
+        for of_rule in &batch.rules {
+            let items = self.items(batch, of_rule);
+            for (name, (seen, out)) in distributions.iter().zip(&mut out) {
+                let meant = of_rule.distributions.as_ref();
+                if meant.is_some_and(|names| !names.contains(name)) {
+                    continue;
+                }
+                let new = items.iter().filter(|item| seen.insert(item.as_bytes()));
+                out.extend(new.cloned());
+            }
+        }
+        out.into_iter().map(|(_, items)| items).collect()
+    }
+
+    /// What to send for a rule.
+    fn items(&mut self, batch: &Paths, of_rule: &OfRule) -> Vec<String> {
+        let OfRule {
+            name, paths, parts, ..
+        } = of_rule;
+        let whole = [Part {
+            oldest_us: batch.oldest_us,
+            newest_us: batch.newest_us,
+            paths: paths.len(),
+        }];
+        let parts = match parts.as_slice() {
+            [] => &whole,
+            parts => parts,
+        };
+        let paths = paths.iter();
+        let paths = paths.map(|path| String::from_utf8_lossy(path).into_owned());
+        let mut paths: Vec<String> = paths.collect();
+        let rules = self.rules.get();
+        let wildcards = self.wildcards(rules.get(name), name, parts);
+        if wildcards.is_empty() {
+            return paths;
+        }
+        let tenants = paths.iter().map(|path| split_tenant(path).0);
+        let tenants: BTreeSet<Option<&str>> = tenants.collect();
+        let mut out: Vec<String> = match tenants.len() <= TENANTS_MAX {
+            true => tenants
+                .iter()
+                .flat_map(|tenant| {
+                    let wildcards = wildcards.iter();
+                    wildcards.map(|wildcard| of_tenant(*tenant, wildcard).into_owned())
+                })
+                .collect(),
+            // A call for each of them would take longer than all refills.
+            false => wildcards.to_vec(),
+        };
+        // `table_wide` may leave out paths that single rows render. Of tags it
+        // has to say what stands for them.
+        let covered = |path: &str| {
+            let (_, item) = split_tenant(path);
+            is_tag(item) || wildcards.iter().any(|wildcard| matches(wildcard, item))
+        };
+        paths.retain(|path| !covered(path));
+        out.append(&mut paths);
+        out
+    }
+
+    /// What stands for the rule's paths: nothing, unless they are too many.
+    fn wildcards<'r>(
+        &mut self,
+        rule: Option<&'r BulkRule>,
+        name: &Arc<str>,
+        parts: &[Part],
+    ) -> &'r [String] {
+        let Some(rule) = rule else {
+            return &[];
+        };
+        let mut most = 0;
+        for part in parts {
+            let before = self
+                .runs
+                .get(name)
+                .filter(|run| run.committed_at_us == part.oldest_us);
+            let in_run = before.map_or(0, |run| run.paths).saturating_add(part.paths);
+            let one_commit = part.oldest_us == part.newest_us;
+            let run = Run {
+                committed_at_us: part.newest_us,
+                paths: if one_commit { in_run } else { part.paths },
+            };
+            self.runs.insert(Arc::clone(name), run);
+            most = most.max(in_run);
+        }
+        if most <= rule.threshold || rule.wildcards.is_empty() {
+            return &[];
+        }
+        counter!(metric::BULK_CHANGES, "rule" => name.to_string()).increment(1);
+        tracing::info!(rule = %name, paths = most, wildcards = ?rule.wildcards, "a bulk change: the rule's paths go as its wildcards");
+        &rule.wildcards
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> BulkGuard {
+        let rule = |wildcards: &[&str]| BulkRule {
+            threshold: 10,
+            wildcards: wildcards.iter().map(|&path| path.to_owned()).collect(),
+        };
+        BulkGuard::new(Current::new(HashMap::from([
+            ("products".into(), rule(&["/products/*"])),
+            ("keyless".into(), rule(&[])),
+        ])))
+    }
+
+    fn batch(rules: &[(&str, usize)], commits: [u64; 2]) -> Paths {
+        let mut paths = Paths::default();
+        paths.committed_at(commits[0]);
+        for (rule, count) in rules {
+            let rule: Arc<str> = (*rule).into();
+            for n in 0..*count {
+                paths.insert(&rule, Target::default(), &format!("/{rule}/{n}"));
+                paths.committed_at(commits[1]);
+            }
+        }
+        paths.committed_at(commits[1] + 100);
+        paths
+    }
+
+    /// What goes to the only distribution.
+    fn to_main(guard: &mut BulkGuard, paths: &Paths) -> Vec<String> {
+        guard.send(paths, &["main".into()]).concat()
+    }
+
+    #[test]
+    fn each_distribution_gets_what_its_rules_send() {
+        let mut paths = Paths::default();
+        let (shop, both): (Distributions, Distributions) = (
+            vec!["shop".into()].into(),
+            vec!["shop".into(), "main".into()].into(),
+        );
+        for (rule, distributions, path) in [
+            ("everywhere", None, "/a"),
+            ("shop", Some(&shop), "/b"),
+            ("shop", Some(&shop), "/a"),
+            ("both", Some(&both), "/c"),
+        ] {
+            let at = Target {
+                distributions,
+                tenant: None,
+            };
+            paths.insert(&rule.into(), at, path);
+        }
+        let all = ["main".into(), "shop".into(), "images".into()];
+        let sent = guard().send(&paths, &all);
+        assert_eq!(sent, [vec!["/a", "/c"], vec!["/a", "/b", "/c"], vec!["/a"]]);
+    }
+
+    #[test]
+    fn a_bulk_change_goes_to_the_tenants_it_is_about_or_to_all_of_them() {
+        let bulk = |tenants: usize| {
+            let mut paths = Paths::default();
+            for n in 0..40 {
+                let tenant = format!("dt_{}", n % tenants);
+                let at = Target {
+                    tenant: Some(&tenant),
+                    ..Target::default()
+                };
+                let rule = "products".into();
+                paths.insert(&rule, at, &format!("/products/{n}"));
+                paths.insert(&rule, at, &format!("#product-{n}"));
+            }
+            to_main(&mut guard(), &paths)
+        };
+        assert_eq!(bulk(2), ["dt_0:/products/*", "dt_1:/products/*"]);
+        assert_eq!(bulk(15).len(), 15);
+        assert_eq!(bulk(16), ["/products/*"]);
+    }
+
+    #[test]
+    fn beyond_the_threshold_a_rule_sends_its_wildcards_and_others_their_paths() {
+        let mut guard = guard();
+        let sent = to_main(
+            &mut guard,
+            &batch(&[("products", 10), ("users", 2)], [1, 2]),
+        );
+        assert_eq!(sent.len(), 12);
+        let sent = to_main(
+            &mut guard,
+            &batch(&[("products", 11), ("users", 2)], [3, 4]),
+        );
+        assert_eq!(sent, ["/products/*", "/users/0", "/users/1"]);
+        let sent = to_main(&mut guard, &batch(&[("keyless", 11)], [5, 6]));
+        assert_eq!(sent.len(), 11, "nothing stands for them");
+    }
+
+    #[test]
+    fn what_the_wildcards_do_not_match_goes_as_it_is() {
+        let mut paths = batch(&[("products", 20)], [1, 1]);
+        let rule = "products".into();
+        paths.insert(&rule, Target::default(), "/api/products/7");
+        assert_eq!(
+            to_main(&mut guard(), &paths),
+            ["/products/*", "/api/products/7"]
+        );
+    }
+
+    #[test]
+    fn the_batches_of_one_transaction_count_together_and_those_of_several_do_not() {
+        let mut guard = guard();
+        for (commits, expected) in [
+            ([7, 7], 6),
+            ([7, 7], 1),
+            ([7, 7], 1),
+            ([7, 8], 1),
+            ([8, 9], 1),
+            ([9, 10], 1),
+            ([11, 11], 6),
+            ([12, 12], 6),
+        ] {
+            let sent = to_main(&mut guard, &batch(&[("products", 6)], commits));
+            assert_eq!(sent.len(), expected, "{commits:?}");
+        }
+    }
+
+    #[test]
+    fn batches_that_are_sent_together_are_no_bulk_change_unless_one_of_them_is() {
+        let gathered = |sizes: [usize; 3]| {
+            let mut paths = Paths::default();
+            for (at_us, size) in (1..).zip(sizes) {
+                paths.add(batch(&[("products", size), ("users", 1)], [at_us, at_us]));
+            }
+            to_main(&mut guard(), &paths)
+        };
+        let first_paths = gathered([6, 8, 9]);
+        assert_eq!(first_paths.len(), 10, "each once: {first_paths:?}");
+        assert_eq!(gathered([6, 11, 6]), ["/products/*", "/users/0"]);
+        let mut one_commit = batch(&[("products", 6)], [7, 7]);
+        one_commit.add(batch(&[("products", 6)], [7, 7]));
+        assert_eq!(to_main(&mut guard(), &one_commit), ["/products/*"]);
+    }
+
+    #[test]
+    fn a_path_of_two_rules_goes_once() {
+        let mut paths = Paths::default();
+        for rule in ["a", "b", "a"] {
+            paths.insert(&rule.into(), Target::default(), "/same");
+        }
+        assert_eq!(
+            (to_main(&mut guard(), &paths), paths.iter().count()),
+            (vec!["/same".to_owned()], 2)
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! What the binlog says, gathered while the batch before is on its way.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, Mark};
+use super::pipeline::PipelineError;
+use super::tail::{Connected, Tail};
+use crate::binlog::SourceError;
+use crate::progress::board::{Board, Part, Reading, Reports};
+
+/// How much may gather before the binlog has to wait, in bytes.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// A transaction's batch waits for its end until it is this large: small ones
+/// are acted on whole, huge ones while they stream in.
+const PARTIAL_BYTES_MIN: usize = 64 << 10;
+
+/// How many items that have arrived already are planned in a row before the
+/// batch is offered on, and how much they may add to it. Every offer costs a
+/// round trip to the cache and wakes all stages: catching up with small
+/// transactions, that is more than their rows cost.
+const READY_ITEMS_MAX: usize = 1_024;
+const READY_BYTES_MAX: usize = 64 << 10;
+
+/// How long a position without any key or path may wait to be stored, and what
+/// changed to be said on the board. Once nothing changes there is no interval.
+const REPORT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Reads, plans, and hands a batch on as soon as the next stage takes it.
+pub(super) async fn gather(
+    mut tail: Tail,
+    planned: mpsc::Sender<Batch>,
+    shutdown: CancellationToken,
+) -> Result<(), PipelineError> {
+    let mut batch = Batch::default();
+    let mut handed_on = tail.source().position().clone();
+    let mut mark_due = false;
+    let Reports { board, ledger, .. } = tail.reports().clone();
+    let mut report = Report::new();
+    let mut switches = tail.take_switches();
+    while !shutdown.is_cancelled() && !tail.source().ended() {
+        if !tail.connected() {
+            // What was read must not stay cached for as long as the outage.
+            if !batch.is_empty() {
+                let read = finish(&mut batch, &tail);
+                handed_on.clone_from(tail.source().position());
+                board.rests(&Part::Source);
+                if planned.send(read).await.is_err() {
+                    break;
+                }
+            }
+            report.changed();
+            let from = tail.source().position().clone();
+            match tail.connect(&shutdown, &mut batch).await {
+                Ok(Connected::Resumed) => {}
+                Ok(Connected::Skipped { reason }) => {
+                    let to = tail.source().position();
+                    batch.covers_gap(ledger.gap_begun((&from).into(), to.into(), &reason));
+                }
+                Err(error) => {
+                    if let SourceError::Gap { reason, .. } = &error {
+                        ledger.halted((&from).into(), reason);
+                    }
+                    return Err(error.into());
+                }
+            }
+            continue;
+        }
+        let size = batch.size();
+        let room = size < BATCH_BYTES_MAX;
+        let whole = !tail.source().in_transaction();
+        let ready = mark_due || size > 0 && (whole || size >= PARTIAL_BYTES_MIN);
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            switch = switches.next(), if whole => tail.switch(switch),
+            permit = planned.reserve(), if ready => match permit {
+                Ok(permit) => {
+                    permit.send(finish(&mut batch, &tail));
+                    handed_on.clone_from(tail.source().position());
+                    mark_due = false;
+                    report.changed();
+                }
+                Err(_) => break,
+            },
+            () = report.due() => {
+                report.made(reading(&tail, &batch), &board);
+                mark_due |= whole && handed_on != *tail.source().position();
+            }
+            next = tail.next(), if room => {
+                report.changed();
+                // What has arrived already is planned without asking the other
+                // branches in between.
+                let mut next = Some(next);
+                let mut planned_items = 0;
+                while let Some(Ok(item)) = next {
+                    batch.committed_at(tail.source().committed_at_us());
+                    let whole = tail.plan(item, &mut batch, |_, _| {}).await.is_ok();
+                    planned_items += 1;
+                    let more = whole
+                        && !tail.source().ended()
+                        && planned_items < READY_ITEMS_MAX
+                        && batch.size() < size + READY_BYTES_MAX;
+                    // Nothing lost: an item that is taken is planned. A lost
+                    // connection shows in `connected`.
+                    next = more.then(|| tail.next().now_or_never()).flatten();
+                }
+            }
+        }
+    }
+    if !batch.is_empty() || handed_on != *tail.source().position() {
+        planned.send(finish(&mut batch, &tail)).await.ok();
+    }
+    Ok(())
+}
+
+/// When the board is told about the reading: soon after something changed, and
+/// again for as long as there is more to read. An idle daemon has no timer.
+struct Report {
+    timer: Pin<Box<Sleep>>,
+    due: bool,
+}
+
+impl Report {
+    /// Due at once.
+    fn new() -> Self {
+        Self {
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            due: true,
+        }
+    }
+
+    /// Something changed.
+    fn changed(&mut self) {
+        if !self.due {
+            self.due = true;
+            let at = Instant::now() + REPORT_INTERVAL;
+            self.timer.as_mut().reset(at);
+        }
+    }
+
+    /// Returns when it is time to report.
+    async fn due(&mut self) {
+        match self.due {
+            true => self.timer.as_mut().await,
+            false => pending().await,
+        }
+    }
+
+    /// Reports. What waits for the server may take any time; what has more to
+    /// read must come here again, or its task is stuck.
+    fn made(&mut self, reading: Reading, board: &Board) {
+        self.due = false;
+        match reading.drained {
+            true => board.rests(&Part::Source),
+            false => {
+                board.begins(&Part::Source);
+                self.changed();
+            }
+        }
+        // Until the server's first word.
+        if !reading.heard {
+            self.changed();
+        }
+        board.reads(reading);
+    }
+}
+
+/// What the board says about the reading.
+fn reading(tail: &Tail, batch: &Batch) -> Reading {
+    let source = tail.source();
+    let (file, offset) = source.reading();
+    Reading {
+        position: Some(source.position().clone()),
+        at: Some((file.to_owned(), offset)),
+        committed_at_us: source.committed_at_us(),
+        heard: source.heard(),
+        drained: source.drained(),
+        gathers_since_us: match batch.is_empty() {
+            true => 0,
+            false => batch.oldest_us,
+        },
+        gathers_bytes: batch.size(),
+    }
+}
+
+/// Takes the batch, marked with the last whole transaction: every change up to
+/// there is in this batch or an earlier one.
+fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
+    let reading_at = || tail.source().reading_at();
+    batch.report(&tail.reports().board, reading_at);
+    batch.gtids = tail.source().reading_gtids();
+    batch.mark = Some(Mark {
+        position: tail.source().position().clone(),
+        server_uuid: tail.server_uuid(),
+        committed_at_us: tail.source().committed_at_us(),
+        file_begun_s: tail.source().file_begun_s(),
+    });
+    batch.take()
+}

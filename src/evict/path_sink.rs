@@ -1,0 +1,127 @@
+//! Where paths go once their keys are deleted.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::bulk_paths::{BulkGuard, Paths};
+use crate::buffer::{Buffer, BufferError, Message, SendError, pack_for};
+use crate::model::edge_item::split_tenant;
+use crate::telemetry::metric;
+
+/// Takes paths.
+///
+/// `send` is called again with what it left in `pending` until it succeeds;
+/// what was accepted before is not sent again.
+pub trait PathSink: Send + 'static {
+    /// What is left to send.
+    type Pending: Send;
+
+    /// Makes messages of paths.
+    fn prepare(&mut self, paths: &Paths) -> Self::Pending;
+
+    /// Sends what is pending. `Ok` means that all of it is accepted durably.
+    fn send(
+        &mut self,
+        pending: &mut Self::Pending,
+    ) -> impl Future<Output = Result<(), BufferError>> + Send;
+}
+
+/// Sends every path to the distributions of its rule through a buffer.
+#[derive(Debug)]
+pub struct ToBuffer<B> {
+    buffer: Arc<B>,
+    source: Arc<str>,
+    distributions: Vec<Arc<str>>,
+    guard: BulkGuard,
+}
+
+impl<B: Buffer> ToBuffer<B> {
+    /// `source` is the configuration's name, `distributions` are names too.
+    pub fn new(
+        buffer: Arc<B>,
+        source: Arc<str>,
+        distributions: Vec<Arc<str>>,
+        guard: BulkGuard,
+    ) -> Self {
+        Self {
+            buffer,
+            source,
+            distributions,
+            guard,
+        }
+    }
+}
+
+impl<B: Buffer> PathSink for ToBuffer<B> {
+    type Pending = Vec<Message>;
+
+    fn prepare(&mut self, paths: &Paths) -> Vec<Message> {
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let committed_at_us = paths.oldest_us();
+        let items = self.guard.send(paths, &self.distributions);
+        let mut messages = Vec::new();
+        for (distribution, items) in self.distributions.iter().zip(items) {
+            // Those of no tenant first.
+            let mut by_tenant: BTreeMap<Option<Arc<str>>, Vec<String>> = BTreeMap::new();
+            for item in items {
+                let (tenant, path) = match split_tenant(&item) {
+                    (None, _) => (None, item),
+                    (Some(tenant), path) => (Some(tenant.into()), path.to_owned()),
+                };
+                by_tenant.entry(tenant).or_default().push(path);
+            }
+            for (tenant, paths) in by_tenant {
+                let (source, tenant) = (&self.source, tenant.as_ref());
+                let packed = pack_for(source, distribution, tenant, paths, committed_at_us);
+                messages.extend(packed);
+            }
+        }
+        messages
+    }
+
+    async fn send(&mut self, pending: &mut Vec<Message>) -> Result<(), BufferError> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let paths: usize = pending.iter().map(|message| message.paths.len()).sum();
+        match self.buffer.send(std::mem::take(pending)).await {
+            Ok(()) => {
+                let paths = u64::try_from(paths).unwrap_or(u64::MAX);
+                metrics::counter!(metric::BUFFER_PATHS).increment(paths);
+                Ok(())
+            }
+            Err(SendError {
+                mut unaccepted,
+                refused,
+                cause,
+            }) => {
+                // Refused messages are kept as well: to drop one would lose it.
+                unaccepted.extend(refused);
+                *pending = unaccepted;
+                Err(cause)
+            }
+        }
+    }
+}
+
+/// Logs paths, where no edge is configured.
+#[derive(Debug)]
+pub struct ToLog;
+
+impl PathSink for ToLog {
+    type Pending = Vec<String>;
+
+    fn prepare(&mut self, paths: &Paths) -> Vec<String> {
+        paths.iter().collect()
+    }
+
+    async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
+        for path in pending.drain(..) {
+            tracing::info!(path, "would be invalidated; no [cloudfront] is configured");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! What one item of the binlog asks for, whether it comes from a server or
+//! from a file (One planner).
+
+use std::sync::Arc;
+
+use metrics::Counter;
+
+use crate::binlog::decode::error::DecodeError;
+use crate::binlog::decode::layout::TableLayout;
+use crate::binlog::decode::row::RowDecoder;
+use crate::binlog::reader::{Interest, Item, Unknowable};
+use crate::binlog::statement::Dml;
+use crate::model::invalidation::{Plan, Widening};
+use crate::model::{Op, RowChange, TableName};
+use crate::rules::{Rules, Scratch, TablePlanner};
+use crate::telemetry::metric;
+
+/// The rules as the source's interest.
+#[derive(Clone, Debug)]
+pub struct RuleInterest(pub Arc<Rules>);
+
+/// What a table's rows are handled with.
+#[derive(Debug)]
+pub struct TrackedTable {
+    decoder: RowDecoder,
+    planner: TablePlanner,
+    changes: Changes,
+}
+
+/// Counts a table's rows under the name that a rule has for it, so that a
+/// thousand tables of one glob are one series (Bounded).
+#[derive(Debug)]
+struct Changes {
+    inserts: Counter,
+    updates: Counter,
+    deletes: Counter,
+}
+
+/// Stands for tables that no rule is about, and that foreign keys make matter.
+const OTHER: &str = "other";
+
+impl Changes {
+    fn of(rules: &Rules, table: &TableName) -> Self {
+        let label = rules.glob_of(table).map(ToString::to_string);
+        let label = label.unwrap_or_else(|| OTHER.to_owned());
+        let counter = |op: Op| {
+            let (table, op) = (label.clone(), op.as_str());
+            metrics::counter!(metric::CHANGES, "table" => table, "op" => op)
+        };
+        Self {
+            inserts: counter(Op::Insert),
+            updates: counter(Op::Update),
+            deletes: counter(Op::Delete),
+        }
+    }
+
+    fn add(&self, op: Op, rows: u64) {
+        match op {
+            Op::Insert => self.inserts.increment(rows),
+            Op::Update => self.updates.increment(rows),
+            Op::Delete => self.deletes.increment(rows),
+        }
+    }
+}
+
+impl Interest for RuleInterest {
+    type Table = TrackedTable;
+
+    fn wants(&self, table: &TableName) -> bool {
+        self.0.wants(table)
+    }
+
+    fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
+        let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
+        let changes = Changes::of(&self.0, &layout.schema.name);
+        let decoder = RowDecoder::new(Arc::new(layout), planner.projection());
+        Ok(TrackedTable {
+            decoder,
+            planner,
+            changes,
+        })
+    }
+}
+
+/// What could not be planned row by row, and was planned for whole tables.
+#[derive(Debug)]
+pub enum Widened {
+    /// These tables changed without row events.
+    Tables(Vec<TableName>),
+    /// Rows of this table cannot be decoded, for this reason.
+    Undecodable(TableName, String),
+    /// Any table may have changed, for this reason.
+    Any(Unknowable),
+    /// A statement may have changed any table, as long as nobody knows better.
+    Statement(Dml),
+}
+
+/// Plans what `item` asks for, and says what was widened, for whoever logs it.
+/// `watch` sees every row before its plan.
+pub fn plan_item<P: Plan>(
+    rules: &Rules,
+    item: Item<TrackedTable>,
+    scratch: &mut Scratch,
+    plan: &mut P,
+    mut watch: impl FnMut(&RowChange<'_>, &mut P),
+) -> Option<Widened> {
+    match item {
+        Item::Commit => None,
+        Item::Rows(table, payload) => {
+            // An event's rows have one operation.
+            let mut count = None;
+            let mut planned = || {
+                let mut rows = table.decoder.rows(payload.parse()?)?;
+                while let Some(change) = rows.next_row()? {
+                    count = Some((change.op, count.map_or(1, |(_, rows)| rows + 1)));
+                    watch(&change, plan);
+                    table.planner.plan(&change, scratch, plan);
+                }
+                Ok::<_, DecodeError>(())
+            };
+            let error = planned().err();
+            if let Some((op, rows)) = count {
+                table.changes.add(op, rows);
+            }
+            let error = error?;
+            let name = table.decoder.layout().schema.name.clone();
+            rules.widen_table(&name, Widening::Undecodable, plan);
+            Some(Widened::Undecodable(name, error.to_string()))
+        }
+        Item::Undecodable(table, reason) => {
+            rules.widen_table(&table, Widening::Undecodable, plan);
+            Some(Widened::Undecodable(table, reason))
+        }
+        Item::TablesChanged(mut tables) => {
+            tables.retain(|table| rules.wants(table));
+            for table in &tables {
+                rules.widen_table(table, Widening::Statement, plan);
+            }
+            Some(Widened::Tables(tables))
+        }
+        Item::Statement(dml) => {
+            rules.widen_all(Widening::Statement, plan);
+            Some(Widened::Statement(dml))
+        }
+        Item::AnyChanged(reason) => {
+            rules.widen_all(widening(&reason), plan);
+            Some(Widened::Any(reason))
+        }
+    }
+}
+
+/// Why everything is widened.
+pub(super) fn widening(reason: &Unknowable) -> Widening {
+    match reason {
+        Unknowable::Statement(_) => Widening::Statement,
+        Unknowable::Incident => Widening::Incident,
+        Unknowable::UnknownEvent(_) | Unknowable::Undecodable { .. } => Widening::Undecodable,
+    }
+}

@@ -1,0 +1,111 @@
+//! What a batch deletes besides plain keys, and what goes before and after.
+
+use super::publish::Announcements;
+use super::tag_sets::{Attempt, Deletion, Pass};
+use crate::cache::{Cache, CacheError, Outcome, Refused};
+use crate::model::{Guards, KeyList, KeySet, PairSet};
+use crate::telemetry::metric;
+
+/// Guards, fields of hashes, tag sets and announcements. Empty, and without
+/// cost, for rules that have none.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    pub(super) guards: Guards,
+    /// A hash and a field.
+    pub(super) fields: PairSet,
+    /// A set and what goes before its members.
+    pub(super) tag_sets: PairSet,
+    /// Globs over sets, each with the same.
+    pub(super) tag_set_globs: PairSet,
+    pub(super) announcements: Announcements,
+    /// Keys of members that left their sets.
+    carried: KeySet,
+}
+
+impl Shapes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.guards.is_empty() && self.announcements.is_empty() && !self.settles()
+    }
+
+    /// Whether there is something to delete again.
+    pub(super) fn settles(&self) -> bool {
+        !(self.fields.is_empty() && self.tag_sets.is_empty() && self.tag_set_globs.is_empty())
+    }
+
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        self.guards.size()
+            + self.fields.size()
+            + self.tag_sets.size()
+            + self.tag_set_globs.size()
+            + self.announcements.size()
+            + self.carried.size()
+    }
+
+    /// What the second deletion needs of it: guards are raised once.
+    pub(super) fn again(self) -> Self {
+        Self {
+            guards: Guards::default(),
+            ..self
+        }
+    }
+
+    /// Deletes keys; guards are raised before.
+    pub(super) async fn delete_keys(
+        &self,
+        cache: &mut impl Cache,
+        keys: &[&KeyList],
+    ) -> Result<Outcome, CacheError> {
+        if self.guards.is_empty() {
+            return cache.delete(keys).await;
+        }
+        let outcome = cache.delete_guarded(&self.guards, keys).await?;
+        let raised = u64::try_from(self.guards.len()).unwrap_or(u64::MAX);
+        metrics::counter!(metric::GUARDS).increment(raised);
+        Ok(outcome)
+    }
+
+    /// Deletes fields, and what tag sets name. Whole tables come after it: a glob
+    /// may take a set along, and nobody would know its members any more.
+    pub(super) async fn delete(
+        &mut self,
+        cache: &mut impl Cache,
+        pass: Pass,
+    ) -> Result<Deletion, CacheError> {
+        let mut deletion = Deletion::default();
+        if !self.settles() {
+            return Ok(deletion);
+        }
+        if !self.fields.is_empty() {
+            let outcome = cache.delete_fields(&self.fields).await?;
+            metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
+            deletion.refused = outcome.refused;
+        }
+        let mut attempt = Attempt {
+            pass,
+            carried: &mut self.carried,
+            announcements: &self.announcements,
+            deletion,
+        };
+        attempt.delete_carried(cache).await?;
+        attempt.delete(cache, &self.tag_sets).await?;
+        for (glob, member_prefix) in self.tag_set_globs.iter() {
+            attempt.delete_matching(cache, glob, member_prefix).await?;
+            tracing::info!(glob = %String::from_utf8_lossy(glob), "deleted the keys of tag sets by glob");
+        }
+        Ok(attempt.deletion)
+    }
+
+    /// Says what was deleted, and returns the channels that it cannot be said on.
+    pub(super) async fn announce(
+        &self,
+        cache: &mut impl Cache,
+        pass: Pass,
+        members: &KeySet,
+    ) -> Result<Vec<Refused>, CacheError> {
+        if self.announcements.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.announcements.publish(cache, pass, members).await
+    }
+}

@@ -1,0 +1,293 @@
+//! The keys that tag sets name.
+//!
+//! An application stores an entry and adds its key to the set of each of its
+//! tags. Deleting a tag means: read the set, delete the keys, take them out of
+//! the set. An entry may be stored again at any moment in between, and must not
+//! be left without being in its set:
+//!
+//! 1. The keys are deleted, and only then their members leave (Nothing lost: a
+//!    crash in between finds them again).
+//! 2. The keys are deleted once more, for an application that stores first and
+//!    adds then: its entry was stored before, so that it goes, or it is added
+//!    after, so that it is in the set.
+//! 3. When they settle, the keys of all members that left are deleted again,
+//!    for an application that adds first and stores then. So they are kept, as
+//!    far as memory allows; the members of others stay in the set, where the
+//!    second deletion finds them. It takes none out.
+
+use std::borrow::Cow;
+
+use super::publish::Announcements;
+use crate::cache::{Cache, CacheError, Leaving, Refused, ScanPlace, TagKind, TagScan, TagStep};
+use crate::model::{KeySet, PairSet};
+use crate::telemetry::metric;
+
+/// How many sets are gone through side by side: a step of each at once.
+const SETS_AT_ONCE: usize = 32;
+
+/// How much of what left its set a batch keeps for its second deletion
+/// (Bounded).
+const CARRIED_BYTES_MAX: usize = 4 << 20;
+
+/// How many keys are told in one go.
+const MEMBERS_TOLD_BYTES_MAX: usize = 1 << 20;
+
+/// How many refused keys are named one by one (Bounded).
+const REFUSED_MAX: usize = 1_000;
+
+/// Which deletion of a batch it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// The only one.
+    Once,
+    /// One more follows when it is due.
+    First,
+    /// The second.
+    Again,
+}
+
+/// One attempt at the tag sets of a batch.
+pub(super) struct Attempt<'b> {
+    pub(super) pass: Pass,
+    /// Keys that left their sets.
+    pub(super) carried: &'b mut KeySet,
+    pub(super) announcements: &'b Announcements,
+    pub(super) deletion: Deletion,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Deletion {
+    /// Keys that are not told yet.
+    pub(super) members: KeySet,
+    /// What stays for good.
+    pub(super) refused: Vec<Refused>,
+}
+
+impl Deletion {
+    /// Adds keys that stay, up to what is named one by one.
+    fn refuse(&mut self, mut refused: Vec<Refused>) {
+        let room = REFUSED_MAX.saturating_sub(self.refused.len());
+        let unnamed = refused.len().saturating_sub(room);
+        refused.truncate(room);
+        self.refused.extend(refused);
+        if unnamed > 0 {
+            tracing::error!(
+                keys = unnamed,
+                "the cache refuses more keys of tag sets than are named one by one"
+            );
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Deletes the keys that are known from the first deletion.
+    pub(super) async fn delete_carried(
+        &mut self,
+        cache: &mut impl Cache,
+    ) -> Result<(), CacheError> {
+        if self.pass != Pass::Again || self.carried.is_empty() {
+            return Ok(());
+        }
+        let outcome = cache.delete(&[self.carried.keys()]).await?;
+        self.deletion.refused.extend(outcome.refused);
+        let carried = std::mem::take(self.carried);
+        let told = self.tell(cache, &carried).await;
+        *self.carried = carried;
+        told
+    }
+
+    /// Deletes what these sets name.
+    pub(super) async fn delete(
+        &mut self,
+        cache: &mut impl Cache,
+        sets: &PairSet,
+    ) -> Result<(), CacheError> {
+        let sets: Vec<(&[u8], &[u8])> = sets.iter().collect();
+        for sets in sets.chunks(SETS_AT_ONCE) {
+            self.walk(cache, sets).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for every set whose key matches `glob`.
+    pub(super) async fn delete_matching(
+        &mut self,
+        cache: &mut impl Cache,
+        glob: &[u8],
+        member_prefix: &[u8],
+    ) -> Result<(), CacheError> {
+        let mut place = Some(ScanPlace::default());
+        while let Some(from) = place {
+            let found = cache.find(glob, from).await?;
+            let mut sets = PairSet::default();
+            for key in &found.keys {
+                sets.insert(key, member_prefix);
+            }
+            let refused_before = self.deletion.refused.len();
+            self.delete(cache, &sets).await?;
+            // Something else with such a name is not meant.
+            let mut index = 0;
+            self.deletion.refused.retain(|it| {
+                index += 1;
+                index <= refused_before || it.code != "wrong-type"
+            });
+            place = found.next;
+        }
+        Ok(())
+    }
+
+    /// Goes through a few sets, each with what goes before its members.
+    async fn walk(
+        &mut self,
+        cache: &mut impl Cache,
+        sets: &[(&[u8], &[u8])],
+    ) -> Result<(), CacheError> {
+        let start = sets.iter().map(|(key, prefix)| Walk::new(key, prefix));
+        let mut walks: Vec<Walk<'_>> = start.collect();
+        while !walks.is_empty() {
+            let places: Vec<TagScan<'_>> = walks.iter().map(|walk| walk.at).collect();
+            let steps = cache.scan_tag_sets(&places).await?;
+            let mut found = Vec::new();
+            let mut further = Vec::new();
+            for (walk, step) in walks.into_iter().zip(steps) {
+                match step {
+                    TagStep::End => {}
+                    TagStep::Refused(refused) => self.deletion.refused.push(refused),
+                    TagStep::Members {
+                        kind,
+                        members,
+                        next,
+                    } => {
+                        if next != 0 {
+                            further.push(walk.on(kind, next));
+                        }
+                        found.push((walk, kind, members));
+                    }
+                }
+            }
+            self.delete_members(cache, found).await?;
+            walks = further;
+        }
+        Ok(())
+    }
+
+    /// Deletes the keys that these members name, and takes the members out.
+    async fn delete_members(
+        &mut self,
+        cache: &mut impl Cache,
+        found: Vec<(Walk<'_>, TagKind, Vec<Vec<u8>>)>,
+    ) -> Result<(), CacheError> {
+        let mut keys = KeySet::default();
+        for (walk, _, members) in &found {
+            for member in members {
+                keys.insert(&walk.key_of(member));
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let outcome = cache.delete(&[keys.keys()]).await?;
+        metrics::counter!(metric::TAG_SET_KEYS).increment(outcome.existed);
+        if self.pass != Pass::Again {
+            let mut stay = KeySet::default();
+            for refused in &outcome.refused {
+                stay.insert(&refused.key);
+            }
+            let (leaving, left) = self.leaving(found, &stay);
+            if !left.is_empty() {
+                self.deletion
+                    .refused
+                    .extend(cache.take_out(&leaving).await?.refused);
+                cache.delete(&[left.keys()]).await?;
+            }
+        }
+        self.deletion.refuse(outcome.refused);
+        self.tell(cache, &keys).await
+    }
+
+    /// Which members leave their sets, and the keys that they name; these are
+    /// kept first.
+    fn leaving<'s>(
+        &mut self,
+        found: Vec<(Walk<'s>, TagKind, Vec<Vec<u8>>)>,
+        stay: &KeySet,
+    ) -> (Vec<Leaving<'s>>, KeySet) {
+        let mut left = KeySet::default();
+        let mut leaving = Vec::new();
+        for (walk, kind, mut members) in found {
+            members.retain(|member| {
+                let key = walk.key_of(member);
+                if stay.contains(&key) {
+                    return false;
+                }
+                if self.pass == Pass::First {
+                    if self.carried.size() >= CARRIED_BYTES_MAX {
+                        return false;
+                    }
+                    self.carried.insert(&key);
+                }
+                left.insert(&key);
+                true
+            });
+            if !members.is_empty() {
+                let key = walk.at.key;
+                leaving.push(Leaving { key, kind, members });
+            }
+        }
+        (leaving, left)
+    }
+
+    async fn tell(&mut self, cache: &mut impl Cache, keys: &KeySet) -> Result<(), CacheError> {
+        if !self.announcements.want_members() {
+            return Ok(());
+        }
+        keys.iter().for_each(|key| {
+            self.deletion.members.insert(key);
+        });
+        if self.deletion.members.size() >= MEMBERS_TOLD_BYTES_MAX {
+            let members = std::mem::take(&mut self.deletion.members);
+            let told = self.announcements.publish_members(cache, &members);
+            let refused = told.await?;
+            self.deletion.refused.extend(refused);
+        }
+        Ok(())
+    }
+}
+
+/// A set that is being gone through.
+#[derive(Clone, Copy)]
+struct Walk<'s> {
+    at: TagScan<'s>,
+    member_prefix: &'s [u8],
+}
+
+impl<'s> Walk<'s> {
+    fn new(key: &'s [u8], member_prefix: &'s [u8]) -> Self {
+        let at = TagScan {
+            key,
+            kind: None,
+            cursor: 0,
+        };
+        Self { at, member_prefix }
+    }
+
+    fn on(mut self, kind: TagKind, cursor: u64) -> Self {
+        self.at.kind = Some(kind);
+        self.at.cursor = cursor;
+        self
+    }
+
+    /// Some frameworks keep whole keys in their sets, others leave out what all
+    /// keys begin with.
+    fn key_of<'m>(&self, member: &'m [u8]) -> Cow<'m, [u8]> {
+        if member.starts_with(self.member_prefix) {
+            Cow::Borrowed(member)
+        } else {
+            Cow::Owned([self.member_prefix, member].concat())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

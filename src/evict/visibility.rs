@@ -1,0 +1,227 @@
+//! Visible before evicted: keys are deleted once their rows can be read.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::binlog::server::barrier::{Barrier, NotVisible};
+use crate::model::GtidSet;
+use crate::progress::backoff::Backoff;
+use crate::progress::board::{Board, Part};
+use crate::telemetry::metric;
+
+/// Knows when transactions are visible.
+///
+/// Asking again is harmless. A cancelled question leaves nothing behind.
+pub trait Visibility: Send + 'static {
+    /// Returns once every transaction of `gtids` is visible to every session,
+    /// with a moment by which they were; or after about `at_most`.
+    fn wait(
+        &mut self,
+        gtids: &GtidSet,
+        at_most: Duration,
+    ) -> impl Future<Output = Result<Instant, NotVisible>> + Send;
+}
+
+impl Visibility for Barrier {
+    async fn wait(&mut self, gtids: &GtidSet, at_most: Duration) -> Result<Instant, NotVisible> {
+        Barrier::wait(self, gtids, at_most).await
+    }
+}
+
+/// How long deletions wait for a server that does not answer before they go
+/// ahead. Settling, which deletes once more, then has to do alone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// While it does not answer, it is asked again this often.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long one question waits.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// How long one waits while the server has not answered before.
+const BRIEF_QUESTION: Duration = Duration::from_secs(1);
+
+const NOT_YET: &str = "rows are in the binlog and not visible yet: their keys wait; look at semi-synchronous replication, whose replicas have to acknowledge";
+
+/// Holds deletions back until their rows are visible.
+#[derive(Debug)]
+pub(super) struct Waiting<V> {
+    visibility: V,
+    board: Arc<Board>,
+    /// The server does not answer; when it is asked again.
+    lost: Option<Instant>,
+}
+
+impl<V: Visibility> Waiting<V> {
+    pub(super) fn new(visibility: V, board: &Arc<Board>) -> Self {
+        Self {
+            visibility,
+            board: Arc::clone(board),
+            lost: None,
+        }
+    }
+
+    /// Waits until `gtids` are visible, and gives a moment by which they were.
+    ///
+    /// For as long as the server says that they are not: whoever reads gets the
+    /// old row, so that nothing is outdated yet and a deletion would be too
+    /// early (semi-synchronous replication holds commits up like this). But not
+    /// for ever where it cannot say: that must not keep everything outdated.
+    pub(super) async fn wait(&mut self, gtids: &GtidSet) -> Instant {
+        if let Some(again_at) = self.lost {
+            return self.wait_briefly(gtids, again_at).await;
+        }
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+        let began = Instant::now();
+        let mut silent_since = None;
+        let mut reported = false;
+        loop {
+            let error = match self.visibility.wait(gtids, QUESTION).await {
+                Ok(visible_by) => {
+                    if reported {
+                        self.board.works(&Part::Visibility);
+                    }
+                    return visible_by;
+                }
+                Err(error) => error,
+            };
+            match error {
+                NotVisible::NotYet => {
+                    silent_since = None;
+                    if !reported && began.elapsed() >= QUESTION {
+                        reported = true;
+                        self.board.fails(&Part::Visibility, NOT_YET.to_owned());
+                        tracing::warn!(
+                            seconds = began.elapsed().as_secs_f64(),
+                            "rows are in the binlog and not visible yet: their keys wait; semi-synchronous replication without a replica does this"
+                        );
+                    }
+                }
+                NotVisible::Unknown(error) => {
+                    let since = *silent_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= PATIENCE {
+                        self.board.fails(&Part::Visibility, error.to_string());
+                        tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
+                        return self.go_ahead();
+                    }
+                }
+            }
+            // The server waits by itself; a fake or a broken one must not spin.
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Whether the last answer was one of the server's.
+    pub(super) fn knows(&self) -> bool {
+        self.lost.is_none()
+    }
+
+    async fn wait_briefly(&mut self, gtids: &GtidSet, again_at: Instant) -> Instant {
+        if Instant::now() >= again_at {
+            match self.visibility.wait(gtids, BRIEF_QUESTION).await {
+                Ok(visible_by) => {
+                    self.lost = None;
+                    self.board.works(&Part::Visibility);
+                    tracing::info!("it is known again which rows are visible");
+                    return visible_by;
+                }
+                // It answers, if only that they are not.
+                Err(NotVisible::NotYet) => {
+                    self.lost = None;
+                    self.board.works(&Part::Visibility);
+                    return Box::pin(self.wait(gtids)).await;
+                }
+                Err(NotVisible::Unknown(_)) => {}
+            }
+        }
+        self.go_ahead()
+    }
+
+    fn go_ahead(&mut self) -> Instant {
+        let now = Instant::now();
+        if self.lost.is_none_or(|again_at| now >= again_at) {
+            self.lost = Some(now + RETRY_INTERVAL);
+        }
+        metrics::counter!(metric::BARRIER_FALLBACKS).increment(1);
+        now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::binlog::SourceError;
+
+    /// Answers in this order; then every time the last one.
+    struct Scripted(VecDeque<char>);
+
+    impl Visibility for Scripted {
+        async fn wait(&mut self, _: &GtidSet, at_most: Duration) -> Result<Instant, NotVisible> {
+            let answer = match self.0.len() {
+                1 => self.0[0],
+                _ => self.0.pop_front().unwrap(),
+            };
+            match answer {
+                'v' => Ok(Instant::now()),
+                'n' => {
+                    tokio::time::sleep(at_most).await;
+                    Err(NotVisible::NotYet)
+                }
+                _ => Err(NotVisible::Unknown(SourceError::Ended {
+                    address: "db".to_owned(),
+                })),
+            }
+        }
+    }
+
+    fn waiting(answers: &str) -> Waiting<Scripted> {
+        Waiting::new(Scripted(answers.chars().collect()), &Arc::default())
+    }
+
+    /// How long deletions wait, in seconds.
+    async fn waited(waiting: &mut Waiting<Scripted>) -> f64 {
+        let began = Instant::now();
+        waiting.wait(&GtidSet::default()).await;
+        began.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_that_are_not_visible_are_waited_for_however_long_it_takes() {
+        let mut waiting = waiting(&format!("{}v", "n".repeat(1_000)));
+        assert!(waited(&mut waiting).await >= 5_000.0);
+        assert!(waiting.lost.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_cannot_say_is_waited_for_once_and_asked_again_now_and_then() {
+        let mut waiting = waiting("u");
+        let first = waited(&mut waiting).await;
+        assert!((10.0..12.0).contains(&first), "{first}");
+        // From then on deletions go straight ahead.
+        waiting.visibility.0 = "uv".chars().collect();
+        for _ in 0..1_000 {
+            assert_eq!(waited(&mut waiting).await, 0.0);
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        assert_eq!(waited(&mut waiting).await, 0.0);
+        assert_eq!(waiting.visibility.0, ['v'], "asked once");
+        assert!(waiting.lost.is_some());
+        let in_trouble = |board: &Board| {
+            board.snapshot().parts[&Part::Visibility]
+                .trouble_since
+                .is_some()
+        };
+        assert!(in_trouble(&waiting.board));
+        // It answers again.
+        waiting.visibility.0 = "nnv".chars().collect();
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        assert!(waited(&mut waiting).await >= 6.0);
+        assert!(waiting.lost.is_none());
+        assert!(!in_trouble(&waiting.board));
+    }
+}

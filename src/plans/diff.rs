@@ -1,0 +1,315 @@
+//! What two sets of rules make of the same changes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::binlog_files::{FilePlans, FileStep};
+use super::record::{At, Place, Record, printable};
+use crate::binlog::file::{FileError, Notice};
+use crate::model::RowChange;
+use crate::model::edge_item::of_tenant;
+use crate::model::invalidation::{Action, Plan, Widening};
+use crate::rules::Rules;
+
+/// One change whose plans differ.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    /// Where it stands.
+    pub position: Place,
+    /// When it was committed.
+    pub committed_at: Option<jiff::Timestamp>,
+    /// Its table; `None` where rows are not known.
+    pub table: Option<String>,
+    /// What happened to the row.
+    pub op: Option<&'static str>,
+    /// Keys and globs.
+    pub cache: Sides,
+    /// Paths.
+    pub edge: Sides,
+}
+
+/// What only one side plans.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sides {
+    /// The other configuration alone.
+    pub added: Vec<String>,
+    /// This configuration alone.
+    pub removed: Vec<String>,
+}
+
+/// All differences together.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DifferenceTally {
+    /// Changes whose plans differ.
+    pub differing: u64,
+    /// Keys that only the other configuration deletes.
+    pub keys_added: u64,
+    /// Keys that only this one deletes.
+    pub keys_removed: u64,
+    /// Paths that only the other one invalidates.
+    pub paths_added: u64,
+    /// Paths that only this one invalidates.
+    pub paths_removed: u64,
+}
+
+impl DifferenceTally {
+    /// Counts one change.
+    pub fn add(&mut self, difference: &Difference) {
+        let count = |list: &[String]| u64::try_from(list.len()).unwrap_or(u64::MAX);
+        self.differing += 1;
+        self.keys_added += count(&difference.cache.added);
+        self.keys_removed += count(&difference.cache.removed);
+        self.paths_added += count(&difference.edge.added);
+        self.paths_removed += count(&difference.edge.removed);
+    }
+}
+
+impl fmt::Display for DifferenceTally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} changes differ: {} keys and {} paths more, {} keys and {} paths fewer",
+            self.differing,
+            self.keys_added,
+            self.paths_added,
+            self.keys_removed,
+            self.paths_removed
+        )
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self
+            .committed_at
+            .map_or_else(|| "-".to_owned(), |at| at.to_string());
+        write!(
+            f,
+            "{at} {}:{} {} {}",
+            self.position.file,
+            self.position.offset,
+            self.table.as_deref().unwrap_or("-"),
+            self.op.unwrap_or("statement")
+        )?;
+        for (what, sides) in [("cache", &self.cache), ("edge", &self.edge)] {
+            for (sign, list) in [('-', &sides.removed), ('+', &sides.added)] {
+                for item in list {
+                    write!(f, "\n  {sign} {what} {item}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the same files once for each set of rules, side by side, so that no
+/// more than one item of each is held.
+pub struct Differences {
+    mine: Half,
+    other: Half,
+}
+
+struct Half {
+    plans: FilePlans,
+    changes: Changes,
+    ended: bool,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// A change whose plans differ.
+    Difference(Difference),
+    /// Something about the files.
+    Notice(Notice),
+}
+
+impl Differences {
+    /// What `other` would do differently from `mine` over `paths`.
+    pub fn new(mine: Arc<Rules>, other: Arc<Rules>, paths: Vec<PathBuf>) -> Self {
+        let half = |rules, paths| Half {
+            plans: FilePlans::new(rules, paths),
+            changes: Changes::default(),
+            ended: false,
+        };
+        Self {
+            mine: half(mine, paths.clone()),
+            other: half(other, paths),
+        }
+    }
+
+    /// The next difference; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or is no binlog.
+    pub fn next_difference(&mut self) -> Result<Option<Next>, FileError> {
+        loop {
+            if let Some(notice) = self.mine.fill()? {
+                return Ok(Some(Next::Notice(notice)));
+            }
+            // The other side notices the same.
+            while self.other.fill()?.is_some() {}
+            let order = match (self.mine.number(), self.other.number()) {
+                (None, None) => return Ok(None),
+                (Some(mine), Some(other)) => mine.cmp(&other),
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+            };
+            let mine = order.is_le().then(|| self.mine.changes.ready.pop_front());
+            let other = order.is_ge().then(|| self.other.changes.ready.pop_front());
+            if let Some(difference) = difference(mine.flatten(), other.flatten()) {
+                return Ok(Some(Next::Difference(difference)));
+            }
+        }
+    }
+}
+
+impl Half {
+    /// Reads until there is a change, or the end.
+    fn fill(&mut self) -> Result<Option<Notice>, FileError> {
+        while self.changes.ready.is_empty() && !self.ended {
+            match self.plans.step(&mut self.changes)? {
+                None => self.ended = true,
+                Some(FileStep::Notice(notice)) => return Ok(Some(notice)),
+                Some(FileStep::Planned(_)) => self.changes.number_with(self.plans.events()),
+            }
+        }
+        Ok(None)
+    }
+
+    fn number(&self) -> Option<(u64, u64)> {
+        self.changes.ready.front().map(|change| change.number)
+    }
+}
+
+/// The plans of one item's changes, as sets.
+#[derive(Debug, Default)]
+struct Changes {
+    place: Place,
+    committed_at: Option<jiff::Timestamp>,
+    rows: u64,
+    ready: VecDeque<Planned>,
+}
+
+#[derive(Debug, Default)]
+struct Planned {
+    /// The event, and the row in it: the same for both sides.
+    number: (u64, u64),
+    position: Place,
+    committed_at: Option<jiff::Timestamp>,
+    change: Option<(String, &'static str)>,
+    cache: BTreeSet<String>,
+    edge: BTreeSet<String>,
+}
+
+impl Changes {
+    fn number_with(&mut self, event: u64) {
+        for change in &mut self.ready {
+            change.number.0 = event;
+        }
+    }
+
+    /// The sets of the row that is being planned, or of what belongs to none.
+    fn current(&mut self) -> Option<&mut Planned> {
+        if self.ready.is_empty() {
+            self.add(None);
+        }
+        self.ready.back_mut()
+    }
+
+    fn add(&mut self, change: Option<(String, &'static str)>) {
+        self.ready.push_back(Planned {
+            number: (0, self.rows),
+            position: self.place.clone(),
+            committed_at: self.committed_at,
+            change,
+            ..Planned::default()
+        });
+    }
+}
+
+impl Record for Changes {
+    fn place(&mut self, at: &At<'_>) {
+        self.place = at.into();
+        self.committed_at = at.committed_at();
+        self.rows = 0;
+    }
+
+    fn begin(&mut self, change: &RowChange<'_>) {
+        self.rows += 1;
+        let name = change.table.name.to_string();
+        self.add(Some((name, change.op.as_str())));
+    }
+}
+
+impl Plan for Changes {
+    fn act(&mut self, _rule: &Arc<str>, action: Action<'_>) {
+        let Some(current) = self.current() else {
+            return;
+        };
+        match action {
+            Action::Delete { key, .. } => current.cache.insert(printable(key)),
+            Action::DeleteMatching { glob } => current.cache.insert(printable(glob)),
+            Action::Increment { key } => current.cache.insert(format!("{}+1", printable(key))),
+            Action::RaiseGuard { key, version, .. } => current
+                .cache
+                .insert(format!("{}={version}", printable(key))),
+            Action::DeleteTagged { key, .. } => current
+                .cache
+                .insert(format!("{} (tag set)", printable(key))),
+            Action::DeleteTaggedMatching { glob, .. } => current
+                .cache
+                .insert(format!("{} (tag sets)", printable(glob))),
+            Action::DeleteField { key, field } => {
+                let (key, field) = (printable(key), printable(field));
+                current.cache.insert(format!("{key} (field {field})"))
+            }
+            Action::Invalidate { path, at } => {
+                let item = of_tenant(at.tenant, path).into_owned();
+                current.edge.insert(match at.distributions {
+                    None => item,
+                    Some(names) => format!("{item} at {}", names.join(", ")),
+                })
+            }
+            // They follow what is compared already.
+            Action::Publish { .. }
+            | Action::SkipGuard { .. }
+            | Action::BackwardVersion { .. }
+            | Action::Skip { .. }
+            | Action::MissedBump { .. } => false,
+        };
+    }
+
+    fn widen(&mut self, _rule: &Arc<str>, _reason: Widening) {}
+}
+
+fn difference(mine: Option<Planned>, other: Option<Planned>) -> Option<Difference> {
+    let empty = BTreeSet::new();
+    let sides = |get: fn(&Planned) -> &BTreeSet<String>| {
+        let mine = mine.as_ref().map_or(&empty, get);
+        let other = other.as_ref().map_or(&empty, get);
+        Sides {
+            added: other.difference(mine).cloned().collect(),
+            removed: mine.difference(other).cloned().collect(),
+        }
+    };
+    let (cache, edge) = (sides(|it| &it.cache), sides(|it| &it.edge));
+    if cache == Sides::default() && edge == Sides::default() {
+        return None;
+    }
+    let known = mine.or(other)?;
+    let (table, op) = known.change.unzip();
+    Some(Difference {
+        position: known.position,
+        committed_at: known.committed_at,
+        table,
+        op,
+        cache,
+        edge,
+    })
+}

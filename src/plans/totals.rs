@@ -1,0 +1,525 @@
+//! What a range of the binlog comes to: changes, keys, paths, and the bill.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::record::{At, Record};
+use crate::evict::bulk_paths::{BulkRules, TENANTS_MAX};
+use crate::model::edge_item::matches;
+use crate::model::edge_item::{is_tag, is_wildcard, of_tenant};
+use crate::model::invalidation::{Action, Plan, Target, Widening};
+use crate::model::{Op, RowChange};
+
+/// Paths that an AWS account may invalidate in a month without paying
+/// (Amazon CloudFront pricing, "Invalidation requests").
+const FREE_PATHS_A_MONTH: u64 = 1_000;
+
+/// What each one after that costs, in thousandths of a dollar.
+const PATH_COST_MILLIDOLLARS: u64 = 5;
+
+/// The daemon cuts a huge transaction into batches, and equal keys and paths
+/// collapse within one batch only; so does the count, and stays bounded.
+const DISTINCT_MAX: usize = 65_536;
+
+/// Counts what is planned. Keys and paths that a transaction names more than
+/// once count once, as they are acted on once.
+#[derive(Debug, Default, Serialize)]
+pub struct Tally {
+    /// Transactions that changed a mapped table.
+    pub transactions: u64,
+    /// Rows, by table and operation.
+    pub tables: BTreeMap<String, BTreeMap<&'static str, u64>>,
+    /// What each rule asks for.
+    pub rules: BTreeMap<String, RuleTally>,
+    /// All rules together.
+    pub total: RuleTally,
+    #[serde(skip)]
+    bulk: BulkRules,
+    /// The open transaction's paths, by rule.
+    #[serde(skip)]
+    sending: BTreeMap<Arc<str>, Sending>,
+    #[serde(skip)]
+    distributions: Vec<Arc<str>>,
+    /// Paths that go, once for each place that they go to, each transaction by
+    /// itself.
+    #[serde(skip)]
+    billed_paths: u64,
+    /// Those that do not go, because wildcards go for a bulk change.
+    #[serde(skip)]
+    bulk_paths: u64,
+    #[serde(skip)]
+    seen: HashSet<u64>,
+    #[serde(skip)]
+    open: bool,
+}
+
+/// Numbers of one rule, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RuleTally {
+    /// Keys to delete.
+    pub keys: u64,
+    /// Globs of keys to delete, each of which visits the whole keyspace.
+    pub globs: u64,
+    /// Counters to add to.
+    pub counters: u64,
+    /// Guards to raise.
+    pub guards: u64,
+    /// Tag sets to delete, with the keys that their members name.
+    pub tag_sets: u64,
+    /// Fields of hashes to delete.
+    pub hash_fields: u64,
+    /// Paths to invalidate, wildcards among them.
+    pub paths: u64,
+    /// Those of them that end in `*`.
+    pub wildcards: u64,
+    /// Those of them that are cache tags.
+    pub tags: u64,
+    /// Paths that their class says not to send.
+    pub skipped: u64,
+    /// Updates that forgot the version.
+    pub missed_version_bumps: u64,
+    /// Invalidations of more than the row, by reason.
+    pub widened: BTreeMap<&'static str, u64>,
+}
+
+/// A rule's paths and tags in one transaction.
+#[derive(Clone, Debug, Default)]
+struct Sending {
+    /// As the rule has them.
+    paths: u64,
+    /// Those that no rule before named, once for each place that they go to.
+    new: u64,
+    /// Those of them that the rule's wildcards do not stand for.
+    unmatched: u64,
+    /// Where they go.
+    distributions: Vec<Arc<str>>,
+    /// For whom, up to one more than get wildcards of their own.
+    tenants: BTreeSet<Option<Arc<str>>>,
+}
+
+/// What CloudFront asks for the paths and tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bill {
+    /// Distributions that there are.
+    pub distributions: u64,
+    /// Every path once for each distribution or tenant that it goes to; a
+    /// wildcard and a tag count as one.
+    pub billed_paths: u64,
+    /// Paths that wildcards stand for, since a transaction had more of them
+    /// than `bulk_threshold`.
+    pub bulk_paths: u64,
+    /// In thousandths of a dollar, if nothing else was sent this month.
+    pub millidollars_after_free_paths: u64,
+    /// In thousandths of a dollar, if the free paths are used up.
+    pub millidollars_at_most: u64,
+}
+
+impl Tally {
+    /// Starts at nothing. Paths of rules that name no distribution go to all of
+    /// `distributions`.
+    pub fn new(distributions: Vec<Arc<str>>) -> Self {
+        Self {
+            distributions,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a bulk change as these rules' wildcards.
+    #[must_use]
+    pub fn with_bulk(self, bulk: BulkRules) -> Self {
+        Self { bulk, ..self }
+    }
+
+    /// All rows of all tables.
+    pub fn changes(&self) -> u64 {
+        self.tables.values().flat_map(BTreeMap::values).sum()
+    }
+
+    /// What the paths cost.
+    pub fn bill(&mut self) -> Bill {
+        self.send_all();
+        let billed_paths = self.billed_paths;
+        let cost = |paths: u64| paths.saturating_mul(PATH_COST_MILLIDOLLARS);
+        Bill {
+            distributions: u64::try_from(self.distributions.len()).unwrap_or(u64::MAX),
+            billed_paths,
+            bulk_paths: self.bulk_paths,
+            millidollars_after_free_paths: cost(billed_paths.saturating_sub(FREE_PATHS_A_MONTH)),
+            millidollars_at_most: cost(billed_paths),
+        }
+    }
+
+    /// Whether `what` is new in this transaction.
+    fn first(&mut self, what: impl Hash) -> bool {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        if self.seen.len() >= DISTINCT_MAX {
+            self.seen.clear();
+        }
+        self.seen.insert(hasher.finish())
+    }
+
+    fn count_field(&mut self, rule: &Arc<str>, key: &[u8], field: &[u8]) {
+        // The length keeps `a` of `bc` apart from `ab` of `c`.
+        let both = [&key.len().to_le_bytes(), key, field].concat();
+        self.count(rule, ("field", &both), |tally| tally.hash_fields += 1);
+    }
+
+    /// Counts something for its rule and for all, each time that it is new.
+    fn count(
+        &mut self,
+        rule: &Arc<str>,
+        what: (&'static str, &[u8]),
+        add: impl Fn(&mut RuleTally),
+    ) {
+        self.open = true;
+        if self.first((rule, what)) {
+            add(self.rules.entry(rule.to_string()).or_default());
+        }
+        if self.first(what) {
+            add(&mut self.total);
+        }
+    }
+
+    /// Counts a path for the bill, each time that it is new for its rule.
+    fn send(&mut self, rule: &Arc<str>, path: &str, item: &str, at: Target<'_>) {
+        if !self.first(("sent", rule, item)) {
+            return;
+        }
+        let names = match at.distributions {
+            Some(names) => names.to_vec(),
+            None => self.distributions.clone(),
+        };
+        let places = names.iter();
+        let new = places.map(|name| u64::from(self.first(("billed", &**name, item))));
+        let new = new.sum();
+        // As the daemon decides: a rule's wildcards stand for its tags too.
+        let matched = self.bulk.get(rule).is_some_and(|bulk| {
+            is_tag(path) || bulk.wildcards.iter().any(|sent| matches(sent, path))
+        });
+        let sending = self.sending.entry(Arc::clone(rule)).or_default();
+        sending.paths += 1;
+        sending.new += new;
+        sending.unmatched += if matched { 0 } else { new };
+        sending.distributions = names;
+        if sending.tenants.len() <= TENANTS_MAX {
+            sending.tenants.insert(at.tenant.map(Into::into));
+        }
+    }
+
+    /// The transaction's paths, as the daemon sends them.
+    fn send_all(&mut self) {
+        let mut wildcards: HashSet<(Arc<str>, String)> = HashSet::new();
+        for (rule, mut sending) in std::mem::take(&mut self.sending) {
+            let bulk = self.bulk.get(&rule).filter(|bulk| {
+                let threshold = u64::try_from(bulk.threshold).unwrap_or(u64::MAX);
+                sending.paths > threshold && !bulk.wildcards.is_empty()
+            });
+            let Some(bulk) = bulk else {
+                self.billed_paths += sending.new;
+                continue;
+            };
+            if sending.tenants.len() > TENANTS_MAX {
+                sending.tenants = [None].into();
+            }
+            let before = wildcards.len();
+            for name in &sending.distributions {
+                for tenant in &sending.tenants {
+                    let items = bulk.wildcards.iter();
+                    let items = items.map(|sent| of_tenant(tenant.as_deref(), sent).into_owned());
+                    wildcards.extend(items.map(|item| (Arc::clone(name), item)));
+                }
+            }
+            let added = u64::try_from(wildcards.len() - before).unwrap_or(u64::MAX);
+            self.billed_paths += sending.unmatched.saturating_add(added);
+            self.bulk_paths += sending.new - sending.unmatched;
+        }
+    }
+}
+
+impl Plan for Tally {
+    fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
+        match action {
+            Action::Delete { key, .. } => self.count(rule, ("key", key), |tally| tally.keys += 1),
+            Action::DeleteMatching { glob } => {
+                self.count(rule, ("glob", glob), |tally| tally.globs += 1);
+            }
+            Action::Increment { key } => {
+                self.count(rule, ("counter", key), |tally| tally.counters += 1);
+            }
+            Action::RaiseGuard { key, .. } => {
+                self.count(rule, ("guard", key), |tally| tally.guards += 1);
+            }
+            Action::DeleteTagged { key, .. } => {
+                self.count(rule, ("tag set", key), |tally| tally.tag_sets += 1);
+            }
+            Action::DeleteTaggedMatching { glob, .. } => {
+                self.count(rule, ("tag sets", glob), |tally| tally.globs += 1);
+            }
+            Action::DeleteField { key, field } => {
+                self.count_field(rule, key, field);
+            }
+            // They follow what is counted, and what is logged.
+            Action::Publish { .. } | Action::SkipGuard { .. } | Action::BackwardVersion { .. } => {}
+            Action::Invalidate { path, at } => {
+                let (wildcard, tag) = (is_wildcard(path), is_tag(path));
+                let item = of_tenant(at.tenant, path);
+                self.count(rule, ("path", item.as_bytes()), |tally| {
+                    tally.paths += 1;
+                    tally.wildcards += u64::from(wildcard);
+                    tally.tags += u64::from(tag);
+                });
+                self.send(rule, path, &item, at);
+            }
+            Action::Skip { path, .. } => {
+                self.count(rule, ("skip", path.as_bytes()), |tally| tally.skipped += 1);
+            }
+            Action::MissedBump { .. } => {
+                let entry = self.rules.entry(rule.to_string()).or_default();
+                entry.missed_version_bumps += 1;
+                self.total.missed_version_bumps += 1;
+            }
+        }
+    }
+
+    fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
+        self.open = true;
+        let entry = self.rules.entry(rule.to_string()).or_default();
+        *entry.widened.entry(reason.as_str()).or_default() += 1;
+        *self.total.widened.entry(reason.as_str()).or_default() += 1;
+    }
+}
+
+impl Record for Tally {
+    fn place(&mut self, _at: &At<'_>) {}
+
+    fn begin(&mut self, change: &RowChange<'_>) {
+        self.open = true;
+        let name = change.table.name.to_string();
+        let table = self.tables.entry(name).or_default();
+        *table.entry(Op::as_str(change.op)).or_default() += 1;
+    }
+
+    fn end(&mut self) {
+        self.send_all();
+        self.transactions += u64::from(std::mem::take(&mut self.open));
+        self.seen.clear();
+    }
+}
+
+impl fmt::Display for RuleTally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys, {} paths", self.keys, self.paths)?;
+        for (count, what) in [
+            (self.wildcards, "of them wildcards"),
+            (self.tags, "of them tags"),
+            (self.globs, "globs over the keyspace"),
+            (self.counters, "counters"),
+            (self.guards, "guards"),
+            (self.tag_sets, "tag sets"),
+            (self.hash_fields, "hash fields"),
+            (self.skipped, "paths not sent for their class"),
+            (self.missed_version_bumps, "updates without their version"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        for (reason, count) in &self.widened {
+            write!(f, ", widened {count} times ({reason})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Bill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dollars =
+            |millidollars: u64| format!("${}.{:03}", millidollars / 1_000, millidollars % 1_000);
+        write!(
+            f,
+            "at most {} paths to {} distribution{}: {} after the {FREE_PATHS_A_MONTH} that are free each month, {} without them",
+            self.billed_paths,
+            self.distributions,
+            if self.distributions == 1 { "" } else { "s" },
+            dollars(self.millidollars_after_free_paths),
+            dollars(self.millidollars_at_most),
+        )?;
+        if self.bulk_paths > 0 {
+            write!(
+                f,
+                "; {} more go under the wildcards of bulk changes",
+                self.bulk_paths
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} changes of mapped tables in {} transactions",
+            self.changes(),
+            self.transactions
+        )?;
+        for (table, ops) in &self.tables {
+            let ops = ops.iter().map(|(op, count)| format!("{count} {op}"));
+            writeln!(f, "  table {table}: {}", ops.collect::<Vec<_>>().join(", "))?;
+        }
+        for (rule, tally) in &self.rules {
+            writeln!(f, "  rule {rule}: {tally}")?;
+        }
+        write!(f, "in all {}", self.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evict::bulk_paths::BulkRule;
+    use crate::model::invalidation::Distributions;
+
+    #[test]
+    fn what_a_transaction_repeats_counts_once_and_wildcards_cost_as_one_path() {
+        let (users, lists): (Arc<str>, Arc<str>) = ("users".into(), "lists".into());
+        let mut tally = Tally::new(vec!["main".into()]);
+        let at = Target::default();
+        for _ in 0..2 {
+            for (rule, path) in [
+                (&users, "/u/1"),
+                (&users, "/u/1"),
+                (&lists, "/u/1"),
+                (&lists, "/lists*"),
+            ] {
+                tally.act(rule, Action::Invalidate { path, at });
+            }
+            tally.act(
+                &users,
+                Action::Delete {
+                    key: b"u:1",
+                    settles: true,
+                },
+            );
+            tally.end();
+        }
+        assert_eq!(tally.transactions, 2);
+        assert_eq!((tally.total.paths, tally.total.wildcards), (4, 2));
+        assert_eq!(tally.total.keys, 2);
+        assert_eq!(tally.rules["users"].paths, 2);
+        assert_eq!(tally.rules["lists"].paths, 4);
+    }
+
+    #[test]
+    fn every_distribution_and_every_tenant_is_billed_for_what_goes_there() {
+        let shop: Distributions = vec!["shop".into()].into();
+        let mut tally = Tally::new(vec!["main".into(), "shop".into()]);
+        for (path, distributions, tenant) in [
+            ("/a", None, None),
+            ("/a", Some(&shop), None),
+            ("/a", Some(&shop), Some("dt_1")),
+            ("/a", Some(&shop), Some("dt_2")),
+            ("#a", Some(&shop), Some("dt_2")),
+            ("#a*", Some(&shop), None),
+        ] {
+            let at = Target {
+                distributions,
+                tenant,
+            };
+            tally.act(&"rule".into(), Action::Invalidate { path, at });
+        }
+        assert_eq!(tally.bill().billed_paths, 6, "/a goes to shop once");
+        assert_eq!((tally.total.tags, tally.total.wildcards), (2, 0));
+    }
+
+    #[test]
+    fn a_thousand_paths_a_month_are_free_and_each_further_one_costs_half_a_cent() {
+        let bill = |names: &[&str]| {
+            let mut tally = Tally::new(names.iter().map(|&name| name.into()).collect());
+            for n in 0..600 {
+                let (path, at) = (&*format!("/{n}"), Target::default());
+                tally.act(&"rule".into(), Action::Invalidate { path, at });
+            }
+            tally.bill()
+        };
+        assert_eq!(bill(&["main"]).millidollars_after_free_paths, 0);
+        let bill = bill(&["main", "images"]);
+        assert_eq!(bill.millidollars_after_free_paths, 1_000);
+        assert_eq!(
+            bill.to_string(),
+            "at most 1200 paths to 2 distributions: $1.000 after the 1000 that are free each month, $6.000 without them"
+        );
+    }
+
+    #[test]
+    fn a_bulk_change_costs_its_wildcards_and_what_they_do_not_match() {
+        let (products, users): (Arc<str>, Arc<str>) = ("products".into(), "users".into());
+        let bulk = BulkRule {
+            threshold: 10,
+            wildcards: vec!["/products/*".to_owned(), "/api/*".to_owned()],
+        };
+        let mut tally = Tally::new(vec!["main".into(), "images".into()])
+            .with_bulk([(Arc::clone(&products), bulk)].into());
+        let at = Target::default();
+        let mut change = |rows: u32| {
+            for row in 0..rows {
+                for path in [format!("/products/{row}"), "/sitemap.xml".to_owned()] {
+                    tally.act(&products, Action::Invalidate { path: &path, at });
+                }
+                let path = format!("/users/{row}");
+                tally.act(&users, Action::Invalidate { path: &path, at });
+            }
+            tally.end();
+            (tally.billed_paths / 2, tally.bulk_paths / 2)
+        };
+        assert_eq!(change(9), (9 + 1 + 9, 0), "ten paths are no more than ten");
+        assert_eq!(change(500), (19 + 2 + 1 + 500, 500));
+        assert_eq!(change(500), (522 + 503, 1_000));
+        let bill = tally.bill();
+        assert_eq!((bill.billed_paths, bill.bulk_paths), (2_050, 2_000));
+        assert!(
+            bill.to_string()
+                .ends_with("; 2000 more go under the wildcards of bulk changes")
+        );
+        assert_eq!(
+            tally.total.paths,
+            1_009 + 3 + 1_009,
+            "what rows render stays as it is"
+        );
+    }
+
+    #[test]
+    fn a_bulk_change_costs_its_wildcards_for_each_tenant_or_for_all_together() {
+        let (shop, rule): (Distributions, Arc<str>) = (vec!["shop".into()].into(), "rule".into());
+        let bulk = BulkRule {
+            threshold: 10,
+            wildcards: vec!["/p/*".to_owned()],
+        };
+        let bill = |tenants: u32| {
+            let mut tally = Tally::new(vec!["main".into(), "shop".into()])
+                .with_bulk([(Arc::clone(&rule), bulk.clone())].into());
+            for tenant in 0..tenants {
+                let tenant = format!("dt_{tenant}");
+                let at = Target {
+                    distributions: Some(&shop),
+                    tenant: Some(&tenant),
+                };
+                for path in ["/p/1", "/p/2", "/p/3", "/p/4", "/p/5", "#t", "/other"] {
+                    tally.act(&rule, Action::Invalidate { path, at });
+                }
+            }
+            let bill = tally.bill();
+            (bill.billed_paths, bill.bulk_paths)
+        };
+        assert_eq!(bill(1), (7, 0), "seven paths are no bulk change");
+        assert_eq!(bill(2), (2 + 2, 12));
+        assert_eq!(bill(15), (15 + 15, 15 * 6));
+        assert_eq!(bill(16), (1 + 16, 16 * 6), "one for all");
+    }
+}

@@ -1,0 +1,260 @@
+//! A cluster: who serves which slot, and commands sent to where their keys are.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{Cmd, RedisError, Value};
+
+use super::error;
+use super::error::CacheError;
+use super::redirection::{self, Goal, Group, Pending};
+use super::server::{Answer, Server, no_answer};
+use super::slot::{self, SLOTS};
+use super::target::{Access, Address};
+use super::topology::Topology;
+
+/// How often commands follow their slots before the call fails.
+const REDIRECTIONS_MAX: usize = 8;
+
+/// How long a node may take to say who serves what: the next one may know.
+const TOPOLOGY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A cluster.
+pub(crate) struct Cluster {
+    access: Access,
+    seed: Address,
+    replicas: u16,
+    /// Given up at every failure, and asked for again at the next call.
+    topology: Option<Topology>,
+    /// Every node heard of, to be asked in turn: the one that answered last may
+    /// be the one that is cut off.
+    known: VecDeque<Address>,
+    servers: HashMap<Address, Server>,
+}
+
+impl Cluster {
+    pub(crate) fn new(access: Access, seed: Address, replicas: u16) -> Self {
+        Self {
+            access,
+            known: VecDeque::from([seed.clone()]),
+            seed,
+            replicas,
+            topology: None,
+            servers: HashMap::new(),
+        }
+    }
+
+    /// Another set of connections to the same cluster, none made yet.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.access.clone(), self.seed.clone(), self.replicas)
+    }
+
+    pub(crate) fn seed(&self) -> &Address {
+        &self.seed
+    }
+
+    /// Sends all commands to where their keys are, to all primaries at the same
+    /// time, and gives each one's own answer in their order. Those of one slot
+    /// take effect in their order, too; one of them may be done twice.
+    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Answer>, CacheError> {
+        let mut answers: Vec<Answer> = commands.iter().map(|_| no_answer()).collect();
+        let mut pending: Vec<Pending> = Vec::with_capacity(commands.len());
+        pending.extend(commands.into_iter().enumerate().map(|(place, command)| {
+            let to = Goal::Owner;
+            Pending { place, command, to }
+        }));
+        let mut behind = Vec::new();
+        let mut moved = false;
+        for _ in 0..REDIRECTIONS_MAX {
+            if pending.is_empty() {
+                pending.append(&mut behind);
+            }
+            if pending.is_empty() {
+                if moved {
+                    // What one answer said of a slot may hold for others.
+                    self.topology = None;
+                }
+                return Ok(answers);
+            }
+            let groups = self.route(std::mem::take(&mut pending)).await?;
+            for (address, group, answered) in self.send(groups).await {
+                let answered = answered.inspect_err(|_| self.topology = None)?;
+                let sorted = redirection::sort(&group, answered, &address);
+                for (place, answer) in sorted.done {
+                    if let Some(answered) = answers.get_mut(place) {
+                        *answered = answer;
+                    }
+                }
+                pending.extend(sorted.redirected);
+                behind.extend(sorted.behind);
+                for (slot, primary) in sorted.moved {
+                    moved = true;
+                    if let Some(topology) = &mut self.topology {
+                        topology.moved(slot, &primary);
+                    }
+                }
+            }
+        }
+        self.topology = None;
+        Err(CacheError::Unavailable {
+            address: self.seed.to_string(),
+            code: "moved",
+            reason: format!("slots moved {REDIRECTIONS_MAX} times while a call followed them"),
+        })
+    }
+
+    /// Sends one command to one node.
+    pub(crate) async fn run_at(
+        &mut self,
+        address: &Address,
+        command: Cmd,
+    ) -> Result<Value, CacheError> {
+        let answer = self.server(address).send_one(command).await;
+        answer.inspect_err(|_| self.topology = None)
+    }
+
+    /// What the cluster looks like now, and whether keys are on their way from
+    /// one primary to another.
+    pub(crate) async fn look(&mut self) -> Result<(Topology, bool), CacheError> {
+        self.topology = None;
+        let topology = self.topology().await?.clone();
+        let mut moving = false;
+        for primary in topology.primaries() {
+            let mut nodes = redis::cmd("CLUSTER");
+            nodes.arg("NODES");
+            let answer = self.run_at(primary, nodes).await?;
+            let nodes: String = redis::from_redis_value(answer)
+                .map_err(|error| self.server(primary).failed(&error.into()))?;
+            // A node marks only its own slots, as in `[93-<-id]`.
+            let own = nodes.lines().find(|line| line.contains("myself"));
+            moving |= own.is_some_and(|line| line.contains(" ["));
+        }
+        Ok((topology, moving))
+    }
+
+    /// Names the failure, and makes everything anew at the next call.
+    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+        self.topology = None;
+        self.servers.clear();
+        error::named(error, &self.seed)
+    }
+
+    /// Who serves what, asked for if it is not known.
+    async fn topology(&mut self) -> Result<&Topology, CacheError> {
+        if self.topology.is_none() {
+            let topology = self.ask().await?;
+            self.known = topology.nodes().cloned().collect();
+            self.servers
+                .retain(|address, _| self.known.contains(address));
+            self.topology = Some(topology);
+        }
+        self.topology.as_ref().ok_or_else(|| self.unserved(0))
+    }
+
+    /// Asks one node after the other, the seed last.
+    async fn ask(&mut self) -> Result<Topology, CacheError> {
+        self.known.rotate_left(1.min(self.known.len()));
+        let mut nodes: Vec<Address> = self.known.iter().cloned().collect();
+        nodes.retain(|address| *address != self.seed);
+        nodes.push(self.seed.clone());
+        let mut failure = self.unserved(0);
+        for address in nodes {
+            let mut slots = redis::cmd("CLUSTER");
+            slots.arg("SLOTS");
+            let server = self.server(&address);
+            let asked = tokio::time::timeout(TOPOLOGY_TIMEOUT, server.send_one(slots)).await;
+            failure = match asked {
+                Ok(Ok(answer)) => match Topology::parse(answer, &address) {
+                    Ok(topology) if topology.served() > 0 => return Ok(topology),
+                    Ok(_) => self.unserved(0),
+                    Err(error) => self.server(&address).failed(&error),
+                },
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    self.servers.remove(&address);
+                    CacheError::Unavailable {
+                        address: address.to_string(),
+                        code: "timeout",
+                        reason: "the node does not say which slots it serves".to_owned(),
+                    }
+                }
+            };
+        }
+        Err(failure)
+    }
+
+    /// Groups commands by the server that they go to.
+    async fn route(
+        &mut self,
+        pending: Vec<Pending>,
+    ) -> Result<HashMap<Address, Group>, CacheError> {
+        let topology = self.topology().await?;
+        let mut groups: HashMap<Address, Group> = HashMap::new();
+        for command in pending {
+            let slot = slot::of_command(&command.command);
+            let address = match &command.to {
+                Goal::Asking(address) => address,
+                Goal::Owner => match topology.primary(slot) {
+                    Some(address) => address,
+                    None => {
+                        let failure = self.unserved(slot.unwrap_or(0));
+                        self.topology = None;
+                        return Err(failure);
+                    }
+                },
+            };
+            match groups.get_mut(address) {
+                Some(group) => group.add(command),
+                None => {
+                    let address = address.clone();
+                    groups.entry(address).or_default().add(command);
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Sends every group to its server, all at the same time.
+    async fn send(
+        &mut self,
+        groups: HashMap<Address, Group>,
+    ) -> Vec<(Address, Group, Result<Vec<Answer>, CacheError>)> {
+        let replicas = self.replicas;
+        let sending: Vec<_> = groups
+            .into_iter()
+            .map(|(address, mut group)| {
+                // Taken out, so that all of them can be used at once; one that is
+                // lost because the call is cancelled is made anew.
+                let server = self.servers.remove(&address);
+                let mut server = server.unwrap_or_else(|| Server::new(&self.access, &address));
+                async move {
+                    let answered = server.change(&mut group.commands, replicas).await;
+                    (server, group, answered)
+                }
+            })
+            .collect();
+        let sent = join_all(sending).await;
+        let back = sent.into_iter().map(|(server, group, answered)| {
+            let address = server.address().clone();
+            self.servers.insert(address.clone(), server);
+            (address, group, answered)
+        });
+        back.collect()
+    }
+
+    fn server(&mut self, address: &Address) -> &mut Server {
+        let access = &self.access;
+        self.servers
+            .entry(address.clone())
+            .or_insert_with_key(|address| Server::new(access, address))
+    }
+
+    fn unserved(&self, slot: u16) -> CacheError {
+        CacheError::Unavailable {
+            address: self.seed.to_string(),
+            code: "cluster-down",
+            reason: format!("no primary serves slot {slot} of {SLOTS}"),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What Redis' errors mean for the caller.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::target::Address;
+
+/// Whether the error is about the one command that it answers, and says nothing
+/// of the others or of the server. Everything else passes, or is for somebody
+/// to put right, so that the caller repeats all of it.
+pub(crate) fn concerns_one_command(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(
+            ServerErrorKind::NoPerm
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::ResponseError
+            | ServerErrorKind::TryAgain,
+        ) => true,
+        // The client has no kind of its own for it.
+        ErrorKind::Extension => {
+            matches!(error.code(), Some("WRONGTYPE" | "NOTVERSION"))
+        }
+        _ => false,
+    }
+}
+
+/// A short name for the reason why the keys of the command that `error` answers
+/// stay as they are for ever; `None` if it is no such reason.
+///
+/// An account that may not use the command at all gets NOPERM too. That is for
+/// somebody to put right, and no key's fault: only texts about keys count.
+pub(crate) fn refusal(error: &RedisError) -> Option<&'static str> {
+    let says = |words| error.detail().is_some_and(|detail| detail.contains(words));
+    match error.kind() {
+        // Redis 6: "… to access one of the keys used as arguments"; from Redis
+        // 7 on: "No permissions to access a key".
+        ErrorKind::Server(ServerErrorKind::NoPerm) if says("access") && says("key") => {
+            Some("no-permission")
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if says("not an integer") || says("would overflow") =>
+        {
+            Some("not-an-integer")
+        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) if says("access") && says("channel") => {
+            Some("no-permission")
+        }
+        ErrorKind::Extension if error.code() == Some("WRONGTYPE") => Some("wrong-type"),
+        // What raise.lua answers.
+        ErrorKind::Extension if error.code() == Some("NOTVERSION") => Some("not-a-version"),
+        _ => None,
+    }
+}
+
+/// Whether a command with several keys found some of them gone to another node
+/// already. Each for itself has a place.
+pub(crate) fn is_divided(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
+}
+
+/// Names the failure of the server at `address`.
+pub(crate) fn named(error: &RedisError, address: &Address) -> CacheError {
+    let unavailable = |code| CacheError::Unavailable {
+        address: address.to_string(),
+        code,
+        reason: error.to_string(),
+    };
+    let refused = |code, remedy| CacheError::Refused {
+        address: address.to_string(),
+        code,
+        reason: error.to_string(),
+        remedy,
+    };
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => refused(
+            "authentication",
+            "check redis.password and the user in redis.url, or redis.sentinel.password if this is a sentinel; with iam, that the user is of type iam, that user and cache are named as AWS names them, and that the process' role may connect",
+        ),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
+            "no-permission",
+            "grant the ACL user the commands that docs/configuration.md lists, on the keys of all rules",
+        ),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
+        ErrorKind::Server(
+            ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot,
+        ) => refused("cluster", SET_CLUSTER),
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+            if error
+                .detail()
+                .is_some_and(|it| it.contains("cluster support disabled")) =>
+        {
+            refused(
+                "no-cluster",
+                "this server is no part of a cluster: leave redis.cluster out",
+            )
+        }
+        ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
+        // The client has no kind of its own for it.
+        _ if error.code() == Some("NOAUTH") => refused(
+            "authentication",
+            "set redis.password, or redis.sentinel.password if this is a sentinel",
+        ),
+        _ if error.code() == Some("OOM") => unavailable("out-of-memory"),
+        ErrorKind::Server(_) | ErrorKind::Extension => unavailable("server-error"),
+        _ if error.is_timeout() => unavailable("timeout"),
+        _ if error.is_connection_refusal() => unavailable("connection-refused"),
+        _ => unavailable("connection"),
+    }
+}
+
+const SET_CLUSTER: &str = "set redis.cluster = true";
+
+/// A server that is reached as if it were alone.
+pub(crate) fn is_a_cluster(address: &Address) -> CacheError {
+    CacheError::Refused {
+        address: address.to_string(),
+        code: "cluster",
+        reason: "this server is part of a cluster".to_owned(),
+        remedy: SET_CLUSTER,
+    }
+}
+
+/// Why a deletion failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// No answer, or one that passes: loading, failing over, read-only.
+    #[error(
+        "Redis at {address} does not answer as it should ({code}): {reason}; check redis.url and that the server runs"
+    )]
+    Unavailable {
+        /// The server.
+        address: String,
+        /// A short name for the failure.
+        code: &'static str,
+        /// The client's words.
+        reason: String,
+    },
+    /// There is nothing to log in with. That may pass.
+    #[error("Redis at {address} is not connected to: {reason}")]
+    NoToken {
+        /// The server.
+        address: String,
+        /// Why there is none, and what to do.
+        reason: String,
+    },
+    /// Somebody has to change something first.
+    #[error("Redis at {address} refused ({code}): {reason}; {remedy}")]
+    Refused {
+        /// The server.
+        address: String,
+        /// A short name for the failure.
+        code: &'static str,
+        /// The server's words.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl CacheError {
+    /// A short name for logs and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CacheError::Unavailable { code, .. } | CacheError::Refused { code, .. } => code,
+            CacheError::NoToken { .. } => "no-token",
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Connections to Redis: one server, a cluster, or a primary that sentinels know.
+//!
+//! - `target`: what to connect to, and how.
+//! - `connection`: commands, whatever the layout of the servers is.
+//! - `server`: the connection to one server.
+//! - `cluster`: commands sent to the primaries of a cluster.
+//! - `topology`: which primary serves which slots.
+//! - `slot`: the slot of a key.
+//! - `redirection`: answers that name another server.
+//! - `sentinel`: the primary, as sentinels know it.
+//! - `register`: one value that is no cache entry.
+//! - `error`: what an answer means to whoever retries.
+
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod error;
+pub(crate) mod redirection;
+pub(crate) mod register;
+pub(crate) mod sentinel;
+pub(crate) mod server;
+pub(crate) mod slot;
+pub(crate) mod target;
+pub(crate) mod topology;
+
+pub use self::error::CacheError;
+pub use self::register::RedisRegister;
+pub use self::target::{Layout, Target, TlsFiles};

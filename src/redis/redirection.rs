@@ -1,0 +1,199 @@
+//! What became of the commands that went to one server of a cluster.
+
+use std::collections::HashSet;
+
+use redis::{Arg, Cmd, ErrorKind, Pipeline, ServerErrorKind};
+
+use super::server::Answer;
+use super::slot;
+use super::target::Address;
+
+/// A command on its way.
+pub(crate) struct Pending {
+    /// Its place among the answers.
+    pub(crate) place: usize,
+    pub(crate) command: Cmd,
+    pub(crate) to: Goal,
+}
+
+/// Where a command goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// To who serves its slot.
+    Owner,
+    /// To this node, which is taking the slot over and serves it only to those
+    /// who say that they were sent.
+    Asking(Address),
+}
+
+/// What goes to one server in one round trip.
+#[derive(Default)]
+pub(crate) struct Group {
+    pub(crate) commands: Pipeline,
+    /// What each of the commands is; `None`: ASKING, before the next one.
+    places: Vec<Option<usize>>,
+}
+
+impl Group {
+    pub(crate) fn add(&mut self, pending: Pending) {
+        if matches!(pending.to, Goal::Asking(_)) {
+            self.commands.cmd("ASKING");
+            self.places.push(None);
+        }
+        self.commands.add_command(pending.command);
+        self.places.push(Some(pending.place));
+    }
+}
+
+/// What a group's answers mean.
+#[derive(Default)]
+pub(crate) struct Sorted {
+    /// Answers with their places.
+    pub(crate) done: Vec<(usize, Answer)>,
+    /// What goes elsewhere.
+    pub(crate) redirected: Vec<Pending>,
+    /// What waits for that: commands of one slot take effect in their order, so
+    /// that those behind a redirected one are sent once more, after it.
+    pub(crate) behind: Vec<Pending>,
+    /// Slots with their new primaries.
+    pub(crate) moved: Vec<(u16, Address)>,
+}
+
+/// Parts what the server at `answering` did from what it did not.
+pub(crate) fn sort(group: &Group, answers: Vec<Answer>, answering: &Address) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut elsewhere: HashSet<u16> = HashSet::new();
+    let sent = group.commands.cmd_iter().zip(&group.places);
+    for ((command, place), answer) in sent.zip(answers) {
+        let Some(place) = *place else { continue };
+        let pending = |to| Pending {
+            place,
+            command: command.clone(),
+            to,
+        };
+        if let Some((slot, to)) = redirection(&answer, answering) {
+            let goal = match to {
+                Redirection::Ask(address) => Goal::Asking(address),
+                Redirection::Moved(address) => {
+                    sorted.moved.push((slot, address));
+                    Goal::Owner
+                }
+            };
+            sorted.redirected.push(pending(goal));
+            // One deletion may overtake another.
+            if command.args_iter().next() != Some(Arg::Simple(b"UNLINK")) {
+                elsewhere.insert(slot);
+            }
+        } else if !elsewhere.is_empty()
+            && slot::of_command(command).is_some_and(|slot| elsewhere.contains(&slot))
+        {
+            sorted.behind.push(pending(Goal::Owner));
+        } else {
+            sorted.done.push((place, answer));
+        }
+    }
+    sorted
+}
+
+enum Redirection {
+    Moved(Address),
+    Ask(Address),
+}
+
+fn redirection(answer: &Answer, answering: &Address) -> Option<(u16, Redirection)> {
+    let error = answer.as_ref().err()?;
+    let (node, slot) = error.redirect_node()?;
+    let address = Address::parse(node, answering)?;
+    let to = match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Ask) => Redirection::Ask(address),
+        _ => Redirection::Moved(address),
+    };
+    Some((slot, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Address {
+        Address {
+            host: "node".into(),
+            port,
+        }
+    }
+
+    fn answer(bytes: &str) -> Answer {
+        let value = redis::parse_redis_value(format!("{bytes}\r\n").as_bytes())?;
+        value.extract_error()
+    }
+
+    /// Of a command and its key each.
+    fn group(commands: &[&str]) -> Group {
+        let mut group = Group::default();
+        for (place, text) in commands.iter().enumerate() {
+            let mut command = Cmd::new();
+            command.arg(text.split(' ').collect::<Vec<_>>());
+            let to = Goal::Owner;
+            group.add(Pending { place, command, to });
+        }
+        group
+    }
+
+    fn places(pending: &[Pending]) -> Vec<(usize, Goal)> {
+        let all = pending.iter();
+        all.map(|it| (it.place, it.to.clone())).collect()
+    }
+
+    #[test]
+    fn commands_of_a_redirected_ones_slot_wait_for_it_and_others_do_not() {
+        let slot = slot::of_key(b"a");
+        let ask = format!("-ASK {slot} node:7");
+        let group = group(&["GET {a}1", "INCR {a}2", "UNLINK b", "UNLINK {a}3"]);
+        let answers = [":1", &ask, ":1", ":1"].map(answer);
+        let sorted = sort(&group, answers.into(), &address(1));
+        let done: Vec<usize> = sorted.done.iter().map(|(place, _)| *place).collect();
+        assert_eq!(done, [0, 2]);
+        let asking = Goal::Asking(address(7));
+        assert_eq!(places(&sorted.redirected), [(1, asking)]);
+        assert_eq!(places(&sorted.behind), [(3, Goal::Owner)]);
+        assert_eq!(sorted.moved, []);
+    }
+
+    #[test]
+    fn a_deletion_waits_for_no_other() {
+        let ask = format!("-ASK {} node:7", slot::of_key(b"a"));
+        let group = group(&["UNLINK {a}1", "UNLINK {a}2"]);
+        let sorted = sort(&group, [&ask, ":1"].map(answer).into(), &address(1));
+        assert_eq!(sorted.redirected.len(), 1);
+        assert_eq!((sorted.done.len(), sorted.behind.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_moved_slot_has_a_new_owner_which_may_be_on_the_answering_host() {
+        let slot = slot::of_key(b"a");
+        let moved = format!("-MOVED {slot} :9");
+        let sorted = sort(&group(&["INCR a"]), vec![answer(&moved)], &address(1));
+        assert_eq!(places(&sorted.redirected), [(0, Goal::Owner)]);
+        assert_eq!(sorted.moved, [(slot, address(9))]);
+        assert!(sorted.done.is_empty() && sorted.behind.is_empty());
+    }
+
+    #[test]
+    fn an_answer_to_asking_is_nobodys() {
+        let mut group = Group::default();
+        let mut command = redis::cmd("UNLINK");
+        command.arg("a");
+        let to = Goal::Asking(address(2));
+        group.add(Pending {
+            place: 5,
+            command,
+            to,
+        });
+        let answers = ["+OK", "-WRONGTYPE no"].map(answer);
+        let sorted = sort(&group, answers.into(), &address(2));
+        let [(5, Err(error))] = sorted.done.as_slice() else {
+            panic!("{:?}", sorted.done);
+        };
+        assert_eq!(error.code(), Some("WRONGTYPE"));
+    }
+}

@@ -1,0 +1,125 @@
+//! A primary that sentinels know.
+
+use std::collections::VecDeque;
+
+use redis::{FromRedisValue, RedisError, Value};
+
+use super::error::CacheError;
+use super::server::Server;
+use super::target::{Access, Address};
+
+/// A primary whose address the sentinels are asked for at every new connection.
+pub(crate) struct Sentinel {
+    access: Access,
+    master: String,
+    sentinels: VecDeque<Server>,
+    primary: Option<Server>,
+}
+
+impl Sentinel {
+    /// Servers are reached by `access`, each sentinel by its own.
+    pub(crate) fn new(
+        access: Access,
+        master: &str,
+        sentinels: impl IntoIterator<Item = Server>,
+    ) -> Self {
+        Self {
+            access,
+            master: master.to_owned(),
+            sentinels: sentinels.into_iter().collect(),
+            primary: None,
+        }
+    }
+
+    /// Another set of connections to the same, none made yet.
+    pub(crate) fn another(&self) -> Self {
+        let sentinels = self.sentinels.iter().map(Server::another);
+        Self::new(self.access.clone(), &self.master, sentinels)
+    }
+
+    /// The primary, as the first sentinel that answers knows it. A sentinel can
+    /// be late: the server itself has to say that it is one.
+    pub(crate) async fn primary(&mut self) -> Result<&mut Server, CacheError> {
+        let primary = match self.primary.take() {
+            Some(primary) => primary,
+            None => {
+                let address = self.locate().await?;
+                let mut primary = Server::new(&self.access, &address);
+                let role = primary.send_one(redis::cmd("ROLE")).await?;
+                let is_primary = match &role {
+                    Value::Array(role) => role.first() == Some(&Value::BulkString("master".into())),
+                    _ => false,
+                };
+                if !is_primary {
+                    return Err(CacheError::Unavailable {
+                        address: primary.address().to_string(),
+                        code: "read-only",
+                        reason: format!(
+                            "the sentinels call it the primary of {}, and it is a replica",
+                            self.master
+                        ),
+                    });
+                }
+                primary
+            }
+        };
+        Ok(self.primary.insert(primary))
+    }
+
+    pub(crate) fn master(&self) -> &str {
+        &self.master
+    }
+
+    /// Asks for the primary's address again at the next call.
+    pub(crate) fn reset(&mut self) {
+        self.primary = None;
+    }
+
+    /// Names the primary's failure, and gives it up.
+    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+        match self.primary.take() {
+            Some(mut primary) => primary.failed(error),
+            None => CacheError::Unavailable {
+                address: self.master.clone(),
+                code: "connection",
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    async fn locate(&mut self) -> Result<Address, CacheError> {
+        let mut failure = CacheError::Refused {
+            address: self.master.clone(),
+            code: "sentinel",
+            reason: "no sentinel is configured".to_owned(),
+            remedy: "set redis.sentinel.urls",
+        };
+        for _ in 0..self.sentinels.len() {
+            let Some(sentinel) = self.sentinels.front_mut() else {
+                break;
+            };
+            match ask(sentinel, &self.master).await {
+                Ok(address) => return Ok(address),
+                Err(error) => failure = error,
+            }
+            self.sentinels.rotate_left(1);
+        }
+        Err(failure)
+    }
+}
+
+async fn ask(sentinel: &mut Server, master: &str) -> Result<Address, CacheError> {
+    let mut question = redis::cmd("SENTINEL");
+    question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+    let answer = sentinel.send_one(question).await?;
+    let address = Option::<(String, u16)>::from_redis_value(answer)
+        .map_err(|error| sentinel.failed(&error.into()))?;
+    let (host, port) = address.ok_or_else(|| CacheError::Refused {
+        address: sentinel.address().to_string(),
+        code: "sentinel",
+        reason: format!("the sentinel knows no primary called {master}"),
+        remedy: "correct redis.sentinel.master",
+    })?;
+    let host = host.into();
+    Ok(Address { host, port })
+}

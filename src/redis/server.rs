@@ -1,0 +1,143 @@
+//! One server, connected to when it is needed.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
+use tokio::time::Instant;
+
+use super::error;
+use super::error::CacheError;
+use super::target::{Access, Address};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a server waits for its replicas to acknowledge.
+const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the server says to one command.
+pub(crate) type Answer = Result<Value, RedisError>;
+
+/// One server.
+///
+/// Its connection is dropped at every failure and made anew at the next call.
+/// That covers a demotion too: a server that became a replica answers READONLY
+/// on the old connection for ever. One that a token opened is made anew before
+/// the server would cut it.
+pub(crate) struct Server {
+    access: Access,
+    address: Address,
+    open: Option<Open>,
+}
+
+struct Open {
+    connection: MultiplexedConnection,
+    made_at: Instant,
+}
+
+impl Server {
+    /// Not connected yet.
+    pub(crate) fn new(access: &Access, address: &Address) -> Self {
+        Self {
+            access: access.clone(),
+            address: address.clone(),
+            open: None,
+        }
+    }
+
+    /// Another connection to the same server, not made yet.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(&self.access, &self.address)
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends all commands in one round trip, and gives each one's own answer.
+    pub(crate) async fn send(
+        &mut self,
+        commands: &mut Pipeline,
+    ) -> Result<Vec<Answer>, CacheError> {
+        let mut connection = self.open().await?;
+        let answers: Result<Vec<Answer>, _> =
+            commands.ignore_errors().query_async(&mut connection).await;
+        answers.map_err(|error| self.failed(&error))
+    }
+
+    /// The same, for changes that count only once so many replicas have
+    /// acknowledged them.
+    pub(crate) async fn change(
+        &mut self,
+        commands: &mut Pipeline,
+        replicas: u16,
+    ) -> Result<Vec<Answer>, CacheError> {
+        if replicas == 0 {
+            return self.send(commands).await;
+        }
+        let timeout_ms = u64::try_from(REPLICAS_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+        commands.cmd("WAIT").arg(replicas).arg(timeout_ms);
+        let mut answers = self.send(commands).await?;
+        let acknowledged = answers.pop().unwrap_or_else(no_answer);
+        let acknowledged =
+            acknowledged.and_then(|value| Ok(redis::from_redis_value::<u16>(value)?));
+        match acknowledged {
+            Ok(count) if count >= replicas => Ok(answers),
+            Ok(count) => Err(CacheError::Unavailable {
+                address: self.address.to_string(),
+                code: "replicas",
+                reason: format!(
+                    "{count} of {replicas} replicas acknowledged within {} s",
+                    REPLICAS_TIMEOUT.as_secs()
+                ),
+            }),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// Sends one command, any error of which is the call's.
+    pub(crate) async fn send_one(&mut self, command: Cmd) -> Result<Value, CacheError> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command);
+        let answer = self.send(&mut pipeline).await?.pop();
+        answer
+            .unwrap_or_else(no_answer)
+            .map_err(|error| self.failed(&error))
+    }
+
+    async fn open(&mut self) -> Result<MultiplexedConnection, CacheError> {
+        let lasts = self.access.connection_lasts();
+        if let Some(open) = &self.open
+            && lasts.is_none_or(|lasts| open.made_at.elapsed() < lasts)
+        {
+            return Ok(open.connection.clone());
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let made_at = Instant::now();
+        let client = self.access.client(&self.address).await?;
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        self.open = Some(Open {
+            connection: connection.clone(),
+            made_at,
+        });
+        Ok(connection)
+    }
+
+    /// Names the failure and gives the connection up.
+    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+        self.open = None;
+        error::named(error, &self.address)
+    }
+}
+
+/// A pipeline's answers are as many as its commands; should they not be, it is a
+/// failure like any other.
+pub(crate) fn no_answer() -> Answer {
+    Err((ErrorKind::UnexpectedReturnType, "no answer").into())
+}

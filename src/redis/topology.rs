@@ -1,0 +1,211 @@
+//! Which primary of a cluster serves which slot.
+
+use std::sync::Arc;
+
+use redis::{ErrorKind, RedisError, Value};
+
+use super::slot::SLOTS;
+use super::target::Address;
+
+/// The primaries with their slots, as a node sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Topology {
+    primaries: Vec<Address>,
+    replicas: Vec<Address>,
+    /// For each slot, which of the primaries serves it.
+    owners: Vec<Option<usize>>,
+}
+
+impl Topology {
+    /// Out of what `answering` says to CLUSTER SLOTS.
+    pub(crate) fn parse(slots: Value, answering: &Address) -> Result<Self, RedisError> {
+        let mut topology = Self {
+            primaries: Vec::new(),
+            replicas: Vec::new(),
+            owners: vec![None; usize::from(SLOTS)],
+        };
+        let unexpected = || RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS"));
+        let Value::Array(ranges) = slots else {
+            return Err(unexpected());
+        };
+        for range in ranges {
+            let Value::Array(range) = range else {
+                return Err(unexpected());
+            };
+            let [Value::Int(first), Value::Int(last), primary, replicas @ ..] = range.as_slice()
+            else {
+                return Err(unexpected());
+            };
+            let first = usize::try_from(*first).map_err(|_| unexpected())?;
+            let last = usize::try_from(*last).map_err(|_| unexpected())?;
+            let replicas = replicas.iter().filter_map(|node| address(node, answering));
+            topology.replicas.extend(replicas);
+            // A primary whose address is not known serves nothing for us.
+            let Some(primary) = address(primary, answering) else {
+                continue;
+            };
+            let primary = topology.index(&primary);
+            let owners = topology.owners.get_mut(first..=last);
+            owners.ok_or_else(unexpected)?.fill(Some(primary));
+        }
+        Ok(topology)
+    }
+
+    /// Those that serve slots.
+    pub(crate) fn primaries(&self) -> &[Address] {
+        &self.primaries
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Address> {
+        self.primaries.iter().chain(&self.replicas)
+    }
+
+    /// Who serves `slot`; with `None`, any primary.
+    pub(crate) fn primary(&self, slot: Option<u16>) -> Option<&Address> {
+        let index = match slot {
+            Some(slot) => (*self.owners.get(usize::from(slot))?)?,
+            None => 0,
+        };
+        self.primaries.get(index)
+    }
+
+    /// A node has said who serves `slot` now.
+    pub(crate) fn moved(&mut self, slot: u16, primary: &Address) {
+        let primary = self.index(primary);
+        if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
+            *owner = Some(primary);
+        }
+    }
+
+    /// How many slots somebody serves.
+    pub(crate) fn served(&self) -> usize {
+        self.owners.iter().flatten().count()
+    }
+
+    /// The slots that have another primary than in `earlier`.
+    pub(crate) fn moved_since<'t>(
+        &'t self,
+        earlier: &'t Topology,
+    ) -> impl Iterator<Item = u16> + 't {
+        (0..SLOTS).filter(|slot| self.primary(Some(*slot)) != earlier.primary(Some(*slot)))
+    }
+
+    fn index(&mut self, primary: &Address) -> usize {
+        let known = self.primaries.iter().position(|it| it == primary);
+        known.unwrap_or_else(|| {
+            self.primaries.push(primary.clone());
+            self.primaries.len() - 1
+        })
+    }
+}
+
+/// Out of `[host, port, id, …]`. A node that does not say where it is has the
+/// answering node's host; one that is not known to the cluster is called "?".
+fn address(node: &Value, answering: &Address) -> Option<Address> {
+    let Value::Array(node) = node else {
+        return None;
+    };
+    let [host, Value::Int(port), ..] = node.as_slice() else {
+        return None;
+    };
+    let host = match host {
+        Value::Nil => "",
+        Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+        _ => return None,
+    };
+    let host = match host {
+        "?" => return None,
+        "" => Arc::clone(&answering.host),
+        host => host.into(),
+    };
+    let port = u16::try_from(*port).ok()?;
+    Some(Address { host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(host: Value, port: i64) -> Value {
+        Value::Array(vec![
+            host,
+            Value::Int(port),
+            Value::BulkString(b"id".into()),
+        ])
+    }
+
+    fn named(host: &str, port: i64) -> Value {
+        node(Value::BulkString(host.into()), port)
+    }
+
+    fn range(first: i64, last: i64, nodes: Vec<Value>) -> Value {
+        let mut range = vec![Value::Int(first), Value::Int(last)];
+        range.extend(nodes);
+        Value::Array(range)
+    }
+
+    fn answering() -> Address {
+        Address {
+            host: "seed".into(),
+            port: 1,
+        }
+    }
+
+    fn primary(topology: &Topology, slot: u16) -> Option<String> {
+        topology.primary(Some(slot)).map(ToString::to_string)
+    }
+
+    #[test]
+    fn every_slot_has_the_primary_of_its_range() {
+        let slots = Value::Array(vec![
+            range(0, 99, vec![named("a", 1), named("b", 2)]),
+            range(100, 16_383, vec![node(Value::Nil, 3), named("?", 4)]),
+            range(50, 50, vec![named("", 5)]),
+        ]);
+        let mut topology = Topology::parse(slots, &answering()).unwrap();
+        for (slot, expected) in [
+            (0, "a:1"),
+            (50, "seed:5"),
+            (99, "a:1"),
+            (100, "seed:3"),
+            (16_383, "seed:3"),
+        ] {
+            assert_eq!(primary(&topology, slot).as_deref(), Some(expected));
+        }
+        assert_eq!(topology.served(), 16_384);
+        let nodes: Vec<_> = topology.nodes().map(ToString::to_string).collect();
+        assert_eq!(nodes, ["a:1", "seed:3", "seed:5", "b:2"]);
+
+        let before = topology.clone();
+        topology.moved(7, &answering());
+        assert_eq!(primary(&topology, 7).as_deref(), Some("seed:1"));
+        assert_eq!(topology.moved_since(&before).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn slots_that_nobody_serves_have_no_primary() {
+        let slots = Value::Array(vec![
+            range(1, 2, vec![named("a", 1)]),
+            range(3, 4, vec![named("?", 2)]),
+        ]);
+        let topology = Topology::parse(slots, &answering()).unwrap();
+        assert_eq!(primary(&topology, 0), None);
+        assert_eq!(primary(&topology, 3), None);
+        assert_eq!(topology.served(), 2);
+    }
+
+    #[test]
+    fn what_is_no_topology_is_an_error() {
+        for slots in [
+            Value::Nil,
+            Value::Array(vec![Value::Nil]),
+            Value::Array(vec![range(0, 99_999, vec![named("a", 1)])]),
+            Value::Array(vec![range(-1, 5, vec![named("a", 1)])]),
+            Value::Array(vec![range(9, 5, vec![named("a", 1)])]),
+            Value::Array(vec![range(0, 1, vec![])]),
+        ] {
+            let text = format!("{slots:?}");
+            assert!(Topology::parse(slots, &answering()).is_err(), "{text}");
+        }
+    }
+}

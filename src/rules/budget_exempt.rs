@@ -1,0 +1,63 @@
+//! Paths that are sent as they are, whatever the budget says.
+
+use super::glob;
+use super::path_class::PathPattern;
+
+/// The patterns of `[[path]]` in order, each with its `always`.
+#[derive(Clone, Debug, Default)]
+pub struct AlwaysPaths {
+    patterns: Vec<(Vec<u8>, bool)>,
+}
+
+impl AlwaysPaths {
+    /// Takes the patterns in the configuration's order.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = (&'a PathPattern, bool)>) -> Self {
+        let patterns = patterns.into_iter();
+        let patterns = patterns.map(|(pattern, always)| (pattern.glob().into_bytes(), always));
+        Self {
+            patterns: patterns.collect(),
+        }
+    }
+
+    /// Whether the first pattern that matches says so. A wildcard counts by its
+    /// beginning.
+    pub fn contains(&self, path: &str) -> bool {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let path = path.strip_suffix('*').unwrap_or(path);
+        let mut patterns = self.patterns.iter();
+        patterns
+            .find(|(glob, _)| glob::matches(glob, path.as_bytes()))
+            .is_some_and(|(_, always)| *always)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::invalidation::PathClass;
+
+    #[test]
+    fn the_first_match_decides() {
+        let pattern = |text: &str| PathPattern {
+            text: text.to_owned(),
+            class: PathClass::Cached,
+            line: 1,
+        };
+        let patterns = [
+            (pattern("/prices/archive/*"), false),
+            (pattern("prices/*"), true),
+            (pattern("/prices*"), false),
+        ];
+        let always = AlwaysPaths::new(patterns.iter().map(|(pattern, always)| (pattern, *always)));
+        for (path, expected) in [
+            ("/prices/7", true),
+            ("/prices/7?currency=eur", true),
+            ("/prices/*", true),
+            ("/prices/archive/7", false),
+            ("/prices", false),
+            ("/users/7", false),
+        ] {
+            assert_eq!(always.contains(path), expected, "{path}");
+        }
+    }
+}
