@@ -52,6 +52,18 @@ test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 	cargo test
 	$(count-instructions) check
 
+# Of the integration tests, those that start no server and need no other program: what to run, and what not of it.
+without-servers = architecture:: commands::explain commands::manual configuration:: decoder::properties edge:: \
+  guarantees:: metrics:: model:: performance:: planner:: service::rights \
+  $(addprefix --skip ,daemon:: with_the_server prometheus_accepts counts_repeat the_task_definitions)
+
+.PHONY: quick
+quick: ## Every test that needs no server: within a minute of a change to one file
+	@trap 'echo "make quick took $$SECONDS s"' EXIT; \
+	cargo test --no-run --lib --test live; \
+	cargo test --quiet --lib; \
+	cargo test --quiet --test live -- $(without-servers)
+
 # Optimised is what the instructions of a row change are spent in; the rest is as tests have it already.
 count-instructions = CARGO_INCREMENTAL=0 cargo run --quiet --example instructions \
   $(foreach package,evictd mysql_common crc32fast, \

@@ -50,28 +50,28 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Follow the binlog and invalidate what changes
-    Run(Run),
+    Run(RunArgs),
     /// Invalidate once more what changed in a range of the binlog
-    Replay(Replay),
+    Replay(ReplayArgs),
     /// Print what binlog files on disk would invalidate; needs no server
-    Plan(PlanFiles),
+    Plan(PlanArgs),
     /// Say what one change would invalidate, and why or why not
-    Explain(Explain),
+    Explain(ExplainArgs),
     /// Show, set or remove the stored position
-    Checkpoint(Checkpoint),
+    Checkpoint(CheckpointArgs),
     /// Look at the configuration, the servers and the distributions
-    Check(Check),
+    Check(CheckArgs),
     /// Send buffered paths to CloudFront, or put dead letters back
-    Drain(Drain),
+    Drain(DrainArgs),
     /// Show how the daemon does, what is wrong and since when
-    Status(Status),
+    Status(StatusArgs),
     /// Say in one line whether the daemon works, for probes
-    Health(Health),
+    Health(HealthArgs),
     /// Print completions for a shell
-    Completions(Completions),
+    Completions(CompletionsArgs),
     /// Write the manual's pages
     #[command(hide = true)]
-    Man(Man),
+    Man(ManArgs),
 }
 
 /// `evictd completions`
@@ -80,7 +80,7 @@ pub enum Command {
     evictd completions bash > /etc/bash_completion.d/evictd\n  \
     evictd completions zsh > ~/.zfunc/_evictd\n  \
     evictd completions fish > ~/.config/fish/completions/evictd.fish")]
-pub struct Completions {
+pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
@@ -88,7 +88,7 @@ pub struct Completions {
 /// `evictd man`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  evictd man /usr/local/share/man/man1")]
-pub struct Man {
+pub struct ManArgs {
     /// The directory to write evictd.1 and a page for each command to
     pub directory: PathBuf,
 }
@@ -101,7 +101,7 @@ pub struct Man {
     evictd check --format json | jq '.paths[] | select(.level == \"error\")'\n\n\
     Ends with 0 if nothing is wrong (warnings and notes are nothing wrong), with 2 if a\n\
     setting is, and with 3 if all that is wrong is that somebody does not answer.")]
-pub struct Check {
+pub struct CheckArgs {
     /// Ask no server
     #[arg(long)]
     pub offline: bool,
@@ -119,7 +119,7 @@ pub struct Check {
     evictd checkpoint set 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-4711\n  \
     evictd checkpoint clear                   the next start begins at source.start\n\n\
     A running daemon keeps its checkpoint to itself: stop it first.")]
-pub struct Checkpoint {
+pub struct CheckpointArgs {
     /// What to do with it
     #[command(subcommand)]
     pub action: CheckpointAction,
@@ -151,7 +151,7 @@ pub enum CheckpointAction {
     evictd explain --table shop.users --after '{\"id\": 8}' --online     with the columns that the server has\n\n\
     Columns are typed by their JSON values; with --online, by the server. A column\n\
     that is left out counts as missing from the row image.")]
-pub struct Explain {
+pub struct ExplainArgs {
     /// The table, such as shop.users
     #[arg(long, value_name = "DATABASE.TABLE")]
     pub table: String,
@@ -183,7 +183,7 @@ pub struct Explain {
     replay ends at --to, or where the binlog ended when it began. It may run beside the\n\
     daemon, and leaves the daemon's checkpoint alone. Ctrl-C ends it with exit code 1 and\n\
     says where to go on.")]
-pub struct Replay {
+pub struct ReplayArgs {
     /// Where to begin
     #[arg(long, value_name = "POSITION", required_unless_present = "since")]
     pub from: Option<Start>,
@@ -235,7 +235,7 @@ pub enum Half {
     evictd plan --diff new.toml --binlog mysql-bin.000042   what new.toml would do differently\n\n\
     Files come from the server's data directory, or from\n  \
     mysqlbinlog --read-from-remote-server --raw --host HOST --user USER --password mysql-bin.000042")]
-pub struct PlanFiles {
+pub struct PlanArgs {
     /// Binlog files, in their order
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub binlog: Vec<PathBuf>,
@@ -254,7 +254,7 @@ pub struct PlanFiles {
 #[command(after_help = "Examples:\n  \
     evictd drain --config shop.toml        the same as `evictd run --role drain`\n  \
     evictd drain --redrive                 once what made them dead letters is mended")]
-pub struct Drain {
+pub struct DrainArgs {
     /// Make messages of the dead letters again, print how many, and end
     #[arg(long)]
     pub redrive: bool,
@@ -267,7 +267,7 @@ pub struct Drain {
     evictd status --json | jq .lag_seconds\n\n\
     It asks the daemon at metrics.listen. If none answers there, it shows the\n\
     checkpoint and the ledger from disk and ends with exit code 3.")]
-pub struct Status {
+pub struct StatusArgs {
     /// Print one JSON object, as /status has it
     #[arg(long)]
     pub json: bool,
@@ -279,7 +279,7 @@ pub struct Status {
     evictd health                          is it alive? for a container's health check\n  \
     evictd health --ready                  is it connected and not behind?\n\n\
     Exit codes: 0 yes, 1 no or nobody answers at metrics.listen.")]
-pub struct Health {
+pub struct HealthArgs {
     /// Ask whether it is connected and not behind, not only whether it makes progress
     #[arg(long)]
     pub ready: bool,
@@ -291,7 +291,7 @@ pub struct Health {
     evictd run --config shop.toml\n  \
     evictd run --dry-run --format json     plan only: no cache, buffer or checkpoint is touched\n  \
     evictd run --role drain                only send buffered paths to CloudFront")]
-pub struct Run {
+pub struct RunArgs {
     /// Print every planned invalidation and touch nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -18,7 +18,7 @@ use evictd::binlog::decode::row::RowDecoder;
 use evictd::config;
 use evictd::model::invalidation::{Action, Plan, Widening};
 use evictd::model::{Position, TableName};
-use evictd::rules::{Rules, Scratch, TablePlanner};
+use evictd::rules::{Rules, RenderBuffers, TablePlanner};
 use libfuzzer_sys::fuzz_target;
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
@@ -84,7 +84,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut assembler = Assembler::new(Ruled, position);
     let mut events = Events::default();
-    let mut scratch = Scratch::default();
+    let mut scratch = RenderBuffers::default();
     let mut rest = input;
     while let Some(([low, high], after)) = rest.split_first_chunk::<2>() {
         let length = usize::from(u16::from_le_bytes([*low, high & 0x7f])).min(after.len());
@@ -111,7 +111,7 @@ fuzz_target!(|input: &[u8]| {
     black_box((assembler.reading_gtids(), assembler.reading_at()));
 });
 
-fn act(assembler: &mut Assembler<Ruled>, arrival: Arrival, scratch: &mut Scratch) {
+fn act(assembler: &mut Assembler<Ruled>, arrival: Arrival, scratch: &mut RenderBuffers) {
     let mut step = match arrival {
         Arrival::Event(event) => assembler.feed(event),
         Arrival::Unreadable { event_type, reason } => assembler.feed_unreadable(event_type, reason),

@@ -11,8 +11,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::message::DecodeError;
-use crate::model::Order;
+use super::message::MessageError;
+use crate::model::QueuePosition;
 
 /// One message: many paths and tags of one distribution, or of one of its
 /// tenants.
@@ -45,7 +45,7 @@ pub struct Received<R> {
     pub receipt: R,
     /// Where it stands among the buffer's messages; `None` if that cannot be
     /// told.
-    pub order: Option<Order>,
+    pub order: Option<QueuePosition>,
     /// How often it was received, this time included, as far as the buffer
     /// remembers.
     pub deliveries: u32,
@@ -53,12 +53,12 @@ pub struct Received<R> {
     pub body: String,
     /// The message, or why it cannot be read. One that cannot be read is
     /// handed over all the same, so that it is reported and never dropped.
-    pub content: Result<Message, DecodeError>,
+    pub content: Result<Message, MessageError>,
 }
 
 /// A message that nothing can be done with.
 #[derive(Clone, Debug)]
-pub struct DeadLetter<R> {
+pub struct RejectedMessage<R> {
     /// Proves its last delivery.
     pub receipt: R,
     /// Its text.
@@ -140,7 +140,7 @@ pub trait Buffer: Send + Sync + 'static {
     /// Stopped in between, it can be in both places.
     fn bury(
         &self,
-        letter: DeadLetter<Self::Receipt>,
+        letter: RejectedMessage<Self::Receipt>,
     ) -> impl Future<Output = Result<Buried, BufferError>> + Send;
 
     /// Makes dead letters messages again.

@@ -36,7 +36,7 @@ pub const BODY_BYTES_MAX: usize = 100 * 1_024;
 
 /// Why a body is not a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub enum MessageError {
     /// A newer evictd wrote it.
     #[error(
         "the message has format v{found} and this evictd reads up to v{VERSION}; \
@@ -56,12 +56,12 @@ pub enum DecodeError {
     },
 }
 
-impl DecodeError {
+impl MessageError {
     /// A short name, for metrics.
     pub fn code(&self) -> &'static str {
         match self {
-            DecodeError::NewerVersion { .. } => "newer-version",
-            DecodeError::Malformed { .. } => "malformed",
+            MessageError::NewerVersion { .. } => "newer-version",
+            MessageError::Malformed { .. } => "malformed",
         }
     }
 }
@@ -117,17 +117,17 @@ pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
 ///
 /// # Errors
 ///
-/// See [`DecodeError`]. The body must then stay in the buffer.
-pub fn decode(body: &[u8]) -> Result<Message, DecodeError> {
-    let malformed = |error: serde_json::Error| DecodeError::Malformed {
+/// See [`MessageError`]. The body must then stay in the buffer.
+pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
+    let malformed = |error: serde_json::Error| MessageError::Malformed {
         reason: error.to_string(),
     };
     let Envelope { v } = serde_json::from_slice(body).map_err(malformed)?;
     if v > VERSION {
-        return Err(DecodeError::NewerVersion { found: v });
+        return Err(MessageError::NewerVersion { found: v });
     }
     if v == 0 {
-        return Err(DecodeError::Malformed {
+        return Err(MessageError::Malformed {
             reason: "there is no format v0".to_owned(),
         });
     }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused_as_such_whatever_else_it_holds() {
         let error = decode(br#"{"v":3,"items":7}"#).unwrap_err();
-        assert_eq!(error, DecodeError::NewerVersion { found: 3 });
+        assert_eq!(error, MessageError::NewerVersion { found: 3 });
         assert!(error.to_string().contains("upgrade"), "{error}");
     }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{CacheError, Found, Leaving, ScanPlace, TagScan, TagStep};
+use super::{CacheError, FoundKeys, MembersOut, ScanPlace, TagScan, TagStep};
 use crate::model::{Guards, KeyList, PairSet};
 
 /// Deletes keys.
@@ -53,7 +53,7 @@ pub trait Cache: Send + 'static {
         &mut self,
         glob: &[u8],
         from: ScanPlace,
-    ) -> impl Future<Output = Result<Found, CacheError>> + Send;
+    ) -> impl Future<Output = Result<FoundKeys, CacheError>> + Send;
 
     /// Goes one step through each of the tag sets. Every member that is there
     /// from the first step to the last is found, maybe more than once.
@@ -65,7 +65,7 @@ pub trait Cache: Send + 'static {
     /// Takes members out of their tag sets.
     fn take_out(
         &mut self,
-        leaving: &[Leaving<'_>],
+        leaving: &[MembersOut<'_>],
     ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 
     /// Sends a message to whoever subscribes to the channel right now.

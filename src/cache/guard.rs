@@ -10,7 +10,7 @@ use crate::model::guards::VERSION_DIGITS_MAX;
 use crate::model::{GuardPattern, Guards, KeyList, KeySet};
 use crate::redis::connection::Connection;
 use crate::redis::error;
-use crate::redis::server::Answer;
+use crate::redis::server::Reply;
 
 const RAISE: &str = include_str!("raise.lua");
 
@@ -57,7 +57,7 @@ fn commands(guards: &Guards, name: &str, script: &str) -> Vec<Cmd> {
     guards.iter().map(raise).collect()
 }
 
-fn is_unknown_script(answer: &Answer) -> bool {
+fn is_unknown_script(answer: &Reply) -> bool {
     let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
     answer.as_ref().is_err_and(|error| error.kind() == unknown)
 }

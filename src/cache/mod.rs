@@ -23,5 +23,5 @@ mod unlink;
 pub use self::contract::{Cache, Outcome, Refused};
 pub use self::permissions::{Lacking, MemoryPolicy, Rights, Uses};
 pub use self::redis::Redis;
-pub use self::steps::{Found, Leaving, ScanPlace, TagKind, TagScan, TagStep};
-pub use crate::redis::CacheError;
+pub use self::steps::{FoundKeys, MembersOut, ScanPlace, TagKind, TagScan, TagStep};
+pub use crate::redis::RequestError as CacheError;

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::scan::Sweep;
 use super::{
-    Cache, CacheError, Found, Leaving, MemoryPolicy, Outcome, Rights, ScanPlace, TagScan, TagStep,
-    Uses, acl, guard, hash, scan, tag_sets, unlink,
+    Cache, CacheError, FoundKeys, MembersOut, MemoryPolicy, Outcome, Rights, ScanPlace, TagScan,
+    TagStep, Uses, acl, guard, hash, scan, tag_sets, unlink,
 };
 use crate::model::{Current, GuardPattern, Guards, KeyList, PairSet};
-use crate::redis::Target;
+use crate::redis::RedisTarget;
 use crate::redis::connection::Connection;
 
 /// Redis: one server, a cluster, or a primary that sentinels know.
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Redis {
 
 impl Redis {
     /// Prepares connections.
-    pub fn new(target: &Target) -> Result<Self, CacheError> {
+    pub fn new(target: &RedisTarget) -> Result<Self, CacheError> {
         Ok(Self {
             connection: Connection::new(target)?,
             guards: Current::default(),
@@ -102,7 +102,7 @@ impl Cache for Redis {
         hash::delete(&mut self.connection, fields).await
     }
 
-    async fn find(&mut self, glob: &[u8], from: ScanPlace) -> Result<Found, CacheError> {
+    async fn find(&mut self, glob: &[u8], from: ScanPlace) -> Result<FoundKeys, CacheError> {
         let asked_at = Instant::now();
         let mut sweep = match (from, self.sweep.take()) {
             (ScanPlace::Further, Some(sweep)) => sweep,
@@ -116,18 +116,18 @@ impl Cache for Redis {
         // Others get at least half of the server's time.
         tokio::time::sleep(asked_at.elapsed()).await;
         let Some(keys) = found else {
-            return Ok(Found::default());
+            return Ok(FoundKeys::default());
         };
         self.sweep = Some(sweep);
         let next = Some(ScanPlace::Further);
-        Ok(Found { keys, next })
+        Ok(FoundKeys { keys, next })
     }
 
     async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
         tag_sets::scan(&mut self.connection, sets).await
     }
 
-    async fn take_out(&mut self, leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+    async fn take_out(&mut self, leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
         tag_sets::take_out(&mut self.connection, leaving).await
     }
 

@@ -42,7 +42,7 @@ pub enum TagStep {
 
 /// Members to be taken out of a tag set.
 #[derive(Clone, Debug)]
-pub struct Leaving<'s> {
+pub struct MembersOut<'s> {
     /// The set's key.
     pub key: &'s [u8],
     /// What it is.
@@ -63,7 +63,7 @@ pub enum ScanPlace {
 
 /// Keys found by one step of that walk.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundKeys {
     /// The keys; some may come twice.
     pub keys: Vec<Vec<u8>>,
     /// Where to go on; `None` at the end.

@@ -2,7 +2,7 @@
 
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
-use crate::cache::{CacheError, Leaving, Outcome, Refused, TagKind, TagScan, TagStep};
+use crate::cache::{CacheError, MembersOut, Outcome, Refused, TagKind, TagScan, TagStep};
 use crate::redis::connection::Connection;
 use crate::redis::error;
 
@@ -112,7 +112,7 @@ fn members(kind: TagKind, page: Value) -> Result<TagStep, RedisError> {
 /// Takes members out of their sets.
 pub(super) async fn take_out(
     connection: &mut Connection,
-    leaving: &[Leaving<'_>],
+    leaving: &[MembersOut<'_>],
 ) -> Result<Outcome, CacheError> {
     let mut commands = Vec::new();
     let mut keys = Vec::new();

@@ -8,7 +8,7 @@ use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::KeyList;
 use crate::redis::connection::Connection;
 use crate::redis::error;
-use crate::redis::server::Answer;
+use crate::redis::server::Reply;
 use crate::redis::slot;
 
 /// Keys in one UNLINK. Long commands hold up other clients for as long as they
@@ -33,7 +33,7 @@ pub(super) async fn delete_after(
     connection: &mut Connection,
     mut first: Vec<Cmd>,
     keys: &[&KeyList],
-) -> Result<(Vec<Answer>, Outcome), CacheError> {
+) -> Result<(Vec<Reply>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
     let mut firsts_answers = Vec::new();
     let Chunks { keys, mut pending } = match connection.has_slots() {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::store::{self, Store};
+use super::store::{self, CheckpointStore};
 use super::{CommandError, preflight, print};
 use crate::binlog::SourceError;
 use crate::binlog::server::Server;
@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::model::position::Start;
 
 /// Does what is asked for.
-pub async fn run(global: &Global, options: &cli::Checkpoint) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &cli::CheckpointArgs) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     match &options.action {
         CheckpointAction::Show { format } => show(&config, *format).await,
@@ -27,7 +27,7 @@ pub async fn run(global: &Global, options: &cli::Checkpoint) -> Result<(), Comma
 
 async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError> {
     let place = store::place(config);
-    let stored = Store::new(config)?.load().await?;
+    let stored = CheckpointStore::new(config)?.load().await?;
     let Some(stored) = stored else {
         return Err(CommandError::failed(anyhow::anyhow!(
             "checkpoint {place}: there is none yet; {}",
@@ -54,7 +54,7 @@ async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError>
 
 /// Whether a daemon leads; `None` if the source does not say so.
 async fn in_use(config: &Config) -> Result<Option<bool>, CommandError> {
-    if let config::Checkpoint::File { path } = &config.checkpoint {
+    if let config::CheckpointConfig::File { path } = &config.checkpoint {
         return Ok(Some(Lock::is_taken(path)));
     }
     let taken = leader_lock(config)?.is_taken().await;
@@ -112,7 +112,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
                 .to_owned(),
         ));
     }
-    let mut checkpoint = Store::locked(config)?;
+    let mut checkpoint = CheckpointStore::locked(config)?;
     let mut lock = leader_lock(config)?;
     let granted_at_ms = lead(config, &mut lock).await?;
     let connector = preflight::connector(&config.source)?;
@@ -146,11 +146,11 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
 }
 
 async fn clear(config: &Config) -> Result<(), CommandError> {
-    let mut checkpoint = Store::locked(config)?;
+    let mut checkpoint = CheckpointStore::locked(config)?;
     let place = store::place(config);
     let mut lock = leader_lock(config)?;
     // A file is this process's by now, and can be removed without the source.
-    if let config::Checkpoint::Redis { .. } = config.checkpoint {
+    if let config::CheckpointConfig::Redis { .. } = config.checkpoint {
         let granted_at_ms = lead(config, &mut lock).await?;
         checkpoint.lead_anew(granted_at_ms).await?;
     }

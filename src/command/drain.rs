@@ -4,14 +4,14 @@
 use super::daemon::run as run_daemon;
 use super::{CommandError, aws_config};
 use crate::buffer::{Buffer, Local, Redriven, Sqs};
-use crate::cli::{Drain, Global, OutputFormat, Role, Run};
+use crate::cli::{DrainArgs, Global, OutputFormat, Role, RunArgs};
 use crate::config;
 use crate::telemetry::log::LogLevel;
 
 /// Runs until SIGTERM or SIGINT, or until the dead letters are put back.
-pub async fn run(global: &Global, options: &Drain, log: &LogLevel) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result<(), CommandError> {
     if !options.redrive {
-        let options = Run {
+        let options = RunArgs {
             dry_run: false,
             role: Role::Drain,
             format: OutputFormat::Text,
@@ -20,7 +20,7 @@ pub async fn run(global: &Global, options: &Drain, log: &LogLevel) -> Result<(),
     }
     let config = config::load(&global.config)?;
     let redriven = match config.buffer {
-        Some(config::Buffer::Sqs { queue_url }) => {
+        Some(config::BufferConfig::Sqs { queue_url }) => {
             let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
             if !sqs.check().await?.has_dead_letter_queue {
                 return Err(CommandError::configuration(format!(
@@ -29,7 +29,7 @@ pub async fn run(global: &Global, options: &Drain, log: &LogLevel) -> Result<(),
             }
             sqs.redrive().await?
         }
-        Some(config::Buffer::Local { path }) => Local::open(path).await?.redrive().await?,
+        Some(config::BufferConfig::Local { path }) => Local::open(path).await?.redrive().await?,
         None => {
             return Err(CommandError::configuration(
                 "--redrive moves dead letters back into the buffer: it needs [buffer]".to_owned(),

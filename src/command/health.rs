@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::CommandError;
-use crate::cli::{Global, Health};
+use crate::cli::{Global, HealthArgs};
 use crate::config;
 use crate::telemetry::http;
 
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks the daemon.
 #[expect(clippy::print_stdout, reason = "the answer")]
-pub async fn run(global: &Global, options: &Health) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &HealthArgs) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     let failed = |message: String| CommandError::failed(anyhow::Error::msg(message));
     let Some(listen) = config.metrics_listen else {

@@ -9,16 +9,16 @@ use serde_json::json;
 use super::CommandError;
 use super::daemon::bulk_rules;
 use crate::binlog::file::Notice;
-use crate::cli::{Global, OutputFormat, PlanFiles};
+use crate::cli::{Global, OutputFormat, PlanArgs};
 use crate::config::{self, Config};
 use crate::evict::plan_item::Widened;
 use crate::plans::binlog_files::{FilePlans, FileStep};
-use crate::plans::diff::{DifferenceTally, Differences, Next};
+use crate::plans::diff::{DiffItem, DifferenceTally, Differences};
 use crate::plans::lines::PlanLines;
 use crate::plans::totals::Tally;
 
 /// Prints the plans, and what they come to.
-pub fn run(global: &Global, options: &PlanFiles) -> Result<(), CommandError> {
+pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     let out = io::BufWriter::new(io::stdout().lock());
     let printed = match &options.diff {
@@ -39,7 +39,7 @@ pub fn run(global: &Global, options: &PlanFiles) -> Result<(), CommandError> {
 /// What went wrong with the output, in what went wrong with the files.
 type Printed = Result<io::Result<()>, CommandError>;
 
-fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
+fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
     let tally = Tally::new(distributions(&config)).with_bulk(bulk_rules(&config));
     let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
     let lines = PlanLines::new(out, options.format.into());
@@ -70,18 +70,18 @@ fn plans(config: Config, options: &PlanFiles, out: impl Write) -> Printed {
     })
 }
 
-fn differences(config: Config, other: Config, options: &PlanFiles, mut out: impl Write) -> Printed {
+fn differences(config: Config, other: Config, options: &PlanArgs, mut out: impl Write) -> Printed {
     let (mine, other) = (Arc::new(config.rules), Arc::new(other.rules));
     let mut differences = Differences::new(mine, other, options.binlog.clone());
     let mut tally = DifferenceTally::default();
     let mut notices = Notices::default();
     while let Some(next) = differences.next_difference()? {
         let difference = match next {
-            Next::Notice(notice) => {
+            DiffItem::Notice(notice) => {
                 notices.add(&notice);
                 continue;
             }
-            Next::Difference(difference) => difference,
+            DiffItem::Difference(difference) => difference,
         };
         tally.add(&difference);
         let written = match options.format {

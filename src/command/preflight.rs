@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use crate::binlog::SourceError;
 use crate::binlog::server::catalog;
-use crate::binlog::server::connector::{Connector, Target, TlsTarget};
-use crate::binlog::server::{Facts, Server};
+use crate::binlog::server::connector::{Connector, MysqlTarget, TlsTarget};
+use crate::binlog::server::{Server, ServerFacts};
 use crate::config::{
-    self, Config, ConfigError, RedisIam, RedisIamKind, RedisLayout, SecretRef, Source, TlsMode,
+    self, Config, ConfigError, RedisIam, RedisIamKind, RedisLayout, SecretRef, SourceConfig,
+    TlsMode,
 };
 use crate::credentials::{Audience, CacheKind, Chain, Password, Signer};
-use crate::redis::{Layout, Target as RedisTarget, TlsFiles};
+use crate::redis::{Layout, RedisTarget, TlsFiles};
 
 use super::CommandError;
 use super::finding::{Finding, Level};
@@ -21,11 +22,11 @@ use super::finding::{Finding, Level};
 const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
 /// Reads the password and prepares connections to the source.
-pub fn connector(source: &Source) -> Result<Connector, CommandError> {
+pub fn connector(source: &SourceConfig) -> Result<Connector, CommandError> {
     let password = match &source.password {
         None => None,
-        Some(config::Password::Kept(reference)) => Some(read(reference, "source.password")?),
-        Some(config::Password::Iam(iam)) => {
+        Some(config::PasswordConfig::Kept(reference)) => Some(read(reference, "source.password")?),
+        Some(config::PasswordConfig::Iam(iam)) => {
             let audience = Audience::Database {
                 host: source.host.clone(),
                 port: source.port,
@@ -42,7 +43,7 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
             ca_file: source.tls.ca_file.clone(),
         }),
     };
-    Ok(Connector::new(Target {
+    Ok(Connector::new(MysqlTarget {
         host: source.host.clone(),
         port: source.port,
         user: source.user.clone(),
@@ -52,11 +53,13 @@ pub fn connector(source: &Source) -> Result<Connector, CommandError> {
 }
 
 /// Reads the passwords of Redis, and says how it is reached.
-pub fn redis_target(section: &config::Redis) -> Result<RedisTarget, CommandError> {
+pub fn redis_target(section: &config::RedisConfig) -> Result<RedisTarget, CommandError> {
     let password = match &section.password {
         None => None,
-        Some(config::Password::Kept(reference)) => Some(read(reference, "redis.password")?),
-        Some(config::Password::Iam(iam)) => Some(token(&iam.region, cache(iam, &section.url))),
+        Some(config::PasswordConfig::Kept(reference)) => Some(read(reference, "redis.password")?),
+        Some(config::PasswordConfig::Iam(iam)) => {
+            Some(token(&iam.region, cache(iam, &section.url)))
+        }
     };
     let layout = match &section.layout {
         RedisLayout::Single => Layout::Single,
@@ -142,7 +145,7 @@ pub async fn examine(
 ) -> Result<Vec<Finding>, SourceError> {
     server.check_grants().await?;
     let mut found = settings(&server.facts().clone());
-    if matches!(config.source.password, Some(config::Password::Iam(_)))
+    if matches!(config.source.password, Some(config::PasswordConfig::Iam(_)))
         && config.source.tls.mode == TlsMode::Required
     {
         let message = "source.tls.mode = \"required\" verifies nobody: whoever takes the server's place gets a token that lets him in for 15 minutes; use \"verify-identity\"";
@@ -197,7 +200,7 @@ pub async fn examine(
 }
 
 /// The settings of the binlog.
-fn settings(facts: &Facts) -> Vec<Finding> {
+fn settings(facts: &ServerFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut look = |good: bool, level, message: &str| {
         if !good {

@@ -9,19 +9,21 @@ use crate::redis::RedisRegister;
 
 /// The configured store.
 #[derive(Debug)]
-pub(super) enum Store {
+pub(super) enum CheckpointStore {
     File(FileCheckpoint),
     Redis(RegisterCheckpoint<InRedis>),
 }
 
-impl Store {
+impl CheckpointStore {
     /// Opens it to be read.
     pub(super) fn new(config: &Config) -> Result<Self, CommandError> {
         Ok(match &config.checkpoint {
-            config::Checkpoint::File { path } => Store::File(FileCheckpoint::new(path)),
-            config::Checkpoint::Redis { key } => {
+            config::CheckpointConfig::File { path } => {
+                CheckpointStore::File(FileCheckpoint::new(path))
+            }
+            config::CheckpointConfig::Redis { key } => {
                 let register = RedisRegister::new(&preflight::redis_target(&config.redis)?, key)?;
-                Store::Redis(RegisterCheckpoint::new(InRedis(register)))
+                CheckpointStore::Redis(RegisterCheckpoint::new(InRedis(register)))
             }
         })
     }
@@ -29,62 +31,62 @@ impl Store {
     /// Opens it to be written. A file is kept to this process from now on;
     /// others cannot be, and tell epochs apart.
     pub(super) fn locked(config: &Config) -> Result<Self, CommandError> {
-        Ok(match Store::new(config)? {
-            Store::File(file) => Store::File(file.lock()?),
-            redis @ Store::Redis(_) => redis,
+        Ok(match CheckpointStore::new(config)? {
+            CheckpointStore::File(file) => CheckpointStore::File(file.lock()?),
+            redis @ CheckpointStore::Redis(_) => redis,
         })
     }
 
     /// Begins an epoch, `floor` or later, and says what is stored.
     pub(super) async fn lead(&mut self, floor: u64) -> Result<Option<Stored>, CheckpointError> {
         match self {
-            Store::File(file) => file.lead(floor).await,
-            Store::Redis(register) => register.lead(floor).await,
+            CheckpointStore::File(file) => file.lead(floor).await,
+            CheckpointStore::Redis(register) => register.lead(floor).await,
         }
     }
 
     /// The same for a position that replaces whatever is stored.
     pub(super) async fn lead_anew(&mut self, floor: u64) -> Result<(), CheckpointError> {
         match self {
-            Store::File(file) => {
+            CheckpointStore::File(file) => {
                 let before = file.load().await.ok().flatten();
                 let after = before.map_or(0, |stored| stored.epoch.saturating_add(1));
                 file.lead_anew(floor.max(after));
                 Ok(())
             }
-            Store::Redis(register) => register.lead_anew(floor).await,
+            CheckpointStore::Redis(register) => register.lead_anew(floor).await,
         }
     }
 
     /// The epoch that was begun; 0 before.
     pub(super) fn epoch(&self) -> u64 {
         match self {
-            Store::File(file) => file.epoch(),
-            Store::Redis(register) => register.epoch(),
+            CheckpointStore::File(file) => file.epoch(),
+            CheckpointStore::Redis(register) => register.epoch(),
         }
     }
 
     /// Removes the stored position; false if there was none.
     pub(super) async fn clear(&mut self) -> Result<bool, CheckpointError> {
         match self {
-            Store::File(file) => file.clear().await,
-            Store::Redis(register) => register.clear().await,
+            CheckpointStore::File(file) => file.clear().await,
+            CheckpointStore::Redis(register) => register.clear().await,
         }
     }
 }
 
-impl Checkpoint for Store {
+impl Checkpoint for CheckpointStore {
     async fn load(&mut self) -> Result<Option<Stored>, CheckpointError> {
         match self {
-            Store::File(file) => file.load().await,
-            Store::Redis(register) => register.load().await,
+            CheckpointStore::File(file) => file.load().await,
+            CheckpointStore::Redis(register) => register.load().await,
         }
     }
 
     async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
         match self {
-            Store::File(file) => file.store(stored).await,
-            Store::Redis(register) => register.store(stored).await,
+            CheckpointStore::File(file) => file.store(stored).await,
+            CheckpointStore::Redis(register) => register.store(stored).await,
         }
     }
 }
@@ -92,8 +94,8 @@ impl Checkpoint for Store {
 /// Where the checkpoint of `config` is, for messages.
 pub(super) fn place(config: &Config) -> String {
     match &config.checkpoint {
-        config::Checkpoint::File { path } => path.display().to_string(),
-        config::Checkpoint::Redis { key } => match config.redis.url.host_str() {
+        config::CheckpointConfig::File { path } => path.display().to_string(),
+        config::CheckpointConfig::Redis { key } => match config.redis.url.host_str() {
             Some(host) => format!("{key} in Redis at {host}"),
             None => format!("{key} in Redis"),
         },
@@ -103,13 +105,13 @@ pub(super) fn place(config: &Config) -> String {
 /// What a start without a stored position means.
 pub(super) fn without_one(config: &Config) -> String {
     match config.checkpoint {
-        config::Checkpoint::File { .. } => {
+        config::CheckpointConfig::File { .. } => {
             format!(
                 "`evictd run` begins at source.start ({})",
                 config.source.start
             )
         }
-        config::Checkpoint::Redis { .. } => "`evictd run` takes it as lost, which is a gap \
+        config::CheckpointConfig::Redis { .. } => "`evictd run` takes it as lost, which is a gap \
              (source.on_gap); set one to begin there"
             .to_owned(),
     }

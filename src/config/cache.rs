@@ -14,7 +14,7 @@ use super::{ConfigError, RedisLayout};
 type ClientFiles = (PathBuf, PathBuf);
 
 pub(super) fn tls(
-    section: Option<Spanned<raw::RedisTls>>,
+    section: Option<Spanned<raw::RawRedisTls>>,
     url: &Url,
     lines: &Lines<'_>,
 ) -> Result<(Option<PathBuf>, Option<ClientFiles>), ConfigError> {
@@ -44,7 +44,7 @@ pub(super) fn tls(
 
 pub(super) fn layout(
     cluster: bool,
-    sentinel: Option<Spanned<raw::Sentinel>>,
+    sentinel: Option<Spanned<raw::RawSentinel>>,
     url: &Url,
     url_line: usize,
     lines: &Lines<'_>,

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::error::Lines;
 use super::raw;
-use super::{Buffer, Bulk, CloudFront, ConfigError, Distribution};
+use super::{BufferConfig, Bulk, CloudFrontConfig, ConfigError, DistributionConfig};
 use crate::model::invalidation::PathClass;
 use crate::rules::budget_exempt::AlwaysPaths;
 use crate::rules::path_class::PathClasses;
@@ -28,7 +28,7 @@ pub(super) const MAX_RECEIVES: u32 = 5;
 /// Five dollars as single paths.
 const BULK_THRESHOLD: usize = 1_000;
 
-impl CloudFront {
+impl CloudFrontConfig {
     pub(super) fn with_always(self, always: AlwaysPaths) -> Self {
         Self { always, ..self }
     }
@@ -37,7 +37,7 @@ impl CloudFront {
 /// How many paths of a rule a batch or a transaction may send before they go
 /// as its wildcards.
 pub(super) fn bulk_thresholds(
-    rules: &[Spanned<raw::Rule>],
+    rules: &[Spanned<raw::RawRule>],
     lines: &Lines<'_>,
 ) -> Result<Vec<usize>, ConfigError> {
     rules
@@ -72,9 +72,9 @@ pub(super) fn bulk(rules: &[Rule], thresholds: Vec<usize>, classes: &PathClasses
 }
 
 pub(super) fn buffer(
-    section: Spanned<raw::Buffer>,
+    section: Spanned<raw::RawBuffer>,
     lines: &Lines<'_>,
-) -> Result<(Buffer, u32), ConfigError> {
+) -> Result<(BufferConfig, u32), ConfigError> {
     let line = lines.of(&section);
     let raw = section.into_inner();
     let max_receives = match raw.max_receives {
@@ -92,13 +92,13 @@ pub(super) fn buffer(
 }
 
 fn kind_of_buffer(
-    kind: raw::BufferKind,
+    kind: raw::RawBufferKind,
     queue_url: Option<String>,
     path: Option<PathBuf>,
     line: usize,
-) -> Result<Buffer, ConfigError> {
+) -> Result<BufferConfig, ConfigError> {
     match (kind, queue_url, path) {
-        (raw::BufferKind::Sqs, Some(queue_url), None) => {
+        (raw::RawBufferKind::Sqs, Some(queue_url), None) => {
             let valid =
                 Url::parse(&queue_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             if !valid {
@@ -107,14 +107,14 @@ fn kind_of_buffer(
                     "buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
                 ));
             }
-            Ok(Buffer::Sqs { queue_url })
+            Ok(BufferConfig::Sqs { queue_url })
         }
-        (raw::BufferKind::Local, None, Some(path)) => Ok(Buffer::Local { path }),
-        (raw::BufferKind::Sqs, ..) => Err(ConfigError::at(
+        (raw::RawBufferKind::Local, None, Some(path)) => Ok(BufferConfig::Local { path }),
+        (raw::RawBufferKind::Sqs, ..) => Err(ConfigError::at(
             line,
             "[buffer] with kind = \"sqs\" takes `queue_url`, not `path`",
         )),
-        (raw::BufferKind::Local, ..) => Err(ConfigError::at(
+        (raw::RawBufferKind::Local, ..) => Err(ConfigError::at(
             line,
             "[buffer] with kind = \"local\" takes `path`, not `queue_url`",
         )),
@@ -122,9 +122,9 @@ fn kind_of_buffer(
 }
 
 pub(super) fn cloudfront(
-    section: Spanned<raw::CloudFront>,
+    section: Spanned<raw::RawCloudFront>,
     lines: &Lines<'_>,
-) -> Result<CloudFront, ConfigError> {
+) -> Result<CloudFrontConfig, ConfigError> {
     let line = lines.of(&section);
     let raw = section.into_inner();
     if raw.distributions.is_empty() {
@@ -145,7 +145,7 @@ pub(super) fn cloudfront(
                 ),
             ));
         }
-        distributions.push(Distribution {
+        distributions.push(DistributionConfig {
             name: distribution.name.into_inner(),
             id: distribution.id,
             monthly_path_budget: distribution.monthly_path_budget,
@@ -167,7 +167,7 @@ pub(super) fn cloudfront(
             "cloudfront.overdue_after must be 1s or more: invalidations take seconds to complete",
         ));
     }
-    Ok(CloudFront {
+    Ok(CloudFrontConfig {
         window: raw.window,
         calls_per_second,
         overdue_after: raw.overdue_after,

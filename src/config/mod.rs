@@ -22,12 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::ConfigError;
-pub use password::{Password, RedisIam, RedisIamKind, SourceIam};
+pub use password::{PasswordConfig, RedisIam, RedisIamKind, SourceIam};
 pub use restart::needs_restart;
 pub use secret::{Secret, SecretRef};
 pub use validate::parse;
 
-use crate::model::position::Start;
+use crate::model::position::{OnGap, Start};
 use crate::rules::Rules;
 use crate::rules::budget_exempt::AlwaysPaths;
 
@@ -38,18 +38,18 @@ pub struct Config {
     /// metrics label.
     pub name: String,
     /// Where changes come from.
-    pub source: Source,
+    pub source: SourceConfig,
     /// Where the position is kept.
-    pub checkpoint: Checkpoint,
+    pub checkpoint: CheckpointConfig,
     /// The cache.
-    pub redis: Redis,
+    pub redis: RedisConfig,
     /// Between the tail and the drain; present if and only if `cloudfront` is.
-    pub buffer: Option<Buffer>,
+    pub buffer: Option<BufferConfig>,
     /// How often a message that cannot be used is received before it becomes a
     /// dead letter.
     pub max_receives: u32,
     /// The edge; without it paths are logged.
-    pub cloudfront: Option<CloudFront>,
+    pub cloudfront: Option<CloudFrontConfig>,
     /// Where gaps and dead letters are put on record; `None`: in the log only.
     pub ledger_dir: Option<PathBuf>,
     /// Where metrics and the status are served, if anywhere.
@@ -72,8 +72,8 @@ impl Config {
     pub fn budget_file(&self) -> Option<PathBuf> {
         let name = format!("{}.budget.json", self.name);
         match &self.checkpoint {
-            Checkpoint::File { path } => Some(path.with_file_name(name)),
-            Checkpoint::Redis { .. } => self.ledger_dir.as_ref().map(|dir| dir.join(name)),
+            CheckpointConfig::File { path } => Some(path.with_file_name(name)),
+            CheckpointConfig::Redis { .. } => self.ledger_dir.as_ref().map(|dir| dir.join(name)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Config {
 
 /// `[checkpoint]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Checkpoint {
+pub enum CheckpointConfig {
     /// A file on this machine.
     File {
         /// The file.
@@ -113,7 +113,7 @@ pub struct Bulk {
 
 /// `[source]`
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SourceConfig {
     /// The host to connect to.
     pub host: String,
     /// The port.
@@ -121,9 +121,9 @@ pub struct Source {
     /// The account's name.
     pub user: String,
     /// What lets the account in.
-    pub password: Option<Password<SourceIam>>,
+    pub password: Option<PasswordConfig<SourceIam>>,
     /// How the connection is secured.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// The replica's id; `None`: derived from the configuration's and the
     /// machine's name.
     pub server_id: Option<u32>,
@@ -135,20 +135,9 @@ pub struct Source {
     pub on_gap: OnGap,
 }
 
-/// `source.on_gap`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnGap {
-    /// Invalidate everything and go on.
-    #[default]
-    InvalidateAll,
-    /// End, so that an operator decides.
-    Halt,
-}
-
 /// `[source.tls]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// What is verified.
     pub mode: TlsMode,
     /// The certificate authority; `None`: the public ones.
@@ -171,11 +160,11 @@ pub enum TlsMode {
 
 /// `[redis]`
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisConfig {
     /// The server, without its password.
     pub url: url::Url,
     /// What lets evictd in.
-    pub password: Option<Password<RedisIam>>,
+    pub password: Option<PasswordConfig<RedisIam>>,
     /// The only authorities to accept, a PEM file; `None`: the public ones.
     pub ca_file: Option<PathBuf>,
     /// The certificate to present and its key, PEM files.
@@ -185,12 +174,12 @@ pub struct Redis {
     /// How many replicas have to acknowledge a deletion.
     pub replicas: u16,
     /// When keys are deleted again.
-    pub settle_after: SettleAfter,
+    pub settle_after: SettleConfig,
 }
 
 /// `redis.settle_after`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SettleAfter {
+pub enum SettleConfig {
     /// Never.
     Off,
     /// This long after the change was visible.
@@ -224,7 +213,7 @@ pub enum RedisLayout {
 
 /// `[buffer]`
 #[derive(Clone, Debug)]
-pub enum Buffer {
+pub enum BufferConfig {
     /// An SQS queue.
     Sqs {
         /// Its URL.
@@ -239,7 +228,7 @@ pub enum Buffer {
 
 /// `[cloudfront]`
 #[derive(Clone, Debug)]
-pub struct CloudFront {
+pub struct CloudFrontConfig {
     /// How long paths gather before they are sent.
     pub window: Duration,
     /// Calls to CloudFront, of all distributions together.
@@ -249,10 +238,10 @@ pub struct CloudFront {
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
     /// Where paths go.
-    pub distributions: Vec<Distribution>,
+    pub distributions: Vec<DistributionConfig>,
 }
 
-impl CloudFront {
+impl CloudFrontConfig {
     /// What each distribution may cost in a month, by its name.
     pub fn path_budgets(&self) -> BTreeMap<Arc<str>, Option<u64>> {
         let distributions = self.distributions.iter();
@@ -264,7 +253,7 @@ impl CloudFront {
 
 /// `[[cloudfront.distribution]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Distribution {
+pub struct DistributionConfig {
     /// The name that messages and metrics use.
     pub name: String,
     /// CloudFront's id.

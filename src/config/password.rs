@@ -7,11 +7,11 @@ use toml::Spanned;
 use url::Url;
 
 use super::error::Lines;
-use super::{ConfigError, SecretRef, Tls, TlsMode};
+use super::{ConfigError, SecretRef, TlsConfig, TlsMode};
 
 /// What lets an account in; `I` says what a token is signed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Password<I> {
+pub enum PasswordConfig<I> {
     /// Kept somewhere.
     Kept(SecretRef),
     /// Signed for each connection.
@@ -62,13 +62,13 @@ pub(super) enum RawPassword<I> {
     Iam(I),
 }
 
-impl<I> From<RawPassword<I>> for Password<I> {
+impl<I> From<RawPassword<I>> for PasswordConfig<I> {
     fn from(raw: RawPassword<I>) -> Self {
         match raw {
-            RawPassword::Env(name) => Password::Kept(SecretRef::Env(name)),
-            RawPassword::File(path) => Password::Kept(SecretRef::File(path)),
-            RawPassword::Credential(name) => Password::Kept(SecretRef::Credential(name)),
-            RawPassword::Iam(iam) => Password::Iam(iam),
+            RawPassword::Env(name) => PasswordConfig::Kept(SecretRef::Env(name)),
+            RawPassword::File(path) => PasswordConfig::Kept(SecretRef::File(path)),
+            RawPassword::Credential(name) => PasswordConfig::Kept(SecretRef::Credential(name)),
+            RawPassword::Iam(iam) => PasswordConfig::Iam(iam),
         }
     }
 }
@@ -77,13 +77,13 @@ type Raw<I> = Option<Spanned<RawPassword<I>>>;
 
 pub(super) fn source(
     raw: Raw<SourceIam>,
-    tls: &Tls,
+    tls: &TlsConfig,
     lines: &Lines<'_>,
-) -> Result<Option<Password<SourceIam>>, ConfigError> {
+) -> Result<Option<PasswordConfig<SourceIam>>, ConfigError> {
     let Some(raw) = raw else { return Ok(None) };
     let line = lines.of(&raw);
     let password = raw.into_inner().into();
-    if let Password::Iam(iam) = &password {
+    if let PasswordConfig::Iam(iam) = &password {
         region(&iam.region, "source.password.iam.region", line)?;
         // The token is sent as it is: whoever reads it is let in.
         if tls.mode == TlsMode::Disabled {
@@ -100,11 +100,11 @@ pub(super) fn redis(
     raw: Raw<RedisIam>,
     url: &Url,
     lines: &Lines<'_>,
-) -> Result<Option<Password<RedisIam>>, ConfigError> {
+) -> Result<Option<PasswordConfig<RedisIam>>, ConfigError> {
     let Some(raw) = raw else { return Ok(None) };
     let line = lines.of(&raw);
     let mut password = raw.into_inner().into();
-    if let Password::Iam(iam) = &mut password {
+    if let PasswordConfig::Iam(iam) = &mut password {
         region(&iam.region, "redis.password.iam.region", line)?;
         let error = |message: String| Err(ConfigError::at(line, message));
         if url.scheme() != "rediss" {

@@ -11,36 +11,37 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::password::{RawPassword, RedisIam, SourceIam};
-use super::{OnGap, SecretRef, TlsMode, duration};
+use super::{SecretRef, TlsMode, duration};
+use crate::model::position::OnGap;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Raw {
+pub(super) struct RawConfig {
     pub name: Spanned<String>,
-    pub source: Source,
+    pub source: RawSource,
     #[serde(default)]
-    pub checkpoint: Checkpoint,
-    pub redis: Redis,
-    pub buffer: Option<Spanned<Buffer>>,
-    pub cloudfront: Option<Spanned<CloudFront>>,
+    pub checkpoint: RawCheckpoint,
+    pub redis: RawRedis,
+    pub buffer: Option<Spanned<RawBuffer>>,
+    pub cloudfront: Option<Spanned<RawCloudFront>>,
     #[serde(default)]
-    pub ledger: Ledger,
+    pub ledger: RawLedger,
     #[serde(default)]
-    pub metrics: Metrics,
+    pub metrics: RawMetrics,
     #[serde(default)]
-    pub log: Log,
+    pub log: RawLog,
     #[serde(default, rename = "path")]
-    pub paths: Vec<PathPattern>,
+    pub paths: Vec<RawPathPattern>,
     #[serde(default, rename = "rule")]
-    pub rules: Vec<Spanned<Rule>>,
+    pub rules: Vec<Spanned<RawRule>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Source {
+pub(super) struct RawSource {
     pub url: Spanned<String>,
     pub password: Option<Spanned<RawPassword<SourceIam>>>,
-    pub tls: Option<Tls>,
+    pub tls: Option<RawTls>,
     pub server_id: Option<Spanned<u32>>,
     #[serde(default = "ten_seconds", deserialize_with = "duration::deserialize")]
     pub heartbeat: Duration,
@@ -55,23 +56,23 @@ fn ten_seconds() -> Duration {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tls {
+pub(super) struct RawTls {
     pub mode: Spanned<TlsMode>,
     pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Checkpoint {
+pub(super) struct RawCheckpoint {
     #[serde(default)]
-    pub store: Store,
+    pub store: RawStore,
     pub path: Option<Spanned<PathBuf>>,
     pub key: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Store {
+pub(super) enum RawStore {
     #[default]
     File,
     Redis,
@@ -79,30 +80,30 @@ pub(super) enum Store {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Redis {
+pub(super) struct RawRedis {
     pub url: Spanned<String>,
     pub password: Option<Spanned<RawPassword<RedisIam>>>,
-    pub tls: Option<Spanned<RedisTls>>,
+    pub tls: Option<Spanned<RawRedisTls>>,
     #[serde(default)]
     pub cluster: bool,
-    pub sentinel: Option<Spanned<Sentinel>>,
+    pub sentinel: Option<Spanned<RawSentinel>>,
     #[serde(default)]
     pub replicas: u16,
     #[serde(default)]
     pub key_prefix: String,
-    pub settle_after: Option<Spanned<SettleAfter>>,
+    pub settle_after: Option<Spanned<RawSettleAfter>>,
 }
 
 /// A duration or `off`, or a table.
 #[derive(Debug)]
-pub(super) enum SettleAfter {
+pub(super) enum RawSettleAfter {
     Text(String),
-    ReplicaLag(ReplicaLag),
+    ReplicaLag(RawReplicaLag),
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ReplicaLag {
+pub(super) struct RawReplicaLag {
     pub replica_lag: bool,
     #[serde(default = "one_second", deserialize_with = "duration::deserialize")]
     pub min: Duration,
@@ -116,24 +117,24 @@ fn one_second() -> Duration {
 
 /// Not serde's `untagged`, which would not say which field of the table is
 /// wrong.
-impl<'de> Deserialize<'de> for SettleAfter {
+impl<'de> Deserialize<'de> for RawSettleAfter {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct TextOrTable;
 
         impl<'de> de::Visitor<'de> for TextOrTable {
-            type Value = SettleAfter;
+            type Value = RawSettleAfter;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a duration such as \"1s\", \"off\", or { replica_lag = true, … }")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<SettleAfter, E> {
-                Ok(SettleAfter::Text(text.to_owned()))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSettleAfter, E> {
+                Ok(RawSettleAfter::Text(text.to_owned()))
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<SettleAfter, A::Error> {
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawSettleAfter, A::Error> {
                 let table = de::value::MapAccessDeserializer::new(map);
-                ReplicaLag::deserialize(table).map(SettleAfter::ReplicaLag)
+                RawReplicaLag::deserialize(table).map(RawSettleAfter::ReplicaLag)
             }
         }
 
@@ -143,7 +144,7 @@ impl<'de> Deserialize<'de> for SettleAfter {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RedisTls {
+pub(super) struct RawRedisTls {
     pub ca_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
@@ -151,7 +152,7 @@ pub(super) struct RedisTls {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Sentinel {
+pub(super) struct RawSentinel {
     pub master: String,
     pub urls: Vec<Spanned<String>>,
     pub password: Option<SecretRef>,
@@ -159,8 +160,8 @@ pub(super) struct Sentinel {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Buffer {
-    pub kind: BufferKind,
+pub(super) struct RawBuffer {
+    pub kind: RawBufferKind,
     pub queue_url: Option<String>,
     pub path: Option<PathBuf>,
     pub max_receives: Option<Spanned<u32>>,
@@ -168,14 +169,14 @@ pub(super) struct Buffer {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum BufferKind {
+pub(super) enum RawBufferKind {
     Sqs,
     Local,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CloudFront {
+pub(super) struct RawCloudFront {
     #[serde(default = "two_seconds", deserialize_with = "duration::deserialize")]
     pub window: Duration,
     pub calls_per_second: Option<Spanned<f64>>,
@@ -185,7 +186,7 @@ pub(super) struct CloudFront {
     )]
     pub overdue_after: Duration,
     #[serde(default, rename = "distribution")]
-    pub distributions: Vec<Distribution>,
+    pub distributions: Vec<RawDistribution>,
 }
 
 fn two_seconds() -> Duration {
@@ -198,7 +199,7 @@ fn a_quarter_of_an_hour() -> Duration {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Distribution {
+pub(super) struct RawDistribution {
     pub name: Spanned<String>,
     pub id: String,
     pub monthly_path_budget: Option<u64>,
@@ -206,13 +207,13 @@ pub(super) struct Distribution {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Metrics {
+pub(super) struct RawMetrics {
     pub listen: Option<SocketAddr>,
     #[serde(default = "one_minute", deserialize_with = "duration::deserialize")]
     pub lag_max: Duration,
 }
 
-impl Default for Metrics {
+impl Default for RawMetrics {
     fn default() -> Self {
         Self {
             listen: None,
@@ -227,28 +228,28 @@ fn one_minute() -> Duration {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Log {
+pub(super) struct RawLog {
     pub level: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Ledger {
+pub(super) struct RawLedger {
     pub dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PathPattern {
+pub(super) struct RawPathPattern {
     pub pattern: Spanned<String>,
-    pub class: PathClass,
+    pub class: RawPathClass,
     #[serde(default)]
     pub always: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum PathClass {
+pub(super) enum RawPathClass {
     Strong,
     Immutable,
     ShortTtl,
@@ -257,10 +258,10 @@ pub(super) enum PathClass {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rule {
+pub(super) struct RawRule {
     pub name: Spanned<String>,
     pub tables: Vec<Spanned<String>>,
-    pub on: Option<Spanned<Vec<Op>>>,
+    pub on: Option<Spanned<Vec<RawOp>>>,
     #[serde(default)]
     pub changed: Vec<Spanned<String>>,
     pub when: Option<Spanned<String>>,
@@ -268,10 +269,10 @@ pub(super) struct Rule {
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]
-    pub tag_sets: Vec<Spanned<TagSet>>,
+    pub tag_sets: Vec<Spanned<RawTagSet>>,
     #[serde(default)]
-    pub hash_fields: Vec<HashField>,
-    pub guard: Option<Guard>,
+    pub hash_fields: Vec<RawHashField>,
+    pub guard: Option<RawGuard>,
     pub publish: Option<Spanned<String>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
@@ -281,33 +282,33 @@ pub(super) struct Rule {
     pub distributions: Option<Spanned<Vec<Spanned<String>>>>,
     pub tenant: Option<Spanned<String>>,
     pub bulk_threshold: Option<Spanned<usize>>,
-    pub table_wide: Option<TableWide>,
+    pub table_wide: Option<RawTableWide>,
     #[serde(default)]
-    pub cascade_from: Vec<CascadeFrom>,
+    pub cascade_from: Vec<RawCascade>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Guard {
+pub(super) struct RawGuard {
     pub key: Spanned<String>,
     pub ttl: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HashField {
+pub(super) struct RawHashField {
     pub key: Spanned<String>,
     pub field: Spanned<String>,
 }
 
 /// A text, or a table with the members' prefix.
 #[derive(Debug)]
-pub(super) struct TagSet {
+pub(super) struct RawTagSet {
     pub key: String,
     pub member_prefix: Option<String>,
 }
 
-impl<'de> Deserialize<'de> for TagSet {
+impl<'de> Deserialize<'de> for RawTagSet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -317,23 +318,23 @@ impl<'de> Deserialize<'de> for TagSet {
         }
         struct Either;
         impl<'de> Visitor<'de> for Either {
-            type Value = TagSet;
+            type Value = RawTagSet;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a template, or { key = \"…\", member_prefix = \"…\" }")
             }
 
-            fn visit_str<E: de::Error>(self, key: &str) -> Result<TagSet, E> {
-                Ok(TagSet {
+            fn visit_str<E: de::Error>(self, key: &str) -> Result<RawTagSet, E> {
+                Ok(RawTagSet {
                     key: key.to_owned(),
                     member_prefix: None,
                 })
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TagSet, A::Error> {
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RawTagSet, A::Error> {
                 let from = de::value::MapAccessDeserializer::new(map);
                 let Table { key, member_prefix } = Table::deserialize(from)?;
-                Ok(TagSet { key, member_prefix })
+                Ok(RawTagSet { key, member_prefix })
             }
         }
         from.deserialize_any(Either)
@@ -342,14 +343,14 @@ impl<'de> Deserialize<'de> for TagSet {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CascadeFrom {
+pub(super) struct RawCascade {
     pub table: Spanned<String>,
     pub keys: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Op {
+pub(super) enum RawOp {
     Insert,
     Update,
     Delete,
@@ -357,12 +358,12 @@ pub(super) enum Op {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TableWide {
+pub(super) struct RawTableWide {
     pub generation: Option<Spanned<String>>,
     #[serde(default)]
     pub keys: Vec<Spanned<String>>,
     #[serde(default)]
-    pub tag_sets: Vec<Spanned<TagSet>>,
+    pub tag_sets: Vec<Spanned<RawTagSet>>,
     #[serde(default)]
     pub paths: Vec<Spanned<String>>,
     #[serde(default)]

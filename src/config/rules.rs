@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::error::Lines;
-use super::structures::Place;
+use super::structures::RuleField;
 use super::{raw, structures, target};
 use crate::model::Op;
 use crate::model::invalidation::PathClass;
@@ -19,7 +19,7 @@ use crate::rules::table_wide::{TableWide, escape_glob};
 use crate::rules::template::Template;
 
 pub(super) fn path_patterns(
-    raw: &[raw::PathPattern],
+    raw: &[raw::RawPathPattern],
     lines: &Lines<'_>,
 ) -> Result<Vec<PathPattern>, ConfigError> {
     let mut seen = HashSet::new();
@@ -39,10 +39,10 @@ pub(super) fn path_patterns(
                 ));
             }
             let class = match path.class {
-                raw::PathClass::Strong => PathClass::Strong,
-                raw::PathClass::Immutable => PathClass::Immutable,
-                raw::PathClass::ShortTtl => PathClass::ShortTtl,
-                raw::PathClass::Cached => PathClass::Cached,
+                raw::RawPathClass::Strong => PathClass::Strong,
+                raw::RawPathClass::Immutable => PathClass::Immutable,
+                raw::RawPathClass::ShortTtl => PathClass::ShortTtl,
+                raw::RawPathClass::Cached => PathClass::Cached,
             };
             Ok(PathPattern { text, class, line })
         })
@@ -50,7 +50,7 @@ pub(super) fn path_patterns(
 }
 
 pub(super) fn rules(
-    raw: Vec<Spanned<raw::Rule>>,
+    raw: Vec<Spanned<raw::RawRule>>,
     key_prefix: &str,
     distributions: &[&str],
     lines: &Lines<'_>,
@@ -78,7 +78,7 @@ pub(super) fn rules(
 }
 
 fn rule(
-    raw: raw::Rule,
+    raw: raw::RawRule,
     key_prefix: &str,
     configured: &[&str],
     line: usize,
@@ -109,7 +109,7 @@ fn rule(
             ),
         ));
     }
-    let place = Place { rule: &name, lines };
+    let place = RuleField { rule: &name, lines };
     let version = raw.version.as_ref().map(|column| column.get_ref().as_str());
     let guard = raw.guard.as_ref();
     let guard = guard
@@ -152,9 +152,9 @@ fn rule(
             .into_inner()
             .into_iter()
             .map(|op| match op {
-                raw::Op::Insert => Op::Insert,
-                raw::Op::Update => Op::Update,
-                raw::Op::Delete => Op::Delete,
+                raw::RawOp::Insert => Op::Insert,
+                raw::RawOp::Update => Op::Update,
+                raw::RawOp::Delete => Op::Delete,
             })
             .collect(),
     };

@@ -11,7 +11,7 @@ use super::{duration, raw};
 use crate::rules::guard::Guard;
 use crate::rules::structures::{HashField, TagSet, TagSetGlob};
 use crate::rules::table_wide::{escape_glob, key_glob};
-use crate::rules::template::{Image, Template};
+use crate::rules::template::{RowImage, Template};
 
 /// A guard that is gone while a fill is under way refuses nothing.
 const GUARD_TTL_MIN: Duration = Duration::from_secs(1);
@@ -20,12 +20,12 @@ const GUARD_TTL_MIN: Duration = Duration::from_secs(1);
 const GUARD_TTL_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// Says where in a rule something is wrong.
-pub(super) struct Place<'p> {
+pub(super) struct RuleField<'p> {
     pub rule: &'p str,
     pub lines: &'p Lines<'p>,
 }
 
-impl Place<'_> {
+impl RuleField<'_> {
     pub(super) fn error<T>(&self, at: &Spanned<T>, message: impl std::fmt::Display) -> ConfigError {
         self.error_in(self.lines.of(at), message)
     }
@@ -41,9 +41,9 @@ impl Place<'_> {
 }
 
 pub(super) fn guard(
-    raw: &raw::Guard,
+    raw: &raw::RawGuard,
     version: Option<&str>,
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Guard, ConfigError> {
     let Some(version) = version else {
         return Err(place.error(
@@ -53,7 +53,7 @@ pub(super) fn guard(
     };
     let key = place.template(&raw.key)?;
     for placeholder in key.placeholders() {
-        if placeholder.image != Image::Either {
+        if placeholder.image != RowImage::Either {
             return Err(place.error(
                 &raw.key,
                 format!(
@@ -84,11 +84,11 @@ pub(super) fn guard(
 }
 
 pub(super) fn tag_sets(
-    raw: &[Spanned<raw::TagSet>],
+    raw: &[Spanned<raw::RawTagSet>],
     key_prefix: &str,
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Vec<TagSet>, ConfigError> {
-    let set = |set: &Spanned<raw::TagSet>| {
+    let set = |set: &Spanned<raw::RawTagSet>| {
         let raw = set.get_ref();
         let key = Template::parse(&raw.key, place.lines.of(set))
             .map_err(|reason| place.error(set, reason))?;
@@ -98,18 +98,18 @@ pub(super) fn tag_sets(
     raw.iter().map(set).collect()
 }
 
-fn member_prefix(raw: &raw::TagSet, key_prefix: &str) -> Vec<u8> {
+fn member_prefix(raw: &raw::RawTagSet, key_prefix: &str) -> Vec<u8> {
     let own = raw.member_prefix.as_deref().unwrap_or_default();
     format!("{key_prefix}{own}").into_bytes()
 }
 
 /// `table_wide.tag_sets`: globs, not templates.
 pub(super) fn wide_tag_sets(
-    raw: &[Spanned<raw::TagSet>],
+    raw: &[Spanned<raw::RawTagSet>],
     key_prefix: &str,
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Vec<TagSetGlob>, ConfigError> {
-    let set = |set: &Spanned<raw::TagSet>| {
+    let set = |set: &Spanned<raw::RawTagSet>| {
         let raw = set.get_ref();
         if raw.key.is_empty() {
             return Err(place.error(set, "table_wide: a glob of tag sets is empty"));
@@ -139,10 +139,10 @@ pub(super) fn default_wide_tag_sets(sets: &[TagSet], key_prefix: &str) -> Vec<Ta
 }
 
 pub(super) fn hash_fields(
-    raw: &[raw::HashField],
-    place: &Place<'_>,
+    raw: &[raw::RawHashField],
+    place: &RuleField<'_>,
 ) -> Result<Vec<HashField>, ConfigError> {
-    let field = |raw: &raw::HashField| {
+    let field = |raw: &raw::RawHashField| {
         let key = place.template(&raw.key)?;
         let field = place.template(&raw.field)?;
         Ok(HashField { key, field })
@@ -153,7 +153,7 @@ pub(super) fn hash_fields(
 pub(super) fn channel(
     raw: Option<&Spanned<String>>,
     deletes: bool,
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Option<Arc<str>>, ConfigError> {
     match raw {
         None => Ok(None),

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::structures::Place;
+use super::structures::RuleField;
 use super::{ConfigError, raw};
 use crate::model::edge_item::{check_tag, push_tag};
 use crate::model::invalidation::Distributions;
 use crate::rules::expand::Expand;
 use crate::rules::suggestion;
-use crate::rules::template::{Part, Template};
+use crate::rules::template::{Template, TemplatePart};
 
 /// `expand`
-pub(super) fn expand(raw: &raw::Rule, place: &Place<'_>) -> Result<Expand, ConfigError> {
+pub(super) fn expand(raw: &raw::RawRule, place: &RuleField<'_>) -> Result<Expand, ConfigError> {
     let Some(variables) = &raw.expand else {
         return Ok(Expand::default());
     };
@@ -26,7 +26,7 @@ pub(super) fn expand(raw: &raw::Rule, place: &Place<'_>) -> Result<Expand, Confi
 pub(super) fn all_used<'t>(
     expand: &Expand,
     templates: impl Iterator<Item = &'t Template> + Clone,
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<(), ConfigError> {
     let unused = expand
         .names()
@@ -47,7 +47,7 @@ pub(super) fn all_used<'t>(
 pub(super) fn variants(
     expand: &Expand,
     templates: &[Template],
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Vec<Template>, ConfigError> {
     let mut out = Vec::with_capacity(templates.len());
     for template in templates {
@@ -59,10 +59,12 @@ pub(super) fn variants(
 }
 
 /// Refuses texts that no tag has.
-pub(super) fn check_tags(tags: &[Template], place: &Place<'_>) -> Result<(), ConfigError> {
+pub(super) fn check_tags(tags: &[Template], place: &RuleField<'_>) -> Result<(), ConfigError> {
     for tag in tags {
         for (index, part) in tag.parts.iter().enumerate() {
-            let Part::Literal(bytes) = part else { continue };
+            let TemplatePart::Literal(bytes) = part else {
+                continue;
+            };
             let reason = match check_tag(bytes) {
                 Err(reason) => reason.to_string(),
                 Ok(()) if index == 0 && bytes.starts_with(b"#") => {
@@ -96,13 +98,13 @@ pub(super) fn wide_tag(text: &str) -> Result<String, String> {
 /// for it (Over, never under).
 pub(super) fn tags_of_all_rows(
     tags: &[Template],
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Vec<String>, ConfigError> {
     let mut out = Vec::new();
     for tag in tags {
         let mut item = String::new();
         match tag.parts.as_slice() {
-            [Part::Literal(text)] => push_tag(text, &mut item).map_err(|reason| {
+            [TemplatePart::Literal(text)] => push_tag(text, &mut item).map_err(|reason| {
                 place.error_in(tag.line, format!("edge tag \"{}\": {reason}", tag.text))
             })?,
             _ => {
@@ -126,9 +128,9 @@ pub(super) fn tags_of_all_rows(
 
 /// `distributions` and `tenant`. `configured` are the names there are.
 pub(super) fn target(
-    raw: &raw::Rule,
+    raw: &raw::RawRule,
     configured: &[&str],
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<(Option<Distributions>, Option<Template>), ConfigError> {
     let sends = !raw.paths.is_empty() || !raw.edge_tags.is_empty();
     let distributions = match &raw.distributions {
@@ -168,7 +170,7 @@ pub(super) fn target(
 fn distributions(
     names: &[Spanned<String>],
     configured: &[&str],
-    place: &Place<'_>,
+    place: &RuleField<'_>,
 ) -> Result<Distributions, ConfigError> {
     let mut out: Vec<Arc<str>> = Vec::with_capacity(names.len());
     for name in names {

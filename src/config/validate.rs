@@ -12,9 +12,12 @@ use super::duration;
 use super::edge::{MAX_RECEIVES, buffer, bulk, bulk_thresholds, cloudfront};
 use super::error::Lines;
 use super::password;
-use super::raw::{self, Raw};
+use super::raw::{self, RawConfig};
 use super::rules::{path_patterns, rules};
-use super::{Checkpoint, Config, ConfigError, Redis, SettleAfter, Source, Tls, TlsMode};
+use super::{
+    CheckpointConfig, Config, ConfigError, RedisConfig, SettleConfig, SourceConfig, TlsConfig,
+    TlsMode,
+};
 use crate::model::position::Start;
 use crate::rules::Rules;
 use crate::rules::budget_exempt::AlwaysPaths;
@@ -29,13 +32,15 @@ const SETTLE_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Parses and validates a configuration.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let lines = Lines(text);
-    let raw: Raw = toml::from_str(text).map_err(|error| lines.error(&error))?;
+    let raw: RawConfig = toml::from_str(text).map_err(|error| lines.error(&error))?;
     let name = name(&raw.name, &lines)?;
     let checkpoint = checkpoint(raw.checkpoint, &name, &lines)?;
     let ledger_dir = raw.ledger.dir.or_else(|| match &checkpoint {
-        Checkpoint::File { path } => Some(path.parent().map(PathBuf::from).unwrap_or_default()),
+        CheckpointConfig::File { path } => {
+            Some(path.parent().map(PathBuf::from).unwrap_or_default())
+        }
         // For machines without a disk.
-        Checkpoint::Redis { .. } => None,
+        CheckpointConfig::Redis { .. } => None,
     });
     let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
     let cloudfront = raw
@@ -130,30 +135,32 @@ fn log_level(level: Spanned<String>, lines: &Lines<'_>) -> Result<String, Config
 }
 
 fn checkpoint(
-    raw: raw::Checkpoint,
+    raw: raw::RawCheckpoint,
     name: &str,
     lines: &Lines<'_>,
-) -> Result<Checkpoint, ConfigError> {
+) -> Result<CheckpointConfig, ConfigError> {
     match (raw.store, raw.path, raw.key) {
-        (raw::Store::File, _, Some(key)) => Err(ConfigError::at(
+        (raw::RawStore::File, _, Some(key)) => Err(ConfigError::at(
             lines.of(&key),
             "checkpoint.key has no use with a file: set checkpoint.store = \"redis\", or leave it out",
         )),
-        (raw::Store::Redis, Some(path), _) => Err(ConfigError::at(
+        (raw::RawStore::Redis, Some(path), _) => Err(ConfigError::at(
             lines.of(&path),
             "checkpoint.path has no use with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
         )),
-        (raw::Store::Redis, None, Some(key)) if key.get_ref().is_empty() => Err(ConfigError::at(
-            lines.of(&key),
-            "checkpoint.key is empty: name a key, or leave it out",
-        )),
-        (raw::Store::File, path, None) => Ok(Checkpoint::File {
+        (raw::RawStore::Redis, None, Some(key)) if key.get_ref().is_empty() => {
+            Err(ConfigError::at(
+                lines.of(&key),
+                "checkpoint.key is empty: name a key, or leave it out",
+            ))
+        }
+        (raw::RawStore::File, path, None) => Ok(CheckpointConfig::File {
             path: match path {
                 Some(path) => path.into_inner(),
                 None => PathBuf::from(format!("/var/lib/evictd/{name}.checkpoint.json")),
             },
         }),
-        (raw::Store::Redis, None, key) => Ok(Checkpoint::Redis {
+        (raw::RawStore::Redis, None, key) => Ok(CheckpointConfig::Redis {
             key: match key {
                 Some(key) => key.into_inner(),
                 None => format!("evictd:{name}:checkpoint"),
@@ -179,7 +186,7 @@ pub(super) fn parse_url(
     Ok(parsed)
 }
 
-fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
+fn source(raw: raw::RawSource, lines: &Lines<'_>) -> Result<SourceConfig, ConfigError> {
     let url = parse_url(&raw.url, "source.url", lines)?;
     let error = |message: &str| ConfigError::at(lines.of(&raw.url), message);
     if url.scheme() != "mysql" {
@@ -209,16 +216,16 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
                     "source.tls: `ca_file` has no use with mode = \"disabled\"",
                 ));
             }
-            Tls {
+            TlsConfig {
                 mode: tls.mode.into_inner(),
                 ca_file: tls.ca_file,
             }
         }
-        None if is_loopback(&host) => Tls {
+        None if is_loopback(&host) => TlsConfig {
             mode: TlsMode::Disabled,
             ca_file: None,
         },
-        None => Tls {
+        None => TlsConfig {
             mode: TlsMode::VerifyIdentity,
             ca_file: None,
         },
@@ -250,7 +257,7 @@ fn source(raw: raw::Source, lines: &Lines<'_>) -> Result<Source, ConfigError> {
             }
         },
     };
-    Ok(Source {
+    Ok(SourceConfig {
         port: url.port().unwrap_or(3306),
         user: percent_decoded(url.username()),
         host,
@@ -287,7 +294,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigError> {
+fn redis_section(raw: raw::RawRedis, lines: &Lines<'_>) -> Result<RedisConfig, ConfigError> {
     let url = parse_url(&raw.url, "redis.url", lines)?;
     if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
         return Err(ConfigError::at(
@@ -296,7 +303,7 @@ fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigErro
         ));
     }
     let (ca_file, client_files) = cache::tls(raw.tls, &url, lines)?;
-    Ok(Redis {
+    Ok(RedisConfig {
         layout: cache::layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
         password: password::redis(raw.password, &url, lines)?,
         url,
@@ -308,34 +315,34 @@ fn redis_section(raw: raw::Redis, lines: &Lines<'_>) -> Result<Redis, ConfigErro
 }
 
 fn settle_after(
-    raw: Option<&Spanned<raw::SettleAfter>>,
+    raw: Option<&Spanned<raw::RawSettleAfter>>,
     lines: &Lines<'_>,
-) -> Result<SettleAfter, ConfigError> {
+) -> Result<SettleConfig, ConfigError> {
     let Some(raw) = raw else {
-        return Ok(SettleAfter::Fixed(SETTLE_AFTER));
+        return Ok(SettleConfig::Fixed(SETTLE_AFTER));
     };
     let error = |message: String| Err(ConfigError::at(lines.of(raw), message));
     match raw.get_ref() {
-        raw::SettleAfter::Text(text) if text == "off" => Ok(SettleAfter::Off),
-        raw::SettleAfter::Text(text) => match duration::parse(text) {
-            Some(after) if after <= SETTLE_AFTER_MAX => Ok(SettleAfter::Fixed(after)),
+        raw::RawSettleAfter::Text(text) if text == "off" => Ok(SettleConfig::Off),
+        raw::RawSettleAfter::Text(text) => match duration::parse(text) {
+            Some(after) if after <= SETTLE_AFTER_MAX => Ok(SettleConfig::Fixed(after)),
             _ => error(format!(
                 "redis.settle_after = \"{text}\": write a duration of at most 1m, such as \"1s\", or \"off\""
             )),
         },
-        raw::SettleAfter::ReplicaLag(raw::ReplicaLag {
+        raw::RawSettleAfter::ReplicaLag(raw::RawReplicaLag {
             replica_lag: false, ..
         }) => error(
             "redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table".to_owned(),
         ),
-        raw::SettleAfter::ReplicaLag(raw::ReplicaLag { min, max, .. }) => {
+        raw::RawSettleAfter::ReplicaLag(raw::RawReplicaLag { min, max, .. }) => {
             if max > &SETTLE_AFTER_MAX || min > max {
                 return error(
                     "redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m"
                         .to_owned(),
                 );
             }
-            Ok(SettleAfter::ReplicaLag {
+            Ok(SettleConfig::ReplicaLag {
                 min: *min,
                 max: *max,
             })

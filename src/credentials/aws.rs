@@ -26,11 +26,11 @@ const LASTS: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Default)]
 pub struct Chain {
     provider: OnceCell<Option<SharedCredentialsProvider>>,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<CachedCredentials>>,
 }
 
 #[derive(Clone, Debug)]
-struct Held {
+struct CachedCredentials {
     credentials: Credentials,
     until: SystemTime,
 }
@@ -60,7 +60,7 @@ impl Chain {
             Some(end) => end.checked_sub(SPARE).unwrap_or(end),
             None => now + LASTS,
         };
-        let held = Held {
+        let held = CachedCredentials {
             credentials: credentials.clone(),
             until,
         };

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use metrics::gauge;
 
-use crate::edge::budget::Book;
+use crate::edge::budget::Budget;
 use crate::telemetry::metric;
 
 /// A pace falls and a month ends without any invalidation.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Publishes every distribution's figures now and then, for ever.
-pub(super) async fn watch(book: Arc<Book>, distributions: Vec<Arc<str>>) {
+pub(super) async fn watch(book: Arc<Budget>, distributions: Vec<Arc<str>>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
@@ -21,7 +21,7 @@ pub(super) async fn watch(book: Arc<Book>, distributions: Vec<Arc<str>>) {
 }
 
 /// Publishes a distribution's figures.
-pub(super) fn publish(book: &Book, distribution: &Arc<str>) {
+pub(super) fn publish(book: &Budget, distribution: &Arc<str>) {
     let status = book.status(distribution);
     let set = |metric: &'static str, paths: Option<u64>| {
         // Without a budget there is no series, and nothing is compared with it.

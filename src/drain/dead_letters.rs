@@ -23,21 +23,21 @@ pub(super) struct Sentence {
 /// They are held until they come back because the text of a message is not kept
 /// while it is held.
 #[derive(Debug, Default)]
-pub(super) struct Condemned {
-    state: Mutex<State>,
+pub(super) struct DeadLetters {
+    state: Mutex<Sentences>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Sentences {
     sentences: HashMap<Arc<str>, Sentence>,
     order: VecDeque<Arc<str>>,
 }
 
-impl Condemned {
+impl DeadLetters {
     /// `path` is the one that was refused, if it stood alone.
     pub(super) fn add(&self, id: &Arc<str>, error: &EdgeError, path: Option<&String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { sentences, order } = &mut *state;
+        let Sentences { sentences, order } = &mut *state;
         let sentence = sentences.entry(Arc::clone(id)).or_insert_with(|| {
             order.push_back(Arc::clone(id));
             Sentence {

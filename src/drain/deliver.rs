@@ -11,18 +11,18 @@ use tracing::{info, warn};
 
 use super::DrainOptions;
 use super::budget_metrics;
-use super::dead_letters::Condemned;
+use super::dead_letters::DeadLetters;
 use super::distribution::Standing;
-use super::in_flight::Held;
+use super::in_flight::InFlight;
 use super::tenant_lookup;
 use crate::buffer::Buffer;
-use crate::edge::budget::{Book, BudgetError};
-use crate::edge::cover::request::{Batch, Gathering};
+use crate::edge::budget::{Budget, BudgetError};
+use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::{History, Past};
 use crate::edge::rate_limit::Pace;
 use crate::edge::{Edge, EdgeError, Scope};
 use crate::progress::backoff::Backoff;
-use crate::progress::board::{Part, Reports};
+use crate::progress::board::{Component, Reports};
 use crate::telemetry::{metric, repeating};
 
 const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -93,16 +93,16 @@ pub(crate) struct Means<B, E> {
     pub(crate) buffer: Arc<B>,
     pub(crate) edge: Arc<E>,
     pub(crate) pace: Arc<Pace>,
-    pub(crate) book: Arc<Book>,
+    pub(crate) book: Arc<Budget>,
     pub(crate) history: History,
-    pub(crate) condemned: Condemned,
+    pub(crate) condemned: DeadLetters,
 }
 
 /// Where a round goes.
 pub(crate) struct Delivery<'a, B: Buffer, E> {
     pub(crate) means: &'a Means<B, E>,
     pub(crate) options: &'a DrainOptions,
-    pub(crate) held: &'a Held<B::Receipt>,
+    pub(crate) held: &'a InFlight<B::Receipt>,
     pub(crate) standing: Arc<Standing>,
     /// The distribution's name in the configuration.
     pub(crate) name: Arc<str>,
@@ -141,7 +141,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
             }
         }
-        let mut halves: VecDeque<Batch> = VecDeque::new();
+        let mut halves: VecDeque<NextRequest> = VecDeque::new();
         let mut course = Course {
             backoff: Backoff::new(EDGE_BACKOFF.0, EDGE_BACKOFF.1),
             trouble: None,
@@ -195,7 +195,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.delete(&complete).await;
     }
 
-    fn next_batch(&self, round: &mut Gathering) -> Option<Batch> {
+    fn next_batch(&self, round: &mut Gathering) -> Option<NextRequest> {
         let thrift = self.means.book.status(&self.name).thrift();
         let room = self.standing.room();
         let always = self.options.always.get();
@@ -223,9 +223,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// into the round, or given up.
     async fn deliver(
         &self,
-        mut batch: Batch,
+        mut batch: NextRequest,
         round: &mut Gathering,
-        halves: &mut VecDeque<Batch>,
+        halves: &mut VecDeque<NextRequest>,
         course: &mut Course,
     ) {
         // An attempt whose answer was lost may have been accepted: from then
@@ -309,7 +309,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
     }
 
-    async fn pause(&self, error: &EdgeError, batch: &Batch, course: &mut Course) {
+    async fn pause(&self, error: &EdgeError, batch: &NextRequest, course: &mut Course) {
         self.count_retry(error);
         self.reports.board.fails(&self.part(), error.to_string());
         let delay = course.backoff.next_delay();
@@ -321,7 +321,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     }
 
     /// Nothing is paid for unseen: the count stands on disk before the call.
-    async fn count_open(&self, batch: &Batch) {
+    async fn count_open(&self, batch: &NextRequest) {
         let reference = &batch.invalidation.caller_reference;
         let paths = batch.invalidation.paths.len();
         self.count(self.means.book.open(&self.name, reference, paths).await);
@@ -329,7 +329,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     /// For a successor, should this process be killed before the messages are
     /// deleted.
-    async fn record(&self, batch: &Batch, id: &str) {
+    async fn record(&self, batch: &NextRequest, id: &str) {
         let made = Past {
             distribution: self.name.to_string(),
             id: id.to_owned(),
@@ -345,7 +345,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
     }
 
-    async fn count_not_made(&self, batch: &Batch) {
+    async fn count_not_made(&self, batch: &NextRequest) {
         let reference = &batch.invalidation.caller_reference;
         self.count(self.means.book.not_made(&self.name, reference).await);
     }
@@ -360,7 +360,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         budget_metrics::publish(&self.means.book, &self.name);
     }
 
-    fn report_accepted(&self, batch: &Batch, invalidation: &str) {
+    fn report_accepted(&self, batch: &NextRequest, invalidation: &str) {
         let paths = batch.invalidation.paths.len();
         let name = || self.name.to_string();
         counter!(metric::EDGE_INVALIDATIONS, "distribution" => name()).increment(1);
@@ -369,8 +369,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         info!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
     }
 
-    fn part(&self) -> Part {
-        Part::Edge(Arc::clone(&self.name))
+    fn part(&self) -> Component {
+        Component::Edge(Arc::clone(&self.name))
     }
 
     fn count_retry(&self, error: &EdgeError) {
@@ -379,7 +379,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     /// Nothing lost: the batch's messages stay in the buffer, because they never
     /// complete. Those that came too often are dead letters when they come back.
-    fn give_up(&self, batch: &Batch, round: &Gathering, error: &EdgeError) {
+    fn give_up(&self, batch: &NextRequest, round: &Gathering, error: &EdgeError) {
         let alone = match batch.invalidation.paths.as_slice() {
             [path] => Some(path),
             _ => None,

@@ -14,7 +14,7 @@ use crate::edge::cover::already_invalidated::Covered;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::quota::{InProgress, count};
-use crate::edge::cover::request::{Batch, Gathering};
+use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::Reader;
 use crate::edge::{Made, Scope};
 use crate::telemetry::{metric, repeating};
@@ -36,7 +36,7 @@ pub(super) const READING_MAX: Duration = Duration::from_secs(50);
 /// await.
 #[derive(Debug)]
 pub(super) struct Standing {
-    state: Mutex<State>,
+    state: Mutex<DistributionState>,
     /// What this machine's drains have made.
     reader: Reader,
     /// Something is to be looked at.
@@ -46,7 +46,7 @@ pub(super) struct Standing {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct DistributionState {
     pub(super) in_progress: InProgress,
     pub(super) covered: Covered,
     /// Invalidations that were read in full or made here.
@@ -70,7 +70,7 @@ pub(super) struct State {
     pub(super) not_counted: u64,
 }
 
-impl State {
+impl DistributionState {
     /// Takes in an invalidation that was read in full. Returns whether it was in
     /// doubt that it was made.
     pub(super) fn learn(
@@ -144,7 +144,7 @@ impl Standing {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, DistributionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -217,7 +217,7 @@ impl Standing {
         .await;
     }
 
-    async fn look(&self, wish: impl FnOnce(&mut State)) {
+    async fn look(&self, wish: impl FnOnce(&mut DistributionState)) {
         let mut looks = self.looks.subscribe();
         wish(&mut self.lock());
         self.wish.notify_one();
@@ -247,7 +247,7 @@ impl Standing {
     }
 
     /// The edge accepted a batch.
-    pub(super) fn accepted(&self, name: &Arc<str>, batch: &Batch, id: &str) {
+    pub(super) fn accepted(&self, name: &Arc<str>, batch: &NextRequest, id: &str) {
         let paths = &batch.invalidation.paths;
         let counted = count(paths);
         let tenant = batch.invalidation.scope.tenant.as_ref();

@@ -12,7 +12,7 @@ use metrics::counter;
 use tracing::warn;
 
 use super::budget_metrics;
-use super::distribution::{CLOCKS_DIFFER, State};
+use super::distribution::{CLOCKS_DIFFER, DistributionState};
 use super::poller::Watch;
 use crate::edge::budget::elsewhere::Foreign;
 use crate::edge::{Edge, Made, Scope};
@@ -24,7 +24,7 @@ const READS_PER_LOOK: usize = 10;
 /// Invalidations that wait to be counted (Bounded).
 const WAITING_MAX: usize = 1_000;
 
-impl State {
+impl DistributionState {
     /// It was not read, and counts.
     pub(super) fn count_later(&mut self, id: &str, made_at: SystemTime) {
         if self.to_count.len() < WAITING_MAX {

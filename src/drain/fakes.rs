@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::buffer::{Buried, DeadLetter, DecodeError, Message, Redriven, SendError};
-use crate::edge::{Accepted, EdgeError, InvalidationBatch, Listed, Made, Page};
-use crate::model::Order;
+use crate::buffer::{Buried, Message, MessageError, Redriven, RejectedMessage, SendError};
+use crate::edge::{AcceptedInvalidation, EdgeError, InvalidationBatch, Listed, Made, Page};
+use crate::model::QueuePosition;
 
 pub(super) const VISIBILITY: Duration = Duration::from_secs(30);
 
@@ -40,7 +40,7 @@ pub(super) struct BufferState {
 }
 
 struct Stored {
-    content: Result<Message, DecodeError>,
+    content: Result<Message, MessageError>,
     visible_at: Instant,
     delivery: u64,
     times: u32,
@@ -66,7 +66,7 @@ pub(super) fn trouble() -> BufferError {
 }
 
 impl FakeBuffer {
-    pub(super) fn put(&self, content: Result<Message, DecodeError>) {
+    pub(super) fn put(&self, content: Result<Message, MessageError>) {
         let mut state = self.state.lock().unwrap();
         let id = state.next;
         state.next += 1;
@@ -122,7 +122,7 @@ impl BufferState {
                 taken.push(Received {
                     id: format!("m{id}").into(),
                     receipt: (id, stored.delivery),
-                    order: Some(Order {
+                    order: Some(QueuePosition {
                         buffer: 1,
                         at: id,
                         certain_from: id,
@@ -242,7 +242,7 @@ impl Buffer for FakeBuffer {
         }
     }
 
-    async fn bury(&self, letter: DeadLetter<(u64, u64)>) -> Result<Buried, BufferError> {
+    async fn bury(&self, letter: RejectedMessage<(u64, u64)>) -> Result<Buried, BufferError> {
         let mut state = self.state.lock().unwrap();
         if state.unlucky() {
             return Err(trouble());
@@ -320,7 +320,10 @@ impl FakeEdge {
 }
 
 impl Edge for FakeEdge {
-    async fn invalidate(&self, batch: &InvalidationBatch) -> Result<Accepted, EdgeError> {
+    async fn invalidate(
+        &self,
+        batch: &InvalidationBatch,
+    ) -> Result<AcceptedInvalidation, EdgeError> {
         let slow = self.state.lock().unwrap().slow;
         tokio::time::sleep(slow).await;
         let mut state = self.state.lock().unwrap();
@@ -344,7 +347,7 @@ impl Edge for FakeEdge {
                 state.made.len() - 1
             }
         };
-        Ok(Accepted {
+        Ok(AcceptedInvalidation {
             id: format!("I{id}"),
         })
     }

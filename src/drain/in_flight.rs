@@ -12,18 +12,18 @@ use crate::telemetry::metric;
 /// Shared by the loop and its deliveries. Locked for moments, never across an
 /// await.
 #[derive(Debug)]
-pub(super) struct Held<R> {
-    state: Mutex<State<R>>,
+pub(super) struct InFlight<R> {
+    state: Mutex<InFlightState<R>>,
 }
 
 #[derive(Debug)]
-struct State<R> {
-    messages: HashMap<Arc<str>, Entry<R>>,
+struct InFlightState<R> {
+    messages: HashMap<Arc<str>, HeldMessage<R>>,
     load: Load,
 }
 
 #[derive(Debug)]
-struct Entry<R> {
+struct HeldMessage<R> {
     receipt: R,
     committed_at_us: u64,
     load: Load,
@@ -50,7 +50,7 @@ pub(super) struct Load {
 }
 
 /// A message that is about to be deleted.
-pub(super) struct Leaving<R> {
+pub(super) struct Deletable<R> {
     pub(super) receipt: R,
     pub(super) committed_at_us: u64,
 }
@@ -71,10 +71,10 @@ pub(super) enum Admission {
     Again,
 }
 
-impl<R> Default for Held<R> {
+impl<R> Default for InFlight<R> {
     fn default() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(InFlightState {
                 messages: HashMap::new(),
                 load: Load::default(),
             }),
@@ -82,7 +82,7 @@ impl<R> Default for Held<R> {
     }
 }
 
-impl<R: Clone + Eq + Hash> Held<R> {
+impl<R: Clone + Eq + Hash> InFlight<R> {
     pub(super) fn admit(&self, id: &Arc<str>, receipt: R, message: &Message) -> Admission {
         let mut state = self.lock();
         if let Some(entry) = state.messages.get_mut(id) {
@@ -99,7 +99,7 @@ impl<R: Clone + Eq + Hash> Held<R> {
         state.load.bytes += load.bytes;
         state.messages.insert(
             Arc::clone(id),
-            Entry {
+            HeldMessage {
                 receipt,
                 committed_at_us: message.committed_at_us,
                 load,
@@ -117,13 +117,13 @@ impl<R: Clone + Eq + Hash> Held<R> {
     }
 
     /// The newest receipts of these messages, to delete them.
-    pub(super) fn leaving(&self, ids: &[Arc<str>]) -> Vec<Leaving<R>> {
+    pub(super) fn leaving(&self, ids: &[Arc<str>]) -> Vec<Deletable<R>> {
         let mut state = self.lock();
         let mut leaving = Vec::with_capacity(ids.len());
         for id in ids {
             if let Some(entry) = state.messages.get_mut(id) {
                 entry.doing = Doing::Deleting;
-                leaving.push(Leaving {
+                leaving.push(Deletable {
                     receipt: entry.receipt.clone(),
                     committed_at_us: entry.committed_at_us,
                 });
@@ -171,12 +171,12 @@ impl<R: Clone + Eq + Hash> Held<R> {
         let mut state = self.lock();
         let only: Option<HashSet<&Arc<str>>> = only.map(|ids| ids.iter().collect());
         let named = |id: &Arc<str>| only.as_ref().is_none_or(|ids| ids.contains(id));
-        let waits = |entry: &Entry<R>| entry.doing == Doing::Nothing;
+        let waits = |entry: &HeldMessage<R>| entry.doing == Doing::Nothing;
         let taken = state
             .messages
             .extract_if(|id, entry| named(id) && waits(entry));
         let (let_go, loads): (Vec<LetGo<R>>, Vec<Load>) = taken
-            .map(|(id, Entry { receipt, load, .. })| (LetGo { id, receipt }, load))
+            .map(|(id, HeldMessage { receipt, load, .. })| (LetGo { id, receipt }, load))
             .unzip();
         for load in loads {
             state.load.messages -= load.messages;
@@ -193,7 +193,7 @@ impl<R: Clone + Eq + Hash> Held<R> {
         let mut state = self.lock();
         let before = state.load.messages;
         for id in ids {
-            if let Some(Entry { load, .. }) = state.messages.remove(id) {
+            if let Some(HeldMessage { load, .. }) = state.messages.remove(id) {
                 state.load.messages -= load.messages;
                 state.load.paths -= load.paths;
                 state.load.bytes -= load.bytes;
@@ -207,7 +207,7 @@ impl<R: Clone + Eq + Hash> Held<R> {
         self.lock().load
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<R>> {
+    fn lock(&self) -> MutexGuard<'_, InFlightState<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_load_is_what_is_held() {
-        let held = Held::default();
+        let held = InFlight::default();
         held.admit(&"a".into(), 1, &message(&["/a", "/bc"]));
         held.admit(&"b".into(), 2, &message(&["/d"]));
         let both = Load {
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_message_received_again_is_held_once_under_its_newest_receipt() {
-        let held = Held::default();
+        let held = InFlight::default();
         assert_eq!(
             held.admit(&"a".into(), 1, &message(&["/a"])),
             Admission::New
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_deleted_or_held_anew_needs_no_extension() {
-        let held = Held::default();
+        let held = InFlight::default();
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
             held.admit(&id.into(), receipt, &message(&["/x"]));
         }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_the_edge_may_have_accepted_is_not_let_go() {
-        let held = Held::default();
+        let held = InFlight::default();
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
             held.admit(&id.into(), receipt, &message(&["/x"]));
         }

@@ -32,19 +32,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_unti
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::dead_letters::Condemned;
+use self::dead_letters::DeadLetters;
 use self::deliver::{Delivery, Means};
 use self::distribution::Standing;
-use self::in_flight::{Held, LetGo};
+use self::in_flight::{InFlight, LetGo};
 use self::poller::Watch;
 use self::receive::{Intake, bury, is_full};
 use crate::buffer::{Buffer, BufferError, ReceiptError, Received};
-use crate::edge::budget::Book;
+use crate::edge::budget::Budget;
 use crate::edge::invalidation_log::History;
 use crate::edge::rate_limit::Pace;
 use crate::edge::{Edge, Scope};
 use crate::model::Current;
-use crate::progress::board::{Part, Reports};
+use crate::progress::board::{Component, Reports};
 use crate::rules::budget_exempt::AlwaysPaths;
 use crate::telemetry::{metric, repeating};
 
@@ -101,7 +101,7 @@ pub struct Stopped {
 pub struct Drain<B, E> {
     buffer: Arc<B>,
     edge: Arc<E>,
-    book: Arc<Book>,
+    book: Arc<Budget>,
     options: DrainOptions,
     history: History,
     reports: Reports,
@@ -114,7 +114,7 @@ type Extending<'a, R> = BoxFuture<'a, Result<(), ReceiptError<R>>>;
 
 impl<B: Buffer, E: Edge> Drain<B, E> {
     /// A drain from `buffer` to `edge` that counts its paths in `book`.
-    pub fn new(buffer: Arc<B>, edge: Arc<E>, book: Arc<Book>, options: DrainOptions) -> Self {
+    pub fn new(buffer: Arc<B>, edge: Arc<E>, book: Arc<Budget>, options: DrainOptions) -> Self {
         Self {
             buffer,
             edge,
@@ -150,14 +150,14 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
             "sending buffered paths"
         );
         self.reports.board.counts_in(&self.book);
-        let held = Held::default();
+        let held = InFlight::default();
         let means = Means {
             buffer: Arc::clone(&self.buffer),
             edge: Arc::clone(&self.edge),
             pace: Arc::new(Pace::new(self.options.calls_per_second)),
             book: Arc::clone(&self.book),
             history: self.history.clone(),
-            condemned: Condemned::default(),
+            condemned: DeadLetters::default(),
         };
         // Aborted when it is dropped.
         let mut watches = JoinSet::new();
@@ -199,7 +199,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
 
         let board = &self.reports.board;
         loop {
-            board.begins(&Part::Drain);
+            board.begins(&Component::Drain);
             for ((name, tenant), round) in intake.take_due(&delivering) {
                 let (Some(distribution), Some(standing)) =
                     (self.options.distributions.get(&name), standings.get(&name))
@@ -292,7 +292,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 () = sleep_until(deadline) => break,
             }
         }
-        self.reports.board.rests(&Part::Drain);
+        self.reports.board.rests(&Component::Drain);
         // No call begins from here on.
         drop(deliveries);
         if extending.is_some()
@@ -391,7 +391,7 @@ async fn in_slot<T>(slot: &mut Option<BoxFuture<'_, T>>) -> T {
 
 fn start_extension<'a, B: Buffer>(
     buffer: &'a B,
-    held: &Held<B::Receipt>,
+    held: &InFlight<B::Receipt>,
     extending: &mut Option<Extending<'a, B::Receipt>>,
 ) {
     let receipts = held.receipts();
@@ -406,7 +406,7 @@ fn start_extension<'a, B: Buffer>(
 /// one.
 fn report_extension<R: Clone + Eq + Hash>(
     result: Result<(), ReceiptError<R>>,
-    held: &Held<R>,
+    held: &InFlight<R>,
 ) -> usize {
     let Err(error) = result else {
         return 0;

@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::distribution::{
-    CLOCKS_DIFFER, PAGES_MAX, READING_MAX, Standing, State, publish, started_at,
+    CLOCKS_DIFFER, DistributionState, PAGES_MAX, READING_MAX, Standing, publish, started_at,
 };
-use crate::edge::budget::Book;
+use crate::edge::budget::Budget;
 use crate::edge::cover::caller_reference;
 use crate::edge::rate_limit::Pace;
 use crate::edge::{Edge, EdgeError, Listed, Made, Scope};
@@ -44,7 +44,7 @@ const LOOKS_FOR_RECALL: u32 = 5;
 pub(super) struct Watch<E> {
     pub(super) edge: Arc<E>,
     pub(super) pace: Arc<Pace>,
-    pub(super) book: Arc<Book>,
+    pub(super) book: Arc<Budget>,
     pub(super) standing: Arc<Standing>,
     /// The distribution's name in the configuration, and its id.
     pub(super) name: Arc<str>,
@@ -288,7 +288,7 @@ impl<E: Edge> Watch<E> {
         Ok(())
     }
 
-    fn completed(&self, state: &mut State, id: &str) {
+    fn completed(&self, state: &mut DistributionState, id: &str) {
         let Some(committed_at_us) = state.in_progress.complete(id) else {
             return;
         };

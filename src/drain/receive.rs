@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::DrainOptions;
-use super::dead_letters::{Condemned, Sentence};
-use super::in_flight::{Admission, Held};
-use crate::buffer::{Buffer, BufferError, Buried, DeadLetter, DecodeError, Received};
+use super::dead_letters::{DeadLetters, Sentence};
+use super::in_flight::{Admission, InFlight};
+use crate::buffer::{Buffer, BufferError, Buried, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
-use crate::edge::budget::Book;
-use crate::edge::cover::request::{Arrival, Gathering, Thrift};
+use crate::edge::budget::Budget;
+use crate::edge::cover::request::{BudgetMode, Gathering, MessageInfo};
 use crate::ledger::{self, Ledger};
 use crate::progress::backoff::Backoff;
-use crate::progress::board::{Board, Part};
+use crate::progress::board::{Board, Component};
 use crate::telemetry::{metric, repeating};
 
 /// Bounded: beyond any of these nothing more is received. One last receive may
@@ -43,7 +43,7 @@ pub(super) struct Letter<R> {
     /// A short name of why, for metrics.
     code: &'static str,
     /// For the buffer.
-    letter: DeadLetter<R>,
+    letter: RejectedMessage<R>,
     distribution: Option<Arc<str>>,
     /// What it held, or what of it was refused.
     paths: Vec<String>,
@@ -63,9 +63,9 @@ struct Round {
 /// Everything gathered, and what is said about it.
 pub(super) struct Intake<'a, R> {
     options: &'a DrainOptions,
-    held: &'a Held<R>,
-    book: &'a Book,
-    condemned: &'a Condemned,
+    held: &'a InFlight<R>,
+    book: &'a Budget,
+    condemned: &'a DeadLetters,
     board: &'a Board,
     /// To be buried.
     pub(super) letters: Vec<Letter<R>>,
@@ -79,9 +79,9 @@ pub(super) struct Intake<'a, R> {
 impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
     pub(super) fn new(
         options: &'a DrainOptions,
-        held: &'a Held<R>,
-        book: &'a Book,
-        condemned: &'a Condemned,
+        held: &'a InFlight<R>,
+        book: &'a Budget,
+        condemned: &'a DeadLetters,
         board: &'a Board,
     ) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         match result {
             Ok(received) => {
                 if std::mem::take(&mut self.failing) {
-                    self.board.works(&Part::Drain);
+                    self.board.works(&Component::Drain);
                     info!(
                         attempts = self.backoff.attempts(),
                         "receiving from the buffer works again"
@@ -120,7 +120,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
                 let delay = self.backoff.next_delay();
-                self.board.fails(&Part::Drain, error.to_string());
+                self.board.fails(&Component::Drain, error.to_string());
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
                 }
@@ -139,7 +139,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             body,
             content,
         } = received;
-        let letter = |reason: String| DeadLetter {
+        let letter = |reason: String| RejectedMessage {
             receipt: receipt.clone(),
             body,
             reason,
@@ -164,7 +164,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             Err(error) => {
                 let (code, reason) = (error.code(), error.to_string());
                 // A newer evictd may be about to take it.
-                if often || matches!(error, DecodeError::Malformed { .. }) {
+                if often || matches!(error, MessageError::Malformed { .. }) {
                     return self.condemn(id, code, letter(reason), None, Vec::new());
                 }
                 return self.leave(&id, code, &reason);
@@ -187,7 +187,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             }
             return self.leave(&id, code, &reason);
         }
-        let arrival = Arrival {
+        let arrival = MessageInfo {
             order,
             deliveries,
             committed_at_us: message.committed_at_us,
@@ -195,7 +195,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         match self.held.admit(&id, receipt, &message) {
             Admission::New => {
                 let mut window = self.options.window;
-                let spent = self.book.status(&message.distribution).thrift() == Thrift::Spent;
+                let spent = self.book.status(&message.distribution).thrift() == BudgetMode::Spent;
                 let mut paths = message.paths.iter();
                 let always = self.options.always.get();
                 if spent && !paths.any(|path| always.contains(path)) {
@@ -225,7 +225,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         &mut self,
         id: Arc<str>,
         code: &'static str,
-        letter: DeadLetter<R>,
+        letter: RejectedMessage<R>,
         distribution: Option<Arc<str>>,
         paths: Vec<String>,
     ) {
@@ -319,7 +319,7 @@ impl Reported {
     }
 }
 
-pub(super) fn is_full<R: Clone + Eq + Hash>(held: &Held<R>) -> bool {
+pub(super) fn is_full<R: Clone + Eq + Hash>(held: &InFlight<R>) -> bool {
     let load = held.load();
     load.messages >= HELD_MESSAGES_MAX
         || load.paths >= HELD_PATHS_MAX

@@ -2,10 +2,10 @@ use std::collections::HashSet;
 
 use super::fakes::*;
 use super::*;
-use crate::buffer::DecodeError;
+use crate::buffer::MessageError;
 use crate::edge::EdgeError;
-use crate::ledger::{Files, Ledger};
-use crate::progress::board::Part;
+use crate::ledger::{Ledger, LedgerFiles};
+use crate::progress::board::Component;
 
 const WINDOW: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ impl Bench {
             overdue_after: Duration::from_secs(900),
             always: Current::default(),
         };
-        let book = Arc::new(Book::in_memory(BTreeMap::new()));
+        let book = Arc::new(Budget::in_memory(BTreeMap::new()));
         let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), book, options)
             .recording(history)
             .reporting(reports);
@@ -270,8 +270,8 @@ async fn unusable_messages_become_dead_letters_at_once_or_after_a_few_deliveries
     bench.buffer.push("unheard-of", &["/a"]);
     bench
         .buffer
-        .put(Err(DecodeError::NewerVersion { found: 2 }));
-    bench.buffer.put(Err(DecodeError::Malformed {
+        .put(Err(MessageError::NewerVersion { found: 2 }));
+    bench.buffer.put(Err(MessageError::Malformed {
         reason: "on purpose".to_owned(),
     }));
     bench.buffer.push("main", &["/b"]);
@@ -362,12 +362,12 @@ async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dea
     let ledger = Ledger::open(dir.path(), "shop").await;
     let bench = Bench::recording(FakeEdge::default(), ledger.clone());
     bench.buffer.push("unheard-of", &["/a", "/b"]);
-    bench.buffer.put(Err(DecodeError::Malformed {
+    bench.buffer.put(Err(MessageError::Malformed {
         reason: "no JSON".to_owned(),
     }));
     bench
         .buffer
-        .put(Err(DecodeError::NewerVersion { found: 2 }));
+        .put(Err(MessageError::NewerVersion { found: 2 }));
     pass(seconds(20)).await;
     let letters = ledger.book().recent_dead_letters;
     assert_eq!(letters.len(), 1, "others may be able to use the rest");
@@ -383,7 +383,7 @@ async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dea
     assert!(said("malformed").message.is_some());
     assert!(said("newer-version").detail.contains("upgrade"));
     ledger.flush(seconds(60)).await;
-    let on_disk = Files::new(dir.path(), "shop").read().await.unwrap();
+    let on_disk = LedgerFiles::new(dir.path(), "shop").read().await.unwrap();
     assert_eq!(on_disk.recent_dead_letters, letters);
 }
 
@@ -440,7 +440,7 @@ async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
     });
     let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
     bench.buffer.push("main", &["/a"]);
-    let part = Part::Edge("main".into());
+    let part = Component::Edge("main".into());
     let state = || reports.board.snapshot().parts.get(&part).cloned();
     while state().is_none_or(|it| it.trouble_since.is_none()) {
         pass(Duration::from_millis(10)).await;
@@ -633,7 +633,7 @@ async fn a_buffer_that_does_not_take_messages_back_holds_up_no_stop() {
 
 #[test]
 fn an_extension_that_finds_a_message_deleted_is_no_failure() {
-    let held = Held::default();
+    let held = InFlight::default();
     held.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
     held.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
     let in_danger = |receipt| {

@@ -43,7 +43,7 @@ pub struct InvalidationBatch {
 /// The edge has taken the invalidation on. It cannot be lost or cancelled any
 /// more, and is effective within seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedInvalidation {
     /// The invalidation's id, for the vendor's console.
     pub id: String,
 }
@@ -91,7 +91,7 @@ pub trait Edge: Send + Sync + 'static {
     fn invalidate(
         &self,
         batch: &InvalidationBatch,
-    ) -> impl Future<Output = Result<Accepted, EdgeError>> + Send;
+    ) -> impl Future<Output = Result<AcceptedInvalidation, EdgeError>> + Send;
 
     /// Lists a distribution's invalidations, or a tenant's, whoever made them:
     /// the newest, or those from a page's `next` on.

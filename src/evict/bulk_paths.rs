@@ -40,12 +40,12 @@ struct OfRule {
     paths: KeySet,
     /// What each batch had of them, once batches are gathered: those that wait
     /// together are no bulk change.
-    parts: Vec<Part>,
+    parts: Vec<RulePaths>,
 }
 
 /// A batch's paths of one rule.
 #[derive(Clone, Copy, Debug)]
-struct Part {
+struct RulePaths {
     oldest_us: u64,
     newest_us: u64,
     paths: usize,
@@ -109,7 +109,7 @@ impl Paths {
         let (oldest_us, newest_us) = (self.oldest_us, self.newest_us);
         for of_rule in &mut self.rules {
             if of_rule.parts.is_empty() {
-                of_rule.parts.push(Part {
+                of_rule.parts.push(RulePaths {
                     oldest_us,
                     newest_us,
                     paths: of_rule.paths.len(),
@@ -147,7 +147,7 @@ impl Paths {
 
     /// The memory that they take, in bytes (Bounded).
     pub fn size(&self) -> usize {
-        let size = |it: &OfRule| it.paths.size() + it.parts.len() * size_of::<Part>();
+        let size = |it: &OfRule| it.paths.size() + it.parts.len() * size_of::<RulePaths>();
         self.rules.iter().map(size).sum()
     }
 
@@ -179,13 +179,13 @@ pub(crate) const TENANTS_MAX: usize = 15;
 #[derive(Debug, Default)]
 pub struct BulkGuard {
     rules: Current<BulkRules>,
-    runs: HashMap<Arc<str>, Run>,
+    runs: HashMap<Arc<str>, SpreadTransaction>,
 }
 
 /// What batches before have sent of the transaction that a batch ended in. A
 /// huge one comes in many batches, each of them below the threshold.
 #[derive(Debug)]
-struct Run {
+struct SpreadTransaction {
     committed_at_us: u64,
     paths: usize,
 }
@@ -223,7 +223,7 @@ impl BulkGuard {
         let OfRule {
             name, paths, parts, ..
         } = of_rule;
-        let whole = [Part {
+        let whole = [RulePaths {
             oldest_us: batch.oldest_us,
             newest_us: batch.newest_us,
             paths: paths.len(),
@@ -269,7 +269,7 @@ impl BulkGuard {
         &mut self,
         rule: Option<&'r BulkRule>,
         name: &Arc<str>,
-        parts: &[Part],
+        parts: &[RulePaths],
     ) -> &'r [String] {
         let Some(rule) = rule else {
             return &[];
@@ -282,7 +282,7 @@ impl BulkGuard {
                 .filter(|run| run.committed_at_us == part.oldest_us);
             let in_run = before.map_or(0, |run| run.paths).saturating_add(part.paths);
             let one_commit = part.oldest_us == part.newest_us;
-            let run = Run {
+            let run = SpreadTransaction {
                 committed_at_us: part.newest_us,
                 paths: if one_commit { in_run } else { part.paths },
             };

@@ -13,7 +13,7 @@ use super::batch::{Batch, Mark};
 use super::pipeline::PipelineError;
 use super::tail::{Connected, Tail};
 use crate::binlog::SourceError;
-use crate::progress::board::{Board, Part, Reading, Reports};
+use crate::progress::board::{Board, Component, ReadingState, Reports};
 
 /// How much may gather before the binlog has to wait, in bytes.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -43,7 +43,7 @@ pub(super) async fn gather(
     let mut handed_on = tail.source().position().clone();
     let mut mark_due = false;
     let Reports { board, ledger, .. } = tail.reports().clone();
-    let mut report = Report::new();
+    let mut report = ReportTimer::new();
     let mut switches = tail.take_switches();
     while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
@@ -51,7 +51,7 @@ pub(super) async fn gather(
             if !batch.is_empty() {
                 let read = finish(&mut batch, &tail);
                 handed_on.clone_from(tail.source().position());
-                board.rests(&Part::Source);
+                board.rests(&Component::Source);
                 if planned.send(read).await.is_err() {
                     break;
                 }
@@ -123,12 +123,12 @@ pub(super) async fn gather(
 
 /// When the board is told about the reading: soon after something changed, and
 /// again for as long as there is more to read. An idle daemon has no timer.
-struct Report {
+struct ReportTimer {
     timer: Pin<Box<Sleep>>,
     due: bool,
 }
 
-impl Report {
+impl ReportTimer {
     /// Due at once.
     fn new() -> Self {
         Self {
@@ -156,12 +156,12 @@ impl Report {
 
     /// Reports. What waits for the server may take any time; what has more to
     /// read must come here again, or its task is stuck.
-    fn made(&mut self, reading: Reading, board: &Board) {
+    fn made(&mut self, reading: ReadingState, board: &Board) {
         self.due = false;
         match reading.drained {
-            true => board.rests(&Part::Source),
+            true => board.rests(&Component::Source),
             false => {
-                board.begins(&Part::Source);
+                board.begins(&Component::Source);
                 self.changed();
             }
         }
@@ -174,10 +174,10 @@ impl Report {
 }
 
 /// What the board says about the reading.
-fn reading(tail: &Tail, batch: &Batch) -> Reading {
+fn reading(tail: &Tail, batch: &Batch) -> ReadingState {
     let source = tail.source();
     let (file, offset) = source.reading();
-    Reading {
+    ReadingState {
         position: Some(source.position().clone()),
         at: Some((file.to_owned(), offset)),
         committed_at_us: source.committed_at_us(),

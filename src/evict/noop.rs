@@ -3,7 +3,9 @@
 use super::bulk_paths::Paths;
 use super::path_sink::PathSink;
 use crate::buffer::BufferError;
-use crate::cache::{Cache, CacheError, Found, Leaving, Outcome, ScanPlace, TagScan, TagStep};
+use crate::cache::{
+    Cache, CacheError, FoundKeys, MembersOut, Outcome, ScanPlace, TagScan, TagStep,
+};
 use crate::model::{Guards, KeyList, PairSet};
 
 /// Deletes nothing: for a replay of paths alone.
@@ -35,15 +37,15 @@ impl Cache for NoCache {
         Ok(Outcome::default())
     }
 
-    async fn find(&mut self, _glob: &[u8], _from: ScanPlace) -> Result<Found, CacheError> {
-        Ok(Found::default())
+    async fn find(&mut self, _glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
+        Ok(FoundKeys::default())
     }
 
     async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
         Ok(vec![TagStep::End; sets.len()])
     }
 
-    async fn take_out(&mut self, _leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+    async fn take_out(&mut self, _leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
         Ok(Outcome::default())
     }
 

@@ -12,7 +12,7 @@ use crate::binlog::reader::{Interest, Item, Unknowable};
 use crate::binlog::statement::Dml;
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::{Op, RowChange, TableName};
-use crate::rules::{Rules, Scratch, TablePlanner};
+use crate::rules::{RenderBuffers, Rules, TablePlanner};
 use crate::telemetry::metric;
 
 /// The rules as the source's interest.
@@ -24,13 +24,13 @@ pub struct RuleInterest(pub Arc<Rules>);
 pub struct TrackedTable {
     decoder: RowDecoder,
     planner: TablePlanner,
-    changes: Changes,
+    changes: RowCounters,
 }
 
 /// Counts a table's rows under the name that a rule has for it, so that a
 /// thousand tables of one glob are one series (Bounded).
 #[derive(Debug)]
-struct Changes {
+struct RowCounters {
     inserts: Counter,
     updates: Counter,
     deletes: Counter,
@@ -39,7 +39,7 @@ struct Changes {
 /// Stands for tables that no rule is about, and that foreign keys make matter.
 const OTHER: &str = "other";
 
-impl Changes {
+impl RowCounters {
     fn of(rules: &Rules, table: &TableName) -> Self {
         let label = rules.glob_of(table).map(ToString::to_string);
         let label = label.unwrap_or_else(|| OTHER.to_owned());
@@ -72,7 +72,7 @@ impl Interest for RuleInterest {
 
     fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
         let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
-        let changes = Changes::of(&self.0, &layout.schema.name);
+        let changes = RowCounters::of(&self.0, &layout.schema.name);
         let decoder = RowDecoder::new(Arc::new(layout), planner.projection());
         Ok(TrackedTable {
             decoder,
@@ -100,7 +100,7 @@ pub enum Widened {
 pub fn plan_item<P: Plan>(
     rules: &Rules,
     item: Item<TrackedTable>,
-    scratch: &mut Scratch,
+    scratch: &mut RenderBuffers,
     plan: &mut P,
     mut watch: impl FnMut(&RowChange<'_>, &mut P),
 ) -> Option<Widened> {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::batch::Mark;
 use crate::cache::Refused;
-use crate::ledger::{DeadLetter, Place};
+use crate::ledger::{BinlogPlace, DeadLetter};
 use crate::progress::board::Reports;
 use crate::telemetry::metric;
 
@@ -48,7 +48,7 @@ impl<'a> Refusals<'a> {
         if refused.peek().is_none() {
             return;
         }
-        let position = mark.map(|mark| Place::from(&mark.position));
+        let position = mark.map(|mark| BinlogPlace::from(&mark.position));
         let letter = |it: &Refused, detail: String| {
             let mut letter = DeadLetter::new(it.code, detail, REMEDY).of_key(&it.key);
             letter.position.clone_from(&position);

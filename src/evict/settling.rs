@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
 use super::refused_keys::Refusals;
-use crate::binlog::server::replica_lag::Applied;
+use crate::binlog::server::replica_lag::ReadersApplied;
 use crate::cache::Cache;
-use crate::progress::board::{Part, Reports};
-use crate::progress::outage::Trouble;
+use crate::progress::board::{Component, Reports};
+use crate::progress::outage::Outage;
 use crate::telemetry::metric;
 
 /// How much may wait to be deleted again, in bytes; beyond that the stages
@@ -40,7 +40,7 @@ pub enum Settling {
         /// not known to be visible on the readers.
         max: Duration,
         /// What is visible on every reader.
-        applied: watch::Receiver<Option<Applied>>,
+        applied: watch::Receiver<Option<ReadersApplied>>,
     },
 }
 
@@ -118,7 +118,12 @@ pub(super) async fn settle(
     settled: mpsc::Sender<Settled>,
 ) {
     let Reports { board, .. } = &reports;
-    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES, board, Part::Settling);
+    let mut trouble = Outage::new(
+        "the cache",
+        metric::CACHE_RETRIES,
+        board,
+        Component::Settling,
+    );
     let mut refusals = Refusals::new(&reports);
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
     let mut bytes = 0;
@@ -236,15 +241,15 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
         let seen_at = Instant::now();
         let through = visible_by - Duration::from_millis(1);
-        publish.send_replace(Some(Applied { through, seen_at }));
+        publish.send_replace(Some(ReadersApplied { through, seen_at }));
         assert_eq!(at(), Some(visible_by + max), "a reader is not that far");
         let through = visible_by;
-        publish.send_replace(Some(Applied { through, seen_at }));
+        publish.send_replace(Some(ReadersApplied { through, seen_at }));
         assert_eq!(at(), Some(seen_at + min));
         tokio::time::advance(min).await;
         assert_eq!(at(), None, "no fill from before can be under way");
         let seen_at = visible_by + max;
-        publish.send_replace(Some(Applied { through, seen_at }));
+        publish.send_replace(Some(ReadersApplied { through, seen_at }));
         assert_eq!(at(), Some(visible_by + max), "never later than that");
     }
 }

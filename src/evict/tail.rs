@@ -10,25 +10,17 @@ use super::plan_item::{RuleInterest, TrackedTable, Widened, plan_item, widening}
 use super::switch::{Switch, Switches};
 use crate::binlog::SourceError;
 use crate::binlog::reader::Item;
-use crate::binlog::server::reach::Reach;
+use crate::binlog::server::reach::StatementReach;
 use crate::binlog::statement::Dml;
-use crate::binlog::stream::{Next, Source};
-use crate::ledger::{DeadLetter, Place};
+use crate::binlog::stream::{Came, Source};
+use crate::ledger::{BinlogPlace, DeadLetter};
 use crate::model::invalidation::{Plan, Widening};
+use crate::model::position::OnGap;
 use crate::model::{RowChange, TableName};
 use crate::progress::backoff::Backoff;
-use crate::progress::board::{Part, Reports};
-use crate::rules::{Rules, Scratch};
+use crate::progress::board::{Component, Reports};
+use crate::rules::{RenderBuffers, Rules};
 use crate::telemetry::{metric, repeating};
-
-/// What to do where changes are lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnGap {
-    /// Invalidate everything and go on.
-    InvalidateAll,
-    /// End, so that an operator decides.
-    Halt,
-}
 
 /// The source with its reconnects.
 pub struct Tail {
@@ -45,7 +37,7 @@ pub struct Tail {
     hasty: bool,
     /// A gap that showed only once the binlog was read.
     gap: Option<SourceError>,
-    scratch: Scratch,
+    scratch: RenderBuffers,
     since_us: u64,
     reports: Reports,
     switches: Switches,
@@ -101,7 +93,7 @@ impl Tail {
             replaced_at: None,
             hasty: false,
             gap: None,
-            scratch: Scratch::default(),
+            scratch: RenderBuffers::default(),
             since_us: 0,
             reports: Reports::default(),
             switches: Switches::default(),
@@ -199,7 +191,7 @@ impl Tail {
             self.pause(shutdown).await;
         }
         loop {
-            board.begins(&Part::Source);
+            board.begins(&Component::Source);
             let attempt = async {
                 match self.gap.take() {
                     Some(gap) => Err(gap),
@@ -209,7 +201,7 @@ impl Tail {
             let attempt = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {
-                    board.rests(&Part::Source);
+                    board.rests(&Component::Source);
                     return Ok(Connected::Resumed);
                 }
                 attempt = attempt => attempt,
@@ -223,8 +215,8 @@ impl Tail {
                     self.connected = true;
                     self.connected_at = Instant::now();
                     board.connected();
-                    board.works(&Part::Source);
-                    board.rests(&Part::Source);
+                    board.works(&Component::Source);
+                    board.rests(&Component::Source);
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
                     return Ok(Connected::Resumed);
                 }
@@ -235,7 +227,7 @@ impl Tail {
                 Err(error) => error,
             };
             metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
-            board.fails(&Part::Source, error.to_string());
+            board.fails(&Component::Source, error.to_string());
             if last_kind != error.kind() {
                 last_kind = error.kind();
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
@@ -280,7 +272,7 @@ impl Tail {
     }
 
     /// What the binlog says next. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Result<Next<TrackedTable>, Disconnected> {
+    pub async fn next(&mut self) -> Result<Came<TrackedTable>, Disconnected> {
         let next = self.source.next().await;
         next.map_err(|error| self.disconnected(error))
     }
@@ -288,20 +280,20 @@ impl Tail {
     /// Plans what `next` calls for. Must not be cancelled.
     pub async fn plan<P: Plan>(
         &mut self,
-        next: Next<TrackedTable>,
+        next: Came<TrackedTable>,
         plan: &mut P,
         watch: impl FnMut(&RowChange<'_>, &mut P),
     ) -> Result<(), Disconnected> {
         match next {
-            Next::End | Next::Quiet => {}
-            Next::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
-            Next::Item(item) => self.plan_item(item, plan, watch),
-            Next::LookUp(needed) => match self.source.look_up(needed).await {
+            Came::End | Came::Quiet => {}
+            Came::Item(Item::Statement(dml)) => return self.plan_statement(&dml, plan).await,
+            Came::Item(item) => self.plan_item(item, plan, watch),
+            Came::LookUp(needed) => match self.source.look_up(needed).await {
                 Ok(Some(item)) => self.plan_item(item, plan, watch),
                 Ok(None) => {}
                 Err(error) => return Err(self.disconnected(error)),
             },
-            Next::Idle(idle) => match self.source.compare(idle).await {
+            Came::Idle(idle) => match self.source.compare(idle).await {
                 Ok(Some(item)) => self.plan_item(item, plan, watch),
                 Ok(None) => {}
                 Err(error) => return Err(self.disconnected(error)),
@@ -321,8 +313,8 @@ impl Tail {
             return Ok(());
         }
         match self.source.reach(dml).await {
-            Ok(Reach::Named) => self.tables_changed(&dml.targets, plan),
-            Ok(Reach::Any(reason)) => self.any_changed(dml, reason, plan),
+            Ok(StatementReach::Named) => self.tables_changed(&dml.targets, plan),
+            Ok(StatementReach::Any(reason)) => self.any_changed(dml, reason, plan),
             Err(error) => {
                 self.any_changed(dml, "the catalog cannot be read", plan);
                 return Err(self.disconnected(error));
@@ -354,7 +346,9 @@ impl Tail {
         metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
         self.reports.board.disconnected();
-        self.reports.board.fails(&Part::Source, error.to_string());
+        self.reports
+            .board
+            .fails(&Component::Source, error.to_string());
         match error {
             SourceError::Gap { .. } => self.gap = Some(error),
             SourceError::Replaced { server_id, .. } => self.replaced(server_id),
@@ -447,7 +441,7 @@ impl Tail {
 
     fn dead_letter(&self, mut letter: DeadLetter) {
         let (file, offset) = self.source.reading();
-        letter.position = Some(Place {
+        letter.position = Some(BinlogPlace {
             file: file.to_owned(),
             offset,
             gtid: self.source.gtid().map(ToString::to_string),

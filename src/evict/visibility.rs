@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::binlog::server::barrier::{Barrier, NotVisible};
 use crate::model::GtidSet;
 use crate::progress::backoff::Backoff;
-use crate::progress::board::{Board, Part};
+use crate::progress::board::{Board, Component};
 use crate::telemetry::metric;
 
 /// Knows when transactions are visible.
@@ -48,14 +48,14 @@ const NOT_YET: &str = "rows are in the binlog and not visible yet: their keys wa
 
 /// Holds deletions back until their rows are visible.
 #[derive(Debug)]
-pub(super) struct Waiting<V> {
+pub(super) struct VisibilityGate<V> {
     visibility: V,
     board: Arc<Board>,
     /// The server does not answer; when it is asked again.
     lost: Option<Instant>,
 }
 
-impl<V: Visibility> Waiting<V> {
+impl<V: Visibility> VisibilityGate<V> {
     pub(super) fn new(visibility: V, board: &Arc<Board>) -> Self {
         Self {
             visibility,
@@ -82,7 +82,7 @@ impl<V: Visibility> Waiting<V> {
             let error = match self.visibility.wait(gtids, QUESTION).await {
                 Ok(visible_by) => {
                     if reported {
-                        self.board.works(&Part::Visibility);
+                        self.board.works(&Component::Visibility);
                     }
                     return visible_by;
                 }
@@ -93,7 +93,7 @@ impl<V: Visibility> Waiting<V> {
                     silent_since = None;
                     if !reported && began.elapsed() >= QUESTION {
                         reported = true;
-                        self.board.fails(&Part::Visibility, NOT_YET.to_owned());
+                        self.board.fails(&Component::Visibility, NOT_YET.to_owned());
                         tracing::warn!(
                             seconds = began.elapsed().as_secs_f64(),
                             "rows are in the binlog and not visible yet: their keys wait; semi-synchronous replication without a replica does this"
@@ -103,7 +103,7 @@ impl<V: Visibility> Waiting<V> {
                 NotVisible::Unknown(error) => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= PATIENCE {
-                        self.board.fails(&Part::Visibility, error.to_string());
+                        self.board.fails(&Component::Visibility, error.to_string());
                         tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
                         return self.go_ahead();
                     }
@@ -124,14 +124,14 @@ impl<V: Visibility> Waiting<V> {
             match self.visibility.wait(gtids, BRIEF_QUESTION).await {
                 Ok(visible_by) => {
                     self.lost = None;
-                    self.board.works(&Part::Visibility);
+                    self.board.works(&Component::Visibility);
                     tracing::info!("it is known again which rows are visible");
                     return visible_by;
                 }
                 // It answers, if only that they are not.
                 Err(NotVisible::NotYet) => {
                     self.lost = None;
-                    self.board.works(&Part::Visibility);
+                    self.board.works(&Component::Visibility);
                     return Box::pin(self.wait(gtids)).await;
                 }
                 Err(NotVisible::Unknown(_)) => {}
@@ -179,12 +179,12 @@ mod tests {
         }
     }
 
-    fn waiting(answers: &str) -> Waiting<Scripted> {
-        Waiting::new(Scripted(answers.chars().collect()), &Arc::default())
+    fn waiting(answers: &str) -> VisibilityGate<Scripted> {
+        VisibilityGate::new(Scripted(answers.chars().collect()), &Arc::default())
     }
 
     /// How long deletions wait, in seconds.
-    async fn waited(waiting: &mut Waiting<Scripted>) -> f64 {
+    async fn waited(waiting: &mut VisibilityGate<Scripted>) -> f64 {
         let began = Instant::now();
         waiting.wait(&GtidSet::default()).await;
         began.elapsed().as_secs_f64()
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(waiting.visibility.0, ['v'], "asked once");
         assert!(waiting.lost.is_some());
         let in_trouble = |board: &Board| {
-            board.snapshot().parts[&Part::Visibility]
+            board.snapshot().parts[&Component::Visibility]
                 .trouble_since
                 .is_some()
         };

@@ -10,7 +10,7 @@ pub type GapId = i64;
 
 /// A place in the binlog.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct BinlogPlace {
     /// The file.
     pub file: String,
     /// The offset in it.
@@ -20,7 +20,7 @@ pub struct Place {
     pub gtid: Option<String>,
 }
 
-impl From<&Position> for Place {
+impl From<&Position> for BinlogPlace {
     fn from(position: &Position) -> Self {
         Self {
             file: position.file.to_string(),
@@ -30,7 +30,7 @@ impl From<&Position> for Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for BinlogPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file, self.offset)
     }
@@ -44,10 +44,10 @@ pub struct Gap {
     /// When it was met.
     pub begun_at: Timestamp,
     /// The last place up to which everything was read.
-    pub from: Place,
+    pub from: BinlogPlace,
     /// Where reading went on; none if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<Place>,
+    pub to: Option<BinlogPlace>,
     /// Why they cannot be read.
     pub reason: String,
     /// When everything that they may have touched was invalidated and the
@@ -63,7 +63,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    pub(super) fn new(from: Place, to: Option<Place>, reason: &str) -> Self {
+    pub(super) fn new(from: BinlogPlace, to: Option<BinlogPlace>, reason: &str) -> Self {
         let now = Timestamp::now();
         Self {
             id: now.as_microsecond(),
@@ -105,7 +105,7 @@ pub struct DeadLetter {
     pub remedy: String,
     /// The change is in the batch that ends here, or at this place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Place>,
+    pub position: Option<BinlogPlace>,
     /// The rules that it can come from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,

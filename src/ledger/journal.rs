@@ -27,7 +27,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// Why records cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct WriteFailure {
     /// Since when.
     pub since: Timestamp,
     /// The last failure.
@@ -38,13 +38,13 @@ pub struct Trouble {
 #[derive(Debug)]
 pub(super) struct Journal {
     ledger: &'static str,
-    waiting: mpsc::Sender<Record>,
+    waiting: mpsc::Sender<JournalRecord>,
     waiting_bytes: Arc<AtomicUsize>,
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    trouble: Arc<Mutex<Option<WriteFailure>>>,
 }
 
 #[derive(Debug)]
-struct Record {
+struct JournalRecord {
     lines: Vec<u8>,
     /// Told once it is on disk.
     synced: Option<oneshot::Sender<()>>,
@@ -71,7 +71,7 @@ impl Journal {
         }
     }
 
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(super) fn trouble(&self) -> Option<WriteFailure> {
         lock(&self.trouble).clone()
     }
 
@@ -82,7 +82,7 @@ impl Journal {
             return;
         };
         let bytes = lines.len();
-        let record = Record {
+        let record = JournalRecord {
             lines,
             synced: None,
         };
@@ -108,7 +108,7 @@ impl Journal {
     pub(super) async fn flush(&self) {
         loop {
             let (told, synced) = oneshot::channel();
-            let record = Record {
+            let record = JournalRecord {
                 lines: Vec::new(),
                 synced: Some(told),
             };
@@ -136,13 +136,13 @@ impl Journal {
 struct Writer {
     ledger: &'static str,
     path: PathBuf,
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    trouble: Arc<Mutex<Option<WriteFailure>>>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Writer {
     /// Writes what comes, for as long as it takes.
-    async fn run(self, mut records: mpsc::Receiver<Record>) {
+    async fn run(self, mut records: mpsc::Receiver<JournalRecord>) {
         let mut together = Vec::new();
         while records.recv_many(&mut together, TOGETHER_MAX).await > 0 {
             let lines = together.iter().flat_map(|record| record.lines.iter());
@@ -160,7 +160,7 @@ impl Writer {
         }
     }
 
-    async fn write(&self, lines: &Arc<[u8]>, together: &mut [Record]) {
+    async fn write(&self, lines: &Arc<[u8]>, together: &mut [JournalRecord]) {
         let ledger = self.ledger;
         let mut retry_after = RETRY_AFTER_MIN;
         loop {
@@ -193,7 +193,7 @@ impl Writer {
     }
 }
 
-fn begin(trouble: &Mutex<Option<Trouble>>, error: &str) {
+fn begin(trouble: &Mutex<Option<WriteFailure>>, error: &str) {
     let mut trouble = lock(trouble);
     match &mut *trouble {
         Some(trouble) => trouble.error = error.to_owned(),
@@ -202,7 +202,7 @@ fn begin(trouble: &Mutex<Option<Trouble>>, error: &str) {
                 error,
                 "the ledger cannot be written; records wait in memory, and invalidation goes on"
             );
-            *trouble = Some(Trouble {
+            *trouble = Some(WriteFailure {
                 since: Timestamp::now(),
                 error: error.to_owned(),
             });
@@ -211,6 +211,6 @@ fn begin(trouble: &Mutex<Option<Trouble>>, error: &str) {
 }
 
 /// Locked for moments, never across an await.
-fn lock(trouble: &Mutex<Option<Trouble>>) -> std::sync::MutexGuard<'_, Option<Trouble>> {
+fn lock(trouble: &Mutex<Option<WriteFailure>>) -> std::sync::MutexGuard<'_, Option<WriteFailure>> {
     trouble.lock().unwrap_or_else(PoisonError::into_inner)
 }

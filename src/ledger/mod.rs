@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use self::entry::{DeadLetter, Gap, Place};
+pub use self::entry::{BinlogPlace, DeadLetter, Gap};
 use self::entry::{GapEvent, GapId};
 pub use self::file::{LedgerError, check_directory};
 use self::journal::Journal;
-pub use self::journal::Trouble;
+pub use self::journal::WriteFailure;
 use crate::telemetry::metric;
 
 /// How many of the newest records are kept in memory, for the status.
@@ -33,14 +33,14 @@ const RECENT_MAX: usize = 20;
 
 /// Where an evictd of this name keeps its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub struct LedgerFiles {
     /// Gaps.
     pub gaps: PathBuf,
     /// Dead letters.
     pub dead_letters: PathBuf,
 }
 
-impl Files {
+impl LedgerFiles {
     /// The files in `dir` for the configuration called `name`.
     pub fn new(dir: &Path, name: &str) -> Self {
         Self {
@@ -55,10 +55,10 @@ impl Files {
     ///
     /// A file is there and cannot be read. Lines that are no records are
     /// skipped and counted: a crash can leave half a line behind.
-    pub async fn read(&self) -> Result<Book, LedgerError> {
+    pub async fn read(&self) -> Result<LedgerSummary, LedgerError> {
         let Self { gaps, dead_letters } = self.clone();
         file::blocking(move || {
-            let mut book = Book::default();
+            let mut book = LedgerSummary::default();
             book.unreadable += file::read(&gaps, |event| book.gap(event))?;
             let mut count = 0;
             let mut recent = VecDeque::new();
@@ -75,7 +75,7 @@ impl Files {
 
 /// What is on record: how much, and the newest of it.
 #[derive(Clone, Debug, Default)]
-pub struct Book {
+pub struct LedgerSummary {
     /// How many gaps.
     pub gaps: u64,
     /// The newest of them, oldest first.
@@ -88,7 +88,7 @@ pub struct Book {
     pub unreadable: u64,
 }
 
-impl Book {
+impl LedgerSummary {
     fn gap(&mut self, event: GapEvent) {
         match event {
             GapEvent::Begun(gap) => {
@@ -129,13 +129,13 @@ fn keep_recent<T>(recent: &mut VecDeque<T>, newest: T) {
 /// The records of one daemon. Cloning gives another handle to the same.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    book: Arc<Mutex<Book>>,
+    book: Arc<Mutex<LedgerSummary>>,
     journals: Option<Arc<Journals>>,
 }
 
 #[derive(Debug)]
 struct Journals {
-    files: Files,
+    files: LedgerFiles,
     gaps: Journal,
     dead_letters: Journal,
 }
@@ -150,7 +150,7 @@ impl Ledger {
     /// cannot be read are said and left alone: they must not keep a daemon
     /// from its work.
     pub async fn open(dir: &Path, name: &str) -> Self {
-        let files = Files::new(dir, name);
+        let files = LedgerFiles::new(dir, name);
         let ledger = Self {
             book: Arc::default(),
             journals: Some(Arc::new(Journals {
@@ -171,7 +171,7 @@ impl Ledger {
         };
         let book = journals.files.read().await.unwrap_or_else(|error| {
             tracing::error!(%error, "the ledger cannot be read; what happens from now on is added to it");
-            Book::default()
+            LedgerSummary::default()
         });
         if book.unreadable > 0 {
             tracing::warn!(
@@ -183,12 +183,12 @@ impl Ledger {
     }
 
     /// What is on record, what is about to be included.
-    pub fn book(&self) -> Book {
+    pub fn book(&self) -> LedgerSummary {
         self.lock().clone()
     }
 
     /// Since when records cannot be written, and why.
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub fn trouble(&self) -> Option<WriteFailure> {
         let journals = self.journals.as_ref()?;
         journals
             .gaps
@@ -198,7 +198,7 @@ impl Ledger {
 
     /// Everything between two places is lost and about to be invalidated as a
     /// whole. [`Ledger::gap_done`] closes it.
-    pub fn gap_begun(&self, from: Place, to: Place, reason: &str) -> GapId {
+    pub fn gap_begun(&self, from: BinlogPlace, to: BinlogPlace, reason: &str) -> GapId {
         let gap = Gap::new(from, Some(to), reason);
         let id = gap.id;
         self.write_gap(GapEvent::Begun(gap));
@@ -214,7 +214,7 @@ impl Ledger {
 
     /// The daemon ends because of a gap. A service manager may start it again
     /// and again: the same gap is put on record once.
-    pub fn halted(&self, from: Place, reason: &str) {
+    pub fn halted(&self, from: BinlogPlace, reason: &str) {
         let known = {
             let book = self.lock();
             let last = book.recent_gaps.back();
@@ -267,7 +267,7 @@ impl Ledger {
     }
 
     /// Locked for moments, never across an await.
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, LedgerSummary> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

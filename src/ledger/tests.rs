@@ -5,8 +5,8 @@ use crate::ledger::file::{Appended, append};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
-fn place(offset: u64) -> Place {
-    Place {
+fn place(offset: u64) -> BinlogPlace {
+    BinlogPlace {
         file: "bin.000001".to_owned(),
         offset,
         gtid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".to_owned()),
@@ -20,8 +20,8 @@ fn letter(key: &[u8]) -> DeadLetter {
     letter
 }
 
-async fn read(dir: &Path) -> Book {
-    Files::new(dir, "shop").read().await.unwrap()
+async fn read(dir: &Path) -> LedgerSummary {
+    LedgerFiles::new(dir, "shop").read().await.unwrap()
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_daemon_that_halts_at_one_gap_again_and_again_puts_it_on_record_once()
 #[tokio::test]
 async fn half_a_line_is_skipped_and_the_next_record_begins_after_it() {
     let dir = tempfile::tempdir().unwrap();
-    let file = Files::new(dir.path(), "shop").dead_letters;
+    let file = LedgerFiles::new(dir.path(), "shop").dead_letters;
     fs::write(&file, "{\"at\":\"2026-").unwrap();
     let ledger = Ledger::open(dir.path(), "shop").await;
     ledger.dead_letter(letter(b"user:1"));
@@ -95,7 +95,7 @@ async fn half_a_line_is_skipped_and_the_next_record_begins_after_it() {
 #[tokio::test]
 async fn a_full_disk_is_said_and_what_waited_is_written_when_it_has_room() {
     let dir = tempfile::tempdir().unwrap();
-    let file = Files::new(dir.path(), "shop").dead_letters;
+    let file = LedgerFiles::new(dir.path(), "shop").dead_letters;
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
     let ledger = Ledger::open(dir.path(), "shop").await;
     ledger.dead_letter(letter(b"user:1"));
@@ -128,7 +128,7 @@ async fn a_full_disk_is_said_and_what_waited_is_written_when_it_has_room() {
 #[tokio::test]
 async fn what_waits_for_a_full_disk_is_bounded() {
     let dir = tempfile::tempdir().unwrap();
-    let file = Files::new(dir.path(), "shop").dead_letters;
+    let file = LedgerFiles::new(dir.path(), "shop").dead_letters;
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
     let ledger = Ledger::open(dir.path(), "shop").await;
     for number in 0..40 {

@@ -9,7 +9,7 @@ const POINT_PLAIN: std::ops::RangeInclusive<i32> = -14..=15;
 
 /// Appends `number` with the fewest digits that read back as itself.
 pub fn write_double(number: f64, out: &mut Vec<u8>) {
-    let mut shortest = Scratch::default();
+    let mut shortest = FloatText::default();
     if write!(shortest, "{number:e}").is_err() {
         return;
     }
@@ -18,7 +18,7 @@ pub fn write_double(number: f64, out: &mut Vec<u8>) {
     // upper one.
     let digits = shortest.text().split('e').next().unwrap_or_default();
     let digits = digits.bytes().filter(u8::is_ascii_digit).count();
-    let mut rounded = Scratch::default();
+    let mut rounded = FloatText::default();
     let precision = digits.saturating_sub(1);
     let reads_back =
         write!(rounded, "{number:.precision$e}").is_ok() && rounded.text().parse() == Ok(number);
@@ -29,7 +29,7 @@ pub fn write_double(number: f64, out: &mut Vec<u8>) {
 /// Appends `number` with at most 6 significant digits (`FLT_DIG`), so that a
 /// FLOAT prints fewer digits than it holds.
 pub fn write_float(number: f32, out: &mut Vec<u8>) {
-    let mut rounded = Scratch::default();
+    let mut rounded = FloatText::default();
     if write!(rounded, "{:.5e}", f64::from(number)).is_ok() {
         write_scientific(rounded.text(), out);
     }
@@ -44,19 +44,19 @@ pub fn write_fixed(number: f64, decimals: u8, out: &mut Vec<u8>) {
 
 /// Room for a number in Rust's form, at most `-1.7976931348623157e-308`.
 #[derive(Default)]
-struct Scratch {
+struct FloatText {
     bytes: [u8; 32],
     length: usize,
 }
 
-impl Scratch {
+impl FloatText {
     fn text(&self) -> &str {
         let written = self.bytes.get(..self.length).unwrap_or_default();
         str::from_utf8(written).unwrap_or_default()
     }
 }
 
-impl fmt::Write for Scratch {
+impl fmt::Write for FloatText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
         let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;

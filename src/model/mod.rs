@@ -18,7 +18,7 @@ pub use change::{Op, RowChange};
 pub use current::Current;
 pub use guards::{GuardPattern, Guards};
 pub use keys::{KeyList, KeySet};
-pub use order::Order;
+pub use order::QueuePosition;
 pub use pairs::PairSet;
 pub use position::{GtidSet, Position};
 pub use table::{Cascade, Column, Shape, TableName, TableSchema};

@@ -2,7 +2,7 @@
 
 /// Where a message stands in its buffer's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct QueuePosition {
     /// Which buffer the order is of.
     pub buffer: u64,
     /// By the buffer's own clock or count, never by this machine's.

@@ -25,6 +25,17 @@ impl fmt::Display for Position {
     }
 }
 
+/// What happens where changes are lost, as `source.on_gap` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnGap {
+    /// Everything is invalidated, and reading goes on.
+    #[default]
+    InvalidateAll,
+    /// The daemon ends, so that an operator decides.
+    Halt,
+}
+
 /// Where reading should begin, as an operator says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {

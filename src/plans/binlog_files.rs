@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::record::{At, Record};
-use crate::binlog::file::{FileError, FileItem, Files, Notice};
+use crate::binlog::file::{BinlogFiles, FileError, FileItem, Notice};
 use crate::evict::plan_item::{RuleInterest, Widened, plan_item};
-use crate::rules::{Rules, Scratch};
+use crate::rules::{RenderBuffers, Rules};
 
 /// Binlog files and the rules to plan them with.
 pub struct FilePlans {
-    files: Files<RuleInterest>,
+    files: BinlogFiles<RuleInterest>,
     rules: Arc<Rules>,
-    scratch: Scratch,
+    scratch: RenderBuffers,
 }
 
 /// What one step led to.
@@ -28,9 +28,9 @@ impl FilePlans {
     /// Prepares reading `paths` in this order.
     pub fn new(rules: Arc<Rules>, paths: Vec<PathBuf>) -> Self {
         Self {
-            files: Files::new(RuleInterest(Arc::clone(&rules)), paths),
+            files: BinlogFiles::new(RuleInterest(Arc::clone(&rules)), paths),
             rules,
-            scratch: Scratch::default(),
+            scratch: RenderBuffers::default(),
         }
     }
 

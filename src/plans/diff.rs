@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::binlog_files::{FilePlans, FileStep};
-use super::record::{At, Place, Record, printable};
+use super::record::{At, PlanPosition, Record, printable};
 use crate::binlog::file::{FileError, Notice};
 use crate::model::RowChange;
 use crate::model::edge_item::of_tenant;
@@ -19,7 +19,7 @@ use crate::rules::Rules;
 #[derive(Debug, Serialize)]
 pub struct Difference {
     /// Where it stands.
-    pub position: Place,
+    pub position: PlanPosition,
     /// When it was committed.
     pub committed_at: Option<jiff::Timestamp>,
     /// Its table; `None` where rows are not known.
@@ -109,19 +109,19 @@ impl fmt::Display for Difference {
 /// Reads the same files once for each set of rules, side by side, so that no
 /// more than one item of each is held.
 pub struct Differences {
-    mine: Half,
-    other: Half,
+    mine: OneSide,
+    other: OneSide,
 }
 
-struct Half {
+struct OneSide {
     plans: FilePlans,
-    changes: Changes,
+    changes: PlanSets,
     ended: bool,
 }
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Next {
+pub enum DiffItem {
     /// A change whose plans differ.
     Difference(Difference),
     /// Something about the files.
@@ -131,9 +131,9 @@ pub enum Next {
 impl Differences {
     /// What `other` would do differently from `mine` over `paths`.
     pub fn new(mine: Arc<Rules>, other: Arc<Rules>, paths: Vec<PathBuf>) -> Self {
-        let half = |rules, paths| Half {
+        let half = |rules, paths| OneSide {
             plans: FilePlans::new(rules, paths),
-            changes: Changes::default(),
+            changes: PlanSets::default(),
             ended: false,
         };
         Self {
@@ -147,10 +147,10 @@ impl Differences {
     /// # Errors
     ///
     /// A file that cannot be read, or is no binlog.
-    pub fn next_difference(&mut self) -> Result<Option<Next>, FileError> {
+    pub fn next_difference(&mut self) -> Result<Option<DiffItem>, FileError> {
         loop {
             if let Some(notice) = self.mine.fill()? {
-                return Ok(Some(Next::Notice(notice)));
+                return Ok(Some(DiffItem::Notice(notice)));
             }
             // The other side notices the same.
             while self.other.fill()?.is_some() {}
@@ -163,13 +163,13 @@ impl Differences {
             let mine = order.is_le().then(|| self.mine.changes.ready.pop_front());
             let other = order.is_ge().then(|| self.other.changes.ready.pop_front());
             if let Some(difference) = difference(mine.flatten(), other.flatten()) {
-                return Ok(Some(Next::Difference(difference)));
+                return Ok(Some(DiffItem::Difference(difference)));
             }
         }
     }
 }
 
-impl Half {
+impl OneSide {
     /// Reads until there is a change, or the end.
     fn fill(&mut self) -> Result<Option<Notice>, FileError> {
         while self.changes.ready.is_empty() && !self.ended {
@@ -189,25 +189,25 @@ impl Half {
 
 /// The plans of one item's changes, as sets.
 #[derive(Debug, Default)]
-struct Changes {
-    place: Place,
+struct PlanSets {
+    place: PlanPosition,
     committed_at: Option<jiff::Timestamp>,
     rows: u64,
-    ready: VecDeque<Planned>,
+    ready: VecDeque<PlannedItem>,
 }
 
 #[derive(Debug, Default)]
-struct Planned {
+struct PlannedItem {
     /// The event, and the row in it: the same for both sides.
     number: (u64, u64),
-    position: Place,
+    position: PlanPosition,
     committed_at: Option<jiff::Timestamp>,
     change: Option<(String, &'static str)>,
     cache: BTreeSet<String>,
     edge: BTreeSet<String>,
 }
 
-impl Changes {
+impl PlanSets {
     fn number_with(&mut self, event: u64) {
         for change in &mut self.ready {
             change.number.0 = event;
@@ -215,7 +215,7 @@ impl Changes {
     }
 
     /// The sets of the row that is being planned, or of what belongs to none.
-    fn current(&mut self) -> Option<&mut Planned> {
+    fn current(&mut self) -> Option<&mut PlannedItem> {
         if self.ready.is_empty() {
             self.add(None);
         }
@@ -223,17 +223,17 @@ impl Changes {
     }
 
     fn add(&mut self, change: Option<(String, &'static str)>) {
-        self.ready.push_back(Planned {
+        self.ready.push_back(PlannedItem {
             number: (0, self.rows),
             position: self.place.clone(),
             committed_at: self.committed_at,
             change,
-            ..Planned::default()
+            ..PlannedItem::default()
         });
     }
 }
 
-impl Record for Changes {
+impl Record for PlanSets {
     fn place(&mut self, at: &At<'_>) {
         self.place = at.into();
         self.committed_at = at.committed_at();
@@ -247,7 +247,7 @@ impl Record for Changes {
     }
 }
 
-impl Plan for Changes {
+impl Plan for PlanSets {
     fn act(&mut self, _rule: &Arc<str>, action: Action<'_>) {
         let Some(current) = self.current() else {
             return;
@@ -288,9 +288,9 @@ impl Plan for Changes {
     fn widen(&mut self, _rule: &Arc<str>, _reason: Widening) {}
 }
 
-fn difference(mine: Option<Planned>, other: Option<Planned>) -> Option<Difference> {
+fn difference(mine: Option<PlannedItem>, other: Option<PlannedItem>) -> Option<Difference> {
     let empty = BTreeSet::new();
-    let sides = |get: fn(&Planned) -> &BTreeSet<String>| {
+    let sides = |get: fn(&PlannedItem) -> &BTreeSet<String>| {
         let mine = mine.as_ref().map_or(&empty, get);
         let other = other.as_ref().map_or(&empty, get);
         Sides {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::record::{At, Place, Record, printable};
+use super::record::{At, PlanPosition, Record, printable};
 use crate::binlog::SourceError;
 use crate::evict::tail::Tail;
 use crate::model::edge_item::of_tenant;
@@ -76,7 +76,7 @@ pub async fn run(
 /// One rule's part of one change's plan.
 #[derive(Debug, Default, Serialize)]
 struct Line {
-    position: Place,
+    position: PlanPosition,
     committed_at: Option<jiff::Timestamp>,
     table: Option<String>,
     op: Option<&'static str>,
@@ -129,7 +129,7 @@ impl fmt::Display for FieldItem {
 pub struct PlanLines<W> {
     out: W,
     format: PlanFormat,
-    place: Place,
+    place: PlanPosition,
     committed_at: Option<jiff::Timestamp>,
     change: Option<(TableName, Op)>,
     lines: Vec<Line>,
@@ -142,7 +142,7 @@ impl<W: Write> PlanLines<W> {
         Self {
             out,
             format,
-            place: Place::default(),
+            place: PlanPosition::default(),
             committed_at: None,
             change: None,
             lines: Vec::new(),
@@ -265,7 +265,7 @@ fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
 impl<W: Write> Record for PlanLines<W> {
     fn place(&mut self, at: &At<'_>) {
         self.write_lines();
-        self.place = Place::from(at);
+        self.place = PlanPosition::from(at);
         self.committed_at = at.committed_at();
         self.change = None;
     }
@@ -345,7 +345,7 @@ mod tests {
     fn lines(format: PlanFormat) -> String {
         let mut out = Vec::new();
         let mut lines = PlanLines::new(&mut out, format);
-        lines.place = Place {
+        lines.place = PlanPosition {
             file: "mysql-bin.000002".to_owned(),
             offset: 1_234,
             gtid: Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:7".to_owned()),

@@ -29,7 +29,7 @@ impl At<'_> {
 
 /// A place as plans print it.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Place {
+pub struct PlanPosition {
     /// The binlog file.
     pub file: String,
     /// The offset behind the change's event.
@@ -38,7 +38,7 @@ pub struct Place {
     pub gtid: Option<String>,
 }
 
-impl From<&At<'_>> for Place {
+impl From<&At<'_>> for PlanPosition {
     fn from(at: &At<'_>) -> Self {
         Self {
             file: at.file.to_owned(),

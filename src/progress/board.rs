@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::edge::budget::{Book, BudgetStatus};
+use crate::edge::budget::{Budget, BudgetStatus};
 use crate::ledger::Ledger;
 use crate::model::invalidation::Widening;
 use crate::model::{Current, Position};
@@ -30,7 +30,7 @@ pub struct Reports {
 
 /// A part of the work that can be in trouble by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum Component {
     /// The binlog.
     Source,
     /// Whether rows can be seen yet.
@@ -49,17 +49,17 @@ pub enum Part {
     Edge(Arc<str>),
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Part::Source => f.write_str("source"),
-            Part::Visibility => f.write_str("visibility"),
-            Part::Cache => f.write_str("cache"),
-            Part::Settling => f.write_str("settling"),
-            Part::Buffer => f.write_str("buffer"),
-            Part::Checkpoint => f.write_str("checkpoint"),
-            Part::Drain => f.write_str("drain"),
-            Part::Edge(distribution) => write!(f, "edge {distribution}"),
+            Component::Source => f.write_str("source"),
+            Component::Visibility => f.write_str("visibility"),
+            Component::Cache => f.write_str("cache"),
+            Component::Settling => f.write_str("settling"),
+            Component::Buffer => f.write_str("buffer"),
+            Component::Checkpoint => f.write_str("checkpoint"),
+            Component::Drain => f.write_str("drain"),
+            Component::Edge(distribution) => write!(f, "edge {distribution}"),
         }
     }
 }
@@ -77,7 +77,7 @@ pub struct PartState {
 
 /// Where the reading stands.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub struct ReadingState {
     /// The place after the last whole transaction that was read.
     pub position: Option<Position>,
     /// The file and offset, within transactions too.
@@ -123,7 +123,7 @@ pub struct Snapshot {
     /// Since when that has been so.
     pub connection_changed_at: Option<Timestamp>,
     /// Where the reading stands; none where this process does not read.
-    pub reading: Option<Reading>,
+    pub reading: Option<ReadingState>,
     /// How much of the binlog is not read, where the server tells, and when.
     pub behind: Option<(Instant, u64)>,
     /// When the oldest change in a first deletion was committed; 0 without one.
@@ -141,7 +141,7 @@ pub struct Snapshot {
     /// The stored position, and when it was stored.
     pub stored: Option<(Timestamp, Position)>,
     /// Every part that was heard of.
-    pub parts: BTreeMap<Part, PartState>,
+    pub parts: BTreeMap<Component, PartState>,
 }
 
 /// How old a figure from the server may be.
@@ -190,7 +190,7 @@ impl Snapshot {
 pub struct Board {
     state: Mutex<Snapshot>,
     /// What the month has cost, while there is a drain.
-    book: Mutex<Weak<Book>>,
+    book: Mutex<Weak<Budget>>,
 }
 
 impl Board {
@@ -200,7 +200,7 @@ impl Board {
     }
 
     /// This process drains, and counts there what it costs.
-    pub fn counts_in(&self, book: &Arc<Book>) {
+    pub fn counts_in(&self, book: &Arc<Budget>) {
         *self.book.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(book);
     }
 
@@ -213,7 +213,7 @@ impl Board {
     }
 
     /// An attempt failed.
-    pub fn fails(&self, part: &Part, error: String) {
+    pub fn fails(&self, part: &Component, error: String) {
         let now = Timestamp::now();
         self.part(part, |state| {
             state.trouble_since.get_or_insert(now);
@@ -222,22 +222,22 @@ impl Board {
     }
 
     /// The trouble is over.
-    pub fn works(&self, part: &Part) {
+    pub fn works(&self, part: &Component) {
         self.part(part, |state| state.trouble_since = None);
     }
 
     /// The part's task begins something that has an end.
-    pub fn begins(&self, part: &Part) {
+    pub fn begins(&self, part: &Component) {
         let now = Instant::now();
         self.part(part, |state| state.busy_since = Some(now));
     }
 
     /// The part's task waits for work, or does what may take any time.
-    pub fn rests(&self, part: &Part) {
+    pub fn rests(&self, part: &Component) {
         self.part(part, |state| state.busy_since = None);
     }
 
-    fn part(&self, part: &Part, change: impl FnOnce(&mut PartState)) {
+    fn part(&self, part: &Component, change: impl FnOnce(&mut PartState)) {
         let mut snapshot = self.lock();
         match snapshot.parts.get_mut(part) {
             Some(state) => change(state),
@@ -283,7 +283,7 @@ impl Board {
     }
 
     /// Where the reading stands.
-    pub fn reads(&self, reading: Reading) {
+    pub fn reads(&self, reading: ReadingState) {
         self.lock().reading = Some(reading);
     }
 
@@ -344,15 +344,15 @@ mod tests {
 
     const NOW_US: u64 = 1_000_000_000;
 
-    fn lag(change: impl FnOnce(&mut Snapshot, &mut Reading)) -> u64 {
+    fn lag(change: impl FnOnce(&mut Snapshot, &mut ReadingState)) -> u64 {
         let mut snapshot = Snapshot {
             connected: true,
             ..Snapshot::default()
         };
-        let mut reading = Reading {
+        let mut reading = ReadingState {
             drained: true,
             committed_at_us: NOW_US - 900_000_000,
-            ..Reading::default()
+            ..ReadingState::default()
         };
         change(&mut snapshot, &mut reading);
         snapshot.reading = Some(reading);
@@ -389,12 +389,12 @@ mod tests {
     #[test]
     fn trouble_has_a_beginning_and_an_end_and_its_last_error_stays() {
         let board = Board::default();
-        board.fails(&Part::Cache, "first".to_owned());
-        let begun = board.snapshot().parts[&Part::Cache].trouble_since;
+        board.fails(&Component::Cache, "first".to_owned());
+        let begun = board.snapshot().parts[&Component::Cache].trouble_since;
         assert!(begun.is_some());
-        board.fails(&Part::Cache, "second".to_owned());
-        board.works(&Part::Cache);
-        let state = board.snapshot().parts[&Part::Cache].clone();
+        board.fails(&Component::Cache, "second".to_owned());
+        board.works(&Component::Cache);
+        let state = board.snapshot().parts[&Component::Cache].clone();
         assert_eq!(state.trouble_since, None);
         assert_eq!(state.last_error.unwrap().1, "second");
     }

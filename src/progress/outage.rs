@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::board::{Board, Part};
+use super::board::{Board, Component};
 use crate::telemetry::repeats;
 
 /// An outage that is over sooner is no change of a state: where such ones come
@@ -17,11 +17,11 @@ const BEGINS: &str = "it does not answer as it should; retrying until it does";
 
 /// An outage of one part: its reason is logged when it begins and when it
 /// changes, it stands on the board while it lasts, and every retry is counted.
-pub(crate) struct Trouble {
+pub(crate) struct Outage {
     what: &'static str,
     metric: &'static str,
     board: Arc<Board>,
-    part: Part,
+    part: Component,
     backoff: Backoff,
     kind: &'static str,
     since: Option<Instant>,
@@ -31,13 +31,13 @@ pub(crate) struct Trouble {
     lasting: bool,
 }
 
-impl Trouble {
+impl Outage {
     /// Of `part`, which logs call `what`. `metric` counts the retries.
     pub(crate) fn new(
         what: &'static str,
         metric: &'static str,
         board: &Arc<Board>,
-        part: Part,
+        part: Component,
     ) -> Self {
         Self {
             what,
@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outage_that_comes_again_and_again_is_logged_once_unless_it_lasts() {
         let board = Arc::new(Board::default());
-        let mut trouble = Trouble::new("a part that flaps", "retries", &board, Part::Cache);
+        let mut trouble = Outage::new("a part that flaps", "retries", &board, Component::Cache);
         let error = std::io::Error::other("refused");
         trouble.wait("connection", &error).await;
         assert!(trouble.said, "the first at once");
@@ -135,7 +135,7 @@ mod tests {
         trouble.wait("connection", &error).await;
         assert!(trouble.said, "it lasts");
         trouble.over();
-        let state = board.snapshot().parts[&Part::Cache].clone();
+        let state = board.snapshot().parts[&Component::Cache].clone();
         assert_eq!(state.trouble_since, None);
     }
 }

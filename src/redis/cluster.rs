@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use redis::{Cmd, RedisError, Value};
 
 use super::error;
-use super::error::CacheError;
-use super::redirection::{self, Goal, Group, Pending};
-use super::server::{Answer, Server, no_answer};
+use super::error::RequestError;
+use super::redirection::{self, Goal, Group, InFlightCommand};
+use super::server::{Reply, ServerConnection, no_answer};
 use super::slot::{self, SLOTS};
 use super::target::{Access, Address};
 use super::topology::Topology;
@@ -30,7 +30,7 @@ pub(crate) struct Cluster {
     /// Every node heard of, to be asked in turn: the one that answered last may
     /// be the one that is cut off.
     known: VecDeque<Address>,
-    servers: HashMap<Address, Server>,
+    servers: HashMap<Address, ServerConnection>,
 }
 
 impl Cluster {
@@ -57,12 +57,12 @@ impl Cluster {
     /// Sends all commands to where their keys are, to all primaries at the same
     /// time, and gives each one's own answer in their order. Those of one slot
     /// take effect in their order, too; one of them may be done twice.
-    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Answer>, CacheError> {
-        let mut answers: Vec<Answer> = commands.iter().map(|_| no_answer()).collect();
-        let mut pending: Vec<Pending> = Vec::with_capacity(commands.len());
+    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Reply>, RequestError> {
+        let mut answers: Vec<Reply> = commands.iter().map(|_| no_answer()).collect();
+        let mut pending: Vec<InFlightCommand> = Vec::with_capacity(commands.len());
         pending.extend(commands.into_iter().enumerate().map(|(place, command)| {
             let to = Goal::Owner;
-            Pending { place, command, to }
+            InFlightCommand { place, command, to }
         }));
         let mut behind = Vec::new();
         let mut moved = false;
@@ -97,7 +97,7 @@ impl Cluster {
             }
         }
         self.topology = None;
-        Err(CacheError::Unavailable {
+        Err(RequestError::Unavailable {
             address: self.seed.to_string(),
             code: "moved",
             reason: format!("slots moved {REDIRECTIONS_MAX} times while a call followed them"),
@@ -109,14 +109,14 @@ impl Cluster {
         &mut self,
         address: &Address,
         command: Cmd,
-    ) -> Result<Value, CacheError> {
+    ) -> Result<Value, RequestError> {
         let answer = self.server(address).send_one(command).await;
         answer.inspect_err(|_| self.topology = None)
     }
 
     /// What the cluster looks like now, and whether keys are on their way from
     /// one primary to another.
-    pub(crate) async fn look(&mut self) -> Result<(Topology, bool), CacheError> {
+    pub(crate) async fn look(&mut self) -> Result<(Topology, bool), RequestError> {
         self.topology = None;
         let topology = self.topology().await?.clone();
         let mut moving = false;
@@ -134,14 +134,14 @@ impl Cluster {
     }
 
     /// Names the failure, and makes everything anew at the next call.
-    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+    pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         self.topology = None;
         self.servers.clear();
         error::named(error, &self.seed)
     }
 
     /// Who serves what, asked for if it is not known.
-    async fn topology(&mut self) -> Result<&Topology, CacheError> {
+    async fn topology(&mut self) -> Result<&Topology, RequestError> {
         if self.topology.is_none() {
             let topology = self.ask().await?;
             self.known = topology.nodes().cloned().collect();
@@ -153,7 +153,7 @@ impl Cluster {
     }
 
     /// Asks one node after the other, the seed last.
-    async fn ask(&mut self) -> Result<Topology, CacheError> {
+    async fn ask(&mut self) -> Result<Topology, RequestError> {
         self.known.rotate_left(1.min(self.known.len()));
         let mut nodes: Vec<Address> = self.known.iter().cloned().collect();
         nodes.retain(|address| *address != self.seed);
@@ -173,7 +173,7 @@ impl Cluster {
                 Ok(Err(error)) => error,
                 Err(_) => {
                     self.servers.remove(&address);
-                    CacheError::Unavailable {
+                    RequestError::Unavailable {
                         address: address.to_string(),
                         code: "timeout",
                         reason: "the node does not say which slots it serves".to_owned(),
@@ -187,8 +187,8 @@ impl Cluster {
     /// Groups commands by the server that they go to.
     async fn route(
         &mut self,
-        pending: Vec<Pending>,
-    ) -> Result<HashMap<Address, Group>, CacheError> {
+        pending: Vec<InFlightCommand>,
+    ) -> Result<HashMap<Address, Group>, RequestError> {
         let topology = self.topology().await?;
         let mut groups: HashMap<Address, Group> = HashMap::new();
         for command in pending {
@@ -219,7 +219,7 @@ impl Cluster {
     async fn send(
         &mut self,
         groups: HashMap<Address, Group>,
-    ) -> Vec<(Address, Group, Result<Vec<Answer>, CacheError>)> {
+    ) -> Vec<(Address, Group, Result<Vec<Reply>, RequestError>)> {
         let replicas = self.replicas;
         let sending: Vec<_> = groups
             .into_iter()
@@ -227,7 +227,8 @@ impl Cluster {
                 // Taken out, so that all of them can be used at once; one that is
                 // lost because the call is cancelled is made anew.
                 let server = self.servers.remove(&address);
-                let mut server = server.unwrap_or_else(|| Server::new(&self.access, &address));
+                let mut server =
+                    server.unwrap_or_else(|| ServerConnection::new(&self.access, &address));
                 async move {
                     let answered = server.change(&mut group.commands, replicas).await;
                     (server, group, answered)
@@ -243,15 +244,15 @@ impl Cluster {
         back.collect()
     }
 
-    fn server(&mut self, address: &Address) -> &mut Server {
+    fn server(&mut self, address: &Address) -> &mut ServerConnection {
         let access = &self.access;
         self.servers
             .entry(address.clone())
-            .or_insert_with_key(|address| Server::new(access, address))
+            .or_insert_with_key(|address| ServerConnection::new(access, address))
     }
 
-    fn unserved(&self, slot: u16) -> CacheError {
-        CacheError::Unavailable {
+    fn unserved(&self, slot: u16) -> RequestError {
+        RequestError::Unavailable {
             address: self.seed.to_string(),
             code: "cluster-down",
             reason: format!("no primary serves slot {slot} of {SLOTS}"),

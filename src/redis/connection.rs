@@ -4,22 +4,22 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 
 use super::cluster::Cluster;
 use super::error;
-use super::error::CacheError;
-use super::sentinel::Sentinel;
-use super::server::{Answer, Server, no_answer};
-use super::target::{Access, Address, Layout, Target};
+use super::error::RequestError;
+use super::sentinel::SentinelPrimary;
+use super::server::{Reply, ServerConnection, no_answer};
+use super::target::{Access, Address, Layout, RedisTarget};
 use super::topology::Topology;
 
 /// Connections to Redis, made when they are needed.
 pub(crate) struct Connection {
-    reach: Reach,
+    reach: Servers,
     /// How many replicas have to acknowledge a change before it counts.
     replicas: u16,
 }
 
-enum Reach {
-    Single(Box<Server>),
-    Sentinel(Box<Sentinel>),
+enum Servers {
+    Single(Box<ServerConnection>),
+    Sentinel(Box<SentinelPrimary>),
     Cluster(Box<Cluster>),
 }
 
@@ -33,12 +33,12 @@ pub(crate) struct Keyspace {
 }
 
 impl Connection {
-    pub(crate) fn new(target: &Target) -> Result<Self, CacheError> {
+    pub(crate) fn new(target: &RedisTarget) -> Result<Self, RequestError> {
         let (access, address) = Access::new(&target.url, target.password.as_ref(), &target.tls)?;
         let replicas = target.replicas;
         let reach = match &target.layout {
-            Layout::Single => Reach::Single(Box::new(Server::new(&access, &address))),
-            Layout::Cluster => Reach::Cluster(Box::new(Cluster::new(access, address, replicas))),
+            Layout::Single => Servers::Single(Box::new(ServerConnection::new(&access, &address))),
+            Layout::Cluster => Servers::Cluster(Box::new(Cluster::new(access, address, replicas))),
             Layout::Sentinel {
                 master,
                 urls,
@@ -47,9 +47,9 @@ impl Connection {
                 let mut sentinels = Vec::new();
                 for url in urls {
                     let (access, address) = Access::new(url, password.as_ref(), &target.tls)?;
-                    sentinels.push(Server::new(&access, &address));
+                    sentinels.push(ServerConnection::new(&access, &address));
                 }
-                Reach::Sentinel(Box::new(Sentinel::new(access, master, sentinels)))
+                Servers::Sentinel(Box::new(SentinelPrimary::new(access, master, sentinels)))
             }
         };
         Ok(Self { reach, replicas })
@@ -58,18 +58,18 @@ impl Connection {
     /// Other connections to the same, not made yet.
     pub(crate) fn another(&self) -> Self {
         let reach = match &self.reach {
-            Reach::Single(server) => Reach::Single(Box::new(server.another())),
-            Reach::Sentinel(sentinel) => Reach::Sentinel(Box::new(sentinel.another())),
-            Reach::Cluster(cluster) => Reach::Cluster(Box::new(cluster.another())),
+            Servers::Single(server) => Servers::Single(Box::new(server.another())),
+            Servers::Sentinel(sentinel) => Servers::Sentinel(Box::new(sentinel.another())),
+            Servers::Cluster(cluster) => Servers::Cluster(Box::new(cluster.another())),
         };
         let replicas = self.replicas;
         Self { reach, replicas }
     }
 
     /// Asks whether it is there, may be used, and is what it is said to be.
-    pub(crate) async fn check(&mut self) -> Result<(), CacheError> {
+    pub(crate) async fn check(&mut self) -> Result<(), RequestError> {
         self.run_one(redis::cmd("PING")).await?;
-        let Reach::Single(server) = &mut self.reach else {
+        let Servers::Single(server) = &mut self.reach else {
             // Neither a cluster nor sentinels can be taken for something else.
             return Ok(());
         };
@@ -85,7 +85,7 @@ impl Connection {
 
     /// Whether the keys of one command have to be in one slot.
     pub(crate) fn has_slots(&self) -> bool {
-        matches!(self.reach, Reach::Cluster(_))
+        matches!(self.reach, Servers::Cluster(_))
     }
 
     /// Sends all commands in one round trip to each primary, and gives each one's
@@ -95,15 +95,15 @@ impl Connection {
     /// The errors among the answers are about their command alone: WRONGTYPE,
     /// NOPERM, NOSCRIPT, TRYAGAIN or ERR. Any other failure is the whole call's,
     /// which may have done any part of it.
-    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Answer>, CacheError> {
+    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Reply>, RequestError> {
         let answers = match &mut self.reach {
-            Reach::Cluster(cluster) => cluster.run(commands).await?,
-            Reach::Single(server) => {
+            Servers::Cluster(cluster) => cluster.run(commands).await?,
+            Servers::Single(server) => {
                 server
                     .change(&mut pipeline(commands), self.replicas)
                     .await?
             }
-            Reach::Sentinel(sentinel) => {
+            Servers::Sentinel(sentinel) => {
                 let server = sentinel.primary().await?;
                 let answers = server.change(&mut pipeline(commands), self.replicas).await;
                 answers.inspect_err(|_| sentinel.reset())?
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// Sends one command, any error of which is the call's.
-    pub(crate) async fn run_one(&mut self, command: Cmd) -> Result<Value, CacheError> {
+    pub(crate) async fn run_one(&mut self, command: Cmd) -> Result<Value, RequestError> {
         let answer = self.run(vec![command]).await?.pop();
         answer
             .unwrap_or_else(no_answer)
@@ -129,17 +129,17 @@ impl Connection {
         &mut self,
         primary: &Address,
         command: Cmd,
-    ) -> Result<Value, CacheError> {
+    ) -> Result<Value, RequestError> {
         match &mut self.reach {
-            Reach::Cluster(cluster) => cluster.run_at(primary, command).await,
-            Reach::Single(_) | Reach::Sentinel(_) => self.run_one(command).await,
+            Servers::Cluster(cluster) => cluster.run_at(primary, command).await,
+            Servers::Single(_) | Servers::Sentinel(_) => self.run_one(command).await,
         }
     }
 
     /// Where keys are now.
-    pub(crate) async fn keyspace(&mut self) -> Result<Keyspace, CacheError> {
+    pub(crate) async fn keyspace(&mut self) -> Result<Keyspace, RequestError> {
         let primary = match &mut self.reach {
-            Reach::Cluster(cluster) => {
+            Servers::Cluster(cluster) => {
                 let (topology, moving) = cluster.look().await?;
                 return Ok(Keyspace {
                     primaries: topology.primaries().to_vec(),
@@ -147,8 +147,8 @@ impl Connection {
                     topology: Some(topology),
                 });
             }
-            Reach::Single(server) => server.address().clone(),
-            Reach::Sentinel(sentinel) => sentinel.primary().await?.address().clone(),
+            Servers::Single(server) => server.address().clone(),
+            Servers::Sentinel(sentinel) => sentinel.primary().await?.address().clone(),
         };
         Ok(Keyspace {
             primaries: vec![primary],
@@ -158,11 +158,11 @@ impl Connection {
     }
 
     /// Names the failure and gives every connection up.
-    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+    pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         match &mut self.reach {
-            Reach::Single(server) => server.failed(error),
-            Reach::Sentinel(sentinel) => sentinel.failed(error),
-            Reach::Cluster(cluster) => cluster.failed(error),
+            Servers::Single(server) => server.failed(error),
+            Servers::Sentinel(sentinel) => sentinel.failed(error),
+            Servers::Cluster(cluster) => cluster.failed(error),
         }
     }
 }
@@ -170,9 +170,9 @@ impl Connection {
 impl std::fmt::Display for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.reach {
-            Reach::Single(server) => write!(f, "{}", server.address()),
-            Reach::Sentinel(sentinel) => write!(f, "{}", sentinel.master()),
-            Reach::Cluster(cluster) => write!(f, "{}", cluster.seed()),
+            Servers::Single(server) => write!(f, "{}", server.address()),
+            Servers::Sentinel(sentinel) => write!(f, "{}", sentinel.master()),
+            Servers::Cluster(cluster) => write!(f, "{}", cluster.seed()),
         }
     }
 }

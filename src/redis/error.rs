@@ -58,13 +58,13 @@ pub(crate) fn is_divided(error: &RedisError) -> bool {
 }
 
 /// Names the failure of the server at `address`.
-pub(crate) fn named(error: &RedisError, address: &Address) -> CacheError {
-    let unavailable = |code| CacheError::Unavailable {
+pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
+    let unavailable = |code| RequestError::Unavailable {
         address: address.to_string(),
         code,
         reason: error.to_string(),
     };
-    let refused = |code, remedy| CacheError::Refused {
+    let refused = |code, remedy| RequestError::Refused {
         address: address.to_string(),
         code,
         reason: error.to_string(),
@@ -111,8 +111,8 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> CacheError {
 const SET_CLUSTER: &str = "set redis.cluster = true";
 
 /// A server that is reached as if it were alone.
-pub(crate) fn is_a_cluster(address: &Address) -> CacheError {
-    CacheError::Refused {
+pub(crate) fn is_a_cluster(address: &Address) -> RequestError {
+    RequestError::Refused {
         address: address.to_string(),
         code: "cluster",
         reason: "this server is part of a cluster".to_owned(),
@@ -122,7 +122,7 @@ pub(crate) fn is_a_cluster(address: &Address) -> CacheError {
 
 /// Why a deletion failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CacheError {
+pub enum RequestError {
     /// No answer, or one that passes: loading, failing over, read-only.
     #[error(
         "Redis at {address} does not answer as it should ({code}): {reason}; check redis.url and that the server runs"
@@ -157,12 +157,12 @@ pub enum CacheError {
     },
 }
 
-impl CacheError {
+impl RequestError {
     /// A short name for logs and metrics.
     pub fn code(&self) -> &'static str {
         match self {
-            CacheError::Unavailable { code, .. } | CacheError::Refused { code, .. } => code,
-            CacheError::NoToken { .. } => "no-token",
+            RequestError::Unavailable { code, .. } | RequestError::Refused { code, .. } => code,
+            RequestError::NoToken { .. } => "no-token",
         }
     }
 }

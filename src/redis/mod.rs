@@ -22,6 +22,6 @@ pub(crate) mod slot;
 pub(crate) mod target;
 pub(crate) mod topology;
 
-pub use self::error::CacheError;
+pub use self::error::RequestError;
 pub use self::register::RedisRegister;
-pub use self::target::{Layout, Target, TlsFiles};
+pub use self::target::{Layout, RedisTarget, TlsFiles};

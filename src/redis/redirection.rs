@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ServerErrorKind};
 
-use super::server::Answer;
+use super::server::Reply;
 use super::slot;
 use super::target::Address;
 
 /// A command on its way.
-pub(crate) struct Pending {
+pub(crate) struct InFlightCommand {
     /// Its place among the answers.
     pub(crate) place: usize,
     pub(crate) command: Cmd,
@@ -35,7 +35,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn add(&mut self, pending: Pending) {
+    pub(crate) fn add(&mut self, pending: InFlightCommand) {
         if matches!(pending.to, Goal::Asking(_)) {
             self.commands.cmd("ASKING");
             self.places.push(None);
@@ -49,24 +49,24 @@ impl Group {
 #[derive(Default)]
 pub(crate) struct Sorted {
     /// Answers with their places.
-    pub(crate) done: Vec<(usize, Answer)>,
+    pub(crate) done: Vec<(usize, Reply)>,
     /// What goes elsewhere.
-    pub(crate) redirected: Vec<Pending>,
+    pub(crate) redirected: Vec<InFlightCommand>,
     /// What waits for that: commands of one slot take effect in their order, so
     /// that those behind a redirected one are sent once more, after it.
-    pub(crate) behind: Vec<Pending>,
+    pub(crate) behind: Vec<InFlightCommand>,
     /// Slots with their new primaries.
     pub(crate) moved: Vec<(u16, Address)>,
 }
 
 /// Parts what the server at `answering` did from what it did not.
-pub(crate) fn sort(group: &Group, answers: Vec<Answer>, answering: &Address) -> Sorted {
+pub(crate) fn sort(group: &Group, answers: Vec<Reply>, answering: &Address) -> Sorted {
     let mut sorted = Sorted::default();
     let mut elsewhere: HashSet<u16> = HashSet::new();
     let sent = group.commands.cmd_iter().zip(&group.places);
     for ((command, place), answer) in sent.zip(answers) {
         let Some(place) = *place else { continue };
-        let pending = |to| Pending {
+        let pending = |to| InFlightCommand {
             place,
             command: command.clone(),
             to,
@@ -100,7 +100,7 @@ enum Redirection {
     Ask(Address),
 }
 
-fn redirection(answer: &Answer, answering: &Address) -> Option<(u16, Redirection)> {
+fn redirection(answer: &Reply, answering: &Address) -> Option<(u16, Redirection)> {
     let error = answer.as_ref().err()?;
     let (node, slot) = error.redirect_node()?;
     let address = Address::parse(node, answering)?;
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    fn answer(bytes: &str) -> Answer {
+    fn answer(bytes: &str) -> Reply {
         let value = redis::parse_redis_value(format!("{bytes}\r\n").as_bytes())?;
         value.extract_error()
     }
@@ -134,12 +134,12 @@ mod tests {
             let mut command = Cmd::new();
             command.arg(text.split(' ').collect::<Vec<_>>());
             let to = Goal::Owner;
-            group.add(Pending { place, command, to });
+            group.add(InFlightCommand { place, command, to });
         }
         group
     }
 
-    fn places(pending: &[Pending]) -> Vec<(usize, Goal)> {
+    fn places(pending: &[InFlightCommand]) -> Vec<(usize, Goal)> {
         let all = pending.iter();
         all.map(|it| (it.place, it.to.clone())).collect()
     }
@@ -184,7 +184,7 @@ mod tests {
         let mut command = redis::cmd("UNLINK");
         command.arg("a");
         let to = Goal::Asking(address(2));
-        group.add(Pending {
+        group.add(InFlightCommand {
             place: 5,
             command,
             to,

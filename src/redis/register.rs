@@ -6,8 +6,8 @@
 use redis::{Cmd, FromRedisValue, Value};
 
 use super::connection::Connection;
-use super::error::CacheError;
-use super::target::Target;
+use super::error::RequestError;
+use super::target::RedisTarget;
 
 const TAKE: &str = include_str!("take.lua");
 const WRITE: &str = include_str!("write.lua");
@@ -17,7 +17,7 @@ const EPOCH: &str = "epoch";
 const VALUE: &str = "value";
 
 /// What it holds: the epoch and the value.
-pub type Entry = (u64, Option<Vec<u8>>);
+pub type EpochValue = (u64, Option<Vec<u8>>);
 
 /// A hash of an epoch and a value at one key.
 pub struct RedisRegister {
@@ -33,7 +33,7 @@ impl std::fmt::Debug for RedisRegister {
 
 impl RedisRegister {
     /// Prepares connections to `target`. The key is taken as it is.
-    pub fn new(target: &Target, key: &str) -> Result<Self, CacheError> {
+    pub fn new(target: &RedisTarget, key: &str) -> Result<Self, RequestError> {
         Ok(Self {
             connection: Connection::new(target)?,
             key: key.to_owned(),
@@ -46,7 +46,7 @@ impl RedisRegister {
     }
 
     /// What it holds.
-    pub async fn read(&mut self) -> Result<Option<Entry>, CacheError> {
+    pub async fn read(&mut self) -> Result<Option<EpochValue>, RequestError> {
         let mut command = redis::cmd("HMGET");
         command.arg(&self.key).arg(EPOCH).arg(VALUE);
         let answer = self.connection.run_one(command).await?;
@@ -55,7 +55,7 @@ impl RedisRegister {
     }
 
     /// Raises the epoch above the one that is there, and to `floor` at least.
-    pub async fn take(&mut self, floor: u64) -> Result<Entry, CacheError> {
+    pub async fn take(&mut self, floor: u64) -> Result<EpochValue, RequestError> {
         let mut command = self.script(TAKE);
         command.arg(floor);
         let answer = self.connection.run_one(command).await?;
@@ -69,7 +69,7 @@ impl RedisRegister {
         &mut self,
         epoch: u64,
         value: &[u8],
-    ) -> Result<(bool, Option<u64>), CacheError> {
+    ) -> Result<(bool, Option<u64>), RequestError> {
         let mut command = self.script(WRITE);
         command.arg(epoch).arg(value);
         let answer = self.connection.run_one(command).await?;
@@ -84,7 +84,7 @@ impl RedisRegister {
         command
     }
 
-    fn parse<T: FromRedisValue>(&mut self, answer: Value) -> Result<T, CacheError> {
+    fn parse<T: FromRedisValue>(&mut self, answer: Value) -> Result<T, RequestError> {
         T::from_redis_value(answer).map_err(|error| self.connection.failed(&error.into()))
     }
 }

@@ -4,24 +4,24 @@ use std::collections::VecDeque;
 
 use redis::{FromRedisValue, RedisError, Value};
 
-use super::error::CacheError;
-use super::server::Server;
+use super::error::RequestError;
+use super::server::ServerConnection;
 use super::target::{Access, Address};
 
 /// A primary whose address the sentinels are asked for at every new connection.
-pub(crate) struct Sentinel {
+pub(crate) struct SentinelPrimary {
     access: Access,
     master: String,
-    sentinels: VecDeque<Server>,
-    primary: Option<Server>,
+    sentinels: VecDeque<ServerConnection>,
+    primary: Option<ServerConnection>,
 }
 
-impl Sentinel {
+impl SentinelPrimary {
     /// Servers are reached by `access`, each sentinel by its own.
     pub(crate) fn new(
         access: Access,
         master: &str,
-        sentinels: impl IntoIterator<Item = Server>,
+        sentinels: impl IntoIterator<Item = ServerConnection>,
     ) -> Self {
         Self {
             access,
@@ -33,25 +33,25 @@ impl Sentinel {
 
     /// Another set of connections to the same, none made yet.
     pub(crate) fn another(&self) -> Self {
-        let sentinels = self.sentinels.iter().map(Server::another);
+        let sentinels = self.sentinels.iter().map(ServerConnection::another);
         Self::new(self.access.clone(), &self.master, sentinels)
     }
 
     /// The primary, as the first sentinel that answers knows it. A sentinel can
     /// be late: the server itself has to say that it is one.
-    pub(crate) async fn primary(&mut self) -> Result<&mut Server, CacheError> {
+    pub(crate) async fn primary(&mut self) -> Result<&mut ServerConnection, RequestError> {
         let primary = match self.primary.take() {
             Some(primary) => primary,
             None => {
                 let address = self.locate().await?;
-                let mut primary = Server::new(&self.access, &address);
+                let mut primary = ServerConnection::new(&self.access, &address);
                 let role = primary.send_one(redis::cmd("ROLE")).await?;
                 let is_primary = match &role {
                     Value::Array(role) => role.first() == Some(&Value::BulkString("master".into())),
                     _ => false,
                 };
                 if !is_primary {
-                    return Err(CacheError::Unavailable {
+                    return Err(RequestError::Unavailable {
                         address: primary.address().to_string(),
                         code: "read-only",
                         reason: format!(
@@ -76,10 +76,10 @@ impl Sentinel {
     }
 
     /// Names the primary's failure, and gives it up.
-    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+    pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         match self.primary.take() {
             Some(mut primary) => primary.failed(error),
-            None => CacheError::Unavailable {
+            None => RequestError::Unavailable {
                 address: self.master.clone(),
                 code: "connection",
                 reason: error.to_string(),
@@ -87,8 +87,8 @@ impl Sentinel {
         }
     }
 
-    async fn locate(&mut self) -> Result<Address, CacheError> {
-        let mut failure = CacheError::Refused {
+    async fn locate(&mut self) -> Result<Address, RequestError> {
+        let mut failure = RequestError::Refused {
             address: self.master.clone(),
             code: "sentinel",
             reason: "no sentinel is configured".to_owned(),
@@ -108,13 +108,13 @@ impl Sentinel {
     }
 }
 
-async fn ask(sentinel: &mut Server, master: &str) -> Result<Address, CacheError> {
+async fn ask(sentinel: &mut ServerConnection, master: &str) -> Result<Address, RequestError> {
     let mut question = redis::cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
     let answer = sentinel.send_one(question).await?;
     let address = Option::<(String, u16)>::from_redis_value(answer)
         .map_err(|error| sentinel.failed(&error.into()))?;
-    let (host, port) = address.ok_or_else(|| CacheError::Refused {
+    let (host, port) = address.ok_or_else(|| RequestError::Refused {
         address: sentinel.address().to_string(),
         code: "sentinel",
         reason: format!("the sentinel knows no primary called {master}"),

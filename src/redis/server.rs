@@ -7,7 +7,7 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tokio::time::Instant;
 
 use super::error;
-use super::error::CacheError;
+use super::error::RequestError;
 use super::target::{Access, Address};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the server says to one command.
-pub(crate) type Answer = Result<Value, RedisError>;
+pub(crate) type Reply = Result<Value, RedisError>;
 
 /// One server.
 ///
@@ -25,18 +25,18 @@ pub(crate) type Answer = Result<Value, RedisError>;
 /// That covers a demotion too: a server that became a replica answers READONLY
 /// on the old connection for ever. One that a token opened is made anew before
 /// the server would cut it.
-pub(crate) struct Server {
+pub(crate) struct ServerConnection {
     access: Access,
     address: Address,
-    open: Option<Open>,
+    open: Option<OpenConnection>,
 }
 
-struct Open {
+struct OpenConnection {
     connection: MultiplexedConnection,
     made_at: Instant,
 }
 
-impl Server {
+impl ServerConnection {
     /// Not connected yet.
     pub(crate) fn new(access: &Access, address: &Address) -> Self {
         Self {
@@ -59,9 +59,9 @@ impl Server {
     pub(crate) async fn send(
         &mut self,
         commands: &mut Pipeline,
-    ) -> Result<Vec<Answer>, CacheError> {
+    ) -> Result<Vec<Reply>, RequestError> {
         let mut connection = self.open().await?;
-        let answers: Result<Vec<Answer>, _> =
+        let answers: Result<Vec<Reply>, _> =
             commands.ignore_errors().query_async(&mut connection).await;
         answers.map_err(|error| self.failed(&error))
     }
@@ -72,7 +72,7 @@ impl Server {
         &mut self,
         commands: &mut Pipeline,
         replicas: u16,
-    ) -> Result<Vec<Answer>, CacheError> {
+    ) -> Result<Vec<Reply>, RequestError> {
         if replicas == 0 {
             return self.send(commands).await;
         }
@@ -84,7 +84,7 @@ impl Server {
             acknowledged.and_then(|value| Ok(redis::from_redis_value::<u16>(value)?));
         match acknowledged {
             Ok(count) if count >= replicas => Ok(answers),
-            Ok(count) => Err(CacheError::Unavailable {
+            Ok(count) => Err(RequestError::Unavailable {
                 address: self.address.to_string(),
                 code: "replicas",
                 reason: format!(
@@ -97,7 +97,7 @@ impl Server {
     }
 
     /// Sends one command, any error of which is the call's.
-    pub(crate) async fn send_one(&mut self, command: Cmd) -> Result<Value, CacheError> {
+    pub(crate) async fn send_one(&mut self, command: Cmd) -> Result<Value, RequestError> {
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(command);
         let answer = self.send(&mut pipeline).await?.pop();
@@ -106,7 +106,7 @@ impl Server {
             .map_err(|error| self.failed(&error))
     }
 
-    async fn open(&mut self) -> Result<MultiplexedConnection, CacheError> {
+    async fn open(&mut self) -> Result<MultiplexedConnection, RequestError> {
         let lasts = self.access.connection_lasts();
         if let Some(open) = &self.open
             && lasts.is_none_or(|lasts| open.made_at.elapsed() < lasts)
@@ -122,7 +122,7 @@ impl Server {
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(|error| self.failed(&error))?;
-        self.open = Some(Open {
+        self.open = Some(OpenConnection {
             connection: connection.clone(),
             made_at,
         });
@@ -130,7 +130,7 @@ impl Server {
     }
 
     /// Names the failure and gives the connection up.
-    pub(crate) fn failed(&mut self, error: &RedisError) -> CacheError {
+    pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         self.open = None;
         error::named(error, &self.address)
     }
@@ -138,6 +138,6 @@ impl Server {
 
 /// A pipeline's answers are as many as its commands; should they not be, it is a
 /// failure like any other.
-pub(crate) fn no_answer() -> Answer {
+pub(crate) fn no_answer() -> Reply {
     Err((ErrorKind::UnexpectedReturnType, "no answer").into())
 }

@@ -8,12 +8,12 @@ use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
 };
 
-use super::error::CacheError;
+use super::error::RequestError;
 use crate::credentials::Password;
 
 /// What to connect to.
 #[derive(Clone)]
-pub struct Target {
+pub struct RedisTarget {
     /// `redis://` or, for TLS, `rediss://`; without a password.
     pub url: String,
     /// Of the account, or of the server.
@@ -96,12 +96,12 @@ impl Access {
         url: &str,
         password: Option<&Password>,
         tls: &TlsFiles,
-    ) -> Result<(Self, Address), CacheError> {
+    ) -> Result<(Self, Address), RequestError> {
         let without_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
         let shown = without_scheme
             .rsplit_once('@')
             .map_or(without_scheme, |(_, host)| host);
-        let invalid = |reason: String| CacheError::Refused {
+        let invalid = |reason: String| RequestError::Refused {
             address: shown.to_owned(),
             code: "invalid-url",
             reason,
@@ -133,7 +133,7 @@ impl Access {
     }
 
     /// A client of the server at `address`, to connect with now.
-    pub(crate) async fn client(&self, address: &Address) -> Result<Client, CacheError> {
+    pub(crate) async fn client(&self, address: &Address) -> Result<Client, RequestError> {
         let (host, port) = (address.host.to_string(), address.port);
         let encrypted = matches!(self.info.addr(), ConnectionAddr::TcpTls { .. });
         let addr = match encrypted {
@@ -147,10 +147,13 @@ impl Access {
         };
         let mut info = self.info.clone().set_addr(addr);
         if let Some(password) = &self.password {
-            let password = password.now().await.map_err(|error| CacheError::NoToken {
-                address: address.to_string(),
-                reason: error.to_string(),
-            })?;
+            let password = password
+                .now()
+                .await
+                .map_err(|error| RequestError::NoToken {
+                    address: address.to_string(),
+                    reason: error.to_string(),
+                })?;
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }
@@ -158,7 +161,7 @@ impl Access {
             true => Client::build_with_tls(info, self.tls.read(address)?),
             false => Client::open(info),
         };
-        client.map_err(|error| CacheError::Refused {
+        client.map_err(|error| RequestError::Refused {
             address: address.to_string(),
             code: "tls-files",
             reason: error.to_string(),
@@ -168,9 +171,9 @@ impl Access {
 }
 
 impl TlsFiles {
-    fn read(&self, address: &Address) -> Result<TlsCertificates, CacheError> {
+    fn read(&self, address: &Address) -> Result<TlsCertificates, RequestError> {
         let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| CacheError::Refused {
+            std::fs::read(path).map_err(|error| RequestError::Refused {
                 address: address.to_string(),
                 code: "tls-files",
                 reason: format!("{} cannot be read: {error}", path.display()),

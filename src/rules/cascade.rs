@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
-use super::render::{Rendered, Scratch, differs, push_bytes, render_from};
+use super::render::{RenderBuffers, Rendered, differs, push_bytes, render_from};
 use super::rule::{BindError, BoundTemplate, Rule, Slots};
 use super::wide::widen;
 use crate::model::invalidation::{Action, Plan, Widening};
@@ -18,12 +18,12 @@ use crate::model::{Cascade, Op, RowChange, TableName};
 /// The cascades that end at mapped tables, each with all of its ancestors.
 #[derive(Clone, Debug, Default)]
 pub struct Cascades {
-    reaching: Vec<Reach>,
+    reaching: Vec<CascadePath>,
 }
 
 /// A table whose changes reach a mapped table, maybe through others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Reach {
+struct CascadePath {
     ancestor: TableName,
     child: TableName,
     columns: Vec<Arc<str>>,
@@ -35,10 +35,10 @@ impl Cascades {
     /// Follows `cascades` from every table that `mapped` knows up to its
     /// ancestors.
     pub fn new(cascades: &[Cascade], mapped: impl Fn(&TableName) -> bool) -> Self {
-        let mut reaching: Vec<Reach> = cascades
+        let mut reaching: Vec<CascadePath> = cascades
             .iter()
             .filter(|cascade| mapped(&cascade.child))
-            .map(|cascade| Reach {
+            .map(|cascade| CascadePath {
                 ancestor: cascade.parent.clone(),
                 child: cascade.child.clone(),
                 columns: cascade.columns.clone(),
@@ -53,7 +53,7 @@ impl Cascades {
                 .iter()
                 .filter(|cascade| cascade.child == reach.ancestor)
             {
-                let further = Reach {
+                let further = CascadePath {
                     ancestor: cascade.parent.clone(),
                     child: reach.child.clone(),
                     columns: cascade.columns.clone(),
@@ -76,7 +76,7 @@ impl Cascades {
 
     /// The mapped tables that changes of `table` reach.
     pub fn children(&self, table: &TableName) -> impl Iterator<Item = &TableName> {
-        let from = |reach: &&Reach| reach.ancestor == *table;
+        let from = |reach: &&CascadePath| reach.ancestor == *table;
         self.reaching.iter().filter(from).map(|reach| &reach.child)
     }
 
@@ -127,7 +127,7 @@ impl Cascades {
 #[derive(Debug)]
 pub(super) struct UnboundCascade {
     rule: Arc<Rule>,
-    reach: Reach,
+    reach: CascadePath,
     columns: Vec<usize>,
     key_prefix: Vec<u8>,
 }
@@ -172,7 +172,7 @@ impl BoundCascade {
         &self,
         change: &RowChange<'_>,
         classes: &PathClasses,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
     ) {
         let fires = match (change.op, change.before, change.after) {

@@ -5,9 +5,11 @@ use super::explanation::Witness;
 use super::path::{BoundPath, forbidden_path};
 use super::path_class::PathClasses;
 use super::planner::tell;
-use super::render::{Rendered, Scratch, Side, push_bytes, push_encoded, render, sides, together};
+use super::render::{
+    RenderBuffers, Rendered, Side, push_bytes, push_encoded, render, sides, together,
+};
 use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots};
-use super::version::Step;
+use super::version::VersionStep;
 use super::wide::{send_path, send_wide};
 use crate::model::RowChange;
 use crate::model::edge_item::{is_tenant, push_tag};
@@ -36,7 +38,7 @@ enum Whose {
 pub(super) struct Fired<'a> {
     pub(super) rule: &'a Rule,
     pub(super) change: &'a RowChange<'a>,
-    pub(super) step: Step,
+    pub(super) step: VersionStep,
     pub(super) classes: &'a PathClasses,
 }
 
@@ -94,7 +96,7 @@ impl BoundEdge {
     pub(super) fn plan<P: Plan, W: Witness>(
         &self,
         fired: &Fired<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
         witness: &mut W,
     ) {
@@ -163,7 +165,7 @@ impl BoundEdge {
             Some(tenant) => together(template, tenant),
         };
         match (renders, fired.step) {
-            (Renders::Before, Step::Back) => sides(Renders::Both, fired.change.op),
+            (Renders::Before, VersionStep::Back) => sides(Renders::Both, fired.change.op),
             (renders, _) => sides(renders, fired.change.op),
         }
     }
@@ -173,7 +175,7 @@ impl BoundEdge {
         &self,
         fired: &Fired<'_>,
         side: Side,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
         witness: &mut W,
     ) -> Whose {
@@ -200,7 +202,7 @@ impl BoundEdge {
     }
 }
 
-fn target<'a>(rule: &'a Rule, whose: &Whose, scratch: &'a Scratch) -> Target<'a> {
+fn target<'a>(rule: &'a Rule, whose: &Whose, scratch: &'a RenderBuffers) -> Target<'a> {
     let at = rule.everywhere();
     match whose {
         Whose::Tenant => Target {

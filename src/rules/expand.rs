@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::template::{Image, Part, Template};
+use super::template::{RowImage, Template, TemplatePart};
 
 /// Each variant is an invalidation for every change of a row.
 pub const VARIANTS_MAX: usize = 100;
@@ -54,7 +54,7 @@ impl Expand {
     /// Whether `template` has a placeholder of this variable.
     pub fn reads(template: &Template, name: &str) -> bool {
         let mut placeholders = template.placeholders();
-        placeholders.any(|it| it.image == Image::Either && it.column == name)
+        placeholders.any(|it| it.image == RowImage::Either && it.column == name)
     }
 
     /// The template once for every combination of the variables that it
@@ -93,31 +93,33 @@ fn too_many(what: &str) -> String {
 }
 
 fn variant(template: &Template, texts: &BTreeMap<&str, &str>) -> Result<Template, String> {
-    let mut parts: Vec<Part> = Vec::with_capacity(template.parts.len());
+    let mut parts: Vec<TemplatePart> = Vec::with_capacity(template.parts.len());
     for part in &template.parts {
         let text = match part {
-            Part::Literal(bytes) => bytes.as_slice(),
-            Part::Placeholder(placeholder) => match texts.get(placeholder.column.as_str()) {
-                Some(text) if placeholder.image == Image::Either => {
-                    if !placeholder.filters.is_empty() {
-                        return Err(format!(
-                            "template \"{}\": `{}` is a variable of `expand` and takes no filter: \
+            TemplatePart::Literal(bytes) => bytes.as_slice(),
+            TemplatePart::Placeholder(placeholder) => {
+                match texts.get(placeholder.column.as_str()) {
+                    Some(text) if placeholder.image == RowImage::Either => {
+                        if !placeholder.filters.is_empty() {
+                            return Err(format!(
+                                "template \"{}\": `{}` is a variable of `expand` and takes no filter: \
                              write its texts as they are to stand",
-                            template.text, placeholder.column
-                        ));
+                                template.text, placeholder.column
+                            ));
+                        }
+                        text.as_bytes()
                     }
-                    text.as_bytes()
+                    _ => {
+                        parts.push(part.clone());
+                        continue;
+                    }
                 }
-                _ => {
-                    parts.push(part.clone());
-                    continue;
-                }
-            },
+            }
         };
         match parts.last_mut() {
-            Some(Part::Literal(before)) => before.extend_from_slice(text),
+            Some(TemplatePart::Literal(before)) => before.extend_from_slice(text),
             _ if text.is_empty() => {}
-            _ => parts.push(Part::Literal(text.to_vec())),
+            _ => parts.push(TemplatePart::Literal(text.to_vec())),
         }
     }
     if parts.is_empty() {
@@ -150,8 +152,8 @@ mod tests {
         let template = Template::parse(text, 1).unwrap();
         let written = |template: &Template| {
             let parts = template.parts.iter().map(|part| match part {
-                Part::Literal(bytes) => String::from_utf8(bytes.clone()).unwrap(),
-                Part::Placeholder(placeholder) => format!("{{{}}}", placeholder.column),
+                TemplatePart::Literal(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+                TemplatePart::Placeholder(placeholder) => format!("{{{}}}", placeholder.column),
             });
             parts.collect::<String>()
         };

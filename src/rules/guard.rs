@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::render::{Found, Rendered, Scratch, Side, find, push_bytes, render};
+use super::render::{Lookup, RenderBuffers, Rendered, Side, find, push_bytes, render};
 use super::rule::{BindError, BoundTemplate, Slots};
-use super::template::{Part, Template};
+use super::template::{Template, TemplatePart};
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{GuardPattern, Op, RowChange, Shape, Value};
 
@@ -51,7 +51,7 @@ impl Guard {
         let mut texts = vec![prefix.to_vec()];
         for part in &self.key.parts {
             match (part, texts.last_mut()) {
-                (Part::Literal(bytes), Some(text)) => text.extend_from_slice(bytes),
+                (TemplatePart::Literal(bytes), Some(text)) => text.extend_from_slice(bytes),
                 _ => texts.push(Vec::new()),
             }
         }
@@ -89,7 +89,7 @@ impl BoundGuard {
         &self,
         rule: &Arc<str>,
         change: &RowChange<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
     ) -> Result<(), Unknown> {
         match change.op {
@@ -123,7 +123,11 @@ impl BoundGuard {
     }
 
     /// Whether both images have the same guard, which then is `scratch.key`.
-    fn same_key(&self, change: &RowChange<'_>, scratch: &mut Scratch) -> Result<bool, Unknown> {
+    fn same_key(
+        &self,
+        change: &RowChange<'_>,
+        scratch: &mut RenderBuffers,
+    ) -> Result<bool, Unknown> {
         let before = self.render(change, Side::Before, scratch)?;
         std::mem::swap(&mut scratch.key, &mut scratch.other);
         let after = self.render(change, Side::After, scratch)?;
@@ -135,7 +139,7 @@ impl BoundGuard {
         &self,
         change: &RowChange<'_>,
         side: Side,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
     ) -> Result<bool, Unknown> {
         scratch.key.clear();
         match render(&self.key, change, side, scratch, push_bytes) {
@@ -151,7 +155,7 @@ impl BoundGuard {
         side: Side,
         rule: &Arc<str>,
         change: &RowChange<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
     ) -> Result<(), Unknown> {
         if !self.render(change, side, scratch)? {
@@ -168,7 +172,13 @@ impl BoundGuard {
         Ok(())
     }
 
-    fn raise<P: Plan>(&self, version: u128, rule: &Arc<str>, scratch: &Scratch, plan: &mut P) {
+    fn raise<P: Plan>(
+        &self,
+        version: u128,
+        rule: &Arc<str>,
+        scratch: &RenderBuffers,
+        plan: &mut P,
+    ) {
         let (key, ttl) = (&scratch.key, self.ttl);
         plan.act(rule, Action::RaiseGuard { key, version, ttl });
     }
@@ -178,11 +188,11 @@ impl BoundGuard {
         side: Side,
         rule: &Arc<str>,
         change: &RowChange<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
     ) {
         scratch.value.clear();
-        if let Found::Value(value) = find(change, side, self.version) {
+        if let Lookup::Value(value) = find(change, side, self.version) {
             value.write_text(&mut scratch.value);
         }
         let version = &scratch.value;
@@ -191,8 +201,8 @@ impl BoundGuard {
 
     fn version(&self, change: &RowChange<'_>, side: Side) -> Version {
         let value = match find(change, side, self.version) {
-            Found::Value(value) => value,
-            Found::NoImage | Found::Unknown => return Version::Unknown,
+            Lookup::Value(value) => value,
+            Lookup::NoImage | Lookup::Unknown => return Version::Unknown,
         };
         let version = match value {
             Value::Int(number) => u128::try_from(*number).ok(),

@@ -30,7 +30,7 @@ mod version;
 mod wide;
 
 pub use planner::{Rules, TablePlanner};
-pub use render::Scratch;
+pub use render::RenderBuffers;
 
 /// `; did you mean …?` if one of `known` is close to `name`, else nothing.
 pub fn suggestion<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {

@@ -3,7 +3,7 @@
 
 use super::filter::Filter;
 use super::path_class::Forbidden;
-use super::render::{Rendered, Scratch};
+use super::render::{RenderBuffers, Rendered};
 use super::rule::{BindError, BoundPart, BoundTemplate, Rule};
 use super::table_wide::TableWide;
 use super::template::{Placeholder, Template};
@@ -44,7 +44,11 @@ impl BoundPath {
     }
 
     /// Makes the rendered bytes a path; a reason if only the wildcard will do.
-    pub(super) fn finish(&self, rendered: &Rendered, scratch: &mut Scratch) -> Option<Widening> {
+    pub(super) fn finish(
+        &self,
+        rendered: &Rendered,
+        scratch: &mut RenderBuffers,
+    ) -> Option<Widening> {
         match rendered {
             Rendered::Nothing(_) => None,
             Rendered::Unknown(_) => Some(Widening::MissingColumn),

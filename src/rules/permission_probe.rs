@@ -2,7 +2,7 @@
 //! could have and no key has.
 
 use super::planner::Rules;
-use super::template::{Part, Template};
+use super::template::{Template, TemplatePart};
 
 /// Names of the kinds of entries that rules delete or keep, prefix included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,8 +53,8 @@ fn name(template: &Template, prefix: &[u8], value: &str) -> Vec<u8> {
     let mut name = prefix.to_vec();
     for part in &template.parts {
         match part {
-            Part::Literal(bytes) => name.extend_from_slice(bytes),
-            Part::Placeholder(_) => name.extend_from_slice(value.as_bytes()),
+            TemplatePart::Literal(bytes) => name.extend_from_slice(bytes),
+            TemplatePart::Placeholder(_) => name.extend_from_slice(value.as_bytes()),
         }
     }
     name

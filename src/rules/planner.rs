@@ -11,11 +11,11 @@ use super::guard::BoundGuard;
 use super::path::{forbidden_message, forbidden_path, narrowest};
 use super::path_class::{Forbidden, PathClasses};
 use super::publish::OnChannel;
-use super::render::{Rendered, Scratch, Side, differs, push_bytes, render, sides};
+use super::render::{RenderBuffers, Rendered, Side, differs, push_bytes, render, sides};
 use super::rule::{BindError, BoundTemplate, Rule, Slots, path_language};
 use super::structures::{self, BoundShapes};
 use super::template::Template;
-use super::version::{self, Step};
+use super::version::{self, VersionStep};
 use super::wide::{widen, widen_keys};
 use crate::model::invalidation::{Action, PathClass, Plan, Widening};
 use crate::model::{Cascade, GuardPattern, RowChange, TableName, TableSchema};
@@ -283,7 +283,7 @@ impl TablePlanner {
 
     /// Plans what `change` invalidates, rule by rule in the configuration's
     /// order.
-    pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut Scratch, plan: &mut P) {
+    pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut RenderBuffers, plan: &mut P) {
         self.plan_before(change, scratch, plan, &mut ());
     }
 
@@ -291,7 +291,7 @@ impl TablePlanner {
     pub fn plan_before<P: Plan, W: Witness>(
         &self,
         change: &RowChange<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
         witness: &mut W,
     ) {
@@ -362,7 +362,7 @@ impl BoundRule {
         &self,
         change: &RowChange<'_>,
         classes: &PathClasses,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
         witness: &mut W,
     ) {
@@ -379,7 +379,7 @@ impl BoundRule {
                 unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }
-        if step == Step::Back {
+        if step == VersionStep::Back {
             let versioned = self.keys.iter().filter(|template| template.versioned);
             for template in versioned {
                 let rendered = self.delete_key(template, Side::After, step, change, scratch, plan);
@@ -387,7 +387,7 @@ impl BoundRule {
             }
         }
         if !self.shapes.is_empty() {
-            let both = step == Step::Back;
+            let both = step == VersionStep::Back;
             unknown_key |= !self.shapes.plan(both, &rule.name, change, scratch, plan);
         }
         if unknown_key {
@@ -408,16 +408,16 @@ impl BoundRule {
         &self,
         template: &BoundTemplate,
         side: Side,
-        step: Step,
+        step: VersionStep,
         change: &RowChange<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
     ) -> Rendered {
         scratch.key.clear();
         let rendered = render(template, change, side, scratch, push_bytes);
         if let Rendered::Done = rendered {
             let key = &scratch.key;
-            let settles = step != Step::On || !template.versioned;
+            let settles = step != VersionStep::On || !template.versioned;
             plan.act(&self.rule.name, Action::Delete { key, settles });
         }
         rendered

@@ -2,13 +2,13 @@
 
 use super::explanation::Lacks;
 use super::rule::{BoundPart, BoundTemplate, Renders};
-use super::template::Image;
+use super::template::RowImage;
 use crate::model::path;
 use crate::model::{Op, RowChange, Value};
 
 /// Buffers that planning reuses from change to change.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct RenderBuffers {
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
     /// A second text, where two are needed at once.
@@ -17,7 +17,7 @@ pub struct Scratch {
     pub(super) tenant: String,
 }
 
-impl Scratch {
+impl RenderBuffers {
     /// What was rendered last.
     pub(super) fn key(&self) -> &[u8] {
         &self.key
@@ -86,7 +86,7 @@ pub(super) fn push_encoded(value: &[u8], out: &mut Vec<u8>) {
 pub(super) fn render_from(
     template: &BoundTemplate,
     change: &RowChange<'_>,
-    scratch: &mut Scratch,
+    scratch: &mut RenderBuffers,
     push: fn(&[u8], &mut Vec<u8>),
 ) -> Rendered {
     scratch.key.clear();
@@ -98,7 +98,7 @@ pub(super) fn render(
     template: &BoundTemplate,
     change: &RowChange<'_>,
     side: Side,
-    scratch: &mut Scratch,
+    scratch: &mut RenderBuffers,
     push: fn(&[u8], &mut Vec<u8>),
 ) -> Rendered {
     for part in &template.parts {
@@ -115,14 +115,14 @@ pub(super) fn render(
             } => (image, slot, filters, default),
         };
         let wanted = match image {
-            Image::Either => side,
-            Image::Before => Side::Before,
-            Image::After => Side::After,
+            RowImage::Either => side,
+            RowImage::Before => Side::Before,
+            RowImage::After => Side::After,
         };
         let value = match find(change, wanted, *slot) {
-            Found::Value(value) => value,
-            Found::NoImage => return Rendered::Nothing(Lacks::Image),
-            Found::Unknown => return Rendered::Unknown(*slot),
+            Lookup::Value(value) => value,
+            Lookup::NoImage => return Rendered::Nothing(Lacks::Image),
+            Lookup::Unknown => return Rendered::Unknown(*slot),
         };
         scratch.value.clear();
         if !value.write_text(&mut scratch.value) {
@@ -142,7 +142,7 @@ pub(super) fn render(
     Rendered::Done
 }
 
-pub(super) enum Found<'v> {
+pub(super) enum Lookup<'v> {
     Value(&'v Value<'v>),
     NoImage,
     Unknown,
@@ -151,13 +151,13 @@ pub(super) enum Found<'v> {
 /// The value in the wanted image. A column that the after image lacks did not
 /// change, so the before image has its value; the other way round the old
 /// value is lost (Over, never under).
-pub(super) fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Found<'v> {
+pub(super) fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Lookup<'v> {
     let get = |image: &'v [Value<'v>]| image.get(slot).filter(|value| **value != Value::Absent);
     let known = |value: &&Value<'v>| **value != Value::Partial;
     let found = match (side, change.before, change.after) {
-        (Side::Before, None, _) | (Side::After, _, None) => return Found::NoImage,
+        (Side::Before, None, _) | (Side::After, _, None) => return Lookup::NoImage,
         (Side::Before, Some(before), _) => get(before),
         (Side::After, before, Some(after)) => get(after).or_else(|| before.and_then(get)),
     };
-    found.filter(known).map_or(Found::Unknown, Found::Value)
+    found.filter(known).map_or(Lookup::Unknown, Lookup::Value)
 }

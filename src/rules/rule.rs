@@ -10,7 +10,7 @@ use super::guard::Guard;
 use super::path_class::{Alphabet, Symbol};
 use super::structures::{HashField, TagSet};
 use super::table_wide::TableWide;
-use super::template::{Image, Part, Placeholder, Template};
+use super::template::{Placeholder, RowImage, Template, TemplatePart};
 use crate::model::invalidation::{Distributions, Target};
 use crate::model::{Op, Shape, TableName, TableSchema};
 
@@ -164,7 +164,7 @@ pub enum BoundPart {
     /// A value.
     Value {
         /// The image it comes from.
-        image: Image,
+        image: RowImage,
         /// Its slot in the projected image.
         slot: usize,
         /// Applied from left to right.
@@ -285,16 +285,16 @@ impl<'s> Slots<'s> {
         let mut reads_either = false;
         for part in &template.parts {
             match part {
-                Part::Literal(bytes) => match parts.last_mut() {
+                TemplatePart::Literal(bytes) => match parts.last_mut() {
                     Some(BoundPart::Literal(before)) => before.extend_from_slice(bytes),
                     _ => parts.push(BoundPart::Literal(bytes.clone())),
                 },
-                Part::Placeholder(placeholder) => {
+                TemplatePart::Placeholder(placeholder) => {
                     let Some(index) = self.schema.column(&placeholder.column) else {
                         continue;
                     };
                     reads_version |= Some(index) == version;
-                    reads_either |= placeholder.image == Image::Either;
+                    reads_either |= placeholder.image == RowImage::Either;
                     parts.push(self.bind_placeholder(placeholder, index));
                 }
             }
@@ -344,7 +344,7 @@ pub fn path_language(template: &Template, shape: impl Fn(&Placeholder) -> Shape)
     let mut symbols = Vec::new();
     for (index, part) in template.parts.iter().enumerate() {
         match part {
-            Part::Literal(bytes) => {
+            TemplatePart::Literal(bytes) => {
                 let last = index + 1 == template.parts.len();
                 let wildcard = last && bytes.ends_with(b"*");
                 for byte in bytes.iter().take(bytes.len() - usize::from(wildcard)) {
@@ -357,7 +357,7 @@ pub fn path_language(template: &Template, shape: impl Fn(&Placeholder) -> Shape)
                     symbols.push(Symbol::Many(Alphabet::Any));
                 }
             }
-            Part::Placeholder(placeholder) => {
+            TemplatePart::Placeholder(placeholder) => {
                 symbols.push(Symbol::Many(alphabet(placeholder, shape(placeholder))));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::render::{Rendered, Scratch, push_bytes, render, sides, together};
+use super::render::{RenderBuffers, Rendered, push_bytes, render, sides, together};
 use super::rule::{BindError, BoundTemplate, Renders, Slots};
 use super::template::Template;
 use crate::model::RowChange;
@@ -105,7 +105,7 @@ impl BoundShapes {
         both: bool,
         rule: &Arc<str>,
         change: &RowChange<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut RenderBuffers,
         plan: &mut P,
     ) -> bool {
         let mut known = true;

@@ -1,7 +1,7 @@
 //! What stands for everything that a rule may have cached.
 
 use super::structures::TagSetGlob;
-use super::template::{Part, Template};
+use super::template::{Template, TemplatePart};
 use crate::model::path;
 
 /// The invalidation of everything that a rule may have cached.
@@ -28,12 +28,12 @@ impl TableWide {
             let mut path = String::new();
             for part in &template.parts {
                 match part {
-                    Part::Literal(bytes) => {
+                    TemplatePart::Literal(bytes) => {
                         let body = bytes.strip_suffix(b"*");
                         path::encode_value(body.unwrap_or(bytes), &mut path);
                         path.push_str(body.map_or("", |_| "*"));
                     }
-                    Part::Placeholder(_) => {
+                    TemplatePart::Placeholder(_) => {
                         path.push('*');
                         break;
                     }
@@ -57,9 +57,9 @@ pub fn key_glob(prefix: &[u8], template: &Template) -> Vec<u8> {
     let mut glob = escape_glob(prefix);
     for part in &template.parts {
         match part {
-            Part::Literal(bytes) => glob.extend(escape_glob(bytes)),
-            Part::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
-            Part::Placeholder(_) => glob.push(b'*'),
+            TemplatePart::Literal(bytes) => glob.extend(escape_glob(bytes)),
+            TemplatePart::Placeholder(_) if glob.ends_with(b"*") && !glob.ends_with(b"\\*") => {}
+            TemplatePart::Placeholder(_) => glob.push(b'*'),
         }
     }
     glob

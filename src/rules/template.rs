@@ -7,7 +7,7 @@ use super::filter::Filter;
 
 /// Which row image a placeholder reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Image {
+pub enum RowImage {
     /// Whichever image the template is being rendered from.
     Either,
     /// The row before the change.
@@ -20,7 +20,7 @@ pub enum Image {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placeholder {
     /// The image it reads.
-    pub image: Image,
+    pub image: RowImage,
     /// The column's name.
     pub column: String,
     /// Applied from left to right.
@@ -29,7 +29,7 @@ pub struct Placeholder {
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum TemplatePart {
     /// Bytes as they are.
     Literal(Vec<u8>),
     /// A column's value.
@@ -44,7 +44,7 @@ pub struct Template {
     /// The line where it stands, for errors.
     pub line: usize,
     /// Its pieces in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<TemplatePart>,
 }
 
 impl Template {
@@ -70,7 +70,9 @@ impl Template {
     pub fn check_path(&self) -> Result<(), String> {
         let last = self.parts.len().saturating_sub(1);
         for (index, part) in self.parts.iter().enumerate() {
-            let Part::Literal(bytes) = part else { continue };
+            let TemplatePart::Literal(bytes) = part else {
+                continue;
+            };
             if index == 0 && !bytes.starts_with(b"/") {
                 return Err(format!("path \"{}\" must begin with `/`", self.text));
             }
@@ -83,7 +85,7 @@ impl Template {
             }
         }
         match self.parts.first() {
-            Some(Part::Placeholder(_)) => {
+            Some(TemplatePart::Placeholder(_)) => {
                 Err(format!("path \"{}\" must begin with `/`", self.text))
             }
             _ => Ok(()),
@@ -93,8 +95,8 @@ impl Template {
     /// The columns it reads.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Placeholder(placeholder) => Some(placeholder),
-            Part::Literal(_) => None,
+            TemplatePart::Placeholder(placeholder) => Some(placeholder),
+            TemplatePart::Literal(_) => None,
         })
     }
 }
@@ -102,7 +104,7 @@ impl Template {
 struct Parser<'t> {
     rest: &'t str,
     literal: Vec<u8>,
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 impl<'t> Parser<'t> {
@@ -118,7 +120,7 @@ impl<'t> Parser<'t> {
                     self.skip(1);
                     self.end_literal();
                     let placeholder = self.placeholder()?;
-                    self.parts.push(Part::Placeholder(placeholder));
+                    self.parts.push(TemplatePart::Placeholder(placeholder));
                 }
                 '}' => return Err("a `}` closes nothing; write `}}` for a brace".to_owned()),
                 '\\' => self.escape()?,
@@ -142,7 +144,7 @@ impl<'t> Parser<'t> {
     fn end_literal(&mut self) {
         if !self.literal.is_empty() {
             self.parts
-                .push(Part::Literal(std::mem::take(&mut self.literal)));
+                .push(TemplatePart::Literal(std::mem::take(&mut self.literal)));
         }
     }
 
@@ -174,14 +176,14 @@ impl<'t> Parser<'t> {
         let name = self.rest.get(..end).unwrap_or_default().trim();
         self.skip(end);
         let (image, column) = match name.split_once('.') {
-            Some(("before", column)) => (Image::Before, column),
-            Some(("after", column)) => (Image::After, column),
+            Some(("before", column)) => (RowImage::Before, column),
+            Some(("after", column)) => (RowImage::After, column),
             Some((other, _)) => {
                 return Err(format!(
                     "`{other}.` is no row image; write `before.` or `after.`"
                 ));
             }
-            None => (Image::Either, name),
+            None => (RowImage::Either, name),
         };
         if column.is_empty() {
             return Err("a placeholder names no column".to_owned());
@@ -235,7 +237,7 @@ mod tests {
         let template =
             Template::parse(r#"a\x01{{x}}:{ id }:{after.slug|lower|date("%Y}")}\\é"#, 7).unwrap();
         let placeholder = |image, column: &str, filters| {
-            Part::Placeholder(Placeholder {
+            TemplatePart::Placeholder(Placeholder {
                 image,
                 column: column.into(),
                 filters,
@@ -244,15 +246,15 @@ mod tests {
         assert_eq!(
             template.parts,
             [
-                Part::Literal(b"a\x01{x}:".to_vec()),
-                placeholder(Image::Either, "id", vec![]),
-                Part::Literal(b":".to_vec()),
+                TemplatePart::Literal(b"a\x01{x}:".to_vec()),
+                placeholder(RowImage::Either, "id", vec![]),
+                TemplatePart::Literal(b":".to_vec()),
                 placeholder(
-                    Image::After,
+                    RowImage::After,
                     "slug",
                     vec![Filter::Lower, Filter::Date("%Y}".into())]
                 ),
-                Part::Literal("\\é".as_bytes().to_vec()),
+                TemplatePart::Literal("\\é".as_bytes().to_vec()),
             ]
         );
     }

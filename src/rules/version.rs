@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::render::{Scratch, differs};
+use super::render::{RenderBuffers, differs};
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{RowChange, Value};
 
 /// What an update did to the version column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum VersionStep {
     /// It changed as it should, or there is none to look at.
     On,
     /// It stayed: readers of the current version keep the old row.
@@ -22,33 +22,33 @@ pub(super) fn step<P: Plan>(
     slot: Option<usize>,
     rule: &Arc<str>,
     change: &RowChange<'_>,
-    scratch: &mut Scratch,
+    scratch: &mut RenderBuffers,
     plan: &mut P,
-) -> Step {
+) -> VersionStep {
     let (Some(slot), Some(before), Some(after)) = (slot, change.before, change.after) else {
-        return Step::On;
+        return VersionStep::On;
     };
     let (Some(before), Some(after)) = (before.get(slot), after.get(slot)) else {
-        return Step::On;
+        return VersionStep::On;
     };
     if !differs(Some(before), Some(after)) {
         scratch.value.clear();
         before.write_text(&mut scratch.value);
         let version = &scratch.value;
         plan.act(rule, Action::MissedBump { version });
-        return Step::Stayed;
+        return VersionStep::Stayed;
     }
     if !is_below(after, before) {
-        return Step::On;
+        return VersionStep::On;
     }
-    let Scratch { value, other, .. } = scratch;
+    let RenderBuffers { value, other, .. } = scratch;
     value.clear();
     other.clear();
     before.write_text(value);
     after.write_text(other);
     let (before, after) = (value.as_slice(), other.as_slice());
     plan.act(rule, Action::BackwardVersion { before, after });
-    Step::Back
+    VersionStep::Back
 }
 
 /// Whether `value` is known to be below `other`: numbers and points in time

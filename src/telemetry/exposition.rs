@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-use super::metric::{self, Kind, Metric};
+use super::metric::{self, Metric, MetricKind};
 
 /// Upper bounds of every histogram, in seconds: from a deletion on an idle
 /// machine to an outage.
@@ -42,14 +42,14 @@ fn announce(metric: &Metric) {
     let Metric { name, .. } = *metric;
     let help = metric.help();
     match metric.kind() {
-        Kind::Counter => {
+        MetricKind::Counter => {
             metrics::describe_counter!(name, help);
             if metric.labels().next().is_none() {
                 metrics::counter!(name).increment(0);
             }
         }
-        Kind::Gauge => metrics::describe_gauge!(name, help),
-        Kind::Histogram => metrics::describe_histogram!(name, help),
+        MetricKind::Gauge => metrics::describe_gauge!(name, help),
+        MetricKind::Histogram => metrics::describe_histogram!(name, help),
     }
 }
 

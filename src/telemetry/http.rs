@@ -35,7 +35,7 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// What a path is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// Good: 200. Otherwise 503.
     pub good: bool,
     /// The media type.
@@ -48,7 +48,7 @@ pub struct Answer {
 /// it must not block.
 pub async fn serve(
     listener: TcpListener,
-    answer: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+    answer: impl Fn(&str) -> Option<HttpAnswer> + Send + Sync + 'static,
 ) {
     let answer = Arc::new(answer);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -88,7 +88,7 @@ pub async fn serve(
 
 fn respond<B>(
     request: &Request<B>,
-    answer: &impl Fn(&str) -> Option<Answer>,
+    answer: &impl Fn(&str) -> Option<HttpAnswer>,
 ) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -99,7 +99,7 @@ fn respond<B>(
         return response;
     }
     let found = answer(request.uri().path());
-    let Some(Answer {
+    let Some(HttpAnswer {
         good,
         content_type,
         body,

@@ -7,7 +7,7 @@
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only rises.
     Counter,
     /// It rises and falls.
@@ -27,11 +27,11 @@ pub struct Metric {
 
 impl Metric {
     /// What it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MetricKind {
         match self.text.rsplit(' ').next() {
-            Some("Counter.") => Kind::Counter,
-            Some("Histogram.") => Kind::Histogram,
-            _ => Kind::Gauge,
+            Some("Counter.") => MetricKind::Counter,
+            Some("Histogram.") => MetricKind::Histogram,
+            _ => MetricKind::Gauge,
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             let known = ["Counter.", "Gauge.", "Histogram."];
             assert!(last.is_some_and(|word| known.contains(&word)), "{metric:?}");
             let counts = metric.name.ends_with("_total");
-            assert_eq!(counts, metric.kind() == Kind::Counter, "{metric:?}");
+            assert_eq!(counts, metric.kind() == MetricKind::Counter, "{metric:?}");
             assert!(metric.name.starts_with("evictd_"), "{metric:?}");
             assert!(!metric.help().is_empty(), "{metric:?}");
             // Else a label would not be found.

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use evictd::cache::{Cache, CacheError, Redis};
-use evictd::redis::{Layout, Target};
+use evictd::redis::{Layout, RedisTarget};
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};
 use crate::support::{Redis as Server, RedisCluster, RedisOptions};
 
 pub(super) fn reached_by(url: String) -> Redis {
-    Redis::new(&Target {
+    Redis::new(&RedisTarget {
         layout: Layout::Cluster,
         ..target(url)
     })
@@ -99,7 +99,7 @@ async fn what_is_not_as_configured_is_refused_with_what_to_do() {
 async fn a_deletion_counts_only_once_replicas_have_it_if_that_is_asked_for() {
     let mut cluster = RedisCluster::start().await;
     let replicated = |replicas| {
-        Redis::new(&Target {
+        Redis::new(&RedisTarget {
             layout: Layout::Cluster,
             replicas,
             ..target(cluster.urls().remove(0))

@@ -1,7 +1,7 @@
 //! A cluster whose primaries fail while keys are deleted.
 
 use evictd::cache::{Cache, Redis};
-use evictd::redis::{Layout, Target};
+use evictd::redis::{Layout, RedisTarget};
 
 use super::cluster::reached_by;
 use super::{delete, names, set, target, until_done};
@@ -24,7 +24,7 @@ async fn a_killed_primary_loses_no_deletion_that_a_replica_had_to_acknowledge() 
     cluster.fill(&keys).await;
     let primary = cluster.primaries().await[0];
     // Reached through the one that dies.
-    let mut redis = Redis::new(&Target {
+    let mut redis = Redis::new(&RedisTarget {
         layout: Layout::Cluster,
         replicas: 1,
         ..target(cluster.urls().remove(primary))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use evictd::cache::{Cache, Redis};
 use evictd::credentials::{Audience, CacheKind, Chain, Password, Signer};
-use evictd::redis::{Layout, Target, TlsFiles};
+use evictd::redis::{Layout, RedisTarget, TlsFiles};
 use serde_json::json;
 
 use super::{names, nothing_refused, set, target};
@@ -34,7 +34,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn reached(url: String, layout: Layout, signer: Signer) -> Redis {
-    Redis::new(&Target {
+    Redis::new(&RedisTarget {
         password: Some(Password::Token(Arc::new(signer))),
         tls: TlsFiles {
             ca: Some(certificates().ca.clone()),

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use evictd::cache::{Cache, CacheError, Outcome, Redis};
 use evictd::model::{KeyList, KeySet};
-use evictd::redis::{Layout, Target, TlsFiles};
+use evictd::redis::{Layout, RedisTarget, TlsFiles};
 
 /// A server that is reached without anything special.
-fn target(url: String) -> Target {
-    Target {
+fn target(url: String) -> RedisTarget {
+    RedisTarget {
         url,
         password: None,
         tls: TlsFiles::default(),

@@ -2,7 +2,7 @@
 
 use evictd::cache::{Cache, CacheError, Redis, Refused};
 use evictd::credentials::Password;
-use evictd::redis::{Layout, Target};
+use evictd::redis::{Layout, RedisTarget};
 use redis::AsyncCommands;
 
 use super::{names, nothing_refused, set, target};
@@ -19,8 +19,8 @@ pub(super) async fn account(server: &Server, rights: &[&str]) {
         .unwrap();
 }
 
-pub(super) fn as_evictd(url: &str) -> Target {
-    Target {
+pub(super) fn as_evictd(url: &str) -> RedisTarget {
+    RedisTarget {
         password: Some(Password::fixed("s3cret")),
         ..target(url.replace("redis://", "redis://evictd@"))
     }
@@ -176,7 +176,7 @@ async fn a_cluster_names_its_refused_keys_too() {
     let mut keys = names("user:", 1_000);
     keys.extend(names("order:", 10));
     cluster.fill(&keys).await;
-    let mut redis = Redis::new(&Target {
+    let mut redis = Redis::new(&RedisTarget {
         layout: Layout::Cluster,
         ..as_evictd(&cluster.urls()[0])
     })
@@ -205,7 +205,7 @@ async fn the_rights_that_the_manual_lists_are_enough_for_a_cluster() {
     let moved: Vec<&str> = keys[..5].iter().map(String::as_str).collect();
     cluster.move_keys(&moved, other).await;
 
-    let mut redis = Redis::new(&Target {
+    let mut redis = Redis::new(&RedisTarget {
         layout: Layout::Cluster,
         replicas: 1,
         ..as_evictd(&cluster.urls()[0])
@@ -231,7 +231,7 @@ async fn the_rights_that_the_manual_lists_are_enough_for_a_cluster() {
 async fn the_rights_that_the_manual_lists_are_enough_behind_sentinels() {
     let servers = RedisSentinels::start().await;
     account(&servers.primary, &["+ping", "+unlink", "+role", "~user:*"]).await;
-    let mut redis = Redis::new(&Target {
+    let mut redis = Redis::new(&RedisTarget {
         layout: Layout::Sentinel {
             master: "shop".to_owned(),
             urls: servers.urls(),

@@ -1,7 +1,7 @@
 //! TLS: who is trusted, and who is let in.
 
 use evictd::cache::{Cache, CacheError, Redis};
-use evictd::redis::{Layout, Target, TlsFiles};
+use evictd::redis::{Layout, RedisTarget, TlsFiles};
 
 use super::{names, nothing_refused, set, target};
 use crate::support::{Certificates, Redis as Server, RedisCluster, RedisOptions, certificates};
@@ -28,7 +28,7 @@ async fn a_server_that_asks_for_certificates_lets_in_who_presents_one() {
     let certificates = certificates();
     let server = Server::start(mutual()).await;
     let reached = |tls| {
-        Redis::new(&Target {
+        Redis::new(&RedisTarget {
             tls,
             ..target(server.tls_url())
         })
@@ -75,7 +75,7 @@ async fn a_certificate_for_another_host_is_not_accepted() {
         ..RedisOptions::default()
     };
     let server = Server::start(options).await;
-    let mut redis = Redis::new(&Target {
+    let mut redis = Redis::new(&RedisTarget {
         tls: trusted(certificates),
         ..target(server.tls_url())
     })
@@ -93,7 +93,7 @@ async fn every_node_of_a_cluster_is_reached_with_the_same_certificates() {
     let cluster = RedisCluster::start_with(options).await;
     let keys = names("user:", 2_000);
     cluster.fill(&keys).await;
-    let mut redis = Redis::new(&Target {
+    let mut redis = Redis::new(&RedisTarget {
         tls: trusted(certificates()),
         layout: Layout::Cluster,
         ..target(cluster.nodes[0].tls_url())

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use evictd::cache::{Cache, Redis};
 use evictd::credentials::Password;
-use evictd::redis::{Layout, Target};
+use evictd::redis::{Layout, RedisTarget};
 use redis::AsyncCommands;
 
 use super::{delete, names, nothing_refused, set, target};
 use crate::support::{RedisSentinels, eventually};
 
 fn reached_by(sentinels: &RedisSentinels, master: &str) -> Redis {
-    Redis::new(&Target {
+    Redis::new(&RedisTarget {
         layout: Layout::Sentinel {
             master: master.to_owned(),
             urls: sentinels.urls(),
@@ -43,7 +43,7 @@ async fn a_killed_primary_is_replaced_by_the_one_that_sentinels_name() {
 
     servers.primary.kill();
     // A lone survivor cannot acknowledge to anybody else.
-    let mut alone = Redis::new(&Target {
+    let mut alone = Redis::new(&RedisTarget {
         layout: Layout::Sentinel {
             master: "shop".to_owned(),
             urls: servers.urls(),
@@ -89,7 +89,7 @@ async fn sentinels_are_asked_with_a_password_of_their_own() {
         let _: () = protect.query_async(&mut conn).await.unwrap();
     }
     let reached_with = |password: Option<&str>| {
-        Redis::new(&Target {
+        Redis::new(&RedisTarget {
             layout: Layout::Sentinel {
                 master: "shop".to_owned(),
                 urls: servers.urls(),

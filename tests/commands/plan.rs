@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use evictd::binlog::decode::layout::TableLayout;
-use evictd::binlog::file::{FileItem, Files, Notice};
+use evictd::binlog::file::{BinlogFiles, FileItem, Notice};
 use evictd::binlog::reader::{Interest, Item};
 use evictd::model::TableName;
 use serde_json::Value;
@@ -180,7 +180,7 @@ impl Interest for Everything {
 
 /// How many events a file has, what was noticed, and how often something was widened.
 fn read(path: &Path) -> (u64, Vec<Notice>, usize) {
-    let mut files = Files::new(Everything, vec![path.to_owned()]);
+    let mut files = BinlogFiles::new(Everything, vec![path.to_owned()]);
     let (mut notices, mut widened) = (Vec::new(), 0);
     while let Some(next) = files.next_item().unwrap() {
         match next {

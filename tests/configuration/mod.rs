@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evictd::config::{
-    self, Buffer, Checkpoint, ConfigError, OnGap, Password, RedisIam, RedisIamKind, SecretRef,
-    SettleAfter, SourceIam, TlsMode,
+    self, BufferConfig, CheckpointConfig, ConfigError, PasswordConfig, RedisIam, RedisIamKind,
+    SecretRef, SettleConfig, SourceIam, TlsMode,
 };
+use evictd::model::position::OnGap;
 use evictd::model::position::Start;
 
 const SMALLEST: &str = r#"
@@ -44,7 +45,7 @@ fn the_smallest_configuration_has_safe_defaults() {
     let config = config::parse(SMALLEST).unwrap();
     assert_eq!(
         config.checkpoint,
-        Checkpoint::File {
+        CheckpointConfig::File {
             path: PathBuf::from("/var/lib/evictd/shop.checkpoint.json")
         }
     );
@@ -87,14 +88,14 @@ fn a_checkpoint_in_redis_needs_no_directory_and_has_a_key_of_its_name() {
     let parse = |lines: &str| config::parse(&format!("{SMALLEST}{lines}")).unwrap();
     let config = parse("[checkpoint]\nstore = \"redis\"\n");
     let key = "evictd:shop:checkpoint".to_owned();
-    assert_eq!(config.checkpoint, Checkpoint::Redis { key });
+    assert_eq!(config.checkpoint, CheckpointConfig::Redis { key });
     assert_eq!((&config.ledger_dir, config.budget_file()), (&None, None));
     assert_eq!(config.history_file(), None);
     let config = parse(
         "[checkpoint]\nstore = \"redis\"\nkey = \"app:{evictd}\"\n[ledger]\ndir = \"/var/log/evictd\"\n",
     );
     let key = "app:{evictd}".to_owned();
-    assert_eq!(config.checkpoint, Checkpoint::Redis { key });
+    assert_eq!(config.checkpoint, CheckpointConfig::Redis { key });
     assert_eq!(
         config.budget_file(),
         Some(PathBuf::from("/var/log/evictd/shop.budget.json"))
@@ -125,11 +126,11 @@ fn a_checkpoint_in_redis_needs_no_directory_and_has_a_key_of_its_name() {
 #[test]
 fn settling_is_a_duration_or_off_or_follows_the_readers() {
     let second = Duration::from_secs(1);
-    let lag = |min, max| SettleAfter::ReplicaLag { min, max };
+    let lag = |min, max| SettleConfig::ReplicaLag { min, max };
     for (line, expected) in [
-        ("", SettleAfter::Fixed(second)),
-        ("settle_after = \"200ms\"", SettleAfter::Fixed(second / 5)),
-        ("settle_after = \"off\"", SettleAfter::Off),
+        ("", SettleConfig::Fixed(second)),
+        ("settle_after = \"200ms\"", SettleConfig::Fixed(second / 5)),
+        ("settle_after = \"off\"", SettleConfig::Off),
         (
             "settle_after = { replica_lag = true }",
             lag(second, 10 * second),
@@ -151,7 +152,7 @@ fn the_example_is_accepted_as_it_stands() {
     assert_eq!(config.rules.iter().count(), 2);
     assert_eq!(
         config.source.password,
-        Some(Password::Kept(SecretRef::Env(
+        Some(PasswordConfig::Kept(SecretRef::Env(
             "EVICTD_SOURCE_PASSWORD".to_owned()
         )))
     );
@@ -180,7 +181,7 @@ fn the_example_is_accepted_as_it_stands() {
     assert_eq!(config.budget_file(), Some(budget));
     let history = PathBuf::from("/var/lib/evictd/shop.invalidations.jsonl");
     assert_eq!(config.history_file(), Some(history));
-    assert!(matches!(config.buffer, Some(Buffer::Sqs { .. })));
+    assert!(matches!(config.buffer, Some(BufferConfig::Sqs { .. })));
 }
 
 #[test]
@@ -207,11 +208,11 @@ fn the_example_is_accepted_with_its_alternatives_too() {
         })
         .collect();
     let config = config::parse(&local).unwrap();
-    assert!(matches!(config.buffer, Some(Buffer::Local { .. })));
+    assert!(matches!(config.buffer, Some(BufferConfig::Local { .. })));
     assert!(config.redis.password.is_some());
     assert!(matches!(
         config.redis.settle_after,
-        SettleAfter::ReplicaLag { .. }
+        SettleConfig::ReplicaLag { .. }
     ));
 }
 
@@ -229,13 +230,13 @@ fn tokens_of_iam_are_for_named_accounts_and_through_tls() {
     let config = config::parse(&text).unwrap();
     assert_eq!(
         config.source.password,
-        Some(Password::Iam(SourceIam {
+        Some(PasswordConfig::Iam(SourceIam {
             region: "eu-west-1".to_owned()
         }))
     );
     assert_eq!(
         config.redis.password,
-        Some(Password::Iam(RedisIam {
+        Some(PasswordConfig::Iam(RedisIam {
             region: "us-gov-west-1".to_owned(),
             // As AWS keeps it.
             cache: "shop-1".to_owned(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use evictd::binlog::connection::{Dump, DumpFrom, DumpRequest};
-use evictd::binlog::server::connector::{Connector, Target, TlsTarget};
+use evictd::binlog::server::connector::{Connector, MysqlTarget, TlsTarget};
 use evictd::credentials::Password;
 use mysql_async::{DriverError, Error};
 use serde_json::json;
@@ -114,7 +114,7 @@ async fn a_password_is_never_sent_in_clear_whoever_asks_for_it() {
     });
     for (letting, tls) in [(Letting::Through, None), (Letting::In, verified)] {
         let gate = gate(&shop, letting).await;
-        let connector = Connector::new(Target {
+        let connector = Connector::new(MysqlTarget {
             host: "127.0.0.1".to_owned(),
             port: gate.port(),
             user: "evictd".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use evictd::telemetry::metric::{self, Kind};
+use evictd::telemetry::metric::{self, MetricKind};
 use mysql_async::prelude::Queryable;
 use redis::AsyncCommands;
 
@@ -198,9 +198,9 @@ async fn every_metric_is_there_with_its_help_kind_and_labels_once_it_was_brought
         .filter(|metric| labels.contains_key(metric.name))
     {
         let kind = match metric.kind() {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         let name = metric.name;
         for line in [

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evictd::binlog::decode::layout::TableLayout;
 use evictd::binlog::reader::Interest;
 use evictd::binlog::server::Server;
-use evictd::binlog::server::connector::{Connector, Target};
+use evictd::binlog::server::connector::{Connector, MysqlTarget};
 use evictd::binlog::stream::{Source, StreamSettings};
 use evictd::credentials::Password;
 use evictd::model::TableName;
@@ -158,7 +158,7 @@ impl Interest for Nothing {
 async fn the_binlogs_own_connection_is_made_again_and_again_and_leaves_nothing_open() {
     let shop = Shop::own(MysqlOptions::default()).await;
     let relay = Relay::to(shop.mysql().port()).await;
-    let connector = Connector::new(Target {
+    let connector = Connector::new(MysqlTarget {
         host: "127.0.0.1".to_owned(),
         port: relay.port(),
         user: "evictd".to_owned(),

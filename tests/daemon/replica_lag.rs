@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use evictd::binlog::server::connector::{Connector, Target};
+use evictd::binlog::server::connector::{Connector, MysqlTarget};
 use evictd::binlog::server::replica_lag::ReplicaLag;
 use evictd::credentials::Password;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ CREATE TABLE replica_host_status (
     LAST_UPDATE_TIMESTAMP DATETIME(6), REPLICA_LAG_IN_MILLISECONDS FLOAT)";
 
 fn replica_lag(shop: &Shop) -> ReplicaLag {
-    let connector = Connector::new(Target {
+    let connector = Connector::new(MysqlTarget {
         host: "127.0.0.1".to_owned(),
         port: shop.mysql().port(),
         user: "evictd".to_owned(),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use evictd::binlog::server::connector::{Connector, Target};
+use evictd::binlog::server::connector::{Connector, MysqlTarget};
 use evictd::binlog::server::end::BinlogEnd;
 use evictd::credentials::Password;
 use mysql_async::prelude::Queryable;
@@ -680,7 +680,7 @@ async fn a_ledger_in_no_directory_is_refused_before_anything_is_touched() {
 #[tokio::test]
 async fn the_bytes_not_read_are_counted_over_several_files() {
     let shop = Shop::own(MysqlOptions::default()).await;
-    let mut end = BinlogEnd::new(Connector::new(Target {
+    let mut end = BinlogEnd::new(Connector::new(MysqlTarget {
         host: "127.0.0.1".to_owned(),
         port: shop.mysql().port(),
         user: "evictd".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evictd::buffer::{Buffer, Local, Message, pack_for};
 use evictd::drain::{Drain, DrainOptions};
-use evictd::edge::budget::Book;
+use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
 use evictd::ledger::Ledger;
 use evictd::model::Current;
@@ -76,7 +76,7 @@ pub async fn tenant_contract(endpoint: &str) {
 struct Bench {
     fake: FakeCloudFront,
     queue: Arc<Local>,
-    book: Arc<Book>,
+    book: Arc<Budget>,
     ledger: Ledger,
     _dir: TempDir,
 }
@@ -88,7 +88,7 @@ impl Bench {
         Self {
             fake: FakeCloudFront::start(settings).await,
             queue: Arc::new(queue.with_visibility(Duration::from_secs(1))),
-            book: Arc::new(Book::in_memory(BTreeMap::new())),
+            book: Arc::new(Budget::in_memory(BTreeMap::new())),
             ledger: Ledger::open(dir.path(), "shop").await,
             _dir: dir,
         }

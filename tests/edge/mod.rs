@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::drain::{Drain, DrainOptions};
-use evictd::edge::budget::Book;
+use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
 use evictd::model::Current;
 use tokio_util::sync::CancellationToken;
@@ -195,7 +195,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
     };
     let shutdown = CancellationToken::new();
     let edge = Arc::new(CloudFront::new(&config));
-    let book = Arc::new(Book::in_memory(BTreeMap::new()));
+    let book = Arc::new(Budget::in_memory(BTreeMap::new()));
     let drain = Drain::new(Arc::clone(&buffer), edge, book, options).run(shutdown.clone());
     let drain = tokio::spawn(drain);
     let mut made = Vec::new();

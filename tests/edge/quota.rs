@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evictd::buffer::{Buffer, Local, Message, pack};
 use evictd::drain::{Drain, DrainOptions, Stopped};
-use evictd::edge::budget::Book;
+use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Scope};
 use evictd::model::Current;
 use evictd::rules::budget_exempt::AlwaysPaths;
@@ -30,7 +30,7 @@ pub fn messages(paths: impl IntoIterator<Item = String>) -> Vec<Message> {
 pub struct Bench {
     pub fake: FakeCloudFront,
     pub queue: Arc<Local>,
-    pub book: Arc<Book>,
+    pub book: Arc<Budget>,
     shutdown: CancellationToken,
     drain: JoinHandle<Stopped>,
     _dir: TempDir,
@@ -43,7 +43,7 @@ impl Bench {
         let queue = Local::open(dir.path().join("queue.redb")).await.unwrap();
         let limits = BTreeMap::from([("main".into(), budget)]);
         let file = dir.path().join("shop.budget.json");
-        let book = Arc::new(Book::open_file(file, limits).await.unwrap());
+        let book = Arc::new(Budget::open_file(file, limits).await.unwrap());
         let queue = Arc::new(queue.with_visibility(Duration::from_secs(5)));
         let shutdown = CancellationToken::new();
         let drain = drain(&queue, &fake, &book, always)
@@ -88,7 +88,7 @@ impl Bench {
 async fn drain(
     queue: &Arc<Local>,
     fake: &FakeCloudFront,
-    book: &Arc<Book>,
+    book: &Arc<Budget>,
     always: AlwaysPaths,
 ) -> Drain<Local, CloudFront> {
     let options = DrainOptions {
@@ -182,7 +182,7 @@ async fn what_others_have_in_progress_is_seen_at_the_start_and_page_by_page() {
     let queue = Arc::new(queue);
     let paths = scattered(10_000..10_400);
     queue.send(messages(paths.clone())).await.unwrap();
-    let book = Arc::new(Book::in_memory(BTreeMap::new()));
+    let book = Arc::new(Budget::in_memory(BTreeMap::new()));
     let shutdown = CancellationToken::new();
     let drain = drain(&queue, &other, &book, AlwaysPaths::default()).await;
     let drain = tokio::spawn(drain.run(shutdown.clone()));

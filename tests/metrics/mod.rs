@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use evictd::telemetry::metric::{self, Kind, Metric};
+use evictd::telemetry::metric::{self, Metric, MetricKind};
 use serde_json::Value;
 
 use crate::support::{run_promtool, scratch};
@@ -22,7 +22,7 @@ pub fn named(expression: &str) -> BTreeSet<String> {
         let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|ending| {
             let name = word.strip_suffix(ending)?;
             let metric = declared(name)?;
-            (metric.kind() == Kind::Histogram).then_some(name)
+            (metric.kind() == MetricKind::Histogram).then_some(name)
         });
         histogram.unwrap_or(word).to_owned()
     })
@@ -77,11 +77,11 @@ fn the_dashboard_names_metrics_and_labels_that_exist_and_filters_by_name() {
             }
             let histogram = expression.contains(&format!("{name}_bucket"));
             assert_eq!(
-                metric.kind() == Kind::Histogram,
+                metric.kind() == MetricKind::Histogram,
                 histogram,
                 "{title}: {expression}"
             );
-            if metric.kind() == Kind::Counter {
+            if metric.kind() == MetricKind::Counter {
                 let grows = ["rate(", "increase("]
                     .iter()
                     .any(|word| expression.contains(word));

@@ -9,7 +9,7 @@ use evictd::config;
 use evictd::evict::batch::Batch;
 use evictd::evict::plan_item::{RuleInterest, plan_item};
 use evictd::model::Position;
-use evictd::rules::{Rules, Scratch};
+use evictd::rules::{RenderBuffers, Rules};
 
 /// Where the daemon hands a batch on.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -21,7 +21,7 @@ pub struct Reader {
     events: Events,
     assembler: Assembler<RuleInterest>,
     rules: Arc<Rules>,
-    scratch: Scratch,
+    scratch: RenderBuffers,
     batch: Batch,
     keys: usize,
 }
@@ -44,7 +44,7 @@ impl Reader {
             events: Events::default(),
             assembler: Assembler::new(RuleInterest(Arc::clone(&rules)), position),
             rules,
-            scratch: Scratch::default(),
+            scratch: RenderBuffers::default(),
             batch: Batch::default(),
             keys: 0,
         }

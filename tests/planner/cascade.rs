@@ -1,7 +1,7 @@
 //! Foreign keys that change mapped rows without a row event.
 
 use evictd::model::{Cascade, Column, Op, RowChange, Shape, TableName, TableSchema, Value};
-use evictd::rules::Scratch;
+use evictd::rules::RenderBuffers;
 
 use super::{Lines, rules};
 
@@ -58,7 +58,7 @@ fn planned(parent: &str, before: u64, after: Option<u64>) -> Vec<String> {
     };
     let mut lines = Lines::default();
     let planner = rules.bind(&schema).unwrap();
-    planner.plan(&change, &mut Scratch::default(), &mut lines);
+    planner.plan(&change, &mut RenderBuffers::default(), &mut lines);
     lines.0
 }
 

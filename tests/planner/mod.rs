@@ -11,7 +11,7 @@ use evictd::config;
 use evictd::model::edge_item::{matches, of_tenant};
 use evictd::model::invalidation::{Action, Plan, Published, Widening};
 use evictd::model::{Column, Date, DateTime, Op, RowChange, Shape, TableName, TableSchema, Value};
-use evictd::rules::{Rules, Scratch};
+use evictd::rules::{RenderBuffers, Rules};
 use proptest::prelude::*;
 
 /// A plan as lines, in the order in which it was made.
@@ -198,7 +198,7 @@ fn plan(rules: &Rules, before: Option<&Row>, after: Option<&Row>) -> Vec<String>
         after: after.as_deref(),
     };
     let mut lines = Lines::default();
-    planner.plan(&change, &mut Scratch::default(), &mut lines);
+    planner.plan(&change, &mut RenderBuffers::default(), &mut lines);
     lines.0
 }
 

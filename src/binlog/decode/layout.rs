@@ -29,7 +29,7 @@ pub(in crate::binlog) struct ColumnLayout {
 }
 
 /// What is known of one column before its kind is settled.
-struct Facts<'a> {
+struct ColumnFacts<'a> {
     wire: WireType,
     unsigned: Option<bool>,
     collation: Option<u64>,
@@ -89,7 +89,7 @@ impl TableLayout {
         let mut schema = Vec::with_capacity(types.len());
         let mut columns = Vec::with_capacity(types.len());
         let facts = types.iter().zip(unsigned).zip(collations).zip(labels).map(
-            |(((wire, unsigned), collation), labels)| Facts {
+            |(((wire, unsigned), collation), labels)| ColumnFacts {
                 wire: *wire,
                 unsigned,
                 collation,
@@ -172,7 +172,7 @@ fn missing(
     })
 }
 
-impl Facts<'_> {
+impl ColumnFacts<'_> {
     /// The catalog's entry for the column: the one in its place, which must fit,
     /// where the map is too brief; else the one of its name, if it fits.
     fn catalog_entry<'c>(

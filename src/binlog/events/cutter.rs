@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 
-use super::event::{CHECKSUM_BYTES, Event, FORMAT_DESCRIPTION, Format, HEADER_BYTES};
+use super::event::{CHECKSUM_BYTES, Event, EventFormat, FORMAT_DESCRIPTION, HEADER_BYTES};
 use super::payload::{Payload, Unpacked};
 
 /// What arrived.
@@ -34,7 +34,7 @@ const RESERVED_BYTES_MAX: usize = 64 << 20;
 /// they arrive, and come as a payload event of size zero and the events in it.
 #[derive(Debug)]
 pub struct Events {
-    format: Format,
+    format: EventFormat,
     /// The server has said what its events look like.
     described: bool,
     /// The beginning of an event whose rest has not arrived.

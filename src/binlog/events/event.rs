@@ -13,7 +13,7 @@ use mysql_common::io::ParseBuf;
 use mysql_common::proto::MyDeserialize;
 
 /// What a server's events look like. All of them share it.
-pub type Format = Arc<FormatDescriptionEvent<'static>>;
+pub type EventFormat = Arc<FormatDescriptionEvent<'static>>;
 
 /// The bytes before every event's body.
 pub(in crate::binlog) const HEADER_BYTES: usize = BinlogEventHeader::LEN;
@@ -35,7 +35,7 @@ const IN_USE: u16 = 1;
 /// An event.
 #[derive(Clone, Debug)]
 pub struct Event {
-    format: Format,
+    format: EventFormat,
     header: BinlogEventHeader,
     footer: BinlogEventFooter,
     bytes: Bytes,
@@ -50,7 +50,7 @@ impl Event {
     /// # Errors
     ///
     /// They are too few for what `format` says is in them.
-    pub fn read(format: &Format, bytes: Bytes) -> Result<Self, String> {
+    pub fn read(format: &EventFormat, bytes: Bytes) -> Result<Self, String> {
         let short = || format!("it has {} bytes, too few for an event", bytes.len());
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(short)?;
         let header = BinlogEventHeader::deserialize((), &mut ParseBuf(header))

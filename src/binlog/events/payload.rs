@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::cutter::{TRANSACTION_PAYLOAD, event_size, event_type, has_checksum, whole};
-use super::event::{CHECKSUM_BYTES, Event, FORMAT_DESCRIPTION, Format, HEADER_BYTES};
+use super::event::{CHECKSUM_BYTES, Event, EventFormat, FORMAT_DESCRIPTION, HEADER_BYTES};
 
 /// How much is unpacked at once: a block of zstd.
 const STEP_BYTES: usize = 128 << 10;
@@ -27,7 +27,7 @@ const NONE: u64 = 255;
 #[derive(Debug)]
 pub(in crate::binlog) struct Payload {
     /// Of the events inside, which have no checksums.
-    format: Format,
+    format: EventFormat,
     checksum: Option<Checksum>,
     /// Bytes of the whole event that have not arrived.
     left: usize,
@@ -77,7 +77,7 @@ pub(in crate::binlog) enum Unpacked {
 }
 
 impl Payload {
-    pub(in crate::binlog) fn new(format: &Format) -> Self {
+    pub(in crate::binlog) fn new(format: &EventFormat) -> Self {
         let mut footer = format.footer();
         footer.set_checksum_enabled(false);
         Self {

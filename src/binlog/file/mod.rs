@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use mysql_async::binlog::BinlogVersion;
 use mysql_async::binlog::events::{FormatDescriptionEvent, RotateEvent};
 
-use super::events::event::{Event, FORMAT_DESCRIPTION, Format};
+use super::events::event::{Event, EventFormat, FORMAT_DESCRIPTION};
 use super::reader::{Assembler, Interest, Item, Step, Unknowable};
 use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
@@ -97,10 +97,10 @@ pub enum FileItem<T> {
 }
 
 /// Binlog files in their order, as items in commit order.
-pub struct Files<I: Interest> {
+pub struct BinlogFiles<I: Interest> {
     assembler: Assembler<I>,
     left: std::vec::IntoIter<PathBuf>,
-    open: Option<Open>,
+    open: Option<OpenFile>,
     /// How the file before ended.
     last: Option<Last>,
     /// Events read so far, those in compressed transactions too.
@@ -114,19 +114,19 @@ struct Last {
     stopped: bool,
 }
 
-struct Open {
+struct OpenFile {
     path: PathBuf,
     name: String,
     file: BufReader<File>,
     size: u64,
     offset: u64,
-    format: Format,
+    format: EventFormat,
     payload: Option<Payload>,
     next: Option<String>,
     stopped: bool,
 }
 
-impl<I: Interest> Files<I> {
+impl<I: Interest> BinlogFiles<I> {
     /// Prepares reading `paths`; nothing is opened yet.
     pub fn new(interest: I, paths: Vec<PathBuf>) -> Self {
         let position = Position {
@@ -190,15 +190,15 @@ impl<I: Interest> Files<I> {
                 continue;
             };
             let step = match open.next_event()? {
-                Reading::Event(event) => {
+                ReadStep::Event(event) => {
                     self.events += 1;
                     self.feed(event)
                 }
-                Reading::Lost(reason) => Step::Item(Item::AnyChanged(Unknowable::Undecodable {
+                ReadStep::Lost(reason) => Step::Item(Item::AnyChanged(Unknowable::Undecodable {
                     event_type: TRANSACTION_PAYLOAD,
                     reason,
                 })),
-                Reading::End(cut) => {
+                ReadStep::End(cut) => {
                     if let Some(notice) = self.end(cut) {
                         return Ok(Some(FileItem::Notice(notice)));
                     }
@@ -224,7 +224,7 @@ impl<I: Interest> Files<I> {
     }
 
     fn begin(&mut self, path: PathBuf) -> Result<Option<Notice>, FileError> {
-        let open = Open::new(path)?;
+        let open = OpenFile::new(path)?;
         let gap = self.last.as_ref().and_then(|last| last.gap(&open.name));
         let name = open.name.clone();
         self.open = Some(open);
@@ -289,7 +289,7 @@ impl Last {
 }
 
 /// One step through a file.
-enum Reading {
+enum ReadStep {
     Event(Event),
     /// A compressed transaction cannot be unpacked further.
     Lost(String),
@@ -297,7 +297,7 @@ enum Reading {
     End(Option<String>),
 }
 
-impl Open {
+impl OpenFile {
     fn new(path: PathBuf) -> Result<Self, FileError> {
         let io_error = |error: io::Error| FileError::Io {
             path: path.clone(),
@@ -334,24 +334,24 @@ impl Open {
         })
     }
 
-    fn next_event(&mut self) -> Result<Reading, FileError> {
+    fn next_event(&mut self) -> Result<ReadStep, FileError> {
         if let Some(payload) = &mut self.payload {
             match payload.next_event() {
-                Ok(Some(event)) => return Ok(Reading::Event(event)),
+                Ok(Some(event)) => return Ok(ReadStep::Event(event)),
                 Ok(None) => self.payload = None,
                 Err(reason) => {
                     self.payload = None;
-                    return Ok(Reading::Lost(reason));
+                    return Ok(ReadStep::Lost(reason));
                 }
             }
         }
         let left = self.size.saturating_sub(self.offset);
         if left == 0 {
-            return Ok(Reading::End(None));
+            return Ok(ReadStep::End(None));
         }
         let bytes = match read_event(&mut self.file, left) {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(reason)) => return Ok(Reading::End(Some(reason))),
+            Ok(Err(reason)) => return Ok(ReadStep::End(Some(reason))),
             Err(error) => {
                 return Err(FileError::Io {
                     path: self.path.clone(),
@@ -362,7 +362,7 @@ impl Open {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let event = match Event::read(&self.format, bytes.into()) {
             Ok(event) => event,
-            Err(reason) => return Ok(Reading::End(Some(reason))),
+            Err(reason) => return Ok(ReadStep::End(Some(reason))),
         };
         self.offset += size;
         match event.header().event_type_raw() {
@@ -370,7 +370,7 @@ impl Open {
                 Ok(format) => {
                     self.format = format.into_owned().with_footer(event.footer()).into();
                 }
-                Err(reason) => return Ok(Reading::End(Some(reason))),
+                Err(reason) => return Ok(ReadStep::End(Some(reason))),
             },
             ROTATE => {
                 let rotate = event.read_event::<RotateEvent<'_>>();
@@ -379,11 +379,11 @@ impl Open {
             STOP => self.stopped = true,
             TRANSACTION_PAYLOAD => match Payload::new(event.data(), &self.format) {
                 Ok(payload) => self.payload = Some(payload),
-                Err(reason) => return Ok(Reading::Lost(reason)),
+                Err(reason) => return Ok(ReadStep::Lost(reason)),
             },
             _ => {}
         }
-        Ok(Reading::Event(event))
+        Ok(ReadStep::Event(event))
     }
 }
 

@@ -5,13 +5,13 @@ use std::io::{Cursor as Packed, Read};
 use super::TRANSACTION_PAYLOAD;
 use super::event::read_event;
 use crate::binlog::events::cursor::Cursor;
-use crate::binlog::events::event::{Event, FORMAT_DESCRIPTION, Format};
+use crate::binlog::events::event::{Event, EventFormat, FORMAT_DESCRIPTION};
 
 /// A compressed transaction that is being unpacked.
 pub(super) struct Payload {
     unpacked: Box<dyn Read + Send>,
     /// Of the events inside, which have no checksums of their own.
-    format: Format,
+    format: EventFormat,
     /// What should still come out of it.
     bytes_left: u64,
 }
@@ -19,7 +19,7 @@ pub(super) struct Payload {
 impl Payload {
     /// Reads the fields before the compressed bytes (MySQL source
     /// documentation, `Transaction_payload_event`).
-    pub(super) fn new(data: &[u8], format: &Format) -> Result<Self, String> {
+    pub(super) fn new(data: &[u8], format: &EventFormat) -> Result<Self, String> {
         const END: u64 = 0;
         const COMPRESSION: u64 = 2;
         const UNCOMPRESSED_SIZE: u64 = 3;

@@ -11,7 +11,7 @@ use crate::model::TableName;
 
 /// What a table's rows are done with.
 #[derive(Debug)]
-pub(super) enum Entry<T> {
+pub(super) enum TableUse<T> {
     /// Nothing.
     Unwanted,
     /// They are handed on.
@@ -20,12 +20,12 @@ pub(super) enum Entry<T> {
     Unusable(TableName, String),
 }
 
-impl<T> Clone for Entry<T> {
+impl<T> Clone for TableUse<T> {
     fn clone(&self) -> Self {
         match self {
-            Entry::Unwanted => Entry::Unwanted,
-            Entry::Wanted(table) => Entry::Wanted(Arc::clone(table)),
-            Entry::Unusable(table, reason) => Entry::Unusable(table.clone(), reason.clone()),
+            TableUse::Unwanted => TableUse::Unwanted,
+            TableUse::Wanted(table) => TableUse::Wanted(Arc::clone(table)),
+            TableUse::Unusable(table, reason) => TableUse::Unusable(table.clone(), reason.clone()),
         }
     }
 }
@@ -37,7 +37,7 @@ pub(super) struct KnownLayout<T> {
     /// [`TableMap::layout_bytes`].
     pub(super) bytes: Arc<[u8]>,
     /// What came of it.
-    pub(super) entry: Entry<T>,
+    pub(super) entry: TableUse<T>,
 }
 
 impl<T> Clone for KnownLayout<T> {
@@ -56,11 +56,11 @@ impl<I: Interest> Assembler<I> {
         let known = rows::table_id(event.data()).map(|id| self.tables.get(&id));
         let entry = known.map(|known| known.map(|known| &known.entry));
         let reason = match entry {
-            Ok(Some(Entry::Wanted(table))) => {
+            Ok(Some(TableUse::Wanted(table))) => {
                 return Step::Item(Item::Rows(Arc::clone(table), RowsPayload(event)));
             }
-            Ok(Some(Entry::Unwanted)) => return Step::Quiet,
-            Ok(Some(Entry::Unusable(table, reason))) => {
+            Ok(Some(TableUse::Unwanted)) => return Step::Quiet,
+            Ok(Some(TableUse::Unusable(table, reason))) => {
                 return Step::Item(Item::Undecodable(table.clone(), reason.clone()));
             }
             // The dummy event that ends a statement whose rows were all
@@ -89,7 +89,7 @@ impl<I: Interest> Assembler<I> {
         if let Some(known) = self.layouts.get(&name)
             && *known.bytes == *map.layout_bytes()
         {
-            if let (Some(xa), Entry::Wanted(_) | Entry::Unusable(..)) =
+            if let (Some(xa), TableUse::Wanted(_) | TableUse::Unusable(..)) =
                 (&mut self.transaction.xa, &known.entry)
             {
                 xa.touch(&name);
@@ -111,11 +111,11 @@ impl<I: Interest> Assembler<I> {
                 self.looked_up.insert(name.clone());
             }
             match bound {
-                Ok(table) => Entry::Wanted(Arc::new(table)),
-                Err(reason) => Entry::Unusable(name.clone(), reason),
+                Ok(table) => TableUse::Wanted(Arc::new(table)),
+                Err(reason) => TableUse::Unusable(name.clone(), reason),
             }
         } else {
-            Entry::Unwanted
+            TableUse::Unwanted
         };
         let known = KnownLayout {
             bytes: map.layout_bytes().into(),

@@ -10,7 +10,7 @@ use crate::credentials::{Password, TokenError};
 
 /// The server to connect to.
 #[derive(Clone)]
-pub struct Target {
+pub struct MysqlTarget {
     /// Its host.
     pub host: String,
     /// Its port.
@@ -38,7 +38,7 @@ pub struct TlsTarget {
 #[derive(Clone)]
 pub struct Connector {
     opts: Opts,
-    target: Target,
+    target: MysqlTarget,
     /// The certificate may name any host.
     any_name: bool,
     address: String,
@@ -52,7 +52,7 @@ const PACKET_BYTES_MAX: usize = 1 << 30;
 
 impl Connector {
     /// Prepares connections to `target`.
-    pub fn new(target: Target) -> Self {
+    pub fn new(target: MysqlTarget) -> Self {
         let address = format!("{}:{}", target.host, target.port);
         let any_name = target
             .tls
@@ -92,7 +92,7 @@ impl Connector {
     }
 
     /// Whom connections are made to.
-    pub(in crate::binlog) fn target(&self) -> &Target {
+    pub(in crate::binlog) fn target(&self) -> &MysqlTarget {
         &self.target
     }
 
@@ -222,7 +222,7 @@ impl Connector {
     }
 }
 
-fn sends_in_clear(target: &Target) -> bool {
+fn sends_in_clear(target: &MysqlTarget) -> bool {
     target.tls.is_some() && target.password.as_ref().is_some_and(Password::is_token)
 }
 

@@ -40,11 +40,11 @@ pub struct LeaderLock {
     connector: Connector,
     /// At most 64 characters, as configured names are at most 48.
     name: String,
-    session: Option<Session>,
+    session: Option<LockSession>,
 }
 
 #[derive(Debug)]
-struct Session {
+struct LockSession {
     conn: Conn,
     id: u64,
     /// A writer of Aurora that became a reader keeps its sessions' locks while
@@ -153,7 +153,7 @@ impl LeaderLock {
         Ok(holder.flatten().is_some())
     }
 
-    async fn connect(&self) -> Result<Session, SourceError> {
+    async fn connect(&self) -> Result<LockSession, SourceError> {
         let mut conn = self.connector.connect().await?;
         let seconds = LEASE.as_secs();
         let lease = conn.query_drop(format!("SET SESSION wait_timeout = {seconds}"));
@@ -161,14 +161,14 @@ impl LeaderLock {
         let question = conn.query_first("SELECT CONNECTION_ID(), @@GLOBAL.innodb_read_only");
         let answer: Option<(u64, u64)> = self.answered(PATIENCE, question).await?;
         let (id, read_only) = answer.unwrap_or_default();
-        Ok(Session {
+        Ok(LockSession {
             conn,
             id,
             read_only,
         })
     }
 
-    async fn still_held(&self, session: &mut Session) -> Result<bool, SourceError> {
+    async fn still_held(&self, session: &mut LockSession) -> Result<bool, SourceError> {
         let question = session.conn.exec_first(
             "SELECT IFNULL(IS_USED_LOCK(?) = CONNECTION_ID(), 0) AND @@GLOBAL.innodb_read_only = ?",
             (self.name.as_str(), session.read_only),
@@ -179,7 +179,7 @@ impl LeaderLock {
 
     /// Connects for as long as it takes, and takes the lock unless another has
     /// it. `lost_id` is the connection that had it.
-    async fn retake(&mut self, lost_id: u64) -> Option<Session> {
+    async fn retake(&mut self, lost_id: u64) -> Option<LockSession> {
         // What the server has not noticed within a lease is another's, or on
         // another server.
         let mut own_until: Option<Instant> = None;

@@ -27,12 +27,12 @@ use crate::model::{Cascade, GtidSet, Position, TableName};
 pub struct Server {
     connector: Connector,
     conn: Conn,
-    facts: Facts,
+    facts: ServerFacts,
 }
 
 /// What matters about the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct ServerFacts {
     /// `@@version`
     pub version: String,
     /// `@@server_uuid`: the same file name on another server holds other data.
@@ -67,7 +67,7 @@ impl Server {
             .map_err(|error| connector.statement_error(&error, "read variables", "USAGE"))?;
         let variables: HashMap<_, _> = rows.into_iter().collect();
         let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
-        let facts = Facts {
+        let facts = ServerFacts {
             version: get("version"),
             server_uuid: get("server_uuid"),
             gtids: get("gtid_mode") == "ON",
@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// What matters about the server.
-    pub fn facts(&self) -> &Facts {
+    pub fn facts(&self) -> &ServerFacts {
         &self.facts
     }
 

@@ -12,16 +12,16 @@ use crate::binlog::statement::Dml;
 
 /// How far the changes of a statement can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum StatementReach {
     /// The tables that it names, and the children of their foreign keys.
     Named,
     /// Any table, for this reason.
     Any(&'static str),
 }
 
-const THROUGH_OBJECTS: Reach =
-    Reach::Any("it names a view, a table with triggers, a merge table or a function");
-const NOT_TOLD: Reach = Reach::Any(
+const THROUGH_OBJECTS: StatementReach =
+    StatementReach::Any("it names a view, a table with triggers, a merge table or a function");
+const NOT_TOLD: StatementReach = StatementReach::Any(
     "without SELECT and TRIGGER on *.* evictd cannot see what views, triggers and functions there are",
 );
 
@@ -30,7 +30,7 @@ const SYSTEM: &str = "('mysql', 'sys', 'information_schema', 'performance_schema
 
 impl Server {
     /// Looks up how far `dml` reaches.
-    pub async fn reach(&mut self, dml: &Dml) -> Result<Reach, SourceError> {
+    pub async fn reach(&mut self, dml: &Dml) -> Result<StatementReach, SourceError> {
         if !self.sees_everything().await? {
             return Ok(NOT_TOLD);
         }
@@ -51,7 +51,7 @@ impl Server {
         let parameters = parameters.map(|name| Value::from(*name)).collect();
         let through: Option<bool> = self.ask(question, Params::Positional(parameters)).await?;
         Ok(match through {
-            Some(false) => Reach::Named,
+            Some(false) => StatementReach::Named,
             Some(true) | None => THROUGH_OBJECTS,
         })
     }

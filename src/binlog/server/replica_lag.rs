@@ -37,7 +37,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(1);
 
 /// How far every reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub struct ReadersApplied {
     /// What was visible on the writer by then is visible on every reader.
     pub through: Instant,
     /// When that was known.
@@ -46,7 +46,7 @@ pub struct Applied {
 
 /// What one instance reported.
 #[derive(Clone, Debug)]
-struct Report {
+struct InstanceReport {
     server: String,
     is_writer: bool,
     /// `None`: not a number of milliseconds.
@@ -87,7 +87,7 @@ impl ReplicaLag {
     /// that is more or not known.
     pub async fn follow(
         mut self,
-        publish: watch::Sender<Option<Applied>>,
+        publish: watch::Sender<Option<ReadersApplied>>,
         min: Duration,
         max: Duration,
     ) {
@@ -125,7 +125,7 @@ impl ReplicaLag {
     ///
     /// It is not known: no connection, no such table, or a report that is
     /// missing, stale or makes no sense.
-    pub async fn ask(&mut self) -> Result<Applied, SourceError> {
+    pub async fn ask(&mut self) -> Result<ReadersApplied, SourceError> {
         // Before the question: whatever happens after it does not count.
         let asked_at = Instant::now();
         let answer = timeout(PATIENCE, self.reports()).await;
@@ -133,18 +133,18 @@ impl ReplicaLag {
             answer.map_err(|_| self.connector.unreachable("no answer about the readers"))??;
         let through = applied(&reports, asked_at).map_err(|reason| self.connector.unfit(reason))?;
         let seen_at = Instant::now();
-        Ok(Applied { through, seen_at })
+        Ok(ReadersApplied { through, seen_at })
     }
 
-    async fn reports(&mut self) -> Result<Vec<Report>, SourceError> {
+    async fn reports(&mut self) -> Result<Vec<InstanceReport>, SourceError> {
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.connector.connect().await?,
         };
-        type Row = (String, Option<bool>, Option<f64>, Option<i64>);
-        let rows: Vec<Row> = match conn.query(&self.question).await {
+        type LagRow = (String, Option<bool>, Option<f64>, Option<i64>);
+        let rows: Vec<LagRow> = match conn.query(&self.question).await {
             Ok(rows) => rows,
             Err(error) => {
                 let doing = "read how far the readers are behind";
@@ -154,7 +154,7 @@ impl ReplicaLag {
         self.conn = Some(conn);
         let reports = rows.into_iter().map(|(server, is_writer, lag_ms, age_us)| {
             let lag = lag_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok());
-            Report {
+            InstanceReport {
                 server,
                 is_writer: is_writer == Some(true),
                 lag,
@@ -167,11 +167,11 @@ impl ReplicaLag {
 
 /// What was visible on the writer by then is visible on every reader; or why
 /// that is not known.
-fn applied(reports: &[Report], asked_at: Instant) -> Result<Instant, String> {
+fn applied(reports: &[InstanceReport], asked_at: Instant) -> Result<Instant, String> {
     if !reports.iter().any(|report| report.is_writer) {
         return Err("no instance reports that it is the writer".to_owned());
     }
-    let age = |report: &Report| {
+    let age = |report: &InstanceReport| {
         let age_us = report.age_us?;
         match u64::try_from(age_us) {
             Ok(age_us) => Some(Duration::from_micros(age_us)),
@@ -209,8 +209,8 @@ fn applied(reports: &[Report], asked_at: Instant) -> Result<Instant, String> {
 mod tests {
     use super::*;
 
-    fn report(server: &str, lag_ms: Option<u64>, age_ms: Option<i64>) -> Report {
-        Report {
+    fn report(server: &str, lag_ms: Option<u64>, age_ms: Option<i64>) -> InstanceReport {
+        InstanceReport {
             server: server.to_owned(),
             is_writer: server == "writer",
             lag: lag_ms.map(Duration::from_millis),
@@ -246,7 +246,7 @@ mod tests {
             (vec![&fast], Err("the writer")),
         ];
         for (reports, expected) in cases {
-            let reports: Vec<Report> = reports.into_iter().cloned().collect();
+            let reports: Vec<InstanceReport> = reports.into_iter().cloned().collect();
             let behind = applied(&reports, now).map(|through| now - through);
             match (behind, expected) {
                 (Ok(behind), Ok(ms)) => assert_eq!(behind, Duration::from_millis(ms)),

@@ -11,8 +11,8 @@ use super::events::heartbeat::Heartbeat;
 use super::reader::{Assembler, Interest, Item, Step};
 use super::server::connector::Connector;
 use super::server::error::SourceError;
-use super::server::reach::Reach;
-use super::server::{Facts, Server};
+use super::server::reach::StatementReach;
+use super::server::{Server, ServerFacts};
 use super::statement::Dml;
 use crate::model::position::{Bound, Gtid, Start};
 use crate::model::{GtidSet, Position, TableName};
@@ -35,7 +35,7 @@ pub struct Source<I: Interest> {
     /// Transactions without GTIDs are ahead: a server sends them to who asks
     /// by file and offset only.
     anonymous_ahead: bool,
-    open: Option<Open>,
+    open: Option<OpenStream>,
     /// A server agreed to the position.
     begun: bool,
     /// A server sent something of its binlog.
@@ -52,7 +52,7 @@ pub struct StreamSettings {
     pub heartbeat: Duration,
 }
 
-struct Open {
+struct OpenStream {
     dump: Dump,
     server: Server,
     heard_at: Instant,
@@ -165,7 +165,7 @@ impl<I: Interest> Source<I> {
     }
 
     /// The server that is read from, while connected.
-    pub fn facts(&self) -> Option<&Facts> {
+    pub fn facts(&self) -> Option<&ServerFacts> {
         self.open.as_ref().map(|open| open.server.facts())
     }
 
@@ -203,7 +203,7 @@ impl<I: Interest> Source<I> {
         let dump = self.open_dump(by_gtid).await?;
         self.assembler.rewind();
         self.begun = true;
-        self.open = Some(Open {
+        self.open = Some(OpenStream {
             dump,
             server,
             heard_at: Instant::now(),
@@ -237,17 +237,17 @@ impl<I: Interest> Source<I> {
     /// # Errors
     ///
     /// Any error ends the connection; the caller decides when to reconnect.
-    pub async fn next(&mut self) -> Result<Next<I::Table>, SourceError> {
+    pub async fn next(&mut self) -> Result<Came<I::Table>, SourceError> {
         loop {
             // Quiet events can lead there too.
             if self.ended() {
-                return Ok(Next::End);
+                return Ok(Came::End);
             }
             let step = match self.next_arrival().await? {
                 Arrival::Event(event) => {
                     if let Some(heartbeat) = Heartbeat::read(&event) {
                         let step = self.assembler.feed(event);
-                        return Ok(Next::Idle(Idle { heartbeat, step }));
+                        return Ok(Came::Idle(Idle { heartbeat, step }));
                     }
                     self.came(&event)?;
                     self.assembler.feed(event)
@@ -259,11 +259,11 @@ impl<I: Interest> Source<I> {
             match step {
                 // The first event after a pause: what is known of the reading
                 // is no longer so.
-                Step::Quiet if self.drained() => return Ok(Next::Quiet),
+                Step::Quiet if self.drained() => return Ok(Came::Quiet),
                 Step::Quiet => {}
-                Step::Item(item) => return Ok(Next::Item(item)),
+                Step::Item(item) => return Ok(Came::Item(item)),
                 Step::NeedsCatalog(table, event) => {
-                    return Ok(Next::LookUp(LookUp { table, event }));
+                    return Ok(Came::LookUp(LookUp { table, event }));
                 }
             }
         }
@@ -282,7 +282,7 @@ impl<I: Interest> Source<I> {
     }
 
     /// Looks up how far a statement's changes reach.
-    pub async fn reach(&mut self, dml: &Dml) -> Result<Reach, SourceError> {
+    pub async fn reach(&mut self, dml: &Dml) -> Result<StatementReach, SourceError> {
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
         answered(&self.connector, open.server.reach(dml)).await
     }
@@ -343,7 +343,7 @@ impl<I: Interest> Source<I> {
 
 /// What [`Source::next`] came upon.
 #[derive(Debug)]
-pub enum Next<T> {
+pub enum Came<T> {
     /// Something to act on.
     Item(Item<T>),
     /// A table whose columns must be looked up first.

@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::store::{Store, Taken};
+use self::store::{LocalStore, Taken};
 use super::{
-    Buffer, BufferError, Buried, DeadLetter, DecodeError, Message, ReceiptError, Received,
-    Redriven, SendError, message,
+    Buffer, BufferError, Buried, Message, MessageError, ReceiptError, Received, Redriven,
+    RejectedMessage, SendError, message,
 };
-use crate::model::Order;
+use crate::model::QueuePosition;
 
 /// As SQS by default.
 const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
@@ -31,21 +31,21 @@ const RECEIVE_MAX: usize = 10;
 /// Cloning is cheap and gives another handle to the same queue.
 #[derive(Clone, Debug)]
 pub struct Local {
-    shared: Arc<Shared>,
+    shared: Arc<LocalShared>,
     visibility: Duration,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct LocalShared {
     /// Locked only inside blocking tasks: `redb` reads and writes a file.
-    store: Mutex<Store>,
+    store: Mutex<LocalStore>,
     path: Arc<str>,
     arrived: Notify,
 }
 
 /// Proves one delivery of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Receipt {
+pub struct LocalReceipt {
     sequence: u64,
     delivery: u64,
 }
@@ -60,9 +60,9 @@ impl Local {
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, BufferError> {
         let path = path.into();
         let name: Arc<str> = path.display().to_string().into();
-        let store = blocking(&name, "open", move || Store::open(&path)).await?;
+        let store = blocking(&name, "open", move || LocalStore::open(&path)).await?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(LocalShared {
                 store: Mutex::new(store),
                 path: name,
                 arrived: Notify::new(),
@@ -90,7 +90,7 @@ impl Local {
     async fn run<T, F>(&self, operation: &'static str, work: F) -> Result<T, BufferError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Store) -> Result<T, redb::Error> + Send + 'static,
+        F: FnOnce(&mut LocalStore) -> Result<T, redb::Error> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
         blocking(&self.shared.path, operation, move || {
@@ -102,7 +102,7 @@ impl Local {
 }
 
 impl Buffer for Local {
-    type Receipt = Receipt;
+    type Receipt = LocalReceipt;
 
     async fn send(&self, messages: Vec<Message>) -> Result<(), SendError> {
         let mut bodies = Vec::with_capacity(messages.len());
@@ -133,7 +133,7 @@ impl Buffer for Local {
         }
     }
 
-    async fn receive(&self, wait: Duration) -> Result<Vec<Received<Receipt>>, BufferError> {
+    async fn receive(&self, wait: Duration) -> Result<Vec<Received<LocalReceipt>>, BufferError> {
         let deadline = Instant::now() + wait;
         let visibility = self.visibility;
         loop {
@@ -151,11 +151,11 @@ impl Buffer for Local {
                         .into_iter()
                         .map(|message| Received {
                             id: message.id,
-                            receipt: Receipt {
+                            receipt: LocalReceipt {
                                 sequence: message.sequence,
                                 delivery: message.delivery,
                             },
-                            order: Some(Order {
+                            order: Some(QueuePosition {
                                 buffer: message.buffer,
                                 at: message.sequence,
                                 certain_from: message.sequence,
@@ -179,7 +179,7 @@ impl Buffer for Local {
         }
     }
 
-    async fn extend(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {
+    async fn extend(&self, receipts: &[LocalReceipt]) -> Result<(), ReceiptError<LocalReceipt>> {
         let asked: Vec<(u64, u64)> = receipts.iter().map(|r| (r.sequence, r.delivery)).collect();
         let until = Instant::now() + self.visibility;
         let outcome = self
@@ -190,7 +190,7 @@ impl Buffer for Local {
             Ok(lost) => Err(ReceiptError {
                 failed: lost
                     .into_iter()
-                    .map(|(sequence, delivery)| Receipt { sequence, delivery })
+                    .map(|(sequence, delivery)| LocalReceipt { sequence, delivery })
                     .collect(),
                 cause: refusal(
                     &self.shared.path,
@@ -206,7 +206,7 @@ impl Buffer for Local {
         }
     }
 
-    async fn give_back(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {
+    async fn give_back(&self, receipts: &[LocalReceipt]) -> Result<(), ReceiptError<LocalReceipt>> {
         let asked: Vec<(u64, u64)> = receipts.iter().map(|r| (r.sequence, r.delivery)).collect();
         let now = Instant::now();
         // Who holds what is in memory. A newer delivery keeps its time.
@@ -221,7 +221,7 @@ impl Buffer for Local {
         Ok(())
     }
 
-    async fn delete(&self, receipts: &[Receipt]) -> Result<(), ReceiptError<Receipt>> {
+    async fn delete(&self, receipts: &[LocalReceipt]) -> Result<(), ReceiptError<LocalReceipt>> {
         let sequences: Vec<u64> = receipts.iter().map(|receipt| receipt.sequence).collect();
         self.run("delete", move |store| store.delete(&sequences))
             .await
@@ -231,7 +231,7 @@ impl Buffer for Local {
             })
     }
 
-    async fn bury(&self, letter: DeadLetter<Receipt>) -> Result<Buried, BufferError> {
+    async fn bury(&self, letter: RejectedMessage<LocalReceipt>) -> Result<Buried, BufferError> {
         let dead = store::Dead {
             body: letter.body,
             reason: letter.reason,
@@ -248,7 +248,7 @@ impl Buffer for Local {
         let readable = |body: &str| {
             !matches!(
                 message::decode(body.as_bytes()),
-                Err(DecodeError::Malformed { .. })
+                Err(MessageError::Malformed { .. })
             )
         };
         let (moved, left) = self

@@ -28,7 +28,7 @@ const NEXT: &str = "next";
 const CACHE_BYTES: usize = 16 * 1_024 * 1_024;
 
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct LocalStore {
     path: PathBuf,
     /// Closed after an I/O error: `redb` then refuses everything until the
     /// file is opened again.
@@ -74,7 +74,7 @@ pub(super) enum Taken {
     NothingUntil(Option<Instant>),
 }
 
-impl Store {
+impl LocalStore {
     pub(super) fn open(path: &Path) -> Result<Self, redb::Error> {
         let (database, identity) = open(path)?;
         Ok(Self {

@@ -14,7 +14,7 @@ fn message(path: &str) -> Message {
     }
 }
 
-fn paths(received: &[Received<Receipt>]) -> Vec<String> {
+fn paths(received: &[Received<LocalReceipt>]) -> Vec<String> {
     let mut paths: Vec<_> = received
         .iter()
         .flat_map(|r| r.content.clone().unwrap().paths)
@@ -138,7 +138,7 @@ async fn a_body_of_a_newer_version_is_handed_over_with_its_reason() {
     let received = buffer.receive(NOW).await.unwrap();
     assert_eq!(
         received[0].content,
-        Err(super::super::DecodeError::NewerVersion { found: 9 })
+        Err(super::super::MessageError::NewerVersion { found: 9 })
     );
 }
 
@@ -197,7 +197,7 @@ async fn a_dead_letter_is_gone_until_it_is_put_back_under_a_new_id() {
         .send(vec![message("/a"), message("/b")])
         .await
         .unwrap();
-    let letter = |received: &Received<Receipt>, body: &str| DeadLetter {
+    let letter = |received: &Received<LocalReceipt>, body: &str| RejectedMessage {
         receipt: received.receipt,
         body: body.to_owned(),
         reason: "refused".to_owned(),

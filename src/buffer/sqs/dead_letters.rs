@@ -10,7 +10,9 @@ use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use serde::Deserialize;
 
 use super::{RECEIVE_MAX, Sqs, error};
-use crate::buffer::{Buffer, BufferError, Buried, DeadLetter, DecodeError, Redriven, message};
+use crate::buffer::{
+    Buffer, BufferError, Buried, MessageError, Redriven, RejectedMessage, message,
+};
 
 /// Attributes of a dead letter.
 const REASON: &str = "evictd-reason";
@@ -54,7 +56,7 @@ fn printable(reason: &str) -> String {
 impl Sqs {
     pub(super) async fn bury_in_queue(
         &self,
-        letter: DeadLetter<Arc<str>>,
+        letter: RejectedMessage<Arc<str>>,
     ) -> Result<Buried, BufferError> {
         const OPERATION: &str = "SendMessage";
         let Some(Some(dead)) = self.dead_letters.get() else {
@@ -113,7 +115,7 @@ impl Sqs {
             for letter in letters {
                 let body = letter.body.unwrap_or_default();
                 // It would only come back at once.
-                if let Err(DecodeError::Malformed { .. }) = message::decode(body.as_bytes()) {
+                if let Err(MessageError::Malformed { .. }) = message::decode(body.as_bytes()) {
                     redriven.left += 1;
                     continue;
                 }

@@ -27,13 +27,14 @@ use futures_util::stream;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use self::request::{ENTRIES_MAX, Outgoing, split, whole};
+use self::request::{ENTRIES_MAX, SendEntry, split, whole};
 pub use self::settings::QueueSettings;
 use super::message;
 use super::{
-    Buffer, BufferError, Buried, DeadLetter, Message, ReceiptError, Received, Redriven, SendError,
+    Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
+    SendError,
 };
-use crate::model::Order;
+use crate::model::QueuePosition;
 
 /// Messages in one answer.
 const RECEIVE_MAX: i32 = 10;
@@ -64,7 +65,7 @@ pub struct Sqs {
     visibility: Arc<OnceLock<Duration>>,
     /// The dead-letter queue's URL, once [`Sqs::check`] has looked for it.
     dead_letters: Arc<OnceLock<Option<Arc<str>>>>,
-    /// Tells the queue's messages from others', see [`Order::buffer`].
+    /// Tells the queue's messages from others', see [`QueuePosition::buffer`].
     identity: u64,
 }
 
@@ -139,7 +140,7 @@ impl Sqs {
         i32::try_from(self.visibility().as_secs()).unwrap_or(i32::MAX)
     }
 
-    async fn send_request(&self, request: Vec<Outgoing>) -> Result<(), SendError> {
+    async fn send_request(&self, request: Vec<SendEntry>) -> Result<(), SendError> {
         const OPERATION: &str = "SendMessageBatch";
         let mut entries = Vec::with_capacity(request.len());
         for (index, outgoing) in request.iter().enumerate() {
@@ -345,7 +346,7 @@ impl Buffer for Sqs {
                 Some(Received {
                     id: id.into(),
                     receipt: receipt.into(),
-                    order: sent_at_ms.map(|at| Order {
+                    order: sent_at_ms.map(|at| QueuePosition {
                         buffer: self.identity,
                         at,
                         // One that was received before is not a newer one
@@ -411,7 +412,7 @@ impl Buffer for Sqs {
         .await
     }
 
-    async fn bury(&self, letter: DeadLetter<Arc<str>>) -> Result<Buried, BufferError> {
+    async fn bury(&self, letter: RejectedMessage<Arc<str>>) -> Result<Buried, BufferError> {
         self.bury_in_queue(letter).await
     }
 

@@ -11,13 +11,13 @@ pub(super) const ENTRIES_MAX: usize = 10;
 const REQUEST_BYTES_MAX: usize = 1_048_576;
 
 /// A message and its body.
-pub(super) struct Outgoing {
+pub(super) struct SendEntry {
     pub(super) message: Message,
     pub(super) body: String,
 }
 
 /// A request that failed as a whole.
-pub(super) fn whole(request: Vec<Outgoing>, cause: BufferError) -> SendError {
+pub(super) fn whole(request: Vec<SendEntry>, cause: BufferError) -> SendError {
     // The whole request is refused because of the caller's rights or the
     // queue's name, never because of these messages.
     SendError {
@@ -35,9 +35,9 @@ pub(super) fn whole(request: Vec<Outgoing>, cause: BufferError) -> SendError {
 pub(super) fn split(
     url: &Arc<str>,
     messages: Vec<Message>,
-) -> (Vec<Vec<Outgoing>>, Option<SendError>) {
+) -> (Vec<Vec<SendEntry>>, Option<SendError>) {
     let mut requests = Vec::new();
-    let mut request: Vec<Outgoing> = Vec::new();
+    let mut request: Vec<SendEntry> = Vec::new();
     let mut bytes = 0;
     let mut unwritable: Option<SendError> = None;
     for message in messages {
@@ -62,7 +62,7 @@ pub(super) fn split(
             bytes = 0;
         }
         bytes += body.len();
-        request.push(Outgoing { message, body });
+        request.push(SendEntry { message, body });
     }
     if !request.is_empty() {
         requests.push(request);

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use crate::checkpoint::Lock;
 use crate::command::finding::{Finding, Level};
-use crate::config::{Buffer, Checkpoint, Config};
+use crate::config::{BufferConfig, CheckpointConfig, Config};
 
 /// Looks whether this process could keep files there. Leaves nothing behind.
 pub fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut beside = None;
-    if let Checkpoint::File { path } = &config.checkpoint {
+    if let CheckpointConfig::File { path } = &config.checkpoint {
         beside = path.parent();
         found.extend(parent(path, "checkpoint", "checkpoint.path"));
         if Lock::is_taken(path) {
@@ -27,7 +27,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
             "ledger.dir is not set: gaps and dead letters are in the log and in the status only",
         )),
     }
-    if let Some(Buffer::Local { path }) = &config.buffer {
+    if let Some(BufferConfig::Local { path }) = &config.buffer {
         // Opening it would make it, and a running daemon shares it with nobody.
         found.extend(parent(path, "buffer", "buffer.path"));
     }

@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use self::paths::Row;
+use self::paths::ClassRow;
 use super::finding::{Finding, Level};
 use super::{CommandError, Exit, aws_config, preflight, print};
 use crate::binlog::server::Server;
 use crate::buffer::{QueueSettings, Sqs};
-use crate::cli::{Check, Global, OutputFormat};
-use crate::config::{self, Buffer, Config, SettleAfter};
+use crate::cli::{CheckArgs, Global, OutputFormat};
+use crate::config::{self, BufferConfig, Config, SettleConfig};
 use crate::edge::cloudfront::CloudFront;
 use crate::rules::rule::Rule;
 
 /// Looks at everything, prints what it found, and fails if something is wrong.
-pub async fn run(global: &Global, options: &Check) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &CheckArgs) -> Result<(), CommandError> {
     let mut config = config::load(&global.config)?;
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     let rules = config.rules.iter().count();
     let classes = config.rules.classes().iter().count();
     report.add(
@@ -113,12 +113,12 @@ fn queue_settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding> {
 }
 
 #[derive(Default)]
-struct Report {
+struct CheckReport {
     findings: Vec<Finding>,
-    paths: Vec<Row>,
+    paths: Vec<ClassRow>,
 }
 
-impl Report {
+impl CheckReport {
     fn add(&mut self, level: Level, part: &'static str, message: String) {
         self.findings.push(Finding::new(level, part, message));
     }
@@ -149,7 +149,7 @@ impl Report {
             Ok(found) => self.findings.extend(found),
             Err(error) => self.fail("redis", error),
         }
-        if config.redis.settle_after == SettleAfter::Off {
+        if config.redis.settle_after == SettleConfig::Off {
             self.add(
                 Level::Warning,
                 "redis",
@@ -169,14 +169,16 @@ impl Report {
         };
         let aws = aws_config().await;
         match buffer {
-            Buffer::Sqs { queue_url } => match Sqs::new(&aws, queue_url.as_str()).check().await {
-                Ok(queue) => self
-                    .findings
-                    .extend(queue_settings(&queue, config.max_receives)),
-                Err(error) => self.fail("sqs", error),
-            },
+            BufferConfig::Sqs { queue_url } => {
+                match Sqs::new(&aws, queue_url.as_str()).check().await {
+                    Ok(queue) => self
+                        .findings
+                        .extend(queue_settings(&queue, config.max_receives)),
+                    Err(error) => self.fail("sqs", error),
+                }
+            }
             // Among the places.
-            Buffer::Local { .. } => {}
+            BufferConfig::Local { .. } => {}
         }
         let edge = CloudFront::new(&aws);
         for distribution in &section.distributions {

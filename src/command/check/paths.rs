@@ -14,7 +14,7 @@ const SHORT_SECONDS_MAX: i64 = 5;
 
 /// What one class meets in a distribution.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct ClassRow {
     /// The distribution's name.
     pub distribution: String,
     /// The `[[path]]`; `(none)` for what no pattern matches.
@@ -37,7 +37,7 @@ pub struct Row {
 
 /// Compares every class with every behaviour that it meets; `None` if the
 /// patterns are too intricate.
-pub fn audit(name: &str, classes: &PathClasses, behaviors: &[Behavior]) -> Option<Vec<Row>> {
+pub fn audit(name: &str, classes: &PathClasses, behaviors: &[Behavior]) -> Option<Vec<ClassRow>> {
     let patterns: Vec<String> = behaviors.iter().map(|it| it.pattern.clone()).collect();
     let declared: Vec<(String, PathClass)> = classes.iter().collect();
     let overlaps = classes.overlaps(&patterns)?;
@@ -48,7 +48,7 @@ pub fn audit(name: &str, classes: &PathClasses, behaviors: &[Behavior]) -> Optio
             Some((_, class)) => verdict(*class, behavior),
             None => undeclared(behavior),
         };
-        Some(Row {
+        Some(ClassRow {
             distribution: name.to_owned(),
             pattern: class.map_or_else(|| "(none)".to_owned(), |(pattern, _)| pattern.clone()),
             class: class
@@ -119,7 +119,7 @@ fn verdict(class: PathClass, behavior: &Behavior) -> (Level, String) {
 }
 
 /// The rows as a table.
-pub fn table(rows: &[Row]) -> String {
+pub fn table(rows: &[ClassRow]) -> String {
     const HEAD: [&str; 7] = [
         "",
         "class",

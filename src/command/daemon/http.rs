@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use crate::command::CommandError;
-use crate::command::status::document::{Daemon, Status};
+use crate::command::status::document::{Daemon, StatusDocument};
 use crate::config::Config;
 use crate::progress::board::{Leadership, Reports};
-use crate::telemetry::http::{self, Answer};
+use crate::telemetry::http::{self, HttpAnswer};
 use crate::telemetry::{exposition, metric};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -29,8 +29,8 @@ pub async fn start(
         .map_err(|error| refused(error.to_string()))?;
     let metrics = exposition::install(&daemon.name).map_err(|error| refused(error.to_string()))?;
     tokio::spawn(http::serve(listener, move |path| {
-        let status = || Status::of(&daemon, &reports);
-        let answer = |(good, line): (bool, String)| Answer {
+        let status = || StatusDocument::of(&daemon, &reports);
+        let answer = |(good, line): (bool, String)| HttpAnswer {
             good,
             content_type: TEXT,
             body: format!("{line}\n"),
@@ -38,7 +38,7 @@ pub async fn start(
         Some(match path {
             "/metrics" => {
                 publish(&daemon, &reports);
-                Answer {
+                HttpAnswer {
                     good: true,
                     content_type: EXPOSITION,
                     body: metrics.render(),
@@ -46,7 +46,7 @@ pub async fn start(
             }
             "/healthz" => answer(status().health()),
             "/readyz" => answer(status().readiness()),
-            "/status" => Answer {
+            "/status" => HttpAnswer {
                 good: true,
                 content_type: JSON,
                 body: status().json(),

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::reload::{InUse, Reload};
 use self::turns::{Term, take_turns};
 use super::status::document::Daemon;
-use super::store::{self, Store};
+use super::store::{self, CheckpointStore};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::server::barrier::Barrier;
 use crate::binlog::server::end::BinlogEnd;
@@ -26,10 +26,10 @@ use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::checkpoint::{Checkpoint, Stored};
-use crate::cli::{Global, OutputFormat, Role, Run};
-use crate::config::{self, Config, SettleAfter};
+use crate::cli::{Global, OutputFormat, Role, RunArgs};
+use crate::config::{self, Config, SettleConfig};
 use crate::drain::{Drain, DrainOptions};
-use crate::edge::budget::Book;
+use crate::edge::budget::Budget;
 use crate::edge::cloudfront::CloudFront;
 use crate::edge::invalidation_log::History;
 use crate::evict::bulk_paths::{BulkGuard, BulkRule, BulkRules};
@@ -39,7 +39,7 @@ use crate::evict::pipeline::Eviction;
 use crate::evict::plan_item::RuleInterest;
 use crate::evict::settling::Settling;
 use crate::evict::switch::switcher;
-use crate::evict::tail::{OnGap, Tail};
+use crate::evict::tail::Tail;
 use crate::ledger::{self, Ledger};
 use crate::model::position::Start;
 use crate::plans::lines;
@@ -55,7 +55,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(20);
 pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
-pub async fn run(global: &Global, options: &Run, log: &LogLevel) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     if options.role == Role::Drain && (options.dry_run || config.cloudfront.is_none()) {
         return Err(CommandError::configuration(
@@ -94,7 +94,7 @@ pub async fn run(global: &Global, options: &Run, log: &LogLevel) -> Result<(), C
 async fn run_role(
     config: Config,
     reload: Reload,
-    options: &Run,
+    options: &RunArgs,
     reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
@@ -107,7 +107,7 @@ async fn run_role(
         let term = Term::without_end(shutdown);
         return Box::pin(work(config, reload, role, reports, term)).await;
     }
-    if matches!(config.buffer, Some(config::Buffer::Local { .. })) && role != Role::All {
+    if matches!(config.buffer, Some(config::BufferConfig::Local { .. })) && role != Role::All {
         return Err(local_belongs_to_one());
     }
     let turn = |term| {
@@ -133,7 +133,7 @@ async fn run_role(
 }
 
 /// A dry run touches nothing. Drains of one machine share a ledger.
-async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError> {
+async fn reports(config: &Config, options: &RunArgs) -> Result<Reports, CommandError> {
     let ledger = match options.dry_run {
         true => Ledger::off(),
         false => {
@@ -160,10 +160,10 @@ async fn reports(config: &Config, options: &Run) -> Result<Reports, CommandError
     })
 }
 
-fn is_kept_in(checkpoint: &config::Checkpoint, dir: &Path) -> bool {
+fn is_kept_in(checkpoint: &config::CheckpointConfig, dir: &Path) -> bool {
     match checkpoint {
-        config::Checkpoint::File { path } => path.parent() == Some(dir),
-        config::Checkpoint::Redis { .. } => false,
+        config::CheckpointConfig::File { path } => path.parent() == Some(dir),
+        config::CheckpointConfig::Redis { .. } => false,
     }
 }
 
@@ -181,7 +181,7 @@ async fn work(
     term: Term,
 ) -> Result<(), CommandError> {
     match &config.buffer {
-        Some(config::Buffer::Sqs { queue_url }) => {
+        Some(config::BufferConfig::Sqs { queue_url }) => {
             let aws = aws_config().await;
             let sqs = Sqs::new(&aws, queue_url.as_str());
             let Some(queue) = unless(&term.shutdown, sqs.check()).await.transpose()? else {
@@ -195,8 +195,10 @@ async fn work(
             }
             Box::pin(with_buffer(config, reload, role, sqs, &aws, reports, term)).await
         }
-        Some(config::Buffer::Local { .. }) if role != Role::All => Err(local_belongs_to_one()),
-        Some(config::Buffer::Local { path }) => {
+        Some(config::BufferConfig::Local { .. }) if role != Role::All => {
+            Err(local_belongs_to_one())
+        }
+        Some(config::BufferConfig::Local { path }) => {
             let local = Local::open(path).await?;
             let aws = aws_config().await;
             Box::pin(with_buffer(
@@ -295,12 +297,12 @@ async fn with_buffer<B: Buffer>(
         return tail(config, reload, in_use, sink, reports, term).await;
     }
     let book = match config.budget_file() {
-        Some(file) => Book::open_file(file, limits).await?,
+        Some(file) => Budget::open_file(file, limits).await?,
         None => {
             tracing::info!(
                 "ledger.dir is not set: the month's paths are counted from this start on"
             );
-            Book::in_memory(limits)
+            Budget::in_memory(limits)
         }
     };
     let history = match config.history_file() {
@@ -355,7 +357,7 @@ enum Mode {
 async fn open_tail(
     mut config: Config,
     config_path: &Path,
-    checkpoint: &mut Store,
+    checkpoint: &mut CheckpointStore,
     mode: Mode,
 ) -> Result<Tail, CommandError> {
     let connector = preflight::connector(&config.source)?;
@@ -374,7 +376,7 @@ async fn open_tail(
         }
         // Over, never under: Redis can lose a key, and does not tell that from
         // one that never was. Not stored before everything is invalidated.
-        (None, config::Checkpoint::Redis { .. }) => {
+        (None, config::CheckpointConfig::Redis { .. }) => {
             lost = Some(format!(
                 "there is no checkpoint {}: it was lost, or this is the first start, before which \
                  `evictd checkpoint set current` says that nothing has to be invalidated",
@@ -382,7 +384,7 @@ async fn open_tail(
             ));
             (server.locate(&Start::Earliest).await?, uuid)
         }
-        (None, config::Checkpoint::File { .. }) => {
+        (None, config::CheckpointConfig::File { .. }) => {
             let position = server.locate(&config.source.start).await?;
             if mode != Mode::DryRun {
                 // Nothing lost: a crash before the first commit begins here again.
@@ -400,10 +402,7 @@ async fn open_tail(
         epoch = (mode != Mode::DryRun).then(|| checkpoint.epoch()),
         "starting"
     );
-    let on_gap = match config.source.on_gap {
-        config::OnGap::InvalidateAll => OnGap::InvalidateAll,
-        config::OnGap::Halt => OnGap::Halt,
-    };
+    let on_gap = config.source.on_gap;
     let settings = stream_settings(&config, mode);
     let rules = Arc::new(config.rules);
     let interest = RuleInterest(Arc::clone(&rules));
@@ -453,7 +452,7 @@ async fn tail(
     let mut cache =
         Redis::new(&preflight::redis_target(&config.redis)?)?.sparing(in_use.guards.clone());
     // Two daemons would move one position past what only one of them did.
-    let mut checkpoint = Store::locked(&config)?;
+    let mut checkpoint = CheckpointStore::locked(&config)?;
     let mode = Mode::Live {
         granted_at_ms: term.granted_at_ms,
     };
@@ -503,9 +502,9 @@ async fn tail(
 /// depends on them.
 pub(super) fn settling(config: &Config) -> Result<Settling, CommandError> {
     match config.redis.settle_after {
-        SettleAfter::Off => Ok(Settling::Off),
-        SettleAfter::Fixed(after) => Ok(Settling::After(after)),
-        SettleAfter::ReplicaLag { min, max } => {
+        SettleConfig::Off => Ok(Settling::Off),
+        SettleConfig::Fixed(after) => Ok(Settling::After(after)),
+        SettleConfig::ReplicaLag { min, max } => {
             let connector = preflight::connector(&config.source)?;
             let (publish, applied) = watch::channel(None);
             // Ends with the pipeline, which listens.
@@ -518,11 +517,11 @@ pub(super) fn settling(config: &Config) -> Result<Settling, CommandError> {
 async fn dry_run(
     config: Config,
     reload: Reload,
-    options: &Run,
+    options: &RunArgs,
     reports: Reports,
     shutdown: CancellationToken,
 ) -> Result<(), CommandError> {
-    let mut checkpoint = Store::new(&config)?;
+    let mut checkpoint = CheckpointStore::new(&config)?;
     let opening = open_tail(config, reload.path(), &mut checkpoint, Mode::DryRun);
     let Some(tail) = unless(&shutdown, Box::pin(opening)).await.transpose()? else {
         return Ok(());

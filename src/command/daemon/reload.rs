@@ -16,8 +16,8 @@ use super::bulk_rules;
 use super::http;
 use crate::cli::Global;
 use crate::command::{CommandError, preflight};
-use crate::config::{self, CloudFront, Config};
-use crate::edge::budget::Book;
+use crate::config::{self, CloudFrontConfig, Config};
+use crate::edge::budget::Budget;
 use crate::evict::bulk_paths::BulkRules;
 use crate::evict::switch::Switcher;
 use crate::model::{Current, GuardPattern};
@@ -63,7 +63,7 @@ pub struct InUse {
     /// Paths that are sent as they are.
     pub always: Current<AlwaysPaths>,
     /// What counts the month's paths, if anything does.
-    pub book: Option<Arc<Book>>,
+    pub book: Option<Arc<Budget>>,
 }
 
 impl InUse {
@@ -271,7 +271,7 @@ async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>
     } = in_use;
     let wanted = InUse::new(config);
     let cloudfront = config.cloudfront.as_ref();
-    let limits = cloudfront.map(CloudFront::path_budgets);
+    let limits = cloudfront.map(CloudFrontConfig::path_budgets);
     let limits = limits.unwrap_or_default();
     let (guards, bulk, always, book) = (guards.clone(), bulk.clone(), always.clone(), book.clone());
     let along = move || {

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, LEDGER_GRACE};
-use crate::command::status::document::{ATTEMPT_MAX, Daemon, State, Status, stuck};
+use crate::command::status::document::{ATTEMPT_MAX, Daemon, Health, StatusDocument, stuck};
 use crate::command::{CommandError, status};
-use crate::progress::board::{Leadership, Part, Reports, Snapshot};
+use crate::progress::board::{Component, Leadership, Reports, Snapshot};
 use crate::telemetry::systemd::{self, Supervisor};
 
 /// How often it is looked whether the start is over.
@@ -86,7 +86,7 @@ impl Service {
             if status_due <= Instant::now() {
                 let text = match stopping {
                     true => "finishing what is in flight".to_owned(),
-                    false => line(&Status::of(&self.daemon, &self.reports), up),
+                    false => line(&StatusDocument::of(&self.daemon, &self.reports), up),
                 };
                 if text != told && self.heard(self.supervisor.status(&text)) {
                     told = text;
@@ -162,7 +162,7 @@ impl Service {
 fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
     match daemon.role.as_str() {
         // Queue and distributions are asked before anything is drained.
-        "drain" => snapshot.parts.contains_key(&Part::Drain),
+        "drain" => snapshot.parts.contains_key(&Component::Drain),
         "dry-run" => snapshot.connected,
         _ => {
             let stands_by = matches!(snapshot.leadership, Some((Leadership::StandsBy, _)));
@@ -172,17 +172,17 @@ fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
 }
 
 /// What `systemctl status` shows.
-fn line(status: &Status, up: bool) -> String {
+fn line(status: &StatusDocument, up: bool) -> String {
     let lag = Duration::try_from_secs_f64(status.lag_seconds.unwrap_or_default());
     let lag = status::text::span(lag.unwrap_or_default());
     let place = match (up, &status.position) {
         (false, _) => "starting".to_owned(),
-        (true, _) if status.state == State::Standby => "another one leads, standing by".to_owned(),
+        (true, _) if status.state == Health::Standby => "another one leads, standing by".to_owned(),
         (true, Some(position)) => format!("read up to {position}, lag {lag}"),
         (true, None) => "running".to_owned(),
     };
     match (status.state, status.problems.first()) {
-        (State::Ok, _) | (_, None) => place,
+        (Health::Ok, _) | (_, None) => place,
         (_, Some(problem)) => format!("{place}; {}: {}", problem.part, problem.text),
     }
 }
@@ -196,7 +196,7 @@ mod tests {
     use super::super::reload::Loaded;
     use super::*;
     use crate::model::Current;
-    use crate::progress::board::Reading;
+    use crate::progress::board::ReadingState;
 
     /// A manager's socket, and a service that reports there.
     struct Manager {
@@ -249,10 +249,10 @@ mod tests {
         }
 
         fn hears(&self) {
-            let reading = Reading {
+            let reading = ReadingState {
                 heard: true,
                 drained: true,
-                ..Reading::default()
+                ..ReadingState::default()
             };
             self.reports.board.reads(reading);
         }
@@ -265,9 +265,9 @@ mod tests {
         let manager = Manager::of("all", None);
         assert_eq!(manager.after(SECOND).await, ["STATUS=starting"]);
         manager.reports.board.connected();
-        manager.reports.board.reads(Reading::default());
-        manager.reports.board.begins(&Part::Drain);
-        manager.reports.board.rests(&Part::Drain);
+        manager.reports.board.reads(ReadingState::default());
+        manager.reports.board.begins(&Component::Drain);
+        manager.reports.board.rests(&Component::Drain);
         assert_eq!(manager.after(60 * SECOND).await, [""; 0]);
         manager.hears();
         let up = manager.after(SECOND).await;
@@ -280,7 +280,7 @@ mod tests {
         let manager = Manager::of("drain", None);
         manager.reports.board.connected();
         assert_eq!(manager.after(SECOND).await, ["STATUS=starting"]);
-        manager.reports.board.begins(&Part::Drain);
+        manager.reports.board.begins(&Component::Drain);
         let up = manager.after(SECOND).await;
         assert_eq!(up, ["READY=1", "STATUS=running"]);
     }
@@ -298,13 +298,13 @@ mod tests {
             for _ in 0..10 {
                 let idle = manager.after(limit).await;
                 assert!(idle.iter().any(|it| it == "WATCHDOG=1"), "{idle:?}");
-                manager.reports.board.begins(&Part::Cache);
+                manager.reports.board.begins(&Component::Cache);
             }
-            manager.reports.board.begins(&Part::Cache);
+            manager.reports.board.begins(&Component::Cache);
             manager.after(limit + RUNNING).await;
             let silent = manager.after(10 * watchdog).await;
             assert!(!silent.iter().any(|it| it == "WATCHDOG=1"), "{silent:?}");
-            manager.reports.board.rests(&Part::Cache);
+            manager.reports.board.rests(&Component::Cache);
             let again = manager.after(watchdog).await;
             assert!(again.iter().any(|it| it == "WATCHDOG=1"), "{again:?}");
         }
@@ -320,7 +320,7 @@ mod tests {
             manager
                 .reports
                 .board
-                .fails(&Part::Cache, format!("attempt {number}\nof many"));
+                .fails(&Component::Cache, format!("attempt {number}\nof many"));
             for message in manager.after(SECOND).await {
                 assert!(message.contains("; cache: attempt"), "{message}");
                 assert_eq!(message.lines().count(), 1, "{message}");

@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use self::row::Row;
+use self::row::GivenRow;
 use super::{CommandError, preflight, print};
 use crate::binlog::server::catalog;
-use crate::cli::{Explain, Global, OutputFormat};
+use crate::cli::{ExplainArgs, Global, OutputFormat};
 use crate::config::{self, Config, ConfigError};
 use crate::model::edge_item::is_tag;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Op, RowChange, TableName, TableSchema};
 use crate::rules::explanation::{Lacks, Note, Witness};
 use crate::rules::rule::Rule;
-use crate::rules::{Scratch, suggestion};
+use crate::rules::{RenderBuffers, suggestion};
 
 /// Prints what every rule makes of the change.
-pub async fn run(global: &Global, options: &Explain) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &ExplainArgs) -> Result<(), CommandError> {
     let mut config = config::load(&global.config)?;
     let usage = CommandError::configuration;
     let row = |text: &Option<String>, option| {
@@ -53,7 +53,7 @@ pub async fn run(global: &Global, options: &Explain) -> Result<(), CommandError>
         ))
     })?;
     let name = TableName::new(database, table);
-    let rows: Vec<&Row> = before.iter().chain(&after).collect();
+    let rows: Vec<&GivenRow> = before.iter().chain(&after).collect();
     let schema = match options.online {
         true => online(&mut config, &global.config, name, &rows).await?,
         false => {
@@ -84,7 +84,7 @@ async fn online(
     config: &mut Config,
     path: &Path,
     name: TableName,
-    rows: &[&Row],
+    rows: &[&GivenRow],
 ) -> Result<TableSchema, CommandError> {
     let connector = preflight::connector(&config.source)?;
     let mut server = preflight::server(&connector, config, path).await?;
@@ -114,8 +114,8 @@ fn explain(
     path: &Path,
     schema: &TableSchema,
     op: Op,
-    before: Option<&Row>,
-    after: Option<&Row>,
+    before: Option<&GivenRow>,
+    after: Option<&GivenRow>,
 ) -> Result<Explained, CommandError> {
     let planner = config
         .rules
@@ -141,7 +141,12 @@ fn explain(
         heard: Vec::new(),
     };
     let mut planned = Planned(Vec::new());
-    planner.plan_before(&change, &mut Scratch::default(), &mut planned, &mut reasons);
+    planner.plan_before(
+        &change,
+        &mut RenderBuffers::default(),
+        &mut planned,
+        &mut reasons,
+    );
     let rules = config.rules.iter().map(|rule| {
         let heard = reasons
             .heard

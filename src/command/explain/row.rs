@@ -7,10 +7,10 @@ use serde_json::{Map, Value as Json};
 use crate::model::{Column, Date, DateTime, Shape, TableName, TableSchema, Value};
 
 /// A row as it was given.
-pub type Row = Map<String, Json>;
+pub type GivenRow = Map<String, Json>;
 
 /// Reads an object of columns.
-pub fn parse(text: &str, option: &str) -> Result<Row, String> {
+pub fn parse(text: &str, option: &str) -> Result<GivenRow, String> {
     match serde_json::from_str(text) {
         Ok(Json::Object(row)) => Ok(row),
         Ok(_) => Err(format!(
@@ -24,7 +24,7 @@ pub fn parse(text: &str, option: &str) -> Result<Row, String> {
 /// rules name besides.
 pub fn schema<'a>(
     name: TableName,
-    rows: &[&Row],
+    rows: &[&GivenRow],
     named_by_rules: impl Iterator<Item = &'a str>,
 ) -> TableSchema {
     let mut schema = TableSchema {
@@ -69,7 +69,11 @@ fn shape(value: &Json) -> Shape {
 }
 
 /// The columns of `row` that the planner reads, in its order.
-pub fn project<'r>(schema: &TableSchema, projection: &[usize], row: &'r Row) -> Vec<Value<'r>> {
+pub fn project<'r>(
+    schema: &TableSchema,
+    projection: &[usize],
+    row: &'r GivenRow,
+) -> Vec<Value<'r>> {
     let of_column = |column: &Column| {
         row.iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(&column.name))

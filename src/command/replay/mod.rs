@@ -12,7 +12,7 @@ use self::progress::Progress;
 use super::daemon::{
     GRACE, bulk_rules, derived_server_id, on_signal, print_plans, settling, unless,
 };
-use super::store::{self, Store};
+use super::store::{self, CheckpointStore};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::server::Server;
 use crate::binlog::server::barrier::Barrier;
@@ -21,7 +21,7 @@ use crate::binlog::stream::{Source, StreamSettings};
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::{Cache, Redis};
 use crate::checkpoint::{Checkpoint, Stored};
-use crate::cli::{Global, Half, Replay};
+use crate::cli::{Global, Half, ReplayArgs};
 use crate::config::{self, Config};
 use crate::evict::bulk_paths::BulkGuard;
 use crate::evict::noop::{NoCache, NoPaths};
@@ -29,13 +29,14 @@ use crate::evict::path_sink::{PathSink, ToBuffer, ToLog};
 use crate::evict::pipeline::{self, Eviction, PipelineError};
 use crate::evict::plan_item::RuleInterest;
 use crate::evict::settling::Settling;
-use crate::evict::tail::{OnGap, Tail};
+use crate::evict::tail::Tail;
+use crate::model::position::OnGap;
 use crate::model::position::{Bound, Start};
 use crate::model::{Current, GuardPattern, Position};
 use crate::rules::glob::TableGlob;
 
 /// Replays until the range's end, or Ctrl-C.
-pub async fn run(global: &Global, options: &Replay) -> Result<(), CommandError> {
+pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandError> {
     let mut config = config::load(&global.config)?;
     let shutdown = on_signal().map_err(CommandError::failed)?;
     if let Some(table) = &options.table {
@@ -104,7 +105,7 @@ impl Range {
         server: &mut Server,
         connector: &crate::binlog::server::connector::Connector,
         config: &Config,
-        options: &Replay,
+        options: &ReplayArgs,
     ) -> Result<Self, CommandError> {
         let end = server.status().await?;
         let mut server_uuid: Arc<str> = server.facts().server_uuid.as_str().into();
@@ -177,7 +178,7 @@ fn bound(position: &Position) -> Bound {
 }
 
 async fn stored(config: &Config) -> Result<Stored, CommandError> {
-    let stored = Store::new(config)?.load().await?;
+    let stored = CheckpointStore::new(config)?.load().await?;
     stored.ok_or_else(|| {
         CommandError::configuration(format!(
             "checkpoint {}: there is none; name a position",
@@ -195,7 +196,7 @@ fn tail(
     config: &mut Config,
     connector: crate::binlog::server::connector::Connector,
     range: &Range,
-    options: &Replay,
+    options: &ReplayArgs,
 ) -> Tail {
     let rules = Arc::new(std::mem::take(&mut config.rules));
     let mut until = vec![Bound::Offset {
@@ -235,7 +236,7 @@ fn tail(
 struct Work<'a> {
     guards: Current<Vec<GuardPattern>>,
     global: &'a Global,
-    options: &'a Replay,
+    options: &'a ReplayArgs,
     config: Config,
     tail: Tail,
     progress: Progress,
@@ -258,7 +259,7 @@ impl Work<'_> {
         }
         match &self.config.buffer {
             None => Box::pin(self.with_paths(ToLog)).await,
-            Some(config::Buffer::Sqs { queue_url }) => {
+            Some(config::BufferConfig::Sqs { queue_url }) => {
                 let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
                 let shutdown = self.shutdown.clone();
                 match unless(&shutdown, sqs.check()).await.transpose()? {
@@ -266,7 +267,7 @@ impl Work<'_> {
                     None => Ok(()),
                 }
             }
-            Some(config::Buffer::Local { path }) => {
+            Some(config::BufferConfig::Local { path }) => {
                 tracing::info!("paths wait in the local buffer until `evictd run` sends them");
                 let local = Local::open(path).await?;
                 Box::pin(self.with_buffer(local)).await

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Stored;
 use crate::command::daemon::reload::Loaded;
 use crate::edge::budget::BudgetStatus;
-use crate::ledger::{Book, DeadLetter, Gap, Place};
+use crate::ledger::{BinlogPlace, DeadLetter, Gap, LedgerSummary};
 use crate::model::Current;
-use crate::progress::board::{Leadership, Part, PartState, Reports, Snapshot};
+use crate::progress::board::{Component, Leadership, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
 /// call has a shorter timeout of its own; scans are exempt.
@@ -38,7 +38,7 @@ pub struct Daemon {
 /// How it does, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum Health {
     /// Everything is as it should be.
     Ok,
     /// It works, and is further behind than `metrics.lag_max`.
@@ -55,13 +55,13 @@ pub enum State {
 
 /// Everything that is known.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
+pub struct StatusDocument {
     /// The configuration's name.
     pub name: String,
     /// evictd's version.
     pub version: String,
     /// How it does.
-    pub state: State,
+    pub state: Health,
     /// What is wrong, since when, and what to do.
     pub problems: Vec<Problem>,
     /// `all`, `tail`, `drain` or `dry-run`; none from disk.
@@ -83,7 +83,7 @@ pub struct Status {
     /// Since when it is, or is not.
     pub connection_since: Option<Timestamp>,
     /// The place after the last whole transaction that was read.
-    pub position: Option<Place>,
+    pub position: Option<BinlogPlace>,
     /// How old the oldest change is that may not be deleted yet.
     pub lag_seconds: Option<f64>,
     /// How far behind it may be and still count as ready.
@@ -132,7 +132,7 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredPlace {
     /// The position.
-    pub position: Place,
+    pub position: BinlogPlace,
     /// When it was stored; none from disk, and before the first.
     pub stored_at: Option<Timestamp>,
     /// How long ago that is.
@@ -154,7 +154,7 @@ pub struct PartStatus {
     pub last_error_at: Option<Timestamp>,
 }
 
-impl Status {
+impl StatusDocument {
     /// Of the daemon that this process is.
     pub fn of(daemon: &Daemon, reports: &Reports) -> Self {
         let now = Timestamp::now();
@@ -163,11 +163,11 @@ impl Status {
         let lag = snapshot.lag(now);
         let mut problems = stuck(&snapshot, ATTEMPT_MAX);
         let mut state = match problems.is_empty() {
-            true => State::Ok,
-            false => State::Stuck,
+            true => Health::Ok,
+            false => Health::Stuck,
         };
-        let mut worse = |than: State, problem: Problem| {
-            if state == State::Ok {
+        let mut worse = |than: Health, problem: Problem| {
+            if state == Health::Ok {
                 state = than;
             }
             problems.push(problem);
@@ -175,12 +175,12 @@ impl Status {
         for (part, found) in &snapshot.parts {
             if let (Some(since), Some((_, error))) = (found.trouble_since, &found.last_error) {
                 let problem = Problem::new(part, Some(since), error.clone());
-                worse(State::Trouble, problem);
+                worse(Health::Trouble, problem);
             }
         }
         if let Some(trouble) = reports.ledger.trouble() {
             let problem = Problem::new("ledger", Some(trouble.since), trouble.error);
-            worse(State::Trouble, problem);
+            worse(Health::Trouble, problem);
         }
         for gap in book.recent_gaps.iter().filter(|gap| gap.is_open()) {
             let text = format!(
@@ -188,7 +188,7 @@ impl Status {
                 gap.from
             );
             worse(
-                State::Trouble,
+                Health::Trouble,
                 Problem::new("gap", Some(gap.begun_at), text),
             );
         }
@@ -198,7 +198,7 @@ impl Status {
                 "the file was refused, the configuration before stays in use: {reason}; correct it and send SIGHUP again"
             );
             worse(
-                State::Trouble,
+                Health::Trouble,
                 Problem::new("configuration", Some(*at), text),
             );
         }
@@ -209,11 +209,11 @@ impl Status {
                 super::text::span(daemon.lag_max)
             );
             let since = now.checked_sub(jiff::SignedDuration::try_from(lag).unwrap_or_default());
-            worse(State::Behind, Problem::new("lag", since.ok(), text));
+            worse(Health::Behind, Problem::new("lag", since.ok(), text));
         }
         let (leadership, leadership_since) = snapshot.leadership.unzip();
-        if state == State::Ok && leadership == Some(Leadership::StandsBy) {
-            state = State::Standby;
+        if state == Health::Ok && leadership == Some(Leadership::StandsBy) {
+            state = Health::Standby;
         }
         let connected = snapshot.connection_changed_at.map(|_| snapshot.connected);
         Self {
@@ -233,7 +233,7 @@ impl Status {
                 .reading
                 .as_ref()
                 .and_then(|reading| reading.position.as_ref())
-                .map(Place::from),
+                .map(BinlogPlace::from),
             lag_seconds: lag.map(|lag| lag.as_secs_f64()),
             lag_seconds_max: Some(daemon.lag_max.as_secs_f64()),
             lag_bytes: snapshot.behind_bytes(),
@@ -262,7 +262,7 @@ impl Status {
     pub fn from_disk(
         name: &str,
         stored: Option<&Stored>,
-        book: &Book,
+        book: &LedgerSummary,
         budgets: Vec<BudgetStatus>,
     ) -> Self {
         Self {
@@ -278,14 +278,14 @@ impl Status {
         }
     }
 
-    fn of_book(book: &Book) -> Self {
+    fn of_book(book: &LedgerSummary) -> Self {
         let shown = book.recent_dead_letters.iter().rev();
         let mut letters: Vec<DeadLetter> = shown.take(DEAD_LETTERS_SHOWN).cloned().collect();
         letters.reverse();
         Self {
             name: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: State::NoDaemon,
+            state: Health::NoDaemon,
             problems: Vec::new(),
             role: None,
             started_at: None,
@@ -317,7 +317,7 @@ impl Status {
     /// Whether every task makes progress. What a restart does not help, a
     /// server that is away, is no ill health.
     pub fn health(&self) -> (bool, String) {
-        if self.state != State::Stuck {
+        if self.state != Health::Stuck {
             return (true, "ok: every task makes progress".to_owned());
         }
         let texts: Vec<&str> = self.problems.iter().map(|it| it.text.as_str()).collect();
@@ -384,7 +384,7 @@ pub fn stuck(snapshot: &Snapshot, attempt_max: Duration) -> Vec<Problem> {
         .collect()
 }
 
-fn part_status((part, found): (&Part, &PartState)) -> PartStatus {
+fn part_status((part, found): (&Component, &PartState)) -> PartStatus {
     let (at, error) = found.last_error.clone().unzip();
     PartStatus {
         part: part.to_string(),
@@ -411,25 +411,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_makes_no_progress_is_stuck_and_one_that_retries_is_not() {
         let reports = Reports::default();
-        let part = Part::Checkpoint;
+        let part = Component::Checkpoint;
         for _ in 0..10 {
             reports.board.begins(&part);
             reports.board.fails(&part, "no space left".to_owned());
             tokio::time::advance(Duration::from_secs(60)).await;
         }
-        let status = Status::of(&daemon(), &reports);
-        assert_eq!((status.state, status.health().0), (State::Trouble, true));
+        let status = StatusDocument::of(&daemon(), &reports);
+        assert_eq!((status.state, status.health().0), (Health::Trouble, true));
         tokio::time::advance(ATTEMPT_MAX).await;
-        let status = Status::of(&daemon(), &reports);
+        let status = StatusDocument::of(&daemon(), &reports);
         let (healthy, line) = status.health();
-        assert_eq!((status.state, healthy), (State::Stuck, false));
+        assert_eq!((status.state, healthy), (Health::Stuck, false));
         assert!(
             line.contains("checkpoint") && line.contains("restart"),
             "{line}"
         );
         reports.board.rests(&part);
         assert!(
-            Status::of(&daemon(), &reports).health().0,
+            StatusDocument::of(&daemon(), &reports).health().0,
             "it waits for work"
         );
     }
@@ -437,18 +437,18 @@ mod tests {
     #[test]
     fn it_is_ready_once_it_is_connected_and_only_within_the_lag_allowed() {
         let reports = Reports::default();
-        let ready = || Status::of(&daemon(), &reports).readiness();
+        let ready = || StatusDocument::of(&daemon(), &reports).readiness();
         assert_eq!(ready(), (false, "not ready: it is starting".to_owned()));
         reports.board.stands_by();
-        let standby = Status::of(&daemon(), &reports);
-        assert_eq!((standby.state, standby.health().0), (State::Standby, true));
+        let standby = StatusDocument::of(&daemon(), &reports);
+        assert_eq!((standby.state, standby.health().0), (Health::Standby, true));
         assert!(ready().1.starts_with("not ready: it stands by"));
         reports.board.leads();
         reports.board.disconnected();
         assert!(!ready().0);
         reports.board.connected();
         assert!(ready().0);
-        let reading = |age_us: i64| crate::progress::board::Reading {
+        let reading = |age_us: i64| crate::progress::board::ReadingState {
             committed_at_us: (Timestamp::now().as_microsecond() - age_us)
                 .try_into()
                 .unwrap(),
@@ -458,26 +458,34 @@ mod tests {
         assert!(ready().0);
         reports.board.reads(reading(61_000_000));
         assert!(!ready().0);
-        assert_eq!(Status::of(&daemon(), &reports).state, State::Behind);
+        assert_eq!(
+            StatusDocument::of(&daemon(), &reports).state,
+            Health::Behind
+        );
         let drain = Daemon {
             role: "drain".to_owned(),
             ..daemon()
         };
-        assert!(Status::of(&drain, &Reports::default()).readiness().0);
+        assert!(
+            StatusDocument::of(&drain, &Reports::default())
+                .readiness()
+                .0
+        );
     }
 
     #[test]
     fn a_document_is_read_as_it_was_written() {
         let reports = Reports::default();
-        let gap = reports
-            .ledger
-            .gap_begun(Place::default(), Place::default(), "purged");
+        let gap =
+            reports
+                .ledger
+                .gap_begun(BinlogPlace::default(), BinlogPlace::default(), "purged");
         reports.ledger.gap_done(gap);
-        reports.ledger.halted(Place::default(), "purged");
+        reports.ledger.halted(BinlogPlace::default(), "purged");
         let letter = DeadLetter::new("undecodable", "why", "what");
         reports.ledger.dead_letter(letter);
-        let status = Status::of(&daemon(), &reports);
-        let read: Status = serde_json::from_str(&status.json()).unwrap();
+        let status = StatusDocument::of(&daemon(), &reports);
+        let read: StatusDocument = serde_json::from_str(&status.json()).unwrap();
         assert_eq!(read.recent_gaps, status.recent_gaps);
         assert_eq!(read.recent_dead_letters, status.recent_dead_letters);
         assert_eq!(read.json(), status.json());

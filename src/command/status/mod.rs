@@ -5,14 +5,14 @@ pub mod text;
 
 use std::time::Duration;
 
-use self::document::Status;
+use self::document::StatusDocument;
 use super::CommandError;
-use super::store::Store;
+use super::store::CheckpointStore;
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Global, Status as Options};
+use crate::cli::{Global, StatusArgs as Options};
 use crate::config::{self, Config};
-use crate::edge::budget::{Book as Budget, BudgetStatus};
-use crate::ledger::{Book, Files};
+use crate::edge::budget::{Budget, BudgetStatus};
+use crate::ledger::{LedgerFiles, LedgerSummary};
 use crate::telemetry::http;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), CommandError>
 }
 
 /// What the daemon says, or why it says nothing.
-async fn asked(config: &Config) -> Result<Status, String> {
+async fn asked(config: &Config) -> Result<StatusDocument, String> {
     let Some(listen) = config.metrics_listen else {
         return Err(
             "no daemon can be asked: set metrics.listen and restart it; this is from disk"
@@ -52,14 +52,14 @@ async fn asked(config: &Config) -> Result<Status, String> {
     })
 }
 
-async fn from_disk(config: &Config) -> Result<Status, CommandError> {
-    let stored = Store::new(config)?.load().await?;
+async fn from_disk(config: &Config) -> Result<StatusDocument, CommandError> {
+    let stored = CheckpointStore::new(config)?.load().await?;
     let book = match &config.ledger_dir {
-        Some(dir) => Files::new(dir, &config.name).read().await?,
-        None => Book::default(),
+        Some(dir) => LedgerFiles::new(dir, &config.name).read().await?,
+        None => LedgerSummary::default(),
     };
     let budgets = budgets(config).await?;
-    Ok(Status::from_disk(
+    Ok(StatusDocument::from_disk(
         &config.name,
         stored.as_ref(),
         &book,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::document::{State, Status};
+use super::document::{Health, StatusDocument};
 use crate::edge::budget::BudgetStatus;
 use crate::ledger::Gap;
 
@@ -13,21 +13,21 @@ use crate::ledger::Gap;
 const RECENT_SHOWN: usize = 3;
 
 /// The whole text. `now` is what ages are counted to.
-pub fn render(status: &Status, now: Timestamp) -> String {
+pub fn render(status: &StatusDocument, now: Timestamp) -> String {
     let mut out = String::new();
     // A String takes whatever is written.
     write(&mut out, status, now).ok();
     out
 }
 
-fn write(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result {
+fn write(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fmt::Result {
     let state = match status.state {
-        State::Ok => "OK",
-        State::Behind => "BEHIND",
-        State::Trouble => "TROUBLE",
-        State::Stuck => "STUCK",
-        State::Standby => "STANDBY",
-        State::NoDaemon => "NO DAEMON ANSWERS",
+        Health::Ok => "OK",
+        Health::Behind => "BEHIND",
+        Health::Trouble => "TROUBLE",
+        Health::Stuck => "STUCK",
+        Health::Standby => "STANDBY",
+        Health::NoDaemon => "NO DAEMON ANSWERS",
     };
     write!(out, "evictd {}: {state}", status.name)?;
     if let Some(started_at) = status.started_at {
@@ -59,7 +59,7 @@ fn write(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result 
 }
 
 /// What only a running daemon knows.
-fn running(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result {
+fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fmt::Result {
     if let (Some(at), Some(sha256)) = (status.config_loaded_at, &status.config_sha256) {
         let text = format!("loaded {} ago, SHA-256 {sha256}", age(now, at));
         line(out, "configuration", &text)?;
@@ -100,7 +100,7 @@ fn running(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Resul
     if let Some(position) = &status.position {
         line(out, "read up to", &position.to_string())?;
     }
-    if status.state != State::NoDaemon {
+    if status.state != Health::NoDaemon {
         line(
             out,
             "settling",
@@ -141,7 +141,7 @@ fn running(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Resul
 }
 
 /// What outlives the daemon.
-fn on_disk(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Result {
+fn on_disk(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fmt::Result {
     match &status.checkpoint {
         Some(stored) => {
             let stored_at = stored
@@ -161,7 +161,7 @@ fn on_disk(out: &mut String, status: &Status, now: Timestamp) -> std::fmt::Resul
                 ),
             )?;
         }
-        None if status.state == State::NoDaemon => line(out, "checkpoint", "none")?,
+        None if status.state == Health::NoDaemon => line(out, "checkpoint", "none")?,
         None => line(out, "checkpoint", "none stored since the start")?,
     }
     for budget in &status.budgets {
@@ -278,14 +278,14 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::command::status::document::{PartStatus, Problem, StoredPlace};
-    use crate::ledger::{Book, DeadLetter, Place};
+    use crate::ledger::{BinlogPlace, DeadLetter, LedgerSummary};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn place(offset: u64) -> Place {
-        Place {
+    fn place(offset: u64) -> BinlogPlace {
+        BinlogPlace {
             file: "mysql-bin.000004".to_owned(),
             offset,
             gtid: None,
@@ -311,7 +311,7 @@ mod tests {
             halted: false,
             repeated: false,
         };
-        let book = Book {
+        let book = LedgerSummary {
             gaps: 1,
             recent_gaps: [gap].into(),
             dead_letters: 1,
@@ -332,9 +332,9 @@ mod tests {
             budget("main", Some(20_000)),
             budget("shop", Some(15_000)),
         ];
-        let status = Status {
+        let status = StatusDocument {
             version: "1.2.3".to_owned(),
-            state: State::Trouble,
+            state: Health::Trouble,
             role: Some("all".to_owned()),
             started_at: Some(at("2026-11-23T00:00:00Z")),
             connected: Some(true),
@@ -363,7 +363,7 @@ mod tests {
                 last_error: Some("MySQL at db:3306 ended the binlog stream".to_owned()),
                 last_error_at: Some(at("2026-11-23T02:12:00Z")),
             }],
-            ..Status::from_disk("shop", None, &book, budgets)
+            ..StatusDocument::from_disk("shop", None, &book, budgets)
         };
         insta::assert_snapshot!(render(&status, at("2026-11-23T03:12:00Z")));
     }

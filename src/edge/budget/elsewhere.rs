@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Book, BudgetError, month_of};
+use super::{Account, Budget, BudgetError, month_of};
 
 /// How long an id is remembered, so that none counts twice. Lists are read from
 /// a few seconds before the place that was reached.
@@ -77,7 +77,7 @@ impl Account {
     }
 }
 
-impl Book {
+impl Budget {
     /// From where on the edge's list is to be counted. `None`: nobody asks for
     /// it, since there is no budget.
     ///
@@ -171,8 +171,8 @@ mod tests {
         let path = directory.path().join("shop.budget.json");
         let limits: BTreeMap<Arc<str>, _> =
             [("main".into(), Some(100)), ("images".into(), None)].into();
-        let one = Book::open_file(&path, limits.clone()).await.unwrap();
-        let two = Book::open_file(&path, limits).await.unwrap();
+        let one = Budget::open_file(&path, limits.clone()).await.unwrap();
+        let two = Budget::open_file(&path, limits).await.unwrap();
         assert_eq!(one.counts_elsewhere_from("images").await.unwrap(), None);
         let begun = one.counts_elsewhere_from("main").await.unwrap();
         assert_eq!(two.counts_elsewhere_from("main").await.unwrap(), begun);

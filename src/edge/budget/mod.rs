@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 
 use self::elsewhere::Elsewhere;
-use super::cover::request::Thrift;
+use super::cover::request::BudgetMode;
 use crate::model::Current;
 
 /// From this part of the budget on, requests become thrifty.
@@ -50,12 +50,12 @@ pub struct BudgetStatus {
 
 impl BudgetStatus {
     /// How thrifty the next request has to be.
-    pub fn thrift(&self) -> Thrift {
+    pub fn thrift(&self) -> BudgetMode {
         let (Some(limit), Some(left)) = (self.limit, self.left) else {
-            return Thrift::Free;
+            return BudgetMode::Free;
         };
         if left == 0 {
-            return Thrift::Spent;
+            return BudgetMode::Spent;
         }
         let thrifty = self.spent.saturating_mul(100) >= limit.saturating_mul(THRIFTY_FROM_PERCENT);
         let most = if thrifty {
@@ -63,7 +63,7 @@ impl BudgetStatus {
         } else {
             left
         };
-        Thrift::AtMost(usize::try_from(most).unwrap_or(usize::MAX))
+        BudgetMode::AtMost(usize::try_from(most).unwrap_or(usize::MAX))
     }
 }
 
@@ -109,13 +109,13 @@ struct Account {
     month: String,
     spent: u64,
     /// Counted, and not known to be made: by caller reference.
-    open: BTreeMap<String, Open>,
+    open: BTreeMap<String, OpenAccount>,
     #[serde(default)]
     elsewhere: Elsewhere,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Open {
+struct OpenAccount {
     paths: u64,
     /// The process that asks for it.
     process: u32,
@@ -139,7 +139,7 @@ impl Account {
         self.turn_to(&month_of(now));
         self.open.entry(reference).or_insert_with(|| {
             self.spent = self.spent.saturating_add(paths);
-            Open {
+            OpenAccount {
                 paths,
                 process,
                 opened_at: now,
@@ -165,7 +165,7 @@ pub type Limits = BTreeMap<Arc<str>, Option<u64>>;
 ///
 /// Several processes may share the file; each change reads it first.
 #[derive(Debug)]
-pub struct Book {
+pub struct Budget {
     /// `None`: nothing is kept.
     path: Option<PathBuf>,
     limits: Current<Limits>,
@@ -173,7 +173,7 @@ pub struct Book {
     accounts: Arc<Mutex<Accounts>>,
 }
 
-impl Book {
+impl Budget {
     /// Counts in memory only.
     pub fn in_memory(limits: Limits) -> Self {
         Self {
@@ -261,7 +261,7 @@ impl Book {
         let Some(account) = accounts.distributions.get(distribution) else {
             return Vec::new();
         };
-        let gone = |open: &Open| {
+        let gone = |open: &OpenAccount| {
             // In a container every process has the same number.
             open.process == own || !PathBuf::from(format!("/proc/{}", open.process)).exists()
         };

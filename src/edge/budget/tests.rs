@@ -4,7 +4,7 @@ fn limits(limit: Option<u64>) -> BTreeMap<Arc<str>, Option<u64>> {
     [("main".into(), limit)].into()
 }
 
-fn spent(book: &Book) -> u64 {
+fn spent(book: &Budget) -> u64 {
     book.status(&"main".into()).spent
 }
 
@@ -12,7 +12,7 @@ fn spent(book: &Book) -> u64 {
 async fn a_request_is_counted_once_and_given_back_if_it_was_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    let book = Book::open_file(&path, limits(None)).await.unwrap();
+    let book = Budget::open_file(&path, limits(None)).await.unwrap();
     book.open("main", "a", 30).await.unwrap();
     book.open("main", "a", 30).await.unwrap();
     book.open("main", "b", 5).await.unwrap();
@@ -22,7 +22,7 @@ async fn a_request_is_counted_once_and_given_back_if_it_was_not_made() {
     book.not_made("main", "b").await.unwrap();
     book.not_made("main", "a").await.unwrap();
     assert_eq!(spent(&book), 30);
-    let another = Book::open_file(&path, limits(None)).await.unwrap();
+    let another = Budget::open_file(&path, limits(None)).await.unwrap();
     assert_eq!(spent(&another), 30);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }
@@ -31,8 +31,8 @@ async fn a_request_is_counted_once_and_given_back_if_it_was_not_made() {
 async fn two_processes_that_share_the_file_count_together() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    let one = Book::open_file(&path, limits(None)).await.unwrap();
-    let two = Book::open_file(&path, limits(None)).await.unwrap();
+    let one = Budget::open_file(&path, limits(None)).await.unwrap();
+    let two = Budget::open_file(&path, limits(None)).await.unwrap();
     for n in 0..10 {
         let (first, second) = (format!("one-{n}"), format!("two-{n}"));
         let (a, b) = tokio::join!(one.open("main", &first, 1), two.open("main", &second, 2));
@@ -46,13 +46,13 @@ async fn two_processes_that_share_the_file_count_together() {
 async fn what_a_crash_left_open_is_found_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    let book = Book::open_file(&path, limits(None)).await.unwrap();
+    let book = Budget::open_file(&path, limits(None)).await.unwrap();
     assert!(book.orphans("main").is_empty());
     book.open("main", "made", 1).await.unwrap();
     book.open("main", "in doubt", 2).await.unwrap();
     book.made("main", "made").await.unwrap();
     drop(book);
-    let next = Book::open_file(&path, limits(None)).await.unwrap();
+    let next = Budget::open_file(&path, limits(None)).await.unwrap();
     let [(reference, since)] = next.orphans("main").try_into().unwrap();
     assert_eq!(reference, "in doubt");
     assert!(since <= Timestamp::now());
@@ -64,11 +64,11 @@ async fn what_is_no_budget_file_is_refused_and_kept() {
     let path = directory.path().join("shop.budget.json");
     for content in ["", "{}", "{\"version\":2,\"distributions\":{}}"] {
         std::fs::write(&path, content).unwrap();
-        let error = Book::open_file(&path, limits(None)).await.unwrap_err();
+        let error = Budget::open_file(&path, limits(None)).await.unwrap_err();
         assert!(matches!(error, BudgetError::Malformed { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
     }
-    let nowhere = Book::open_file("/nonexistent/x.json", limits(None)).await;
+    let nowhere = Budget::open_file("/nonexistent/x.json", limits(None)).await;
     let error = nowhere.unwrap_err().to_string();
     assert!(error.contains("check that the directory exists"), "{error}");
 }
@@ -78,7 +78,7 @@ async fn what_cannot_be_written_is_counted_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gone/shop.budget.json");
     std::fs::create_dir(directory.path().join("gone")).unwrap();
-    let book = Book::open_file(&path, limits(None)).await.unwrap();
+    let book = Budget::open_file(&path, limits(None)).await.unwrap();
     std::fs::remove_dir_all(directory.path().join("gone")).unwrap();
     book.open("main", "a", 3).await.unwrap_err();
     assert_eq!(spent(&book), 3);
@@ -114,16 +114,16 @@ fn the_forecast_is_the_pace_so_far_until_the_months_end() {
 #[tokio::test]
 async fn requests_become_thrifty_at_four_fifths_of_the_budget() {
     for (limit, spent, expected) in [
-        (None, 1_000_000, Thrift::Free),
-        (Some(20_000), 0, Thrift::AtMost(20_000)),
-        (Some(20_000), 15_999, Thrift::AtMost(4_001)),
-        (Some(20_000), 16_000, Thrift::AtMost(80)),
-        (Some(20_000), 19_999, Thrift::AtMost(1)),
-        (Some(20_000), 20_000, Thrift::Spent),
-        (Some(20_000), 30_000, Thrift::Spent),
-        (Some(0), 0, Thrift::Spent),
+        (None, 1_000_000, BudgetMode::Free),
+        (Some(20_000), 0, BudgetMode::AtMost(20_000)),
+        (Some(20_000), 15_999, BudgetMode::AtMost(4_001)),
+        (Some(20_000), 16_000, BudgetMode::AtMost(80)),
+        (Some(20_000), 19_999, BudgetMode::AtMost(1)),
+        (Some(20_000), 20_000, BudgetMode::Spent),
+        (Some(20_000), 30_000, BudgetMode::Spent),
+        (Some(0), 0, BudgetMode::Spent),
     ] {
-        let book = Book::in_memory(limits(limit));
+        let book = Budget::in_memory(limits(limit));
         book.open("main", "a", spent).await.unwrap();
         let status = book.status(&"main".into());
         assert_eq!(status.thrift(), expected, "{limit:?} {spent}");

@@ -12,7 +12,7 @@ use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
 use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudfront::types;
 
-use super::{Accepted, Edge, EdgeError, InvalidationBatch, Listed, Made, Page, Scope};
+use super::{AcceptedInvalidation, Edge, EdgeError, InvalidationBatch, Listed, Made, Page, Scope};
 use crate::telemetry::cause::chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -79,7 +79,10 @@ impl CloudFront {
 }
 
 impl Edge for CloudFront {
-    async fn invalidate(&self, batch: &InvalidationBatch) -> Result<Accepted, EdgeError> {
+    async fn invalidate(
+        &self,
+        batch: &InvalidationBatch,
+    ) -> Result<AcceptedInvalidation, EdgeError> {
         let Scope {
             distribution,
             tenant,
@@ -118,7 +121,7 @@ impl Edge for CloudFront {
                     &error,
                 )
             })?;
-        Ok(Accepted {
+        Ok(AcceptedInvalidation {
             id: output.invalidation.map(|made| made.id).unwrap_or_default(),
         })
     }
@@ -217,7 +220,7 @@ where
         SdkError::ResponseError(_) => unavailable("ResponseError"),
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
-            let answer = Answer {
+            let answer = ServiceError {
                 code: meta.code().unwrap_or("unknown"),
                 reason: meta.message().unwrap_or("no message"),
                 status: service.raw().status().as_u16(),
@@ -234,7 +237,7 @@ where
 }
 
 /// An error as the service sends it.
-struct Answer<'a> {
+struct ServiceError<'a> {
     code: &'a str,
     reason: &'a str,
     status: u16,
@@ -245,7 +248,7 @@ fn classify(
     action: &'static str,
     caller_reference: &str,
     paths: usize,
-    answer: &Answer<'_>,
+    answer: &ServiceError<'_>,
 ) -> EdgeError {
     let distribution = Arc::clone(distribution);
     let code = answer.code.to_owned();
@@ -349,7 +352,7 @@ mod tests {
             ("MalformedXML", 400, "refused"),
             ("InconsistentQuantities", 400, "refused"),
         ] {
-            let answer = Answer {
+            let answer = ServiceError {
                 code,
                 status,
                 reason: "why",
@@ -362,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_denial_names_the_right_to_grant() {
-        let answer = Answer {
+        let answer = ServiceError {
             code: "AccessDenied",
             status: 403,
             reason: "not authorized",

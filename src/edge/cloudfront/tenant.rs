@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_cloudfront::types;
 
 use super::{CloudFront, PAGE_ITEMS, explain, made, page};
-use crate::edge::{Accepted, EdgeError, InvalidationBatch, Made, Page};
+use crate::edge::{AcceptedInvalidation, EdgeError, InvalidationBatch, Made, Page};
 
 const INVALIDATE: &str = "cloudfront:CreateInvalidationForDistributionTenant";
 const LIST: &str = "cloudfront:ListInvalidationsForDistributionTenant";
@@ -21,7 +21,7 @@ impl CloudFront {
         tenant: &Arc<str>,
         batch: &InvalidationBatch,
         request: types::InvalidationBatch,
-    ) -> Result<Accepted, EdgeError> {
+    ) -> Result<AcceptedInvalidation, EdgeError> {
         let output = self
             .once
             .create_invalidation_for_distribution_tenant()
@@ -37,7 +37,7 @@ impl CloudFront {
                     tenant,
                 )
             })?;
-        Ok(Accepted {
+        Ok(AcceptedInvalidation {
             id: output.invalidation.map(|made| made.id).unwrap_or_default(),
         })
     }

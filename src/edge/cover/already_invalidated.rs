@@ -15,24 +15,24 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::model::Order;
+use crate::model::QueuePosition;
 use crate::model::edge_item::{is_wildcard, matches, of_tenant};
 
 /// How far an invalidation reaches back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Horizon {
+pub struct CoveredUpTo {
     /// Of this buffer's messages it covers
     pub buffer: u64,
     /// those that entered up to here.
     pub at: u64,
 }
 
-impl Horizon {
+impl CoveredUpTo {
     /// The newest of these messages; `None` if they are not of one buffer.
-    pub fn of(orders: impl IntoIterator<Item = Option<Order>>) -> Option<Self> {
+    pub fn of(orders: impl IntoIterator<Item = Option<QueuePosition>>) -> Option<Self> {
         let mut horizon: Option<Self> = None;
         for order in orders {
-            let Order { buffer, at, .. } = order?;
+            let QueuePosition { buffer, at, .. } = order?;
             match &mut horizon {
                 None => horizon = Some(Self { buffer, at }),
                 Some(known) if known.buffer == buffer => known.at = known.at.max(at),
@@ -51,10 +51,10 @@ const WILDCARDS_MAX: usize = 500;
 /// What the newest invalidations of a distribution cover.
 #[derive(Debug, Default)]
 pub struct Covered {
-    singles: HashMap<Box<str>, Horizon>,
+    singles: HashMap<Box<str>, CoveredUpTo>,
     order: VecDeque<Box<str>>,
     /// Wildcards with their tenants.
-    wildcards: VecDeque<(Wildcard, Horizon)>,
+    wildcards: VecDeque<(Wildcard, CoveredUpTo)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -67,14 +67,14 @@ impl Covered {
     /// An invalidation of these paths was accepted.
     pub fn add<S: AsRef<str>>(
         &mut self,
-        horizon: Horizon,
+        horizon: CoveredUpTo,
         tenant: Option<&str>,
         paths: impl IntoIterator<Item = S>,
     ) {
         for path in paths {
             let path = path.as_ref();
             if is_wildcard(path) {
-                let newer = |(other, known): &(Wildcard, Horizon)| {
+                let newer = |(other, known): &(Wildcard, CoveredUpTo)| {
                     other.tenant.as_deref() != tenant
                         || other.path != path
                         || known.buffer != horizon.buffer
@@ -111,12 +111,13 @@ impl Covered {
     }
 
     /// Whether a message that stands there needs nothing more for this path.
-    pub fn covers(&self, tenant: Option<&str>, path: &str, order: Option<Order>) -> bool {
+    pub fn covers(&self, tenant: Option<&str>, path: &str, order: Option<QueuePosition>) -> bool {
         let Some(order) = order else {
             return false;
         };
-        let reaches =
-            |horizon: &Horizon| horizon.buffer == order.buffer && horizon.at >= order.certain_from;
+        let reaches = |horizon: &CoveredUpTo| {
+            horizon.buffer == order.buffer && horizon.at >= order.certain_from
+        };
         let single = self.singles.get(&*of_tenant(tenant, path));
         single.is_some_and(reaches)
             || self.wildcards.iter().any(|(wildcard, horizon)| {
@@ -131,8 +132,8 @@ impl Covered {
 mod tests {
     use super::*;
 
-    fn order(at: u64) -> Option<Order> {
-        Some(Order {
+    fn order(at: u64) -> Option<QueuePosition> {
+        Some(QueuePosition {
             buffer: 1,
             at,
             certain_from: at + 5,
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn what_was_in_the_buffer_before_is_covered_and_nothing_later() {
         let mut covered = Covered::default();
-        let horizon = Horizon::of([order(7), order(100), order(50)]).unwrap();
+        let horizon = CoveredUpTo::of([order(7), order(100), order(50)]).unwrap();
         assert_eq!((horizon.buffer, horizon.at), (1, 100));
         covered.add(horizon, None, ["/a", "/b/*", "#t"]);
         for (path, at, expected) in [
@@ -164,7 +165,7 @@ mod tests {
             !covered.covers(None, "/a", None),
             "a buffer without an order"
         );
-        let elsewhere = order(1).map(|order| Order { buffer: 2, ..order });
+        let elsewhere = order(1).map(|order| QueuePosition { buffer: 2, ..order });
         assert!(
             !covered.covers(None, "/a", elsewhere),
             "another buffer's order"
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn what_covers_a_tenant_covers_nobody_else() {
         let mut covered = Covered::default();
-        let horizon = Horizon { buffer: 1, at: 100 };
+        let horizon = CoveredUpTo { buffer: 1, at: 100 };
         covered.add(horizon, Some("dt_1"), ["/a", "/b/*"]);
         covered.add(horizon, Some("dt_2"), ["/*"]);
         for (tenant, path, expected) in [
@@ -196,7 +197,7 @@ mod tests {
     fn a_later_invalidation_reaches_further_and_an_earlier_one_takes_nothing_back() {
         let mut covered = Covered::default();
         for at in [100, 200, 150] {
-            covered.add(Horizon { buffer: 1, at }, None, ["/a", "/b/*"]);
+            covered.add(CoveredUpTo { buffer: 1, at }, None, ["/a", "/b/*"]);
         }
         for path in ["/a", "/b/1"] {
             assert!(covered.covers(None, path, order(195)), "{path}");
@@ -205,16 +206,16 @@ mod tests {
 
     #[test]
     fn messages_of_two_buffers_have_no_horizon() {
-        let other = order(3).map(|order| Order { buffer: 2, ..order });
-        assert_eq!(Horizon::of([order(7), other]), None);
-        assert_eq!(Horizon::of([order(7), None]), None);
-        assert_eq!(Horizon::of([]), None);
+        let other = order(3).map(|order| QueuePosition { buffer: 2, ..order });
+        assert_eq!(CoveredUpTo::of([order(7), other]), None);
+        assert_eq!(CoveredUpTo::of([order(7), None]), None);
+        assert_eq!(CoveredUpTo::of([]), None);
     }
 
     #[test]
     fn it_remembers_a_bounded_number() {
         let mut covered = Covered::default();
-        let horizon = Horizon { buffer: 1, at: 9 };
+        let horizon = CoveredUpTo { buffer: 1, at: 9 };
         covered.add(horizon, None, (0..60_000).map(|n| format!("/{n}")));
         covered.add(horizon, None, (0..600).map(|n| format!("/{n}/*")));
         assert_eq!(covered.singles.len(), SINGLES_MAX);

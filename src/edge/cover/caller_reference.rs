@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::already_invalidated::Horizon;
+use super::already_invalidated::CoveredUpTo;
 use crate::edge::Scope;
 
 const OWN: &str = "evictd-";
@@ -28,7 +28,7 @@ const TENANTS: &str = "evictd-tenant-";
 /// the texts, so that different lists never read the same.
 pub fn caller_reference<'a>(
     scope: &Scope,
-    horizon: Option<Horizon>,
+    horizon: Option<CoveredUpTo>,
     paths: impl ExactSizeIterator<Item = &'a str>,
     messages: &[Arc<str>],
     salt: u32,
@@ -56,7 +56,7 @@ pub fn caller_reference<'a>(
         Some(_) => TENANTS,
     };
     let mut name = match horizon {
-        Some(Horizon { buffer, at }) => format!("{prefix}{buffer:016x}-{at:x}-"),
+        Some(CoveredUpTo { buffer, at }) => format!("{prefix}{buffer:016x}-{at:x}-"),
         None => prefix.to_owned(),
     };
     name.push_str(&hex::encode(hash.finalize()));
@@ -68,7 +68,7 @@ pub fn caller_reference<'a>(
 
 /// The horizon in the name of an invalidation that was made there, if it is one
 /// of evictd's and has one.
-pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<Horizon> {
+pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<CoveredUpTo> {
     let prefix = match scope.tenant {
         None => OWN,
         Some(_) => TENANTS,
@@ -77,7 +77,7 @@ pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<Horizon> {
     let buffer = u64::from_str_radix(parts.next()?, 16).ok()?;
     let at = u64::from_str_radix(parts.next()?, 16).ok()?;
     parts.next()?;
-    Some(Horizon { buffer, at })
+    Some(CoveredUpTo { buffer, at })
 }
 
 /// Whether a tenant's invalidation has this name.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_name_changes_with_everything_it_stands_for() {
         let messages: [Arc<str>; 2] = ["a".into(), "b".into()];
-        let horizon = Some(Horizon { buffer: 1, at: 2 });
+        let horizon = Some(CoveredUpTo { buffer: 1, at: 2 });
         let names: BTreeSet<String> = [
             ("E1", horizon, vec!["/a", "/b"], 2, 0),
             ("E2", horizon, vec!["/a", "/b"], 2, 0),
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn the_horizon_is_read_back_from_the_name() {
-        let largest = Some(Horizon {
+        let largest = Some(CoveredUpTo {
             buffer: u64::MAX,
             at: u64::MAX,
         });
-        for expected in [None, largest, Some(Horizon { buffer: 0, at: 0 })] {
+        for expected in [None, largest, Some(CoveredUpTo { buffer: 0, at: 0 })] {
             for salt in [0, u32::MAX] {
                 for tenant in [None, Some("dt_1")] {
                     let own = scope("E1", tenant);

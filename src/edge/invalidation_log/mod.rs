@@ -196,13 +196,13 @@ impl Kept {
 pub struct Reader {
     distribution: Arc<str>,
     path: Option<PathBuf>,
-    place: Arc<Mutex<Place>>,
+    place: Arc<Mutex<ReadUpTo>>,
 }
 
 /// How far a file was read. It is held open, so that no other file can take its
 /// number.
 #[derive(Debug, Default)]
-struct Place {
+struct ReadUpTo {
     file: Option<File>,
     offset: u64,
 }
@@ -232,7 +232,7 @@ impl Reader {
     }
 }
 
-impl Place {
+impl ReadUpTo {
     /// Whole lines from here on.
     fn read_on(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let found = match path.metadata() {

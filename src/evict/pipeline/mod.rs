@@ -19,13 +19,13 @@ use super::refused_keys::Refusals;
 use super::settling::{Settling, settle};
 use super::tag_sets::Pass;
 use super::tail::Tail;
-use super::visibility::{Visibility, Waiting};
+use super::visibility::{Visibility, VisibilityGate};
 use crate::binlog::SourceError;
 use crate::cache::{Cache, Refused};
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
 use crate::ledger::entry::GapId;
-use crate::progress::board::{Part, Reports};
-use crate::progress::outage::Trouble;
+use crate::progress::board::{Component, Reports};
+use crate::progress::outage::Outage;
 use crate::telemetry::metric;
 
 /// The shortest time between two checkpoints: each costs two `fsync`s.
@@ -138,9 +138,9 @@ async fn delete(
     deleted: mpsc::Sender<Deleted>,
 ) {
     let Reports { board, .. } = &reports;
-    let mut trouble = Trouble::new("the cache", metric::CACHE_RETRIES, board, Part::Cache);
+    let mut trouble = Outage::new("the cache", metric::CACHE_RETRIES, board, Component::Cache);
     let mut refusals = Refusals::new(&reports);
-    let mut waiting = Waiting::new(visibility, board);
+    let mut waiting = VisibilityGate::new(visibility, board);
     while let Some(mut batch) = batches.recv().await {
         let acts = !batch.is_empty();
         if acts {
@@ -196,7 +196,12 @@ async fn send(
     mut batches: mpsc::Receiver<Settled>,
     accepted: mpsc::Sender<Accepted>,
 ) {
-    let mut trouble = Trouble::new("the buffer", metric::BUFFER_RETRIES, &board, Part::Buffer);
+    let mut trouble = Outage::new(
+        "the buffer",
+        metric::BUFFER_RETRIES,
+        &board,
+        Component::Buffer,
+    );
     while let Some(batch) = batches.recv().await {
         let mut pending = paths.prepare(&batch.paths);
         trouble.begins(false);
@@ -217,11 +222,11 @@ async fn store(
     mut checkpoint: impl Checkpoint,
     mut batches: mpsc::Receiver<Accepted>,
 ) -> Result<(), PipelineError> {
-    let mut trouble = Trouble::new(
+    let mut trouble = Outage::new(
         "the checkpoint",
         metric::CHECKPOINT_RETRIES,
         &reports.board,
-        Part::Checkpoint,
+        Component::Checkpoint,
     );
     let mut newest: Option<Mark> = None;
     let mut gaps: Vec<GapId> = Vec::new();
@@ -256,7 +261,7 @@ async fn store(
 async fn write(
     checkpoint: &mut impl Checkpoint,
     mark: Option<Mark>,
-    trouble: &mut Trouble,
+    trouble: &mut Outage,
     reports: &Reports,
 ) -> Result<(), PipelineError> {
     let Some(mark) = mark else { return Ok(()) };

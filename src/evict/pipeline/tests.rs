@@ -2,9 +2,11 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::binlog::server::barrier::NotVisible;
-use crate::binlog::server::replica_lag::Applied;
+use crate::binlog::server::replica_lag::ReadersApplied;
 use crate::buffer::BufferError;
-use crate::cache::{CacheError, Found, Leaving, Outcome, ScanPlace, TagKind, TagScan, TagStep};
+use crate::cache::{
+    CacheError, FoundKeys, MembersOut, Outcome, ScanPlace, TagKind, TagScan, TagStep,
+};
 use crate::checkpoint::CheckpointError;
 use crate::evict::bulk_paths::Paths;
 use crate::model::invalidation::{Action, Plan, Published, Target};
@@ -115,9 +117,9 @@ impl Cache for Flaky {
         Ok(Outcome::default())
     }
 
-    async fn find(&mut self, glob: &[u8], _from: ScanPlace) -> Result<Found, CacheError> {
+    async fn find(&mut self, glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
         let keys = vec![glob.strip_suffix(b"*").unwrap_or(glob).to_vec()];
-        Ok(Found { keys, next: None })
+        Ok(FoundKeys { keys, next: None })
     }
 
     /// Every set has two members, one after the other.
@@ -130,7 +132,7 @@ impl Cache for Flaky {
         Ok(sets.iter().map(step).collect())
     }
 
-    async fn take_out(&mut self, leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+    async fn take_out(&mut self, leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
         for set in leaving {
             let key = String::from_utf8_lossy(set.key);
             let members = String::from_utf8(set.members.concat()).unwrap();
@@ -634,7 +636,7 @@ async fn what_settles_is_deleted_again_once_the_slowest_reader_has_it() {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     // The readers have the first change, and not yet the second.
-    publish.send_replace(Some(Applied {
+    publish.send_replace(Some(ReadersApplied {
         through: start + Duration::from_secs(1),
         seen_at: Instant::now(),
     }));
@@ -873,7 +875,7 @@ async fn the_board_tells_what_is_in_trouble_and_how_old_the_oldest_change_is() {
     stages.planned.send(old).await.unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
     let snapshot = stages.reports.board.snapshot();
-    let cache = &snapshot.parts[&Part::Cache];
+    let cache = &snapshot.parts[&Component::Cache];
     assert!(cache.trouble_since.is_some());
     let busy = cache.busy_since.unwrap().elapsed();
     assert!(

@@ -18,7 +18,7 @@
 use std::borrow::Cow;
 
 use super::publish::Announcements;
-use crate::cache::{Cache, CacheError, Leaving, Refused, ScanPlace, TagKind, TagScan, TagStep};
+use crate::cache::{Cache, CacheError, MembersOut, Refused, ScanPlace, TagKind, TagScan, TagStep};
 use crate::model::{KeySet, PairSet};
 use crate::telemetry::metric;
 
@@ -212,7 +212,7 @@ impl Attempt<'_> {
         &mut self,
         found: Vec<(Walk<'s>, TagKind, Vec<Vec<u8>>)>,
         stay: &KeySet,
-    ) -> (Vec<Leaving<'s>>, KeySet) {
+    ) -> (Vec<MembersOut<'s>>, KeySet) {
         let mut left = KeySet::default();
         let mut leaving = Vec::new();
         for (walk, kind, mut members) in found {
@@ -232,7 +232,7 @@ impl Attempt<'_> {
             });
             if !members.is_empty() {
                 let key = walk.at.key;
-                leaving.push(Leaving { key, kind, members });
+                leaving.push(MembersOut { key, kind, members });
             }
         }
         (leaving, left)

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::{Found, Outcome};
+use crate::cache::{FoundKeys, Outcome};
 use crate::model::{Guards, KeyList};
 
 /// Sets and keys in memory. One call fails after it was done, or before.
@@ -73,8 +73,8 @@ impl Cache for Memory {
         unreachable!("hashes are no tag sets")
     }
 
-    async fn find(&mut self, _: &[u8], _: ScanPlace) -> Result<Found, CacheError> {
-        self.call(|memory| Found {
+    async fn find(&mut self, _: &[u8], _: ScanPlace) -> Result<FoundKeys, CacheError> {
+        self.call(|memory| FoundKeys {
             keys: memory.sets.keys().cloned().collect(),
             next: None,
         })
@@ -103,7 +103,7 @@ impl Cache for Memory {
         })
     }
 
-    async fn take_out(&mut self, leaving: &[Leaving<'_>]) -> Result<Outcome, CacheError> {
+    async fn take_out(&mut self, leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
         self.call(|memory| {
             for set in leaving {
                 let members = memory.sets.get_mut(set.key).unwrap();

@@ -34,12 +34,12 @@ struct Printer {
 
 /// Small and large containers differ in the width of counts and offsets.
 #[derive(Clone, Copy)]
-enum Format {
+enum ContainerSize {
     Small,
     Large,
 }
 
-impl Format {
+impl ContainerSize {
     fn offset_bytes(self) -> usize {
         match self {
             Self::Small => 2,
@@ -65,10 +65,10 @@ impl Printer {
     /// Prints the value of type `kind` whose bytes begin `data`.
     fn value(&mut self, kind: u8, data: &[u8], depth: usize) -> Result<(), ValueError> {
         match kind {
-            0 => self.container(data, Format::Small, true, depth),
-            1 => self.container(data, Format::Large, true, depth),
-            2 => self.container(data, Format::Small, false, depth),
-            3 => self.container(data, Format::Large, false, depth),
+            0 => self.container(data, ContainerSize::Small, true, depth),
+            1 => self.container(data, ContainerSize::Large, true, depth),
+            2 => self.container(data, ContainerSize::Small, false, depth),
+            3 => self.container(data, ContainerSize::Large, false, depth),
             4 => {
                 let literal = match data.first() {
                     Some(0) => "null",
@@ -98,7 +98,7 @@ impl Printer {
     fn container(
         &mut self,
         data: &[u8],
-        format: Format,
+        format: ContainerSize,
         object: bool,
         depth: usize,
     ) -> Result<(), ValueError> {

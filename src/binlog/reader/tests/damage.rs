@@ -14,7 +14,7 @@ use proptest::prelude::{
 
 use super::*;
 use crate::binlog::decode::row::RowDecoder;
-use crate::binlog::events::event::Format;
+use crate::binlog::events::event::EventFormat;
 
 /// Wants everything in `shop`, and decodes it.
 struct Decoded;
@@ -279,7 +279,7 @@ fn events_of(file: &mut impl Read) -> Vec<Event> {
     let mut left = Vec::new();
     file.read_to_end(&mut left).unwrap();
     let mut left = Bytes::from(left);
-    let mut format = Format::new(FormatDescriptionEvent::new(BinlogVersion::Version4));
+    let mut format = EventFormat::new(FormatDescriptionEvent::new(BinlogVersion::Version4));
     let mut events = Vec::new();
     while let Some(bytes) = cut(&mut left) {
         let event = Event::read(&format, bytes).unwrap();

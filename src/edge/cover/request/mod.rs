@@ -7,19 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::already_invalidated::Horizon;
+use super::already_invalidated::CoveredUpTo;
 use super::caller_reference::caller_reference;
 use super::coalesce::{Room, coalesce};
 use super::quota::{QUOTA, count};
 use crate::edge::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
-use crate::model::Order;
+use crate::model::QueuePosition;
 use crate::model::edge_item::{is_tag, is_wildcard};
 
 /// How a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct MessageInfo {
     /// Where it stands in its buffer's order, if the buffer has one.
-    pub order: Option<Order>,
+    pub order: Option<QueuePosition>,
     /// How often it was received, this time included.
     pub deliveries: u32,
     /// When its oldest change was committed, µs since the epoch.
@@ -29,7 +29,7 @@ pub struct Arrival {
 /// Messages of one distribution or tenant whose paths are to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Gathering {
-    messages: Vec<Waiting>,
+    messages: Vec<PartlySent>,
     /// Each path that is still to be sent, with the messages that hold it.
     owners: BTreeMap<String, Vec<usize>>,
 }
@@ -39,15 +39,15 @@ pub struct Gathering {
 /// Nothing lost: it completes only when that is none. A batch that is given up
 /// is never accepted, and so its messages never complete.
 #[derive(Clone, Debug)]
-struct Waiting {
+struct PartlySent {
     id: Arc<str>,
-    arrival: Arrival,
+    arrival: MessageInfo,
     left: usize,
 }
 
 /// How much a request may cost, apart from what is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thrift {
+pub enum BudgetMode {
     /// Whatever the quota allows.
     Free,
     /// At most this many paths; more are covered by wildcards.
@@ -58,7 +58,7 @@ pub enum Thrift {
 
 /// One request and the messages with paths in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct NextRequest {
     /// The request.
     pub invalidation: InvalidationBatch,
     /// The ids of the messages, sorted.
@@ -66,21 +66,21 @@ pub struct Batch {
     /// When the oldest change in it was committed, µs since the epoch.
     pub committed_at_us: u64,
     /// Which messages it covers besides its own.
-    pub horizon: Option<Horizon>,
-    parts: Vec<Part>,
+    pub horizon: Option<CoveredUpTo>,
+    parts: Vec<RequestPath>,
     salt: u32,
 }
 
 /// A path of a request, and the gathered paths that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
+struct RequestPath {
     path: String,
     of: Vec<(String, Vec<usize>)>,
 }
 
 impl Gathering {
     /// Adds a message by its id.
-    pub fn add(&mut self, id: Arc<str>, arrival: Arrival, paths: Vec<String>) {
+    pub fn add(&mut self, id: Arc<str>, arrival: MessageInfo, paths: Vec<String>) {
         let index = self.messages.len();
         let mut left = 0;
         for path in paths {
@@ -90,7 +90,7 @@ impl Gathering {
                 left += 1;
             }
         }
-        self.messages.push(Waiting { id, arrival, left });
+        self.messages.push(PartlySent { id, arrival, left });
     }
 
     /// How many distinct paths are to be sent.
@@ -130,7 +130,7 @@ impl Gathering {
     /// many paths it was, and the messages that this completes.
     pub fn leave_out(
         &mut self,
-        is_covered: impl Fn(&str, Option<Order>) -> bool,
+        is_covered: impl Fn(&str, Option<QueuePosition>) -> bool,
     ) -> (usize, Vec<Arc<str>>) {
         let Self { messages, owners } = self;
         let mut left_out = 0;
@@ -164,12 +164,12 @@ impl Gathering {
         &mut self,
         scope: &Scope,
         room: Room,
-        thrift: Thrift,
+        thrift: BudgetMode,
         always: impl Fn(&str) -> bool,
-    ) -> Option<Batch> {
+    ) -> Option<NextRequest> {
         let (fixed, free): (Vec<&str>, Vec<&str>) = match thrift {
-            Thrift::Free => (Vec::new(), self.owners.keys().map(String::as_str).collect()),
-            Thrift::AtMost(_) | Thrift::Spent => self
+            BudgetMode::Free => (Vec::new(), self.owners.keys().map(String::as_str).collect()),
+            BudgetMode::AtMost(_) | BudgetMode::Spent => self
                 .owners
                 .keys()
                 .map(String::as_str)
@@ -202,12 +202,12 @@ impl Gathering {
                 .into_iter()
                 .filter_map(|path| self.owners.remove_entry(&path));
             let of = taken.collect();
-            parts.push(Part { path, of });
+            parts.push(RequestPath { path, of });
         }
         Some(self.batch(scope.clone(), parts, 0))
     }
 
-    fn batch(&self, scope: Scope, parts: Vec<Part>, salt: u32) -> Batch {
+    fn batch(&self, scope: Scope, parts: Vec<RequestPath>, salt: u32) -> NextRequest {
         let owners = parts.iter().flat_map(|part| &part.of);
         let owners: BTreeSet<usize> = owners.flat_map(|(_, owners)| owners).copied().collect();
         let waiting = owners.iter().filter_map(|&owner| self.messages.get(owner));
@@ -219,10 +219,10 @@ impl Gathering {
         }
         messages.sort_unstable();
         // Every message in hand was in the buffer before this call.
-        let horizon = Horizon::of(self.messages.iter().map(|waiting| waiting.arrival.order));
+        let horizon = CoveredUpTo::of(self.messages.iter().map(|waiting| waiting.arrival.order));
         let paths = parts.iter().map(|part| part.path.as_str());
         let caller_reference = caller_reference(&scope, horizon, paths, &messages, salt);
-        Batch {
+        NextRequest {
             invalidation: InvalidationBatch {
                 scope,
                 caller_reference,
@@ -238,7 +238,7 @@ impl Gathering {
 
     /// The edge accepted the batch. Returns the messages that wait for nothing
     /// more, and may be deleted.
-    pub fn accept(&mut self, batch: Batch) -> Vec<Arc<str>> {
+    pub fn accept(&mut self, batch: NextRequest) -> Vec<Arc<str>> {
         let mut complete = Vec::new();
         for (_, owners) in batch.parts.into_iter().flat_map(|part| part.of) {
             for owner in owners {
@@ -252,7 +252,7 @@ impl Gathering {
 
     /// The edge has certainly not made it: its paths are to be sent again, as
     /// they fit by then.
-    pub fn put_back(&mut self, batch: Batch) {
+    pub fn put_back(&mut self, batch: NextRequest) {
         self.owners
             .extend(batch.parts.into_iter().flat_map(|part| part.of));
     }
@@ -262,7 +262,10 @@ impl Gathering {
     /// # Errors
     ///
     /// The batch itself, when it holds one path only.
-    pub fn halve(&self, batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
+    pub fn halve(
+        &self,
+        batch: NextRequest,
+    ) -> Result<(NextRequest, NextRequest), Box<NextRequest>> {
         if batch.parts.len() < 2 {
             return Err(Box::new(batch));
         }
@@ -278,13 +281,13 @@ impl Gathering {
     /// The same request under the next name. Still deterministic: a successor
     /// that repeats it meets the same refusal, and gives it the same name.
     #[must_use]
-    pub fn renamed(&self, batch: Batch) -> Batch {
+    pub fn renamed(&self, batch: NextRequest) -> NextRequest {
         let salt = batch.salt.saturating_add(1);
         self.batch(batch.invalidation.scope, batch.parts, salt)
     }
 }
 
-impl Batch {
+impl NextRequest {
     /// How many gathered paths go under a wildcard that is none of them.
     pub fn coalesced(&self) -> usize {
         let wider = self.parts.iter().filter(|part| {
@@ -295,7 +298,7 @@ impl Batch {
     }
 }
 
-fn done(waiting: &mut Waiting, complete: &mut Vec<Arc<str>>) {
+fn done(waiting: &mut PartlySent, complete: &mut Vec<Arc<str>>) {
     waiting.left = waiting.left.saturating_sub(1);
     if waiting.left == 0 {
         complete.push(Arc::clone(&waiting.id));
@@ -303,20 +306,20 @@ fn done(waiting: &mut Waiting, complete: &mut Vec<Arc<str>>) {
 }
 
 /// What to send of sorted paths, each with the paths that it stands for.
-fn cover(paths: &[&str], room: Room, thrift: Thrift) -> Vec<(String, Vec<String>)> {
+fn cover(paths: &[&str], room: Room, thrift: BudgetMode) -> Vec<(String, Vec<String>)> {
     let all = count(paths);
     let within = |limit: Room| all.singles <= limit.singles && all.wildcards <= limit.wildcards;
     let (in_quota, room) = match thrift {
-        Thrift::Free => (within(QUOTA), room),
-        Thrift::AtMost(most) if paths.len() <= most => (within(QUOTA), room),
-        Thrift::Spent if paths.len() <= 1 => (true, room),
-        Thrift::AtMost(most) => {
+        BudgetMode::Free => (within(QUOTA), room),
+        BudgetMode::AtMost(most) if paths.len() <= most => (within(QUOTA), room),
+        BudgetMode::Spent if paths.len() <= 1 => (true, room),
+        BudgetMode::AtMost(most) => {
             let most = most.max(1);
             let wildcards = room.wildcards.min(most.div_ceil(2));
             let singles = room.singles.min(most - wildcards);
             (false, Room { singles, wildcards })
         }
-        Thrift::Spent => (
+        BudgetMode::Spent => (
             false,
             Room {
                 singles: 0,
@@ -360,14 +363,14 @@ fn cover(paths: &[&str], room: Room, thrift: Thrift) -> Vec<(String, Vec<String>
 }
 
 /// How many tags a request may hold at most, when nothing is in progress.
-fn tags_max(thrift: Thrift) -> usize {
+fn tags_max(thrift: BudgetMode) -> usize {
     match thrift {
-        Thrift::Free => QUOTA.singles,
-        Thrift::AtMost(most) => {
+        BudgetMode::Free => QUOTA.singles,
+        BudgetMode::AtMost(most) => {
             let wildcards = most.div_ceil(2).min(QUOTA.wildcards);
             most.saturating_sub(wildcards).min(QUOTA.singles)
         }
-        Thrift::Spent => 0,
+        BudgetMode::Spent => 0,
     }
 }
 

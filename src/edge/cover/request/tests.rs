@@ -7,9 +7,9 @@ fn ids(texts: &[&str]) -> Vec<Arc<str>> {
     texts.iter().map(|text| Arc::from(*text)).collect()
 }
 
-fn arrival(at: u64) -> Arrival {
-    Arrival {
-        order: Some(Order {
+fn arrival(at: u64) -> MessageInfo {
+    MessageInfo {
+        order: Some(QueuePosition {
             buffer: 1,
             at,
             certain_from: at,
@@ -35,8 +35,8 @@ fn main() -> Scope {
     Scope::of(&"E1".into())
 }
 
-fn next(gathering: &mut Gathering, room: Room) -> Option<Batch> {
-    gathering.next_batch(&main(), room, Thrift::Free, |_| false)
+fn next(gathering: &mut Gathering, room: Room) -> Option<NextRequest> {
+    gathering.next_batch(&main(), room, BudgetMode::Free, |_| false)
 }
 
 #[test]
@@ -117,10 +117,10 @@ fn tags_wait_for_room_up_to_a_quota_and_go_under_everything_beyond() {
 #[test]
 fn a_thrifty_request_has_few_tags_or_covers_everything() {
     for (thrift, number, expected) in [
-        (Thrift::AtMost(9), 9, tags(0..9)),
-        (Thrift::AtMost(9), 10, vec!["/*".to_owned()]),
-        (Thrift::Spent, 1, tags(0..1)),
-        (Thrift::Spent, 2, vec!["/*".to_owned()]),
+        (BudgetMode::AtMost(9), 9, tags(0..9)),
+        (BudgetMode::AtMost(9), 10, vec!["/*".to_owned()]),
+        (BudgetMode::Spent, 1, tags(0..1)),
+        (BudgetMode::Spent, 2, vec!["/*".to_owned()]),
     ] {
         let mut gathering = gathering(&[("a", tags(0..number))]);
         let batch = gathering.next_batch(&main(), QUOTA, thrift, |_| false);
@@ -171,12 +171,13 @@ fn what_was_covered_before_is_left_out_for_the_messages_that_were_there() {
     let mut gathering = Gathering::default();
     gathering.add("early".into(), arrival(10), vec!["/a".into(), "/b".into()]);
     gathering.add("late".into(), arrival(20), vec!["/a".into()]);
-    let covered =
-        |path: &str, order: Option<Order>| path == "/a" && order.is_some_and(|it| it.at < 15);
+    let covered = |path: &str, order: Option<QueuePosition>| {
+        path == "/a" && order.is_some_and(|it| it.at < 15)
+    };
     assert_eq!(gathering.leave_out(covered), (0, Vec::new()));
     let batch = next(&mut gathering, QUOTA).unwrap();
     assert_eq!(batch.invalidation.paths, ["/a", "/b"], "for the late one");
-    assert_eq!(batch.horizon, Some(Horizon { buffer: 1, at: 20 }));
+    assert_eq!(batch.horizon, Some(CoveredUpTo { buffer: 1, at: 20 }));
     gathering.put_back(batch);
     let all = gathering.leave_out(|_, _| true);
     assert_eq!(all, (2, ids(&["late", "early"])));
@@ -186,16 +187,16 @@ fn what_was_covered_before_is_left_out_for_the_messages_that_were_there() {
 fn a_thrifty_request_costs_no_more_than_it_may() {
     for (thrift, paths, always, expected) in [
         (
-            Thrift::AtMost(6),
+            BudgetMode::AtMost(6),
             5,
             "",
             vec!["/000000", "/000001", "/000002", "/000003", "/000004"],
         ),
-        (Thrift::AtMost(3), 5, "", vec!["/00000*"]),
-        (Thrift::AtMost(0), 5, "", vec!["/00000*"]),
-        (Thrift::Spent, 1, "", vec!["/000000"]),
-        (Thrift::Spent, 5, "", vec!["/00000*"]),
-        (Thrift::Spent, 5, "/000003", vec!["/00000*", "/000003"]),
+        (BudgetMode::AtMost(3), 5, "", vec!["/00000*"]),
+        (BudgetMode::AtMost(0), 5, "", vec!["/00000*"]),
+        (BudgetMode::Spent, 1, "", vec!["/000000"]),
+        (BudgetMode::Spent, 5, "", vec!["/00000*"]),
+        (BudgetMode::Spent, 5, "/000003", vec!["/00000*", "/000003"]),
     ] {
         let mut gathering = gathering(&[("a", numbered(0..paths))]);
         let batch = gathering.next_batch(&main(), QUOTA, thrift, |path| path == always);
@@ -226,11 +227,11 @@ fn any_messages() -> impl Strategy<Value = Vec<(String, Vec<String>)>> {
     })
 }
 
-fn any_thrift() -> impl Strategy<Value = Thrift> {
+fn any_thrift() -> impl Strategy<Value = BudgetMode> {
     prop_oneof![
-        Just(Thrift::Free),
-        (0_usize..50).prop_map(Thrift::AtMost),
-        Just(Thrift::Spent),
+        Just(BudgetMode::Free),
+        (0_usize..50).prop_map(BudgetMode::AtMost),
+        Just(BudgetMode::Spent),
     ]
 }
 
@@ -264,9 +265,9 @@ proptest! {
             prop_assert!(!paths.is_empty() && paths.len() <= BATCH_PATHS_MAX);
             prop_assert!(used.singles <= room.singles && used.wildcards <= room.wildcards);
             match thrift {
-                Thrift::Free => {}
-                Thrift::AtMost(most) => prop_assert!(paths.len() <= most.max(1)),
-                Thrift::Spent => prop_assert_eq!(paths.len(), 1),
+                BudgetMode::Free => {}
+                BudgetMode::AtMost(most) => prop_assert!(paths.len() <= most.max(1)),
+                BudgetMode::Spent => prop_assert_eq!(paths.len(), 1),
             }
             sent.extend(paths.clone());
             complete.extend(gathering.accept(batch));
