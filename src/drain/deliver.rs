@@ -179,7 +179,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 "messages that the edge refuses go back to the buffer; after max_receives they become dead letters");
         } else {
             // What was in trouble may have been covered by others meanwhile.
-            self.reports.board.works(&self.part());
+            self.reports.board.recovered(&self.part());
         }
         self.name
     }
@@ -241,7 +241,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     self.standing.accepted(&self.name, &batch, &accepted.id);
                     self.record(&batch, &accepted.id).await;
                     self.report_accepted(&batch, &accepted.id);
-                    self.reports.board.works(&self.part());
+                    self.reports.board.recovered(&self.part());
                     if course.trouble.take().is_some() {
                         info!(distribution = %self.name, attempts = course.backoff.attempts(), "the edge accepts invalidations again");
                     }
@@ -300,7 +300,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     course.refusal = Some(error.name());
                     // A tenant that is gone is no trouble of the others'.
                     if !matches!(error, EdgeError::NoSuchTenant { .. }) {
-                        self.reports.board.fails(&self.part(), error.to_string());
+                        self.reports.board.failed(&self.part(), error.to_string());
                     }
                     self.give_up(&batch, round, &error);
                     return;
@@ -311,7 +311,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     async fn pause(&self, error: &EdgeError, batch: &NextRequest, course: &mut Course) {
         self.count_retry(error);
-        self.reports.board.fails(&self.part(), error.to_string());
+        self.reports.board.failed(&self.part(), error.to_string());
         let delay = course.backoff.next_delay();
         if course.trouble != Some(error.name()) {
             course.trouble = Some(error.name());

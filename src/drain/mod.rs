@@ -199,7 +199,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
 
         let board = &self.reports.board;
         loop {
-            board.begins(&Component::Drain);
+            board.started(&Component::Drain);
             for ((name, tenant), round) in intake.take_due(&delivering) {
                 let (Some(distribution), Some(standing)) =
                     (self.options.distributions.get(&name), standings.get(&name))
@@ -292,7 +292,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 () = sleep_until(deadline) => break,
             }
         }
-        self.reports.board.rests(&Component::Drain);
+        self.reports.board.idle(&Component::Drain);
         // No call begins from here on.
         drop(deliveries);
         if extending.is_some()

@@ -105,7 +105,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         match result {
             Ok(received) => {
                 if std::mem::take(&mut self.failing) {
-                    self.board.works(&Component::Drain);
+                    self.board.recovered(&Component::Drain);
                     info!(
                         attempts = self.backoff.attempts(),
                         "receiving from the buffer works again"
@@ -120,7 +120,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
                 let delay = self.backoff.next_delay();
-                self.board.fails(&Component::Drain, error.to_string());
+                self.board.failed(&Component::Drain, error.to_string());
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
                 }

@@ -51,7 +51,7 @@ pub(super) async fn gather(
             if !batch.is_empty() {
                 let read = finish(&mut batch, &tail);
                 handed_on.clone_from(tail.source().position());
-                board.rests(&Component::Source);
+                board.idle(&Component::Source);
                 if planned.send(read).await.is_err() {
                     break;
                 }
@@ -159,9 +159,9 @@ impl ReportTimer {
     fn made(&mut self, reading: ReadingState, board: &Board) {
         self.due = false;
         match reading.drained {
-            true => board.rests(&Component::Source),
+            true => board.idle(&Component::Source),
             false => {
-                board.begins(&Component::Source);
+                board.started(&Component::Source);
                 self.changed();
             }
         }

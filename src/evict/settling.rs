@@ -118,7 +118,7 @@ pub(super) async fn settle(
     settled: mpsc::Sender<Settled>,
 ) {
     let Reports { board, .. } = &reports;
-    let mut trouble = Outage::new(
+    let mut outage = Outage::new(
         "the cache",
         metric::CACHE_RETRIES,
         board,
@@ -145,15 +145,15 @@ pub(super) async fn settle(
                 bytes -= batch.size();
                 board.settles(waiting.len(), bytes);
                 if batch.due.is_some() {
-                    trouble.begins(batch.takes_long());
+                    outage.started(batch.takes_long());
                     let refused = loop {
                         match batch.delete_again(&mut cache).await {
                             Ok(refused) => break refused,
-                            Err(error) => trouble.wait(error.code(), &error).await,
+                            Err(error) => outage.wait(error.code(), &error).await,
                         }
                     };
-                    trouble.over();
-                    trouble.rests();
+                    outage.recovered();
+                    outage.idle();
                     refusals.report(&refused);
                     refusals.give_up(refused.iter(), batch.mark());
                 }

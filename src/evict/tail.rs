@@ -191,7 +191,7 @@ impl Tail {
             self.pause(shutdown).await;
         }
         loop {
-            board.begins(&Component::Source);
+            board.started(&Component::Source);
             let attempt = async {
                 match self.gap.take() {
                     Some(gap) => Err(gap),
@@ -201,7 +201,7 @@ impl Tail {
             let attempt = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {
-                    board.rests(&Component::Source);
+                    board.idle(&Component::Source);
                     return Ok(Connected::Resumed);
                 }
                 attempt = attempt => attempt,
@@ -215,8 +215,8 @@ impl Tail {
                     self.connected = true;
                     self.connected_at = Instant::now();
                     board.connected();
-                    board.works(&Component::Source);
-                    board.rests(&Component::Source);
+                    board.recovered(&Component::Source);
+                    board.idle(&Component::Source);
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
                     return Ok(Connected::Resumed);
                 }
@@ -227,7 +227,7 @@ impl Tail {
                 Err(error) => error,
             };
             metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
-            board.fails(&Component::Source, error.to_string());
+            board.failed(&Component::Source, error.to_string());
             if last_kind != error.kind() {
                 last_kind = error.kind();
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
@@ -348,7 +348,7 @@ impl Tail {
         self.reports.board.disconnected();
         self.reports
             .board
-            .fails(&Component::Source, error.to_string());
+            .failed(&Component::Source, error.to_string());
         match error {
             SourceError::Gap { .. } => self.gap = Some(error),
             SourceError::Replaced { server_id, .. } => self.replaced(server_id),

@@ -82,7 +82,7 @@ impl<V: Visibility> VisibilityGate<V> {
             let error = match self.visibility.wait(gtids, QUESTION).await {
                 Ok(visible_by) => {
                     if reported {
-                        self.board.works(&Component::Visibility);
+                        self.board.recovered(&Component::Visibility);
                     }
                     return visible_by;
                 }
@@ -93,7 +93,8 @@ impl<V: Visibility> VisibilityGate<V> {
                     silent_since = None;
                     if !reported && began.elapsed() >= QUESTION {
                         reported = true;
-                        self.board.fails(&Component::Visibility, NOT_YET.to_owned());
+                        self.board
+                            .failed(&Component::Visibility, NOT_YET.to_owned());
                         tracing::warn!(
                             seconds = began.elapsed().as_secs_f64(),
                             "rows are in the binlog and not visible yet: their keys wait; semi-synchronous replication without a replica does this"
@@ -103,7 +104,7 @@ impl<V: Visibility> VisibilityGate<V> {
                 NotVisible::Unknown(error) => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= PATIENCE {
-                        self.board.fails(&Component::Visibility, error.to_string());
+                        self.board.failed(&Component::Visibility, error.to_string());
                         tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
                         return self.go_ahead();
                     }
@@ -124,14 +125,14 @@ impl<V: Visibility> VisibilityGate<V> {
             match self.visibility.wait(gtids, BRIEF_QUESTION).await {
                 Ok(visible_by) => {
                     self.lost = None;
-                    self.board.works(&Component::Visibility);
+                    self.board.recovered(&Component::Visibility);
                     tracing::info!("it is known again which rows are visible");
                     return visible_by;
                 }
                 // It answers, if only that they are not.
                 Err(NotVisible::NotYet) => {
                     self.lost = None;
-                    self.board.works(&Component::Visibility);
+                    self.board.recovered(&Component::Visibility);
                     return Box::pin(self.wait(gtids)).await;
                 }
                 Err(NotVisible::Unknown(_)) => {}

@@ -213,7 +213,7 @@ impl Board {
     }
 
     /// An attempt failed.
-    pub fn fails(&self, part: &Component, error: String) {
+    pub fn failed(&self, part: &Component, error: String) {
         let now = Timestamp::now();
         self.part(part, |state| {
             state.trouble_since.get_or_insert(now);
@@ -222,18 +222,18 @@ impl Board {
     }
 
     /// The trouble is over.
-    pub fn works(&self, part: &Component) {
+    pub fn recovered(&self, part: &Component) {
         self.part(part, |state| state.trouble_since = None);
     }
 
     /// The part's task begins something that has an end.
-    pub fn begins(&self, part: &Component) {
+    pub fn started(&self, part: &Component) {
         let now = Instant::now();
         self.part(part, |state| state.busy_since = Some(now));
     }
 
     /// The part's task waits for work, or does what may take any time.
-    pub fn rests(&self, part: &Component) {
+    pub fn idle(&self, part: &Component) {
         self.part(part, |state| state.busy_since = None);
     }
 
@@ -389,11 +389,11 @@ mod tests {
     #[test]
     fn trouble_has_a_beginning_and_an_end_and_its_last_error_stays() {
         let board = Board::default();
-        board.fails(&Component::Cache, "first".to_owned());
+        board.failed(&Component::Cache, "first".to_owned());
         let begun = board.snapshot().parts[&Component::Cache].trouble_since;
         assert!(begun.is_some());
-        board.fails(&Component::Cache, "second".to_owned());
-        board.works(&Component::Cache);
+        board.failed(&Component::Cache, "second".to_owned());
+        board.recovered(&Component::Cache);
         let state = board.snapshot().parts[&Component::Cache].clone();
         assert_eq!(state.trouble_since, None);
         assert_eq!(state.last_error.unwrap().1, "second");

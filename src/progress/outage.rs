@@ -54,21 +54,21 @@ impl Outage {
 
     /// The part begins something that it may fail at. `lasting` for what has
     /// no time within which it must be over.
-    pub(crate) fn begins(&mut self, lasting: bool) {
+    pub(crate) fn started(&mut self, lasting: bool) {
         self.lasting = lasting;
         self.mark();
     }
 
     fn mark(&self) {
         match self.lasting {
-            true => self.board.rests(&self.part),
-            false => self.board.begins(&self.part),
+            true => self.board.idle(&self.part),
+            false => self.board.started(&self.part),
         }
     }
 
     /// The part waits for work.
-    pub(crate) fn rests(&self) {
-        self.board.rests(&self.part);
+    pub(crate) fn idle(&self) {
+        self.board.idle(&self.part);
     }
 
     /// Takes note of a failed attempt, and returns when the next one is due.
@@ -79,7 +79,7 @@ impl Outage {
         error: &(dyn std::error::Error + Send + Sync),
     ) {
         metrics::counter!(self.metric, "error" => kind).increment(1);
-        self.board.fails(&self.part, error.to_string());
+        self.board.failed(&self.part, error.to_string());
         let since = *self.since.get_or_insert_with(Instant::now);
         let subject = || format!("{}: {kind}", self.what);
         let news = std::mem::replace(&mut self.kind, kind) != kind
@@ -92,9 +92,9 @@ impl Outage {
         self.mark();
     }
 
-    pub(crate) fn over(&mut self) {
+    pub(crate) fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
-            self.board.works(&self.part);
+            self.board.recovered(&self.part);
             if std::mem::take(&mut self.said) {
                 tracing::info!(
                     seconds = since.elapsed().as_secs_f64(),
@@ -115,26 +115,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outage_that_comes_again_and_again_is_logged_once_unless_it_lasts() {
         let board = Arc::new(Board::default());
-        let mut trouble = Outage::new("a part that flaps", "retries", &board, Component::Cache);
+        let mut outage = Outage::new("a part that flaps", "retries", &board, Component::Cache);
         let error = std::io::Error::other("refused");
-        trouble.wait("connection", &error).await;
-        assert!(trouble.said, "the first at once");
-        trouble.over();
+        outage.wait("connection", &error).await;
+        assert!(outage.said, "the first at once");
+        outage.recovered();
         for _ in 0..100 {
-            trouble.wait("connection", &error).await;
-            assert!(!trouble.said);
-            trouble.over();
+            outage.wait("connection", &error).await;
+            assert!(!outage.said);
+            outage.recovered();
         }
-        trouble.wait("timeout", &error).await;
-        assert!(trouble.said, "another reason");
-        trouble.over();
+        outage.wait("timeout", &error).await;
+        assert!(outage.said, "another reason");
+        outage.recovered();
         let began = Instant::now();
         while began.elapsed() < 2 * BRIEF {
-            trouble.wait("connection", &error).await;
+            outage.wait("connection", &error).await;
         }
-        trouble.wait("connection", &error).await;
-        assert!(trouble.said, "it lasts");
-        trouble.over();
+        outage.wait("connection", &error).await;
+        assert!(outage.said, "it lasts");
+        outage.recovered();
         let state = board.snapshot().parts[&Component::Cache].clone();
         assert_eq!(state.trouble_since, None);
     }

@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(manager.after(SECOND).await, ["STATUS=starting"]);
         manager.reports.board.connected();
         manager.reports.board.reads(ReadingState::default());
-        manager.reports.board.begins(&Component::Drain);
-        manager.reports.board.rests(&Component::Drain);
+        manager.reports.board.started(&Component::Drain);
+        manager.reports.board.idle(&Component::Drain);
         assert_eq!(manager.after(60 * SECOND).await, [""; 0]);
         manager.hears();
         let up = manager.after(SECOND).await;
@@ -280,7 +280,7 @@ mod tests {
         let manager = Manager::of("drain", None);
         manager.reports.board.connected();
         assert_eq!(manager.after(SECOND).await, ["STATUS=starting"]);
-        manager.reports.board.begins(&Component::Drain);
+        manager.reports.board.started(&Component::Drain);
         let up = manager.after(SECOND).await;
         assert_eq!(up, ["READY=1", "STATUS=running"]);
     }
@@ -298,13 +298,13 @@ mod tests {
             for _ in 0..10 {
                 let idle = manager.after(limit).await;
                 assert!(idle.iter().any(|it| it == "WATCHDOG=1"), "{idle:?}");
-                manager.reports.board.begins(&Component::Cache);
+                manager.reports.board.started(&Component::Cache);
             }
-            manager.reports.board.begins(&Component::Cache);
+            manager.reports.board.started(&Component::Cache);
             manager.after(limit + RUNNING).await;
             let silent = manager.after(10 * watchdog).await;
             assert!(!silent.iter().any(|it| it == "WATCHDOG=1"), "{silent:?}");
-            manager.reports.board.rests(&Component::Cache);
+            manager.reports.board.idle(&Component::Cache);
             let again = manager.after(watchdog).await;
             assert!(again.iter().any(|it| it == "WATCHDOG=1"), "{again:?}");
         }
@@ -320,7 +320,7 @@ mod tests {
             manager
                 .reports
                 .board
-                .fails(&Component::Cache, format!("attempt {number}\nof many"));
+                .failed(&Component::Cache, format!("attempt {number}\nof many"));
             for message in manager.after(SECOND).await {
                 assert!(message.contains("; cache: attempt"), "{message}");
                 assert_eq!(message.lines().count(), 1, "{message}");

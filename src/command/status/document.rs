@@ -413,8 +413,8 @@ mod tests {
         let reports = Reports::default();
         let part = Component::Checkpoint;
         for _ in 0..10 {
-            reports.board.begins(&part);
-            reports.board.fails(&part, "no space left".to_owned());
+            reports.board.started(&part);
+            reports.board.failed(&part, "no space left".to_owned());
             tokio::time::advance(Duration::from_secs(60)).await;
         }
         let status = StatusDocument::of(&daemon(), &reports);
@@ -427,7 +427,7 @@ mod tests {
             line.contains("checkpoint") && line.contains("restart"),
             "{line}"
         );
-        reports.board.rests(&part);
+        reports.board.idle(&part);
         assert!(
             StatusDocument::of(&daemon(), &reports).health().0,
             "it waits for work"

@@ -138,7 +138,7 @@ async fn delete(
     deleted: mpsc::Sender<Deleted>,
 ) {
     let Reports { board, .. } = &reports;
-    let mut trouble = Outage::new("the cache", metric::CACHE_RETRIES, board, Component::Cache);
+    let mut outage = Outage::new("the cache", metric::CACHE_RETRIES, board, Component::Cache);
     let mut refusals = Refusals::new(&reports);
     let mut waiting = VisibilityGate::new(visibility, board);
     while let Some(mut batch) = batches.recv().await {
@@ -154,7 +154,7 @@ async fn delete(
             metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(batch::since(batch.oldest_us));
         }
         if acts {
-            trouble.begins(batch.takes_long());
+            outage.started(batch.takes_long());
         }
         let (refused, due) = loop {
             // A change that is fresh now may be old by the time it is deleted;
@@ -169,16 +169,16 @@ async fn delete(
             };
             match batch.delete(&mut cache, pass).await {
                 Ok(refused) => break (refused, due),
-                Err(error) => trouble.wait(error.code(), &error).await,
+                Err(error) => outage.wait(error.code(), &error).await,
             }
         };
-        trouble.over();
+        outage.recovered();
         let keys = count(batch.keys());
         metrics::counter!(metric::CACHE_KEYS).increment(keys);
         if acts {
             metrics::histogram!(metric::COMMIT_TO_DELETED).record(batch::since(batch.oldest_us));
             board.deleted(keys);
-            trouble.rests();
+            outage.idle();
         }
         refusals.report(&refused);
         let stay = |it: &&Refused| !batch.deletes_again(due, &it.key);
@@ -196,7 +196,7 @@ async fn send(
     mut batches: mpsc::Receiver<Settled>,
     accepted: mpsc::Sender<Accepted>,
 ) {
-    let mut trouble = Outage::new(
+    let mut outage = Outage::new(
         "the buffer",
         metric::BUFFER_RETRIES,
         &board,
@@ -204,12 +204,12 @@ async fn send(
     );
     while let Some(batch) = batches.recv().await {
         let mut pending = paths.prepare(&batch.paths);
-        trouble.begins(false);
+        outage.started(false);
         while let Err(error) = paths.send(&mut pending).await {
-            trouble.wait(error.kind(), &error).await;
+            outage.wait(error.kind(), &error).await;
         }
-        trouble.over();
-        trouble.rests();
+        outage.recovered();
+        outage.idle();
         if accepted.send(batch.accepted()).await.is_err() {
             return;
         }
@@ -222,7 +222,7 @@ async fn store(
     mut checkpoint: impl Checkpoint,
     mut batches: mpsc::Receiver<Accepted>,
 ) -> Result<(), PipelineError> {
-    let mut trouble = Outage::new(
+    let mut outage = Outage::new(
         "the checkpoint",
         metric::CHECKPOINT_RETRIES,
         &reports.board,
@@ -243,7 +243,7 @@ async fn store(
                 None => open = false,
             },
             () = tokio::time::sleep_until(due), if newest.is_some() && open => {
-                write(&mut checkpoint, newest.take(), &mut trouble, &reports).await?;
+                write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
                 // Passed for good: a crash does not come upon it again.
                 gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
                 due = Instant::now() + CHECKPOINT_INTERVAL;
@@ -251,7 +251,7 @@ async fn store(
             else => {}
         }
         if !open {
-            write(&mut checkpoint, newest.take(), &mut trouble, &reports).await?;
+            write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
             gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
         }
     }
@@ -261,21 +261,21 @@ async fn store(
 async fn write(
     checkpoint: &mut impl Checkpoint,
     mark: Option<Mark>,
-    trouble: &mut Outage,
+    outage: &mut Outage,
     reports: &Reports,
 ) -> Result<(), PipelineError> {
     let Some(mark) = mark else { return Ok(()) };
     let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us)
         .begun_at(mark.file_begun_s);
-    trouble.begins(false);
+    outage.started(false);
     while let Err(error) = checkpoint.store(&stored).await {
         if let CheckpointError::Superseded { .. } = error {
             return Err(PipelineError::Superseded(error));
         }
-        trouble.wait("checkpoint", &error).await;
+        outage.wait("checkpoint", &error).await;
     }
-    trouble.over();
-    trouble.rests();
+    outage.recovered();
+    outage.idle();
     reports.board.stored(&mark.position);
     tracing::debug!(position = %mark.position, "checkpoint stored");
     Ok(())
