@@ -8,9 +8,11 @@ mod drain;
 mod explain;
 mod finding;
 mod health;
+mod parts;
 mod plan;
 mod preflight;
 mod replay;
+mod shutdown;
 mod status;
 mod store;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::CommandError;
-use super::daemon::bulk_rules;
+use super::parts::bulk_rules;
 use crate::binlog::file::Notice;
 use crate::cli::{Global, OutputFormat, PlanArgs};
 use crate::config::{self, Config};

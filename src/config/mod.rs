@@ -8,7 +8,6 @@ mod edge;
 mod error;
 mod password;
 mod raw;
-mod restart;
 mod rules;
 pub mod secret;
 mod structures;
@@ -23,7 +22,6 @@ use std::time::Duration;
 
 pub use error::ConfigError;
 pub use password::{PasswordConfig, RedisIam, RedisIamKind, SourceIam};
-pub use restart::needs_restart;
 pub use secret::{Secret, SecretRef};
 pub use validate::parse;
 
@@ -112,7 +110,7 @@ pub struct Bulk {
 }
 
 /// `[source]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
     /// The host to connect to.
     pub host: String,
@@ -194,7 +192,7 @@ pub enum SettleConfig {
 }
 
 /// What `redis.url` leads to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisLayout {
     /// One primary.
     Single,

@@ -44,7 +44,6 @@ pub(super) async fn gather(
     let mut mark_due = false;
     let Reports { board, ledger, .. } = tail.reports().clone();
     let mut report = ReportTimer::new();
-    let mut switches = tail.take_switches();
     while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             // What was read must not stay cached for as long as the outage.
@@ -80,7 +79,6 @@ pub(super) async fn gather(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            switch = switches.next(), if whole => tail.switch(switch),
             permit = planned.reserve(), if ready => match permit {
                 Ok(permit) => {
                     permit.send(finish(&mut batch, &tail));

@@ -16,7 +16,6 @@
 //! - `bulk_paths`: when a rule's paths go as its wildcards.
 //! - `plan_counts`: what planning a batch came upon, for metrics and logs.
 //! - `noop`: one half of the work without the other.
-//! - `switch`: other rules, while it runs.
 
 pub mod batch;
 pub mod bulk_paths;
@@ -30,7 +29,6 @@ mod publish;
 mod refused_keys;
 pub mod settling;
 mod structures;
-pub mod switch;
 mod tag_sets;
 pub mod tail;
 pub mod visibility;

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::plan_item::{RuleInterest, TrackedTable, Widened, plan_item, widening};
-use super::switch::{Switch, Switches};
 use crate::binlog::SourceError;
 use crate::binlog::reader::Item;
 use crate::binlog::server::reach::StatementReach;
@@ -40,7 +39,6 @@ pub struct Tail {
     scratch: RenderBuffers,
     since_us: u64,
     reports: Reports,
-    switches: Switches,
     /// The last rows that could not be decoded, so that a table full of them is
     /// put on record once a minute and not once for every event.
     undecodable: Option<(TableName, String, Instant)>,
@@ -96,7 +94,6 @@ impl Tail {
             scratch: RenderBuffers::default(),
             since_us: 0,
             reports: Reports::default(),
-            switches: Switches::default(),
             undecodable: None,
         }
     }
@@ -129,28 +126,6 @@ impl Tail {
         self.reports = reports;
         self.reports.rules.set(Arc::clone(&self.rules));
         self
-    }
-
-    /// Takes other rules from there while it runs.
-    #[must_use]
-    pub fn switching(mut self, switches: Switches) -> Self {
-        self.switches = switches;
-        self
-    }
-
-    /// Where other rules come from; for whoever asks for the items.
-    pub(super) fn take_switches(&mut self) -> Switches {
-        std::mem::take(&mut self.switches)
-    }
-
-    /// Plans with other rules from now on. Only between transactions: the tables
-    /// that the binlog announced are learnt again.
-    pub(super) fn switch(&mut self, switch: Switch) {
-        let rules = switch.take_over(self.source.position());
-        let interest = RuleInterest(Arc::clone(&rules));
-        self.source.set_interest(interest);
-        self.reports.rules.set(Arc::clone(&rules));
-        self.rules = rules;
     }
 
     /// Where it says how it goes.

@@ -250,6 +250,14 @@ impl Board {
         self.lock().leadership = Some((Leadership::Leads, Timestamp::now()));
     }
 
+    /// The turn before is over, and with it what its tasks had begun.
+    pub fn next_turn(&self) {
+        let mut snapshot = self.lock();
+        snapshot.parts.clear();
+        snapshot.deletes_since_us = 0;
+        (snapshot.settling_batches, snapshot.settling_bytes) = (0, 0);
+    }
+
     /// Another one works, and what this one did is over.
     pub fn stands_by(&self) {
         let mut snapshot = self.lock();

@@ -1,5 +1,6 @@
 //! Metrics in Prometheus' text format.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -16,9 +17,17 @@ const BUCKETS: [f64; 17] = [
 /// How often what histograms gathered is taken in; nobody may ever ask.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Collects the metrics of this process from now on, each with the label
-/// `name`. Must be called in a runtime.
+/// The collector of this process' metrics, each with the label `name`. They are
+/// collected from the first call on, which must be in a runtime.
+///
+/// # Errors
+///
+/// Another recorder was installed before.
 pub fn install(name: &str) -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
     let handle = PrometheusBuilder::new()
         .add_global_label("name", name)
         .set_buckets(&BUCKETS)?
@@ -33,7 +42,7 @@ pub fn install(name: &str) -> Result<PrometheusHandle, BuildError> {
             upkeep.run_upkeep();
         }
     });
-    Ok(handle)
+    Ok(HANDLE.get_or_init(|| handle).clone())
 }
 
 /// Says what a metric is. A counter without labels is there from the beginning:

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use redis::AsyncCommands;
@@ -11,7 +11,10 @@ use redis::AsyncCommands;
 use super::metrics::{scrape, value};
 use super::shop::{Config, Shop, USERS, WITHIN, stop};
 use super::status::exchange;
-use crate::support::{Evictd, MysqlOptions, eventually, free_port};
+use crate::support::{
+    EVICTD_PASSWORD, Evictd, FakeCloudFront, FakeSettings, MysqlOptions, Redis, RedisOptions,
+    eventually, free_port, shared_aws,
+};
 
 const IN_USE: &str = "loaded again and is in use";
 const REFUSED: &str = "the configuration was not loaded again";
@@ -220,30 +223,41 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
     );
     let good = with(&config, &rule("added"));
     let name = format!("name = \"{}\"", shop.database);
-    let mut cases = vec![
+    let checkpoint = format!("path = \"{}\"", shop.checkpoint_file().display());
+    let elsewhere = checkpoint.replace(".checkpoint.json", ".other.json");
+    assert_ne!(elsewhere, checkpoint);
+    let both = good
+        .replace(&name, "name = \"store\"")
+        .replace(&checkpoint, &elsewhere);
+    let nobody = format!("redis://127.0.0.1:{}", free_port());
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let cases = [
         (format!("{good}\nnope = 1\n"), "unknown field `nope`"),
         (
             good.replace("added:{id}", "added:{nope}"),
             "no column `nope`",
         ),
         (
-            good.replace("[redis]\n", "[redis]\nreplicas = 1\n"),
-            "a restart is needed for redis.replicas",
-        ),
-        (
             good.replace(&name, "name = \"store\""),
             "a restart is needed for name",
         ),
+        (
+            good.replace(&checkpoint, &elsewhere),
+            "a restart is needed for checkpoint",
+        ),
+        (both, "a restart is needed for name, checkpoint"),
         (String::new(), "missing field"),
+        (
+            good.replace(&shop.mysql().port().to_string(), &free_port().to_string()),
+            "cannot be reached",
+        ),
+        (good.replace(&shop.redis.url(), &nobody), "does not answer"),
+        (
+            good.replace(&listen.to_string(), &taken),
+            "Address already in use",
+        ),
     ];
-    let (user, port) = ("mysql://evictd@", shop.mysql().port());
-    let elsewhere = good
-        .replace(user, "mysql://somebody@")
-        .replace("[redis]\n", "[redis]\nreplicas = 1\n");
-    cases.push((
-        elsewhere,
-        "a restart is needed for redis.replicas, source.url",
-    ));
     for (number, (text, words)) in (1..).zip(cases) {
         assert_ne!(text, good, "{words}");
         let line = reload(&mut evictd, &text, REFUSED).await;
@@ -270,7 +284,6 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
             "{number}: {text}"
         );
     }
-    assert!(port > 0);
     let keys = ["added:1", "user:1:profile"];
     let deleted = shop
         .deleted_by(&evictd, &keys, "INSERT INTO users (id) VALUES (1)")
@@ -350,5 +363,122 @@ async fn a_dry_run_outlives_a_hangup_and_takes_nothing_over() {
     shop.sql("INSERT INTO users (id) VALUES (4711)").await;
     evictd.wait_for_line("user:4711:profile", WITHIN).await;
     assert_eq!(logged(&evictd, "added:4711"), 0);
+    stop(evictd).await;
+}
+
+/// Answers of a daemon that listens there; empty where none does.
+async fn answers(listen: SocketAddr) -> bool {
+    tokio::net::TcpStream::connect(listen).await.is_ok()
+}
+
+#[tokio::test]
+async fn every_field_but_the_name_and_the_checkpoint_changes_without_a_restart() {
+    let shop = Shop::open().await;
+    let other = Redis::start(RedisOptions::default()).await;
+    let [before, after] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let ledgers = crate::support::scratch("reload");
+    let metrics = |listen| format!("[metrics]\nlisten = \"{listen}\"\nlag_max = \"30s\"\n{USERS}");
+    let config = shop.config().rest(&metrics(before));
+    let mut evictd = config.start().await;
+    let mut conn = other.conn().await;
+    let _: () = conn.set("new:user:1:profile", "x").await.unwrap();
+    shop.fill(&["user:1:profile"]).await;
+    // Another account, heartbeat, replica's id, cache, prefix, wait, listener and ledger at once.
+    shop.sql(&format!(
+        "CREATE USER second IDENTIFIED BY '{EVICTD_PASSWORD}'; \
+         GRANT SELECT, TRIGGER, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO second"
+    ))
+    .await;
+    let mut wanted = config
+        .clone()
+        .source("heartbeat = \"3s\"\nserver_id = 4711")
+        .redis("key_prefix = \"new:\"\nsettle_after = \"300ms\"")
+        .rest(&format!(
+            "[ledger]\ndir = \"{}\"\n{}",
+            ledgers.path().display(),
+            metrics(after)
+        ));
+    wanted.redis_url = other.url();
+    wanted.source_url = wanted.source_url.replace("evictd@", "second@");
+    reload(&mut evictd, &wanted.text(), IN_USE).await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    eventually("the key in the other cache goes", WITHIN, async || {
+        let left: bool = conn.exists("new:user:1:profile").await.unwrap();
+        (!left).then_some(())
+    })
+    .await;
+    let old = shop.redis.keys().await;
+    assert!(old.contains(&"user:1:profile".to_owned()), "{old:?}");
+    assert!(answers(after).await && !answers(before).await);
+    let mut mysql = shop.mysql().conn().await;
+    let users: Vec<String> = mysql
+        .query("SELECT DISTINCT user FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'")
+        .await
+        .unwrap();
+    assert!(users.contains(&"second".to_owned()), "{users:?}");
+    stop(evictd).await;
+    mysql.query_drop("DROP USER second").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_pauses_the_reading_for_no_longer_than_what_is_in_flight_takes_to_settle() {
+    const SETTLE: Duration = Duration::from_secs(2);
+    let shop = Shop::open().await;
+    let config = shop.config().redis("settle_after = \"2s\"");
+    let mut evictd = config.start().await;
+    shop.fill(&["user:1:profile", "user:2:profile"]).await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    shop.gone(&["user:1:profile"], &evictd).await;
+    let before = logged(&evictd, IN_USE);
+    evictd.rewrite(&with(&config, &rule("added")));
+    evictd.signal("HUP");
+    let signalled = Instant::now();
+    // What is in flight is deleted a second time, however late a reader stores it again.
+    tokio::time::sleep(SETTLE / 4).await;
+    shop.fill(&["user:1:profile"]).await;
+    shop.sql("INSERT INTO users (id) VALUES (2)").await;
+    shop.gone(&["user:1:profile", "user:2:profile"], &evictd)
+        .await;
+    let paused = signalled.elapsed();
+    assert_eq!(logged(&evictd, IN_USE), before + 1);
+    assert!(paused < SETTLE + Duration::from_secs(3), "{paused:?}");
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_configuration_whose_files_cannot_be_opened_leaves_the_one_before_in_use() {
+    let aws = shared_aws().await;
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let shop = Shop::open().await;
+    let buffer = |path: &std::path::Path| {
+        format!(
+            "[buffer]\nkind = \"local\"\npath = \"{}\"\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n{USERS}",
+            path.display()
+        )
+    };
+    let config = shop
+        .config()
+        .rest(&buffer(&shop.dir.path().join("paths.redb")));
+    let options = config
+        .options()
+        .envs(aws.env())
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url());
+    let mut evictd = super::shop::start(&options).await;
+    let nowhere = config
+        .clone()
+        .rest(&buffer(&shop.dir.path().join("none/paths.redb")));
+    let line = reload(&mut evictd, &with(&nowhere, &rule("added")), REFUSED).await;
+    assert!(line.contains("none/paths.redb"), "{line}");
+    let keys = ["added:1", "user:1:profile"];
+    let deleted = shop
+        .deleted_by(&evictd, &keys, "INSERT INTO users (id) VALUES (1)")
+        .await;
+    assert_eq!(deleted, ["user:1:profile"]);
+    reload(&mut evictd, &with(&config, &rule("added")), IN_USE).await;
+    let deleted = shop
+        .deleted_by(&evictd, &keys, "DELETE FROM users WHERE id = 1")
+        .await;
+    assert_eq!(deleted, keys);
     stop(evictd).await;
 }

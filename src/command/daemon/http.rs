@@ -1,14 +1,15 @@
 //! What the daemon answers at `metrics.listen`.
 
-use std::net::SocketAddr;
-
 use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
-use crate::command::CommandError;
-use crate::command::status::document::{Daemon, StatusDocument};
+use super::display::Shown;
+use crate::command::status::document::StatusDocument;
 use crate::config::Config;
-use crate::progress::board::{Leadership, Reports};
+use crate::progress::board::Leadership;
 use crate::telemetry::http::{self, HttpAnswer};
 use crate::telemetry::{exposition, metric};
 
@@ -16,20 +17,15 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Collects metrics and answers requests at `listen` from now on.
-pub async fn start(
-    listen: SocketAddr,
-    daemon: Daemon,
-    reports: Reports,
-) -> Result<(), CommandError> {
-    let refused =
-        |error: String| CommandError::configuration(format!("metrics.listen {listen}: {error}"));
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| refused(error.to_string()))?;
-    let metrics = exposition::install(&daemon.name).map_err(|error| refused(error.to_string()))?;
-    tokio::spawn(http::serve(listener, move |path| {
-        let status = || StatusDocument::of(&daemon, &reports);
+/// Answers requests at `listener` until it is aborted.
+pub(super) fn serve(
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shown: watch::Receiver<Shown>,
+) -> AbortHandle {
+    let serving = tokio::spawn(http::serve(listener, move |path| {
+        let shown = shown.borrow().clone();
+        let status = || StatusDocument::of(&shown.daemon, &shown.reports);
         let answer = |(good, line): (bool, String)| HttpAnswer {
             good,
             content_type: TEXT,
@@ -37,7 +33,7 @@ pub async fn start(
         };
         Some(match path {
             "/metrics" => {
-                publish(&daemon, &reports);
+                publish(&shown);
                 HttpAnswer {
                     good: true,
                     content_type: EXPOSITION,
@@ -54,12 +50,12 @@ pub async fn start(
             _ => return None,
         })
     }));
-    Ok(())
+    serving.abort_handle()
 }
 
 /// Has the counters that alerts look at from the beginning: Prometheus sees no
 /// increase in one that appears as 1.
-pub fn from_zero(config: &Config) {
+pub(super) fn from_zero(config: &Config) {
     let versioned = config.rules.iter().filter(|rule| rule.version.is_some());
     let rules = versioned.map(|rule| rule.name.to_string());
     exposition::from_zero(metric::MISSED_VERSION_BUMPS, "rule", rules);
@@ -83,7 +79,7 @@ pub fn from_zero(config: &Config) {
 }
 
 /// What is known only when somebody asks.
-fn publish(daemon: &Daemon, reports: &Reports) {
+fn publish(Shown { daemon, reports }: &Shown) {
     let now = Timestamp::now();
     let snapshot = reports.board.snapshot();
     match snapshot.leadership {
@@ -140,7 +136,7 @@ fn publish(daemon: &Daemon, reports: &Reports) {
             metrics::gauge!(metric).set(seconds(at));
         }
     }
-    let loaded = daemon.loaded.get();
+    let loaded = &daemon.loaded;
     metrics::gauge!(metric::CONFIG_CURRENT).set(one_if(loaded.refused.is_none()));
     metrics::gauge!(metric::CONFIG_LOADED).set(seconds(loaded.at));
 }

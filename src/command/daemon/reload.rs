@@ -1,297 +1,151 @@
-//! SIGHUP: the configuration is read again, and what of it can change while the
-//! daemon runs does.
+//! SIGHUP: the configuration is read again and checked as at the start, while
+//! the turn in hand goes on. What is found fit is handed to [`super::turns`],
+//! which ends that turn in order and begins the next one with it.
 //!
-//! It is checked as at the start, and taken over as a whole or not at all.
+//! A configuration is taken over as a whole or not at all.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::bulk_rules;
-use super::http;
-use crate::cli::Global;
-use crate::command::{CommandError, preflight};
-use crate::config::{self, CloudFrontConfig, Config};
-use crate::edge::budget::Budget;
-use crate::evict::bulk_paths::BulkRules;
-use crate::evict::switch::Switcher;
-use crate::model::{Current, GuardPattern};
-use crate::rules::budget_exempt::AlwaysPaths;
-use crate::telemetry::log::LogLevel;
+use super::display::{self, Shown};
+use super::turn::Checked;
+use crate::cli::{Global, Role};
+use crate::command::CommandError;
+use crate::config::{self, CheckpointConfig, Config};
 use crate::telemetry::{metric, systemd};
 
-/// How long the source may take to say whether the rules fit.
+/// Time that servers may take to say whether the configuration fits them.
 const CHECK_MAX: Duration = Duration::from_secs(60);
 
-/// The configuration in use.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// When it was read.
-    pub at: Timestamp,
-    /// The beginning of its SHA-256.
-    pub hash: String,
-    /// When another one was refused since then, and why.
-    pub refused: Option<(Timestamp, String)>,
+/// A configuration that was asked for and found fit.
+pub(super) struct Takeover {
+    pub(super) checked: Checked,
+    /// Bound to its `metrics.listen`, where nothing of this daemon listens yet.
+    pub(super) listener: Option<TcpListener>,
+    /// Told when the configuration is in use, and from which position on where
+    /// it reads; or why it is not.
+    pub(super) done: oneshot::Sender<Result<Option<String>, CommandError>>,
 }
 
-impl Loaded {
-    /// One that was read just now.
-    pub fn of(text: &str) -> Self {
-        let mut hash = hex::encode(Sha256::digest(text));
-        hash.truncate(12);
-        Self {
-            at: Timestamp::now(),
-            hash,
-            refused: None,
+/// SIGHUP from now on.
+pub(super) fn hangups() -> Result<Signal, CommandError> {
+    signal(SignalKind::hangup()).map_err(CommandError::failed)
+}
+
+/// Refuses every reload: a dry run keeps the configuration that it began with.
+pub(super) fn refuse(mut hangups: Signal, shown: watch::Sender<Shown>) {
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            begin();
+            let error = "a dry run keeps the configuration that it began with: start it again";
+            end(Err(CommandError::configuration(error.to_owned())), &shown);
         }
-    }
+    });
 }
 
-/// What goes by a configuration and takes over parts of another one.
-pub struct InUse {
-    /// What plans, if anything does.
-    pub rules: Option<Switcher>,
-    /// What deletions of whole tables spare.
-    pub guards: Current<Vec<GuardPattern>>,
-    /// When a rule's paths go as its wildcards.
-    pub bulk: Current<BulkRules>,
-    /// Paths that are sent as they are.
-    pub always: Current<AlwaysPaths>,
-    /// What counts the month's paths, if anything does.
-    pub book: Option<Arc<Budget>>,
-}
-
-impl InUse {
-    /// What `config` says.
-    pub fn new(config: &Config) -> Self {
-        let always = config.cloudfront.as_ref().map(|it| it.always.clone());
-        Self {
-            rules: None,
-            guards: Current::new(config.rules.guard_patterns()),
-            bulk: Current::new(bulk_rules(config)),
-            always: Current::new(always.unwrap_or_default()),
-            book: None,
+/// Loads the configuration at each signal. Ends with the process.
+pub(super) fn follow(
+    mut hangups: Signal,
+    global: &Global,
+    role: Role,
+    config: &Config,
+    shown: watch::Sender<Shown>,
+) -> mpsc::Receiver<Takeover> {
+    let (takeovers, receiver) = mpsc::channel(1);
+    let reload = Reload {
+        path: global.config.clone(),
+        role,
+        first: config.clone(),
+        takeovers,
+    };
+    tokio::spawn(async move {
+        let mut in_use = reload.first.clone();
+        while hangups.recv().await.is_some() {
+            begin();
+            let outcome = Box::pin(reload.load(&mut in_use)).await;
+            end(outcome, &shown);
         }
-    }
+    });
+    receiver
 }
 
-/// A configuration that was taken over.
-struct Applied {
+/// What a reload did.
+struct TakenOver {
     rules: usize,
-    /// From where on changes are planned with them, where any are.
+    sha256: String,
+    /// From where on changes are planned with the rules, where any are.
     position: Option<String>,
 }
 
-/// What SIGHUP loads and who takes it over; the signal no longer ends the
-/// process.
-#[derive(Clone)]
-pub struct Reload {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    global: Global,
-    log: LogLevel,
-    /// The configuration in use, as it is written. Kept while another one is
-    /// being taken over.
-    running: Mutex<String>,
-    loaded: Current<Loaded>,
-    taker: watch::Sender<Taker>,
-}
-
-/// Who takes over what is loaded.
-#[derive(Clone)]
-enum Taker {
-    /// Whoever is about to be there.
-    Starting,
-    /// A dry run keeps what it began with.
-    Nobody,
-    InUse(Arc<InUse>),
+struct Reload {
+    path: PathBuf,
+    role: Role,
+    /// Its name and the place of its checkpoint stay for as long as the process
+    /// runs: they say whose lock and whose position it has.
+    first: Config,
+    takeovers: mpsc::Sender<Takeover>,
 }
 
 impl Reload {
-    /// Notes signals from now on. They are acted on once there is somebody to
-    /// take over what is loaded.
-    pub fn new(global: &Global, log: &LogLevel, config: &Config) -> Result<Self, CommandError> {
-        let reload = Self {
-            shared: Arc::new(Shared {
-                global: global.clone(),
-                log: log.clone(),
-                running: Mutex::new(config.text.clone()),
-                loaded: Current::new(Loaded::of(&config.text)),
-                taker: watch::Sender::new(Taker::Starting),
-            }),
-        };
-        reload.shared.set_log_level(config)?;
-        let hangups = signal(SignalKind::hangup()).map_err(CommandError::failed)?;
-        // Ends with the process.
-        tokio::spawn(follow(hangups, Arc::clone(&reload.shared)));
-        Ok(reload)
-    }
-
-    /// The configuration's file.
-    pub fn path(&self) -> &Path {
-        &self.shared.global.config
-    }
-
-    /// The configuration in use, for whoever asks.
-    pub fn loaded(&self) -> Current<Loaded> {
-        self.shared.loaded.clone()
-    }
-
-    /// The configuration to start with. None is loaded before
-    /// [`Reload::goes_to`].
-    pub async fn starts(&self) -> Result<Config, CommandError> {
-        self.shared.taker.send_replace(Taker::Starting);
-        Ok(config::parse(&self.shared.running.lock().await)?)
-    }
-
-    /// From now on `in_use` takes over what is loaded, and nobody else.
-    pub fn goes_to(&self, in_use: InUse) {
-        let taker = Taker::InUse(Arc::new(in_use));
-        self.shared.taker.send_replace(taker);
-    }
-
-    /// From now on what is loaded is refused.
-    pub fn goes_nowhere(&self) {
-        self.shared.taker.send_replace(Taker::Nobody);
-    }
-}
-
-/// Loads the configuration at each signal, for ever.
-async fn follow(mut hangups: Signal, shared: Arc<Shared>) {
-    let mut takers = shared.taker.subscribe();
-    while hangups.recv().await.is_some() {
-        begin();
-        let taker = takers.wait_for(|taker| !matches!(taker, Taker::Starting));
-        let taker = match taker.await {
-            Ok(taker) => taker.clone(),
-            Err(_) => return,
-        };
-        let outcome = match taker {
-            Taker::InUse(in_use) => Box::pin(shared.load(&in_use)).await,
-            Taker::Starting | Taker::Nobody => Err(CommandError::configuration(
-                "a dry run keeps the configuration that it began with: start it again".to_owned(),
-            )),
-        };
-        // Whoever reads the log finds the status and the metrics as it says.
-        end(outcome.is_ok());
-        match outcome {
-            Ok(Applied { rules, position }) => {
-                let sha256 = shared.loaded.get().hash.clone();
-                tracing::info!(
-                    rules,
-                    position,
-                    sha256,
-                    "the configuration was loaded again and is in use"
-                );
-            }
-            Err(error) => {
-                let reason = format!("{:#}", error.cause);
-                let before = Loaded::clone(&shared.loaded.get());
-                shared.loaded.set(Loaded {
-                    refused: Some((Timestamp::now(), reason.clone())),
-                    ..before
-                });
-                tracing::error!(
-                    error = reason,
-                    "the configuration was not loaded again: the one before stays in use"
-                );
-            }
-        }
-    }
-}
-
-impl Shared {
-    async fn load(&self, in_use: &InUse) -> Result<Applied, CommandError> {
-        let path = &self.global.config;
-        let mut running = self.running.lock().await;
-        let mut config = config::load(path)?;
-        let changed = config::needs_restart(&running, &config.text)?;
-        if !changed.is_empty() {
+    async fn load(&self, in_use: &mut Config) -> Result<TakenOver, CommandError> {
+        let config = config::load(&self.path)?;
+        let fixed = fixed_fields(&self.first, &config);
+        if !fixed.is_empty() {
             return Err(CommandError::configuration(format!(
                 "{}: a restart is needed for {}; nothing else was taken over either",
-                path.display(),
-                changed.join(", ")
+                self.path.display(),
+                fixed.join(", ")
             )));
         }
-        if in_use.rules.is_some() {
-            let connector = preflight::connector(&config.source)?;
-            let checking = preflight::server(&connector, &mut config, path);
-            let checked = tokio::time::timeout(CHECK_MAX, checking).await;
-            checked.map_err(|_| {
-                CommandError::unreachable(format!(
-                    "MySQL at {} did not say within {} s whether the rules fit its tables",
-                    connector.address(),
-                    CHECK_MAX.as_secs()
-                ))
-            })??;
-        }
-        self.set_log_level(&config)?;
-        let loaded = Loaded::of(&config.text);
-        let rules = config.rules.iter().count();
-        http::from_zero(&config);
-        let position = take_over(&mut config, in_use).await?;
-        *running = config.text;
-        self.loaded.set(loaded);
-        Ok(Applied { rules, position })
-    }
-
-    /// What the command line says counts for more.
-    fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
-        match (&self.global.log_level, &config.log_level) {
-            (Some(given), Some(level)) if given != level => {
-                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}");
-            }
-            (Some(_), _) => {}
-            (None, level) => {
-                let level = level.as_deref().unwrap_or(crate::command::LOG_LEVEL);
-                let set = self.log.set(level);
-                set.map_err(|error| CommandError::configuration(error.to_string()))?;
-            }
-        }
-        Ok(())
+        let listener = display::bind(&config, in_use.metrics_listen).await?;
+        let checking = Checked::new(config.clone(), &self.path, self.role);
+        let checked = tokio::time::timeout(CHECK_MAX, Box::pin(checking)).await;
+        let checked = checked.map_err(|_| {
+            CommandError::unreachable(format!(
+                "the servers that {} names did not all answer within {} s",
+                self.path.display(),
+                CHECK_MAX.as_secs()
+            ))
+        })??;
+        let (done, outcome) = oneshot::channel();
+        let takeover = Takeover {
+            checked,
+            listener,
+            done,
+        };
+        let ending = || CommandError::failed(anyhow::anyhow!("the daemon is ending"));
+        self.takeovers.send(takeover).await.map_err(|_| ending())?;
+        let position = outcome.await.map_err(|_| ending())??;
+        let taken_over = TakenOver {
+            rules: config.rules.iter().count(),
+            sha256: crate::command::status::document::hash(&config.text),
+            position,
+        };
+        *in_use = config;
+        Ok(taken_over)
     }
 }
 
-/// Everything changes at one moment, between two transactions. Returns the
-/// position of it, where something is read.
-async fn take_over(config: &mut Config, in_use: &InUse) -> Result<Option<String>, CommandError> {
-    let InUse {
-        guards,
-        bulk,
-        always,
-        book,
-        rules,
-    } = in_use;
-    let wanted = InUse::new(config);
-    let cloudfront = config.cloudfront.as_ref();
-    let limits = cloudfront.map(CloudFrontConfig::path_budgets);
-    let limits = limits.unwrap_or_default();
-    let (guards, bulk, always, book) = (guards.clone(), bulk.clone(), always.clone(), book.clone());
-    let along = move || {
-        guards.set(wanted.guards.get());
-        bulk.set(wanted.bulk.get());
-        always.set(wanted.always.get());
-        if let Some(book) = book {
-            book.set_limits(limits);
-        }
-    };
-    let Some(switcher) = rules else {
-        along();
-        return Ok(None);
-    };
-    let rules = Arc::new(std::mem::take(&mut config.rules));
-    let position = switcher
-        .switch(rules, along)
-        .await
-        .ok_or_else(|| CommandError::failed(anyhow::anyhow!("nothing is read any more")))?;
-    Ok(Some(position.to_string()))
+/// The fields that differ and stay what they were when the process began.
+fn fixed_fields(first: &Config, wanted: &Config) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    if first.name != wanted.name {
+        out.push("name");
+    }
+    if first.checkpoint != wanted.checkpoint {
+        out.push("checkpoint");
+    }
+    let in_redis = matches!(first.checkpoint, CheckpointConfig::Redis { .. });
+    let (before, after) = (&first.redis, &wanted.redis);
+    if in_redis && (before.url != after.url || before.layout != after.layout) {
+        out.push("redis, where the checkpoint is");
+    }
+    out
 }
 
 /// The service manager waits from here on until the reload is over.
@@ -300,12 +154,38 @@ fn begin() {
     systemd::reload_begins();
 }
 
-/// Refused or not, the service runs on.
-fn end(applied: bool) {
+/// Taken over or refused, the service runs on.
+fn end(outcome: Result<TakenOver, CommandError>, shown: &watch::Sender<Shown>) {
     systemd::reload_ends();
-    let outcome = match applied {
-        true => "applied",
-        false => "refused",
+    let label = if outcome.is_ok() {
+        "applied"
+    } else {
+        "refused"
     };
-    metrics::counter!(metric::CONFIG_RELOADS, "outcome" => outcome).increment(1);
+    metrics::counter!(metric::CONFIG_RELOADS, "outcome" => label).increment(1);
+    match outcome {
+        Ok(TakenOver {
+            rules,
+            sha256,
+            position,
+        }) => {
+            tracing::info!(
+                rules,
+                position,
+                sha256,
+                "the configuration was loaded again and is in use"
+            );
+        }
+        Err(error) => {
+            let reason = format!("{:#}", error.cause);
+            // Whoever reads the log finds the status as it says.
+            shown.send_modify(|shown| {
+                shown.daemon.loaded.refused = Some((Timestamp::now(), reason.clone()));
+            });
+            tracing::error!(
+                error = reason,
+                "the configuration was not loaded again: the one before stays in use"
+            );
+        }
+    }
 }

@@ -1,21 +1,24 @@
-//! What systemd hears of a daemon: that it is up, how it goes, that it makes
+//! Notifications to systemd: that the daemon is up, how it does, that it makes
 //! progress, and that it ends.
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, LEDGER_GRACE};
+use super::display::Shown;
+use super::lifecycle::LEDGER_GRACE;
+use crate::command::shutdown::GRACE;
 use crate::command::status::document::{ATTEMPT_MAX, Daemon, Health, StatusDocument, stuck};
 use crate::command::{CommandError, status};
-use crate::progress::board::{Component, Leadership, Reports, Snapshot};
+use crate::progress::board::{Component, Leadership, Snapshot};
 use crate::telemetry::systemd::{self, Supervisor};
 
-/// How often it is looked whether the start is over.
+/// Interval between two looks at whether the start is over.
 const STARTING: Duration = Duration::from_millis(100);
 
-/// How often something is looked at afterwards, at least.
+/// Longest interval between two looks at the daemon after its start.
 const RUNNING: Duration = Duration::from_secs(5);
 
 /// The shortest time between two lines for people: the position changes all
@@ -25,14 +28,13 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(20);
 /// The watchdog hears of progress this often within its limit.
 const TIMES_ALIVE: u32 = 4;
 
-/// What a stop takes beside the grace periods.
+/// Time that a shutdown needs beyond the grace periods.
 const STOP_MARGIN: Duration = Duration::from_secs(3);
 
-/// Tells the service manager how `daemon` does until the process ends; does
-/// nothing where none asks.
-pub fn report(
-    daemon: &Daemon,
-    reports: &Reports,
+/// Tells the service manager how the daemon does until the process ends, if a
+/// service manager started it.
+pub(super) fn report(
+    shown: watch::Receiver<Shown>,
     shutdown: &CancellationToken,
 ) -> Result<(), CommandError> {
     let refused = |error| CommandError::failed(anyhow::Error::new(error).context("NOTIFY_SOCKET"));
@@ -40,8 +42,7 @@ pub fn report(
         let service = Service {
             supervisor,
             watchdog: systemd::watchdog(),
-            daemon: daemon.clone(),
-            reports: reports.clone(),
+            shown,
             starving: false,
             unheard: false,
         };
@@ -53,10 +54,9 @@ pub fn report(
 /// A daemon whose manager wants to know.
 struct Service {
     supervisor: Supervisor,
-    /// How long it may be silent.
+    /// Time for which it may be silent.
     watchdog: Option<Duration>,
-    daemon: Daemon,
-    reports: Reports,
+    shown: watch::Receiver<Shown>,
     /// The watchdog is not fed.
     starving: bool,
     /// The last message did not reach the manager.
@@ -71,8 +71,9 @@ impl Service {
         let mut told = String::new();
         let mut status_due = Instant::now();
         loop {
-            let snapshot = self.reports.board.snapshot();
-            if !up && is_up(&self.daemon, &snapshot) {
+            let Shown { daemon, reports } = self.shown.borrow().clone();
+            let snapshot = reports.board.snapshot();
+            if !up && is_up(&daemon, &snapshot) {
                 // Tried again if the manager was not to be reached.
                 up = self.heard(self.supervisor.ready());
                 status_due = Instant::now();
@@ -84,9 +85,10 @@ impl Service {
                 status_due = Instant::now();
             }
             if status_due <= Instant::now() {
-                let text = match stopping {
-                    true => "finishing what is in flight".to_owned(),
-                    false => line(&StatusDocument::of(&self.daemon, &self.reports), up),
+                let text = if stopping {
+                    "finishing what is in flight".to_owned()
+                } else {
+                    line(&StatusDocument::of(&daemon, &reports), up)
                 };
                 if text != told && self.heard(self.supervisor.status(&text)) {
                     told = text;
@@ -94,13 +96,12 @@ impl Service {
                 }
             }
             let pause = tokio::time::sleep(self.pause(up));
-            match shutdown.is_cancelled() {
-                true => pause.await,
-                false => {
-                    tokio::select! {
-                        () = shutdown.cancelled() => {}
-                        () = pause => {}
-                    }
+            if shutdown.is_cancelled() {
+                pause.await;
+            } else {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = pause => {}
                 }
             }
         }
@@ -130,10 +131,7 @@ impl Service {
     }
 
     fn pause(&self, up: bool) -> Duration {
-        let pause = match up {
-            true => RUNNING,
-            false => STARTING,
-        };
+        let pause = if up { RUNNING } else { STARTING };
         self.watchdog
             .map_or(pause, |limit| pause.min(limit / TIMES_ALIVE))
     }
@@ -157,7 +155,7 @@ impl Service {
 }
 
 /// Whether the start is over: the first packet of the binlog came, the queue
-/// answered, or another one leads. A dry run has no more to tell than that it
+/// answered, or another process leads. A dry run has no more to tell than that it
 /// is connected.
 fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
     match daemon.role.as_str() {
@@ -177,7 +175,9 @@ fn line(status: &StatusDocument, up: bool) -> String {
     let lag = status::text::span(lag.unwrap_or_default());
     let place = match (up, &status.position) {
         (false, _) => "starting".to_owned(),
-        (true, _) if status.state == Health::Standby => "another one leads, standing by".to_owned(),
+        (true, _) if status.state == Health::Standby => {
+            "another process leads, standing by".to_owned()
+        }
         (true, Some(position)) => format!("read up to {position}, lag {lag}"),
         (true, None) => "running".to_owned(),
     };
@@ -193,10 +193,10 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::reload::Loaded;
     use super::*;
-    use crate::model::Current;
+    use crate::command::status::document::Loaded;
     use crate::progress::board::ReadingState;
+    use crate::progress::board::Reports;
 
     /// A manager's socket, and a service that reports there.
     struct Manager {
@@ -217,14 +217,17 @@ mod tests {
             let service = Service {
                 supervisor: Supervisor::at(path.to_str().unwrap()).unwrap(),
                 watchdog,
-                daemon: Daemon {
-                    name: "shop".to_owned(),
-                    role: role.to_owned(),
-                    started_at: Timestamp::now(),
-                    lag_max: Duration::from_secs(60),
-                    loaded: Current::new(Loaded::of("")),
-                },
-                reports: reports.clone(),
+                shown: watch::Sender::new(Shown {
+                    daemon: Daemon {
+                        name: "shop".to_owned(),
+                        role: role.to_owned(),
+                        started_at: Timestamp::now(),
+                        lag_max: Duration::from_secs(60),
+                        loaded: Loaded::of(""),
+                    },
+                    reports: reports.clone(),
+                })
+                .subscribe(),
                 starving: false,
                 unheard: false,
             };

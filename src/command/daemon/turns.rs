@@ -1,209 +1,297 @@
-//! One evictd of a name leads, all others stand by: whose turn it is, and what
-//! a turn is.
+//! One evictd of a name leads, all others stand by: whose turn it is, and one
+//! turn after another.
+//!
+//! A turn ends when the process is to end, when another process leads, or when
+//! another configuration was found fit (SIGHUP). The next turn of this process
+//! then begins with that configuration, under the same lock: what was in flight
+//! has settled or is read again from the stored position, so that nothing is
+//! lost between them and no part changes while it works.
 
+use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::unless;
-use crate::binlog::server::leader::LeaderLock;
-use crate::cache::Redis;
-use crate::checkpoint::CheckpointError;
-use crate::command::{CommandError, Exit, preflight};
+use super::candidate::{Candidate, Waited, lock};
+use super::display::Display;
+use super::reload::Takeover;
+use super::turn::{Checked, Term};
+use crate::cli::Role;
+use crate::command::CommandError;
+use crate::command::shutdown::unless;
 use crate::config::Config;
-use crate::progress::backoff::Backoff;
-use crate::progress::board::{Board, Reports};
 
-/// How long one wait for the lock takes. The lock is had as soon as it is free,
-/// and the server looks after those who wait.
-const ONE_WAIT: Duration = Duration::from_secs(5);
-
-/// How long what may pass holds up the next turn: a standby has to be there
-/// when it does.
-const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-
-/// For how long this process works.
-#[derive(Clone, Debug)]
-pub(super) struct Term {
-    /// The work is to end in order.
-    pub(super) shutdown: CancellationToken,
-    /// Another one leads: what is in flight is dropped.
-    pub(super) lost: CancellationToken,
-    /// When the lock was granted, ms since the epoch by the source's clock. No
-    /// epoch is earlier than that, whatever a store remembers.
-    pub(super) granted_at_ms: u64,
-}
-
-impl Term {
-    /// Of a process that works beside all others.
-    pub(super) fn without_end(shutdown: CancellationToken) -> Self {
-        Self {
-            shutdown,
-            lost: CancellationToken::new(),
-            granted_at_ms: 0,
-        }
-    }
-}
-
-/// Does `work` whenever this process leads, until `shutdown`, or until it fails
-/// in a way that waiting does not help.
-pub(super) async fn take_turns<W: Future<Output = Result<(), CommandError>>>(
-    config: &Config,
-    config_path: &Path,
-    reports: &Reports,
-    shutdown: &CancellationToken,
-    work: impl Fn(Term) -> W,
-) -> Result<(), CommandError> {
-    let mut candidate = Candidate::new(config, config_path, reports)?;
-    while let Some(granted_at_ms) = candidate.wait(shutdown).await? {
-        if candidate.stood_by {
-            tracing::info!(
-                lock = candidate.lock.name(),
-                "no other evictd leads: taking over"
-            );
-            reports.ledger.reread().await;
-        }
-        reports.board.leads();
-        let term = Term {
-            shutdown: shutdown.child_token(),
-            lost: CancellationToken::new(),
-            granted_at_ms,
-        };
-        let outcome = {
-            let working = work(term.clone());
-            tokio::pin!(working);
-            tokio::select! {
-                outcome = &mut working => outcome,
-                () = candidate.lock.lost() => {
-                    tracing::error!(lock = candidate.lock.name(),
-                        "another evictd has the leader's lock: this one stops and stands by");
-                    term.lost.cancel();
-                    working.await
-                }
-            }
-        };
-        // What it did is over, and who is next need not wait.
-        candidate.lock.release().await;
-        if shutdown.is_cancelled() || outcome.is_ok() && !term.lost.is_cancelled() {
-            return outcome;
-        }
-        reports.board.stands_by();
-        candidate.after(outcome, shutdown).await?;
-    }
-    Ok(())
-}
-
-/// A process that would lead.
-struct Candidate<'a> {
-    config: &'a Config,
+/// The turns of a process.
+pub(super) struct Turns<'a> {
     config_path: &'a Path,
-    board: Arc<Board>,
-    lock: LeaderLock,
-    /// It has waited for another one, or led before: it is needed, and gives up
-    /// for nothing that may pass.
-    stood_by: bool,
-    backoff: Backoff,
+    role: Role,
+    display: Display,
+    reloads: mpsc::Receiver<Takeover>,
+    /// A configuration that the next turn begins with.
+    takeover: Option<Takeover>,
+    /// A turn has begun to work.
+    has_worked: bool,
+    shutdown: CancellationToken,
 }
 
-impl<'a> Candidate<'a> {
-    fn new(
-        config: &'a Config,
+/// How the turns under one lock ended.
+enum Ended {
+    /// For good, since the process is to end.
+    Shutdown(Result<(), CommandError>),
+    /// Another process leads.
+    Lost(Result<(), CommandError>),
+    /// A turn failed.
+    Failed(CommandError),
+    /// The next configuration has another source, and so another lock.
+    Moved,
+}
+
+impl<'a> Turns<'a> {
+    pub(super) fn new(
         config_path: &'a Path,
-        reports: &Reports,
-    ) -> Result<Self, CommandError> {
-        Ok(Self {
-            config,
+        role: Role,
+        display: Display,
+        reloads: mpsc::Receiver<Takeover>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
             config_path,
-            board: Arc::clone(&reports.board),
-            lock: LeaderLock::new(preflight::connector(&config.source)?, &config.name),
-            stood_by: false,
-            backoff: Backoff::new(RETRY_AFTER.0, RETRY_AFTER.1),
-        })
+            role,
+            display,
+            reloads,
+            takeover: None,
+            has_worked: false,
+            shutdown,
+        }
     }
 
-    /// Waits for the lock; `None` once `shutdown` comes.
-    async fn wait(&mut self, shutdown: &CancellationToken) -> Result<Option<u64>, CommandError> {
-        let mut failing = false;
+    /// Works whenever this process is to, until the shutdown, or until a failure
+    /// that waiting does not help.
+    pub(super) async fn run(mut self, mut config: Config) -> Result<(), CommandError> {
+        // Drains work beside others; of those who read for a checkpoint one at a
+        // time does.
+        if self.role == Role::Drain {
+            return match Box::pin(self.turns(&mut config, pending(), 0)).await {
+                Ended::Shutdown(outcome) | Ended::Lost(outcome) => outcome,
+                Ended::Failed(error) => Err(error),
+                Ended::Moved => Ok(()),
+            };
+        }
+        let board = Arc::clone(&self.display.reports().board);
+        let mut candidate = Candidate::new(&config, Arc::clone(&board))?;
+        while let Some(granted_at_ms) = self.wait(&mut candidate, &mut config).await? {
+            if candidate.stood_by {
+                tracing::info!(
+                    lock = candidate.lock.name(),
+                    "no other evictd leads: taking over"
+                );
+                self.display.reports().ledger.reread().await;
+            }
+            board.leads();
+            let lost = candidate.lock.lost();
+            let ended = Box::pin(self.turns(&mut config, lost, granted_at_ms)).await;
+            candidate.stood_by |= self.has_worked;
+            // What it did is over, and who is next need not wait.
+            candidate.lock.release().await;
+            let outcome = match ended {
+                Ended::Shutdown(outcome) => return outcome,
+                Ended::Lost(outcome) => outcome,
+                Ended::Failed(error) => Err(error),
+                Ended::Moved => {
+                    if let Some(next) = &self.takeover {
+                        candidate = Candidate::new(&next.checked.config, Arc::clone(&board))?;
+                        candidate.stood_by = true;
+                    }
+                    continue;
+                }
+            };
+            board.stands_by();
+            candidate.after(outcome, &self.shutdown).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the lock, and takes over what is loaded meanwhile; `None` once
+    /// the shutdown comes.
+    async fn wait(
+        &mut self,
+        candidate: &mut Candidate,
+        config: &mut Config,
+    ) -> Result<Option<u64>, CommandError> {
         loop {
-            let at_most = match self.stood_by {
-                true => ONE_WAIT,
-                false => Duration::ZERO,
-            };
-            let Some(answer) = unless(shutdown, self.lock.take(at_most)).await else {
-                return Ok(None);
-            };
-            match answer {
-                Ok(Some(granted_at_ms)) => return Ok(Some(granted_at_ms)),
-                Ok(None) if self.stood_by => {
-                    self.backoff.reset();
-                    if std::mem::take(&mut failing) {
-                        tracing::info!("the source answers again; standing by");
-                    }
+            let taken = tokio::select! {
+                taken = candidate.wait(&self.shutdown) => taken?,
+                Some(takeover) = self.reloads.recv(), if self.takeover.is_none() => {
+                    self.replace_while_waiting(takeover, candidate, config).await?;
+                    continue;
                 }
-                Ok(None) => {
-                    self.stood_by = true;
-                    tracing::info!(
-                        lock = self.lock.name(),
-                        "another evictd leads; standing by until it ends"
-                    );
-                    self.board.stands_by();
-                    let Some(fit) = unless(shutdown, Box::pin(self.fits())).await else {
+            };
+            match taken {
+                Waited::Granted(granted_at_ms) => return Ok(Some(granted_at_ms)),
+                Waited::Shutdown => return Ok(None),
+                Waited::StandsBy => {
+                    // Refused at the start is what could not take over later.
+                    let checking = Checked::new(config.clone(), self.config_path, self.role);
+                    let checked = unless(&self.shutdown, Box::pin(checking)).await;
+                    if checked.transpose()?.is_none() {
                         return Ok(None);
-                    };
-                    fit?;
-                }
-                Err(error) if !self.stood_by => return Err(error.into()),
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "cannot wait for the leader's lock; trying again until it can");
                     }
-                    self.pause(shutdown).await;
                 }
             }
         }
     }
 
-    /// Refuses at its start what could not take over later.
-    async fn fits(&self) -> Result<(), CommandError> {
-        let connector = preflight::connector(&self.config.source)?;
-        let mut config = self.config.clone();
-        preflight::server(&connector, &mut config, self.config_path).await?;
-        let target = preflight::redis_target(&self.config.redis)?;
-        Redis::new(&target)?.check().await?;
-        Ok(())
-    }
-
-    /// Whether there is a next turn after one that ended so.
-    async fn after(
+    async fn replace_while_waiting(
         &mut self,
-        outcome: Result<(), CommandError>,
-        shutdown: &CancellationToken,
+        takeover: Takeover,
+        candidate: &mut Candidate,
+        config: &mut Config,
     ) -> Result<(), CommandError> {
-        let Err(error) = outcome else {
-            self.stood_by = true;
-            return Ok(());
-        };
-        let cause = error.cause.downcast_ref();
-        let superseded = matches!(cause, Some(CheckpointError::Superseded { .. }));
-        // By a leader that is paused, or by the last write of this process.
-        let held = matches!(cause, Some(CheckpointError::Held { .. }));
-        let passes = superseded || self.stood_by && (held || error.exit == Exit::Unreachable);
-        if !passes {
-            return Err(error);
+        let Takeover {
+            checked,
+            listener,
+            done,
+        } = takeover;
+        let wanted = checked.config;
+        match self.display.show(config, &wanted, listener).await {
+            Ok(()) => {
+                if wanted.source != config.source {
+                    candidate.lock.release().await;
+                    candidate.lock = lock(&wanted)?;
+                }
+                *config = wanted;
+                done.send(Ok(None)).ok();
+            }
+            Err(error) => {
+                done.send(Err(error)).ok();
+            }
         }
-        self.stood_by = true;
-        tracing::error!(
-            error = format!("{:#}", error.cause),
-            "cannot lead; this one stands by"
-        );
-        self.pause(shutdown).await;
         Ok(())
     }
 
-    async fn pause(&mut self, shutdown: &CancellationToken) {
-        let delay = tokio::time::sleep(self.backoff.next_delay());
-        unless(shutdown, delay).await;
+    /// One turn after another, until `lost` returns.
+    async fn turns(
+        &mut self,
+        config: &mut Config,
+        lost: impl Future<Output = ()>,
+        granted_at_ms: u64,
+    ) -> Ended {
+        tokio::pin!(lost);
+        loop {
+            let term = Term {
+                shutdown: self.shutdown.child_token(),
+                lost: CancellationToken::new(),
+                granted_at_ms,
+            };
+            let before = config.clone();
+            let mut taken_over = None;
+            let outcome = {
+                let (takeover, reloads) = (self.takeover.take(), &mut self.reloads);
+                let working = one_turn(
+                    &mut self.display,
+                    (self.config_path, self.role),
+                    config,
+                    takeover,
+                    &mut taken_over,
+                    &mut self.has_worked,
+                    &term,
+                );
+                tokio::pin!(working);
+                loop {
+                    tokio::select! {
+                        outcome = &mut working => break outcome,
+                        () = &mut lost, if !term.lost.is_cancelled() => {
+                            tracing::error!(
+                                "another evictd has the leader's lock: this one stops and stands by"
+                            );
+                            term.lost.cancel();
+                        }
+                        Some(next) = reloads.recv(), if self.takeover.is_none() => {
+                            self.takeover = Some(next);
+                            term.shutdown.cancel();
+                        }
+                    }
+                }
+            };
+            let lost = term.lost.is_cancelled();
+            if self.shutdown.is_cancelled() {
+                return Ended::Shutdown(outcome);
+            }
+            match (outcome, taken_over) {
+                (outcome, _) if lost => return Ended::Lost(outcome),
+                // The configuration before was in use, and stays so.
+                (Err(error), Some(refused)) => {
+                    let listener = self.display.bind(&before).await.ok().flatten();
+                    if let Err(error) = self.display.show(config, &before, listener).await {
+                        return Ended::Failed(error);
+                    }
+                    *config = before;
+                    refused.send(Err(error)).ok();
+                    continue;
+                }
+                (Err(error), None) => return Ended::Failed(error),
+                (Ok(()), _) => {}
+            }
+            match &self.takeover {
+                Some(next)
+                    if self.role != Role::Drain && next.checked.config.source != config.source =>
+                {
+                    return Ended::Moved;
+                }
+                Some(_) => {}
+                None => return Ended::Shutdown(Ok(())),
+            }
+        }
     }
+}
+
+/// Checks, unless `takeover` is checked already, opens, and runs. `taken_over`
+/// holds whom to tell that the configuration is in use, until that is so.
+async fn one_turn(
+    display: &mut Display,
+    (config_path, role): (&Path, Role),
+    config: &mut Config,
+    takeover: Option<Takeover>,
+    taken_over: &mut Option<oneshot::Sender<Result<Option<String>, CommandError>>>,
+    has_worked: &mut bool,
+    term: &Term,
+) -> Result<(), CommandError> {
+    let checked = match takeover {
+        Some(Takeover {
+            checked,
+            listener,
+            done,
+        }) => {
+            *taken_over = Some(done);
+            display.show(config, &checked.config, listener).await?;
+            config.clone_from(&checked.config);
+            checked
+        }
+        None => {
+            let checking = Checked::new(config.clone(), config_path, role);
+            match until(term, Box::pin(checking)).await.transpose()? {
+                Some(checked) => checked,
+                None => return Ok(()),
+            }
+        }
+    };
+    let reports = display.reports();
+    let opening = checked.open(term, &reports);
+    let Some(opened) = until(term, Box::pin(opening)).await.transpose()? else {
+        return Ok(());
+    };
+    if let Some(done) = taken_over.take() {
+        done.send(Ok(opened.position)).ok();
+    }
+    *has_worked = true;
+    opened.work.await
+}
+
+/// The outcome of `starting`, unless the term ends before.
+async fn until<T>(term: &Term, starting: impl Future<Output = T>) -> Option<T> {
+    unless(&term.lost, unless(&term.shutdown, starting))
+        .await
+        .flatten()
 }

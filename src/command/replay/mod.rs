@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::progress::Progress;
-use super::daemon::{
-    GRACE, bulk_rules, derived_server_id, on_signal, print_plans, settling, unless,
-};
+use super::daemon::print_plans;
+use super::parts::{derived_server_id, path_sink, settling};
+use super::shutdown::{GRACE, on_signal, unless};
 use super::store::{self, CheckpointStore};
 use super::{CommandError, aws_config, preflight};
 use crate::binlog::server::Server;
@@ -23,9 +23,8 @@ use crate::cache::{Cache, Redis};
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::cli::{Global, Half, ReplayArgs};
 use crate::config::{self, Config};
-use crate::evict::bulk_paths::BulkGuard;
 use crate::evict::noop::{NoCache, NoPaths};
-use crate::evict::path_sink::{PathSink, ToBuffer, ToLog};
+use crate::evict::path_sink::{PathSink, ToLog};
 use crate::evict::pipeline::{self, Eviction, PipelineError};
 use crate::evict::plan_item::RuleInterest;
 use crate::evict::settling::Settling;
@@ -276,18 +275,7 @@ impl Work<'_> {
     }
 
     async fn with_buffer(self, buffer: impl Buffer) -> Result<(), CommandError> {
-        let distributions = self.config.cloudfront.iter();
-        let names = distributions
-            .flat_map(|section| &section.distributions)
-            .map(|distribution| distribution.name.as_str().into())
-            .collect();
-        let source = self.config.name.as_str().into();
-        let paths = ToBuffer::new(
-            Arc::new(buffer),
-            source,
-            names,
-            BulkGuard::new(Current::new(bulk_rules(&self.config))),
-        );
+        let paths = path_sink(&self.config, Arc::new(buffer));
         Box::pin(self.with_paths(paths)).await
     }
 

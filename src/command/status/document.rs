@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::checkpoint::Stored;
-use crate::command::daemon::reload::Loaded;
 use crate::edge::budget::BudgetStatus;
 use crate::ledger::{BinlogPlace, DeadLetter, Gap, LedgerSummary};
-use crate::model::Current;
 use crate::progress::board::{Component, Leadership, PartState, Reports, Snapshot};
 
 /// How long one attempt of a task may take before it counts as stuck. Every
@@ -20,7 +19,7 @@ pub const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 /// How many dead letters are shown.
 const DEAD_LETTERS_SHOWN: usize = 5;
 
-/// What does not change while a daemon runs.
+/// A daemon, apart from what its tasks report.
 #[derive(Clone, Debug)]
 pub struct Daemon {
     /// The configuration's name.
@@ -32,7 +31,36 @@ pub struct Daemon {
     /// How far behind it may be and still count as ready.
     pub lag_max: Duration,
     /// The configuration in use.
-    pub loaded: Current<Loaded>,
+    pub loaded: Loaded,
+}
+
+/// The configuration in use.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// When it was read.
+    pub at: Timestamp,
+    /// The beginning of its SHA-256, in hexadecimal.
+    pub hash: String,
+    /// When another one was refused since then, and why.
+    pub refused: Option<(Timestamp, String)>,
+}
+
+impl Loaded {
+    /// One that was read just now.
+    pub fn of(text: &str) -> Self {
+        Self {
+            at: Timestamp::now(),
+            hash: hash(text),
+            refused: None,
+        }
+    }
+}
+
+/// The beginning of the SHA-256 of a configuration's text.
+pub fn hash(text: &str) -> String {
+    let mut hash = hex::encode(Sha256::digest(text));
+    hash.truncate(12);
+    hash
 }
 
 /// How it does, in a word.
@@ -192,7 +220,7 @@ impl StatusDocument {
                 Problem::new("gap", Some(gap.begun_at), text),
             );
         }
-        let loaded = daemon.loaded.get();
+        let loaded = &daemon.loaded;
         if let Some((at, reason)) = &loaded.refused {
             let text = format!(
                 "the file was refused, the configuration before stays in use: {reason}; correct it and send SIGHUP again"
@@ -404,7 +432,7 @@ mod tests {
             role: "all".to_owned(),
             started_at: Timestamp::now(),
             lag_max: Duration::from_secs(60),
-            loaded: Current::new(Loaded::of("")),
+            loaded: Loaded::of(""),
         }
     }
 

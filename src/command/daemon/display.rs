@@ -1,0 +1,212 @@
+//! What others are shown of the daemon, and where: the status, the log level,
+//! the listener. A reload replaces all of it at once.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::http;
+use crate::cli::Global;
+use crate::command::status::document::{Daemon, Loaded};
+use crate::command::{CommandError, LOG_LEVEL};
+use crate::config::{CheckpointConfig, Config};
+use crate::ledger::{self, Ledger};
+use crate::progress::board::Reports;
+use crate::telemetry::exposition;
+use crate::telemetry::log::LogLevel;
+
+/// What is shown, at one moment.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) daemon: Daemon,
+    pub(super) reports: Reports,
+}
+
+/// Where it is shown.
+pub(super) struct Display {
+    shown: watch::Sender<Shown>,
+    log: LogLevel,
+    /// The level that the command line names, which counts for more than the
+    /// configuration's.
+    log_level: Option<String>,
+    listener: Option<(SocketAddr, AbortHandle)>,
+}
+
+impl Display {
+    /// Shows a daemon that begins with `config`. `ledger` is where its records
+    /// go; a dry run has none.
+    ///
+    /// # Errors
+    ///
+    /// The log level cannot be understood, or nothing can listen at
+    /// `metrics.listen`.
+    pub(super) async fn new(
+        global: &Global,
+        log: &LogLevel,
+        role: &str,
+        config: &Config,
+        ledger: Ledger,
+    ) -> Result<Self, CommandError> {
+        let reports = Reports {
+            ledger,
+            ..Reports::default()
+        };
+        let daemon = Daemon {
+            name: config.name.clone(),
+            role: role.to_owned(),
+            started_at: Timestamp::now(),
+            lag_max: config.lag_max,
+            loaded: Loaded::of(&config.text),
+        };
+        let mut display = Self {
+            shown: watch::Sender::new(Shown { daemon, reports }),
+            log: log.clone(),
+            log_level: global.log_level.clone(),
+            listener: None,
+        };
+        display.set_log_level(config)?;
+        let listener = display.bind(config).await?;
+        display.listen(config, listener)?;
+        Ok(display)
+    }
+
+    /// What is shown, for whoever shows it.
+    pub(super) fn shown(&self) -> &watch::Sender<Shown> {
+        &self.shown
+    }
+
+    /// Where the tasks of a turn report.
+    pub(super) fn reports(&self) -> Reports {
+        self.shown.borrow().reports.clone()
+    }
+
+    /// Shows a daemon that works with `config` from now on. `listener` is bound
+    /// to its `metrics.listen` where nothing listens there yet.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be opened. Everything is as it was then.
+    pub(super) async fn show(
+        &mut self,
+        before: &Config,
+        config: &Config,
+        listener: Option<TcpListener>,
+    ) -> Result<(), CommandError> {
+        let ledger = if before.ledger_dir == config.ledger_dir {
+            None
+        } else {
+            Some(open_ledger(config).await?)
+        };
+        self.set_log_level(config)?;
+        self.listen(config, listener)?;
+        let mut replaced = None;
+        self.shown.send_modify(|shown| {
+            shown.daemon.lag_max = config.lag_max;
+            shown.daemon.loaded = Loaded::of(&config.text);
+            replaced = ledger.map(|ledger| std::mem::replace(&mut shown.reports.ledger, ledger));
+            shown.reports.board.next_turn();
+        });
+        if let Some(ledger) = replaced {
+            ledger.flush(super::lifecycle::LEDGER_GRACE).await;
+        }
+        Ok(())
+    }
+
+    /// A listener at `metrics.listen`, unless this daemon listens there already
+    /// or nobody shall.
+    pub(super) async fn bind(&self, config: &Config) -> Result<Option<TcpListener>, CommandError> {
+        bind(config, self.address()).await
+    }
+
+    /// Where this daemon listens.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().map(|(address, _)| *address)
+    }
+
+    fn listen(
+        &mut self,
+        config: &Config,
+        listener: Option<TcpListener>,
+    ) -> Result<(), CommandError> {
+        if let Some(address) = config.metrics_listen {
+            if let Some(listener) = listener {
+                let metrics = exposition::install(&config.name)
+                    .map_err(|error| refused(address, &error.to_string()))?;
+                let serving = http::serve(listener, metrics, self.shown.subscribe());
+                self.stop_listening();
+                self.listener = Some((address, serving));
+            }
+            http::from_zero(config);
+        } else {
+            self.stop_listening();
+        }
+        Ok(())
+    }
+
+    fn stop_listening(&mut self) {
+        if let Some((_, serving)) = self.listener.take() {
+            serving.abort();
+        }
+    }
+
+    fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
+        match (&self.log_level, &config.log_level) {
+            (Some(given), Some(level)) if given != level => {
+                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}");
+            }
+            (Some(_), _) => {}
+            (None, level) => {
+                let level = level.as_deref().unwrap_or(LOG_LEVEL);
+                let set = self.log.set(level);
+                set.map_err(|error| CommandError::configuration(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A listener at `metrics.listen`, unless that is `serving` already.
+pub(super) async fn bind(
+    config: &Config,
+    serving: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, CommandError> {
+    match config.metrics_listen {
+        Some(address) if serving != Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            bound
+                .map(Some)
+                .map_err(|error| refused(address, &error.to_string()))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn refused(address: SocketAddr, reason: &str) -> CommandError {
+    CommandError::configuration(format!("metrics.listen {address}: {reason}"))
+}
+
+/// Opens what is kept on record, as `[ledger]` says.
+pub(super) async fn open_ledger(config: &Config) -> Result<Ledger, CommandError> {
+    let Some(dir) = config.ledger_dir.as_deref() else {
+        tracing::info!(
+            "ledger.dir is not set: gaps and dead letters are in this log and in the status only"
+        );
+        return Ok(Ledger::off());
+    };
+    // A checkpoint that cannot be kept is refused in its own words.
+    if !holds_the_checkpoint(dir, &config.checkpoint) {
+        ledger::check_directory(dir)?;
+    }
+    Ok(Ledger::open(dir, &config.name).await)
+}
+
+fn holds_the_checkpoint(dir: &Path, checkpoint: &CheckpointConfig) -> bool {
+    match checkpoint {
+        CheckpointConfig::File { path } => path.parent() == Some(dir),
+        CheckpointConfig::Redis { .. } => false,
+    }
+}

@@ -1,0 +1,56 @@
+//! From the command line to the end of the process.
+
+use std::time::Duration;
+
+use super::display::{Display, open_ledger};
+use super::turns::Turns;
+use super::{dry_run, reload, systemd, turn};
+use crate::cli::{Global, Role, RunArgs};
+use crate::command::CommandError;
+use crate::command::shutdown::on_signal;
+use crate::config;
+use crate::ledger::Ledger;
+use crate::telemetry::log::LogLevel;
+
+/// Time that the last records may take after the grace period.
+pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(), CommandError> {
+    let config = config::load(&global.config)?;
+    turn::check_role(&config, options.role, options.dry_run)?;
+    let shutdown = on_signal().map_err(CommandError::failed)?;
+    // From here on SIGHUP does not end the process.
+    let hangups = reload::hangups()?;
+    let ledger = if options.dry_run {
+        Ledger::off()
+    } else {
+        open_ledger(&config).await?
+    };
+    let display = Display::new(global, log, role(options), &config, ledger).await?;
+    systemd::report(display.shown().subscribe(), &shutdown)?;
+    let shown = display.shown().clone();
+    let outcome = if options.dry_run {
+        reload::refuse(hangups, shown.clone());
+        let reports = display.reports();
+        let (path, format) = (&global.config, options.format);
+        Box::pin(dry_run::run(config, path, format, reports, shutdown)).await
+    } else {
+        let reloads = reload::follow(hangups, global, options.role, &config, shown.clone());
+        let turns = Turns::new(&global.config, options.role, display, reloads, shutdown);
+        Box::pin(turns.run(config)).await
+    };
+    let ledger = shown.borrow().reports.ledger.clone();
+    ledger.flush(LEDGER_GRACE).await;
+    outcome
+}
+
+/// The role, as the status calls it.
+fn role(options: &RunArgs) -> &'static str {
+    match options.role {
+        _ if options.dry_run => "dry-run",
+        Role::All => "all",
+        Role::Tail => "tail",
+        Role::Drain => "drain",
+    }
+}

@@ -1,0 +1,314 @@
+//! A turn's parts: checked, then opened, then run.
+//!
+//! Checking asks servers and touches nothing, so that a reload can check while
+//! the turn before it works. Opening begins an epoch of the checkpoint and opens
+//! files, which one turn at a time can do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::source::{Mode, open_tail};
+use crate::binlog::server::Server;
+use crate::binlog::server::barrier::Barrier;
+use crate::binlog::server::connector::Connector;
+use crate::binlog::server::end::BinlogEnd;
+use crate::buffer::{Buffer, Local, Sqs};
+use crate::cache::Redis;
+use crate::cli::Role;
+use crate::command::parts::{path_sink, settling};
+use crate::command::shutdown::{GRACE, unless};
+use crate::command::store::CheckpointStore;
+use crate::command::{CommandError, aws_config, preflight};
+use crate::config::{BufferConfig, CloudFrontConfig, Config};
+use crate::drain::{Drain, DrainOptions};
+use crate::edge::CloudFront;
+use crate::edge::budget::Budget;
+use crate::edge::invalidation_log::History;
+use crate::evict::path_sink::{PathSink, ToLog};
+use crate::evict::pipeline::{self, Eviction, PipelineError};
+use crate::model::Current;
+use crate::progress::binlog_lag;
+use crate::progress::board::Reports;
+
+/// For how long a process works.
+#[derive(Clone, Debug)]
+pub(super) struct Term {
+    /// The work is to end in order.
+    pub(super) shutdown: CancellationToken,
+    /// Another process leads: what is in flight is dropped.
+    pub(super) lost: CancellationToken,
+    /// When the lock was granted, ms since the epoch by the source's clock. No
+    /// epoch of a checkpoint is earlier than that, whatever a store remembers.
+    pub(super) granted_at_ms: u64,
+}
+
+/// A configuration that the servers it names were asked about, and that fits
+/// them.
+pub(super) struct Checked {
+    pub(super) config: Config,
+    queue: Option<Sqs>,
+    /// The edge that paths are sent to, where this process sends them.
+    edge: Option<CloudFront>,
+    /// What is read and evicted from, where this process does that.
+    reading: Option<Reading>,
+}
+
+struct Reading {
+    connector: Connector,
+    server: Server,
+    cache: Redis,
+}
+
+/// A turn whose parts are open.
+pub(super) struct Opened {
+    /// Where it begins to read, if it reads.
+    pub(super) position: Option<String>,
+    /// Its work, until the term ends.
+    pub(super) work: BoxFuture<'static, Result<(), CommandError>>,
+}
+
+/// Whether the configuration has what the role needs.
+pub(super) fn check_role(config: &Config, role: Role, dry_run: bool) -> Result<(), CommandError> {
+    let refused = |message: &str| Err(CommandError::configuration(message.to_owned()));
+    if role == Role::Drain && (dry_run || config.cloudfront.is_none()) {
+        return refused(
+            "--role drain sends buffered paths to CloudFront: it needs [buffer] and [cloudfront], and has no dry run",
+        );
+    }
+    let local = matches!(config.buffer, Some(BufferConfig::Local { .. }));
+    if local && role != Role::All && !dry_run {
+        return refused(
+            "--role splits the work between processes, and a buffer of kind = \"local\" belongs to one: use kind = \"sqs\", or --role all",
+        );
+    }
+    Ok(())
+}
+
+impl Checked {
+    /// Asks every server that `config` names for what `role` needs of it. The
+    /// rules come back fitted to the tables.
+    ///
+    /// # Errors
+    ///
+    /// One of them does not answer, or does not fit.
+    pub(super) async fn new(
+        mut config: Config,
+        config_path: &Path,
+        role: Role,
+    ) -> Result<Self, CommandError> {
+        check_role(&config, role, false)?;
+        let mut queue = None;
+        let mut edge = None;
+        if let (Some(buffer), Some(cloudfront)) = (&config.buffer, &config.cloudfront) {
+            let aws = aws_config().await;
+            if let BufferConfig::Sqs { queue_url } = buffer {
+                queue = Some(checked_queue(Sqs::new(&aws, queue_url.as_str()), queue_url).await?);
+            }
+            if role != Role::Tail {
+                let cloudfront_api = CloudFront::new(&aws);
+                for distribution in &cloudfront.distributions {
+                    let id = distribution.id.as_str().into();
+                    cloudfront_api.check(&id).await?;
+                }
+                edge = Some(cloudfront_api);
+            }
+        }
+        let mut reading = None;
+        if role != Role::Drain {
+            let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
+                .sparing(Current::new(config.rules.guard_patterns()));
+            cache.check().await?;
+            let connector = preflight::connector(&config.source)?;
+            let server = preflight::server(&connector, &mut config, config_path).await?;
+            reading = Some(Reading {
+                connector,
+                server,
+                cache,
+            });
+        }
+        Ok(Self {
+            config,
+            queue,
+            edge,
+            reading,
+        })
+    }
+
+    /// Opens the parts.
+    ///
+    /// # Errors
+    ///
+    /// A file or the stored position cannot be used, or the source is away.
+    pub(super) async fn open(
+        mut self,
+        term: &Term,
+        reports: &Reports,
+    ) -> Result<Opened, CommandError> {
+        match (self.queue.take(), self.config.buffer.clone()) {
+            (Some(queue), _) => Box::pin(self.open_with(queue, term, reports)).await,
+            (None, Some(BufferConfig::Local { path })) if self.config.cloudfront.is_some() => {
+                let local = Local::open(path).await?;
+                Box::pin(self.open_with(local, term, reports)).await
+            }
+            (None, _) => {
+                let (position, work) = self.open_tail(ToLog, term, reports).await?;
+                Ok(Opened { position, work })
+            }
+        }
+    }
+
+    async fn open_with<B: Buffer>(
+        mut self,
+        buffer: B,
+        term: &Term,
+        reports: &Reports,
+    ) -> Result<Opened, CommandError> {
+        let buffer = Arc::new(buffer);
+        let drain = match (self.edge.take(), self.config.cloudfront.clone()) {
+            (Some(edge), Some(cloudfront)) => {
+                Some(open_drain(&self.config, cloudfront, Arc::clone(&buffer), edge).await?)
+            }
+            _ => None,
+        };
+        let sink = path_sink(&self.config, buffer);
+        let (position, tail) = self.open_tail(sink, term, reports).await?;
+        let Some(drain) = drain else {
+            return Ok(Opened {
+                position,
+                work: tail,
+            });
+        };
+        let drain = drain.reporting(reports.clone());
+        let shutdown = term.shutdown.clone();
+        let drains_alone = position.is_none();
+        let work = async move {
+            if drains_alone {
+                drain.run(shutdown).await;
+                return Ok(());
+            }
+            let draining = tokio::spawn(drain.run(shutdown.clone()));
+            let outcome = tail.await;
+            // The failure of either half ends both.
+            shutdown.cancel();
+            draining.await.map_err(CommandError::failed)?;
+            outcome
+        };
+        Ok(Opened {
+            position,
+            work: work.boxed(),
+        })
+    }
+
+    /// Opens the half that reads, if this process has it.
+    async fn open_tail(
+        self,
+        sink: impl PathSink,
+        term: &Term,
+        reports: &Reports,
+    ) -> Result<(Option<String>, BoxFuture<'static, Result<(), CommandError>>), CommandError> {
+        let Some(Reading {
+            connector,
+            server,
+            cache,
+        }) = self.reading
+        else {
+            return Ok((None, async { Ok(()) }.boxed()));
+        };
+        let config = self.config;
+        let settling = settling(&config)?;
+        let barrier = Barrier::new(preflight::connector(&config.source)?);
+        let watched = match config.metrics_listen {
+            Some(_) => Some(BinlogEnd::new(preflight::connector(&config.source)?)),
+            None => None,
+        };
+        // Two daemons would move one position past what only one of them did.
+        let mut checkpoint = CheckpointStore::locked(&config)?;
+        let mode = Mode::Live {
+            granted_at_ms: term.granted_at_ms,
+        };
+        let tail = open_tail(config, connector, server, &mut checkpoint, mode).await?;
+        let position = tail.source().position().to_string();
+        let tail = tail.reporting(reports.clone());
+        let eviction = Eviction {
+            visibility: barrier,
+            again: cache.another(),
+            cache,
+            settling,
+        };
+        let (board, term) = (Arc::clone(&reports.board), term.clone());
+        let work = async move {
+            // Ends with the pipeline.
+            let mut beside = JoinSet::new();
+            if let Some(end) = watched {
+                beside.spawn(binlog_lag::watch(end, board));
+            }
+            let running = pipeline::run(tail, eviction, sink, checkpoint, term.shutdown, GRACE);
+            // Once another process leads, what is in flight is its own to do:
+            // the checkpoint has not passed it.
+            let outcome = unless(&term.lost, Box::pin(running)).await;
+            outcome.unwrap_or(Ok(())).map_err(|error| match error {
+                PipelineError::Halted(gap) => gap.into(),
+                PipelineError::Superseded(by) => by.into(),
+                other @ PipelineError::Panicked(_) => CommandError::failed(other),
+            })
+        };
+        Ok((Some(position), work.boxed()))
+    }
+}
+
+async fn checked_queue(sqs: Sqs, queue_url: impl std::fmt::Display) -> Result<Sqs, CommandError> {
+    if !sqs.check().await?.has_dead_letter_queue {
+        tracing::warn!(
+            %queue_url,
+            "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy"
+        );
+    }
+    Ok(sqs)
+}
+
+async fn open_drain<B: Buffer>(
+    config: &Config,
+    cloudfront: CloudFrontConfig,
+    buffer: Arc<B>,
+    edge: CloudFront,
+) -> Result<Drain<B, CloudFront>, CommandError> {
+    let limits = cloudfront.path_budgets();
+    let budget = match config.budget_file() {
+        Some(file) => Budget::open_file(file, limits).await?,
+        None => {
+            tracing::info!(
+                "ledger.dir is not set: the month's paths are counted from this start on"
+            );
+            Budget::in_memory(limits)
+        }
+    };
+    let log = match config.history_file() {
+        Some(file) => History::open_file(file, buffer.visibility()).await?,
+        // CloudFront's own list has it.
+        None => History::off(),
+    };
+    let options = DrainOptions {
+        window: cloudfront.window,
+        grace: GRACE,
+        calls_per_second: cloudfront.calls_per_second,
+        max_receives: config.max_receives,
+        overdue_after: cloudfront.overdue_after,
+        always: Current::new(cloudfront.always),
+        distributions: cloudfront
+            .distributions
+            .iter()
+            .map(|distribution| {
+                (
+                    distribution.name.as_str().into(),
+                    distribution.id.as_str().into(),
+                )
+            })
+            .collect(),
+    };
+    Ok(Drain::new(buffer, Arc::new(edge), Arc::new(budget), options).recording(log))
+}

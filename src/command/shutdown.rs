@@ -1,0 +1,36 @@
+//! The end that an operator or a service manager asks for.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Time that what is in flight may take after SIGTERM. Below the 30 s after
+/// which ECS kills a task, and systemd's 90 s.
+pub(super) const GRACE: Duration = Duration::from_secs(20);
+
+/// A token that the first SIGTERM or SIGINT cancels.
+pub(super) fn on_signal() -> std::io::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "finishing what is in flight");
+        token.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// The outcome of `starting`, or `None` if `shutdown` comes first: a dependency
+/// that does not answer must not keep a daemon from ending.
+pub(super) async fn unless<T>(
+    shutdown: &CancellationToken,
+    starting: impl Future<Output = T>,
+) -> Option<T> {
+    shutdown.run_until_cancelled(starting).await
+}
