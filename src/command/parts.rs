@@ -64,3 +64,10 @@ pub(super) fn derived_server_id(name: &str) -> u32 {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     crc32fast::hash(format!("{name}@{}", host.trim()).as_bytes()) | 0x8000_0000
 }
+
+/// Region, credentials and endpoints, as every AWS tool finds them.
+pub(super) async fn aws_config() -> aws_config::SdkConfig {
+    aws_config::defaults(aws_config::BehaviorVersion::latest())
+        .load()
+        .await
+}

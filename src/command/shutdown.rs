@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 /// which ECS kills a task, and systemd's 90 s.
 pub(super) const GRACE: Duration = Duration::from_secs(20);
 
+/// Time that the last records may take after the grace period.
+pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
+
 /// A token that the first SIGTERM or SIGINT cancels.
 pub(super) fn on_signal() -> std::io::Result<CancellationToken> {
     let shutdown = CancellationToken::new();

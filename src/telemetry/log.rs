@@ -6,6 +6,9 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Error;
 
+/// The level that is logged unless another is asked for.
+pub const LOG_LEVEL: &str = "info";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

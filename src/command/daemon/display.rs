@@ -10,21 +10,16 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::http;
+use super::shown::Shown;
 use crate::cli::Global;
+use crate::command::CommandError;
+use crate::command::shutdown::LEDGER_GRACE;
 use crate::command::status::document::{Daemon, Loaded};
-use crate::command::{CommandError, LOG_LEVEL};
 use crate::config::{CheckpointConfig, Config};
 use crate::ledger::{self, Ledger};
 use crate::progress::board::Reports;
 use crate::telemetry::exposition;
-use crate::telemetry::log::LogLevel;
-
-/// What is shown, at one moment.
-#[derive(Clone)]
-pub(super) struct Shown {
-    pub(super) daemon: Daemon,
-    pub(super) reports: Reports,
-}
+use crate::telemetry::log::{LOG_LEVEL, LogLevel};
 
 /// Where it is shown.
 pub(super) struct Display {
@@ -111,7 +106,7 @@ impl Display {
             shown.reports.board.next_turn();
         });
         if let Some(ledger) = replaced {
-            ledger.flush(super::lifecycle::LEDGER_GRACE).await;
+            ledger.flush(LEDGER_GRACE).await;
         }
         Ok(())
     }

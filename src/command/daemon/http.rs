@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::display::Shown;
+use super::shown::Shown;
 use crate::command::status::document::StatusDocument;
 use crate::config::Config;
 use crate::progress::board::Leadership;

@@ -1,19 +1,14 @@
 //! From the command line to the end of the process.
 
-use std::time::Duration;
-
 use super::display::{Display, open_ledger};
 use super::turns::Turns;
 use super::{dry_run, reload, systemd, turn};
 use crate::cli::{Global, Role, RunArgs};
 use crate::command::CommandError;
-use crate::command::shutdown::on_signal;
+use crate::command::shutdown::{LEDGER_GRACE, on_signal};
 use crate::config;
 use crate::ledger::Ledger;
 use crate::telemetry::log::LogLevel;
-
-/// Time that the last records may take after the grace period.
-pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(), CommandError> {

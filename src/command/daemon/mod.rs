@@ -8,6 +8,7 @@
 //! - `reload`: SIGHUP: another configuration, checked while a turn works.
 //! - `dry_run`: plans printed, nothing touched.
 //! - `display`: what others are shown of the daemon, and where.
+//! - `shown`: that, at one moment.
 //! - `http`: answers at `metrics.listen`.
 //! - `systemd`: notifications to the service manager.
 
@@ -17,6 +18,7 @@ mod dry_run;
 mod http;
 mod lifecycle;
 mod reload;
+mod shown;
 mod source;
 mod systemd;
 mod turn;

@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::display::{self, Shown};
+use super::display;
+use super::shown::Shown;
 use super::turn::Checked;
 use crate::cli::{Global, Role};
 use crate::command::CommandError;

@@ -7,9 +7,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::display::Shown;
-use super::lifecycle::LEDGER_GRACE;
-use crate::command::shutdown::GRACE;
+use super::shown::Shown;
+use crate::command::shutdown::{GRACE, LEDGER_GRACE};
 use crate::command::status::document::{ATTEMPT_MAX, Daemon, Health, StatusDocument, stuck};
 use crate::command::{CommandError, status};
 use crate::progress::board::{Component, Leadership, Snapshot};
@@ -172,7 +171,7 @@ fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
 /// What `systemctl status` shows.
 fn line(status: &StatusDocument, up: bool) -> String {
     let lag = Duration::try_from_secs_f64(status.lag_seconds.unwrap_or_default());
-    let lag = status::text::span(lag.unwrap_or_default());
+    let lag = status::span::span(lag.unwrap_or_default());
     let place = match (up, &status.position) {
         (false, _) => "starting".to_owned(),
         (true, _) if status.state == Health::Standby => {

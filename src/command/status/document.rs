@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::span::span;
 use crate::checkpoint::Stored;
 use crate::edge::budget::BudgetStatus;
 use crate::ledger::{BinlogPlace, DeadLetter, Gap, LedgerSummary};
@@ -233,8 +234,8 @@ impl StatusDocument {
         if let Some(lag) = lag.filter(|lag| *lag > daemon.lag_max) {
             let text = format!(
                 "{} behind, and metrics.lag_max is {}: if nothing above explains it, evictd is catching up or too slow",
-                super::text::span(lag),
-                super::text::span(daemon.lag_max)
+                span(lag),
+                span(daemon.lag_max)
             );
             let since = now.checked_sub(jiff::SignedDuration::try_from(lag).unwrap_or_default());
             worse(Health::Behind, Problem::new("lag", since.ok(), text));
@@ -404,7 +405,7 @@ pub fn stuck(snapshot: &Snapshot, attempt_max: Duration) -> Vec<Problem> {
             (elapsed > attempt_max).then(|| {
                 let text = format!(
                     "the task of {part} has made no progress for {}: restart evictd, and report it",
-                    super::text::span(elapsed)
+                    span(elapsed)
                 );
                 Problem::new(part, None, text)
             })

@@ -1,6 +1,7 @@
 //! `evictd status`: how the daemon does, for people at night and for programs.
 
 pub mod document;
+pub mod span;
 pub mod text;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::document::{Health, StatusDocument};
+use super::span::span;
 use crate::edge::budget::BudgetStatus;
 use crate::ledger::Gap;
 
@@ -250,18 +251,6 @@ fn moment(at: Timestamp) -> String {
 
 fn age(now: Timestamp, at: Timestamp) -> String {
     span(Duration::try_from(now.duration_since(at)).unwrap_or_default())
-}
-
-/// A duration in two units at most.
-pub fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
-    match () {
-        () if days > 0 => format!("{days} d {} h", hours % 24),
-        () if hours > 0 => format!("{hours} h {} min", minutes % 60),
-        () if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
-        () => format!("{:.1} s", duration.as_secs_f64()),
-    }
 }
 
 /// A number of bytes, rounded down.

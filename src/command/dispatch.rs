@@ -1,0 +1,39 @@
+//! From the command line to the command that it names.
+
+use super::error::Exit;
+use super::{
+    CommandError, check, checkpoint, completions, daemon, drain, explain, health, plan, replay,
+    status,
+};
+use crate::cli::{Cli, Command};
+use crate::telemetry;
+use crate::telemetry::log::{LOG_LEVEL, LogLevel};
+use crate::telemetry::repeats;
+
+/// Runs the command that was asked for.
+pub async fn run(cli: Cli) -> Result<(), CommandError> {
+    let level = cli.global.log_level.as_deref().unwrap_or(LOG_LEVEL);
+    let log = telemetry::log::init(level, cli.global.log_format.into())
+        .map_err(|error| CommandError::new(Exit::Configuration, error))?;
+    // Ends with the process.
+    tokio::spawn(repeats::summarise());
+    let outcome = Box::pin(dispatch(cli, &log)).await;
+    repeats::flush();
+    outcome
+}
+
+async fn dispatch(cli: Cli, log: &LogLevel) -> Result<(), CommandError> {
+    match cli.command {
+        Command::Run(options) => Box::pin(daemon::run(&cli.global, &options, log)).await,
+        Command::Drain(options) => Box::pin(drain::run(&cli.global, &options, log)).await,
+        Command::Status(options) => status::run(&cli.global, &options).await,
+        Command::Health(options) => health::run(&cli.global, &options).await,
+        Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,
+        Command::Plan(options) => plan::run(&cli.global, &options),
+        Command::Completions(options) => completions::completions(&options),
+        Command::Man(options) => completions::pages(&options),
+        Command::Check(options) => Box::pin(check::run(&cli.global, &options)).await,
+        Command::Checkpoint(options) => Box::pin(checkpoint::run(&cli.global, &options)).await,
+        Command::Explain(options) => Box::pin(explain::run(&cli.global, &options)).await,
+    }
+}

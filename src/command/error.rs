@@ -1,0 +1,161 @@
+//! Why a command failed, and the exit code that says so.
+
+use std::process::ExitCode;
+
+use crate::binlog::SourceError;
+use crate::binlog::file::FileError;
+use crate::buffer::BufferError;
+use crate::cache::CacheError;
+use crate::checkpoint::CheckpointError;
+use crate::config::ConfigError;
+use crate::edge::EdgeError;
+use crate::edge::budget::BudgetError;
+use crate::edge::invalidation_log::HistoryError;
+use crate::ledger::LedgerError;
+
+/// Why a command failed: one line for the operator, and an exit code.
+#[derive(Debug)]
+pub struct CommandError {
+    pub(super) exit: Exit,
+    pub(super) cause: anyhow::Error,
+}
+
+/// The exit codes of a failure, as the manual lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    Failed,
+    Configuration,
+    Unreachable,
+    Gap,
+}
+
+impl CommandError {
+    pub(super) fn new(exit: Exit, cause: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit,
+            cause: cause.into(),
+        }
+    }
+
+    /// Something failed that no other code describes.
+    pub fn failed(cause: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Failed, cause)
+    }
+
+    pub(super) fn unreachable(message: String) -> Self {
+        Self::new(Exit::Unreachable, anyhow::Error::msg(message))
+    }
+
+    pub(super) fn configuration(message: String) -> Self {
+        Self::new(Exit::Configuration, anyhow::Error::msg(message))
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<SourceError> for CommandError {
+    fn from(error: SourceError) -> Self {
+        let exit = match &error {
+            SourceError::Unreachable { .. }
+            | SourceError::Silent { .. }
+            | SourceError::Ended { .. }
+            | SourceError::Anonymous { .. }
+            | SourceError::Replaced { .. } => Exit::Unreachable,
+            SourceError::Unfit { .. } => Exit::Configuration,
+            SourceError::Gap { .. } => Exit::Gap,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<CacheError> for CommandError {
+    fn from(error: CacheError) -> Self {
+        let exit = match &error {
+            CacheError::Unavailable { .. } | CacheError::NoToken { .. } => Exit::Unreachable,
+            CacheError::Refused { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<BufferError> for CommandError {
+    fn from(error: BufferError) -> Self {
+        let exit = match &error {
+            BufferError::Unavailable { .. } => Exit::Unreachable,
+            BufferError::Refused { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<EdgeError> for CommandError {
+    fn from(error: EdgeError) -> Self {
+        let exit = match &error {
+            EdgeError::TooManyInProgress { .. }
+            | EdgeError::Throttled { .. }
+            | EdgeError::Unavailable { .. } => Exit::Unreachable,
+            EdgeError::TooLarge { .. }
+            | EdgeError::ReferenceTaken { .. }
+            | EdgeError::InvalidPath { .. }
+            | EdgeError::Denied { .. }
+            | EdgeError::NoSuchDistribution { .. }
+            | EdgeError::NoSuchTenant { .. }
+            | EdgeError::Refused { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<BudgetError> for CommandError {
+    fn from(error: BudgetError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<HistoryError> for CommandError {
+    fn from(error: HistoryError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<FileError> for CommandError {
+    fn from(error: FileError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<LedgerError> for CommandError {
+    fn from(error: LedgerError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<CheckpointError> for CommandError {
+    fn from(error: CheckpointError) -> Self {
+        let exit = match &error {
+            CheckpointError::Unavailable { .. } => Exit::Unreachable,
+            CheckpointError::Superseded { .. } => Exit::Failed,
+            CheckpointError::Io { .. }
+            | CheckpointError::Held { .. }
+            | CheckpointError::Refused { .. }
+            | CheckpointError::Malformed { .. } => Exit::Configuration,
+        };
+        Self::new(exit, error)
+    }
+}
+
+/// Prints the error as one line and gives its exit code.
+#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
+pub fn report(error: &CommandError) -> ExitCode {
+    eprintln!("evictd: error: {:#}", error.cause);
+    ExitCode::from(match error.exit {
+        Exit::Failed => 1,
+        Exit::Configuration => 2,
+        Exit::Unreachable => 3,
+        Exit::Gap => 4,
+    })
+}
