@@ -14,7 +14,7 @@ use super::shown::Shown;
 use crate::cli::Global;
 use crate::command::CommandError;
 use crate::command::shutdown::LEDGER_GRACE;
-use crate::command::status::document::{Daemon, Loaded};
+use crate::command::status::daemon::{Daemon, Loaded};
 use crate::config::{CheckpointConfig, Config};
 use crate::ledger::{self, Ledger};
 use crate::progress::board::Reports;

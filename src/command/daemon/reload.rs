@@ -124,7 +124,7 @@ impl Reload {
         let position = outcome.await.map_err(|_| ending())??;
         let taken_over = TakenOver {
             rules: config.rules.iter().count(),
-            sha256: crate::command::status::document::hash(&config.text),
+            sha256: crate::command::status::daemon::hash(&config.text),
             position,
         };
         *in_use = config;

@@ -1,6 +1,6 @@
 //! What is shown of the daemon, at one moment.
 
-use crate::command::status::document::Daemon;
+use crate::command::status::daemon::Daemon;
 use crate::progress::board::Reports;
 
 /// The daemon, and what its tasks report.

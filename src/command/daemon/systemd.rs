@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::shown::Shown;
 use crate::command::shutdown::{GRACE, LEDGER_GRACE};
-use crate::command::status::document::{ATTEMPT_MAX, Daemon, Health, StatusDocument, stuck};
+use crate::command::status::daemon::Daemon;
+use crate::command::status::document::{ATTEMPT_MAX, Health, StatusDocument, stuck};
 use crate::command::{CommandError, status};
 use crate::progress::board::{Component, Leadership, Snapshot};
 use crate::telemetry::systemd::{self, Supervisor};
@@ -193,7 +194,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::command::status::document::Loaded;
+    use crate::command::status::daemon::Loaded;
     use crate::progress::board::ReadingState;
     use crate::progress::board::Reports;
 

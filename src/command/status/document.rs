@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::daemon::Daemon;
 use super::span::span;
 use crate::checkpoint::Stored;
 use crate::edge::budget::BudgetStatus;
@@ -19,50 +19,6 @@ pub const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
 /// How many dead letters are shown.
 const DEAD_LETTERS_SHOWN: usize = 5;
-
-/// A daemon, apart from what its tasks report.
-#[derive(Clone, Debug)]
-pub struct Daemon {
-    /// The configuration's name.
-    pub name: String,
-    /// Which half of the work it does.
-    pub role: String,
-    /// When it was started.
-    pub started_at: Timestamp,
-    /// How far behind it may be and still count as ready.
-    pub lag_max: Duration,
-    /// The configuration in use.
-    pub loaded: Loaded,
-}
-
-/// The configuration in use.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// When it was read.
-    pub at: Timestamp,
-    /// The beginning of its SHA-256, in hexadecimal.
-    pub hash: String,
-    /// When another one was refused since then, and why.
-    pub refused: Option<(Timestamp, String)>,
-}
-
-impl Loaded {
-    /// One that was read just now.
-    pub fn of(text: &str) -> Self {
-        Self {
-            at: Timestamp::now(),
-            hash: hash(text),
-            refused: None,
-        }
-    }
-}
-
-/// The beginning of the SHA-256 of a configuration's text.
-pub fn hash(text: &str) -> String {
-    let mut hash = hex::encode(Sha256::digest(text));
-    hash.truncate(12);
-    hash
-}
 
 /// How it does, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -426,6 +382,7 @@ fn part_status((part, found): (&Component, &PartState)) -> PartStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::status::daemon::Loaded;
 
     fn daemon() -> Daemon {
         Daemon {

@@ -1,5 +1,6 @@
 //! `evictd status`: how the daemon does, for people at night and for programs.
 
+pub mod daemon;
 pub mod document;
 pub mod span;
 pub mod text;
