@@ -352,7 +352,7 @@ async fn guards_tag_sets_and_fields_in_a_cluster() {
 /// The rights that the manual asks for, and no others.
 #[tokio::test]
 async fn an_account_needs_what_the_manual_says_and_no_more() {
-    let manual = include_str!("../../docs/configuration.md");
+    let manual = include_str!("../../docs/requirements.md");
     let server = Server::start(RedisOptions::default()).await;
     let mut rights = vec!["~user:*", "&shop"];
     for words in [

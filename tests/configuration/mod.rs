@@ -488,13 +488,13 @@ fn what_the_readme_and_the_manual_show_is_accepted() {
 }
 
 #[test]
-fn the_readme_names_every_metric_and_no_other() {
+fn the_page_about_metrics_names_every_metric_and_no_other() {
     let all = evictd::telemetry::metric::ALL.iter();
     let known: BTreeSet<&str> = all
         .map(|metric| metric.name.strip_prefix("evictd_").unwrap())
         .collect();
-    let readme = repository_file("README.md");
-    let section = readme
+    let page = repository_file("docs/metrics.md");
+    let section = page
         .split("## Metrics")
         .nth(1)
         .unwrap()
