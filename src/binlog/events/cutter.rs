@@ -8,6 +8,7 @@ use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 
 use super::event::{CHECKSUM_BYTES, Event, EventFormat, FORMAT_DESCRIPTION, HEADER_BYTES};
+use super::header::{check_size, event_size, event_type};
 use super::payload::{Payload, Unpacked};
 
 /// What arrived.
@@ -25,7 +26,7 @@ pub enum Arrival {
     },
 }
 
-pub(in crate::binlog) const TRANSACTION_PAYLOAD: u8 = 40;
+const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// More is not set aside for an event on the word of its header.
 const RESERVED_BYTES_MAX: usize = 64 << 20;
@@ -109,7 +110,7 @@ impl Events {
             let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
             self.format = Arc::new(format.with_footer(footer));
         }
-        let read = whole(&bytes, &self.format).and_then(|()| {
+        let read = check_size(&bytes, &self.format).and_then(|()| {
             let event = Event::read(&self.format, bytes)?;
             if event_type == FORMAT_DESCRIPTION {
                 let format: FormatDescriptionEvent<'_> = event.read_event()?;
@@ -125,50 +126,9 @@ impl Events {
     }
 }
 
-/// The type in an event's header; 0, which is none, if there is no header.
-pub(in crate::binlog) fn event_type(bytes: &[u8]) -> u8 {
-    bytes.get(4).copied().unwrap_or_default()
-}
-
-/// The size in an event's header.
-pub(in crate::binlog) fn event_size(bytes: &[u8]) -> Option<usize> {
-    let size = bytes.get(9..)?.first_chunk::<4>()?;
-    usize::try_from(u32::from_le_bytes(*size)).ok()
-}
-
-/// Whether events of this format end in a checksum.
-pub(in crate::binlog) fn has_checksum(format: &FormatDescriptionEvent<'_>) -> bool {
-    let footer = format.footer();
-    let none = Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF));
-    let algorithm = footer.get_checksum_alg();
-    footer.get_checksum_enabled() && algorithm != none && algorithm != Ok(None)
-}
-
 /// Whether the last bytes are the checksum of those before.
 fn ends_in_checksum(bytes: &[u8]) -> bool {
     bytes
         .split_last_chunk::<CHECKSUM_BYTES>()
         .is_some_and(|(counted, stated)| crc32fast::hash(counted).to_le_bytes() == *stated)
-}
-
-/// Refuses bytes that the library would read beyond the end of.
-pub(in crate::binlog) fn whole(
-    bytes: &[u8],
-    format: &FormatDescriptionEvent<'_>,
-) -> Result<(), String> {
-    let least = match has_checksum(format) {
-        true => HEADER_BYTES + CHECKSUM_BYTES,
-        false => HEADER_BYTES,
-    };
-    match event_size(bytes) {
-        Some(size) if size == bytes.len() && size >= least => Ok(()),
-        Some(size) => Err(format!(
-            "its header says {size} bytes, and there are {}",
-            bytes.len()
-        )),
-        None => Err(format!(
-            "it has {} bytes, too few for a header",
-            bytes.len()
-        )),
-    }
 }

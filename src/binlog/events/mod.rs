@@ -11,6 +11,7 @@
 pub mod cursor;
 pub mod cutter;
 pub mod event;
+pub(in crate::binlog) mod header;
 pub mod heartbeat;
 pub mod payload;
 pub mod previous_gtids;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use super::cutter::{TRANSACTION_PAYLOAD, event_size, event_type, has_checksum, whole};
 use super::event::{CHECKSUM_BYTES, Event, EventFormat, FORMAT_DESCRIPTION, HEADER_BYTES};
+use super::header::{check_size, event_size, event_type, has_checksum};
+
+const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// How much is unpacked at once: a block of zstd.
 const STEP_BYTES: usize = 128 << 10;
@@ -243,7 +245,7 @@ impl Payload {
     }
 
     fn event(&self, bytes: Bytes) -> Result<Event, String> {
-        whole(&bytes, &self.format)?;
+        check_size(&bytes, &self.format)?;
         Event::read(&self.format, bytes)
     }
 }
