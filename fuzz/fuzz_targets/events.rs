@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::BytesMut;
 use evictd::binlog::reader::{Assembler, Interest, Item, Step};
-use evictd::binlog::connection::{Arrival, Events};
+use evictd::binlog::events::cutter::{Arrival, Events};
 use evictd::binlog::decode::layout::TableLayout;
 use evictd::binlog::decode::row::RowDecoder;
 use evictd::config;

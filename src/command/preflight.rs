@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::binlog::SourceError;
+use crate::binlog::connection::connector::{Connector, MysqlTarget, TlsTarget};
 use crate::binlog::server::catalog;
-use crate::binlog::server::connector::{Connector, MysqlTarget, TlsTarget};
 use crate::binlog::server::{Server, ServerFacts};
 use crate::config::{
     self, Config, ConfigError, RedisIam, RedisIamKind, RedisLayout, SecretRef, SourceConfig,

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use evictd::binlog::connection::connector::{Connector, MysqlTarget, TlsTarget};
 use evictd::binlog::connection::{Dump, DumpFrom, DumpRequest};
-use evictd::binlog::server::connector::{Connector, MysqlTarget, TlsTarget};
 use evictd::credentials::Password;
 use mysql_async::{DriverError, Error};
 use serde_json::json;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use evictd::binlog::connection::connector::{Connector, MysqlTarget};
 use evictd::binlog::decode::layout::TableLayout;
 use evictd::binlog::reader::Interest;
 use evictd::binlog::server::Server;
-use evictd::binlog::server::connector::{Connector, MysqlTarget};
 use evictd::binlog::stream::{Source, StreamSettings};
 use evictd::credentials::Password;
 use evictd::model::TableName;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use evictd::binlog::server::connector::{Connector, MysqlTarget};
+use evictd::binlog::connection::connector::{Connector, MysqlTarget};
 use evictd::binlog::server::replica_lag::ReplicaLag;
 use evictd::credentials::Password;
 use tokio::sync::watch;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use evictd::binlog::server::connector::{Connector, MysqlTarget};
+use evictd::binlog::connection::connector::{Connector, MysqlTarget};
 use evictd::binlog::server::end::BinlogEnd;
 use evictd::credentials::Password;
 use mysql_async::prelude::Queryable;

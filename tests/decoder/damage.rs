@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use evictd::binlog::connection::{Arrival, Events};
 use evictd::binlog::decode::layout::TableLayout;
 use evictd::binlog::decode::row::RowDecoder;
+use evictd::binlog::events::cutter::{Arrival, Events};
 use evictd::binlog::reader::{Assembler, Interest, Item, Step};
 use evictd::model::{Position, TableName};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use evictd::binlog::connection::{Arrival, Events};
+use evictd::binlog::events::cutter::{Arrival, Events};
 use evictd::binlog::reader::{Assembler, Step};
 use evictd::config;
 use evictd::evict::batch::Batch;

@@ -15,8 +15,9 @@ use mysql_common::proto::MySerialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{broken, tls};
-use crate::binlog::server::connector::Connector;
+use super::connector::Connector;
+use super::failure::broken;
+use super::tls;
 
 /// A socket, secured or not.
 pub(in crate::binlog) trait Wire: AsyncRead + AsyncWrite + Send + Sync {}

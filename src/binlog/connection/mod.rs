@@ -1,150 +1,21 @@
-//! The connection that the binlog comes over: login, the dump command, and
-//! events out of packets.
+//! Connections to the server, and the one that the binlog comes over.
 //!
 //! Questions to the server go through `mysql_async`. The dump does not: the
 //! library unpacks a compressed transaction whole, as large as it is, before
 //! anybody can say no (`docs/decisions/0011-own-dump-connection.md`).
+//!
+//! - `connector`: opens connections for questions, secured as configured.
+//! - `dump`: the binlog as the server sends it, event by event.
+//! - `login`: login, and commands whose answer is one packet.
+//! - `packet`: packets, cut into pieces as they arrive.
+//! - `tls`: TLS for the dump connection.
+//! - `failure`: errors of the protocol itself.
 
+pub mod connector;
+pub mod dump;
+mod failure;
 mod login;
 mod packet;
 mod tls;
 
-use std::io;
-use std::pin::Pin;
-
-use bytes::BytesMut;
-use mysql_async::{Error, IoError, Sid};
-use mysql_common::packets::ComRegisterSlave;
-use mysql_common::packets::binlog_request::BinlogRequest;
-use tokio::io::AsyncReadExt;
-
-use self::login::{Login, Session, Wire};
-use self::packet::{Packets, Piece};
-pub use super::events::cutter::{Arrival, Events};
-use super::server::connector::Connector;
-
-/// Where a dump begins, and who asks for it.
-#[derive(Clone, Copy, Debug)]
-pub struct DumpRequest<'a> {
-    /// The replica's id.
-    pub server_id: u32,
-    /// How often the server says that it is alive, in nanoseconds.
-    pub heartbeat_ns: u128,
-    /// Where to begin.
-    pub from: DumpFrom<'a>,
-}
-
-/// Where a dump begins.
-#[derive(Clone, Copy, Debug)]
-pub enum DumpFrom<'a> {
-    /// After every transaction of these.
-    Gtids(&'a [Sid<'a>]),
-    /// At an event of a file.
-    Offset {
-        /// The file.
-        file: &'a str,
-        /// The event's place in it; the command has no more bits.
-        offset: u32,
-    },
-}
-
-/// How much is read from the socket at once.
-const READ_BYTES: usize = 64 << 10;
-
-/// A binlog that comes as the server writes it.
-pub struct Dump {
-    wire: Pin<Box<dyn Wire>>,
-    received: BytesMut,
-    packets: Packets,
-    events: Events,
-}
-
-impl Dump {
-    /// Logs in and asks for the binlog.
-    pub async fn open(connector: &Connector, request: DumpRequest<'_>) -> Result<Self, Error> {
-        let mut session = Login::new(connector).session().await?;
-        let nanos = request.heartbeat_ns;
-        // MySQL 8.0.26 reads the new names and falls back to the old. CRC32
-        // says that checksums are understood, not that there must be any.
-        let settings = format!(
-            "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}, \
-             @source_binlog_checksum = 'CRC32', @master_binlog_checksum = 'CRC32'"
-        );
-        session.query(&settings).await?;
-        session
-            .command(&ComRegisterSlave::new(request.server_id))
-            .await?;
-        let binlog = BinlogRequest::new(request.server_id);
-        let binlog = match request.from {
-            DumpFrom::Gtids(sids) => binlog.with_use_gtid(true).with_sids(sids.iter().cloned()),
-            DumpFrom::Offset { file, offset } => {
-                binlog.with_filename(file.as_bytes()).with_pos(offset)
-            }
-        };
-        session.send_dump(&binlog).await?;
-        Ok(Self::new(session))
-    }
-
-    fn new(session: Session) -> Self {
-        Self {
-            wire: session.into_wire(),
-            received: BytesMut::with_capacity(READ_BYTES),
-            packets: Packets::default(),
-            events: Events::default(),
-        }
-    }
-
-    /// What comes next; `None` once the server ended the dump in an orderly
-    /// way. Cancelling it loses nothing.
-    pub async fn next(&mut self) -> Result<Option<Arrival>, Error> {
-        loop {
-            match self.arrived()? {
-                Arrived::One(arrival) => return Ok(Some(arrival)),
-                Arrived::End => return Ok(None),
-                Arrived::NeedsBytes => {}
-            }
-            self.received.reserve(READ_BYTES);
-            if self.wire.read_buf(&mut self.received).await? == 0 {
-                return Err(closed());
-            }
-        }
-    }
-
-    /// Goes as far as the bytes that are there allow.
-    fn arrived(&mut self) -> Result<Arrived, Error> {
-        loop {
-            if let Some(arrival) = self.events.unpacked() {
-                return Ok(Arrived::One(arrival));
-            }
-            match self.packets.piece(&mut self.received) {
-                None => return Ok(Arrived::NeedsBytes),
-                Some(Piece::Event { bytes, last }) => {
-                    if let Some(arrival) = self.events.feed(bytes, last) {
-                        return Ok(Arrived::One(arrival));
-                    }
-                }
-                Some(Piece::Refusal(packet)) => return Err(login::server_error(&packet)),
-                Some(Piece::End) => return Ok(Arrived::End),
-                Some(Piece::Foreign(first)) => {
-                    return Err(broken(format!("a packet begins with {first:#04x}")));
-                }
-            }
-        }
-    }
-}
-
-enum Arrived {
-    One(Arrival),
-    End,
-    NeedsBytes,
-}
-
-fn closed() -> Error {
-    let error = io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed");
-    IoError::Io(error).into()
-}
-
-/// The server does not speak the protocol as it should.
-fn broken(problem: impl Into<String>) -> Error {
-    IoError::Io(io::Error::new(io::ErrorKind::InvalidData, problem.into())).into()
-}
+pub use dump::{Dump, DumpFrom, DumpRequest};

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::broken;
-use crate::binlog::server::connector::TlsTarget;
+use super::connector::TlsTarget;
+use super::failure::broken;
 
 /// Secures `stream`, whose login has begun.
 pub(in crate::binlog) async fn secure(

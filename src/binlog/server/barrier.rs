@@ -11,8 +11,8 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
-use super::connector::Connector;
-use super::error::SourceError;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::error::SourceError;
 use crate::model::GtidSet;
 
 /// When the answer is later than this, the connection counts as dead.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Server;
-use super::connector::Connector;
-use super::error::SourceError;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::error::SourceError;
 
 /// How long the server may take over the question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

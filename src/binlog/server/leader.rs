@@ -14,8 +14,8 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
-use super::connector::Connector;
-use super::error::SourceError;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::error::SourceError;
 
 /// After this long without a question the server ends the connection
 /// (`wait_timeout`), and the lock is free.

@@ -3,9 +3,7 @@
 
 pub mod barrier;
 pub mod catalog;
-pub mod connector;
 pub mod end;
-pub mod error;
 pub mod leader;
 pub mod reach;
 pub mod replica_lag;
@@ -17,8 +15,8 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Row, params};
 
 use self::catalog::CatalogColumn;
-use self::connector::Connector;
-use self::error::SourceError;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::error::SourceError;
 use crate::model::position::{FIRST_EVENT_OFFSET, Start};
 use crate::model::{Cascade, GtidSet, Position, TableName};
 

@@ -7,7 +7,7 @@
 use mysql_async::{Params, Value};
 
 use super::Server;
-use super::error::SourceError;
+use crate::binlog::error::SourceError;
 use crate::binlog::statement::Dml;
 
 /// How far the changes of a statement can reach.

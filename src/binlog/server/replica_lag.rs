@@ -13,8 +13,8 @@ use mysql_async::prelude::Queryable;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::connector::Connector;
-use super::error::SourceError;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::error::SourceError;
 use crate::telemetry::metric;
 
 /// The table as Aurora calls it.

@@ -1,23 +1,28 @@
 //! Which binlog file a time lies in.
 
-use futures_util::StreamExt;
-use mysql_async::BinlogStreamRequest;
+use std::time::Duration;
 
 use super::Server;
-use super::connector::Connector;
-use super::error::SourceError;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::connection::dump::FIRST_EVENT;
+use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
+use crate::binlog::error::SourceError;
+use crate::binlog::events::cutter::Arrival;
+use crate::binlog::events::event::FORMAT_DESCRIPTION;
 use crate::model::Position;
 use crate::model::position::FIRST_EVENT_OFFSET;
 
-const FORMAT_DESCRIPTION: u8 = 15;
-/// Before it comes the made-up event that names the file.
+/// A made-up ROTATE event, which names the file, comes before the format.
 const EVENTS_BEFORE_FORMAT_MAX: usize = 3;
 
+/// How long the server may take to send the beginning of a file.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The beginning of the file that was written at `since_s` (seconds since the
-/// epoch), or of the oldest one.
+/// epoch), or of the oldest file.
 ///
-/// A file's first event has the time when the file was begun, so that a few
-/// files are looked into and none is read.
+/// A file's first event has the time when the file was begun, so that only the
+/// beginnings of a few files are read.
 ///
 /// # Errors
 ///
@@ -36,9 +41,10 @@ pub async fn file_at(
         let Some((file, _)) = files.get(middle) else {
             break;
         };
-        match began_at_s(connector, server_id, file).await? > since_s {
-            true => newer = middle,
-            false => older = middle + 1,
+        if began_at_s(connector, server_id, file).await? > since_s {
+            newer = middle;
+        } else {
+            older = middle + 1;
         }
     }
     let (file, _) = files
@@ -59,21 +65,46 @@ pub async fn file_at(
 
 /// When a file was begun, in seconds since the epoch.
 async fn began_at_s(connector: &Connector, server_id: u32, file: &str) -> Result<i64, SourceError> {
-    let failed = |error: mysql_async::Error| {
-        connector.statement_error(&error, "read the binlog", "REPLICATION SLAVE")
+    let began = tokio::time::timeout(
+        ANSWER_TIMEOUT,
+        format_written_at(connector, server_id, file),
+    )
+    .await
+    .map_err(|_| {
+        let seconds = ANSWER_TIMEOUT.as_secs();
+        connector.unreachable(format!("no answer within {seconds} s"))
+    })?
+    .map_err(|error| connector.statement_error(&error, "read the binlog", "REPLICATION SLAVE"))?;
+    began
+        .map(i64::from)
+        .ok_or_else(|| connector.unfit(format!("binlog file {file} does not begin as it should")))
+}
+
+/// The time in a file's format description.
+async fn format_written_at(
+    connector: &Connector,
+    server_id: u32,
+    file: &str,
+) -> Result<Option<u32>, mysql_async::Error> {
+    let request = DumpRequest {
+        server_id,
+        heartbeat_ns: ANSWER_TIMEOUT.as_nanos(),
+        from: DumpFrom::Offset {
+            file,
+            offset: FIRST_EVENT,
+        },
     };
-    let request = BinlogStreamRequest::new(server_id)
-        .with_filename(file.as_bytes())
-        .with_pos(FIRST_EVENT_OFFSET);
-    let conn = connector.connect().await?;
-    let mut events = conn.get_binlog_stream(request).await.map_err(failed)?;
+    let mut dump = Dump::open(connector, request).await?;
     for _ in 0..EVENTS_BEFORE_FORMAT_MAX {
-        let Some(event) = events.next().await.transpose().map_err(failed)? else {
-            break;
-        };
-        if event.header().event_type_raw() == FORMAT_DESCRIPTION {
-            return Ok(i64::from(event.header().timestamp()));
+        match dump.next().await? {
+            Some(Arrival::Event(event))
+                if event.header().event_type_raw() == FORMAT_DESCRIPTION =>
+            {
+                return Ok(Some(event.header().timestamp()));
+            }
+            Some(_) => {}
+            None => break,
         }
     }
-    Err(connector.unfit(format!("binlog file {file} does not begin as it should")))
+    Ok(None)
 }

@@ -4,14 +4,12 @@ use mysql_async::{GnoInterval, Sid};
 use mysql_common::packets::Tag;
 
 use super::Source;
+use crate::binlog::connection::dump::FIRST_EVENT;
 use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
+use crate::binlog::error::SourceError;
 use crate::binlog::reader::Interest;
-use crate::binlog::server::error::SourceError;
 use crate::model::GtidSet;
 use crate::model::position::GtidSource;
-
-/// [`crate::model::position::FIRST_EVENT_OFFSET`] as the dump command has it.
-const FIRST_EVENT: u32 = 4;
 
 impl<I: Interest> Source<I> {
     pub(super) async fn open_dump(&self, by_gtid: bool) -> Result<Dump, SourceError> {

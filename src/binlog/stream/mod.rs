@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::connection::{Arrival, Dump};
+use super::connection::Dump;
+use super::connection::connector::Connector;
+use super::error::SourceError;
+use super::events::cutter::Arrival;
 use super::events::event::Event;
 use super::events::heartbeat::Heartbeat;
 use super::reader::{Assembler, Interest, Item, Step};
-use super::server::connector::Connector;
-use super::server::error::SourceError;
 use super::server::reach::StatementReach;
 use super::server::{Server, ServerFacts};
 use super::statement::Dml;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::{HEARTBEATS_MISSED_MAX, Source, ended};
+use crate::binlog::error::SourceError;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::reader::{Interest, Item, Step};
-use crate::binlog::server::error::SourceError;
 
 /// A binlog file, and when it was begun: after RESET BINARY LOGS another has
 /// its name.

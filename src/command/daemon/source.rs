@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::binlog::connection::connector::Connector;
 use crate::binlog::server::Server;
-use crate::binlog::server::connector::Connector;
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::checkpoint::{Checkpoint, Stored};
 use crate::command::CommandError;

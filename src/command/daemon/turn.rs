@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::source::{Mode, open_tail};
+use crate::binlog::connection::connector::Connector;
 use crate::binlog::server::Server;
 use crate::binlog::server::barrier::Barrier;
-use crate::binlog::server::connector::Connector;
 use crate::binlog::server::end::BinlogEnd;
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;

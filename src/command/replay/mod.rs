@@ -102,7 +102,7 @@ struct Range {
 impl Range {
     async fn locate(
         server: &mut Server,
-        connector: &crate::binlog::server::connector::Connector,
+        connector: &crate::binlog::connection::connector::Connector,
         config: &Config,
         options: &ReplayArgs,
     ) -> Result<Self, CommandError> {
@@ -193,7 +193,7 @@ fn server_id(config: &Config) -> u32 {
 
 fn tail(
     config: &mut Config,
-    connector: crate::binlog::server::connector::Connector,
+    connector: crate::binlog::connection::connector::Connector,
     range: &Range,
     options: &ReplayArgs,
 ) -> Tail {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mysql_async::{Conn, Error, IoError, Opts, OptsBuilder, SslOpts};
 
-use super::error::SourceError;
+use crate::binlog::error::SourceError;
 use crate::credentials::{Password, TokenError};
 
 /// The server to connect to.
