@@ -9,15 +9,13 @@ use evictd::binlog::decode::layout::TableLayout;
 use evictd::binlog::decode::row::RowDecoder;
 use evictd::binlog::decode::rows::RowsEvent;
 use evictd::binlog::decode::table_map::TableMap;
+use evictd::binlog::events::event_type::{TABLE_MAP, UPDATE_ROWS};
 use mysql_async::binlog::events::EventData;
 
 use crate::figure::{Figure, Table};
 use crate::stream::{bare, each_event};
 use crate::support::Mysql;
 use crate::workload::{Stretch, World};
-
-const TABLE_MAP: u8 = 19;
-const UPDATE_ROWS: u8 = 31;
 
 pub async fn measure(world: &mut World, table: &mut Table) {
     table.section("Decoders: row changes a second");

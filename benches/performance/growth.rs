@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use evictd::binlog::events::event_type::{TABLE_MAP, UPDATE_ROWS, WRITE_ROWS};
+
 use crate::daemon::{Daemon, single, users_rule};
 use crate::drain::PREFIXES;
 use crate::figure::{Figure, Table, Wanted};
@@ -18,9 +20,6 @@ const COLUMN_ROWS: u64 = 20_000;
 /// How much more a change may cost: the cache of the processor is not part of the program.
 const FLAT: f64 = 1.25;
 
-const TABLE_MAP: u8 = 19;
-const WRITE_ROWS: u8 = 30;
-const UPDATE_ROWS: u8 = 31;
 const CHECKSUM_BYTES: usize = 4;
 
 pub async fn measure(world: &mut World, table: &mut Table) {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evictd::binlog::events::event_type::WRITE_ROWS;
 use futures_util::StreamExt;
 use mysql_async::binlog::events::EventData;
 use mysql_async::prelude::Queryable;
@@ -13,8 +14,6 @@ use tokio::sync::mpsc;
 
 /// When each row was committed, in µs since the epoch, as the binlog says.
 pub type CommitTimes = Arc<Vec<AtomicU64>>;
-
-const WRITE_ROWS: u8 = 30;
 
 /// Where the only column of the index stands in an event with a row of a table of two columns.
 const ID: std::ops::Range<usize> = 13..21;

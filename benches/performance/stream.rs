@@ -3,14 +3,13 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use evictd::binlog::events::event_type::ROTATE;
 use futures_util::StreamExt;
 use mysql_async::BinlogStreamRequest;
 use mysql_async::binlog::events::Event;
 
 use crate::support::Mysql;
 use crate::workload::Stretch;
-
-const ROTATE: u8 = 4;
 
 /// Feeds each event of a stretch's file.
 pub async fn each_event(

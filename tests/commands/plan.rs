@@ -5,6 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use evictd::binlog::decode::layout::TableLayout;
+use evictd::binlog::events::event_type::{PREVIOUS_GTIDS, ROWS_QUERY};
 use evictd::binlog::file::{BinlogFiles, FileItem, Notice};
 use evictd::binlog::reader::{Interest, Item};
 use evictd::model::TableName;
@@ -247,8 +248,6 @@ async fn a_damaged_byte_anywhere_widens_or_is_noticed_and_loses_no_event_silentl
 fn pushed_beyond_4_gib(original: &[u8], path: &Path) -> u64 {
     const FILLER_BYTES: u64 = 64 << 20;
     const FILLERS: u64 = 65;
-    const PREVIOUS_GTIDS: u8 = 35;
-    const ROWS_QUERY: u8 = 29;
     let shift = FILLER_BYTES * FILLERS;
     let low = |offset: u64| u32::try_from(offset & 0xffff_ffff).unwrap().to_le_bytes();
     let mut file = fs::File::create(path).unwrap();

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
+use evictd::binlog::events::event_type::{IGNORABLE, TABLE_MAP, XID};
+
 use super::shop::{Config, Shop, WITHIN, stop};
 use crate::support::{MysqlOptions, Relay, eventually};
 
@@ -11,10 +13,6 @@ const FOUR_GIB: u64 = 1 << 32;
 
 /// An event that readers pass over; one packet holds it.
 const FILLER_BYTES: u32 = 15 << 20;
-
-const IGNORABLE: u8 = 28;
-const TABLE_MAP: u8 = 19;
-const XID: u8 = 16;
 
 /// Rewrites a binlog without checksums: behind its first change of a table come `fillers` that pass 4 GiB, and one
 /// behind each further change. The file is sparse: nothing but its headers takes room. Returns where each

@@ -14,6 +14,7 @@ use evictd::binlog::decode::layout::{CatalogColumn, TableLayout};
 use evictd::binlog::decode::row::RowDecoder;
 use evictd::binlog::decode::rows::{self, RowsEvent};
 use evictd::binlog::decode::table_map::TableMap;
+use evictd::binlog::events::event_type::{self, TABLE_MAP};
 use evictd::model::{Op, Value};
 use futures_util::StreamExt as _;
 use mysql_async::binlog::events::{Event, EventData, TableMapEvent};
@@ -25,8 +26,6 @@ use others::{Column, Compared, Decoder, Field, MysqlCdc};
 type Printed = Vec<Option<Vec<u8>>>;
 
 const DATABASE: &str = "evictd_decoder";
-
-const TABLE_MAP_EVENT: u8 = 19;
 
 /// How many values of each type mysql_common and mysql_cdc have to be held
 /// against, at least: the corpus has them, in four images each.
@@ -523,7 +522,7 @@ fn decode(
     let mut decoded = Vec::new();
     for event in events {
         let kind = event_type(event);
-        if kind == TABLE_MAP_EVENT {
+        if kind == TABLE_MAP {
             let map = TableMap::parse(event.data()).unwrap();
             if map.schema != DATABASE || map.table != table {
                 continue;
@@ -543,7 +542,7 @@ fn decode(
             let ours = RowDecoder::new(Arc::new(layout), &all);
             decoder = Some((map.table_id, ours, theirs));
         }
-        if !matches!(kind, 23..=25 | 30..=32 | 39) {
+        if !event_type::carries_rows(kind) {
             continue;
         }
         let Some((id, decoder, map)) = &decoder else {

@@ -5,6 +5,7 @@ use crate::model::Op;
 
 use super::error::DecodeError;
 use crate::binlog::events::cursor::Cursor;
+use crate::binlog::events::event_type;
 
 /// The flag on the last rows event of a statement.
 const STMT_END_F: u16 = 1;
@@ -48,12 +49,12 @@ impl<'a> RowsEvent<'a> {
     pub fn parse(event_type: u8, data: &'a [u8]) -> Result<Self, DecodeError> {
         let cut = DecodeError::truncated("the rows event");
         let (op, has_extra) = match event_type {
-            23 => (Op::Insert, false),
-            24 => (Op::Update, false),
-            25 => (Op::Delete, false),
-            30 => (Op::Insert, true),
-            31 | 39 => (Op::Update, true),
-            32 => (Op::Delete, true),
+            event_type::WRITE_ROWS_V1 => (Op::Insert, false),
+            event_type::UPDATE_ROWS_V1 => (Op::Update, false),
+            event_type::DELETE_ROWS_V1 => (Op::Delete, false),
+            event_type::WRITE_ROWS => (Op::Insert, true),
+            event_type::UPDATE_ROWS | event_type::PARTIAL_UPDATE_ROWS => (Op::Update, true),
+            event_type::DELETE_ROWS => (Op::Delete, true),
             _ => return Err(DecodeError::UnexpectedEvent { event_type }),
         };
         let mut cursor = Cursor::new(data);
@@ -79,7 +80,7 @@ impl<'a> RowsEvent<'a> {
             table_id,
             op,
             end_of_statement: flags & STMT_END_F != 0,
-            partial_json: event_type == 39,
+            partial_json: event_type == event_type::PARTIAL_UPDATE_ROWS,
             column_count: u64::try_from(columns).unwrap_or(u64::MAX),
             before_present,
             after_present,

@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use mysql_async::binlog::events::{BinlogEventFooter, FormatDescriptionEvent};
 use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 
-use super::event::{CHECKSUM_BYTES, Event, EventFormat, FORMAT_DESCRIPTION, HEADER_BYTES};
+use super::event::{CHECKSUM_BYTES, Event, EventFormat, HEADER_BYTES};
+use super::event_type::{FORMAT_DESCRIPTION, TRANSACTION_PAYLOAD};
 use super::header::{check_size, event_size, event_type};
 use super::payload::{Payload, Unpacked};
 
@@ -25,8 +26,6 @@ pub enum Arrival {
         reason: String,
     },
 }
-
-const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// More is not set aside for an event on the word of its header.
 const RESERVED_BYTES_MAX: usize = 64 << 20;

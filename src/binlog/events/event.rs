@@ -12,6 +12,8 @@ use mysql_common::binlog::{BinlogCtx, BinlogEvent};
 use mysql_common::io::ParseBuf;
 use mysql_common::proto::MyDeserialize;
 
+use super::event_type::FORMAT_DESCRIPTION;
+
 /// What a server's events look like. All of them share it.
 pub type EventFormat = Arc<FormatDescriptionEvent<'static>>;
 
@@ -20,8 +22,6 @@ pub(in crate::binlog) const HEADER_BYTES: usize = BinlogEventHeader::LEN;
 
 /// The bytes behind the body of an event with a checksum.
 pub(in crate::binlog) const CHECKSUM_BYTES: usize = BinlogEventFooter::BINLOG_CHECKSUM_LEN;
-
-pub(in crate::binlog) const FORMAT_DESCRIPTION: u8 = 15;
 
 /// The checksum and how it is made, at the end of a format description.
 const FORMAT_FOOTER_BYTES: usize = CHECKSUM_BYTES + BinlogEventFooter::BINLOG_CHECKSUM_ALG_DESC_LEN;

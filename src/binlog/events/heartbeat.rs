@@ -6,9 +6,8 @@
 use std::cmp::Ordering;
 
 use super::event::Event;
+use super::event_type::HEARTBEAT;
 use crate::model::Position;
-
-const HEARTBEAT: u8 = 27;
 
 /// Up to where the server has sent everything, as a heartbeat says it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Events of the binlog, out of the bytes that they arrive in.
 //!
 //! - `event`: one event.
-//! - `cutter`: events out of the bytes of a connection.
+//! - `event_type`: the types of events.
+//! - `header`: the fields of an event's header.
+//! - `cutter`: events out of the bytes of a connection or a file.
 //! - `payload`: compressed transactions, unpacked as they arrive.
 //! - `heartbeat`: where the server stands in sending its binlog.
 //! - `previous_gtids`: every transaction before a binlog file.
@@ -11,6 +13,7 @@
 pub mod cursor;
 pub mod cutter;
 pub mod event;
+pub mod event_type;
 pub(in crate::binlog) mod header;
 pub mod heartbeat;
 pub mod payload;

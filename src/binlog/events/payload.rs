@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use super::event::{CHECKSUM_BYTES, Event, EventFormat, FORMAT_DESCRIPTION, HEADER_BYTES};
+use super::event::{CHECKSUM_BYTES, Event, EventFormat, HEADER_BYTES};
+use super::event_type::{FORMAT_DESCRIPTION, TRANSACTION_PAYLOAD};
 use super::header::{check_size, event_size, event_type, has_checksum};
-
-const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// How much is unpacked at once: a block of zstd.
 const STEP_BYTES: usize = 128 << 10;

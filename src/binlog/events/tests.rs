@@ -7,10 +7,7 @@ use mysql_async::binlog::events::FormatDescriptionEvent;
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::cutter::{Arrival, Events};
-
-const QUERY: u8 = 2;
-const XID: u8 = 16;
-const PAYLOAD: u8 = 40;
+use super::event_type::{FORMAT_DESCRIPTION, QUERY, ROTATE, TRANSACTION_PAYLOAD, WRITE_ROWS, XID};
 
 fn event(event_type: u8, body: &[u8], checksum: bool) -> Vec<u8> {
     let size = 19 + body.len() + if checksum { 4 } else { 0 };
@@ -36,7 +33,7 @@ fn format(checksum: bool) -> Vec<u8> {
     body.extend([0, 0, 0, 0, 19]);
     body.extend([0; 41]);
     body.push(u8::from(checksum));
-    event(15, &body, true)
+    event(FORMAT_DESCRIPTION, &body, true)
 }
 
 /// The events inside: some small, one larger than what is unpacked at once, and the end.
@@ -44,7 +41,7 @@ fn inside() -> Vec<Vec<u8>> {
     let mut events: Vec<Vec<u8>> = (0..20_u8)
         .map(|number| event(QUERY, &vec![number; usize::from(number) * 7], false))
         .collect();
-    events.push(event(30, &vec![b'x'; 300_000], false));
+    events.push(event(WRITE_ROWS, &vec![b'x'; 300_000], false));
     events.push(event(XID, &[1; 8], false));
     events
 }
@@ -60,7 +57,7 @@ fn payload_of(inside: &[u8], compression: u8, says: u64, checksum: bool) -> Vec<
     body.extend(says.to_le_bytes());
     body.push(0);
     body.extend(packed);
-    event(PAYLOAD, &body, checksum)
+    event(TRANSACTION_PAYLOAD, &body, checksum)
 }
 
 fn payload(compression: u8, checksum: bool) -> Vec<u8> {
@@ -163,7 +160,7 @@ fn the_first_rotate_is_read_with_a_checksum_and_without() {
     for checksum in [false, true] {
         let said = read(
             &[
-                event(4, &body, checksum),
+                event(ROTATE, &body, checksum),
                 format(!checksum),
                 event(XID, &[0; 8], !checksum),
             ],

@@ -14,16 +14,13 @@ use mysql_async::binlog::events::RotateEvent;
 use super::error::FileError;
 use crate::binlog::events::cutter::{Arrival, Events};
 use crate::binlog::events::event::{Event, HEADER_BYTES};
+use crate::binlog::events::event_type::{ROTATE, STOP, TRANSACTION_PAYLOAD};
 use crate::binlog::events::header::event_size;
 use crate::model::position::FIRST_EVENT_OFFSET;
 
 const MAGIC: [u8; 4] = *b"\xfebin";
 /// Files of a server with `binlog_encryption` begin like this.
 const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
-
-const STOP: u8 = 3;
-const ROTATE: u8 = 4;
-const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// How much of an event is read at once. A size in a header may be wrong, so
 /// memory is taken as bytes arrive.

@@ -8,6 +8,7 @@ use mysql_async::binlog::events::{AnonymousGtidEvent, GtidEvent, TransactionPayl
 
 use super::decode::layout::TableLayout;
 use super::events::event::Event;
+use super::events::event_type;
 use super::server::catalog::CatalogColumn;
 use crate::model::position::{Gtid, GtidSource};
 use crate::model::{GtidSet, Position, TableName};
@@ -37,28 +38,6 @@ pub trait Interest {
     /// cannot be handled.
     fn bind(&self, layout: TableLayout) -> Result<Self::Table, String>;
 }
-
-// Event types (MySQL source, `libs/mysql/binlog/event/binlog_event.h`).
-const QUERY: u8 = 2;
-const STOP: u8 = 3;
-const ROTATE: u8 = 4;
-const FORMAT_DESCRIPTION: u8 = 15;
-const XID: u8 = 16;
-const TABLE_MAP: u8 = 19;
-const INCIDENT: u8 = 26;
-const HEARTBEAT: u8 = 27;
-const GTID: u8 = 33;
-const ANONYMOUS_GTID: u8 = 34;
-const PREVIOUS_GTIDS: u8 = 35;
-const XA_PREPARE: u8 = 38;
-const TRANSACTION_PAYLOAD: u8 = 40;
-const HEARTBEAT_V2: u8 = 41;
-const TAGGED_GTID: u8 = 42;
-/// Events that carry no change: INTVAR, RAND, USER_VAR, ignorable, rows query,
-/// transaction context and view change (group replication); Aurora's own 100
-/// and 101. LOAD DATA's blocks are followed by the statement that uses them.
-const HARMLESS: [u8; 11] = [5, 9, 13, 14, 17, 28, 29, 36, 37, 100, 101];
-const EXECUTE_LOAD_QUERY: u8 = 18;
 
 const IGNORABLE_FLAG: u16 = 0x80;
 const ARTIFICIAL_FLAG: u16 = 0x20;
@@ -204,7 +183,9 @@ impl<I: Interest> Assembler<I> {
     /// Feeds the next event.
     pub fn feed(&mut self, event: Event) -> Step<I::Table> {
         let event_type = event.header().event_type_raw();
-        if self.skip_until.is_some_and(|until| self.offset < until) && event_type != ROTATE {
+        if self.skip_until.is_some_and(|until| self.offset < until)
+            && event_type != event_type::ROTATE
+        {
             self.advance(&event, false);
             return Step::Quiet;
         }
@@ -222,20 +203,20 @@ impl<I: Interest> Assembler<I> {
         // Before the step: the payload's last event ends it.
         let inside = self.transaction.payload_bytes_left.is_some();
         let step = match event_type {
-            23..=25 | 30..=32 | 39 => {
+            _ if event_type::carries_rows(event_type) => {
                 let step = self.rows(event, inside);
                 self.note(&step);
                 return step;
             }
-            TABLE_MAP => match self.table_map(&event) {
+            event_type::TABLE_MAP => match self.table_map(&event) {
                 Ok(Some(unknown)) => return Step::NeedsCatalog(unknown, event),
                 Ok(None) => Ok(Step::Quiet),
                 Err(reason) => Err(reason),
             },
-            GTID | TAGGED_GTID => self.begin_gtid(&event),
-            ANONYMOUS_GTID => self.begin_anonymous(&event),
-            XID | XA_PREPARE => {
-                if event_type == XID || is_one_phase(&event) {
+            event_type::GTID | event_type::TAGGED_GTID => self.begin_gtid(&event),
+            event_type::ANONYMOUS_GTID => self.begin_anonymous(&event),
+            event_type::XID | event_type::XA_PREPARE => {
+                if event_type == event_type::XID || is_one_phase(&event) {
                     self.transaction.xa = None;
                 }
                 // The events of a payload add up to its size, or some are missing.
@@ -251,22 +232,22 @@ impl<I: Interest> Assembler<I> {
                     bytes => Step::Item(undecoded_payload(bytes)),
                 })
             }
-            QUERY => self.query(&event),
-            ROTATE => self.rotate(&event),
-            FORMAT_DESCRIPTION => {
+            event_type::QUERY => self.query(&event),
+            event_type::ROTATE => self.rotate(&event),
+            event_type::FORMAT_DESCRIPTION => {
                 self.tables.clear();
                 Ok(Step::Quiet)
             }
-            PREVIOUS_GTIDS => self.previous_gtids(&event),
+            event_type::PREVIOUS_GTIDS => self.previous_gtids(&event),
             // Whatever a heartbeat could say of the position, commits say too.
-            HEARTBEAT | HEARTBEAT_V2 => return self.lost_payload(),
-            TRANSACTION_PAYLOAD => self.payload(&event),
-            INCIDENT => Ok(Step::Item(Item::AnyChanged(Unknowable::Incident))),
-            EXECUTE_LOAD_QUERY => Ok(Step::Item(Item::AnyChanged(Unknowable::Statement(
-                "LOAD DATA".to_owned(),
-            )))),
-            STOP => Ok(Step::Quiet),
-            known if HARMLESS.contains(&known) => Ok(Step::Quiet),
+            event_type::HEARTBEAT | event_type::HEARTBEAT_V2 => return self.lost_payload(),
+            event_type::TRANSACTION_PAYLOAD => self.payload(&event),
+            event_type::INCIDENT => Ok(Step::Item(Item::AnyChanged(Unknowable::Incident))),
+            event_type::EXECUTE_LOAD_QUERY => Ok(Step::Item(Item::AnyChanged(
+                Unknowable::Statement("LOAD DATA".to_owned()),
+            ))),
+            event_type::STOP => Ok(Step::Quiet),
+            _ if is_harmless(event_type) => Ok(Step::Quiet),
             _ if event.header().flags_raw() & IGNORABLE_FLAG != 0 => Ok(Step::Quiet),
             unknown => Ok(Step::Item(Item::AnyChanged(Unknowable::UnknownEvent(
                 unknown,
@@ -291,7 +272,7 @@ impl<I: Interest> Assembler<I> {
             reason,
         }));
         self.note(&step);
-        if event_type == TRANSACTION_PAYLOAD {
+        if event_type == event_type::TRANSACTION_PAYLOAD {
             self.end();
         }
         step
@@ -378,6 +359,23 @@ impl<I: Interest> Assembler<I> {
     }
 }
 
+/// Whether events of this type carry no change. LOAD DATA's blocks are followed
+/// by the statement that uses them.
+fn is_harmless(event_type: u8) -> bool {
+    matches!(
+        event_type,
+        event_type::INTVAR
+            | event_type::APPEND_BLOCK
+            | event_type::RAND
+            | event_type::USER_VAR
+            | event_type::BEGIN_LOAD_QUERY
+            | event_type::IGNORABLE
+            | event_type::ROWS_QUERY
+            | event_type::TRANSACTION_CONTEXT
+            | event_type::VIEW_CHANGE
+    ) || event_type::AURORA.contains(&event_type)
+}
+
 /// Whether an XA_PREPARE event stands for XA COMMIT … ONE PHASE: its first
 /// byte says so (MySQL source documentation, `XA_prepare_event`).
 fn is_one_phase(event: &Event) -> bool {
@@ -386,7 +384,7 @@ fn is_one_phase(event: &Event) -> bool {
 
 fn undecoded_payload<T>(bytes: u64) -> Item<T> {
     Item::AnyChanged(Unknowable::Undecodable {
-        event_type: TRANSACTION_PAYLOAD,
+        event_type: event_type::TRANSACTION_PAYLOAD,
         reason: format!("{bytes} bytes of a compressed transaction were not decoded"),
     })
 }

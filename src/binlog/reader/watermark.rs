@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use mysql_async::binlog::events::RotateEvent;
 
-use super::{ARTIFICIAL_FLAG, Assembler, Interest, ROTATE, Step};
+use super::{ARTIFICIAL_FLAG, Assembler, Interest, Step};
 use crate::binlog::events::event::Event;
+use crate::binlog::events::event_type::ROTATE;
 use crate::binlog::events::previous_gtids;
 use crate::model::position::FIRST_EVENT_OFFSET;
 use crate::model::{GtidSet, Position};

@@ -8,7 +8,7 @@ use crate::binlog::connection::dump::FIRST_EVENT;
 use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
 use crate::binlog::error::SourceError;
 use crate::binlog::events::cutter::Arrival;
-use crate::binlog::events::event::FORMAT_DESCRIPTION;
+use crate::binlog::events::event_type::FORMAT_DESCRIPTION;
 use crate::model::Position;
 use crate::model::position::FIRST_EVENT_OFFSET;
 

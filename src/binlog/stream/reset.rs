@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{HEARTBEATS_MISSED_MAX, Source, ended};
 use crate::binlog::error::SourceError;
 use crate::binlog::events::event::Event;
+use crate::binlog::events::event_type::FORMAT_DESCRIPTION;
 use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::reader::{Interest, Item, Step};
 
@@ -17,9 +18,6 @@ pub(super) struct Generation {
     /// Seconds since the epoch, in the header of the file's first event.
     begun_s: u32,
 }
-
-/// The event at every file's beginning.
-const FORMAT_DESCRIPTION: u8 = 15;
 
 /// For [`Source::compare`].
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 use super::super::error::ValueError;
 use super::super::table_map::TableMap;
 use super::*;
+use crate::binlog::events::event_type::{ROWS_QUERY, WRITE_ROWS};
 
 /// `shop.items (id TINYINT, day DATE)` with names.
 const MAP: &[u8] =
@@ -23,7 +24,9 @@ fn a_damaged_value_leaves_the_rows_behind_it_readable() {
     // Month 15 in the first row.
     let event = insert(3, &[0, 1, 0xE1, 0xD1, 0x0F, 0, 2, 0x21, 0xD0, 0x0F]);
     let decoder = decoder(&[0, 1]);
-    let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
     assert_eq!(
         rows.next_row().unwrap_err(),
         DecodeError::Value {
@@ -40,7 +43,9 @@ fn a_damaged_value_leaves_the_rows_behind_it_readable() {
 fn a_damaged_value_that_nobody_wants_is_not_looked_at() {
     let event = insert(3, &[0, 1, 0xE1, 0xD1, 0x0F]);
     let decoder = decoder(&[0]);
-    let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
     let row = rows.next_row().unwrap().unwrap();
     assert_eq!(row.after, Some(&[Value::Int(1)][..]));
 }
@@ -49,7 +54,9 @@ fn a_damaged_value_that_nobody_wants_is_not_looked_at() {
 fn a_cut_row_ends_the_event_with_an_error() {
     let event = insert(3, &[0, 1, 0xE1]);
     let decoder = decoder(&[]);
-    let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
     assert!(matches!(
         rows.next_row(),
         Err(DecodeError::Truncated { .. })
@@ -61,12 +68,16 @@ fn a_cut_row_ends_the_event_with_an_error() {
 fn an_insert_of_nothing_but_defaults_is_one_row_of_unknown_values() {
     let event = insert(0, &[]);
     let decoder = decoder(&[0]);
-    let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
     let row = rows.next_row().unwrap().unwrap();
     assert_eq!(row.after, Some(&[Value::Absent][..]));
     assert!(rows.next_row().unwrap().is_none());
     let event = insert(0, &[9]);
-    let mut rows = decoder.rows(RowsEvent::parse(30, &event).unwrap()).unwrap();
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
     assert!(matches!(
         rows.next_row(),
         Err(DecodeError::Malformed { .. })
@@ -80,7 +91,7 @@ fn an_event_of_another_layout_is_refused() {
     let decoder = decoder(&[0]);
     assert_eq!(
         decoder
-            .rows(RowsEvent::parse(30, event).unwrap())
+            .rows(RowsEvent::parse(WRITE_ROWS, event).unwrap())
             .unwrap_err(),
         DecodeError::ColumnCount {
             layout: 2,
@@ -88,7 +99,9 @@ fn an_event_of_another_layout_is_refused() {
         }
     );
     assert!(matches!(
-        RowsEvent::parse(29, event),
-        Err(DecodeError::UnexpectedEvent { event_type: 29 })
+        RowsEvent::parse(ROWS_QUERY, event),
+        Err(DecodeError::UnexpectedEvent {
+            event_type: ROWS_QUERY
+        })
     ));
 }

@@ -232,7 +232,7 @@ proptest! {
     fn a_cut_row_is_an_error(cut in 1_usize..4) {
         let mut body = insert(USERS, 7);
         body.truncate(body.len() - cut);
-        let events = [(TABLE_MAP, table_map(USERS, "shop", "users")), (30, body)];
+        let events = [(TABLE_MAP, table_map(USERS, "shop", "users")), (WRITE_ROWS, body)];
         let outcome = Outcome::of(events.map(|(kind, body)| event(kind, 0, 200, &body)));
         prop_assert!(outcome.rows.is_empty());
         prop_assert!(outcome.tables.contains("shop.users"), "its consumer widens to the table");

@@ -3,6 +3,7 @@ use mysql_async::binlog::events::FormatDescriptionEvent;
 
 use super::watermark::next_offset;
 use super::*;
+use crate::binlog::events::event_type::*;
 
 mod damage;
 
@@ -178,7 +179,7 @@ impl Stream {
             self.write(GTID, &gtid(number)),
             self.write(QUERY, &query("shop", "BEGIN")),
             self.write(TABLE_MAP, &table_map(USERS, "shop", "users")),
-            self.write(30, &insert(USERS, 7)),
+            self.write(WRITE_ROWS, &insert(USERS, 7)),
             self.write(XID, &[0; 8]),
         ];
         steps.into_iter().filter(|step| !step.is_empty()).collect()
@@ -193,7 +194,7 @@ impl Stream {
         ];
         for (id, (schema, table)) in (USERS..).zip(tables) {
             said.push(self.write(TABLE_MAP, &table_map(id, schema, table)));
-            said.push(self.write(30, &insert(id, 1)));
+            said.push(self.write(WRITE_ROWS, &insert(id, 1)));
         }
         said.push(self.write(QUERY, &query("", &format!("XA END {xid}"))));
         said.push(self.write(XA_PREPARE, &xa_prepare(false)));
@@ -261,11 +262,11 @@ fn the_position_never_advances_inside_a_transaction() {
         (GTID, gtid(2)),
         (QUERY, query("shop", "BEGIN")),
         (TABLE_MAP, table_map(USERS, "shop", "users")),
-        (30, insert(USERS, 1)),
+        (WRITE_ROWS, insert(USERS, 1)),
         (QUERY, query("shop", "SAVEPOINT `s`")),
         (QUERY, query("shop", "ROLLBACK TO `s`")),
         (TABLE_MAP, table_map(USERS + 1, "other", "t")),
-        (30, insert(USERS + 1, 1)),
+        (WRITE_ROWS, insert(USERS + 1, 1)),
     ];
     for (event_type, body) in steps {
         stream.write(event_type, &body);
@@ -454,7 +455,7 @@ fn an_event_that_cannot_be_read_means_anything() {
         (QUERY, &[0; 5]),
         (TABLE_MAP, &[1]),
         (ROTATE, &[0; 3]),
-        (30, &[1]),
+        (WRITE_ROWS, &[1]),
     ] {
         let said = stream.write(event_type, body);
         let expected = format!("an event of type {event_type} cannot be decoded: ");
@@ -465,12 +466,12 @@ fn an_event_that_cannot_be_read_means_anything() {
 #[test]
 fn rows_need_a_table_map_unless_they_are_the_dummy() {
     let mut stream = Stream::at(position(4, None));
-    let said = stream.write(30, &insert(5, 1));
+    let said = stream.write(WRITE_ROWS, &insert(5, 1));
     assert_eq!(
         said,
         "an event of type 30 cannot be decoded: no table map stands before the rows"
     );
-    assert_eq!(stream.write(30, &insert(0x00ff_ffff, 1)), "");
+    assert_eq!(stream.write(WRITE_ROWS, &insert(0x00ff_ffff, 1)), "");
 }
 
 #[test]
@@ -479,7 +480,7 @@ fn tables_are_wanted_unwanted_or_unusable() {
     stream.write(QUERY, &query("", "BEGIN"));
     let mut rows_of = |id, schema, table| {
         assert_eq!(stream.write(TABLE_MAP, &table_map(id, schema, table)), "");
-        stream.write(30, &insert(id, 1))
+        stream.write(WRITE_ROWS, &insert(id, 1))
     };
     assert_eq!(rows_of(1, "shop", "users"), "insert shop.users");
     assert_eq!(rows_of(2, "shop", "users"), "insert shop.users");
@@ -513,7 +514,7 @@ fn a_compressed_transaction_ends_where_its_payload_does() {
         );
         assert_eq!(stream.unpack(QUERY, &begin), "");
         assert_eq!(stream.unpack(TABLE_MAP, &map), "");
-        assert_eq!(stream.unpack(30, &rows), "insert shop.users");
+        assert_eq!(stream.unpack(WRITE_ROWS, &rows), "insert shop.users");
         assert!(stream.committed().starts_with("bin.000001:4"));
         assert_eq!(stream.unpack(XID, &[0; 8]), "commit");
         assert!(
@@ -612,7 +613,10 @@ fn a_commit_in_one_phase_is_an_ordinary_one() {
     stream.write(GTID, &gtid(1));
     stream.write(QUERY, &query("", "XA START X'61',X'',1"));
     stream.write(TABLE_MAP, &table_map(USERS, "shop", "users"));
-    assert_eq!(stream.write(30, &insert(USERS, 1)), "insert shop.users");
+    assert_eq!(
+        stream.write(WRITE_ROWS, &insert(USERS, 1)),
+        "insert shop.users"
+    );
     stream.write(QUERY, &query("", "XA END X'61',X'',1"));
     assert_eq!(stream.write(XA_PREPARE, &xa_prepare(true)), "commit");
     assert_eq!(stream.committed(), format!("bin.000001:{}", stream.offset));
@@ -649,7 +653,7 @@ fn what_a_prepared_transaction_did_besides_rows_becomes_visible_with_it_too() {
     let mut stream = Stream::at(position(4, None));
     stream.write(GTID, &gtid(1));
     stream.write(QUERY, &query("", "XA START X'61',X'',1"));
-    stream.write(30, &insert(5, 1));
+    stream.write(WRITE_ROWS, &insert(5, 1));
     stream.write(XA_PREPARE, &xa_prepare(false));
     let commit = "XA COMMIT X'61',X'',1";
     assert_eq!(stream.xa(commit), any(commit));
