@@ -26,8 +26,8 @@ pub enum Value<'a> {
     /// Anything that prints as text: character types in UTF-8, DECIMAL, ENUM
     /// and SET labels, JSON, YEAR.
     Text(Cow<'a, str>),
-    /// Bytes that are no text: BINARY, BLOB, BIT (big-endian), GEOMETRY,
-    /// VECTOR, and text that is invalid in its own character set.
+    /// Bytes that are not text: BINARY, BLOB, BIT (big-endian), GEOMETRY and
+    /// VECTOR.
     Bytes(Cow<'a, [u8]>),
     /// DATE.
     Date(Date),

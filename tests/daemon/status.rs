@@ -629,6 +629,55 @@ async fn rows_that_cannot_be_decoded_are_a_dead_letter_and_widen_their_table() {
     assert_eq!(asked.records("dead-letters").len(), 1);
 }
 
+/// Readers have what the server converts the text to. A key of the stored bytes would be nobody's.
+#[tokio::test]
+async fn text_that_cannot_be_converted_exactly_widens_its_table_and_no_key_of_its_bytes_is_made() {
+    const RULES: &str = "[[rule]]\nname = \"slugs\"\ntables = [\"$db.users\"]\nkeys = [\"slug:{slug}\"]\n\
+        [[rule]]\nname = \"orders\"\ntables = [\"$db.orders\"]\nkeys = [\"order:{id}\"]\n";
+    let mut asked = Asked::open().await;
+    asked
+        .shop
+        .sql("ALTER TABLE users MODIFY slug VARCHAR(50) CHARACTER SET dec8, MODIFY name VARCHAR(50) CHARACTER SET hp8")
+        .await;
+    let rest = asked.config.rest.replace(USERS, RULES);
+    asked.config = asked.config.rest(&rest);
+    let mut evictd = asked.config.start().await;
+    let keys = ["slug:tea", "slug:thé", "slug:pot", "order:1"];
+
+    // ASCII is the same in it, and nobody reads the name.
+    let deleted = asked.shop.deleted_by(
+        &evictd,
+        &keys,
+        "INSERT INTO users (id, slug, name) VALUES (1, 'tea', 'Zoë')",
+    );
+    assert_eq!(deleted.await, ["slug:tea"]);
+    let widenings = format!(
+        "evictd_widenings_total{{name=\"{}\",reason=\"undecodable\"}}",
+        asked.shop.database
+    );
+    assert!(
+        !asked
+            .get("/metrics")
+            .await
+            .1
+            .contains(&format!("{widenings} 1"))
+    );
+
+    let deleted =
+        asked
+            .shop
+            .deleted_by(&evictd, &keys, "UPDATE users SET slug = 'thé' WHERE id = 1");
+    assert_eq!(deleted.await, ["slug:tea", "slug:thé", "slug:pot"]);
+    evictd
+        .wait_for_line("column slug: its text cannot be converted", WITHIN)
+        .await;
+    let metrics = asked.get("/metrics").await.1;
+    assert!(metrics.contains(&format!("{widenings} 1")), "{metrics}");
+    let letter = &asked.status().await["recent_dead_letters"][0];
+    assert_eq!(letter["rules"], serde_json::json!(["slugs"]), "{letter}");
+    stop(evictd).await;
+}
+
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_holds_nothing_up_and_is_not_silent() {
     let asked = Asked::own().await;

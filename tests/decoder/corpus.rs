@@ -294,7 +294,7 @@ fn texts(samples: &mut Vec<Sample>) {
         "CHAR(10) CHARACTER SET latin1",
         "VARCHAR(20) CHARACTER SET latin1",
         "TEXT CHARACTER SET latin1 COLLATE latin1_bin",
-        "CHAR(10) CHARACTER SET cp850",
+        "CHAR(10) CHARACTER SET latin5",
         "CHAR(10) CHARACTER SET macroman",
         "VARCHAR(300) CHARACTER SET latin1",
     ] {

@@ -659,6 +659,7 @@ fn in_utf8(charset: &str, bytes: Vec<u8>) -> Vec<u8> {
         "utf16" | "ucs2" => encoding_rs::UTF_16BE,
         "utf16le" => encoding_rs::UTF_16LE,
         "latin1" => encoding_rs::WINDOWS_1252,
+        "latin5" => encoding_rs::WINDOWS_1254,
         "macroman" => encoding_rs::MACINTOSH,
         "cp1251" => encoding_rs::WINDOWS_1251,
         "sjis" => encoding_rs::SHIFT_JIS,
@@ -670,17 +671,6 @@ fn in_utf8(charset: &str, bytes: Vec<u8>) -> Vec<u8> {
             assert!(rest.is_empty());
             let letter = |bytes: &[u8; 4]| char::from_u32(u32::from_be_bytes(*bytes)).unwrap();
             return letters.iter().map(letter).collect::<String>().into_bytes();
-        }
-        // What is used of it.
-        "cp850" => {
-            let letter = |byte: &u8| match byte {
-                0..=0x7F => char::from(*byte),
-                0x81 => 'ü',
-                0x82 => 'é',
-                0xE1 => 'ß',
-                _ => panic!("{byte:x} of cp850"),
-            };
-            return bytes.iter().map(letter).collect::<String>().into_bytes();
         }
         _ => panic!("no conversion from {charset}"),
     };

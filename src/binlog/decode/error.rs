@@ -96,6 +96,12 @@ pub enum ValueError {
     /// Fewer or more bytes than the type has.
     #[error("the value has another length than its type")]
     Length,
+    /// Text that would not be what the server prints.
+    #[error(
+        "its text cannot be converted to utf8mb4 exactly: it is not valid in the column's character set, \
+         or evictd does not know how the server converts it; convert the column to utf8mb4"
+    )]
+    Text,
     /// A group of decimal digits above its maximum.
     #[error("the DECIMAL holds a digit group that is no number")]
     Decimal,

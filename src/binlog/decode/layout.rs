@@ -242,17 +242,21 @@ impl ColumnFacts<'_> {
             WireType::DateTime { decimals } => Kind::DateTime { decimals },
             WireType::Timestamp { decimals } => Kind::Timestamp { decimals },
             WireType::Char { .. } | WireType::VarChar { .. } | WireType::Blob { .. } => {
-                let named = entry.as_ref().map(|(column, _)| {
+                let catalog_charset = || {
+                    let (column, _) = entry.as_ref()?;
                     let name = column.charset.as_deref().unwrap_or("binary");
-                    Charset::named(name)
-                });
-                let charset = self.collation.and_then(Charset::of_collation);
-                match (charset.or_else(|| named.flatten()), self.wire) {
-                    (Some(Charset::Binary), WireType::Char { length }) => Kind::Padded {
+                    Some(Charset::named(name))
+                };
+                let charset = self
+                    .collation
+                    .and_then(Charset::of_collation)
+                    .or_else(catalog_charset);
+                match (charset.unwrap_or(Charset::Unknown), self.wire) {
+                    (Charset::Binary, WireType::Char { length }) => Kind::Padded {
                         length: usize::from(length),
                     },
-                    (Some(Charset::Binary) | None, _) => Kind::Bytes,
-                    (Some(charset), _) => Kind::Text(charset),
+                    (Charset::Binary, _) => Kind::Bytes,
+                    (charset, _) => Kind::Text(charset),
                 }
             }
             WireType::Enum { .. } => Kind::Enum(self.labels(catalog_type)),
@@ -284,10 +288,10 @@ impl ColumnFacts<'_> {
                 .map(|label| Label::Text(label.as_str().into()))
                 .collect();
         }
-        let charset = self
-            .collation
-            .and_then(Charset::of_collation)
-            .unwrap_or(Charset::Utf8);
+        let charset = match self.collation {
+            Some(id) => Charset::of_collation(id).unwrap_or(Charset::Unknown),
+            None => Charset::Utf8,
+        };
         self.labels
             .iter()
             .map(|label| Label::new(label, &charset))

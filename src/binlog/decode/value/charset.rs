@@ -1,31 +1,29 @@
 //! From MySQL's character sets to UTF-8.
 //!
-//! Bytes that are no text in their own set stay bytes ([`Value::Bytes`]), as
-//! does text of a collation that this version does not know, and a value with a
-//! character that MySQL cannot convert, which SELECT prints as `?`.
+//! Text is converted exactly as the server converts it, or not at all: a key
+//! rendered from anything else is one that no application ever wrote. Text that
+//! is not valid in its own set is refused, as are text of a set that is not
+//! known here, and text with a character that MySQL cannot convert, which
+//! SELECT prints as `?`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::multi_byte::MultiByte;
 use super::single_byte;
+use crate::binlog::decode::error::ValueError;
 use crate::model::Value;
 
 /// How a column's bytes become text.
 #[derive(Clone, Debug)]
 pub enum Charset {
-    /// `binary`, or a set unknown here.
     Binary,
     /// utf8mb3 and utf8mb4.
     Utf8,
-    /// ascii.
+    /// ascii, and supersets of it of which nothing else can be converted.
     Ascii,
-    /// A table of 256 characters.
-    SingleByte {
-        table: Arc<[char]>,
-        /// Whether bytes below 0x80 are ASCII, so that most text needs no copy.
-        ascii: bool,
-    },
+    /// The character of each byte. Bytes below 0x80 are ASCII.
+    SingleByte(Arc<[char]>),
     /// A set of the far east.
     MultiByte(MultiByte),
     /// ucs2 and utf16: big-endian.
@@ -34,21 +32,24 @@ pub enum Charset {
     Utf16Le,
     /// utf32: big-endian.
     Utf32,
+    /// A set of which nothing can be converted.
+    Unknown,
 }
 
 impl Charset {
     /// The set of a collation id as the table map writes it; `None` for an id
     /// that no MySQL release up to 9.7 assigns.
     pub fn of_collation(id: u64) -> Option<Self> {
-        Self::named(name_of_collation(id)?)
+        name_of_collation(id).map(Self::named)
     }
 
     /// The set called `name` in `information_schema.character_sets`.
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
+    pub fn named(name: &str) -> Self {
+        match name {
             "binary" => Self::Binary,
             "utf8" | "utf8mb3" | "utf8mb4" => Self::Utf8,
-            "ascii" => Self::Ascii,
+            "ascii" | "armscii8" | "cp850" | "cp852" | "dec8" | "geostd8" | "hp8" | "keybcs2"
+            | "macce" => Self::Ascii,
             "ucs2" | "utf16" => Self::Utf16,
             "utf16le" => Self::Utf16Le,
             "utf32" => Self::Utf32,
@@ -61,11 +62,8 @@ impl Charset {
             "sjis" => Self::MultiByte(MultiByte::Sjis),
             "eucjpms" => Self::MultiByte(MultiByte::EucJpMs),
             "ujis" => Self::MultiByte(MultiByte::Ujis),
-            _ => Self::SingleByte {
-                table: single_byte::table(name)?,
-                ascii: name != "swe7",
-            },
-        })
+            _ => single_byte::table(name).map_or(Self::Unknown, Self::SingleByte),
+        }
     }
 
     /// The name of the set that a collation id belongs to.
@@ -84,28 +82,24 @@ impl Charset {
         }
     }
 
-    /// Whether values of this set are bytes, not text.
-    pub fn is_binary(&self) -> bool {
-        matches!(self, Self::Binary)
-    }
-
-    /// The value of `bytes`: text, or the bytes themselves where they are none.
+    /// The value of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError::Text`] if they cannot be converted exactly.
     #[inline]
-    pub fn value<'a>(&self, bytes: &'a [u8]) -> Value<'a> {
+    pub fn value<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, ValueError> {
         match self {
             Self::Utf8 => match str::from_utf8(bytes) {
-                Ok(text) => Value::Text(Cow::Borrowed(text)),
-                Err(_) => Value::Bytes(Cow::Borrowed(bytes)),
+                Ok(text) => Ok(Value::Text(Cow::Borrowed(text))),
+                Err(_) => Err(ValueError::Text),
             },
-            Self::Binary => Value::Bytes(Cow::Borrowed(bytes)),
-            _ => match self.text(bytes) {
-                Some(text) => Value::Text(text),
-                None => Value::Bytes(Cow::Borrowed(bytes)),
-            },
+            Self::Binary => Ok(Value::Bytes(Cow::Borrowed(bytes))),
+            _ => self.text(bytes).map(Value::Text).ok_or(ValueError::Text),
         }
     }
 
-    /// `bytes` in UTF-8; `None` where they are no text in this set.
+    /// `bytes` in UTF-8; `None` where they cannot be converted exactly.
     pub fn text<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
         let ascii = || {
             bytes
@@ -114,23 +108,18 @@ impl Charset {
                 .flatten()
         };
         match self {
-            Self::Binary => None,
+            Self::Binary | Self::Unknown => None,
             Self::Utf8 => str::from_utf8(bytes).ok().map(Cow::Borrowed),
             Self::Ascii => ascii().map(Cow::Borrowed),
-            Self::SingleByte {
-                table,
-                ascii: ascii_below,
-            } => {
-                if *ascii_below && let Some(text) = ascii() {
-                    return Some(Cow::Borrowed(text));
-                }
-                bytes
+            Self::SingleByte(table) => match ascii() {
+                Some(text) => Some(Cow::Borrowed(text)),
+                None => bytes
                     .iter()
                     .map(|byte| table.get(usize::from(*byte)).copied())
                     .map(|letter| letter.filter(|letter| *letter != single_byte::UNDEFINED))
                     .collect::<Option<String>>()
-                    .map(Cow::Owned)
-            }
+                    .map(Cow::Owned),
+            },
             Self::MultiByte(set) => match ascii() {
                 Some(text) => Some(Cow::Borrowed(text)),
                 None => set.text(bytes).map(Cow::Owned),

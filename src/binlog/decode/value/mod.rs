@@ -6,9 +6,8 @@
 //! - ZEROFILL prints no zeros, and FLOAT(M,D) and DOUBLE(M,D) as many digits as
 //!   without (M,D), where a table map with `binlog_row_metadata=FULL` is all there
 //!   is, or the catalog's column no longer fits it: no metadata holds M and D.
-//! - Text in a character set that is unknown here, or invalid in its own, stays
-//!   the bytes that are stored. So do two ranges of big5 and eucjpms, see
-//!   [`multi_byte`].
+//!
+//! Text that cannot be converted exactly is an error, see [`charset`].
 
 mod charset;
 pub mod decimal;
@@ -80,30 +79,27 @@ pub enum Kind {
 pub enum Label {
     /// In UTF-8.
     Text(Box<str>),
-    /// Of a column whose set is `binary`, or invalid in its own set.
+    /// Of a column whose set is `binary`.
     Bytes(Box<[u8]>),
+    /// Cannot be converted exactly.
+    Inexact,
 }
 
 impl Label {
     /// The label `bytes` of a column of `charset`.
     pub fn new(bytes: &[u8], charset: &Charset) -> Self {
-        match charset.text(bytes) {
-            Some(text) => Self::Text(text.into()),
-            None => Self::Bytes(bytes.into()),
+        match (charset, charset.text(bytes)) {
+            (Charset::Binary, _) => Self::Bytes(bytes.into()),
+            (_, Some(text)) => Self::Text(text.into()),
+            (_, None) => Self::Inexact,
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn value(&self) -> Result<Value<'_>, ValueError> {
         match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-
-    fn value(&self) -> Value<'_> {
-        match self {
-            Self::Text(text) => Value::Text(Cow::Borrowed(text)),
-            Self::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
+            Self::Text(text) => Ok(Value::Text(Cow::Borrowed(text))),
+            Self::Bytes(bytes) => Ok(Value::Bytes(Cow::Borrowed(bytes))),
+            Self::Inexact => Err(ValueError::Text),
         }
     }
 }
@@ -117,9 +113,8 @@ impl Kind {
                 Shape::Number
             }
             Self::Zerofill { number, .. } => number.shape(),
-            Self::Text(charset) if !charset.is_binary() => Shape::Text,
-            Self::Enum(_) | Self::Set(_) | Self::Json => Shape::Text,
-            Self::Text(_) | Self::Padded { .. } | Self::Bytes | Self::Unreadable => Shape::Bytes,
+            Self::Text(_) | Self::Enum(_) | Self::Set(_) | Self::Json => Shape::Text,
+            Self::Padded { .. } | Self::Bytes | Self::Unreadable => Shape::Bytes,
             Self::Date
             | Self::OldTime
             | Self::OldDateTime
@@ -136,7 +131,7 @@ impl Kind {
         Ok(match self {
             Self::Signed => Value::Int(signed(bytes)?),
             Self::Unsigned => Value::UInt(uint_le(bytes).ok_or(ValueError::Length)?),
-            Self::Text(charset) => charset.value(bytes),
+            Self::Text(charset) => charset.value(bytes)?,
             Self::Bytes => Value::Bytes(Cow::Borrowed(bytes)),
             _ => return self.decode_rare(bytes),
         })
@@ -186,7 +181,7 @@ impl Kind {
                     .ok()
                     .and_then(|index| labels.get(index))
                     .ok_or(ValueError::Label)?
-                    .value(),
+                    .value()?,
             },
             Self::Set(labels) => set(labels, uint_le(bytes).ok_or(ValueError::Length)?)?,
             Self::Json => Value::Text(Cow::Owned(json::text(bytes)?)),
@@ -201,7 +196,7 @@ impl Kind {
             Self::Padded { .. } | Self::Bytes => Value::Bytes(Cow::Borrowed(bytes)),
             Self::Signed => Value::Int(signed(bytes)?),
             Self::Unsigned => Value::UInt(uint_le(bytes).ok_or(ValueError::Length)?),
-            Self::Text(charset) => charset.value(bytes),
+            Self::Text(charset) => charset.value(bytes)?,
         })
     }
 }
@@ -213,18 +208,25 @@ fn set(labels: &[Label], bits: u64) -> Result<Value<'_>, ValueError> {
     let mut is_text = true;
     while let Some(bit) = chosen.next() {
         let label = labels.get(bit).ok_or(ValueError::Label)?;
-        is_text &= matches!(label, Label::Text(_));
         if joined.is_empty() && chosen.peek().is_none() {
-            return Ok(label.value());
+            return label.value();
         }
-        joined.extend_from_slice(label.bytes());
+        match label {
+            Label::Text(text) => joined.extend_from_slice(text.as_bytes()),
+            Label::Bytes(bytes) => {
+                is_text = false;
+                joined.extend_from_slice(bytes);
+            }
+            Label::Inexact => return Err(ValueError::Text),
+        }
         if chosen.peek().is_some() {
             joined.push(b',');
         }
     }
-    Ok(match is_text {
-        true => text_of(joined),
-        false => Value::Bytes(Cow::Owned(joined)),
+    Ok(if is_text {
+        text_of(joined)
+    } else {
+        Value::Bytes(Cow::Owned(joined))
     })
 }
 
@@ -270,7 +272,7 @@ mod tests {
                 .map(|label| Label::Text(label.into()))
                 .into()
         };
-        let latin1 = Kind::Text(Charset::named("latin1").unwrap());
+        let latin1 = Kind::Text(Charset::named("latin1"));
         let zerofill = |number: Kind| Kind::Zerofill {
             number: Box::new(number),
             width: 5,
@@ -316,6 +318,52 @@ mod tests {
         assert_eq!(printed(&Kind::Enum(labels()), &[4]), Err(ValueError::Label));
         assert_eq!(printed(&Kind::Set(labels()), &[8]), Err(ValueError::Label));
         assert_eq!(printed(&Kind::Double, &[0; 4]), Err(ValueError::Length));
+    }
+
+    #[test]
+    fn text_that_cannot_be_converted_exactly_is_refused() {
+        for (charset, bytes, expected) in [
+            ("utf8mb4", &b"a\xE9"[..], None),
+            ("ascii", b"a\x80", None),
+            ("cp1250", b"a\x81", None),
+            ("latin1", b"a\x81", Some("a\u{81}")),
+            ("utf16", b"\0a\xD8", None),
+            ("big5", b"\xC6\xA1", None),
+            // Of these sets nothing but ASCII is known here.
+            ("dec8", b"tea", Some("tea")),
+            ("dec8", b"th\xE9", None),
+            ("hp8", b"", Some("")),
+            ("cp850", b"th\x82", None),
+            // Here ASCII's brackets are letters.
+            ("swe7", b"tea", None),
+            ("a set of tomorrow", b"tea", None),
+        ] {
+            let kind = Kind::Text(Charset::named(charset));
+            let expected = expected.ok_or(ValueError::Text).map(str::to_owned);
+            assert_eq!(printed(&kind, bytes), expected, "{charset} {bytes:?}");
+        }
+        assert!(Charset::of_collation(1_000).is_none());
+    }
+
+    #[test]
+    fn labels_that_cannot_be_converted_exactly_are_refused_where_they_are_used() {
+        let dec8 = Charset::named("dec8");
+        let labels = || -> Box<[Label]> {
+            [&b"tea"[..], b"th\xE9"]
+                .map(|label| Label::new(label, &dec8))
+                .into()
+        };
+        assert_eq!(printed(&Kind::Enum(labels()), &[1]).as_deref(), Ok("tea"));
+        assert_eq!(printed(&Kind::Enum(labels()), &[2]), Err(ValueError::Text));
+        assert_eq!(printed(&Kind::Set(labels()), &[1]).as_deref(), Ok("tea"));
+        for bits in [2, 3] {
+            assert_eq!(
+                printed(&Kind::Set(labels()), &[bits]),
+                Err(ValueError::Text)
+            );
+        }
+        let bytes = Kind::Set([Label::new(b"\xE9", &Charset::Binary)].into());
+        assert_eq!(bytes.decode(&[1]), Ok(Value::Bytes(Cow::Borrowed(b"\xE9"))));
     }
 
     #[test]

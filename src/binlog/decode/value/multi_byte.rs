@@ -5,7 +5,7 @@
 //! they differ, found by converting every two-byte and three-byte code on a
 //! server, MySQL's mapping stands here.
 //!
-//! Two ranges that MySQL maps stay bytes: big5's ETEN extension (0xC6A1 to
+//! Two ranges that MySQL maps are not converted: big5's ETEN extension (0xC6A1 to
 //! 0xC8FE) and the IBM extension of eucjpms (0x8FF3F3 to 0x8FF4FE).
 
 use encoding_rs::Encoding;
