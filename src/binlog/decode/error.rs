@@ -6,6 +6,10 @@ use thiserror::Error;
 
 use crate::binlog::events::cursor::Truncated;
 
+/// MySQL's own limit, `JSON_DOCUMENT_MAX_DEPTH`; it bounds the decoder's
+/// recursion.
+pub(in crate::binlog) const JSON_DEPTH_MAX: usize = 100;
+
 /// Bytes that do not decode. Callers add the table and the position.
 ///
 /// None of these passes by itself when the same bytes are read again, so the
@@ -115,10 +119,7 @@ pub enum ValueError {
     #[error("the JSON document is damaged")]
     Json,
     /// Deeper than MySQL allows.
-    #[error(
-        "the JSON document is nested more than {} levels deep",
-        super::value::json::DEPTH_MAX
-    )]
+    #[error("the JSON document is nested more than {JSON_DEPTH_MAX} levels deep")]
     JsonDepth,
     /// A type that no session can select.
     #[error("values of this type cannot be selected")]

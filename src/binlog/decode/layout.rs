@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+pub use super::catalog::CatalogColumn;
+use super::catalog::CatalogType;
 use super::column_type::{Width, WireType};
 use super::error::DecodeError;
 use super::metadata::OptionalMetadata;
 use super::table_map::TableMap;
-use super::value::{Charset, Kind, Label};
-pub use crate::binlog::server::catalog::CatalogColumn;
-use crate::binlog::server::catalog::CatalogType;
+use super::value::charset::Charset;
+use super::value::kind::Kind;
+use super::value::label::Label;
 use crate::model::{Column, TableName, TableSchema};
 
 /// What a table map, and where it is too brief the catalog, says of a table.

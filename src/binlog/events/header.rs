@@ -5,6 +5,11 @@ use mysql_common::binlog::events::FormatDescriptionEvent;
 
 use super::event::{CHECKSUM_BYTES, HEADER_BYTES};
 
+/// The server allows readers to pass over events that they do not know.
+pub(in crate::binlog) const IGNORABLE_FLAG: u16 = 0x80;
+/// The server made the event up for this reader: it is not in the file.
+pub(in crate::binlog) const ARTIFICIAL_FLAG: u16 = 0x20;
+
 /// The type in an event's header; 0, which is not a type, without a header.
 pub(in crate::binlog) fn event_type(bytes: &[u8]) -> u8 {
     bytes.get(4).copied().unwrap_or_default()

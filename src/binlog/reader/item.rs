@@ -13,7 +13,7 @@ use crate::model::TableName;
 pub enum Item<T> {
     /// Rows of one table changed.
     Rows(Arc<T>, RowsPayload),
-    /// The transaction ended; [`Assembler::position`](super::Assembler::position) is past it.
+    /// The transaction ended; [`super::Assembler::position`] is past it.
     Commit,
     /// These tables, and maybe others that are none, changed without rows, or
     /// rows of theirs that came before became visible.
@@ -77,6 +77,6 @@ pub enum Step<T> {
     /// Something to act on.
     Item(Item<T>),
     /// The columns of this table must be looked up in `information_schema`
-    /// and given to [`Assembler::learn`](super::Assembler::learn); then the event is fed again.
+    /// and given to [`super::Assembler::learn`]; then the event is fed again.
     NeedsCatalog(TableName, Event),
 }

@@ -4,8 +4,11 @@
 use mysql_async::binlog::StatusVarKey;
 use mysql_async::binlog::events::{QueryEvent, StatusVarVal};
 
+use super::assembler::Assembler;
+use super::commit::commit_time;
+use super::interest::Interest;
+use super::item::{Item, Step, Unknowable};
 use super::transaction::{Touched, Xa};
-use super::{Assembler, Interest, Item, Step, Unknowable, commit_time};
 use crate::binlog::events::event::Event;
 use crate::binlog::statement::{Statement, beginning, tables_named};
 

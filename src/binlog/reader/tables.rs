@@ -2,52 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Assembler, Interest, Item, RowsPayload, Step, Unknowable};
+use super::assembler::Assembler;
+use super::interest::Interest;
+use super::item::{Item, RowsPayload, Step, Unknowable};
+use super::known_layout::{KnownLayout, TableUse};
 use crate::binlog::decode::layout::TableLayout;
 use crate::binlog::decode::rows;
 use crate::binlog::decode::table_map::TableMap;
 use crate::binlog::events::event::Event;
 use crate::model::TableName;
-
-/// What a table's rows are done with.
-#[derive(Debug)]
-pub(super) enum TableUse<T> {
-    /// Nothing.
-    Unwanted,
-    /// They are handed on.
-    Wanted(Arc<T>),
-    /// They cannot be handled, for this reason.
-    Unusable(TableName, String),
-}
-
-impl<T> Clone for TableUse<T> {
-    fn clone(&self) -> Self {
-        match self {
-            TableUse::Unwanted => TableUse::Unwanted,
-            TableUse::Wanted(table) => TableUse::Wanted(Arc::clone(table)),
-            TableUse::Unusable(table, reason) => TableUse::Unusable(table.clone(), reason.clone()),
-        }
-    }
-}
-
-/// A table map's bytes and what came of them: a server repeats the table map
-/// before every group of rows.
-#[derive(Debug)]
-pub(super) struct KnownLayout<T> {
-    /// [`TableMap::layout_bytes`].
-    pub(super) bytes: Arc<[u8]>,
-    /// What came of it.
-    pub(super) entry: TableUse<T>,
-}
-
-impl<T> Clone for KnownLayout<T> {
-    fn clone(&self) -> Self {
-        Self {
-            bytes: Arc::clone(&self.bytes),
-            entry: self.entry.clone(),
-        }
-    }
-}
 
 impl<I: Interest> Assembler<I> {
     /// Hands on a rows event of a wanted table.
@@ -132,13 +95,5 @@ impl<I: Interest> Assembler<I> {
     pub(super) fn guessed(&mut self, named: &[TableName]) -> Vec<TableName> {
         let names = named.iter();
         names.filter_map(|name| self.looked_up.take(name)).collect()
-    }
-
-    /// Columns may have changed under the same table map
-    /// (`binlog_row_metadata=MINIMAL` sends no names).
-    pub(super) fn forget_layouts(&mut self) {
-        self.tables.clear();
-        self.layouts.clear();
-        self.catalog.clear();
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Interest, Item};
+use super::interest::Interest;
+use super::item::Item;
 use crate::model::TableName;
 use crate::model::position::Gtid;
 

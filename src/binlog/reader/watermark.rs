@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use mysql_async::binlog::events::RotateEvent;
 
-use super::{ARTIFICIAL_FLAG, Assembler, Interest, Step};
+use super::assembler::Assembler;
+use super::interest::Interest;
+use super::item::Step;
+use super::offset::next_offset;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type::ROTATE;
+use crate::binlog::events::header::ARTIFICIAL_FLAG;
 use crate::binlog::events::previous_gtids;
+use crate::model::GtidSet;
 use crate::model::position::FIRST_EVENT_OFFSET;
-use crate::model::{GtidSet, Position};
 
 impl<I: Interest> Assembler<I> {
     /// Moves the offset past `event`. Events `inside` a compressed payload have
@@ -68,24 +72,5 @@ impl<I: Interest> Assembler<I> {
         self.committed.gtids = Some(set);
         self.read_gtids = GtidSet::default();
         Ok(Step::Quiet)
-    }
-}
-
-/// The offset to skip to if COM_BINLOG_DUMP cannot name it.
-pub(super) fn beyond_dump_offset(position: &Position) -> Option<u64> {
-    let needed = position.gtids.is_none() && position.offset > u64::from(u32::MAX);
-    needed.then_some(position.offset)
-}
-
-/// The offset after an event whose header holds its low 32 bits: files pass
-/// 4 GiB, single events do not.
-pub(super) fn next_offset(offset: u64, low: u32) -> u64 {
-    const WRAP: u64 = 1 << 32;
-    let next = (offset & !(WRAP - 1)) | u64::from(low);
-    if next < offset {
-        // A damaged ROTATE can name any place.
-        next.saturating_add(WRAP)
-    } else {
-        next
     }
 }

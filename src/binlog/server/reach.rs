@@ -6,7 +6,7 @@
 
 use mysql_async::{Params, Value};
 
-use super::Server;
+use super::questions::Server;
 use crate::binlog::error::SourceError;
 use crate::binlog::statement::Dml;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Server;
+use super::questions::Server;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::connection::dump::FIRST_EVENT;
 use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};

@@ -1,18 +1,85 @@
-//! Where the server is asked to begin, and what it answers if it cannot.
+//! Connects, and asks the server to begin at the position; what it answers if
+//! it cannot.
 
 use mysql_async::{GnoInterval, Sid};
 use mysql_common::packets::Tag;
+use tokio::time::Instant;
 
-use super::Source;
+use super::answers::answered;
+use super::source::{OpenStream, Source};
 use crate::binlog::connection::dump::FIRST_EVENT;
 use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
 use crate::binlog::error::SourceError;
 use crate::binlog::reader::Interest;
+use crate::binlog::server::Server;
 use crate::model::GtidSet;
-use crate::model::position::GtidSource;
+use crate::model::position::{GtidSource, Start};
 
 impl<I: Interest> Source<I> {
-    pub(super) async fn open_dump(&self, by_gtid: bool) -> Result<Dump, SourceError> {
+    /// Connects at the last whole transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Gap`] if the server no longer has what comes next.
+    pub async fn reconnect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
+        self.open = None;
+        let connector = self.connector.clone();
+        answered(&connector, self.connect(expected_uuid)).await
+    }
+
+    async fn connect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
+        let mut server = Server::connect(&self.connector).await?;
+        let position = self.assembler.position();
+        let same_server = expected_uuid == Some(server.facts().server_uuid.as_str());
+        let by_offset = self.anonymous_ahead && same_server && !position.file.is_empty();
+        let by_gtid = position.gtids.is_some() && server.facts().gtids && !by_offset;
+        if let Some(uuid) = expected_uuid
+            && uuid != server.facts().server_uuid
+            && !by_gtid
+        {
+            let reason = format!(
+                "it was read from server {uuid} and this is {}, where the same file holds other data",
+                server.facts().server_uuid
+            );
+            return Err(SourceError::gap(position, reason));
+        }
+        if !same_server {
+            self.generation = None;
+        }
+        server.check_resumable(position).await?;
+        let dump = self.open_dump(by_gtid).await?;
+        self.assembler.rewind();
+        self.begun = true;
+        self.open = Some(OpenStream {
+            dump,
+            server,
+            heard_at: Instant::now(),
+            asked_at: Instant::now(),
+            busy: false,
+            drained: false,
+            idle: None,
+        });
+        Ok(())
+    }
+
+    /// Gives up what lies between the position and the server's current end,
+    /// and returns the UUID of the server that it is the end of.
+    /// [`Source::reconnect`] goes on from there.
+    pub async fn skip_to_current(&mut self) -> Result<String, SourceError> {
+        self.open = None;
+        let current = answered(&self.connector, async {
+            let mut server = Server::connect(&self.connector).await?;
+            let position = server.locate(&Start::Current).await?;
+            Ok((position, server.facts().server_uuid.clone()))
+        });
+        let (position, uuid) = current.await?;
+        self.generation = None;
+        self.anonymous_ahead = false;
+        self.assembler.restart(position);
+        Ok(uuid)
+    }
+
+    async fn open_dump(&self, by_gtid: bool) -> Result<Dump, SourceError> {
         let position = self.assembler.position();
         let sids = match &position.gtids {
             Some(gtids) if by_gtid => self.sids(gtids)?,

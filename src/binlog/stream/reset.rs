@@ -3,28 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{HEARTBEATS_MISSED_MAX, Source, ended};
+use super::answers::{HEARTBEATS_MISSED_MAX, ended};
+use super::came::Idle;
+use super::generation::Generation;
+use super::source::Source;
 use crate::binlog::error::SourceError;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type::FORMAT_DESCRIPTION;
-use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::reader::{Interest, Item, Step};
-
-/// A binlog file, and when it was begun: after RESET BINARY LOGS another has
-/// its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Generation {
-    file: Arc<str>,
-    /// Seconds since the epoch, in the header of the file's first event.
-    begun_s: u32,
-}
-
-/// For [`Source::compare`].
-#[derive(Debug)]
-pub struct Idle<T> {
-    pub(super) heartbeat: Heartbeat,
-    pub(super) step: Step<T>,
-}
 
 impl<I: Interest> Source<I> {
     /// Says when the position's file was begun, so that another of its name is

@@ -1,7 +1,12 @@
-use super::super::error::ValueError;
-use super::super::table_map::TableMap;
-use super::*;
+use std::sync::Arc;
+
+use super::decoder::RowDecoder;
+use crate::binlog::decode::error::{DecodeError, ValueError};
+use crate::binlog::decode::layout::TableLayout;
+use crate::binlog::decode::rows::RowsEvent;
+use crate::binlog::decode::table_map::TableMap;
 use crate::binlog::events::event_type::{ROWS_QUERY, WRITE_ROWS};
+use crate::model::Value;
 
 /// `shop.items (id TINYINT, day DATE)` with names.
 const MAP: &[u8] =

@@ -2,7 +2,7 @@
 //! first and last group in fewer (MySQL source, `strings/decimal.cc`,
 //! `decimal2bin`).
 
-use super::super::error::ValueError;
+use crate::binlog::decode::error::ValueError;
 use crate::binlog::events::cursor::Cursor;
 
 /// Digits in a full group.

@@ -2,13 +2,10 @@
 //! `sql-common/json_binary.h` for the format and `json_dom.cc`,
 //! `wrapper_to_string`, for the text).
 
-use super::super::error::ValueError;
 use super::{decimal, temporal};
+use crate::binlog::decode::error::{JSON_DEPTH_MAX, ValueError};
 use crate::binlog::events::cursor::{Cursor, Truncated, uint_le};
 use crate::model::{Value, float};
-
-/// MySQL's own limit, `JSON_DOCUMENT_MAX_DEPTH`; it bounds our recursion.
-pub const DEPTH_MAX: usize = 100;
 
 /// The document as text. An empty value stands for JSON null, as in
 /// `Field_json::val_json`.
@@ -102,7 +99,7 @@ impl Printer {
         object: bool,
         depth: usize,
     ) -> Result<(), ValueError> {
-        if depth >= DEPTH_MAX {
+        if depth >= JSON_DEPTH_MAX {
             return Err(ValueError::JsonDepth);
         }
         let mut header = Cursor::new(data);
@@ -299,4 +296,41 @@ fn first<const N: usize>(data: &[u8]) -> Result<[u8; N], ValueError> {
 
 fn damaged(_: Truncated) -> ValueError {
     ValueError::Json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_that_repeats_itself_or_nests_too_deep_is_refused() {
+        // An array of two entries, both at the array's own start.
+        let looped = [2, 2, 0, 10, 0, 2, 0, 0, 2, 0, 0];
+        assert_eq!(text(&looped), Err(ValueError::Json));
+        let mut deep = vec![4, 0];
+        for _ in 0..=JSON_DEPTH_MAX {
+            let (kind, data) = (deep.remove(0), std::mem::take(&mut deep));
+            let size = u8::try_from((data.len() + 7) & 0xFF).unwrap();
+            let high = u8::try_from((data.len() + 7) >> 8).unwrap();
+            deep = vec![2, 1, 0, size, high, kind, 7, 0];
+            if kind == 4 {
+                deep.truncate(6);
+                deep.extend([0, 0]);
+            } else {
+                deep.extend(data);
+            }
+        }
+        assert_eq!(text(&deep), Err(ValueError::JsonDepth));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn noise_in_a_json_document_never_panics(
+            document in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            if let Ok(printed) = text(&document) {
+                proptest::prop_assert!(!printed.is_empty());
+            }
+        }
+    }
 }

@@ -2,8 +2,8 @@
 //! `sql-common/my_time.cc`, and "Date and Time Data Type Representation" in the
 //! MySQL source documentation).
 
-use super::super::error::ValueError;
 use crate::binlog::decode::column_type::fraction_bytes;
+use crate::binlog::decode::error::ValueError;
 use crate::binlog::events::cursor::{uint_be, uint_le};
 use crate::model::{Date, DateTime, Time};
 

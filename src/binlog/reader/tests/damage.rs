@@ -4,17 +4,24 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::BinlogEventFooter;
+use mysql_async::binlog::events::{
+    BinlogEventFooter, FormatDescriptionEvent, TransactionPayloadEvent,
+};
+use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion};
 use proptest::prelude::{
     ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
-use super::*;
+use super::history::*;
+use crate::binlog::decode::layout::TableLayout;
 use crate::binlog::decode::row::RowDecoder;
-use crate::binlog::events::event::EventFormat;
+use crate::binlog::events::event::{Event, EventFormat};
+use crate::binlog::events::event_type::*;
+use crate::binlog::reader::{Assembler, Interest, Item, Step};
+use crate::model::TableName;
 
 /// Wants everything in `shop`, and decodes it.
 struct Decoded;

@@ -1,0 +1,160 @@
+//! What is known while a binlog is followed: the position, the transaction and
+//! the tables.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::interest::Interest;
+use super::known_layout::KnownLayout;
+use super::offset::beyond_dump_offset;
+use super::transaction::{Prepared, Transaction};
+use crate::binlog::decode::catalog::CatalogColumn;
+use crate::model::position::Gtid;
+use crate::model::{GtidSet, Position, TableName};
+
+/// Follows a binlog stream.
+#[derive(Debug)]
+pub struct Assembler<I: Interest> {
+    pub(super) interest: I,
+    /// Where reading stands, within transactions too.
+    pub(super) file: Arc<str>,
+    pub(super) offset: u64,
+    /// Where reading may begin again: after the last whole transaction.
+    pub(super) committed: Position,
+    /// Events before this offset were handled already: the dump command's
+    /// offset has 32 bits, so that reading begins at the file's beginning.
+    pub(super) skip_until: Option<u64>,
+    pub(super) transaction: Transaction,
+    pub(super) prepared: Prepared,
+    /// The transaction that ended last.
+    pub(super) ended: Option<Gtid>,
+    /// The transactions that were read while it was not known which came
+    /// before them.
+    pub(super) read_gtids: GtidSet,
+    /// A file was read from its beginning and no GTID stands before it: the
+    /// first one begins the set.
+    pub(super) no_gtid_before: bool,
+    pub(super) tables: HashMap<u64, KnownLayout<I::Table>, foldhash::fast::RandomState>,
+    pub(super) layouts: HashMap<TableName, KnownLayout<I::Table>>,
+    pub(super) catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
+    /// Tables whose rows were read with names from the catalog, which are those
+    /// of the moment when it was asked.
+    pub(super) looked_up: BTreeSet<TableName>,
+}
+
+impl<I: Interest> Assembler<I> {
+    /// Starts at `position`.
+    pub fn new(interest: I, position: Position) -> Self {
+        Self {
+            interest,
+            file: Arc::clone(&position.file),
+            offset: position.offset,
+            skip_until: beyond_dump_offset(&position),
+            committed: position,
+            transaction: Transaction::default(),
+            prepared: Prepared::default(),
+            ended: None,
+            read_gtids: GtidSet::default(),
+            no_gtid_before: false,
+            tables: HashMap::default(),
+            layouts: HashMap::new(),
+            catalog: HashMap::new(),
+            looked_up: BTreeSet::new(),
+        }
+    }
+
+    /// Goes back to the last whole transaction, to be fed from there again.
+    /// XA transactions prepared before it are not read again, and stay known.
+    pub fn rewind(&mut self) {
+        self.file = Arc::clone(&self.committed.file);
+        self.offset = self.committed.offset;
+        self.skip_until = beyond_dump_offset(&self.committed);
+        self.transaction = Transaction::default();
+        self.tables.clear();
+        self.forget_layouts();
+    }
+
+    /// The place after the last whole transaction.
+    pub fn position(&self) -> &Position {
+        &self.committed
+    }
+
+    /// Begins anew at `position`. XA transactions that were prepared may have
+    /// ended before it, and others may have taken their xids.
+    pub fn restart(&mut self, position: Position) {
+        self.committed = position;
+        self.prepared.clear();
+        self.looked_up.clear();
+        self.rewind();
+    }
+
+    /// Whether a transaction was begun and not ended.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.open
+    }
+
+    /// The transaction being read, or the one just ended.
+    pub fn gtid(&self) -> Option<&Gtid> {
+        self.transaction.gtid.as_ref().or(self.ended.as_ref())
+    }
+
+    /// Transactions that include every one read so far, the one being read
+    /// too; `None` where none had a GTID. Reading that began in the midst of a
+    /// file does not know those before it: they are visible already.
+    pub fn reading_gtids(&self) -> Option<GtidSet> {
+        let mut set = match &self.committed.gtids {
+            Some(set) => set.clone(),
+            None => self.read_gtids.clone(),
+        };
+        if let Some(gtid) = &self.transaction.gtid {
+            set.insert(gtid);
+        }
+        let known = self.committed.gtids.is_some() || !set.is_empty();
+        known.then_some(set)
+    }
+
+    /// What decides which tables matter.
+    pub fn interest(&self) -> &I {
+        &self.interest
+    }
+
+    /// Lets something else decide, between two transactions. Every table is
+    /// prepared anew. Which tables a prepared XA transaction touched was noted
+    /// for the ones that mattered then: its commit means any table now (Over,
+    /// never under).
+    pub fn set_interest(&mut self, interest: I) {
+        self.interest = interest;
+        self.prepared.clear();
+        self.forget_layouts();
+    }
+
+    /// When the transaction being read was committed, or the one just ended:
+    /// microseconds since the epoch.
+    pub fn committed_at_us(&self) -> u64 {
+        self.transaction.committed_at_us
+    }
+
+    /// The file and offset where reading stands, within transactions too.
+    pub fn reading(&self) -> (&str, u64) {
+        (&self.file, self.offset)
+    }
+
+    /// Where the event being read stands, for errors.
+    pub fn reading_at(&self) -> String {
+        format!("{}:{}", self.file, self.offset)
+    }
+
+    /// Takes what `information_schema` says about a table; `None` if it is not
+    /// there.
+    pub fn learn(&mut self, table: TableName, columns: Option<Vec<CatalogColumn>>) {
+        self.catalog.insert(table, columns);
+    }
+
+    /// Columns may have changed under the same table map
+    /// (`binlog_row_metadata=MINIMAL` sends no names).
+    pub(super) fn forget_layouts(&mut self) {
+        self.tables.clear();
+        self.layouts.clear();
+        self.catalog.clear();
+    }
+}

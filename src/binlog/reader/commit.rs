@@ -1,0 +1,107 @@
+//! Where transactions begin and end.
+
+use mysql_async::binlog::events::{AnonymousGtidEvent, GtidEvent, TransactionPayloadEvent};
+
+use super::assembler::Assembler;
+use super::interest::Interest;
+use super::item::{Item, Step, Unknowable};
+use super::transaction::Transaction;
+use crate::binlog::events::event::Event;
+use crate::binlog::events::event_type;
+use crate::model::position::{Gtid, GtidSource};
+
+impl<I: Interest> Assembler<I> {
+    pub(super) fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+        let gtid: GtidEvent = event.read_event()?;
+        if std::mem::take(&mut self.no_gtid_before) {
+            self.committed.gtids.get_or_insert_default();
+        }
+        let id = Gtid {
+            source: GtidSource {
+                uuid: gtid.sid(),
+                tag: gtid.tag().map_or("".into(), |tag| tag.as_str().into()),
+            },
+            number: gtid.gno(),
+        };
+        Ok(self.begin_group(Some(id), gtid.immediate_commit_timestamp(), event))
+    }
+
+    pub(super) fn begin_anonymous(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+        let gtid: AnonymousGtidEvent = event.read_event()?;
+        Ok(self.begin_group(None, gtid.0.immediate_commit_timestamp(), event))
+    }
+
+    pub(super) fn begin_group(
+        &mut self,
+        gtid: Option<Gtid>,
+        at_us: u64,
+        event: &Event,
+    ) -> Step<I::Table> {
+        let lost = self.lost_payload();
+        self.transaction = Transaction {
+            gtid,
+            open: true,
+            begun: false,
+            committed_at_us: commit_time(at_us, event),
+            payload_bytes_left: None,
+            xa: None,
+        };
+        lost
+    }
+
+    /// Gives up a compressed payload whose events did not end it: the library
+    /// drops what it cannot read, and the next event comes from outside.
+    pub(super) fn lost_payload(&mut self) -> Step<I::Table> {
+        match self.transaction.payload_bytes_left {
+            Some(bytes) if self.transaction.open => {
+                let unfinished = std::mem::take(&mut self.transaction);
+                self.add_gtid(unfinished.gtid);
+                Step::Item(undecoded_payload(bytes))
+            }
+            _ => Step::Quiet,
+        }
+    }
+
+    pub(super) fn payload(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
+        let payload: TransactionPayloadEvent<'_> = event.read_event()?;
+        self.transaction.open = true;
+        self.transaction.payload_bytes_left = Some(payload.uncompressed_size());
+        Ok(Step::Quiet)
+    }
+
+    /// Ends the transaction: its GTID joins the set, and reading may begin
+    /// after it.
+    pub(super) fn end(&mut self) -> Step<I::Table> {
+        let ended = std::mem::take(&mut self.transaction);
+        self.transaction.committed_at_us = ended.committed_at_us;
+        if let Some(prepared) = ended.xa {
+            self.prepared.insert(prepared);
+        }
+        self.add_gtid(ended.gtid);
+        Step::Item(Item::Commit)
+    }
+
+    pub(super) fn add_gtid(&mut self, gtid: Option<Gtid>) {
+        if let Some(gtid) = &gtid {
+            let known = self.committed.gtids.as_mut();
+            known.unwrap_or(&mut self.read_gtids).insert(gtid);
+        }
+        self.ended = gtid;
+    }
+}
+
+pub(super) fn undecoded_payload<T>(bytes: u64) -> Item<T> {
+    Item::AnyChanged(Unknowable::Undecodable {
+        event_type: event_type::TRANSACTION_PAYLOAD,
+        reason: format!("{bytes} bytes of a compressed transaction were not decoded"),
+    })
+}
+
+/// Microseconds from the GTID event, which servers before 8.0.1 do not send;
+/// else the header's second, rounded up.
+pub(super) fn commit_time(at_us: u64, event: &Event) -> u64 {
+    match at_us {
+        0 => (u64::from(event.header().timestamp()) + 1) * 1_000_000,
+        at_us => at_us,
+    }
+}

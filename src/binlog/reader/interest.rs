@@ -1,0 +1,18 @@
+//! Which tables matter to whoever follows the binlog.
+
+use crate::binlog::decode::layout::TableLayout;
+use crate::model::TableName;
+
+/// Says which tables matter and prepares what their rows are handled with.
+pub trait Interest {
+    /// Travels with every rows event of a table.
+    type Table;
+
+    /// Whether the table's rows are wanted. A table that is not costs nothing
+    /// past its first table map.
+    fn wants(&self, table: &TableName) -> bool;
+
+    /// Prepares a table whose layout was just learnt, or says why its rows
+    /// cannot be handled.
+    fn bind(&self, layout: TableLayout) -> Result<Self::Table, String>;
+}

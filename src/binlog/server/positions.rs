@@ -1,0 +1,141 @@
+//! Positions in the server's binlog: where to begin, and whether the server
+//! still has what comes next.
+
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
+
+use super::questions::Server;
+use crate::binlog::error::SourceError;
+use crate::model::Position;
+use crate::model::position::{FIRST_EVENT_OFFSET, Start};
+
+impl Server {
+    /// How many bytes of binlog the server has after `offset` in `file`; none
+    /// if it has no such file.
+    pub async fn bytes_after(
+        &mut self,
+        file: &str,
+        offset: u64,
+    ) -> Result<Option<u64>, SourceError> {
+        let end = self.status().await?;
+        if &*end.file == file {
+            return Ok(Some(end.offset.saturating_sub(offset)));
+        }
+        let files = self.files().await?;
+        let Some(index) = files.iter().position(|(name, _)| name == file) else {
+            return Ok(None);
+        };
+        let total: u64 = files.iter().skip(index).map(|(_, size)| size).sum();
+        Ok(Some(total.saturating_sub(offset)))
+    }
+
+    /// Where to begin for an operator's `start`.
+    pub async fn locate(&mut self, start: &Start) -> Result<Position, SourceError> {
+        match start {
+            Start::Current | Start::Checkpoint => self.status().await,
+            Start::Earliest => {
+                let files = self.files().await?;
+                let (file, _) = files
+                    .first()
+                    .ok_or_else(|| self.connector.unfit("the server has no binlog files"))?;
+                Ok(Position {
+                    file: file.as_str().into(),
+                    offset: FIRST_EVENT_OFFSET,
+                    gtids: None,
+                })
+            }
+            Start::Offset { file, offset } => {
+                let position = Position {
+                    file: std::sync::Arc::clone(file),
+                    offset: *offset,
+                    gtids: None,
+                };
+                self.check_resumable(&position).await?;
+                Ok(position)
+            }
+            Start::Gtids(set) => {
+                if !self.facts.gtids {
+                    return Err(self.connector.unfit(
+                        "gtid_mode is not ON, so that reading cannot begin at a GTID set; use a file and offset",
+                    ));
+                }
+                let position = Position {
+                    file: "".into(),
+                    offset: FIRST_EVENT_OFFSET,
+                    gtids: Some(set.clone()),
+                };
+                self.check_resumable(&position).await?;
+                Ok(position)
+            }
+        }
+    }
+
+    /// Refuses a position whose next change the server no longer has, or never
+    /// had.
+    pub async fn check_resumable(&mut self, position: &Position) -> Result<(), SourceError> {
+        if let (Some(wanted), true) = (&position.gtids, self.facts.gtids) {
+            let purged = self.global_gtids("gtid_purged").await?;
+            if !wanted.includes(&purged) {
+                return Err(SourceError::gap(
+                    position,
+                    format!("the server purged transactions after it (gtid_purged is {purged})"),
+                ));
+            }
+            let executed = self.global_gtids("gtid_executed").await?;
+            if !executed.includes(wanted) {
+                return Err(SourceError::gap(
+                    position,
+                    format!(
+                        "the server never executed some of these transactions (gtid_executed is {executed}): it was restored, or is another server"
+                    ),
+                ));
+            }
+            return Ok(());
+        }
+        let files = self.files().await?;
+        match files.iter().find(|(file, _)| **file == *position.file) {
+            Some((_, size)) if position.offset <= *size => Ok(()),
+            Some((_, size)) => Err(SourceError::gap(
+                position,
+                format!("the file ends at {size}: it is another file of the same name"),
+            )),
+            None => {
+                let oldest = files.first().map_or("none", |(file, _)| file.as_str());
+                Err(SourceError::gap(
+                    position,
+                    format!("the server has no such file (the oldest is {oldest}): it was purged"),
+                ))
+            }
+        }
+    }
+
+    /// Refuses an offset inside an event. A dump from there would read garbage.
+    pub async fn check_boundary(&mut self, position: &Position) -> Result<(), SourceError> {
+        if position.gtids.is_some() && self.facts.gtids {
+            return Ok(());
+        }
+        let ends = self
+            .files()
+            .await?
+            .iter()
+            .any(|(file, size)| **file == *position.file && *size == position.offset);
+        if ends || position.offset == FIRST_EVENT_OFFSET {
+            return Ok(());
+        }
+        let question = format!(
+            "SHOW BINLOG EVENTS IN '{}' FROM {} LIMIT 1",
+            position.file.replace(['\\', '\''], ""),
+            position.offset
+        );
+        match self.conn.query_first::<Row, _>(question).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(SourceError::gap(position, "no event begins there")),
+            // ER_ERROR_WHEN_EXECUTING_COMMAND: "Wrong offset or I/O error".
+            Err(mysql_async::Error::Server(error)) if error.code == 1220 => Err(SourceError::gap(
+                position,
+                format!("no event begins there ({})", error.message),
+            )),
+            Err(error) => Err(self.client_error(&error)),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A connection for questions: what the server is, and where its binlog stands.
+
+use std::collections::HashMap;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::error::SourceError;
+use crate::model::{GtidSet, Position};
+
+/// A connection for questions.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) connector: Connector,
+    pub(super) conn: Conn,
+    pub(super) facts: ServerFacts,
+}
+
+/// What matters about the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `@@version`
+    pub version: String,
+    /// `@@server_uuid`: the same file name on another server holds other data.
+    pub server_uuid: String,
+    /// Whether `gtid_mode` is ON.
+    pub gtids: bool,
+    /// `binlog_row_image`
+    pub row_image: String,
+    /// `binlog_row_metadata`
+    pub row_metadata: String,
+    /// Whether `binlog_row_value_options` is PARTIAL_JSON.
+    pub partial_json: bool,
+    /// Whether `binlog_transaction_compression` is ON for all sessions.
+    pub compression: bool,
+    /// `binlog_expire_logs_seconds`, or never (0) where
+    /// `binlog_expire_logs_auto_purge` is OFF.
+    pub retention_s: Option<u64>,
+}
+
+const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
+    ('log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', \
+     'server_uuid', 'version', 'binlog_row_value_options', 'binlog_transaction_compression', \
+     'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge')";
+
+impl Server {
+    /// Connects and refuses a server whose binlog cannot be used.
+    pub async fn connect(connector: &Connector) -> Result<Self, SourceError> {
+        let mut conn = connector.connect().await?;
+        let rows: Vec<(String, String)> = conn
+            .query(VARIABLES)
+            .await
+            .map_err(|error| connector.statement_error(&error, "read variables", "USAGE"))?;
+        let variables: HashMap<_, _> = rows.into_iter().collect();
+        let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
+        let facts = ServerFacts {
+            version: get("version"),
+            server_uuid: get("server_uuid"),
+            gtids: get("gtid_mode") == "ON",
+            row_image: get("binlog_row_image"),
+            row_metadata: get("binlog_row_metadata"),
+            partial_json: !get("binlog_row_value_options").is_empty(),
+            compression: get("binlog_transaction_compression") == "ON",
+            retention_s: match get("binlog_expire_logs_auto_purge").as_str() {
+                "OFF" => Some(0),
+                _ => get("binlog_expire_logs_seconds").parse().ok(),
+            },
+        };
+        if facts.version.to_ascii_lowercase().contains("mariadb") || facts.server_uuid.is_empty() {
+            return Err(connector.unfit(format!(
+                "version {} is not MySQL; MariaDB's binlog and GTIDs differ",
+                facts.version
+            )));
+        }
+        if get("log_bin") != "ON" {
+            return Err(connector.unfit(
+                "log_bin is OFF; start the server with --log-bin, on Aurora set binlog_format = ROW in the cluster parameter group and restart the writer",
+            ));
+        }
+        let format = get("binlog_format");
+        if !matches!(format.as_str(), "ROW" | "") {
+            return Err(connector.unfit(format!(
+                "binlog_format is {format}, so that changes are written as statements; run SET PERSIST binlog_format = ROW, on Aurora set it in the cluster parameter group"
+            )));
+        }
+        Ok(Self {
+            connector: connector.clone(),
+            conn,
+            facts,
+        })
+    }
+
+    /// What matters about the server.
+    pub fn facts(&self) -> &ServerFacts {
+        &self.facts
+    }
+
+    /// Refuses an account that may not read the binlog.
+    pub async fn check_grants(&mut self) -> Result<(), SourceError> {
+        self.status().await?;
+        // The same privilege as a dump, without starting one.
+        let replicas: Result<Vec<Row>, _> = self.conn.query("SHOW REPLICAS").await;
+        replicas.map(drop).map_err(|error| {
+            self.connector
+                .statement_error(&error, "read the binlog", "REPLICATION SLAVE")
+        })
+    }
+
+    /// The end of the binlog now.
+    pub async fn status(&mut self) -> Result<Position, SourceError> {
+        // MySQL 8.2 renamed it, 8.4 dropped the old name.
+        let mut result: Result<Option<Row>, _> =
+            self.conn.query_first("SHOW BINARY LOG STATUS").await;
+        if matches!(&result, Err(mysql_async::Error::Server(error)) if error.code == 1064) {
+            result = self.conn.query_first("SHOW MASTER STATUS").await;
+        }
+        let row = result.map_err(|error| self.client_error(&error))?;
+        let row = row.ok_or_else(|| self.connector.unfit("log_bin is OFF"))?;
+        let file: Option<String> = row.get("File");
+        let offset: Option<u64> = row.get("Position");
+        let executed: Option<String> = row.get("Executed_Gtid_Set");
+        let (Some(file), Some(offset)) = (file, offset) else {
+            return Err(self
+                .connector
+                .unfit("SHOW BINARY LOG STATUS names no position"));
+        };
+        let gtids = match executed {
+            Some(set) if self.facts.gtids => Some(self.parse_gtids(&set)?),
+            _ => None,
+        };
+        Ok(Position {
+            file: file.into(),
+            offset,
+            gtids,
+        })
+    }
+
+    pub(super) fn client_error(&self, error: &mysql_async::Error) -> SourceError {
+        self.connector
+            .statement_error(error, "see the binlog's position", "REPLICATION CLIENT")
+    }
+
+    fn parse_gtids(&self, text: &str) -> Result<GtidSet, SourceError> {
+        text.parse()
+            .map_err(|error| self.connector.unfit(format!("GTID set: {error}")))
+    }
+
+    /// The binlog files that are left, oldest first, with their sizes.
+    pub async fn files(&mut self) -> Result<Vec<(String, u64)>, SourceError> {
+        let rows: Vec<Row> = self
+            .conn
+            .query("SHOW BINARY LOGS")
+            .await
+            .map_err(|error| self.client_error(&error))?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| Some((row.get("Log_name")?, row.get("File_size")?)))
+            .collect())
+    }
+
+    pub(super) async fn global_gtids(&mut self, variable: &str) -> Result<GtidSet, SourceError> {
+        let text: Option<String> = self
+            .conn
+            .query_first(format!("SELECT @@GLOBAL.{variable}"))
+            .await
+            .map_err(|error| self.client_error(&error))?;
+        self.parse_gtids(&text.unwrap_or_default())
+    }
+}

@@ -1,0 +1,35 @@
+//! What reading the stream leads to.
+
+use crate::binlog::events::event::Event;
+use crate::binlog::events::heartbeat::Heartbeat;
+use crate::binlog::reader::{Item, Step};
+use crate::model::TableName;
+
+/// What [`super::Source::next`] came upon.
+#[derive(Debug)]
+pub enum Came<T> {
+    /// Something to act on.
+    Item(Item<T>),
+    /// A table whose columns must be looked up first.
+    LookUp(LookUp),
+    /// The bound of [`super::Source::until`] is reached.
+    End,
+    /// Reading goes on after everything was read; nothing to act on.
+    Quiet,
+    /// Nothing happens; a good time to compare.
+    Idle(Idle<T>),
+}
+
+/// For [`super::Source::look_up`].
+#[derive(Debug)]
+pub struct LookUp {
+    pub(super) table: TableName,
+    pub(super) event: Event,
+}
+
+/// For [`super::Source::compare`].
+#[derive(Debug)]
+pub struct Idle<T> {
+    pub(super) heartbeat: Heartbeat,
+    pub(super) step: Step<T>,
+}

@@ -1,0 +1,155 @@
+//! A server's binlog from a position on, and what is known of its reading.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::generation::Generation;
+use crate::binlog::connection::Dump;
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::events::heartbeat::Heartbeat;
+use crate::binlog::reader::{Assembler, Interest};
+use crate::binlog::server::{Server, ServerFacts};
+use crate::model::position::{Bound, Gtid};
+use crate::model::{GtidSet, Position};
+
+/// A server's binlog from a position on. Every item comes at least once; after
+/// an error, [`Source::reconnect`] goes on at the last whole transaction, so
+/// that the rows of an unfinished one come again.
+pub struct Source<I: Interest> {
+    pub(super) connector: Connector,
+    pub(super) settings: StreamSettings,
+    pub(super) assembler: Assembler<I>,
+    /// The file being read, told from another of the same name.
+    pub(super) generation: Option<Generation>,
+    /// Transactions without GTIDs are ahead: a server sends them to who asks
+    /// by file and offset only.
+    pub(super) anonymous_ahead: bool,
+    pub(super) open: Option<OpenStream>,
+    /// A server agreed to the position.
+    pub(super) begun: bool,
+    /// A server sent something of its binlog.
+    pub(super) heard: bool,
+    pub(super) until: Vec<Bound>,
+}
+
+/// How the stream is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamSettings {
+    /// The replica's id; two with the same throw each other out.
+    pub server_id: u32,
+    /// How often the server says that it is alive while nothing happens.
+    pub heartbeat: Duration,
+}
+
+pub(super) struct OpenStream {
+    pub(super) dump: Dump,
+    pub(super) server: Server,
+    pub(super) heard_at: Instant,
+    /// When an event was waited for last.
+    pub(super) asked_at: Instant,
+    /// Events came without waiting since `heard_at`.
+    pub(super) busy: bool,
+    /// The last event had to be waited for.
+    pub(super) drained: bool,
+    /// The last heartbeat, and where the server wrote then, if nothing else
+    /// came since.
+    pub(super) idle: Option<(Heartbeat, Position)>,
+}
+
+impl<I: Interest> Source<I> {
+    /// Prepares reading from `position`; nothing is connected yet.
+    pub fn new(
+        connector: Connector,
+        settings: StreamSettings,
+        interest: I,
+        position: Position,
+    ) -> Self {
+        Self {
+            connector,
+            settings,
+            assembler: Assembler::new(interest, position),
+            generation: None,
+            anonymous_ahead: false,
+            open: None,
+            begun: false,
+            heard: false,
+            until: Vec::new(),
+        }
+    }
+
+    /// Wants other tables from now on, or the same for other reasons. Only
+    /// between transactions.
+    pub fn set_interest(&mut self, interest: I) {
+        self.assembler.set_interest(interest);
+    }
+
+    /// Ends at the first of these bounds.
+    #[must_use]
+    pub fn until(mut self, bounds: Vec<Bound>) -> Self {
+        self.until = bounds;
+        self
+    }
+
+    /// Whether a bound is reached. Only between transactions: one that began
+    /// before the bound is read to its end. Never before a server agreed to the
+    /// position: one that lies behind the binlog's end is a gap, and no end.
+    pub fn ended(&self) -> bool {
+        let position = self.assembler.position();
+        let mut bounds = self.until.iter();
+        self.begun && bounds.any(|bound| bound.reached(position)) && !self.in_transaction()
+    }
+
+    /// The place after the last whole transaction that was delivered.
+    pub fn position(&self) -> &Position {
+        self.assembler.position()
+    }
+
+    /// [`Assembler::reading_gtids`].
+    pub fn reading_gtids(&self) -> Option<GtidSet> {
+        self.assembler.reading_gtids()
+    }
+
+    /// Whether a transaction was begun and not ended.
+    pub fn in_transaction(&self) -> bool {
+        self.assembler.in_transaction()
+    }
+
+    /// When the transaction being read was committed, µs since the epoch.
+    pub fn committed_at_us(&self) -> u64 {
+        self.assembler.committed_at_us()
+    }
+
+    /// The transaction being read, or the one just ended, where the server has
+    /// GTIDs.
+    pub fn gtid(&self) -> Option<&Gtid> {
+        self.assembler.gtid()
+    }
+
+    /// The file and offset where reading stands, within transactions too.
+    pub fn reading(&self) -> (&str, u64) {
+        self.assembler.reading()
+    }
+
+    /// Whether everything that the server sent was read when it was last asked
+    /// for more.
+    pub fn drained(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.drained)
+    }
+
+    /// Whether anything was ever received: a server refuses a position only
+    /// after it was asked for the binlog.
+    pub fn heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Where reading stands, for errors.
+    pub fn reading_at(&self) -> String {
+        self.assembler.reading_at()
+    }
+
+    /// The server that is read from, while connected.
+    pub fn facts(&self) -> Option<&ServerFacts> {
+        self.open.as_ref().map(|open| open.server.facts())
+    }
+}
