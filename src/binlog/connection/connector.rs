@@ -8,18 +8,14 @@ use mysql_async::{Conn, Error, IoError, Opts, OptsBuilder, SslOpts};
 use crate::binlog::error::SourceError;
 use crate::credentials::{Password, TokenError};
 
-/// The server to connect to.
+/// The server to connect to, and the account.
 #[derive(Clone)]
 pub struct MysqlTarget {
-    /// Its host.
     pub host: String,
-    /// Its port.
     pub port: u16,
-    /// The account.
     pub user: String,
-    /// What lets the account in.
     pub password: Option<Password>,
-    /// How the connection is secured; `None`: not at all.
+    /// `None`: the connection is not secured.
     pub tls: Option<TlsTarget>,
 }
 
@@ -44,7 +40,7 @@ pub struct Connector {
     address: String,
 }
 
-/// How long a connection may take to be made, TLS and login included.
+/// Time that making a connection may take, TLS and login included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest event or row that is accepted; MySQL's own limit.
@@ -73,7 +69,6 @@ impl Connector {
             .ip_or_hostname(target.host.clone())
             .tcp_port(target.port)
             .user(Some(target.user.clone()))
-            // It is asked for in clear only where it is meant to be.
             .enable_cleartext_plugin(sends_in_clear(&target))
             .ssl_opts(tls)
             // Without these the library asks the server, and moves to a local
@@ -91,7 +86,6 @@ impl Connector {
         }
     }
 
-    /// Whom connections are made to.
     pub(in crate::binlog) fn target(&self) -> &MysqlTarget {
         &self.target
     }
@@ -101,7 +95,7 @@ impl Connector {
         &self.address
     }
 
-    /// What lets the account in now.
+    /// The account's password, or the token that stands for it at this moment.
     pub(in crate::binlog) async fn password(&self) -> Result<Option<String>, Error> {
         let Some(password) = &self.target.password else {
             return Ok(None);
@@ -110,8 +104,8 @@ impl Connector {
         Ok(Some(password.map_err(std::io::Error::other)?))
     }
 
-    /// Whether the password goes as it is to a server that asks for it
-    /// (`mysql_clear_password`). Only what is meant for it, and through TLS.
+    /// Whether the password is sent in clear to a server that asks for that
+    /// (`mysql_clear_password`): only a token, and only through TLS.
     pub(in crate::binlog) fn sends_in_clear(&self) -> bool {
         sends_in_clear(&self.target)
     }
@@ -147,7 +141,7 @@ impl Connector {
         Conn::new(OptsBuilder::from_opts(opts).ssl_opts(tls)).await
     }
 
-    /// Names what went wrong with a statement on an open connection.
+    /// Explains why a statement failed on an open connection.
     pub fn statement_error(&self, error: &Error, doing: &str, privilege: &str) -> SourceError {
         match error {
             // ER_SPECIFIC_ACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_DBACCESS_DENIED
@@ -182,9 +176,10 @@ impl Connector {
             Error::Server(server) if server.code == 1045 => self.unfit(format!(
                 "login as \"{}\" was refused; check source.url's user, {}",
                 self.target.user,
-                match self.sends_in_clear() {
-                    true => "that the account is IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS', and that this process' role may rds-db:connect as it",
-                    false => "source.password and the account's host",
+                if self.sends_in_clear() {
+                    "that the account is IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS', and that this process' role may rds-db:connect as it"
+                } else {
+                    "source.password and the account's host"
                 }
             )),
             // ER_SERVER_SHUTDOWN and the like pass; what an account may not do does not.

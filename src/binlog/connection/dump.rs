@@ -20,9 +20,8 @@ use crate::binlog::events::cutter::{Arrival, Events};
 pub struct DumpRequest<'a> {
     /// The replica's id.
     pub server_id: u32,
-    /// How often the server says that it is alive, in nanoseconds.
+    /// How often an idle server says that it is alive, in nanoseconds.
     pub heartbeat_ns: u128,
-    /// Where to begin.
     pub from: DumpFrom<'a>,
 }
 
@@ -33,9 +32,8 @@ pub enum DumpFrom<'a> {
     Gtids(&'a [Sid<'a>]),
     /// At an event of a file.
     Offset {
-        /// The file.
         file: &'a str,
-        /// The event's place in it; the command has no more bits.
+        /// The event's offset in it, as far as the command's 32 bits go.
         offset: u32,
     },
 }
@@ -47,7 +45,7 @@ pub(in crate::binlog) const FIRST_EVENT: u32 = 4;
 /// How much is read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// A binlog that comes as the server writes it.
+/// A binlog, received as the server writes it.
 pub struct Dump {
     wire: Pin<Box<dyn Wire>>,
     received: BytesMut,
@@ -90,7 +88,7 @@ impl Dump {
         }
     }
 
-    /// What comes next; `None` once the server ended the dump in an orderly
+    /// The next arrival; `None` once the server ended the dump in an orderly
     /// way. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<Option<Arrival>, Error> {
         loop {
@@ -106,7 +104,7 @@ impl Dump {
         }
     }
 
-    /// Goes as far as the bytes that are there allow.
+    /// The next arrival out of the bytes that are there.
     fn arrived(&mut self) -> Result<Arrived, Error> {
         loop {
             if let Some(arrival) = self.events.unpacked() {

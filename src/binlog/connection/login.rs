@@ -45,7 +45,7 @@ const PASSWORD_KNOWN: u8 = 3;
 const PASSWORD_WANTED: u8 = 4;
 const KEY_WANTED: u8 = 2;
 
-/// A login that is to be made.
+/// A login still to be made.
 pub(in crate::binlog) struct Login<'a> {
     connector: &'a Connector,
 }
@@ -112,7 +112,7 @@ impl<'a> Login<'a> {
     }
 }
 
-/// The server's answers end at this; events may be longer.
+/// The longest answer that the server may send. Events may be longer.
 fn packet_bytes_max() -> u32 {
     u32::try_from(DEFAULT_MAX_ALLOWED_PACKET).unwrap_or(u32::MAX)
 }
@@ -128,7 +128,7 @@ pub(in crate::binlog) struct Session {
 }
 
 impl Session {
-    /// Answers what the server asks until it is content.
+    /// Answers what the server asks for until it accepts the login.
     async fn prove(&mut self, password: Option<&str>, mut nonce: Vec<u8>) -> Result<(), Error> {
         loop {
             let packet = self.read().await?;
@@ -156,7 +156,11 @@ impl Session {
                     }
                     self.write(&secret).await?;
                 }
-                _ => return Err(broken("the server's answer to the login is unknown")),
+                _ => {
+                    return Err(broken(
+                        "the server answers the login with an unknown packet",
+                    ));
+                }
             }
         }
     }
@@ -172,7 +176,7 @@ impl Session {
                 let proof = plugin.gen_data(password, nonce);
                 Ok(proof.map_or_else(Vec::new, |proof| proof.to_vec()))
             }
-            // Anybody on the way could read it, or whoever says that he is the server.
+            // Anybody on the way could read it, or pretend to be the server.
             AuthPlugin::MysqlClearPassword if self.sends_in_clear => Ok(terminated(password)),
             AuthPlugin::MysqlClearPassword => Err(DriverError::CleartextPluginDisabled.into()),
             other => Err(DriverError::UnknownAuthPlugin {
@@ -247,7 +251,7 @@ fn terminated(password: Option<&str>) -> Vec<u8> {
     secret
 }
 
-/// No answer before the dump is as long as a packet can be.
+/// Reads an answer from before the dump, which always fits into one packet.
 async fn read_packet(
     wire: &mut (impl AsyncRead + Unpin),
     sequence: &mut u8,
@@ -270,7 +274,7 @@ async fn write_packet(
     // A set of GTIDs is the longest, and it is far from a packet's 16 MB.
     let length = u32::try_from(payload.len())
         .ok()
-        .filter(|it| *it < 0xff_ffff);
+        .filter(|length| *length < 0xff_ffff);
     let Some(length) = length else {
         return Err(io::Error::other("a command is longer than a packet"));
     };
@@ -287,7 +291,7 @@ pub(in crate::binlog) fn server_error(packet: &[u8]) -> Error {
     match ParseBuf(packet).parse(CapabilityFlags::CLIENT_PROTOCOL_41) {
         Ok(ErrPacket::Error(error)) => error.into(),
         Ok(ErrPacket::Progress(_)) | Err(_) => {
-            broken("the server refuses, and it cannot be read why")
+            broken("the server refuses, and its reason cannot be read")
         }
     }
 }

@@ -15,7 +15,7 @@ const REFUSAL_BYTES_MAX: usize = 64 << 10;
 /// The state between two pieces.
 #[derive(Debug, Default)]
 pub(in crate::binlog) struct Packets {
-    /// What is left of the packet.
+    /// Bytes of the packet that have not arrived.
     left: usize,
     /// Another packet goes on where this one ends.
     continues: bool,
@@ -23,21 +23,20 @@ pub(in crate::binlog) struct Packets {
     begun: bool,
 }
 
-/// What the bytes that arrived are.
+/// A piece of what arrived.
 #[derive(Debug)]
 pub(in crate::binlog) enum Piece {
     /// A part of an event, maybe its last.
     Event {
-        /// The part.
         bytes: BytesMut,
-        /// Nothing follows.
+        /// Whether the event ends with it.
         last: bool,
     },
     /// The server refuses to go on: a whole ERR packet.
     Refusal(BytesMut),
     /// The server has nothing more to send.
     End,
-    /// A packet that has no place here, by its first byte.
+    /// A packet that does not belong here, by its first byte.
     Foreign(u8),
 }
 
@@ -79,7 +78,7 @@ impl Packets {
         Some(Piece::Event { bytes, last })
     }
 
-    /// What a packet that carries no event means.
+    /// A packet that does not carry an event.
     fn other(received: &mut BytesMut, length: usize, first: Option<u8>) -> Option<Piece> {
         match first {
             Some(0xff) if length <= REFUSAL_BYTES_MAX => {
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_told_apart_once_it_is_there() {
+    fn packets_that_are_not_events_are_told_apart_once_they_are_there() {
         let mut packets = Packets::default();
         let mut received = BytesMut::from(&packet(&[0xff, 1, 2, 3])[..7]);
         assert!(packets.piece(&mut received).is_none());

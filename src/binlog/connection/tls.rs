@@ -27,9 +27,10 @@ pub(in crate::binlog) async fn secure(
 ) -> Result<TlsStream<TcpStream>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Verifier {
-        authority: match target.verify_authority {
-            true => Some(authority(target.ca_file.as_deref(), &provider)?),
-            false => None,
+        authority: if target.verify_authority {
+            Some(authority(target.ca_file.as_deref(), &provider)?)
+        } else {
+            None
         },
         any_name: !target.verify_identity,
         provider: Arc::clone(&provider),
@@ -46,7 +47,7 @@ pub(in crate::binlog) async fn secure(
         .await?)
 }
 
-/// Certificates from the authorities of `ca_file`, or from the public ones.
+/// Verifies certificates by the authorities of `ca_file`, or by the public ones.
 fn authority(
     ca_file: Option<&Path>,
     provider: &Arc<CryptoProvider>,

@@ -35,7 +35,7 @@ pub struct CatalogType {
 }
 
 impl CatalogType {
-    /// Parses a COLUMN_TYPE. What cannot be parsed fits no column.
+    /// Parses a COLUMN_TYPE. One that cannot be parsed fits no column.
     pub fn parse(column_type: &str) -> Self {
         let end = column_type
             .find(|letter: char| !letter.is_ascii_alphanumeric())
@@ -63,7 +63,7 @@ impl CatalogType {
         parsed
     }
 
-    /// Which texts a column of this type can render as.
+    /// The texts that a column of this type can render as.
     pub(in crate::binlog) fn shape(&self) -> Shape {
         match self.name.as_str() {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Shape::Integer,
@@ -75,7 +75,7 @@ impl CatalogType {
         }
     }
 
-    /// In how many digits ZEROFILL prints the number, if it does (MySQL manual,
+    /// The digits in which ZEROFILL prints the number, if it does (MySQL manual,
     /// "Numeric Type Attributes"). A point counts as one.
     pub fn zerofill_width(&self) -> Option<usize> {
         if !self.zerofill {

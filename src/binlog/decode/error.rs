@@ -1,4 +1,4 @@
-//! What can go wrong between an event's bytes and a row's values.
+//! Errors between an event's bytes and a row's values.
 
 use std::sync::Arc;
 
@@ -20,24 +20,16 @@ pub(in crate::binlog) const JSON_DEPTH_MAX: usize = 100;
 pub enum DecodeError {
     /// The event ended inside a value.
     #[error("the event ends inside {reading}: it is cut or damaged")]
-    Truncated {
-        /// What was being read.
-        reading: &'static str,
-    },
+    Truncated { reading: &'static str },
     /// The bytes contradict the binlog's format.
     #[error("{reading} is malformed: {problem}")]
     Malformed {
-        /// What was being read.
         reading: &'static str,
-        /// Which rule of the format is broken.
         problem: &'static str,
     },
-    /// The event is no rows event of a known kind.
-    #[error("event type {event_type} is no rows event that this version reads")]
-    UnexpectedEvent {
-        /// The type in the event's header.
-        event_type: u8,
-    },
+    /// The event is not a rows event of a known kind.
+    #[error("event type {event_type} is not a rows event that this version reads")]
+    UnexpectedEvent { event_type: u8 },
     /// A column of a type whose width on the wire is unknown, so that no column
     /// after it can be found.
     #[error(
@@ -55,34 +47,21 @@ pub enum DecodeError {
         "the table map leaves out {missing} and the catalog was not consulted; \
          set binlog_row_metadata=FULL or grant SELECT on the table"
     )]
-    MissingCatalog {
-        /// What the table map does not say.
-        missing: &'static str,
-    },
+    MissingCatalog { missing: &'static str },
     /// The catalog describes another version of the table than the event.
     #[error(
         "the catalog describes another version of the table than the event: {problem}; \
          set binlog_row_metadata=FULL to read across schema changes"
     )]
-    CatalogMismatch {
-        /// Where they differ.
-        problem: String,
-    },
-    /// A rows event that does not belong to the layout.
+    CatalogMismatch { problem: String },
+    /// The rows event does not belong to the layout.
     #[error("the rows event has {event} columns, its table map {layout}")]
-    ColumnCount {
-        /// Columns in the layout.
-        layout: usize,
-        /// Columns in the rows event.
-        event: u64,
-    },
+    ColumnCount { layout: usize, event: u64 },
     /// One value is damaged; the row's other values and the rows after it are
     /// still readable.
     #[error("column {column}: {problem}")]
     Value {
-        /// The column's name.
         column: Arc<str>,
-        /// What is wrong with it.
         problem: ValueError,
     },
 }
@@ -94,11 +73,11 @@ impl DecodeError {
     }
 }
 
-/// What is wrong with one value.
+/// A problem with one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// Fewer or more bytes than the type has.
-    #[error("the value has another length than its type")]
+    #[error("the value is not as long as its type")]
     Length,
     /// Text that would not be what the server prints.
     #[error(
@@ -107,7 +86,7 @@ pub enum ValueError {
     )]
     Text,
     /// A group of decimal digits above its maximum.
-    #[error("the DECIMAL holds a digit group that is no number")]
+    #[error("the DECIMAL holds a group of digits that is not a number")]
     Decimal,
     /// A month, day, hour, minute, second or fraction out of its range.
     #[error("the date or time is out of range")]
@@ -118,7 +97,7 @@ pub enum ValueError {
     /// Binary JSON that contradicts its own lengths or offsets.
     #[error("the JSON document is damaged")]
     Json,
-    /// Deeper than MySQL allows.
+    /// Nested deeper than MySQL allows.
     #[error("the JSON document is nested more than {JSON_DEPTH_MAX} levels deep")]
     JsonDepth,
     /// A type that no session can select.

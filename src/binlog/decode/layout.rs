@@ -14,7 +14,8 @@ use super::value::kind::Kind;
 use super::value::label::Label;
 use crate::model::{Column, TableName, TableSchema};
 
-/// What a table map, and where it is too brief the catalog, says of a table.
+/// A table as its table map describes it, and the catalog where the map is too
+/// brief.
 #[derive(Clone, Debug)]
 pub struct TableLayout {
     /// The table and its columns, as the rules know them.
@@ -30,7 +31,7 @@ pub(in crate::binlog) struct ColumnLayout {
     pub(in crate::binlog) kind: Kind,
 }
 
-/// What is known of one column before its kind is settled.
+/// The facts about one column that decide its kind.
 struct ColumnFacts<'a> {
     wire: WireType,
     unsigned: Option<bool>,
@@ -146,7 +147,7 @@ impl TableLayout {
     }
 }
 
-/// What decoding needs and the map leaves out.
+/// Names what decoding needs and the map leaves out.
 fn missing(
     metadata: &OptionalMetadata<'_>,
     types: &[WireType],

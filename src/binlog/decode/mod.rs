@@ -1,4 +1,4 @@
-//! Table maps and row images to values, of the columns that are wanted.
+//! Table maps and row images to the values of the wanted columns.
 //!
 //! - `table_map`: which table an id stands for.
 //! - `metadata`: names, signs, character sets and labels of its columns.
@@ -8,7 +8,7 @@
 //! - `rows`: the row images of an event, as bytes.
 //! - `row`: a row image to the values of the wanted columns.
 //! - `value`: one column's bytes to a value.
-//! - `error`: what can go wrong on the way.
+//! - `error`: errors between an event's bytes and a row's values.
 
 pub mod catalog;
 pub(in crate::binlog) mod column_type;

@@ -45,7 +45,7 @@ impl<'a> RowsEvent<'a> {
     ///
     /// # Errors
     ///
-    /// The body is cut, or `event_type` is no rows event's.
+    /// The body is cut, or `event_type` is not that of a rows event.
     pub fn parse(event_type: u8, data: &'a [u8]) -> Result<Self, DecodeError> {
         let cut = DecodeError::truncated("the rows event");
         let (op, has_extra) = match event_type {
@@ -70,9 +70,12 @@ impl<'a> RowsEvent<'a> {
             cursor.take(extra).map_err(cut)?;
         }
         let columns = cursor.lenenc_len().map_err(cut)?;
-        let mut bitmap = |wanted: bool| match wanted {
-            true => cursor.take(columns.div_ceil(8)).map_err(cut),
-            false => Ok(&[][..]),
+        let mut bitmap = |wanted: bool| {
+            if wanted {
+                cursor.take(columns.div_ceil(8)).map_err(cut)
+            } else {
+                Ok(&[][..])
+            }
         };
         let before_present = bitmap(op != Op::Insert)?;
         let after_present = bitmap(op != Op::Delete)?;

@@ -1,5 +1,6 @@
-//! Events out of bytes. Whatever the bytes are, nothing panics and nothing is
-//! left out without being said (Over, never under).
+//! Events out of bytes, from a connection or a file. Whatever the bytes are,
+//! nothing panics, and what cannot be read is reported and not left out (Over,
+//! never under).
 
 use std::sync::Arc;
 
@@ -12,22 +13,21 @@ use super::event_type::{FORMAT_DESCRIPTION, TRANSACTION_PAYLOAD};
 use super::header::{check_size, event_size, event_type};
 use super::payload::{Payload, Unpacked};
 
-/// What arrived.
+/// An event, or why there is none.
 #[derive(Debug)]
 pub enum Arrival {
-    /// An event.
     Event(Event),
-    /// An event whose bytes are none, or a compressed transaction of which not
-    /// everything could be unpacked.
+    /// Bytes that are not an event, or a compressed transaction that could not be
+    /// unpacked to its end.
     Unreadable {
-        /// Its type, as far as it can be told.
+        /// The type in its header, if there is one.
         event_type: u8,
-        /// What is wrong with it.
         reason: String,
     },
 }
 
-/// More is not set aside for an event on the word of its header.
+/// The most memory set aside for an event because of the size in its header,
+/// which may be wrong.
 const RESERVED_BYTES_MAX: usize = 64 << 20;
 
 /// Reads events one after the other. Compressed transactions are unpacked as
@@ -35,7 +35,7 @@ const RESERVED_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Events {
     format: EventFormat,
-    /// The server has said what its events look like.
+    /// A format description was read.
     described: bool,
     /// The beginning of an event whose rest has not arrived.
     partial: Vec<u8>,
@@ -54,8 +54,8 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Takes a piece of an event, and returns the event once it is there.
-    /// [`Events::unpacked`] must have nothing more to say before.
+    /// Takes a piece of an event, and returns the event once it is complete.
+    /// Before, [`Events::unpacked`] must have returned `None`.
     pub fn feed(&mut self, bytes: BytesMut, last: bool) -> Option<Arrival> {
         if let Some(payload) = &mut self.payload {
             payload.feed(bytes, last);
@@ -100,11 +100,12 @@ impl Events {
     fn read(&mut self, bytes: Bytes) -> Arrival {
         let event_type = event_type(&bytes);
         if !self.described {
-            // The ROTATE at the beginning, with or without a checksum: only
-            // the server knows by which of its settings.
-            let footer = BinlogEventFooter::new(match ends_in_checksum(&bytes) {
-                true => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32,
-                false => BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF,
+            // The ROTATE at the beginning has a checksum or not, depending on
+            // settings that only the server knows.
+            let footer = BinlogEventFooter::new(if ends_in_checksum(&bytes) {
+                BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32
+            } else {
+                BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF
             });
             let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
             self.format = Arc::new(format.with_footer(footer));

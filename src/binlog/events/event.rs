@@ -1,7 +1,7 @@
 //! One event of the binlog, in the bytes that it arrived in.
 //!
-//! The library's own event is a copy of them, with a copy of the server's
-//! format description beside it, made for every event.
+//! The library's own type copies the bytes, and the server's format description
+//! beside them, for every event.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use mysql_common::proto::MyDeserialize;
 
 use super::event_type::FORMAT_DESCRIPTION;
 
-/// What a server's events look like. All of them share it.
+/// The format of a server's events, which all of them share.
 pub type EventFormat = Arc<FormatDescriptionEvent<'static>>;
 
 /// The bytes before every event's body.
@@ -32,15 +32,14 @@ const FORMAT_FOOTER_BYTES: usize = CHECKSUM_BYTES + BinlogEventFooter::BINLOG_CH
 const FLAGS: std::ops::Range<usize> = 17..HEADER_BYTES;
 const IN_USE: u16 = 1;
 
-/// An event.
 #[derive(Clone, Debug)]
 pub struct Event {
     format: EventFormat,
     header: BinlogEventHeader,
     footer: BinlogEventFooter,
     bytes: Bytes,
-    /// Where its body ends, and what its checksum is made of.
     body_end: usize,
+    /// Where the bytes end that its checksum is made of.
     checked_end: usize,
 }
 
@@ -49,7 +48,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// They are too few for what `format` says is in them.
+    /// There are fewer bytes than an event of this `format` has.
     pub fn read(format: &EventFormat, bytes: Bytes) -> Result<Self, String> {
         let short = || format!("it has {} bytes, too few for an event", bytes.len());
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(short)?;
@@ -57,19 +56,20 @@ impl Event {
             .map_err(|error| error.to_string())?;
         let is_format = header.event_type_raw() == FORMAT_DESCRIPTION;
         // It describes its own footer.
-        let footer = match is_format {
-            true if rest.len() >= FORMAT_FOOTER_BYTES => {
-                BinlogEventFooter::read(rest).map_err(|error| error.to_string())?
-            }
-            true => return Err(short()),
-            false => format.footer(),
+        let footer = if !is_format {
+            format.footer()
+        } else if rest.len() >= FORMAT_FOOTER_BYTES {
+            BinlogEventFooter::read(rest).map_err(|error| error.to_string())?
+        } else {
+            return Err(short());
         };
         let described = footer.get_checksum_alg() != Ok(None);
         let off = footer.get_checksum_alg() == Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_OFF));
-        // The format has room for a checksum even where there are none.
-        let checksum = match described && footer.get_checksum_enabled() && (is_format || !off) {
-            true => CHECKSUM_BYTES,
-            false => 0,
+        // A format description has room for a checksum even if events have none.
+        let checksum = if described && footer.get_checksum_enabled() && (is_format || !off) {
+            CHECKSUM_BYTES
+        } else {
+            0
         };
         let algorithm = usize::from(is_format && described);
         let checked_end = bytes.len().checked_sub(checksum).ok_or_else(short)?;
@@ -87,27 +87,25 @@ impl Event {
         })
     }
 
-    /// What stands before its body.
     pub fn header(&self) -> BinlogEventHeader {
         self.header
     }
 
-    /// What stands behind the bodies of events like this.
     pub fn footer(&self) -> BinlogEventFooter {
         self.footer
     }
 
-    /// Its body.
+    /// Its body, without header and checksum.
     pub fn data(&self) -> &[u8] {
         let body = self.bytes.get(HEADER_BYTES..self.body_end);
         body.unwrap_or_default()
     }
 
-    /// Its body as what its type says.
+    /// Its body as an event of type `T`.
     ///
     /// # Errors
     ///
-    /// It is cut, or longer than that.
+    /// The body is shorter or longer than such an event.
     pub fn read_event<'a, T: BinlogEvent<'a>>(&'a self) -> Result<T, String> {
         let mut body = ParseBuf(self.data());
         let event_type = self.header.event_type_raw();

@@ -1,7 +1,8 @@
-//! What a heartbeat says: where the server stands in sending its binlog.
+//! Heartbeats: where the server stands in sending its binlog.
 //!
 //! A server whose binlog was reset goes on sending heartbeats about a file
-//! that is gone, and never anything else. Where it says to write tells.
+//! that is gone, and never anything else. Comparing them with where it says that
+//! it writes reveals the reset.
 
 use std::cmp::Ordering;
 
@@ -18,7 +19,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Reads one; other events are none.
+    /// `None` for an event of another type.
     pub fn read(event: &Event) -> Option<Self> {
         let header = event.header();
         (header.event_type_raw() == HEARTBEAT).then(|| Self {
@@ -27,22 +28,22 @@ impl Heartbeat {
         })
     }
 
-    /// Where the server had sent everything up to, when it was writing at
-    /// `end`.
+    /// Compares the heartbeat with where the server writes.
     fn compare(&self, end: &Position) -> Ordering {
         const LOW: u64 = 0xffff_ffff;
-        // In a file beyond 4 GiB it stands where it is nearest to the end.
+        // In a file beyond 4 GiB, the offset with these low bits that is nearest
+        // to the end.
         let offset = (end.offset & !LOW) | u64::from(self.offset_low);
         age(&self.file)
             .cmp(&age(&end.file))
             .then(offset.cmp(&end.offset))
     }
 
-    /// Why what this server sends is not what it writes, if so. `now` is where
-    /// it writes, asked after this heartbeat; `last` is the heartbeat before
-    /// and where it wrote then, if nothing else came since. One heartbeat
-    /// proves nothing: a server that leaves out what is known sends some on
-    /// its way.
+    /// Explains the contradiction if the server sends another binlog than it
+    /// writes. `now` is where it writes, asked after this heartbeat; `last` is
+    /// the previous heartbeat and where it wrote then, if no event came in
+    /// between. One heartbeat proves nothing: a server sends some while it passes
+    /// over transactions that the reader has.
     pub fn contradiction(&self, now: &Position, last: Option<&(Self, Position)>) -> Option<String> {
         let Self { file, offset_low } = self;
         let (_, before) = last.filter(|(last, _)| last == self)?;
@@ -58,7 +59,7 @@ impl Heartbeat {
         })
     }
 
-    /// Whether it stands where the server has not written yet.
+    /// Whether it names a place that the server has not written yet.
     fn is_ahead_of(&self, end: &Position) -> bool {
         let same_file = self.file == *end.file;
         // Low bits that are larger may be those of a place 4 GiB before.

@@ -1,11 +1,11 @@
-//! Events of the binlog, out of the bytes that they arrive in.
+//! Events of the binlog, out of the bytes of a connection or a file.
 //!
 //! - `event`: one event.
 //! - `event_type`: the types of events.
 //! - `header`: the fields of an event's header.
 //! - `cutter`: events out of the bytes of a connection or a file.
 //! - `payload`: compressed transactions, unpacked as they arrive.
-//! - `heartbeat`: where the server stands in sending its binlog.
+//! - `heartbeat`: heartbeats, and the reset of a binlog that they reveal.
 //! - `previous_gtids`: every transaction before a binlog file.
 //! - `cursor`: a bounds-checked reader over bytes.
 //! - `tests`: compressed transactions in pieces of any size.

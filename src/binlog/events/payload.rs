@@ -1,16 +1,22 @@
-//! Compressed transactions, unpacked as they arrive: never more of one is in
-//! memory than an event of it and what zstd's window needs (Bounded).
+//! Compressed transactions, unpacked as they arrive.
+//!
+//! One transaction can be larger than memory. So no more of it is held than one
+//! event and the window of zstd (Bounded), and its events are handed on before
+//! its end has arrived. The last event, which commits the transaction, waits
+//! until all of the payload is known to be right: a damaged one never ends as if
+//! it were whole.
 
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
+use super::cursor::uint_le;
 use super::event::{CHECKSUM_BYTES, Event, EventFormat, HEADER_BYTES};
 use super::event_type::{FORMAT_DESCRIPTION, TRANSACTION_PAYLOAD};
 use super::header::{check_size, event_size, event_type, has_checksum};
 
-/// How much is unpacked at once: a block of zstd.
+/// Bytes unpacked at once: a block of zstd.
 const STEP_BYTES: usize = 128 << 10;
 
 /// More than the fields before any payload take.
@@ -18,13 +24,12 @@ const FIELDS_BYTES_MAX: usize = 1 << 10;
 
 // Fields, and values of COMPRESSION (MySQL source, `Transaction_payload_event`).
 const END: u64 = 0;
-const PAYLOAD_SIZE: u64 = 1;
 const COMPRESSION: u64 = 2;
 const UNCOMPRESSED_SIZE: u64 = 3;
 const ZSTD: u64 = 0;
 const NONE: u64 = 255;
 
-/// A compressed transaction that arrives.
+/// A compressed transaction while it arrives.
 #[derive(Debug)]
 pub(in crate::binlog) struct Payload {
     /// Of the events inside, which have no checksums.
@@ -34,9 +39,9 @@ pub(in crate::binlog) struct Payload {
     left: usize,
     /// The event's own header, once it is there.
     header: Vec<u8>,
-    /// What arrived and was not unpacked.
+    /// Bytes that arrived and were not unpacked.
     packed: BytesMut,
-    /// What was unpacked and not handed on.
+    /// Bytes that were unpacked and not handed on.
     unpacked: BytesMut,
     contents: Option<Contents>,
     last: bool,
@@ -47,11 +52,11 @@ pub(in crate::binlog) struct Payload {
 #[derive(Debug, Default)]
 struct Checksum {
     counted: crc32fast::Hasher,
-    /// What the event ends in.
+    /// The checksum that the event ends in.
     stated: Vec<u8>,
 }
 
-/// What the fields before the payload say, and how far it was read.
+/// The payload as the fields before it describe it, and how far it was read.
 #[derive(Debug)]
 struct Contents {
     codec: Codec,
@@ -66,14 +71,14 @@ enum Codec {
     Plain,
 }
 
-/// What came of asking for the next event.
+/// The answer to asking for the next event.
 #[derive(Debug)]
 pub(in crate::binlog) enum Unpacked {
     /// The payload's own event first, of size zero; then those inside.
     Event(Event),
-    /// More has to arrive.
+    /// More bytes have to arrive.
     NeedsBytes,
-    /// That was all, or all that can be had, for this reason.
+    /// There are no more events, or none that can be read, for this reason.
     End(Option<String>),
 }
 
@@ -94,7 +99,7 @@ impl Payload {
         }
     }
 
-    /// Takes a piece; the first one holds the header at least.
+    /// Takes a piece of the event; the first one holds at least its header.
     pub(in crate::binlog) fn feed(&mut self, mut bytes: BytesMut, last: bool) {
         self.last = last;
         if self.header.is_empty() {
@@ -136,17 +141,17 @@ impl Payload {
         self.problem.get_or_insert_with(|| problem.into());
     }
 
-    /// The next event, as far as the bytes that are there allow.
+    /// The next event, if the bytes that are there hold it.
     pub(in crate::binlog) fn next(&mut self) -> Unpacked {
         loop {
             if let Some(problem) = &self.problem {
                 self.packed.clear();
-                return match self.last {
-                    true => Unpacked::End(Some(format!(
-                        "a compressed transaction cannot be unpacked: {problem}"
-                    ))),
-                    false => Unpacked::NeedsBytes,
-                };
+                if !self.last {
+                    return Unpacked::NeedsBytes;
+                }
+                return Unpacked::End(Some(format!(
+                    "a compressed transaction cannot be unpacked: {problem}"
+                )));
             }
             let next = match self.contents.take() {
                 None => self.begin(),
@@ -195,7 +200,7 @@ impl Payload {
                 let length = u64::try_from(size).unwrap_or(u64::MAX);
                 let until = contents.handed_on.saturating_add(length);
                 if size < HEADER_BYTES || until > contents.size {
-                    return Err("an event inside has no possible size".to_owned());
+                    return Err("an event inside claims an impossible size".to_owned());
                 }
                 // The last event ends the transaction: it waits until all is
                 // known to be right.
@@ -204,7 +209,7 @@ impl Payload {
                     let bytes = self.unpacked.split_to(size);
                     contents.handed_on = until;
                     if matches!(event_type(&bytes), FORMAT_DESCRIPTION | TRANSACTION_PAYLOAD) {
-                        return Err("an event inside has no place there".to_owned());
+                        return Err("it holds an event that does not belong there".to_owned());
                     }
                     return self.event(bytes.freeze()).map(Unpacked::Event);
                 }
@@ -221,7 +226,7 @@ impl Payload {
             contents.codec.step(&mut self.packed, &mut self.unpacked)?;
             let known = u64::try_from(self.unpacked.len()).unwrap_or(u64::MAX);
             if contents.handed_on.saturating_add(known) > contents.size {
-                return Err("there is more in it than it says".to_owned());
+                return Err("it holds more than it says".to_owned());
             }
         }
     }
@@ -267,7 +272,7 @@ impl Codec {
         packed.advance(read);
         ran.map_err(|error| error.to_string())?;
         if read == 0 && written == 0 {
-            return Err("zstd does not get on with it".to_owned());
+            return Err("zstd makes no progress with it".to_owned());
         }
         Ok(())
     }
@@ -282,17 +287,17 @@ impl std::fmt::Debug for Codec {
     }
 }
 
-/// What stands before a payload.
+/// The fields before a payload.
 #[derive(Debug, PartialEq, Eq)]
 struct Fields {
-    /// The bytes that they take.
+    /// Their own length in bytes.
     length: usize,
     compression: u64,
     uncompressed_size: u64,
 }
 
 impl Fields {
-    /// `None` if they are cut.
+    /// `None` if they are incomplete.
     fn read(bytes: &[u8]) -> Option<Result<Self, String>> {
         let mut rest = bytes;
         let (mut compression, mut uncompressed_size) = (None, None);
@@ -307,8 +312,7 @@ impl Fields {
             match field {
                 COMPRESSION => compression = packed_integer(&mut value),
                 UNCOMPRESSED_SIZE => uncompressed_size = packed_integer(&mut value),
-                // The event's own size says it too.
-                PAYLOAD_SIZE => {}
+                // The event's own size says PAYLOAD_SIZE too.
                 _ => {}
             }
         }
@@ -342,12 +346,11 @@ fn packed_integer(bytes: &mut &[u8]) -> Option<u64> {
     };
     let (digits, rest) = rest.split_at_checked(width)?;
     *bytes = rest;
-    let digits = digits.iter().rev();
-    Some(digits.fold(0, |number, digit| (number << 8) | u64::from(*digit)))
+    uint_le(digits)
 }
 
-/// The payload's event as it would be with nothing in it: it has the place in
-/// the file, and the size of what comes.
+/// The payload's event without its contents: it has the event's offset in the
+/// file, and the size of the events that follow.
 fn announcement(header: &[u8], uncompressed_size: u64) -> Vec<u8> {
     let mut bytes = header.to_vec();
     bytes.extend([1, 1, 0, 2, 1, 0, 3, 9, 0xfe]);

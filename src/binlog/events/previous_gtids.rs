@@ -14,14 +14,15 @@ const TAG_BYTES_MAX: u8 = 32;
 ///
 /// # Errors
 ///
-/// What contradicts the format, the end of the bytes included.
+/// The bytes contradict the format, or end too early.
 pub fn parse(body: &[u8]) -> Result<GtidSet, String> {
     let mut cursor = Cursor::new(body);
     let set =
         read(&mut cursor).map_err(|Truncated| "the event ends inside its set".to_owned())??;
-    match cursor.is_empty() {
-        true => Ok(set),
-        false => Err("the event goes on behind its set".to_owned()),
+    if cursor.is_empty() {
+        Ok(set)
+    } else {
+        Err("the event goes on behind its set".to_owned())
     }
 }
 
@@ -45,7 +46,7 @@ fn read(cursor: &mut Cursor<'_>) -> Result<Result<GtidSet, String>, Truncated> {
             _ => return Ok(Err("a tag is longer than tags can be".to_owned())),
         };
         let Ok(tag) = std::str::from_utf8(tag) else {
-            return Ok(Err("a tag is no text".to_owned()));
+            return Ok(Err("a tag is not UTF-8".to_owned()));
         };
         let source = GtidSource {
             uuid: *uuid,
@@ -54,7 +55,7 @@ fn read(cursor: &mut Cursor<'_>) -> Result<Result<GtidSet, String>, Truncated> {
         for _ in 0..cursor.u64()? {
             let (first, end) = (cursor.u64()?, cursor.u64()?);
             if first == 0 || end <= first || end > i64::MAX.unsigned_abs() {
-                return Ok(Err("an interval has no numbers".to_owned()));
+                return Ok(Err("an interval is empty or out of range".to_owned()));
             }
             set.insert_range(&source, first, end - 1);
         }

@@ -85,13 +85,15 @@ impl<I: Interest> Source<I> {
             Some(gtids) if by_gtid => self.sids(gtids)?,
             _ => Vec::new(),
         };
-        let from = match by_gtid {
-            true => DumpFrom::Gtids(&sids),
-            // What the command cannot name is skipped from the beginning on.
-            false => DumpFrom::Offset {
+        let from = if by_gtid {
+            DumpFrom::Gtids(&sids)
+        } else {
+            DumpFrom::Offset {
                 file: &position.file,
+                // An offset that the command cannot name is reached by passing
+                // over everything before it.
                 offset: u32::try_from(position.offset).unwrap_or(FIRST_EVENT),
-            },
+            }
         };
         let request = DumpRequest {
             server_id: self.settings.server_id,
@@ -123,8 +125,8 @@ impl<I: Interest> Source<I> {
 
     pub(super) fn stream_error(&self, error: &mysql_async::Error) -> SourceError {
         match error {
-            // Since a position of the same server has a file and offset too,
-            // this is no loss.
+            // Nothing is lost: a position of the same server has a file and
+            // offset too.
             mysql_async::Error::Server(server)
                 if server.code == 1236
                     && server.message.contains("anonymous transaction")

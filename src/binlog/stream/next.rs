@@ -40,7 +40,7 @@ impl<I: Interest> Source<I> {
             };
             match step {
                 // The first event after a pause: what is known of the reading
-                // is no longer so.
+                // has changed.
                 Step::Quiet if self.drained() => return Ok(Came::Quiet),
                 Step::Quiet => {}
                 Step::Item(item) => return Ok(Came::Item(item)),

@@ -15,7 +15,7 @@ pub struct RowDecoder {
     layout: Arc<TableLayout>,
     /// For each column of the table whether its value is wanted.
     wanted: Vec<bool>,
-    /// The way through an image that carries every column and no NULL.
+    /// The way through an image that carries every column and has no NULL.
     strides: Vec<Stride>,
     projected: usize,
     json_columns: usize,
@@ -191,9 +191,10 @@ impl<'a> Rows<'a> {
             damaged = self.decoder.read_image(&mut self.cursor, image, None)?;
         }
         if let Some(image) = &mut self.after {
-            let partial = match self.partial_json {
-                true => self.decoder.partial_json(&mut self.cursor)?,
-                false => None,
+            let partial = if self.partial_json {
+                self.decoder.partial_json(&mut self.cursor)?
+            } else {
+                None
             };
             let in_after = self.decoder.read_image(&mut self.cursor, image, partial)?;
             damaged = damaged.or(in_after);
@@ -230,7 +231,7 @@ fn strides(layout: &TableLayout, wanted: &[bool]) -> Vec<Stride> {
 }
 
 impl RowDecoder {
-    /// Reads an image that carries every column and no NULL.
+    /// Reads an image that carries every column and has no NULL.
     fn read_plain_image<'a>(
         &'a self,
         cursor: &mut Cursor<'a>,

@@ -151,7 +151,7 @@ impl Printer {
         Ok(())
     }
 
-    /// A double always shows that it is none of the integer types.
+    /// A double always shows that it is not an integer.
     fn double(&mut self, number: f64) -> Result<(), ValueError> {
         if !number.is_finite() {
             return Err(ValueError::Json);

@@ -64,7 +64,7 @@ pub enum Kind {
     DateTime { decimals: u8 },
     /// TIMESTAMP.
     Timestamp { decimals: u8 },
-    /// What no session can select.
+    /// Values that no session can select.
     Unreadable,
 }
 
