@@ -1,14 +1,13 @@
-//! What can go wrong with the server that changes come from.
+//! Errors of the server that changes come from.
 
 use crate::model::Position;
 
-/// Why the binlog cannot be read. Every text says what to do.
+/// The binlog cannot be read. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// No connection, or it broke.
+    /// There is no connection, or it broke.
     #[error("MySQL at {address} cannot be reached: {reason}")]
     Unreachable {
-        /// Host and port.
         address: String,
         /// Why, and what to do.
         reason: String,
@@ -16,7 +15,6 @@ pub enum SourceError {
     /// The server, the account or its settings do not fit.
     #[error("MySQL at {address}: {reason}")]
     Unfit {
-        /// Host and port.
         address: String,
         /// What does not fit, and what to do.
         reason: String,
@@ -27,46 +25,25 @@ pub enum SourceError {
          source.on_gap = \"invalidate-all\" to delete everything that rules cover and go on at the binlog's \
          end, or correct the checkpoint or source.start"
     )]
-    Gap {
-        /// The position that was wanted.
-        position: String,
-        /// Why it is lost.
-        reason: String,
-    },
+    Gap { position: String, reason: String },
     /// Nothing came for three heartbeats.
     #[error(
         "MySQL at {address} sent nothing for {seconds:.1} s, three heartbeats: the connection is dead"
     )]
-    Silent {
-        /// Host and port.
-        address: String,
-        /// How long was waited.
-        seconds: f64,
-    },
+    Silent { address: String, seconds: f64 },
     /// The stream ended in an orderly way.
     #[error("MySQL at {address} ended the binlog stream: it shuts down")]
-    Ended {
-        /// Host and port.
-        address: String,
-    },
+    Ended { address: String },
     /// A transaction without a GTID comes next.
     #[error(
         "MySQL at {address} sends no transaction without a GTID to a reader that asked by GTIDs: asking by file and offset"
     )]
-    Anonymous {
-        /// Host and port.
-        address: String,
-    },
-    /// Another replica of the same id was let in instead.
+    Anonymous { address: String },
+    /// The server let in another replica with the same id instead.
     #[error(
         "MySQL at {address} ended the binlog stream: another replica has the same server_id, {server_id}"
     )]
-    Replaced {
-        /// Host and port.
-        address: String,
-        /// The id.
-        server_id: u32,
-    },
+    Replaced { address: String, server_id: u32 },
 }
 
 impl SourceError {

@@ -2,13 +2,13 @@
 //!
 //! - `server`: questions to the server.
 //! - `connection`: connections to the server, and the one that the binlog comes over.
-//! - `events`: events out of bytes, from a server or a file.
-//! - `decode`: table maps and row images to values.
-//! - `statement`: what a statement means to a reader of rows.
-//! - `reader`: events to items: position, transactions, tables. No I/O.
+//! - `events`: events out of the bytes of a connection or a file.
+//! - `decode`: table maps and row images to values of the wanted columns.
+//! - `statement`: the meaning of a statement to a reader of rows.
+//! - `reader`: events to items, with the position, transactions and tables. No I/O.
 //! - `stream`: the live binlog, as items in commit order.
 //! - `file`: binlog files on disk, as the same items.
-//! - `error`: what can go wrong with the server.
+//! - `error`: errors of the server.
 
 pub mod connection;
 pub mod decode;

@@ -10,12 +10,12 @@ use crate::binlog::reader::{Assembler, Interest, Item, Step};
 use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
 
-/// What comes next.
+/// The next thing that the files say.
 #[derive(Debug)]
 pub enum FileItem<T> {
     /// Something to act on.
     Item(Item<T>),
-    /// Something to know.
+    /// Something to report.
     Notice(Notice),
 }
 
@@ -24,7 +24,7 @@ pub struct BinlogFiles<I: Interest> {
     assembler: Assembler<I>,
     left: std::vec::IntoIter<PathBuf>,
     open: Option<OpenFile>,
-    /// How the file before ended.
+    /// How the previous file ended.
     last: Option<Last>,
     /// Events read so far, those in compressed transactions too.
     events: u64,
@@ -78,7 +78,7 @@ impl<I: Interest> BinlogFiles<I> {
         self.assembler.in_transaction()
     }
 
-    /// How many events were read: tells any two items apart.
+    /// The number of events read so far, which tells any two items apart.
     pub fn events(&self) -> u64 {
         self.events
     }
@@ -87,8 +87,8 @@ impl<I: Interest> BinlogFiles<I> {
     ///
     /// # Errors
     ///
-    /// A file that cannot be opened or read, or is no binlog. What is wrong
-    /// inside a file is a [`Notice`], or an item that widens.
+    /// A file cannot be opened or read, or is not a binlog. A problem inside a
+    /// file is a [`Notice`] instead, or an item that widens.
     pub fn next_item(&mut self) -> Result<Option<FileItem<I::Table>>, FileError> {
         loop {
             let Some(open) = &mut self.open else {
@@ -121,7 +121,7 @@ impl<I: Interest> BinlogFiles<I> {
         }
     }
 
-    /// No catalog can be asked, so that a table whose names are not in the
+    /// There is no catalog to ask: a table whose column names are not in the
     /// binlog widens.
     fn feed(&mut self, event: Event) -> Step<I::Table> {
         match self.assembler.feed(event) {
@@ -171,14 +171,14 @@ impl<I: Interest> BinlogFiles<I> {
 }
 
 impl Last {
-    /// Whether changes are missing between this file and `name`.
+    /// A notice if changes are missing between this file and `name`.
     fn gap(&self, name: &str) -> Option<Notice> {
         let following = || {
             let (stem, number) = self.name.rsplit_once('.')?;
             let next = number.parse::<u64>().ok()?.checked_add(1)?;
             Some(format!("{stem}.{next:0width$}", width = number.len()))
         };
-        // A server that is stopped in order begins the next file at its start.
+        // A server that was shut down in order begins the next file when it starts.
         let expected = match &self.next {
             Some(next) => Some(next.clone()),
             None if self.stopped => following(),
@@ -191,7 +191,7 @@ impl Last {
             after: self.name.clone(),
             file: name.to_owned(),
             expected: expected.map_or_else(
-                || ", which has no end".to_owned(),
+                || ", which ends without naming the next file".to_owned(),
                 |expected| format!(" ({expected} does)"),
             ),
         })

@@ -22,7 +22,7 @@ const MAGIC: [u8; 4] = *b"\xfebin";
 /// Files of a server with `binlog_encryption` begin like this.
 const MAGIC_ENCRYPTED: [u8; 4] = *b"\xfdbin";
 
-/// How much of an event is read at once. A size in a header may be wrong, so
+/// Bytes of an event that are read at once. A size in a header may be wrong, so
 /// memory is taken as bytes arrive.
 const PIECE_BYTES: u64 = 1 << 20;
 

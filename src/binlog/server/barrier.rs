@@ -1,9 +1,21 @@
-//! Whether a transaction's rows are visible to other sessions yet.
+//! The barrier: waits until the rows of transactions are visible to other
+//! sessions (Visible before evicted).
 //!
-//! MySQL hands a transaction to its replicas before its rows become visible: a
-//! key deleted in between is filled again from the old row, and stays. A
-//! transaction is visible once its GTID is in the server's executed set
-//! (MySQL manual, `WAIT_FOR_EXECUTED_GTID_SET`).
+//! The problem: MySQL sends a transaction to its replicas before its rows become
+//! visible. A key that is deleted in between is filled again from the old row,
+//! and stays stale.
+//!
+//! The idea: a transaction is visible once its GTID is in the server's executed
+//! set. A connection of its own asks `WAIT_FOR_EXECUTED_GTID_SET` (MySQL manual),
+//! which returns as soon as that is so. The answer brings the whole executed set
+//! along, so that catching up with a backlog costs no further questions.
+//!
+//! What could go wrong: the answer can be about other transactions than those
+//! that were read. A server that was reset, or another server behind the same
+//! address, may never execute them; its set then lacks transactions that it had
+//! before. Such an answer, and one that does not come, is
+//! [`NotVisible::Unknown`]: the caller must not take it for "visible", and not
+//! wait for it for ever.
 
 use std::time::Duration;
 
@@ -15,7 +27,8 @@ use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 use crate::model::GtidSet;
 
-/// When the answer is later than this, the connection counts as dead.
+/// Time beyond the wait itself after which a connection without an answer
+/// counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection that waits for transactions to be visible.
@@ -23,26 +36,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Barrier {
     connector: Connector,
     conn: Option<Conn>,
-    /// What the server is known to have executed: catching up with a backlog
-    /// costs no questions.
+    /// The transactions that the server is known to have executed.
     executed: GtidSet,
-    /// When it said so.
+    /// When the server said so.
     executed_at: Instant,
 }
 
 /// Why transactions do not count as visible.
 #[derive(Debug, thiserror::Error)]
 pub enum NotVisible {
-    /// The server answered that they are not.
+    /// The server answered that they are not visible.
     #[error("the server has not made them visible yet")]
     NotYet,
-    /// It cannot be asked, or what it answers is about other transactions.
+    /// The server cannot be asked, or its answer is about other transactions.
     #[error(transparent)]
     Unknown(#[from] SourceError),
 }
 
 impl Barrier {
-    /// Nothing is connected yet.
+    /// Does not connect before the first question.
     pub fn new(connector: Connector) -> Self {
         Self {
             connector,
@@ -52,9 +64,9 @@ impl Barrier {
         }
     }
 
-    /// Returns once every transaction of `gtids` is visible, with a moment by
-    /// which they were; or after `at_most`, in whole seconds. Ask again after an
-    /// error.
+    /// Waits until every transaction of `gtids` is visible, and returns a moment
+    /// by which all were. Gives up after `at_most`, in whole seconds. After an
+    /// error it can be called again.
     pub async fn wait(
         &mut self,
         gtids: &GtidSet,
@@ -70,8 +82,9 @@ impl Barrier {
             None => self.connector.connect().await?,
         };
         let question = conn.exec_first(
-            // Where GTIDs were switched off it would be an error, and whatever
-            // had one was executed before. Zero would mean for ever.
+            // With GTIDs switched off the function is an error, and every
+            // transaction that has one was executed before. A timeout of zero
+            // would mean to wait for ever.
             "SELECT IF(@@GLOBAL.gtid_mode = 'OFF', 0, WAIT_FOR_EXECUTED_GTID_SET(?, ?)), @@GLOBAL.gtid_executed",
             (gtids.to_string(), at_most.as_secs().max(1)),
         );
@@ -97,8 +110,8 @@ impl Barrier {
             self.executed_at = answered_at;
             return Ok(answered_at);
         }
-        // A set that shrank was reset, or is another server's: it need never
-        // include these transactions.
+        // A set that lost transactions was reset, or is that of another server,
+        // which may never execute these.
         if executed.includes(&self.executed) {
             self.executed = executed;
             self.executed_at = answered_at;

@@ -1,4 +1,4 @@
-//! How much of the binlog is left to read.
+//! The end of the binlog: how much is left to read.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::questions::Server;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 
-/// How long the server may take over the question.
+/// Time that the server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks the server where its binlog ends, on a connection of its own.
@@ -17,7 +17,7 @@ pub struct BinlogEnd {
 }
 
 impl BinlogEnd {
-    /// Nothing is connected before the first question.
+    /// Does not connect before the first question.
     pub fn new(connector: Connector) -> Self {
         Self {
             connector,
@@ -25,8 +25,9 @@ impl BinlogEnd {
         }
     }
 
-    /// How many bytes follow `offset` in `file`; none where the server has no
-    /// such file. After an error the next question makes a new connection.
+    /// The number of bytes that follow `offset` in `file`; `None` if the server
+    /// does not have the file. After an error the next question makes a new
+    /// connection.
     pub async fn bytes_after(
         &mut self,
         file: &str,

@@ -1,12 +1,12 @@
-//! Which of several evictds leads: the one that has a lock of the source.
+//! The leader among several evictds: the one that has a lock of the source.
 //!
 //! `GET_LOCK` belongs to a session (MySQL manual, "Locking Functions"): the
 //! server gives it back as soon as the leader's connection ends, at once where
 //! its process died, and after ten seconds without a word where its machine did.
 //! The lock is not in the binlog, and nothing is written for it.
 //!
-//! Having the lock says who is to work. That nobody else can pass the
-//! checkpoint on is the matter of its epoch.
+//! The lock decides who works. The epoch of the checkpoint makes sure that nobody
+//! else moves the checkpoint on.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ const LEASE: Duration = Duration::from_secs(10);
 /// How often the leader asks whether it still has the lock.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the server may take over the answer. Together with the interval it
-/// is less than the lease.
+/// Time that the server may take to answer. Together with the interval it is
+/// less than the lease.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long one attempt to have the lock back waits for it.
+/// Time that one attempt to take the lock again waits for it.
 const RETAKEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// Between attempts to reach a server that is away.
+/// Pause between attempts to reach a server that is away.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// The lock that evictds of one name on one source take turns with.
@@ -52,7 +52,7 @@ struct LockSession {
     read_only: u64,
 }
 
-/// What came of an attempt to have the lock back.
+/// The outcome of an attempt to take the lock again.
 enum Retaken {
     Back,
     /// The server still counts this process's lost connection.
@@ -61,7 +61,7 @@ enum Retaken {
 }
 
 impl LeaderLock {
-    /// Nothing is connected yet.
+    /// Does not connect before the lock is taken.
     pub fn new(connector: Connector, name: &str) -> Self {
         Self {
             connector,
@@ -70,14 +70,14 @@ impl LeaderLock {
         }
     }
 
-    /// What the lock is called on the source.
+    /// The lock's name on the source.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Waits for the lock, in whole seconds, and says when it was granted by
+    /// Waits for the lock, in whole seconds, and returns when it was granted by
     /// the source's clock, in milliseconds since the epoch; `None` if another
-    /// has it.
+    /// process has it.
     pub async fn take(&mut self, at_most: Duration) -> Result<Option<u64>, SourceError> {
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
@@ -89,7 +89,7 @@ impl LeaderLock {
             "SELECT GET_LOCK(?, ?), CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS UNSIGNED)",
             (self.name.as_str(), at_most.as_secs()),
         );
-        // NULL is an error of the server's, and no lock either.
+        // NULL means that the server failed, and grants nothing either.
         let answer: Option<(Option<u64>, u64)> =
             self.answered(at_most + PATIENCE, question).await?;
         self.session = Some(session);
@@ -99,11 +99,11 @@ impl LeaderLock {
         })
     }
 
-    /// Returns once another has the lock. A connection that broke is made
-    /// again, and the lock taken again: as long as nobody else has it, nothing
-    /// is lost with it.
+    /// Returns once another process has the lock. A connection that broke is made
+    /// again, and the lock is taken again: as long as nobody else has it, nothing
+    /// is lost.
     ///
-    /// Cancelling it gives the lock up.
+    /// Cancelling this gives the lock up.
     pub async fn lost(&mut self) {
         let mut session = self.session.take();
         loop {
@@ -119,7 +119,7 @@ impl LeaderLock {
                 };
                 tracing::warn!(%error, lock = self.name, "the leader's connection to the source is lost; taking the lock again");
                 let id = held.id;
-                // A server that still counts it is to hear that it is over.
+                // Tells a server that still counts the session that it is over.
                 tokio::time::timeout(RETAKEN_WITHIN, held.conn.disconnect())
                     .await
                     .ok();
@@ -132,7 +132,7 @@ impl LeaderLock {
         }
     }
 
-    /// Gives the lock back, if it is there to be given.
+    /// Gives the lock back, if this process has it.
     pub async fn release(&mut self) {
         if let Some(session) = self.session.take() {
             // The server frees it when the connection ends, in whatever way.
@@ -142,7 +142,7 @@ impl LeaderLock {
         }
     }
 
-    /// Whether anybody has the lock.
+    /// Whether any process has the lock.
     pub async fn is_taken(&mut self) -> Result<bool, SourceError> {
         let mut session = self.connect().await?;
         let question = session
@@ -177,11 +177,11 @@ impl LeaderLock {
         Ok(answer == Some(1))
     }
 
-    /// Connects for as long as it takes, and takes the lock unless another has
-    /// it. `lost_id` is the connection that had it.
+    /// Connects, for as long as that takes, and takes the lock unless another
+    /// process has it. `lost_id` is the connection that had it.
     async fn retake(&mut self, lost_id: u64) -> Option<LockSession> {
-        // What the server has not noticed within a lease is another's, or on
-        // another server.
+        // A session that the server still counts after a lease is another
+        // process's, or is on another server.
         let mut own_until: Option<Instant> = None;
         loop {
             match self.try_retake(lost_id).await {

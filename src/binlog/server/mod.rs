@@ -1,14 +1,14 @@
 //! Questions to the server.
 //!
-//! - `questions`: a connection for questions, and what the server says of itself.
+//! - `questions`: a connection for questions, and the facts about the server.
 //! - `positions`: where to begin, and whether the server has what comes next.
 //! - `catalog`: tables, their columns, foreign keys.
 //! - `reach`: how far a statement's changes reach.
 //! - `since`: which binlog file a time lies in.
-//! - `end`: how much of the binlog is left to read.
-//! - `barrier`: whether a transaction's rows are visible to other sessions yet.
+//! - `end`: the end of the binlog, and how much is left to read.
+//! - `barrier`: waits until the rows of transactions are visible to other sessions.
 //! - `replica_lag`: how far the readers of an Aurora cluster are behind.
-//! - `leader`: which of several evictds leads.
+//! - `leader`: the leader among several evictds.
 
 pub mod barrier;
 pub mod catalog;

@@ -10,8 +10,8 @@ use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Start};
 
 impl Server {
-    /// How many bytes of binlog the server has after `offset` in `file`; none
-    /// if it has no such file.
+    /// The number of bytes of binlog after `offset` in `file`; `None` if the
+    /// server does not have the file.
     pub async fn bytes_after(
         &mut self,
         file: &str,
@@ -29,7 +29,7 @@ impl Server {
         Ok(Some(total.saturating_sub(offset)))
     }
 
-    /// Where to begin for an operator's `start`.
+    /// The position to begin at for an operator's `start`.
     pub async fn locate(&mut self, start: &Start) -> Result<Position, SourceError> {
         match start {
             Start::Current | Start::Checkpoint => self.status().await,
@@ -109,7 +109,7 @@ impl Server {
         }
     }
 
-    /// Refuses an offset inside an event. A dump from there would read garbage.
+    /// Refuses an offset inside an event: a dump from there would read garbage.
     pub async fn check_boundary(&mut self, position: &Position) -> Result<(), SourceError> {
         if position.gtids.is_some() && self.facts.gtids {
             return Ok(());

@@ -1,4 +1,5 @@
-//! A connection for questions: what the server is, and where its binlog stands.
+//! A connection for questions: facts about the server, and where its binlog
+//! stands.
 
 use std::collections::HashMap;
 
@@ -17,7 +18,7 @@ pub struct Server {
     pub(super) facts: ServerFacts,
 }
 
-/// What matters about the server.
+/// The facts about the server that reading its binlog depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
     /// `@@version`
@@ -91,7 +92,6 @@ impl Server {
         })
     }
 
-    /// What matters about the server.
     pub fn facts(&self) -> &ServerFacts {
         &self.facts
     }
@@ -123,7 +123,7 @@ impl Server {
         let (Some(file), Some(offset)) = (file, offset) else {
             return Err(self
                 .connector
-                .unfit("SHOW BINARY LOG STATUS names no position"));
+                .unfit("SHOW BINARY LOG STATUS does not name a position"));
         };
         let gtids = match executed {
             Some(set) if self.facts.gtids => Some(self.parse_gtids(&set)?),

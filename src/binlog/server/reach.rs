@@ -1,8 +1,8 @@
-//! What a statement changes besides the tables that it names.
+//! The tables that a statement changes besides those that it names.
 //!
-//! Of a statement that is logged in place of its rows, what it changed through
-//! a view, a trigger or a function is nowhere in the binlog. The catalog says
-//! whether there is any, as it is now, to accounts that may see all of it.
+//! A statement that is logged in place of its rows may change tables through a
+//! view, a trigger or a function, and the binlog does not say which. The catalog
+//! tells whether there are such objects now, to accounts that may see all of it.
 
 use mysql_async::{Params, Value};
 
@@ -47,8 +47,12 @@ impl Server {
                WHERE routine_type = 'FUNCTION' AND routine_schema NOT IN {SYSTEM} \
                AND routine_name IN ({functions}))"
         );
-        let parameters = targets.iter().chain(&targets).chain(&names);
-        let parameters = parameters.map(|name| Value::from(*name)).collect();
+        let parameters = targets
+            .iter()
+            .chain(&targets)
+            .chain(&names)
+            .map(|name| Value::from(*name))
+            .collect();
         let through: Option<bool> = self.ask(question, Params::Positional(parameters)).await?;
         Ok(match through {
             Some(false) => StatementReach::Named,
@@ -76,9 +80,10 @@ impl Server {
 }
 
 fn placeholders(count: usize) -> String {
-    // An empty list is no SQL, and no name is empty.
-    match count {
-        0 => "''".to_owned(),
-        count => vec!["?"; count].join(", "),
+    // An empty list is not SQL; the empty string is never a name.
+    if count == 0 {
+        "''".to_owned()
+    } else {
+        vec!["?"; count].join(", ")
     }
 }

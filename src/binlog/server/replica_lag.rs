@@ -22,36 +22,36 @@ pub const AURORA_TABLE: &str = "information_schema.replica_host_status";
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Beyond that the connection counts as dead.
+/// Time after which a connection without an answer counts as dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A report that is older says nothing about now.
+/// Age beyond which a report says nothing about now.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// A reader that has not reported for as long is gone: its row stays for a
-/// while. AWS' drivers draw the line there.
+/// Silence after which a reader is gone. Its row stays for a while; AWS' drivers
+/// draw the line here.
 const GONE_AFTER: Duration = Duration::from_secs(300);
 
-/// How far a report may seem to come from the future.
+/// Most that a report may seem to come from the future.
 const AHEAD_MAX: Duration = Duration::from_secs(1);
 
-/// How far every reader is.
+/// How far every reader has applied the writer's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadersApplied {
-    /// What was visible on the writer by then is visible on every reader.
+    /// Changes that were visible on the writer by then are visible on every reader.
     pub through: Instant,
     /// When that was known.
     pub seen_at: Instant,
 }
 
-/// What one instance reported.
+/// The report of one instance.
 #[derive(Clone, Debug)]
 struct InstanceReport {
     server: String,
     is_writer: bool,
     /// `None`: not a number of milliseconds.
     lag: Option<Duration>,
-    /// How old the report is, in µs; below 0 if it seems to come from the future.
+    /// Age of the report in µs; negative if it seems to come from the future.
     age_us: Option<i64>,
 }
 
@@ -64,7 +64,7 @@ pub struct ReplicaLag {
 }
 
 impl ReplicaLag {
-    /// Nothing is connected yet. `table` is the qualified name of the table
+    /// Does not connect before the first question. `table` is the qualified name of the table
     /// that has the reports: [`AURORA_TABLE`].
     pub fn new(connector: Connector, table: &str) -> Self {
         // The age by the server's own clock, in whatever time zone it reports.
@@ -126,7 +126,7 @@ impl ReplicaLag {
     /// It is not known: no connection, no such table, or a report that is
     /// missing, stale or makes no sense.
     pub async fn ask(&mut self) -> Result<ReadersApplied, SourceError> {
-        // Before the question: whatever happens after it does not count.
+        // Taken before the question: changes after it do not count.
         let asked_at = Instant::now();
         let answer = timeout(PATIENCE, self.reports()).await;
         let reports =
@@ -152,21 +152,18 @@ impl ReplicaLag {
             }
         };
         self.conn = Some(conn);
-        let reports = rows.into_iter().map(|(server, is_writer, lag_ms, age_us)| {
-            let lag = lag_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok());
-            InstanceReport {
-                server,
-                is_writer: is_writer == Some(true),
-                lag,
-                age_us,
-            }
-        });
-        Ok(reports.collect())
+        let report = |(server, is_writer, lag_ms, age_us): LagRow| InstanceReport {
+            server,
+            is_writer: is_writer == Some(true),
+            lag: lag_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok()),
+            age_us,
+        };
+        Ok(rows.into_iter().map(report).collect())
     }
 }
 
-/// What was visible on the writer by then is visible on every reader; or why
-/// that is not known.
+/// The moment whose visible changes on the writer are visible on every reader,
+/// or why it is not known.
 fn applied(reports: &[InstanceReport], asked_at: Instant) -> Result<Instant, String> {
     if !reports.iter().any(|report| report.is_writer) {
         return Err("no instance reports that it is the writer".to_owned());

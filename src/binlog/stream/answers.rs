@@ -1,18 +1,18 @@
-//! How long the server may take, and what its silence means.
+//! Limits on the time that the server may take.
 
 use std::time::Duration;
 
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 
-/// How long the server may take over a question, several statements long.
+/// Time that the server may take to answer a question of several statements.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After this many heartbeats without a byte the connection counts as dead.
 pub(super) const HEARTBEATS_MISSED_MAX: u32 = 3;
 
-/// A server that freezes in the middle of a question would hold up the stream
-/// for ever.
+/// Limits the time of a question: a server that freezes in the middle of one
+/// would hold up the stream for ever.
 pub(super) async fn answered<T>(
     connector: &Connector,
     question: impl Future<Output = Result<T, SourceError>>,

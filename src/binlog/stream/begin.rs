@@ -1,5 +1,4 @@
-//! Connects, and asks the server to begin at the position; what it answers if
-//! it cannot.
+//! Connects, and asks the server to begin at the position.
 
 use mysql_async::{GnoInterval, Sid};
 use mysql_common::packets::Tag;
@@ -62,9 +61,8 @@ impl<I: Interest> Source<I> {
         Ok(())
     }
 
-    /// Gives up what lies between the position and the server's current end,
-    /// and returns the UUID of the server that it is the end of.
-    /// [`Source::reconnect`] goes on from there.
+    /// Skips everything between the position and the server's current end, and
+    /// returns the UUID of that server. [`Source::reconnect`] goes on from there.
     pub async fn skip_to_current(&mut self) -> Result<String, SourceError> {
         self.open = None;
         let current = answered(&self.connector, async {
@@ -105,7 +103,7 @@ impl<I: Interest> Source<I> {
             .map_err(|error| self.stream_error(&error))
     }
 
-    /// The set as the dump command has it; its intervals end before their last.
+    /// The set as the dump command has it, whose intervals exclude their end.
     fn sids(&self, gtids: &GtidSet) -> Result<Vec<Sid<'static>>, SourceError> {
         let sid = |(source, ranges): (&GtidSource, &[(u64, u64)])| {
             let interval = |(first, last): &(u64, u64)| GnoInterval::new(*first, last + 1);

@@ -1,4 +1,4 @@
-//! What reading the stream leads to.
+//! The kinds of things that reading the stream comes upon.
 
 use crate::binlog::events::event::Event;
 use crate::binlog::events::heartbeat::Heartbeat;
@@ -12,11 +12,11 @@ pub enum Came<T> {
     Item(Item<T>),
     /// A table whose columns must be looked up first.
     LookUp(LookUp),
-    /// The bound of [`super::Source::until`] is reached.
+    /// A bound of [`super::Source::until`] is reached.
     End,
-    /// Reading goes on after everything was read; nothing to act on.
+    /// Reading goes on after everything had been read; nothing to act on.
     Quiet,
-    /// Nothing happens; a good time to compare.
+    /// The server is idle: a good time to compare.
     Idle(Idle<T>),
 }
 

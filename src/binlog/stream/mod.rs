@@ -2,11 +2,11 @@
 //!
 //! - `source`: a server's binlog from a position on.
 //! - `begin`: connects, and asks the server to begin at the position.
-//! - `next`: the next item, as far as the server has sent it.
-//! - `came`: what reading the stream leads to.
-//! - `reset`: whether the binlog is still the one that was read.
+//! - `next`: the next item of the stream.
+//! - `came`: the kinds of things that reading the stream comes upon.
+//! - `reset`: finds out that the binlog is not the one that was read any more.
 //! - `generation`: a binlog file, told from another of the same name.
-//! - `answers`: how long the server may take, and what its silence means.
+//! - `answers`: limits on the time that the server may take.
 
 mod answers;
 mod begin;

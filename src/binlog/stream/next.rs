@@ -1,4 +1,4 @@
-//! The next item, as far as the server has sent it.
+//! The next item of the stream.
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ impl<I: Interest> Source<I> {
     /// Any error ends the connection; the caller decides when to reconnect.
     pub async fn next(&mut self) -> Result<Came<I::Table>, SourceError> {
         loop {
-            // Quiet events can lead there too.
+            // Events without an item can reach the bound too.
             if self.ended() {
                 return Ok(Came::End);
             }
@@ -63,7 +63,7 @@ impl<I: Interest> Source<I> {
         }
     }
 
-    /// Looks up how far a statement's changes reach.
+    /// Asks the server how far a statement's changes reach.
     pub async fn reach(&mut self, dml: &Dml) -> Result<StatementReach, SourceError> {
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
         answered(&self.connector, open.server.reach(dml)).await
@@ -77,8 +77,8 @@ impl<I: Interest> Source<I> {
             open.drained = false;
             return self.received(ready);
         }
-        // What was not listened to cannot count as silence: under backpressure
-        // nobody asks for events.
+        // Time in which nobody listened does not count as silence: under
+        // backpressure nobody asks for events.
         let now = Instant::now();
         if std::mem::take(&mut open.busy) || now - open.asked_at > self.settings.heartbeat {
             open.heard_at = now;

@@ -1,5 +1,5 @@
-//! Whether the binlog is still the one that was read: RESET BINARY LOGS leaves
-//! the server, the names of its files, and nothing else.
+//! Finds out that the binlog is not the one that was read any more. RESET BINARY
+//! LOGS leaves the server and the names of its files, and nothing else.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::binlog::events::event_type::FORMAT_DESCRIPTION;
 use crate::binlog::reader::{Interest, Item, Step};
 
 impl<I: Interest> Source<I> {
-    /// Says when the position's file was begun, so that another of its name is
-    /// found out.
+    /// Tells when the position's file was begun, so that another file of its name
+    /// is found out.
     pub fn expect_file_begun(&mut self, begun_s: u32) {
         let file = Arc::clone(&self.assembler.position().file);
         self.generation = Some(Generation { file, begun_s });
@@ -28,7 +28,7 @@ impl<I: Interest> Source<I> {
     }
 
     /// Compares what the server sends with what it writes. Must not be
-    /// cancelled: the connection for questions would be in the midst of one.
+    /// cancelled: the connection would be in the middle of a question.
     ///
     /// # Errors
     ///

@@ -22,23 +22,23 @@ pub struct Source<I: Interest> {
     pub(super) assembler: Assembler<I>,
     /// The file being read, told from another of the same name.
     pub(super) generation: Option<Generation>,
-    /// Transactions without GTIDs are ahead: a server sends them to who asks
-    /// by file and offset only.
+    /// Transactions without GTIDs are ahead: a server sends them only to a reader
+    /// that asks by file and offset.
     pub(super) anonymous_ahead: bool,
     pub(super) open: Option<OpenStream>,
-    /// A server agreed to the position.
+    /// A server has accepted the position.
     pub(super) begun: bool,
-    /// A server sent something of its binlog.
+    /// A server has sent some of its binlog.
     pub(super) heard: bool,
     pub(super) until: Vec<Bound>,
 }
 
-/// How the stream is asked for.
+/// Settings of the request for the stream.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSettings {
-    /// The replica's id; two with the same throw each other out.
+    /// The replica's id. Two replicas with the same id throw each other out.
     pub server_id: u32,
-    /// How often the server says that it is alive while nothing happens.
+    /// How often an idle server says that it is alive.
     pub heartbeat: Duration,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct OpenStream {
     pub(super) dump: Dump,
     pub(super) server: Server,
     pub(super) heard_at: Instant,
-    /// When an event was waited for last.
+    /// When an event was last waited for.
     pub(super) asked_at: Instant,
     /// Events came without waiting since `heard_at`.
     pub(super) busy: bool,
@@ -78,8 +78,7 @@ impl<I: Interest> Source<I> {
         }
     }
 
-    /// Wants other tables from now on, or the same for other reasons. Only
-    /// between transactions.
+    /// Replaces what decides which tables matter. Only between transactions.
     pub fn set_interest(&mut self, interest: I) {
         self.assembler.set_interest(interest);
     }
@@ -92,12 +91,12 @@ impl<I: Interest> Source<I> {
     }
 
     /// Whether a bound is reached. Only between transactions: one that began
-    /// before the bound is read to its end. Never before a server agreed to the
-    /// position: one that lies behind the binlog's end is a gap, and no end.
+    /// before the bound is read to its end. Never before a server accepted the
+    /// position: one that lies behind the binlog's end is a gap, and not an end.
     pub fn ended(&self) -> bool {
         let position = self.assembler.position();
-        let mut bounds = self.until.iter();
-        self.begun && bounds.any(|bound| bound.reached(position)) && !self.in_transaction()
+        let reached = self.until.iter().any(|bound| bound.reached(position));
+        self.begun && reached && !self.in_transaction()
     }
 
     /// The place after the last whole transaction that was delivered.
@@ -137,8 +136,8 @@ impl<I: Interest> Source<I> {
         self.open.as_ref().is_some_and(|open| open.drained)
     }
 
-    /// Whether anything was ever received: a server refuses a position only
-    /// after it was asked for the binlog.
+    /// Whether any of the binlog was ever received: a server refuses a position
+    /// only after it was asked for the binlog.
     pub fn heard(&self) -> bool {
         self.heard
     }
