@@ -1,5 +1,4 @@
-//! What is known while a binlog is followed: the position, the transaction and
-//! the tables.
+//! The assembler's state: the position, the transaction and the tables.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::model::{GtidSet, Position, TableName};
 #[derive(Debug)]
 pub struct Assembler<I: Interest> {
     pub(super) interest: I,
-    /// Where reading stands, within transactions too.
+    /// The file and offset where reading stands, within transactions too.
     pub(super) file: Arc<str>,
     pub(super) offset: u64,
     /// Where reading may begin again: after the last whole transaction.
@@ -64,7 +63,7 @@ impl<I: Interest> Assembler<I> {
     }
 
     /// Goes back to the last whole transaction, to be fed from there again.
-    /// XA transactions prepared before it are not read again, and stay known.
+    /// Prepared XA transactions before it do not come again, and stay known.
     pub fn rewind(&mut self) {
         self.file = Arc::clone(&self.committed.file);
         self.offset = self.committed.offset;
@@ -113,15 +112,13 @@ impl<I: Interest> Assembler<I> {
         known.then_some(set)
     }
 
-    /// What decides which tables matter.
     pub fn interest(&self) -> &I {
         &self.interest
     }
 
-    /// Lets something else decide, between two transactions. Every table is
-    /// prepared anew. Which tables a prepared XA transaction touched was noted
-    /// for the ones that mattered then: its commit means any table now (Over,
-    /// never under).
+    /// Replaces the interest, between two transactions. Every table is prepared
+    /// anew. Of a prepared XA transaction only the tables that mattered before
+    /// were noted: its commit means any table now (Over, never under).
     pub fn set_interest(&mut self, interest: I) {
         self.interest = interest;
         self.prepared.clear();
@@ -139,13 +136,13 @@ impl<I: Interest> Assembler<I> {
         (&self.file, self.offset)
     }
 
-    /// Where the event being read stands, for errors.
+    /// The offset of the event being read, for errors.
     pub fn reading_at(&self) -> String {
         format!("{}:{}", self.file, self.offset)
     }
 
-    /// Takes what `information_schema` says about a table; `None` if it is not
-    /// there.
+    /// Takes the columns of a table from `information_schema`; `None` if the table
+    /// is not there.
     pub fn learn(&mut self, table: TableName, columns: Option<Vec<CatalogColumn>>) {
         self.catalog.insert(table, columns);
     }

@@ -1,4 +1,4 @@
-//! Where transactions begin and end.
+//! The beginning and the end of transactions.
 
 use mysql_async::binlog::events::{AnonymousGtidEvent, GtidEvent, TransactionPayloadEvent};
 
@@ -49,8 +49,8 @@ impl<I: Interest> Assembler<I> {
         lost
     }
 
-    /// Gives up a compressed payload whose events did not end it: the library
-    /// drops what it cannot read, and the next event comes from outside.
+    /// Gives up a compressed payload whose events did not end its transaction
+    /// before the next event from outside came.
     pub(super) fn lost_payload(&mut self) -> Step<I::Table> {
         match self.transaction.payload_bytes_left {
             Some(bytes) if self.transaction.open => {
@@ -100,8 +100,9 @@ pub(super) fn undecoded_payload<T>(bytes: u64) -> Item<T> {
 /// Microseconds from the GTID event, which servers before 8.0.1 do not send;
 /// else the header's second, rounded up.
 pub(super) fn commit_time(at_us: u64, event: &Event) -> u64 {
-    match at_us {
-        0 => (u64::from(event.header().timestamp()) + 1) * 1_000_000,
-        at_us => at_us,
+    if at_us == 0 {
+        (u64::from(event.header().timestamp()) + 1) * 1_000_000
+    } else {
+        at_us
     }
 }

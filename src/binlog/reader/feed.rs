@@ -1,4 +1,4 @@
-//! One event after the other, each to what is known of it.
+//! The dispatch of events, one after the other.
 
 use super::assembler::Assembler;
 use super::commit::undecoded_payload;
@@ -20,8 +20,8 @@ impl<I: Interest> Assembler<I> {
             return Step::Quiet;
         }
         if event.is_damaged() {
-            // None of it can be relied on: it moves nothing, and what needs it
-            // is found missing.
+            // Nothing in it can be relied on: it does not move the position, and
+            // events that need it find it missing.
             let reason = "its checksum does not match".to_owned();
             let step = Step::Item(Item::AnyChanged(Unknowable::Undecodable {
                 event_type,
@@ -94,8 +94,8 @@ impl<I: Interest> Assembler<I> {
         step
     }
 
-    /// Takes note of an event whose bytes are none: it means anything. A
-    /// compressed transaction ends with it, and need not come again.
+    /// Feeds bytes that could not be read as an event: they may mean any change.
+    /// A compressed transaction ends with them, and need not come again.
     pub fn feed_unreadable(&mut self, event_type: u8, reason: String) -> Step<I::Table> {
         let step = Step::Item(Item::AnyChanged(Unknowable::Undecodable {
             event_type,
@@ -108,7 +108,7 @@ impl<I: Interest> Assembler<I> {
         step
     }
 
-    /// Within an XA transaction, remembers what becomes visible only later.
+    /// Within an XA transaction, remembers changes that become visible only later.
     fn note(&mut self, step: &Step<I::Table>) {
         if let (Some(xa), Step::Item(item)) = (&mut self.transaction.xa, step) {
             xa.note(item, &self.interest);

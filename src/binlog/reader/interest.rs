@@ -1,9 +1,9 @@
-//! Which tables matter to whoever follows the binlog.
+//! The tables that matter to whoever follows the binlog.
 
 use crate::binlog::decode::layout::TableLayout;
 use crate::model::TableName;
 
-/// Says which tables matter and prepares what their rows are handled with.
+/// Decides which tables matter, and prepares the handling of their rows.
 pub trait Interest {
     /// Travels with every rows event of a table.
     type Table;

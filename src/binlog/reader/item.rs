@@ -1,4 +1,4 @@
-//! What following the binlog leads to.
+//! The things that the binlog says, in commit order.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ pub enum Item<T> {
     Rows(Arc<T>, RowsPayload),
     /// The transaction ended; [`super::Assembler::position`] is past it.
     Commit,
-    /// These tables, and maybe others that are none, changed without rows, or
-    /// rows of theirs that came before became visible.
+    /// These tables changed without row events, or rows of them that came before
+    /// became visible. The list may hold names that are not tables.
     TablesChanged(Vec<TableName>),
     /// A statement changed rows without row events.
     Statement(Dml),
     /// Any table may have changed, for this reason.
     AnyChanged(Unknowable),
-    /// Rows of this table changed and cannot be decoded, for this reason.
+    /// Rows of this table changed, and cannot be decoded for this reason.
     Undecodable(TableName, String),
 }
 
-/// Why it cannot be known which rows changed.
+/// A reason why it cannot be known which rows changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unknowable {
     /// The statement's tables cannot be told.
@@ -40,12 +40,7 @@ pub enum Unknowable {
     UnknownEvent(u8),
     /// An event that could not be read.
     #[error("an event of type {event_type} cannot be decoded: {reason}")]
-    Undecodable {
-        /// Its type.
-        event_type: u8,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Undecodable { event_type: u8, reason: String },
 }
 
 /// A rows event's bytes.
@@ -69,7 +64,7 @@ impl RowsPayload {
     }
 }
 
-/// What feeding an event led to.
+/// The outcome of feeding an event.
 #[derive(Debug)]
 pub enum Step<T> {
     /// Nothing to act on.

@@ -1,13 +1,13 @@
-//! What is known of a table: the bytes of its table map, and what came of them.
+//! The known layouts: the bytes of a table map, and how its rows are handled.
 
 use std::sync::Arc;
 
 use crate::model::TableName;
 
-/// What a table's rows are done with.
+/// The use that is made of a table's rows.
 #[derive(Debug)]
 pub(super) enum TableUse<T> {
-    /// Nothing.
+    /// They are ignored.
     Unwanted,
     /// They are handed on.
     Wanted(Arc<T>),
@@ -25,13 +25,12 @@ impl<T> Clone for TableUse<T> {
     }
 }
 
-/// A table map's bytes and what came of them: a server repeats the table map
+/// A table map's bytes and the use of its rows. A server repeats the table map
 /// before every group of rows.
 #[derive(Debug)]
 pub(super) struct KnownLayout<T> {
     /// [`TableMap::layout_bytes`](crate::binlog::decode::table_map::TableMap::layout_bytes).
     pub(super) bytes: Arc<[u8]>,
-    /// What came of it.
     pub(super) entry: TableUse<T>,
 }
 

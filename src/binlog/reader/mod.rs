@@ -2,16 +2,16 @@
 //! events in order, and keeps track of the position, the transaction and the
 //! tables.
 //!
-//! - `interest`: which tables matter, and what their rows are handled with.
-//! - `item`: what the binlog says, in commit order.
-//! - `assembler`: what is known while a binlog is followed.
-//! - `feed`: one event after the other, each to what is known of it.
+//! - `interest`: the tables that matter, and the handling of their rows.
+//! - `item`: the things that the binlog says, in commit order.
+//! - `assembler`: the state: position, transaction and tables.
+//! - `feed`: the dispatch of events, one after the other.
 //! - `transaction`: the transaction being read, and prepared XA transactions.
-//! - `commit`: where transactions begin and end.
+//! - `commit`: the beginning and the end of transactions.
 //! - `query`: statements, which delimit transactions or change rows.
-//! - `tables`: which tables the ids in the binlog stand for, and their rows.
-//! - `known_layout`: what is known of a table.
-//! - `watermark`: where reading stands, and where it may begin again.
+//! - `tables`: what the ids in the binlog stand for, and their rows.
+//! - `known_layout`: table maps that were seen, and how their rows are handled.
+//! - `watermark`: the place where reading stands, and where it may begin again.
 //! - `offset`: offsets beyond 32 bits.
 //! - `tests`: histories of events, whole and damaged.
 

@@ -1,5 +1,5 @@
-//! Statements in the binlog: they delimit transactions, and some change rows
-//! or columns by themselves.
+//! Statements in the binlog. They delimit transactions, and some change rows or
+//! columns themselves.
 
 use mysql_async::binlog::StatusVarKey;
 use mysql_async::binlog::events::{QueryEvent, StatusVarVal};
@@ -21,7 +21,7 @@ impl<I: Interest> Assembler<I> {
         }
         let sql = query.query();
         let statement = match Statement::read(&query.schema(), &sql) {
-            // The keywords are ASCII in every character set; names are not.
+            // Keywords are ASCII in every character set; names need not be.
             Statement::Layout | Statement::Rows(_) | Statement::Dml(_) if !is_utf8(&query) => {
                 Statement::AnyRows
             }

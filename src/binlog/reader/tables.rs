@@ -1,4 +1,4 @@
-//! Which tables the ids in the binlog stand for, and their rows.
+//! Tables: what the ids in the binlog stand for, and their rows.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ impl<I: Interest> Assembler<I> {
     /// Hands on a rows event of a wanted table.
     pub(super) fn rows(&mut self, event: Event, inside: bool) -> Step<I::Table> {
         self.advance(&event, inside);
-        let known = rows::table_id(event.data()).map(|id| self.tables.get(&id));
-        let entry = known.map(|known| known.map(|known| &known.entry));
+        let entry =
+            rows::table_id(event.data()).map(|id| self.tables.get(&id).map(|known| &known.entry));
         let reason = match entry {
             Ok(Some(TableUse::Wanted(table))) => {
                 return Step::Item(Item::Rows(Arc::clone(table), RowsPayload(event)));
@@ -89,11 +89,13 @@ impl<I: Interest> Assembler<I> {
         Ok(None)
     }
 
-    /// Which of `named`, whose columns change here, had rows read with columns
-    /// from the catalog: it may have shown them as they are only after the
-    /// change, so that values went by the names of others.
+    /// The tables of `named`, whose columns change here, whose rows were read
+    /// with columns from the catalog. The catalog may have shown them as they are
+    /// only after the change, so that values had the names of other columns.
     pub(super) fn guessed(&mut self, named: &[TableName]) -> Vec<TableName> {
-        let names = named.iter();
-        names.filter_map(|name| self.looked_up.take(name)).collect()
+        named
+            .iter()
+            .filter_map(|name| self.looked_up.take(name))
+            .collect()
     }
 }

@@ -7,20 +7,20 @@ use super::item::Item;
 use crate::model::TableName;
 use crate::model::position::Gtid;
 
-/// How many prepared XA transactions are remembered. The commit of one beyond
-/// them means any table.
+/// The most prepared XA transactions that are remembered. The commit of another
+/// one means any table.
 const PREPARED_MAX: usize = 1_000;
 
-/// Of so many tables is remembered which ones an XA transaction touched; more
-/// mean any table.
+/// The most tables that are remembered for an XA transaction; more mean any
+/// table.
 const TOUCHED_MAX: usize = 100;
 
-/// What is known of the transaction being read.
+/// The transaction being read, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     /// Its id, where the server has GTIDs.
     pub(super) gtid: Option<Gtid>,
-    /// A GTID event was read, or BEGIN.
+    /// A GTID event or BEGIN was read.
     pub(super) open: bool,
     /// BEGIN was read, so that a statement does not end it.
     pub(super) begun: bool,
@@ -35,23 +35,23 @@ pub(super) struct Transaction {
 /// An XA transaction until it is prepared.
 #[derive(Debug)]
 pub(super) struct Xa {
-    /// As the server writes it, without blanks.
+    /// As the server writes it, without spaces.
     pub(super) xid: String,
-    /// Whose rows become visible when it is committed.
+    /// The tables whose rows become visible when it is committed.
     pub(super) touched: Touched,
 }
 
-/// Which wanted tables an XA transaction touched.
+/// The wanted tables that an XA transaction touched.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Touched {
-    /// No others.
+    /// These and no others.
     These(BTreeSet<TableName>),
-    /// It cannot be told which ones.
+    /// Any table: it is not known which.
     Any,
 }
 
 impl Xa {
-    /// One that touched nothing yet.
+    /// A transaction that has touched nothing yet.
     pub(super) fn new(xid: String) -> Self {
         Self {
             xid,
@@ -74,15 +74,16 @@ impl Xa {
         }
     }
 
-    /// Remembers what a step besides row events led to.
+    /// Remembers the effect of an item other than rows.
     pub(super) fn note<T, I: Interest>(&mut self, item: &Item<T>, interest: &I) {
         match item {
             Item::TablesChanged(tables) => {
-                let wanted = tables.iter().filter(|table| interest.wants(table));
-                wanted.for_each(|table| self.touch(table));
+                for table in tables.iter().filter(|table| interest.wants(table)) {
+                    self.touch(table);
+                }
             }
             Item::Undecodable(table, _) => self.touch(table),
-            // What a statement changed besides is not known here.
+            // A statement may have changed tables that are not known here.
             Item::AnyChanged(_) | Item::Statement(_) => self.touched = Touched::Any,
             // The table map before the rows was noted.
             Item::Rows(..) | Item::Commit => {}
@@ -104,12 +105,12 @@ impl Prepared {
         }
     }
 
-    /// Forgets a transaction that ends, and says what it touched.
+    /// Forgets a transaction that ends, and returns the tables that it touched.
     pub(super) fn remove(&mut self, xid: &str) -> Touched {
         self.0.remove(xid).unwrap_or(Touched::Any)
     }
 
-    /// Forgets all, where what came meanwhile was not read.
+    /// Forgets all transactions, for use where part of the binlog is not read.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

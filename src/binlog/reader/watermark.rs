@@ -1,4 +1,4 @@
-//! Where reading stands, and where it may begin again.
+//! The watermark: where reading stands, and where it may begin again.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl<I: Interest> Assembler<I> {
             self.offset = next_offset(self.offset, header.log_pos());
         }
         // With GTIDs a server begins again at the file's beginning and leaves
-        // out what is known: that is no step back.
+        // out known transactions: that is not a step back.
         if !self.transaction.open
             && (self.file != self.committed.file || self.offset > self.committed.offset)
         {
@@ -52,7 +52,7 @@ impl<I: Interest> Assembler<I> {
         Ok(Step::Quiet)
     }
 
-    /// Goes on at the beginning of `file`, which follows the one before.
+    /// Goes on at the beginning of `file`, which follows the previous one.
     pub fn begin_file(&mut self, file: &str) {
         if *self.file != *file {
             self.file = file.into();
@@ -61,8 +61,8 @@ impl<I: Interest> Assembler<I> {
         self.tables.clear();
     }
 
-    /// Stands at every file's beginning; adopted where the set was not known,
-    /// because reading began at a file and offset.
+    /// Takes the set at a file's beginning, if none is known because reading
+    /// began at a file and offset.
     pub(super) fn previous_gtids(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let set = previous_gtids::parse(event.data())?;
         self.no_gtid_before = set.is_empty();

@@ -9,18 +9,19 @@ use crate::model::TableName;
 /// name; whether it can, only the server's catalog knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dml {
-    /// What it changes, and maybe more that it only reads or that is no table.
+    /// The tables that it changes. The list may hold tables that it only reads,
+    /// and names that are not tables.
     pub targets: Vec<TableName>,
-    /// Every name in it, any of which may be a function's.
+    /// Every name in it. Any of them may be the name of a function.
     pub names: Vec<String>,
     /// Its beginning, for people.
     pub text: String,
 }
 
-/// A statement with more names than that counts as one about any table.
+/// A statement with more names counts as one about any table.
 const NAMES_MAX: usize = 1_000;
 
-/// How much of a statement logs show.
+/// Characters of a statement that logs show.
 const TEXT_CHARS: usize = 80;
 
 /// The beginning of a statement, for people.
@@ -36,7 +37,7 @@ pub(super) fn dml(schema: &str, sql: &str, tokens: &[Token]) -> Option<Dml> {
     if names.len() > NAMES_MAX {
         return None;
     }
-    // Whether the server read what a versioned comment holds is not known.
+    // It is not known whether the server read a versioned comment.
     let target = if sql.contains("/*!") {
         None
     } else {

@@ -1,11 +1,11 @@
-//! What a statement does, as far as a reader of rows must know.
+//! The effect of a statement, as far as it concerns a reader of rows.
 
 use super::dml::{Dml, dml};
 use super::tables::tables;
 use super::tokens::{Token, readings};
 use crate::model::TableName;
 
-/// What a statement does, as far as the reader must know.
+/// The effect of a statement, as far as it concerns a reader of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// A transaction begins.
@@ -19,9 +19,9 @@ pub enum Statement {
     XaBegin(String),
     /// The XA transaction is prepared. Servers write an event instead.
     XaPrepare,
-    /// Rows that this xid's transaction changed become visible.
+    /// Rows that the transaction of this xid changed become visible.
     XaCommit(String),
-    /// What this xid's transaction changed is undone.
+    /// The changes of the transaction of this xid are undone.
     XaRollback(String),
     /// It can change what columns a table has.
     Layout,
@@ -29,10 +29,10 @@ pub enum Statement {
     /// follow as row events (MySQL manual, "Atomic Data Definition Statement
     /// Support").
     LayoutThenRows,
-    /// It changes or hides rows of these tables, maybe of others in the list
-    /// that are none.
+    /// It changes or hides rows of these tables. The list may hold names that are
+    /// not tables.
     Rows(Vec<TableName>),
-    /// It was logged as it is in place of the rows that it changed.
+    /// It was logged itself, in place of the rows that it changed.
     Dml(Dml),
     /// It changes or hides rows of tables that cannot be told.
     AnyRows,
@@ -88,7 +88,7 @@ impl Statement {
             }
             ("ALTER", "TABLE") => {
                 // MODIFY, CHANGE and CONVERT can rewrite the values of rows; in
-                // a table of the engine BLACKHOLE there are none.
+                // a table of the engine BLACKHOLE no rows are left.
                 let blackhole = sql.to_ascii_uppercase().contains("BLACKHOLE");
                 if blackhole
                     || any(&[
@@ -117,13 +117,13 @@ impl Statement {
             ("INSERT" | "REPLACE" | "UPDATE" | "DELETE" | "WITH", _) => {
                 dml(schema, sql, &tokens).map_or(Statement::AnyRows, Statement::Dml)
             }
-            // CALL and DO, and whatever a later version brings.
+            // CALL, DO, and statements of later versions.
             _ => Statement::AnyRows,
         }
     }
 }
 
-/// What stands after the two words of an XA statement, without blanks. The
+/// The text after the two words of an XA statement, without spaces. The
 /// server writes `X'6162',X'',1`, whatever the client wrote.
 fn xid(sql: &str) -> String {
     sql.split_whitespace().skip(2).collect()

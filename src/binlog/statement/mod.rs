@@ -1,4 +1,4 @@
-//! What a QUERY event's statement means to a reader of rows.
+//! The meaning of a QUERY event's statement to a reader of rows.
 //!
 //! Transactions are delimited by statements, and some statements change rows
 //! without row events. Which tables those touch is over-approximated: every
@@ -8,11 +8,11 @@
 //! is the table that they write to told from those that they read, since
 //! checksumming tools write statements that read every table.
 //!
-//! - `effect`: what a statement does.
+//! - `effect`: the effect of a statement.
 //! - `dml`: statements that were logged in place of the rows that they changed.
 //! - `tables`: the tables that a statement may be about.
 //! - `tokens`: a statement's words, names and punctuation, in any SQL mode.
-//! - `tests`: what statements of every kind mean, and which tables they name.
+//! - `tests`: statements of every kind, and the tables that they name.
 
 mod dml;
 mod effect;

@@ -3,20 +3,22 @@
 use super::tokens::{Token, readings};
 use crate::model::TableName;
 
-/// Every table that a statement may be about, and maybe names that are none.
+/// Every table that a statement may be about, and maybe names that are not
+/// tables.
 pub fn tables_named(schema: &str, sql: &str) -> Vec<TableName> {
     tables(schema, &readings(sql))
 }
 
-/// What may be a name: not a number, and no longer than names are (MySQL
+/// The words that may be names: not a number, and no longer than names are (MySQL
 /// manual, "Identifier Length Limits").
 pub(super) fn identifiers(tokens: &[Token]) -> impl Iterator<Item = &str> {
     let is_number = |token: &Token| match token {
         Token::Word(word) => word.bytes().all(|byte| byte.is_ascii_digit()),
         _ => false,
     };
-    let names = tokens.iter().filter(move |token| !is_number(token));
-    names
+    tokens
+        .iter()
+        .filter(move |token| !is_number(token))
         .filter_map(Token::identifier)
         .filter(|name| name.chars().count() <= 64)
 }

@@ -1,4 +1,4 @@
-//! What statements of every kind mean, and which tables they name.
+//! Statements of every kind, and the tables that they name.
 
 use super::dml::Dml;
 use super::effect::Statement;

@@ -12,12 +12,12 @@ pub(super) enum Token {
 }
 
 impl Token {
-    /// Whether it is this word, in either case.
+    /// Whether it is this word, in upper or lower case.
     pub(super) fn is(&self, word: &str) -> bool {
         matches!(self, Token::Word(have) if have.eq_ignore_ascii_case(word))
     }
 
-    /// The name it may be.
+    /// The name that it may be.
     pub(super) fn identifier(&self) -> Option<&str> {
         match self {
             Token::Word(name) | Token::Quoted(name) => Some(name),
@@ -41,7 +41,7 @@ pub(super) fn readings(sql: &str) -> Vec<Token> {
 }
 
 /// Splits a statement into words, quoted identifiers and the rest. Comments
-/// are passed over, but not what a versioned comment (`/*!80000 … */`) holds.
+/// are skipped, but not the contents of a versioned one (`/*!80000 … */`).
 pub(super) fn tokens(sql: &str, escapes: bool) -> Vec<Token> {
     let mut out = Vec::new();
     let mut rest = sql;
@@ -57,7 +57,7 @@ pub(super) fn tokens(sql: &str, escapes: bool) -> Vec<Token> {
             rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
         } else if matches!(c, '`' | '\'' | '"') {
             let (text, tail) = quoted(after(1), c, escapes);
-            // ANSI_QUOTES makes "…" an identifier: take both for one.
+            // With ANSI_QUOTES "…" is an identifier, and counts as one always.
             out.push(if c == '\'' {
                 Token::Other
             } else {
