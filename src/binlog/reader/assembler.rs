@@ -116,15 +116,6 @@ impl<I: Interest> Assembler<I> {
         &self.interest
     }
 
-    /// Replaces the interest, between two transactions. Every table is prepared
-    /// anew. Of a prepared XA transaction only the tables that mattered before
-    /// were noted: its commit means any table now (Over, never under).
-    pub fn set_interest(&mut self, interest: I) {
-        self.interest = interest;
-        self.prepared.clear();
-        self.forget_layouts();
-    }
-
     /// When the transaction being read was committed, or the one just ended:
     /// microseconds since the epoch.
     pub fn committed_at_us(&self) -> u64 {

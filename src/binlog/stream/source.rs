@@ -78,11 +78,6 @@ impl<I: Interest> Source<I> {
         }
     }
 
-    /// Replaces what decides which tables matter. Only between transactions.
-    pub fn set_interest(&mut self, interest: I) {
-        self.assembler.set_interest(interest);
-    }
-
     /// Ends at the first of these bounds.
     #[must_use]
     pub fn until(mut self, bounds: Vec<Bound>) -> Self {

@@ -147,14 +147,3 @@ fn prepared_transactions_outlive_a_rewind_and_no_gap() {
     stream.assembler.restart(position(offset, None));
     assert_eq!(stream.xa(commit), any(commit));
 }
-
-#[test]
-fn a_transaction_that_was_prepared_for_another_interest_means_anything() {
-    let commit = "XA COMMIT X'61',X'',1";
-    let mut stream = Stream::at(position(4, None));
-    stream.prepare(XID_A, USERS_ROWS);
-    stream.assembler.set_interest(Shop);
-    assert_eq!(stream.xa(commit), any(commit));
-    stream.prepare(XID_A, USERS_ROWS);
-    assert_eq!(stream.xa(commit), "changed shop.users");
-}
