@@ -37,7 +37,7 @@
 //! | [`checkpoint`] | the contract of a checkpoint, kept with a file or a key in Redis | `model`, `telemetry`, `durable`, `redis` |
 //! | [`buffer`] | the contract of a queue, its message, SQS, the local file | `model`, `telemetry` |
 //! | [`edge`] | the contract of an edge, coalescing, quota, budget, CloudFront | `model`, `telemetry`, `durable` |
-//! | [`ledger`] | gaps and dead letters on record | `model`, `telemetry` |
+//! | [`ledger`] | gaps and dead letters on record | `model`, `telemetry`, `durable` |
 //! | [`config`] | TOML to a validated configuration, references to secrets | `model`, `rules` |
 //! | [`progress`] | what tasks say about themselves, outages, backoff | those from `model` to `ledger` that it reports on |
 //! | [`evict`] | binlog to cache to buffer to checkpoint | `progress`, and the contracts above |

@@ -58,6 +58,20 @@ impl Stored {
         }
     }
 
+    /// Reads what a store holds.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not a checkpoint of this version of evictd.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let stored: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if stored.version == FORMAT_VERSION {
+            Ok(stored)
+        } else {
+            Err(format!("its format is version {}", stored.version))
+        }
+    }
+
     /// With the time at which its file was begun, if that is known.
     pub fn begun_at(mut self, file_begun_s: Option<u32>) -> Self {
         self.file_begun_s = file_begun_s;

@@ -1,20 +1,19 @@
 //! The checkpoint in a file.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::lock::Lock;
-use super::{Checkpoint, CheckpointError, FORMAT_VERSION, Stored};
+use super::contract::{Checkpoint, CheckpointError, Stored};
+use crate::durable::{FileLock, FileLockError, atomic_file, blocking};
 
 /// A JSON file, replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct FileCheckpoint {
     path: PathBuf,
     epoch: u64,
-    /// Kept until the last write is over, also one whose caller has gone.
-    lock: Option<Arc<Lock>>,
+    /// Kept until the last write has ended, even one whose caller was cancelled.
+    lock: Option<Arc<FileLock>>,
 }
 
 impl FileCheckpoint {
@@ -27,18 +26,34 @@ impl FileCheckpoint {
         }
     }
 
-    /// Keeps the file to this process. Nobody else can write it then.
+    /// Whether another process has locked the checkpoint at `path`.
+    pub fn is_in_use(path: &Path) -> bool {
+        FileLock::is_taken(path)
+    }
+
+    /// Locks the file, so that no other process writes to it.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::Held`] if another process has it.
+    /// [`CheckpointError::Held`] if another process has locked it.
     pub fn lock(mut self) -> Result<Self, CheckpointError> {
-        self.lock = Some(Arc::new(Lock::take(&self.path)?));
+        let lock = FileLock::take(&self.path).map_err(|error| match error {
+            FileLockError::Held { holder } => CheckpointError::Held {
+                path: self.path.display().to_string(),
+                holder,
+            },
+            FileLockError::Io {
+                lock_file,
+                action,
+                error,
+            } => io_error(&lock_file, action, &error),
+        })?;
+        self.lock = Some(Arc::new(lock));
         Ok(self)
     }
 
-    /// Begins an epoch, `floor` or later, and says what is stored. The first
-    /// write tells others of it; until then the lock keeps them out.
+    /// Begins an epoch, `floor` or later, and returns the stored position. Others
+    /// see the epoch from the first write on; until then the lock keeps them out.
     pub async fn lead(&mut self, floor: u64) -> Result<Option<Stored>, CheckpointError> {
         let stored = self.load().await?;
         self.epoch = match &stored {
@@ -48,7 +63,8 @@ impl FileCheckpoint {
         Ok(stored)
     }
 
-    /// The same without looking at what is stored, which may be no checkpoint.
+    /// Begins an epoch without reading what is stored, which need not be a
+    /// checkpoint.
     pub fn lead_anew(&mut self, epoch: u64) {
         self.epoch = epoch;
     }
@@ -58,29 +74,9 @@ impl FileCheckpoint {
         self.epoch
     }
 
-    /// Removes the stored position; false if there was none.
+    /// Removes the stored position; `false` if there was none.
     pub async fn clear(&mut self) -> Result<bool, CheckpointError> {
-        let remove = |path: &Path| match fs::remove_file(path) {
-            Ok(()) => File::open(directory(path))?.sync_all().map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        };
-        self.blocking("remove it", remove).await
-    }
-
-    fn io_error(&self, action: &'static str, error: &io::Error) -> CheckpointError {
-        CheckpointError::Io {
-            path: self.path.display().to_string(),
-            action,
-            reason: error.to_string(),
-        }
-    }
-
-    fn malformed(&self, reason: impl Into<String>) -> CheckpointError {
-        CheckpointError::Malformed {
-            path: self.path.display().to_string(),
-            reason: reason.into(),
-        }
+        self.blocking("remove it", atomic_file::remove).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -94,23 +90,22 @@ impl FileCheckpoint {
             drop(lock);
             done
         };
-        tokio::task::spawn_blocking(work)
+        blocking(work)
             .await
-            .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
-            .map_err(|error| self.io_error(action, &error))
+            .flatten()
+            .map_err(|error| io_error(&self.path, action, &error))
     }
 }
 
 impl Checkpoint for FileCheckpoint {
     async fn load(&mut self) -> Result<Option<Stored>, CheckpointError> {
-        let Some(bytes) = self.blocking("read it", read).await? else {
+        let Some(bytes) = self.blocking("read it", atomic_file::read).await? else {
             return Ok(None);
         };
-        let stored: Stored =
-            serde_json::from_slice(&bytes).map_err(|error| self.malformed(error.to_string()))?;
-        if stored.version != FORMAT_VERSION {
-            return Err(self.malformed(format!("its format is version {}", stored.version)));
-        }
+        let stored = Stored::parse(&bytes).map_err(|reason| CheckpointError::Malformed {
+            path: self.path.display().to_string(),
+            reason,
+        })?;
         Ok(Some(stored))
     }
 
@@ -120,14 +115,15 @@ impl Checkpoint for FileCheckpoint {
             epoch,
             ..stored.clone()
         };
-        let mut bytes = serde_json::to_vec_pretty(&stored)
-            .map_err(|error| self.malformed(error.to_string()))?;
-        bytes.push(b'\n');
-        // The lock keeps others out. Should it have been removed with its file,
-        // the epoch still does.
-        let unless_later = move |path: &Path| match epoch_at(path) {
-            Some(by) if by > epoch => Ok(Some(by)),
-            _ => replace(path, &bytes).map(|()| None),
+        let unless_later = move |path: &Path| {
+            // The lock keeps others out. Should it have been removed together
+            // with its file, the epoch still does.
+            if let Some(by) = epoch_at(path).filter(|by| *by > epoch) {
+                return Ok(Some(by));
+            }
+            let mut bytes = serde_json::to_vec_pretty(&stored)?;
+            bytes.push(b'\n');
+            atomic_file::replace(path, &bytes).map(|()| None)
         };
         match self.blocking("write it", unless_later).await? {
             None => Ok(()),
@@ -140,43 +136,25 @@ impl Checkpoint for FileCheckpoint {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The epoch of what is stored, if that is a checkpoint.
+/// The epoch of the stored checkpoint, if there is one.
 fn epoch_at(path: &Path) -> Option<u64> {
-    let stored: Stored = serde_json::from_slice(&read(path).ok()??).ok()?;
+    let bytes = atomic_file::read(path).ok()??;
+    let stored: Stored = serde_json::from_slice(&bytes).ok()?;
     Some(stored.epoch)
 }
 
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+fn io_error(path: &Path, action: &'static str, error: &io::Error) -> CheckpointError {
+    CheckpointError::Io {
+        path: path.display().to_string(),
+        action,
+        reason: error.to_string(),
     }
-}
-
-/// Writes beside the file, then renames. The file is synced before, so that
-/// the new name never leads to missing bytes; the directory after, so that the
-/// rename survives a power loss.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = directory(path);
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".checkpoint-")
-        .tempfile_in(directory)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::model::Position;
 
@@ -244,6 +222,21 @@ mod tests {
         assert_eq!(checkpoint.lead(7).await.unwrap().unwrap().offset, 4);
         checkpoint.store(&stored(8)).await.unwrap();
         assert_eq!(checkpoint.load().await.unwrap().unwrap().epoch, 7);
+    }
+
+    #[tokio::test]
+    async fn a_locked_checkpoint_names_its_process_and_is_free_again_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shop.checkpoint.json");
+        assert!(!FileCheckpoint::is_in_use(&path));
+        let locked = FileCheckpoint::new(&path).lock().unwrap();
+        assert!(FileCheckpoint::is_in_use(&path));
+        let error = FileCheckpoint::new(&path).lock().unwrap_err();
+        assert!(matches!(error, CheckpointError::Held { .. }), "{error}");
+        let own = format!("process {}", std::process::id());
+        assert!(error.to_string().contains(&own), "{error}");
+        drop(locked);
+        FileCheckpoint::new(&path).lock().unwrap();
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use super::{Checkpoint, CheckpointError, FORMAT_VERSION, Stored};
+use super::contract::{Checkpoint, CheckpointError, Stored};
 use crate::telemetry::metric;
 
 /// One value with the epoch of whoever wrote it.
@@ -105,14 +105,7 @@ impl<R: Register> RegisterCheckpoint<R> {
         let Some(value) = held.value else {
             return Ok(None);
         };
-        let stored: Stored =
-            serde_json::from_slice(&value).map_err(|error| malformed(error.to_string()))?;
-        if stored.version != FORMAT_VERSION {
-            return Err(malformed(format!(
-                "its format is version {}",
-                stored.version
-            )));
-        }
+        let stored = Stored::parse(&value).map_err(malformed)?;
         Ok(Some(stored))
     }
 

@@ -9,8 +9,7 @@ use super::{CommandError, preflight, print};
 use crate::binlog::SourceError;
 use crate::binlog::server::Server;
 use crate::binlog::server::leader::LeaderLock;
-use crate::checkpoint::Lock;
-use crate::checkpoint::{Checkpoint, Stored};
+use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{self, CheckpointAction, Global, OutputFormat};
 use crate::config::{self, Config};
 use crate::model::position::Start;
@@ -55,7 +54,7 @@ async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError>
 /// Whether a daemon leads; `None` if the source does not say so.
 async fn in_use(config: &Config) -> Result<Option<bool>, CommandError> {
     if let config::CheckpointConfig::File { path } = &config.checkpoint {
-        return Ok(Some(Lock::is_taken(path)));
+        return Ok(Some(FileCheckpoint::is_in_use(path)));
     }
     let taken = leader_lock(config)?.is_taken().await;
     Ok(taken

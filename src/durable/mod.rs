@@ -1,5 +1,21 @@
-//! Files that survive a crash, and files that several processes share.
+//! Files that survive a crash of the machine, and files that several processes share.
 //!
-//! - `shared_file`: a file that the processes of one machine share.
+//! Nothing here knows what the files hold. All functions block.
+//!
+//! - `atomic_file`: a file that is read, replaced and removed as a whole.
+//! - `line_file`: a file of lines that is appended to and bounded.
+//! - `file_lock`: a lock that one process holds for as long as it runs.
+//! - `directory_lock`: a lock that the processes of a machine take for moments.
+//! - `directory`: the directory of a file, and its sync.
+//! - `blocking`: work on files in async code.
 
-pub mod shared_file;
+pub(crate) mod atomic_file;
+mod blocking;
+mod directory;
+mod directory_lock;
+mod file_lock;
+pub(crate) mod line_file;
+
+pub(crate) use self::blocking::blocking;
+pub(crate) use self::directory_lock::DirectoryLock;
+pub(crate) use self::file_lock::{FileLock, FileLockError};

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::file::{self, Appended, FILE_BYTES_MAX};
+use super::file::{self, FILE_BYTES_MAX};
+use crate::durable::line_file::Rotation;
 use crate::telemetry::metric;
 
 /// How much may wait for the disk, besides what is being written (Bounded).
@@ -165,10 +166,10 @@ impl Writer {
         let mut retry_after = RETRY_AFTER_MIN;
         loop {
             let (path, lines) = (self.path.clone(), Arc::clone(lines));
-            let append = move || file::append(&path, &lines, FILE_BYTES_MAX);
+            let append = move || file::append(&path, &lines);
             match file::blocking(append).await {
-                Ok(appended) => {
-                    if appended == Appended::Rotated {
+                Ok(rotation) => {
+                    if rotation == Rotation::Rotated {
                         tracing::warn!(
                             ledger,
                             bytes = FILE_BYTES_MAX,

@@ -1,7 +1,6 @@
 use std::fs;
 
 use super::*;
-use crate::ledger::file::{Appended, append};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -164,27 +163,6 @@ fn a_directory_that_is_none_is_refused_and_says_which_field_to_set() {
         let named = text.contains(&path.display().to_string());
         assert!(named && text.contains("ledger.dir"), "{text}");
     }
-}
-
-#[test]
-fn a_full_file_becomes_the_old_one_and_both_are_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.jsonl");
-    let mut rotations = 0;
-    for number in 0..30 {
-        let line = format!("{{\"n\":{number}}}\n");
-        let appended = append(&path, line.as_bytes(), 100).unwrap();
-        rotations += u32::from(appended == Appended::Rotated);
-        assert!(fs::metadata(&path).unwrap().len() <= 100);
-    }
-    assert!(rotations > 1);
-    let mut numbers = Vec::new();
-    let unreadable = file::read(&path, |value: serde_json::Value| {
-        numbers.push(value["n"].as_u64().unwrap());
-    });
-    assert_eq!(unreadable.unwrap(), 0);
-    let kept: Vec<u64> = (numbers[0]..30).collect();
-    assert_eq!(numbers, kept, "the newest, in their order");
 }
 
 #[test]

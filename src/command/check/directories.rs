@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::checkpoint::Lock;
+use crate::checkpoint::FileCheckpoint;
 use crate::command::finding::{Finding, Level};
 use crate::config::{BufferConfig, CheckpointConfig, Config};
 
@@ -13,7 +13,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     if let CheckpointConfig::File { path } = &config.checkpoint {
         beside = path.parent();
         found.extend(parent(path, "checkpoint", "checkpoint.path"));
-        if Lock::is_taken(path) {
+        if FileCheckpoint::is_in_use(path) {
             let message = format!("{} is in use: a daemon runs with it", path.display());
             found.push(Finding::new(Level::Note, "checkpoint", message));
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::{Accounts, BudgetError};
-use crate::durable::shared_file;
+use crate::durable::{DirectoryLock, atomic_file};
 
 const FORMAT_VERSION: u32 = 1;
 
@@ -17,7 +17,7 @@ pub(super) fn change(
     known: &mut Accounts,
     work: impl FnOnce(&mut Accounts),
 ) -> Result<(), BudgetError> {
-    let locked = shared_file::lock(path).map_err(failed(path, "lock"));
+    let locked = DirectoryLock::take(path).map_err(failed(path, "lock"));
     let lock = match locked.and_then(|lock| Ok((lock, read(path)?))) {
         Ok((lock, accounts)) => {
             *known = accounts;
@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Accounts, BudgetError> {
         path: path.display().to_string(),
         reason,
     };
-    let Some(bytes) = shared_file::read(path).map_err(failed(path, "read"))? else {
+    let Some(bytes) = atomic_file::read(path).map_err(failed(path, "read"))? else {
         return Ok(Accounts::default());
     };
     let accounts: Accounts =
@@ -67,5 +67,5 @@ fn failed(path: &Path, action: &'static str) -> impl Fn(io::Error) -> BudgetErro
 fn replace(path: &Path, accounts: &Accounts) -> io::Result<()> {
     let mut bytes = serde_json::to_vec_pretty(accounts)?;
     bytes.push(b'\n');
-    shared_file::replace(path, &bytes)
+    atomic_file::replace(path, &bytes)
 }

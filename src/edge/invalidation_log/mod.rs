@@ -7,8 +7,8 @@
 //! CloudFront's own list.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::shared_file;
+use crate::durable::{self, DirectoryLock, atomic_file, line_file};
 
 /// Messages of a drain that was killed come back after their visibility
 /// timeout, and those that its successor did not finish after another.
@@ -101,7 +101,7 @@ impl History {
         };
         blocking(&kept.path, "clean up", {
             let kept = Arc::clone(&kept);
-            move || kept.clean_up(&shared_file::lock(&kept.path)?)
+            move || kept.clean_up(&DirectoryLock::take(&kept.path)?)
         })
         .await?;
         Ok(history)
@@ -135,19 +135,10 @@ impl Kept {
     fn append(&self, past: &Past) -> io::Result<()> {
         let mut line = serde_json::to_vec(past)?;
         line.push(b'\n');
-        let lock = shared_file::lock(&self.path)?;
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .append(true)
-            .open(&self.path)?;
-        if ends_within_a_line(&mut file)? {
-            line.insert(0, b'\n');
-        }
+        let lock = DirectoryLock::take(&self.path)?;
         // Not synced: it is the process that gets killed. After a power cut
         // the edge's own list is asked.
-        file.write_all(&line)?;
-        let bytes = file.metadata()?.len();
+        let bytes = line_file::append(&self.path, &line, &lock)?;
         let clean_bytes = *self
             .clean_bytes
             .lock()
@@ -159,8 +150,8 @@ impl Kept {
     }
 
     /// Drops what is too old to matter. The lock has to be held.
-    fn clean_up(&self, _lock: &File) -> io::Result<()> {
-        let Some(bytes) = shared_file::read(&self.path)? else {
+    fn clean_up(&self, _lock: &DirectoryLock) -> io::Result<()> {
+        let Some(bytes) = atomic_file::read(&self.path)? else {
             return Ok(());
         };
         let kept_for = SignedDuration::try_from(self.kept_for).unwrap_or(SignedDuration::MAX);
@@ -180,7 +171,7 @@ impl Kept {
         }
         if size != bytes.len() {
             let kept: Vec<u8> = kept.into_iter().flatten().copied().collect();
-            shared_file::replace(&self.path, &kept)?;
+            atomic_file::replace(&self.path, &kept)?;
         }
         let mut clean_bytes = self
             .clean_bytes
@@ -266,29 +257,19 @@ fn past(line: &[u8]) -> Option<Past> {
     serde_json::from_slice(line).ok()
 }
 
-/// A crash or a full disk left half a line: the next record begins after it.
-fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
-    if file.seek(SeekFrom::End(0))? == 0 {
-        return Ok(false);
-    }
-    file.seek(SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
-}
-
 async fn blocking<T: Send + 'static>(
     path: &Path,
     action: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, HistoryError> {
-    let outcome = tokio::task::spawn_blocking(work).await;
-    let outcome = outcome.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
-    outcome.map_err(|error| HistoryError {
-        path: path.display().to_string(),
-        action,
-        reason: error.to_string(),
-    })
+    durable::blocking(work)
+        .await
+        .flatten()
+        .map_err(|error| HistoryError {
+            path: path.display().to_string(),
+            action,
+            reason: error.to_string(),
+        })
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use super::*;
 
 const VISIBILITY: Duration = Duration::from_secs(30);

@@ -1,0 +1,71 @@
+//! A file that is read, replaced and removed as a whole.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::directory;
+
+/// Reads the whole file; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file, or makes it. A crash leaves the old or the new content,
+/// and once this returns, the new one survives a power loss.
+///
+/// The bytes go to another file, which is then renamed. That file is synced
+/// before, so that the name never leads to missing bytes; the directory is
+/// synced after, so that the rename lasts.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".evictd-")
+        .tempfile_in(directory::of(path))?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    directory::sync(path)
+}
+
+/// Removes the file for good; `false` if there is no such file.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => directory::sync(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_removed_and_nothing_is_left_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        assert_eq!(read(&path).unwrap(), None);
+        assert!(!remove(&path).unwrap());
+        for content in ["old", "", "new"] {
+            replace(&path, content.as_bytes()).unwrap();
+            assert_eq!(read(&path).unwrap().unwrap(), content.as_bytes());
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(remove(&path).unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_stays_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("directory");
+        fs::create_dir(&path).unwrap();
+        replace(&path, b"new").unwrap_err();
+        assert!(path.is_dir());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
