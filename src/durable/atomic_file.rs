@@ -31,6 +31,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     directory::sync(path)
 }
 
+/// Writes as much as a replacement of `bytes` bytes would, and takes it away again.
+///
+/// # Errors
+///
+/// The file could not be replaced now: its disk is full, say.
+pub(crate) fn try_replacing(path: &Path, bytes: usize) -> io::Result<()> {
+    tempfile::tempfile_in(directory::of(path))?.write_all(&vec![0; bytes])
+}
+
 /// Removes the file for good; `false` if there is no such file.
 pub(crate) fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {

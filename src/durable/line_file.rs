@@ -58,6 +58,11 @@ pub(crate) fn append_rotated(path: &Path, lines: &[u8], bytes_max: u64) -> io::R
     Ok(rotation)
 }
 
+/// Gives the file's room back, which needs none, unlike removing lines from it.
+pub(crate) fn empty(path: &Path, _lock: &DirectoryLock) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.set_len(0)
+}
+
 /// Reads the lines of the old file and of the current one, each with its line
 /// break but for a torn one. At most `bytes_max` of either are read: what is not
 /// a regular file, such as `/dev/full`, may never end.
@@ -156,5 +161,8 @@ mod tests {
         let lock = DirectoryLock::take(&path).unwrap();
         assert_eq!(append(&path, b"two\n", &lock).unwrap(), 14);
         assert_eq!(lines(&path), ["to\n", "one\n", "rn\n", "two\n"]);
+        empty(&path, &lock).unwrap();
+        assert_eq!(append(&path, b"three\n", &lock).unwrap(), 6);
+        assert_eq!(lines(&path), ["three\n"]);
     }
 }

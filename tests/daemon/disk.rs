@@ -40,9 +40,8 @@ impl Kept<'_> {
         std::fs::read_to_string(self.disk.path().join(name)).ok()
     }
 
-    /// Waits until every path has reached the edge and everything is stored.
-    async fn stored(&self, users: RangeInclusive<u32>, evictd: &Evictd) {
-        let mut missing: HashSet<String> = users.map(|id| format!("/users/{id}")).collect();
+    /// Waits until every path has reached the edge and the position is stored.
+    async fn invalidated(&self, mut missing: HashSet<String>) {
         eventually("every path is invalidated", WITHIN + WITHIN, async || {
             for path in shared_aws()
                 .await
@@ -61,6 +60,12 @@ impl Kept<'_> {
             (stored["gtid_set"] == gtids.as_str()).then_some(())
         })
         .await;
+    }
+
+    /// Waits until every path has reached the edge and everything is stored.
+    async fn stored(&self, users: RangeInclusive<u32>, evictd: &Evictd) {
+        self.invalidated(users.map(|id| format!("/users/{id}")).collect())
+            .await;
         eventually("the ledger is written", WITHIN, async || {
             let letters = self.file("shop.dead-letters.jsonl")?;
             letters.contains("held-by-another").then_some(())
@@ -70,16 +75,21 @@ impl Kept<'_> {
     }
 }
 
+async fn tiny_disk(shop: &Shop, size: &str) -> Disk {
+    let disk = Disk::mount(shop.dir.path(), size).await;
+    assert!(
+        disk.is_tiny(),
+        "this machine does not let users mount a file system in a namespace of their own: allow unprivileged user namespaces"
+    );
+    disk
+}
+
 #[tokio::test]
 async fn a_full_disk_holds_no_deletion_up_and_everything_is_stored_once_there_is_room() {
     let shop = Shop::own(MysqlOptions::default()).await;
     let aws = shared_aws().await;
     let distribution = aws.create_distribution("disk").await;
-    let disk = Disk::mount(shop.dir.path(), SIZE).await;
-    assert!(
-        disk.is_tiny(),
-        "this machine lets nobody mount a file system in a namespace of his own: allow unprivileged user namespaces"
-    );
+    let disk = tiny_disk(&shop, SIZE).await;
     let inside = disk.inside();
     let config = shop
         .config()
@@ -124,5 +134,45 @@ async fn a_full_disk_holds_no_deletion_up_and_everything_is_stored_once_there_is
     disk.empty();
     let evictd = start(&options).await;
     kept.stored(1..=80, &evictd).await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_the_record_of_invalidations_fills_has_room_for_the_checkpoint() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let aws = shared_aws().await;
+    let distribution = aws.create_distribution("record").await;
+    let disk = tiny_disk(&shop, "192k").await;
+    let long = "x".repeat(1_000);
+    let config = shop
+        .config()
+        .checkpoint_file(&disk.inside().join("shop.checkpoint.json"))
+        .rest(&format!(
+            "[buffer]\nkind = \"local\"\npath = \"{}\"\n[cloudfront]\nwindow = \"100ms\"\n\
+             calls_per_second = 10\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"{distribution}\"\n\
+             {USERS}\npaths = [\"/users/{{id}}/{long}\"]",
+            shop.dir.path().join("shop.queue").display()
+        ));
+    let options = disk.on_it(config.options().envs(aws.env()));
+    let kept = Kept {
+        shop: &shop,
+        disk: &disk,
+        distribution: &distribution,
+    };
+    let paths =
+        |users: RangeInclusive<u32>| users.map(|id| format!("/users/{id}/{long}")).collect();
+    let mut evictd = start(&options).await;
+    // More than the disk holds.
+    kept.change(1..=300).await;
+    evictd
+        .wait_for_line("an invalidation is not on record", WITHIN)
+        .await;
+    kept.invalidated(paths(1..=300)).await;
+
+    // Nothing of it keeps a successor from its work.
+    evictd.kill();
+    let evictd = start(&options).await;
+    kept.change(301..=310).await;
+    kept.invalidated(paths(1..=310)).await;
     stop(evictd).await;
 }

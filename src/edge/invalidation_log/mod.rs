@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +29,10 @@ const KEPT_FOR_MIN: Duration = Duration::from_secs(15 * 60);
 const BYTES_MAX: usize = 32 * 1_024 * 1_024;
 /// A file is worth cleaning up when it has doubled, and not below this.
 const CLEANED_FROM_BYTES: u64 = 1_024 * 1_024;
+
+/// Room that is left on the disk for the checkpoint, which is replaced as a
+/// whole. The set of GTIDs makes it more than a few hundred bytes.
+const CHECKPOINT_BYTES: usize = 64 * 1_024;
 
 /// An invalidation that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +56,7 @@ pub struct Past {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot {action} the record of invalidations {path}: {reason}; \
-     check that the directory exists and evictd's user may write to it"
+     check that its disk has room and that evictd's user may write to the directory"
 )]
 pub struct HistoryError {
     path: String,
@@ -101,7 +105,13 @@ impl History {
         };
         blocking(&kept.path, "clean up", {
             let kept = Arc::clone(&kept);
-            move || kept.clean_up(&DirectoryLock::take(&kept.path)?)
+            move || {
+                let lock = DirectoryLock::take(&kept.path)?;
+                match kept.clean_up(&lock) {
+                    Err(error) if is_full(&error) => kept.give_room_back(&lock),
+                    cleaned => cleaned,
+                }
+            }
         })
         .await?;
         Ok(history)
@@ -138,15 +148,32 @@ impl Kept {
         let lock = DirectoryLock::take(&self.path)?;
         // Not synced: it is the process that gets killed. After a power cut
         // the edge's own list is asked.
-        let bytes = line_file::append(&self.path, &line, &lock)?;
-        let clean_bytes = *self
-            .clean_bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if bytes > CLEANED_FROM_BYTES.max(clean_bytes.saturating_mul(2)) {
-            self.clean_up(&lock)?;
+        let appended = line_file::append(&self.path, &line, &lock).and_then(|bytes| {
+            if bytes > CLEANED_FROM_BYTES.max(self.clean_bytes().saturating_mul(2)) {
+                self.clean_up(&lock)?;
+            }
+            atomic_file::try_replacing(&self.path, CHECKPOINT_BYTES)
+        });
+        if let Err(error) = &appended
+            && is_full(error)
+        {
+            self.give_room_back(&lock)?;
         }
+        appended
+    }
+
+    /// Empties the file. The checkpoint may be on the same disk, and without it
+    /// evictd makes no progress; what the record held is in the edge's own list.
+    fn give_room_back(&self, lock: &DirectoryLock) -> io::Result<()> {
+        line_file::empty(&self.path, lock)?;
+        *self.clean_bytes() = 0;
         Ok(())
+    }
+
+    fn clean_bytes(&self) -> MutexGuard<'_, u64> {
+        self.clean_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops what is too old to matter. The lock has to be held.
@@ -173,11 +200,7 @@ impl Kept {
             let kept: Vec<u8> = kept.into_iter().flatten().copied().collect();
             atomic_file::replace(&self.path, &kept)?;
         }
-        let mut clean_bytes = self
-            .clean_bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *clean_bytes = u64::try_from(size).unwrap_or(u64::MAX);
+        *self.clean_bytes() = u64::try_from(size).unwrap_or(u64::MAX);
         Ok(())
     }
 }
@@ -255,6 +278,13 @@ impl ReadUpTo {
 
 fn past(line: &[u8]) -> Option<Past> {
     serde_json::from_slice(line).ok()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 async fn blocking<T: Send + 'static>(
