@@ -47,7 +47,8 @@
 //! | [`command`] | one file for each subcommand; wires parts together | everything |
 //!
 //! Of the modules from `binlog` to `ledger` none knows another, and a
-//! vendor's crate is named in one of them only. `evict` and `drain` work with the
+//! vendor's crate is named in one of them only (`redis` in the two that send
+//! commands over [`redis`]). `evict` and `drain` work with the
 //! contracts of cache, buffer, edge and checkpoint, and never import each other;
 //! of the source `evict` uses [`binlog::stream::Source`] itself.
 //! `tests/architecture` reads the sources and fails on an import against this table.

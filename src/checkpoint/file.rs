@@ -56,17 +56,15 @@ impl FileCheckpoint {
     /// see the epoch from the first write on; until then the lock keeps them out.
     pub async fn lead(&mut self, floor: u64) -> Result<Option<Stored>, CheckpointError> {
         let stored = self.load().await?;
-        self.epoch = match &stored {
-            Some(stored) => floor.max(stored.epoch.saturating_add(1)),
-            None => floor,
-        };
+        self.epoch = after(stored.as_ref(), floor);
         Ok(stored)
     }
 
-    /// Begins an epoch without reading what is stored, which need not be a
-    /// checkpoint.
-    pub fn lead_anew(&mut self, epoch: u64) {
-        self.epoch = epoch;
+    /// Begins an epoch, `floor` or later, for a position that replaces what is
+    /// stored, which need not be a checkpoint.
+    pub async fn lead_anew(&mut self, floor: u64) {
+        let before = self.load().await.ok().flatten();
+        self.epoch = after(before.as_ref(), floor);
     }
 
     /// The epoch that was begun; 0 before.
@@ -134,6 +132,11 @@ impl Checkpoint for FileCheckpoint {
             }),
         }
     }
+}
+
+/// The first epoch that may follow `stored`, `floor` at least.
+fn after(stored: Option<&Stored>, floor: u64) -> u64 {
+    stored.map_or(floor, |stored| floor.max(stored.epoch.saturating_add(1)))
 }
 
 /// The epoch of the stored checkpoint, if there is one.

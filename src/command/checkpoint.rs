@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::store::{self, CheckpointStore};
-use super::{CommandError, preflight, print};
+use super::{CommandError, preflight, print, store};
 use crate::binlog::SourceError;
 use crate::binlog::server::Server;
 use crate::binlog::server::leader::LeaderLock;
@@ -26,7 +25,7 @@ pub async fn run(global: &Global, options: &cli::CheckpointArgs) -> Result<(), C
 
 async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError> {
     let place = store::place(config);
-    let stored = CheckpointStore::new(config)?.load().await?;
+    let stored = store::open(config)?.load().await?;
     let Some(stored) = stored else {
         return Err(CommandError::failed(anyhow::anyhow!(
             "checkpoint {place}: there is none yet; {}",
@@ -111,7 +110,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
                 .to_owned(),
         ));
     }
-    let mut checkpoint = CheckpointStore::locked(config)?;
+    let mut checkpoint = store::open_locked(config)?;
     let mut lock = leader_lock(config)?;
     let granted_at_ms = lead(config, &mut lock).await?;
     let connector = preflight::connector(&config.source)?;
@@ -145,7 +144,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
 }
 
 async fn clear(config: &Config) -> Result<(), CommandError> {
-    let mut checkpoint = CheckpointStore::locked(config)?;
+    let mut checkpoint = store::open_locked(config)?;
     let place = store::place(config);
     let mut lock = leader_lock(config)?;
     // A file is this process's by now, and can be removed without the source.

@@ -8,14 +8,12 @@
 //! - `slot`: the slot of a key.
 //! - `redirection`: answers that name another server.
 //! - `sentinel`: the primary, as sentinels know it.
-//! - `register`: one value that is no cache entry.
 //! - `error`: what an answer means to whoever retries.
 
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod redirection;
-pub(crate) mod register;
 pub(crate) mod sentinel;
 pub(crate) mod server;
 pub(crate) mod slot;
@@ -23,5 +21,4 @@ pub(crate) mod target;
 pub(crate) mod topology;
 
 pub use self::error::RequestError;
-pub use self::register::RedisRegister;
 pub use self::target::{Layout, RedisTarget, TlsFiles};

@@ -76,7 +76,7 @@ const STAYS_IN: [(&str, &[&str]); 26] = [
     ("tokio_rustls", &["binlog"]),
     ("webpki_roots", &["binlog"]),
     ("zstd", &["binlog"]),
-    ("redis", &["redis", "cache"]),
+    ("redis", &["redis", "cache", "checkpoint"]),
     ("aws_config", &["credentials", "buffer", "edge", "command"]),
     ("aws_credential_types", &["credentials"]),
     ("aws_sigv4", &["credentials"]),
@@ -257,7 +257,7 @@ fn forbidden_imports_are_found_however_they_are_written() {
         (
             "evict/tail.rs",
             "use redis::Client;",
-            "src/evict/tail.rs:1: crate `redis` belongs to redis, cache and not to `evict`",
+            "src/evict/tail.rs:1: crate `redis` belongs to redis, cache, checkpoint and not to `evict`",
         ),
         (
             "model/path.rs",

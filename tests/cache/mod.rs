@@ -1,5 +1,7 @@
-//! The cache against real Redis servers: alone, in a cluster, behind sentinels, with TLS and with accounts.
+//! The cache against real Redis servers: alone, in a cluster, behind sentinels, with TLS and with accounts; and the
+//! checkpoint that Redis may hold.
 
+mod checkpoint;
 mod cluster;
 mod failures;
 mod iam;

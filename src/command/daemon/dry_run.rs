@@ -7,10 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::{Mode, open_tail};
 use crate::cli::OutputFormat;
-use crate::command::CommandError;
-use crate::command::preflight;
 use crate::command::shutdown::unless;
-use crate::command::store::CheckpointStore;
+use crate::command::{CommandError, preflight, store};
 use crate::config::Config;
 use crate::evict::tail::Tail;
 use crate::plans::lines::{self, DryRunError};
@@ -27,7 +25,7 @@ pub(super) async fn run(
     let opening = async {
         let connector = preflight::connector(&config.source)?;
         let server = preflight::server(&connector, &mut config, config_path).await?;
-        let mut checkpoint = CheckpointStore::new(&config)?;
+        let mut checkpoint = store::open(&config)?;
         open_tail(config, connector, server, &mut checkpoint, Mode::DryRun).await
     };
     let Some(tail) = unless(&shutdown, Box::pin(opening)).await.transpose()? else {

@@ -22,8 +22,7 @@ use crate::cache::Redis;
 use crate::cli::Role;
 use crate::command::parts::{path_sink, settling};
 use crate::command::shutdown::{GRACE, unless};
-use crate::command::store::CheckpointStore;
-use crate::command::{CommandError, aws_config, preflight};
+use crate::command::{CommandError, aws_config, preflight, store};
 use crate::config::{BufferConfig, CloudFrontConfig, Config};
 use crate::drain::{Drain, DrainOptions};
 use crate::edge::CloudFront;
@@ -227,7 +226,7 @@ impl Checked {
             None => None,
         };
         // Two daemons would move one position past what only one of them did.
-        let mut checkpoint = CheckpointStore::locked(&config)?;
+        let mut checkpoint = store::open_locked(&config)?;
         let mode = Mode::Live {
             granted_at_ms: term.granted_at_ms,
         };

@@ -12,8 +12,7 @@ use self::progress::Progress;
 use super::daemon::print_plans;
 use super::parts::{derived_server_id, path_sink, settling};
 use super::shutdown::{GRACE, on_signal, unless};
-use super::store::{self, CheckpointStore};
-use super::{CommandError, aws_config, preflight};
+use super::{CommandError, aws_config, preflight, store};
 use crate::binlog::server::Server;
 use crate::binlog::server::barrier::Barrier;
 use crate::binlog::server::since;
@@ -177,7 +176,7 @@ fn bound(position: &Position) -> Bound {
 }
 
 async fn stored(config: &Config) -> Result<Stored, CommandError> {
-    let stored = CheckpointStore::new(config)?.load().await?;
+    let stored = store::open(config)?.load().await?;
     stored.ok_or_else(|| {
         CommandError::configuration(format!(
             "checkpoint {}: there is none; name a position",

@@ -8,8 +8,7 @@ pub mod text;
 use std::time::Duration;
 
 use self::document::StatusDocument;
-use super::CommandError;
-use super::store::CheckpointStore;
+use super::{CommandError, store};
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Global, StatusArgs as Options};
 use crate::config::{self, Config};
@@ -55,7 +54,7 @@ async fn asked(config: &Config) -> Result<StatusDocument, String> {
 }
 
 async fn from_disk(config: &Config) -> Result<StatusDocument, CommandError> {
-    let stored = CheckpointStore::new(config)?.load().await?;
+    let stored = store::open(config)?.load().await?;
     let book = match &config.ledger_dir {
         Some(dir) => LedgerFiles::new(dir, &config.name).read().await?,
         None => LedgerSummary::default(),

@@ -1,5 +1,5 @@
--- Begins an epoch in the hash KEYS[1]: one more than the one that is there, and
--- ARGV[1] at least. Answers it, as text, with the value that is there.
+-- Begins an epoch in the hash KEYS[1]: one more than the epoch that is there, and
+-- ARGV[1] at least. Returns it, as text, with the value that is there.
 -- Epochs are milliseconds since 1970, or a little more: doubles hold them
 -- exactly.
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'value')
