@@ -1,35 +1,43 @@
-//! Asks whether the account may do what it is there for.
+//! Asks Redis what an account may do.
 //!
-//! ACL commands are an administrator's, and ElastiCache keeps them to itself.
-//! So commands are sent that do nothing, because nothing is at their keys: the
-//! server looks at the rights before it looks for the key.
+//! ACL commands are for administrators, and ElastiCache does not offer them. So
+//! this sends commands that do nothing, because nothing is at their keys: the
+//! server checks permissions before it looks for the key.
 
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
-use crate::cache::{CacheError, Lacking, MemoryPolicy, Rights, Uses};
+use super::outcome::CacheError;
+use super::permissions::{MemoryPolicy, MissingPermission, Permissions, Uses};
 use crate::redis::connection::Connection;
 
-/// Says of a command what Redis 7 lets a script ask for; -1 before Redis 7.
+/// Asks whether the account may run a command, as scripts can from Redis 7 on;
+/// returns -1 before.
 const MAY: &str = "\
 if redis.acl_check_cmd == nil then return -1 end
 if redis.acl_check_cmd(unpack(ARGV)) then return 1 else return 0 end";
 
-/// No member and no field.
+/// A name that no member and no field has.
 const NOTHING: &str = "evictd-check";
+
+/// The digest of a script that does not exist.
+const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
 
 struct Trial {
     command: &'static str,
     on: Vec<u8>,
     sent: Cmd,
-    /// Asked for by [`MAY`], not sent itself.
+    /// Whether [`MAY`] asks for the command, which is not sent itself.
     by_script: bool,
 }
 
-pub(super) async fn check(connection: &mut Connection, uses: &Uses) -> Result<Rights, CacheError> {
+pub(super) async fn check(
+    connection: &mut Connection,
+    uses: &Uses,
+) -> Result<Permissions, CacheError> {
     let trials = trials(uses);
     let commands = trials.iter().map(|trial| trial.sent.clone()).collect();
     let answers = connection.run(commands).await?;
-    let mut rights = Rights::default();
+    let mut permissions = Permissions::default();
     for (trial, answer) in trials.into_iter().zip(answers) {
         let Trial {
             command,
@@ -37,7 +45,7 @@ pub(super) async fn check(connection: &mut Connection, uses: &Uses) -> Result<Ri
             by_script,
             ..
         } = trial;
-        let refused = |reason: String| Lacking {
+        let refused = |reason: String| MissingPermission {
             command,
             on,
             reason,
@@ -45,27 +53,27 @@ pub(super) async fn check(connection: &mut Connection, uses: &Uses) -> Result<Ri
         match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
                 if by_script {
-                    rights.untold.push(command);
+                    permissions.unknown.push(command);
                 } else {
-                    rights.lacking.push(refused(error.to_string()));
+                    permissions.missing.push(refused(error.to_string()));
                 }
             }
             Ok(Value::Int(0)) if by_script => {
                 let reason = "the account may not do it".to_owned();
-                rights.lacking.push(refused(reason));
+                permissions.missing.push(refused(reason));
             }
-            Ok(Value::Int(1)) if by_script => rights.allowed += 1,
-            _ if by_script => rights.untold.push(command),
-            // WRONGTYPE, say, comes after the rights.
-            _ => rights.allowed += 1,
+            Ok(Value::Int(1)) if by_script => permissions.allowed += 1,
+            _ if by_script => permissions.unknown.push(command),
+            // Any other error, such as WRONGTYPE, comes after the check.
+            _ => permissions.allowed += 1,
         }
     }
-    rights.untold.sort_unstable();
-    rights.untold.dedup();
-    Ok(rights)
+    permissions.unknown.sort_unstable();
+    permissions.unknown.dedup();
+    Ok(permissions)
 }
 
-/// What the server does when its memory is full; `None` if it does not say.
+/// The server's policy for full memory; `None` if it does not tell.
 pub(super) async fn memory(
     connection: &mut Connection,
 ) -> Result<Option<MemoryPolicy>, CacheError> {
@@ -146,6 +154,3 @@ fn trials(uses: &Uses) -> Vec<Trial> {
     }
     trials
 }
-
-/// The digest of no script.
-const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, Script, ServerErrorKind};
 
+use super::outcome::{CacheError, Outcome};
+use super::refusal::refused;
 use super::unlink;
-use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::guards::VERSION_DIGITS_MAX;
 use crate::model::{GuardPattern, Guards, KeyList, KeySet};
 use crate::redis::connection::Connection;
@@ -34,15 +35,9 @@ pub(super) async fn raise_and_delete(
         outcome.refused = second.refused;
     }
     for ((key, ..), answer) in guards.iter().zip(answers) {
-        let Err(error) = answer else { continue };
-        let Some(code) = error::refusal(&error) else {
-            return Err(connection.failed(&error));
-        };
-        outcome.refused.push(Refused {
-            key: key.to_vec(),
-            code,
-            reason: error.to_string(),
-        });
+        if let Err(error) = answer {
+            outcome.refused.push(refused(connection, key, &error)?);
+        }
     }
     Ok(outcome)
 }

@@ -1,7 +1,7 @@
 //! Fields of hashes.
 
-use super::tag_sets::unless_refused;
-use crate::cache::{CacheError, Outcome};
+use super::outcome::{CacheError, Outcome};
+use super::refusal::unless_refused;
 use crate::model::PairSet;
 use crate::redis::connection::Connection;
 

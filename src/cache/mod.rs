@@ -1,27 +1,33 @@
 //! The cache that keys are deleted from: its contract, and Redis behind it.
 //!
 //! - `contract`: what a cache does, and what its caller may rely on.
-//! - `permissions`: what an account may do, as the contract has it.
+//! - `outcome`: what a call did, and why it failed.
 //! - `steps`: scans that go on from call to call.
+//! - `permissions`: what an account may do, as `check` reports it.
 //! - `redis`: the contract, kept with Redis.
-//! - `unlink`, `scan`: keys deleted by name and by glob.
-//! - `guard`: guards raised before keys are deleted.
-//! - `tag_sets`, `hash`: members of tag sets and fields of hashes.
+//! - `unlink`: keys deleted by name.
+//! - `scan`: keys found and deleted by glob.
+//! - `guard`: guards, which `raise.lua` raises before keys are deleted.
+//! - `tag_sets`: members read from tag sets and removed.
+//! - `hash`: fields deleted from hashes.
+//! - `refusal`: keys that Redis refuses to change.
 //! - `acl`: what Redis says about an account.
 
 mod acl;
 mod contract;
 mod guard;
 mod hash;
+mod outcome;
 mod permissions;
 mod redis;
+mod refusal;
 mod scan;
 mod steps;
 mod tag_sets;
 mod unlink;
 
-pub use self::contract::{Cache, Outcome, Refused};
-pub use self::permissions::{Lacking, MemoryPolicy, Rights, Uses};
+pub use self::contract::Cache;
+pub use self::outcome::{CacheError, Outcome, Refused};
+pub use self::permissions::{MemoryPolicy, MissingPermission, Permissions, Uses};
 pub use self::redis::Redis;
 pub use self::steps::{FoundKeys, MembersOut, ScanPlace, TagKind, TagScan, TagStep};
-pub use crate::redis::RequestError as CacheError;

@@ -1,53 +1,53 @@
-//! Whether the account may do what it is there for.
+//! What an account in Redis may do.
 
-/// What it is there for, by example. Nothing is at the names in `keys`, and
-/// what is at the others stays as it is.
+/// What the account is needed for, by example. Nothing is at the names in `keys`;
+/// whatever is at the other names stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Uses {
-    /// Keys that would be deleted.
+    /// Keys to delete.
     pub keys: Vec<Vec<u8>>,
     /// Whether keys are looked for by globs.
     pub globs: bool,
-    /// Counters that would be added to.
+    /// Counters to increment.
     pub generations: Vec<Vec<u8>>,
-    /// Guards that would be raised.
+    /// Guards to raise.
     pub guards: Vec<Vec<u8>>,
-    /// Tag sets that would be read, and members taken out of.
+    /// Tag sets to read and to remove members from.
     pub tag_sets: Vec<Vec<u8>>,
-    /// Hashes that fields would be deleted from.
+    /// Hashes to delete fields from.
     pub hashes: Vec<Vec<u8>>,
-    /// Channels that would be published on.
+    /// Channels to publish on.
     pub channels: Vec<Vec<u8>>,
 }
 
-/// What was found out.
+/// What the account may do of that.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// What the account may not do, in the server's words.
-    pub lacking: Vec<Lacking>,
-    /// Commands that cannot be tried without doing them, where the server says
-    /// nothing of them to this account.
-    pub untold: Vec<&'static str>,
-    /// How many commands with how many names were allowed.
+pub struct Permissions {
+    /// What the account may not do.
+    pub missing: Vec<MissingPermission>,
+    /// Commands that cannot be tried without taking effect, and of which this
+    /// server does not tell whether the account may run them.
+    pub unknown: Vec<&'static str>,
+    /// How many commands were allowed, each with one name.
     pub allowed: usize,
 }
 
-/// Something that the account may not do.
+/// A command that the account may not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lacking {
+pub struct MissingPermission {
     /// The command.
     pub command: &'static str,
-    /// With which key or channel.
+    /// The key or channel that it was tried with.
     pub on: Vec<u8>,
-    /// The server's words.
+    /// The reason in the server's words.
     pub reason: String,
 }
 
-/// What the server does when its memory is full.
+/// What a server does when its memory is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPolicy {
-    /// `maxmemory-policy`.
+    /// The setting `maxmemory-policy`.
     pub policy: String,
-    /// Whether there is a `maxmemory`.
+    /// Whether `maxmemory` sets a limit.
     pub limited: bool,
 }

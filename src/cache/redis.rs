@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use super::contract::Cache;
+use super::outcome::{CacheError, Outcome};
+use super::permissions::{MemoryPolicy, Permissions, Uses};
+use super::refusal::unless_refused;
 use super::scan::Sweep;
-use super::{
-    Cache, CacheError, FoundKeys, MembersOut, MemoryPolicy, Outcome, Rights, ScanPlace, TagScan,
-    TagStep, Uses, acl, guard, hash, scan, tag_sets, unlink,
-};
+use super::steps::{FoundKeys, MembersOut, ScanPlace, TagScan, TagStep};
+use super::{acl, guard, hash, scan, tag_sets, unlink};
 use crate::model::{Current, GuardPattern, Guards, KeyList, PairSet};
 use crate::redis::RedisTarget;
 use crate::redis::connection::Connection;
@@ -60,8 +62,8 @@ impl Redis {
         self.connection.check().await
     }
 
-    /// Asks whether the account may do what it is there for. Changes nothing.
-    pub async fn rights(&mut self, uses: &Uses) -> Result<Rights, CacheError> {
+    /// Asks whether the account may do what it is needed for. Changes nothing.
+    pub async fn permissions(&mut self, uses: &Uses) -> Result<Permissions, CacheError> {
         acl::check(&mut self.connection, uses).await
     }
 
@@ -79,8 +81,7 @@ impl Cache for Redis {
     async fn increment(&mut self, key: &[u8]) -> Result<Outcome, CacheError> {
         let mut command = redis::cmd("INCR");
         command.arg(key);
-        let mut outcome =
-            tag_sets::unless_refused(&mut self.connection, vec![command], &[key]).await?;
+        let mut outcome = unless_refused(&mut self.connection, vec![command], &[key]).await?;
         outcome.existed = 0;
         Ok(outcome)
     }
@@ -135,6 +136,6 @@ impl Cache for Redis {
         let mut command = redis::cmd("PUBLISH");
         command.arg(channel).arg(message);
         let channel = channel.as_bytes();
-        tag_sets::unless_refused(&mut self.connection, vec![command], &[channel]).await
+        unless_refused(&mut self.connection, vec![command], &[channel]).await
     }
 }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use redis::FromRedisValue;
 
+use super::outcome::{CacheError, Outcome, Refused};
 use super::{guard, unlink};
-use crate::cache::{CacheError, Outcome, Refused};
 use crate::model::{GuardPattern, KeySet};
+use crate::redis::address::Address;
 use crate::redis::connection::{Connection, Keyspace};
-use crate::redis::target::Address;
 
 /// How many keys one SCAN call looks at. It blocks the server for that long.
 const SCAN_COUNT: usize = 1_000;

@@ -1,6 +1,6 @@
 //! Steps through sets whose members name keys.
 
-use super::Refused;
+use super::outcome::Refused;
 
 /// What a tag set is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

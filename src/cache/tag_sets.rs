@@ -2,9 +2,10 @@
 
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
-use crate::cache::{CacheError, MembersOut, Outcome, Refused, TagKind, TagScan, TagStep};
+use super::outcome::{CacheError, Outcome, Refused};
+use super::refusal::{refused, unless_refused};
+use super::steps::{MembersOut, TagKind, TagScan, TagStep};
 use crate::redis::connection::Connection;
-use crate::redis::error;
 
 /// How many members one step looks at; a set that Redis keeps as a list comes
 /// whole.
@@ -131,39 +132,4 @@ pub(super) async fn take_out(
         }
     }
     unless_refused(connection, commands, &keys).await
-}
-
-/// Runs commands about `keys`, one each, and collects what is refused.
-pub(super) async fn unless_refused(
-    connection: &mut Connection,
-    commands: Vec<Cmd>,
-    keys: &[&[u8]],
-) -> Result<Outcome, CacheError> {
-    let mut outcome = Outcome::default();
-    if commands.is_empty() {
-        return Ok(outcome);
-    }
-    let answers = connection.run(commands).await?;
-    for (key, answer) in keys.iter().zip(answers) {
-        match answer {
-            Ok(value) => outcome.existed += u64::from_redis_value(value).unwrap_or(0),
-            Err(error) => outcome.refused.push(refused(connection, key, &error)?),
-        }
-    }
-    Ok(outcome)
-}
-
-fn refused(
-    connection: &mut Connection,
-    key: &[u8],
-    error: &RedisError,
-) -> Result<Refused, CacheError> {
-    match error::refusal(error) {
-        Some(code) => Ok(Refused {
-            key: key.to_vec(),
-            code,
-            reason: error.to_string(),
-        }),
-        None => Err(connection.failed(error)),
-    }
 }

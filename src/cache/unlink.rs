@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use redis::{Cmd, FromRedisValue};
 
-use crate::cache::{CacheError, Outcome, Refused};
+use super::outcome::{CacheError, Outcome, Refused};
 use crate::model::KeyList;
 use crate::redis::connection::Connection;
 use crate::redis::error;

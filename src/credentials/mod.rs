@@ -1,76 +1,16 @@
 //! What opens a connection: a password, or a token that AWS IAM takes for one.
 //!
-//! - `credentials`: who this process is to AWS.
-//! - `token`: what is signed with them, for whom.
+//! - `password`: a password, or a token in its place.
+//! - `token`: a signed request that serves as a password.
+//! - `aws`: the credentials that this process has from AWS.
+//! - `tests`: signatures compared with those of AWS and its SDKs.
 
 mod aws;
+mod password;
 #[cfg(test)]
 mod tests;
 mod token;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
 pub use self::aws::Chain;
-pub use self::token::{Audience, CacheKind, Signer};
-
-/// What opens connections to one server.
-#[derive(Clone)]
-pub enum Password {
-    /// The same for every connection.
-    Fixed(Arc<str>),
-    /// A token, signed anew for every connection.
-    Token(Arc<Signer>),
-}
-
-impl Password {
-    /// The same for every connection.
-    pub fn fixed(password: &str) -> Self {
-        Self::Fixed(password.into())
-    }
-
-    /// What opens a connection that is made now.
-    ///
-    /// # Errors
-    ///
-    /// AWS gives this process no credentials. That may pass.
-    pub async fn now(&self) -> Result<String, TokenError> {
-        match self {
-            Password::Fixed(password) => Ok(password.to_string()),
-            // The SDK's chain is large, and most passwords have none of it.
-            Password::Token(signer) => Box::pin(signer.token(SystemTime::now())).await,
-        }
-    }
-
-    /// Whether it is meant to be sent as it is, through TLS.
-    pub fn is_token(&self) -> bool {
-        matches!(self, Password::Token(_))
-    }
-
-    /// How long a connection that it opened may be used.
-    pub fn connection_lasts(&self) -> Option<Duration> {
-        match self {
-            Password::Fixed(_) => None,
-            Password::Token(signer) => signer.connection_lasts(),
-        }
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
-/// Why there is no token.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no IAM token can be signed for {audience}: {reason}; see that this process has AWS credentials (a role, a profile or AWS_ACCESS_KEY_ID)"
-)]
-pub struct TokenError {
-    /// Who would have taken it.
-    audience: String,
-    /// What AWS' own chain of credentials says, or what cannot be signed.
-    reason: String,
-}
+pub use self::password::Password;
+pub use self::token::{Audience, CacheKind, Signer, TokenError};

@@ -15,7 +15,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 
-use super::{Chain, TokenError};
+use super::aws::Chain;
 
 /// The longest that any of the services accepts. A token is used at once; the
 /// rest is for clocks that differ.
@@ -97,6 +97,16 @@ impl fmt::Display for Audience {
             Audience::Cache { name, user, .. } => write!(f, "\"{user}\" of cache {name}"),
         }
     }
+}
+
+/// Why a token cannot be signed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no IAM token can be signed for {audience}: {reason}; see that this process has AWS credentials (a role, a profile or AWS_ACCESS_KEY_ID)"
+)]
+pub struct TokenError {
+    audience: String,
+    reason: String,
 }
 
 /// Signs tokens for one account.

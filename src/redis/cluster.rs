@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::{Cmd, RedisError, Value};
 
+use super::address::Address;
 use super::error;
 use super::error::RequestError;
 use super::redirection::{self, Goal, Group, InFlightCommand};
 use super::server::{Reply, ServerConnection, no_answer};
 use super::slot::{self, SLOTS};
-use super::target::{Access, Address};
+use super::target::Access;
 use super::topology::Topology;
 
 /// How often commands follow their slots before the call fails.

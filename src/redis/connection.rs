@@ -2,12 +2,13 @@
 
 use redis::{Cmd, Pipeline, RedisError, Value};
 
+use super::address::Address;
 use super::cluster::Cluster;
 use super::error;
 use super::error::RequestError;
 use super::sentinel::SentinelPrimary;
 use super::server::{Reply, ServerConnection, no_answer};
-use super::target::{Access, Address, Layout, RedisTarget};
+use super::target::{Access, Layout, RedisTarget};
 use super::topology::Topology;
 
 /// Connections to Redis, made when they are needed.

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::target::Address;
+use super::address::Address;
 
 /// Whether the error is about the one command that it answers, and says nothing
 /// of the others or of the server. Everything else passes, or is for somebody

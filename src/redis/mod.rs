@@ -1,6 +1,7 @@
 //! Connections to Redis: one server, a cluster, or a primary that sentinels know.
 //!
 //! - `target`: what to connect to, and how.
+//! - `address`: the host and port of a server.
 //! - `connection`: commands, whatever the layout of the servers is.
 //! - `server`: the connection to one server.
 //! - `cluster`: commands sent to the primaries of a cluster.
@@ -10,6 +11,7 @@
 //! - `sentinel`: the primary, as sentinels know it.
 //! - `error`: what an answer means to whoever retries.
 
+pub(crate) mod address;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod error;

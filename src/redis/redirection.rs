@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ServerErrorKind};
 
+use super::address::Address;
 use super::server::Reply;
 use super::slot;
-use super::target::Address;
 
 /// A command on its way.
 pub(crate) struct InFlightCommand {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use redis::{FromRedisValue, RedisError, Value};
 
+use super::address::Address;
 use super::error::RequestError;
 use super::server::ServerConnection;
-use super::target::{Access, Address};
+use super::target::Access;
 
 /// A primary whose address the sentinels are asked for at every new connection.
 pub(crate) struct SentinelPrimary {

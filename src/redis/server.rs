@@ -6,9 +6,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use tokio::time::Instant;
 
+use super::address::Address;
 use super::error;
 use super::error::RequestError;
-use super::target::{Access, Address};
+use super::target::Access;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);

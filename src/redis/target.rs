@@ -1,13 +1,13 @@
 //! What to connect to, and how.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
 };
 
+use super::address::Address;
 use super::error::RequestError;
 use crate::credentials::Password;
 
@@ -53,33 +53,6 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
     /// What to present: a certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
-}
-
-/// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Address {
-    pub(crate) host: Arc<str>,
-    pub(crate) port: u16,
-}
-
-impl Address {
-    /// Out of `HOST:PORT`. Without a host it is that of `answering`, the server
-    /// that said so.
-    pub(crate) fn parse(text: &str, answering: &Address) -> Option<Self> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = match host {
-            "" => Arc::clone(&answering.host),
-            host => host.into(),
-        };
-        let port = port.parse().ok()?;
-        Some(Self { host, port })
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
 }
 
 /// How to connect to a server of the target, wherever it is.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, Value};
 
+use super::address::Address;
 use super::slot::SLOTS;
-use super::target::Address;
 
 /// The primaries with their slots, as a node sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the account in Redis may do, and what Redis does when it is full.
 
-use crate::cache::{MemoryPolicy, Redis, Rights, Uses};
+use crate::cache::{MemoryPolicy, Permissions, Redis, Uses};
 use crate::command::finding::{Finding, Level};
 use crate::command::{CommandError, preflight};
 use crate::config::Config;
@@ -20,7 +20,7 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>, CommandError> {
     // So long a number is no row's, and a key that has it is not there.
     let number = rand::random_range(1_u64 << 62..1 << 63).to_string();
     let uses = uses(config, &number);
-    found.extend(rights(&redis.rights(&uses).await?));
+    found.extend(permissions(&redis.permissions(&uses).await?));
     found.extend(memory(redis.memory_policy().await?, &uses));
     Ok(found)
 }
@@ -38,38 +38,49 @@ fn uses(config: &Config, number: &str) -> Uses {
     }
 }
 
-fn rights(rights: &Rights) -> Vec<Finding> {
+fn permissions(permissions: &Permissions) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut commands: Vec<&str> = rights.lacking.iter().map(|it| it.command).collect();
+    let mut commands: Vec<&str> = permissions
+        .missing
+        .iter()
+        .map(|missing| missing.command)
+        .collect();
     commands.sort_unstable();
     commands.dedup();
     for command in commands {
-        let of_command = || rights.lacking.iter().filter(|it| it.command == command);
+        let of_command = || {
+            permissions
+                .missing
+                .iter()
+                .filter(|missing| missing.command == command)
+        };
         let mut names: Vec<String> = of_command()
             .take(NAMES_MAX)
-            .map(|it| String::from_utf8_lossy(&it.on).into_owned())
+            .map(|missing| String::from_utf8_lossy(&missing.on).into_owned())
             .collect();
         if of_command().count() > NAMES_MAX {
             names.push("…".to_owned());
         }
-        let reason = of_command().next().map_or("", |it| it.reason.as_str());
+        let reason = of_command()
+            .next()
+            .map_or("", |missing| missing.reason.as_str());
         let message = format!(
             "the account may not {command} {}: {reason}; grant it (ACL SETUSER), on the keys and channels of all rules",
             names.join(", ")
         );
         found.push(Finding::new(Level::Error, "redis", message));
     }
-    if !rights.untold.is_empty() {
+    if !permissions.unknown.is_empty() {
         let message = format!(
             "whether the account may {} cannot be known without doing it, and this server does not tell (a script's redis.acl_check_cmd, from Redis 7 on and with +eval); see that it may",
-            rights.untold.join(", ")
+            permissions.unknown.join(", ")
         );
         found.push(Finding::new(Level::Note, "redis", message));
     }
-    if rights.lacking.is_empty() && rights.allowed > 0 {
+    if permissions.missing.is_empty() && permissions.allowed > 0 {
         let message = format!(
             "the account may do what was tried ({} commands on keys such as the rules')",
-            rights.allowed
+            permissions.allowed
         );
         found.push(Finding::new(Level::Ok, "redis", message));
     }
