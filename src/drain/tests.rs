@@ -369,11 +369,11 @@ async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dea
         .buffer
         .put(Err(MessageError::NewerVersion { found: 2 }));
     pass(seconds(20)).await;
-    let letters = ledger.book().recent_dead_letters;
+    let letters = ledger.summary().recent_dead_letters;
     assert_eq!(letters.len(), 1, "others may be able to use the rest");
     bench.emptied().await;
     pass(seconds(1)).await;
-    let letters = ledger.book().recent_dead_letters;
+    let letters = ledger.summary().recent_dead_letters;
     let said = |reason: &str| letters.iter().find(|it| it.reason == reason).unwrap();
     assert_eq!(letters.len(), 3, "each once");
     let unheard_of = said("unknown-distribution");
@@ -397,7 +397,7 @@ async fn an_unusable_message_without_a_place_for_dead_letters_stays_and_is_on_re
     assert_eq!(bench.buffer.remaining(), 1);
     let deliveries = bench.buffer.with(|state| state.deliveries);
     assert!(deliveries > 10, "{deliveries}");
-    let letters = ledger.book().recent_dead_letters;
+    let letters = ledger.summary().recent_dead_letters;
     assert_eq!(letters.len(), 1);
     assert!(letters[0].remedy.contains("redrive policy"), "{letters:?}");
 }
@@ -416,7 +416,7 @@ async fn a_refused_path_is_put_on_record_with_its_distribution_and_its_message_i
     let accepted: BTreeSet<String> = bench.edge.paths().into_iter().collect();
     assert_eq!(Vec::from_iter(accepted), ["/a", "/c"]);
     assert_eq!(bench.buffer.with(|state| state.dead.len()), 1);
-    let letters = ledger.book().recent_dead_letters;
+    let letters = ledger.summary().recent_dead_letters;
     assert_eq!(letters.len(), 1, "{letters:?}");
     let mut letter = letters[0].clone();
     letter.paths.sort();

@@ -16,7 +16,7 @@ use super::settling::Due;
 use super::structures::Shapes;
 use super::tag_sets::Pass;
 use crate::cache::{Cache, CacheError, Refused};
-use crate::ledger::entry::GapId;
+use crate::ledger::GapId;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{GtidSet, KeyList, KeySet, Position};
 use crate::progress::board::Board;

@@ -126,9 +126,9 @@ mod tests {
         let reports = Reports::default();
         let refusals = Refusals::new(&reports);
         refusals.give_up(refused(0).iter(), None);
-        assert_eq!(reports.ledger.book().dead_letters, 0);
+        assert_eq!(reports.ledger.summary().dead_letters, 0);
         refusals.give_up(refused(LETTERS_MAX + 8).iter(), None);
-        let book = reports.ledger.book();
+        let book = reports.ledger.summary();
         assert_eq!(book.dead_letters, 1_001);
         let last = book.recent_dead_letters.back().unwrap();
         assert_eq!(last.detail, "NOPERM; and 7 more keys of the same batch");

@@ -1,4 +1,4 @@
-//! The task that writes one file, and what others hand to it.
+//! The task that appends to one file, and its queue.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::file::{self, FILE_BYTES_MAX};
+use super::files::{self, FILE_BYTES_MAX};
 use crate::durable::line_file::Rotation;
 use crate::telemetry::metric;
 
-/// How much may wait for the disk, besides what is being written (Bounded).
+/// Bounds of what waits for the disk, besides what is being written (Bounded).
 const WAITING_MAX: usize = 1_000;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 
-/// How much of what cannot wait is logged.
+/// Bytes that are logged of records that find the queue full.
 const LOGGED_BYTES_MAX: usize = 4 << 10;
 
 /// Records in one write: each write costs an `fsync`.
@@ -26,28 +26,28 @@ const TOGETHER_MAX: usize = 200;
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
-/// Why records cannot be written.
+/// An outage of the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteFailure {
-    /// Since when.
+    /// Time of the first failure.
     pub since: Timestamp,
     /// The last failure.
     pub error: String,
 }
 
-/// One file's queue.
+/// The queue of one file.
 #[derive(Debug)]
 pub(super) struct Journal {
     ledger: &'static str,
     waiting: mpsc::Sender<JournalRecord>,
     waiting_bytes: Arc<AtomicUsize>,
-    trouble: Arc<Mutex<Option<WriteFailure>>>,
+    failure: Arc<Mutex<Option<WriteFailure>>>,
 }
 
 #[derive(Debug)]
 struct JournalRecord {
     lines: Vec<u8>,
-    /// Told once it is on disk.
+    /// Notified once the lines are on disk.
     synced: Option<oneshot::Sender<()>>,
 }
 
@@ -55,12 +55,12 @@ impl Journal {
     /// Starts the task.
     pub(super) fn start(ledger: &'static str, path: PathBuf) -> Self {
         let (waiting, records) = mpsc::channel(WAITING_MAX);
-        let trouble = Arc::default();
+        let failure = Arc::default();
         let waiting_bytes = Arc::default();
         let writer = Writer {
             ledger,
             path,
-            trouble: Arc::clone(&trouble),
+            failure: Arc::clone(&failure),
             waiting_bytes: Arc::clone(&waiting_bytes),
         };
         tokio::spawn(writer.run(records));
@@ -68,16 +68,15 @@ impl Journal {
             ledger,
             waiting,
             waiting_bytes,
-            trouble,
+            failure,
         }
     }
 
-    pub(super) fn trouble(&self) -> Option<WriteFailure> {
-        lock(&self.trouble).clone()
+    pub(super) fn failure(&self) -> Option<WriteFailure> {
+        lock(&self.failure).clone()
     }
 
-    /// Puts records on the queue. When that is full, the log is the only place
-    /// left.
+    /// Puts records on the queue. When it is full, they are logged instead.
     pub(super) fn append(&self, records: &[impl Serialize]) {
         let Some(lines) = self.lines(records) else {
             return;
@@ -87,25 +86,28 @@ impl Journal {
             lines,
             synced: None,
         };
-        // Before the send: the writer subtracts as soon as it has them.
+        // Added before the send, since the writer subtracts on receipt.
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = match waiting < WAITING_BYTES_MAX {
-            true => self
-                .waiting
+        let sent = if waiting < WAITING_BYTES_MAX {
+            self.waiting
                 .try_send(record)
-                .map_err(|error| error.into_inner()),
-            false => Err(record),
+                .map_err(|error| error.into_inner())
+        } else {
+            Err(record)
         };
         let Err(record) = sent else { return };
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let lost = u64::try_from(records.len()).unwrap_or(u64::MAX);
         metrics::counter!(metric::LEDGER_LOST, "ledger" => self.ledger).increment(lost);
-        let shown = record.lines.get(..LOGGED_BYTES_MAX);
-        let shown = String::from_utf8_lossy(shown.unwrap_or(&record.lines));
+        let shown = record
+            .lines
+            .get(..LOGGED_BYTES_MAX)
+            .unwrap_or(&record.lines);
+        let shown = String::from_utf8_lossy(shown);
         tracing::error!(ledger = self.ledger, lost, records = %shown.trim_end(), "too much waits for the disk: these records are in the log only");
     }
 
-    /// Waits until everything on the queue is on disk, for as long as it takes.
+    /// Waits until everything on the queue is on disk, however long that takes.
     pub(super) async fn flush(&self) {
         loop {
             let (told, synced) = oneshot::channel();
@@ -133,28 +135,30 @@ impl Journal {
     }
 }
 
-/// What the task owns.
+/// The state of the task.
 struct Writer {
     ledger: &'static str,
     path: PathBuf,
-    trouble: Arc<Mutex<Option<WriteFailure>>>,
+    failure: Arc<Mutex<Option<WriteFailure>>>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Writer {
-    /// Writes what comes, for as long as it takes.
+    /// Writes records until the queue is closed.
     async fn run(self, mut records: mpsc::Receiver<JournalRecord>) {
         let mut together = Vec::new();
         while records.recv_many(&mut together, TOGETHER_MAX).await > 0 {
-            let lines = together.iter().flat_map(|record| record.lines.iter());
-            let lines: Arc<[u8]> = lines.copied().collect();
+            let lines: Arc<[u8]> = together
+                .iter()
+                .flat_map(|record| record.lines.iter().copied())
+                .collect();
             self.waiting_bytes.fetch_sub(lines.len(), Ordering::Relaxed);
             if !lines.is_empty() {
                 self.write(&lines, &mut together).await;
             }
             for record in together.drain(..) {
                 if let Some(synced) = record.synced {
-                    // Who asked may have been cancelled.
+                    // The waiting call may have been cancelled.
                     synced.send(()).ok();
                 }
             }
@@ -166,8 +170,8 @@ impl Writer {
         let mut retry_after = RETRY_AFTER_MIN;
         loop {
             let (path, lines) = (self.path.clone(), Arc::clone(lines));
-            let append = move || file::append(&path, &lines);
-            match file::blocking(append).await {
+            let append = move || files::append(&path, &lines);
+            match files::blocking(append).await {
                 Ok(rotation) => {
                     if rotation == Rotation::Rotated {
                         tracing::warn!(
@@ -180,30 +184,30 @@ impl Writer {
                 }
                 Err(error) => {
                     metrics::counter!(metric::LEDGER_FAILURES, "ledger" => ledger).increment(1);
-                    begin(&self.trouble, &error.to_string());
-                    // Whoever waits to hear of it must not wait for an outage.
+                    note(&self.failure, &error.to_string());
+                    // A flush must not wait for the end of an outage in one call.
                     together.iter_mut().for_each(|record| record.synced = None);
                     tokio::time::sleep(retry_after).await;
                     retry_after = (retry_after * 2).min(RETRY_AFTER_MAX);
                 }
             }
         }
-        if let Some(over) = lock(&self.trouble).take() {
+        if let Some(over) = lock(&self.failure).take() {
             tracing::info!(ledger, since = %over.since, "the ledger can be written again");
         }
     }
 }
 
-fn begin(trouble: &Mutex<Option<WriteFailure>>, error: &str) {
-    let mut trouble = lock(trouble);
-    match &mut *trouble {
-        Some(trouble) => trouble.error = error.to_owned(),
+fn note(failure: &Mutex<Option<WriteFailure>>, error: &str) {
+    let mut failure = lock(failure);
+    match &mut *failure {
+        Some(failure) => failure.error = error.to_owned(),
         None => {
             tracing::error!(
                 error,
                 "the ledger cannot be written; records wait in memory, and invalidation goes on"
             );
-            *trouble = Some(WriteFailure {
+            *failure = Some(WriteFailure {
                 since: Timestamp::now(),
                 error: error.to_owned(),
             });
@@ -211,7 +215,7 @@ fn begin(trouble: &Mutex<Option<WriteFailure>>, error: &str) {
     }
 }
 
-/// Locked for moments, never across an await.
-fn lock(trouble: &Mutex<Option<WriteFailure>>) -> std::sync::MutexGuard<'_, Option<WriteFailure>> {
-    trouble.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks for a moment, never across an await.
+fn lock(failure: &Mutex<Option<WriteFailure>>) -> std::sync::MutexGuard<'_, Option<WriteFailure>> {
+    failure.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,7 @@
+use std::collections::VecDeque;
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 
@@ -31,10 +34,10 @@ async fn what_is_put_on_record_is_there_after_a_restart() {
     ledger.gap_done(id);
     ledger.dead_letter(letter(b"user:1"));
     ledger.flush(WITHIN).await;
-    let before = ledger.book();
+    let before = ledger.summary();
 
     let again = Ledger::open(dir.path(), "shop").await;
-    for book in [again.book(), read(dir.path()).await] {
+    for book in [again.summary(), read(dir.path()).await] {
         assert_eq!((book.gaps, book.dead_letters, book.unreadable), (1, 1, 0));
         assert_eq!(book.recent_gaps, before.recent_gaps);
         assert_eq!(book.recent_dead_letters, before.recent_dead_letters);
@@ -99,7 +102,7 @@ async fn a_full_disk_is_said_and_what_waited_is_written_when_it_has_room() {
     let ledger = Ledger::open(dir.path(), "shop").await;
     ledger.dead_letter(letter(b"user:1"));
     let trouble = loop {
-        if let Some(trouble) = ledger.trouble() {
+        if let Some(trouble) = ledger.write_failure() {
             break trouble;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -110,7 +113,7 @@ async fn a_full_disk_is_said_and_what_waited_is_written_when_it_has_room() {
     ledger.gap_begun(place(4), place(900), "purged");
     fs::remove_file(&file).unwrap();
     ledger.flush(WITHIN).await;
-    assert_eq!(ledger.trouble(), None);
+    assert_eq!(ledger.write_failure(), None);
     let book = read(dir.path()).await;
     let keys = |letters: VecDeque<DeadLetter>| -> Vec<String> {
         letters
@@ -143,7 +146,7 @@ async fn what_waits_for_a_full_disk_is_bounded() {
         "{}",
         kept.dead_letters
     );
-    assert_eq!(ledger.book().dead_letters, 40, "none goes uncounted");
+    assert_eq!(ledger.summary().dead_letters, 40, "none goes uncounted");
     assert_eq!(kept.unreadable, 0);
     // There is room again.
     ledger.dead_letter(letter(b"user:40"));

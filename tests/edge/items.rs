@@ -192,7 +192,7 @@ async fn a_tenant_that_there_is_not_becomes_a_dead_letter_and_holds_up_nobody() 
     bench.send(Some("dt_1"), &["/a"]).await;
     bench.send(None, &["/a"]).await;
     let letters = eventually("it is on record", WITHIN, async || {
-        let letters = bench.ledger.book().recent_dead_letters;
+        let letters = bench.ledger.summary().recent_dead_letters;
         (!letters.is_empty()).then_some(letters)
     })
     .await;

@@ -122,7 +122,7 @@ fn publish(Shown { daemon, reports }: &Shown) {
         metrics::gauge!(metric::PART_TROUBLE_SECONDS, "part" => part()).set(trouble);
         metrics::gauge!(metric::PART_BUSY_SECONDS, "part" => part()).set(busy);
     }
-    let book = reports.ledger.book();
+    let book = reports.ledger.summary();
     let open = book.recent_gaps.iter().filter(|gap| gap.is_open()).count();
     metrics::gauge!(metric::GAPS_OPEN).set(approximate(u64::try_from(open).unwrap_or(u64::MAX)));
     metrics::gauge!(metric::DEAD_LETTERS_ON_RECORD).set(approximate(book.dead_letters));

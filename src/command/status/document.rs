@@ -144,7 +144,7 @@ impl StatusDocument {
     pub fn of(daemon: &Daemon, reports: &Reports) -> Self {
         let now = Timestamp::now();
         let snapshot = reports.board.snapshot();
-        let book = reports.ledger.book();
+        let book = reports.ledger.summary();
         let lag = snapshot.lag(now);
         let mut problems = stuck(&snapshot, ATTEMPT_MAX);
         let mut state = match problems.is_empty() {
@@ -163,7 +163,7 @@ impl StatusDocument {
                 worse(Health::Trouble, problem);
             }
         }
-        if let Some(trouble) = reports.ledger.trouble() {
+        if let Some(trouble) = reports.ledger.write_failure() {
             let problem = Problem::new("ledger", Some(trouble.since), trouble.error);
             worse(Health::Trouble, problem);
         }

@@ -23,7 +23,7 @@ use super::visibility::{Visibility, VisibilityGate};
 use crate::binlog::SourceError;
 use crate::cache::{Cache, Refused};
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
-use crate::ledger::entry::GapId;
+use crate::ledger::GapId;
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;

@@ -792,7 +792,7 @@ async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
 
 /// The keys of the dead letters.
 fn dead(reports: &Reports) -> Vec<String> {
-    let letters = reports.ledger.book().recent_dead_letters;
+    let letters = reports.ledger.summary().recent_dead_letters;
     letters
         .into_iter()
         .filter_map(|letter| letter.key)
@@ -814,7 +814,7 @@ async fn a_refused_key_is_a_dead_letter_once_and_everything_else_goes_on() {
     let journal = stages.end().await;
     assert_eq!(dead(&reports), ["locked:once", "locked:settles"]);
     assert_eq!(journal[2..], ["paths /p10", "checkpoint 10"]);
-    let letter = reports.ledger.book().recent_dead_letters[0].clone();
+    let letter = reports.ledger.summary().recent_dead_letters[0].clone();
     assert_eq!(letter.position.unwrap().offset, 10);
     assert_eq!(letter.reason, "no-permission");
 }
@@ -830,7 +830,7 @@ async fn a_gap_is_closed_once_the_checkpoint_has_passed_it() {
     gap.gap = Some(id);
     stages.planned.send(gap).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(reports.ledger.book().recent_gaps[0].is_open());
+    assert!(reports.ledger.summary().recent_gaps[0].is_open());
     drop(stages);
 
     let stages = Stages::start([1, 1, 1]);
@@ -843,7 +843,7 @@ async fn a_gap_is_closed_once_the_checkpoint_has_passed_it() {
     );
     stages.planned.send(gap).await.unwrap();
     stages.end().await;
-    assert!(!reports.ledger.book().recent_gaps[0].is_open());
+    assert!(!reports.ledger.summary().recent_gaps[0].is_open());
 }
 
 #[tokio::test(start_paused = true)]
@@ -862,7 +862,7 @@ async fn gaps_among_batches_that_wait_together_are_closed_too() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     stages.end().await;
-    let gaps = reports.ledger.book().recent_gaps;
+    let gaps = reports.ledger.summary().recent_gaps;
     assert_eq!(gaps.len(), 2);
     assert!(!gaps.iter().any(crate::ledger::Gap::is_open), "{gaps:?}");
 }

@@ -1,16 +1,17 @@
-//! Records in a file, one a line, and where the files may be kept.
+//! The files of records, one record a line.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::record::{DeadLetter, GapEvent};
+use super::summary::LedgerSummary;
 use crate::durable::line_file::Rotation;
 use crate::durable::{self, line_file};
 
-/// How large a file grows before it becomes the old one, of which there is
-/// one (Bounded).
+/// Size at which a file becomes the old one, of which there is one (Bounded).
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Why records cannot be read or written.
@@ -34,12 +35,51 @@ impl LedgerError {
     }
 }
 
-/// Refuses a directory that is none: that is a mistake in the configuration,
-/// while a full disk passes.
+/// The files in which an evictd of one name keeps its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerFiles {
+    /// `<name>.gaps.jsonl`.
+    pub gaps: PathBuf,
+    /// `<name>.dead-letters.jsonl`.
+    pub dead_letters: PathBuf,
+}
+
+impl LedgerFiles {
+    /// The files in `dir` for the configuration called `name`.
+    pub fn new(dir: &Path, name: &str) -> Self {
+        Self {
+            gaps: dir.join(format!("{name}.gaps.jsonl")),
+            dead_letters: dir.join(format!("{name}.dead-letters.jsonl")),
+        }
+    }
+
+    /// Reads what is on record. Lines that are not records are skipped and
+    /// counted: a crash can leave half a line behind.
+    ///
+    /// # Errors
+    ///
+    /// A file exists and cannot be read.
+    pub async fn read(&self) -> Result<LedgerSummary, LedgerError> {
+        let Self { gaps, dead_letters } = self.clone();
+        blocking(move || {
+            let mut summary = LedgerSummary::default();
+            let of_gaps = read(&gaps, |event: GapEvent| summary.add_gap(event))?;
+            let of_letters = read(&dead_letters, |letter: DeadLetter| {
+                summary.add_dead_letter(letter);
+            })?;
+            summary.unreadable = of_gaps + of_letters;
+            Ok(summary)
+        })
+        .await
+    }
+}
+
+/// Refuses a directory that does not exist: that is a mistake in the
+/// configuration, while a full disk passes.
 ///
 /// # Errors
 ///
-/// There is no such directory.
+/// The path does not lead to a directory.
 pub fn check_directory(dir: &Path) -> Result<(), LedgerError> {
     let found = if dir.as_os_str().is_empty() {
         fs::metadata(".")
@@ -48,7 +88,7 @@ pub fn check_directory(dir: &Path) -> Result<(), LedgerError> {
     };
     match found {
         Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(unusable(dir, "it is no directory")),
+        Ok(_) => Err(unusable(dir, "it is not a directory")),
         Err(error) => Err(unusable(dir, &error.to_string())),
     }
 }
@@ -64,10 +104,7 @@ fn unusable(dir: &Path, reason: &str) -> LedgerError {
 
 /// Reads every record, those of the old file first. Returns how many lines are
 /// not records.
-pub(super) fn read<T: DeserializeOwned>(
-    path: &Path,
-    mut record: impl FnMut(T),
-) -> Result<u64, LedgerError> {
+fn read<T: DeserializeOwned>(path: &Path, mut record: impl FnMut(T)) -> Result<u64, LedgerError> {
     let mut unreadable = 0;
     let each = |line: &[u8]| match serde_json::from_slice(line) {
         Ok(value) => record(value),

@@ -1,21 +1,22 @@
-//! The records, as they stand in the files.
+//! A gap and a dead letter, as they stand in the files.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Position;
 
-/// Names a gap: when it was met, in microseconds since the epoch.
+/// Identifies a gap: the time at which it was met, in microseconds since 1970.
 pub type GapId = i64;
 
 /// A place in the binlog.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinlogPlace {
-    /// The file.
+    /// The binlog file.
     pub file: String,
-    /// The offset in it.
+    /// The offset in the file.
     pub offset: u64,
-    /// Every transaction up to it, or the one that it is in the midst of.
+    /// The GTIDs of every transaction up to this place, or of the one that it is
+    /// in the middle of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gtid: Option<String>,
 }
@@ -39,25 +40,27 @@ impl std::fmt::Display for BinlogPlace {
 /// Changes that cannot be read any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Its name.
+    /// Identifies the gap.
     pub id: GapId,
-    /// When it was met.
+    /// Time at which the gap was met.
     pub begun_at: Timestamp,
-    /// The last place up to which everything was read.
+    /// The place up to which everything was read.
     pub from: BinlogPlace,
-    /// Where reading went on; none if it did not.
+    /// The place at which reading went on; none if it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<BinlogPlace>,
-    /// Why they cannot be read.
+    /// Why the changes cannot be read.
     pub reason: String,
-    /// When everything that they may have touched was invalidated and the
-    /// checkpoint stood behind it. It is a record of its own.
+    /// Time at which everything that the changes may have touched was
+    /// invalidated and the checkpoint had passed the gap. It stands in a line of
+    /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_at: Option<Timestamp>,
-    /// The daemon ended because of it.
+    /// Whether the daemon ended because of the gap.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub halted: bool,
-    /// The daemon ended in the midst of the invalidation and began it anew.
+    /// Whether the daemon ended during the invalidation, and another gap stands
+    /// for its repetition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeated: bool,
 }
@@ -77,13 +80,13 @@ impl Gap {
         }
     }
 
-    /// Whether its invalidation is under way, or was interrupted.
+    /// Whether the invalidation is in progress, or was interrupted.
     pub fn is_open(&self) -> bool {
         self.done_at.is_none() && !self.halted && !self.repeated
     }
 }
 
-/// A line of the file of gaps.
+/// One line of the file of gaps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(super) enum GapEvent {
@@ -95,24 +98,24 @@ pub(super) enum GapEvent {
 /// Something that cannot be done, however often it is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// When it was given up.
+    /// Time at which it was given up.
     pub at: Timestamp,
     /// A short name for the reason, as in the metric.
     pub reason: String,
     /// The reason in words.
     pub detail: String,
-    /// What to do.
+    /// What an operator can do.
     pub remedy: String,
-    /// The change is in the batch that ends here, or at this place.
+    /// The place of the change, or the end of the batch that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<BinlogPlace>,
-    /// The rules that it can come from.
+    /// The rules that can have rendered it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
-    /// The table whose rows could not be read.
+    /// The table whose rows cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// The key that was refused; bytes that are no text as `\xNN`.
+    /// The key that was refused, with bytes that are not text as `\xNN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The distribution that refused paths.
@@ -127,7 +130,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Given up now.
+    /// A dead letter that was given up now.
     pub fn new(
         reason: impl Into<String>,
         detail: impl Into<String>,
@@ -148,7 +151,7 @@ impl DeadLetter {
         }
     }
 
-    /// The key as text.
+    /// Adds the key that was refused.
     pub fn of_key(mut self, key: &[u8]) -> Self {
         self.key = Some(match std::str::from_utf8(key) {
             Ok(text) => text.to_owned(),
@@ -157,7 +160,7 @@ impl DeadLetter {
         self
     }
 
-    /// What it is about, in a few words.
+    /// The key, table, path or message, in a few words.
     pub fn subject(&self) -> String {
         if let Some(key) = &self.key {
             return format!("key {key}");

@@ -1,0 +1,60 @@
+//! How much is on record, and the newest of it.
+
+use std::collections::VecDeque;
+
+use super::record::{DeadLetter, Gap, GapEvent};
+
+/// How many of the newest records are kept in memory, for the status.
+const RECENT_MAX: usize = 20;
+
+/// How much is on record, and the newest of it.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerSummary {
+    /// The number of gaps.
+    pub gaps: u64,
+    /// The newest gaps, oldest first.
+    pub recent_gaps: VecDeque<Gap>,
+    /// The number of dead letters.
+    pub dead_letters: u64,
+    /// The newest dead letters, oldest first.
+    pub recent_dead_letters: VecDeque<DeadLetter>,
+    /// The number of lines that are not records.
+    pub unreadable: u64,
+}
+
+impl LedgerSummary {
+    pub(super) fn add_gap(&mut self, event: GapEvent) {
+        match event {
+            GapEvent::Begun(gap) => {
+                // The position did not pass the gap, so that it was met again.
+                for before in &mut self.recent_gaps {
+                    before.repeated |= before.is_open() && before.from == gap.from;
+                }
+                self.gaps += 1;
+                keep_recent(&mut self.recent_gaps, gap);
+            }
+            GapEvent::Halted(mut gap) => {
+                gap.halted = true;
+                self.gaps += 1;
+                keep_recent(&mut self.recent_gaps, gap);
+            }
+            GapEvent::Done { id, at } => {
+                if let Some(gap) = self.recent_gaps.iter_mut().find(|gap| gap.id == id) {
+                    gap.done_at = Some(at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {
+        self.dead_letters += 1;
+        keep_recent(&mut self.recent_dead_letters, letter);
+    }
+}
+
+fn keep_recent<T>(recent: &mut VecDeque<T>, newest: T) {
+    recent.push_back(newest);
+    if recent.len() > RECENT_MAX {
+        recent.pop_front();
+    }
+}
