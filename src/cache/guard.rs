@@ -1,4 +1,7 @@
-//! Guards: raised by a script, and spared by deletions of whole tables.
+//! Guards, which a script raises and deletions by glob spare.
+//!
+//! A guard is a key that holds the version of a row. The script that readers fill
+//! the cache with stores nothing that is older than the guard.
 
 use std::sync::LazyLock;
 
@@ -17,7 +20,7 @@ const RAISE: &str = include_str!("raise.lua");
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RAISE));
 
-/// Raises the guards, then deletes the keys, in one round trip: a fill that
+/// Raises the guards and then deletes the keys, in one round trip. A fill that
 /// comes after the deletion finds the guard raised.
 pub(super) async fn raise_and_delete(
     connection: &mut Connection,
@@ -27,7 +30,8 @@ pub(super) async fn raise_and_delete(
     let raise = commands(guards, "EVALSHA", SCRIPT.get_hash());
     let (mut answers, mut outcome) = unlink::delete_after(connection, raise, keys).await?;
     if answers.iter().any(is_unknown_script) {
-        // The keys go once more: the guards come first.
+        // The keys are deleted again, because the guards have to be raised
+        // before.
         let raise = commands(guards, "EVAL", RAISE);
         let (again, second) = unlink::delete_after(connection, raise, keys).await?;
         answers = again;
@@ -57,9 +61,8 @@ fn is_unknown_script(answer: &Reply) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == unknown)
 }
 
-/// Leaves out of `found` what is a guard: one that were deleted would let a
-/// reader store an old row again. Another entry under such a name holds more
-/// than a number.
+/// Removes guards from `found`: without its guard, a reader could store an old
+/// row again. Another entry with the name of a guard holds more than a number.
 pub(super) async fn spare(
     connection: &mut Connection,
     patterns: &[GuardPattern],
@@ -83,7 +86,8 @@ pub(super) async fn spare(
                 guards.insert(key);
             }
             Ok(_) => {}
-            // Of another type, so that it is no guard; or out of our reach.
+            // A key of another type is not a guard. One that may not be read may
+            // not be deleted either.
             Err(error) if error::refusal(&error).is_some() => {}
             Err(error) => return Err(connection.failed(&error)),
         }

@@ -1,4 +1,4 @@
-//! Fields of hashes.
+//! Fields deleted from hashes.
 
 use super::outcome::{CacheError, Outcome};
 use super::refusal::unless_refused;
@@ -8,7 +8,7 @@ use crate::redis::connection::Connection;
 /// Fields in one HDEL.
 const FIELDS_PER_COMMAND: usize = 1_000;
 
-/// Deletes the fields; neighbours of one hash go in one command.
+/// Deletes the fields. Neighbours of one hash go in one command.
 pub(super) async fn delete(
     connection: &mut Connection,
     fields: &PairSet,

@@ -30,4 +30,4 @@ pub use self::contract::Cache;
 pub use self::outcome::{CacheError, Outcome, Refused};
 pub use self::permissions::{MemoryPolicy, MissingPermission, Permissions, Uses};
 pub use self::redis::Redis;
-pub use self::steps::{FoundKeys, MembersOut, ScanPlace, TagKind, TagScan, TagStep};
+pub use self::steps::{FoundKeys, MemberRemoval, ScanPlace, TagKind, TagScan, TagStep};

@@ -1,6 +1,6 @@
 -- Raises the guard KEYS[1] to the version ARGV[1] (decimal text), and lets it
--- live ARGV[2] milliseconds from now on. It never falls: 1 if it rose, else 0.
--- Numbers are doubles here, so that versions are compared as text.
+-- live for ARGV[2] milliseconds from now on. It never falls. Returns 1 if it
+-- rose, else 0. Lua's numbers are doubles, so that versions are compared as text.
 local held = redis.call('GET', KEYS[1])
 local version = ARGV[1]
 if held and held ~= '0' and not string.find(held, '^[1-9]%d*$') then

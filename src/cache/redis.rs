@@ -7,7 +7,7 @@ use super::outcome::{CacheError, Outcome};
 use super::permissions::{MemoryPolicy, Permissions, Uses};
 use super::refusal::unless_refused;
 use super::scan::Sweep;
-use super::steps::{FoundKeys, MembersOut, ScanPlace, TagScan, TagStep};
+use super::steps::{FoundKeys, MemberRemoval, ScanPlace, TagScan, TagStep};
 use super::{acl, guard, hash, scan, tag_sets, unlink};
 use crate::model::{Current, GuardPattern, Guards, KeyList, PairSet};
 use crate::redis::RedisTarget;
@@ -16,9 +16,9 @@ use crate::redis::connection::Connection;
 /// Redis: one server, a cluster, or a primary that sentinels know.
 pub struct Redis {
     connection: Connection,
-    /// What deletions by glob leave.
+    /// Keys that deletions by glob leave alone.
     guards: Current<Vec<GuardPattern>>,
-    /// Where [`Cache::find`] stands.
+    /// The scan of [`Cache::find_keys`] that is in progress.
     sweep: Option<Sweep>,
 }
 
@@ -41,14 +41,14 @@ impl Redis {
         })
     }
 
-    /// Lets deletions by glob leave the guards with such names, as they are when
-    /// a deletion begins.
+    /// Lets deletions by glob spare guards. The patterns that hold when a deletion
+    /// begins count.
     pub fn sparing(mut self, guards: Current<Vec<GuardPattern>>) -> Self {
         self.guards = guards;
         self
     }
 
-    /// Other connections to the same, not made yet.
+    /// The same cache over other connections, which are not made yet.
     pub fn another(&self) -> Self {
         Self {
             connection: self.connection.another(),
@@ -57,7 +57,7 @@ impl Redis {
         }
     }
 
-    /// Asks whether it is there, may be used, and is what it is said to be.
+    /// Checks that Redis answers, may be used, and has the configured layout.
     pub async fn check(&mut self) -> Result<(), CacheError> {
         self.connection.check().await
     }
@@ -67,7 +67,7 @@ impl Redis {
         acl::check(&mut self.connection, uses).await
     }
 
-    /// What one of the servers does when its memory is full, if it says so.
+    /// What one of the servers does when its memory is full, if it tells.
     pub async fn memory_policy(&mut self) -> Result<Option<MemoryPolicy>, CacheError> {
         acl::memory(&mut self.connection).await
     }
@@ -103,12 +103,12 @@ impl Cache for Redis {
         hash::delete(&mut self.connection, fields).await
     }
 
-    async fn find(&mut self, glob: &[u8], from: ScanPlace) -> Result<FoundKeys, CacheError> {
+    async fn find_keys(&mut self, glob: &[u8], from: ScanPlace) -> Result<FoundKeys, CacheError> {
         let asked_at = Instant::now();
         let mut sweep = match (from, self.sweep.take()) {
             (ScanPlace::Further, Some(sweep)) => sweep,
             _ => {
-                // No key that a set could have: what is found is only read.
+                // No tag set has this key, which may therefore be deleted.
                 let spare_key = [glob, b"\0"].concat();
                 Sweep::begin(&mut self.connection, glob, &spare_key).await?
             }
@@ -128,8 +128,11 @@ impl Cache for Redis {
         tag_sets::scan(&mut self.connection, sets).await
     }
 
-    async fn take_out(&mut self, leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
-        tag_sets::take_out(&mut self.connection, leaving).await
+    async fn remove_members(
+        &mut self,
+        removals: &[MemberRemoval<'_>],
+    ) -> Result<Outcome, CacheError> {
+        tag_sets::remove_members(&mut self.connection, removals).await
     }
 
     async fn publish(&mut self, channel: &str, message: &[u8]) -> Result<Outcome, CacheError> {

@@ -1,4 +1,4 @@
-//! Deletions of every key that matches a glob.
+//! Keys found and deleted by glob.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -11,21 +11,21 @@ use crate::model::{GuardPattern, KeySet};
 use crate::redis::address::Address;
 use crate::redis::connection::{Connection, Keyspace};
 
-/// How many keys one SCAN call looks at. It blocks the server for that long.
+/// Keys that one SCAN looks at. The server does nothing else in the meantime.
 const SCAN_COUNT: usize = 1_000;
 
-/// How many refused keys are named one by one (Bounded).
+/// Refused keys that are listed one by one (Bounded).
 const REFUSED_MAX: usize = 1_000;
 
-/// Deletes every key that matches `glob`, guards left out.
+/// Deletes every key that matches `glob` and is not a guard.
 pub(super) async fn delete_matching(
     connection: &mut Connection,
     guards: &[GuardPattern],
     glob: &[u8],
 ) -> Result<Outcome, CacheError> {
     let mut outcome = Outcome::default();
-    // An account that may touch what the glob matches may most likely touch the
-    // key that is written like it.
+    // An account that may touch the keys that the glob matches may most likely
+    // touch the key whose name is the text of the glob.
     let mut sweep = Sweep::begin(connection, glob, glob).await?;
     loop {
         let asked_at = Instant::now();
@@ -34,9 +34,9 @@ pub(super) async fn delete_matching(
         };
         guard::spare(connection, guards, &mut found).await?;
         let mut keys = KeySet::default();
-        found.iter().for_each(|key| {
+        for key in &found {
             keys.insert(key);
-        });
+        }
         outcome.add(unlink::delete(connection, &[keys.keys()]).await?);
         shorten(&mut outcome.refused, glob);
         // Others get at least half of the server's time.
@@ -44,21 +44,21 @@ pub(super) async fn delete_matching(
     }
 }
 
-/// A walk through all keys that match a glob.
+/// A scan of all keys that match a glob.
 ///
-/// SCAN returns every key that is there from its beginning to its end, some of
-/// them twice (Redis manual, "Scan guarantees"). In a cluster a key can leave a
-/// primary before it is found there, for one that was scanned already. A second
-/// pass over all primaries begins when the first has ended, and finds every key
-/// that moved once; so passes are repeated until one saw no slot moving, or
-/// until two saw none that had moved before.
+/// SCAN returns every key that exists from its beginning to its end, some keys
+/// twice (Redis manual, "Scan guarantees"). In a cluster, a key can move from a
+/// primary that was not scanned yet to one that was. A second pass over all
+/// primaries begins when the first has ended, and finds every key that moved
+/// once. So passes are repeated until one saw no slot move, or until the slots
+/// that moved during a pass had not moved during an earlier one.
 pub(super) struct Sweep {
     glob: Vec<u8>,
-    /// A key that may be deleted, to see whether that can be done.
+    /// A key that may be deleted, to find out whether the server takes writes.
     spare_key: Vec<u8>,
-    /// How the pass found the keyspace.
+    /// The keyspace when the pass began.
     before: Keyspace,
-    /// Which of its primaries comes next, and where in it.
+    /// The index of the primary that comes next, and the cursor in it.
     primary: usize,
     cursor: u64,
     pass: u64,
@@ -82,7 +82,7 @@ impl Sweep {
         })
     }
 
-    /// Some of the keys, or none; `None` at the end.
+    /// Some of the keys, or an empty list; `None` at the end.
     pub(super) async fn next(
         &mut self,
         connection: &mut Connection,
@@ -99,7 +99,7 @@ impl Sweep {
         Ok(Some(found))
     }
 
-    /// After a pass: begins another one if keys may have been missed.
+    /// Ends a pass, and begins another one if keys may have been missed.
     async fn again(&mut self, connection: &mut Connection) -> Result<bool, CacheError> {
         let after = connection.keyspace().await?;
         let moving = moved_in_between(&self.before, &after);
@@ -112,7 +112,7 @@ impl Sweep {
             glob = %String::from_utf8_lossy(&self.glob),
             pass = self.pass,
             slots_moved = moving.len(),
-            "slots of the cluster move: its keys are scanned again"
+            "slots of the cluster moved: its keys are scanned again"
         );
         self.moved.extend(moving);
         self.before = after;
@@ -122,12 +122,12 @@ impl Sweep {
     }
 }
 
-/// Fails if what was scanned is a replica by now, which answers SCAN like any
-/// other server and may be far behind.
+/// Fails if the scanned server is a replica by now: a replica answers SCAN, too,
+/// and may be far behind.
 async fn take_writes(connection: &mut Connection, spare_key: &[u8]) -> Result<(), CacheError> {
     let mut keys = KeySet::default();
     keys.insert(spare_key);
-    // Refused or not, it is no replica's answer.
+    // A replica answers READONLY, which fails the call. A refusal does not.
     unlink::delete(connection, &[keys.keys()]).await.map(drop)
 }
 
@@ -151,7 +151,7 @@ fn moved_in_between(before: &Keyspace, after: &Keyspace) -> HashSet<u16> {
     }
 }
 
-/// Lets the glob stand for all refused keys but the first.
+/// Lets the glob stand for all refused keys but the first ones.
 fn shorten(refused: &mut Vec<Refused>, glob: &[u8]) {
     if refused.len() > REFUSED_MAX {
         refused.truncate(REFUSED_MAX);

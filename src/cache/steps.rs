@@ -1,8 +1,8 @@
-//! Steps through sets whose members name keys.
+//! Steps through tag sets, whose members name keys, and through matching keys.
 
 use super::outcome::Refused;
 
-/// What a tag set is in the cache.
+/// The type of a tag set in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TagKind {
     /// A SET, as Symfony keeps it.
@@ -11,61 +11,61 @@ pub enum TagKind {
     SortedSet,
 }
 
-/// A tag set, and where to go on in it.
+/// A tag set, and the place at which to go on in it.
 #[derive(Clone, Copy, Debug)]
 pub struct TagScan<'s> {
-    /// Its key.
+    /// The key of the set.
     pub key: &'s [u8],
-    /// What an earlier step found it to be.
+    /// The type that an earlier step found.
     pub kind: Option<TagKind>,
-    /// 0 to begin with, then what the step before gave.
+    /// 0 for the first step, then what the step before returned.
     pub cursor: u64,
 }
 
-/// What one step through a tag set found.
+/// What a step through a tag set found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagStep {
     /// Some members.
     Members {
-        /// What the set is.
+        /// The type of the set.
         kind: TagKind,
         /// The members.
         members: Vec<Vec<u8>>,
-        /// Where the next step begins; 0 after the last.
+        /// The cursor of the next step; 0 after the last.
         next: u64,
     },
     /// There is no such set.
     End,
-    /// Its key holds something else, or may not be read.
+    /// The key holds another type, or may not be read.
     Refused(Refused),
 }
 
-/// Members to be taken out of a tag set.
+/// Members to remove from a tag set.
 #[derive(Clone, Debug)]
-pub struct MembersOut<'s> {
-    /// The set's key.
+pub struct MemberRemoval<'s> {
+    /// The key of the set.
     pub key: &'s [u8],
-    /// What it is.
+    /// The type of the set.
     pub kind: TagKind,
     /// The members.
     pub members: Vec<Vec<u8>>,
 }
 
-/// A place in the walk through all keys that match a glob.
+/// A place in the scan of all keys that match a glob.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScanPlace {
-    /// Its beginning.
+    /// The first key.
     #[default]
     Begin,
-    /// Where the step before ended.
+    /// The place at which the step before ended.
     Further,
 }
 
-/// Keys found by one step of that walk.
+/// Keys found by one step of such a scan.
 #[derive(Debug, Default)]
 pub struct FoundKeys {
-    /// The keys; some may come twice.
+    /// The keys, some of which may come twice.
     pub keys: Vec<Vec<u8>>,
-    /// Where to go on; `None` at the end.
+    /// The place at which to go on; `None` at the end.
     pub next: Option<ScanPlace>,
 }

@@ -4,17 +4,17 @@ use redis::{Cmd, FromRedisValue, RedisError, Value};
 
 use super::outcome::{CacheError, Outcome, Refused};
 use super::refusal::{refused, unless_refused};
-use super::steps::{MembersOut, TagKind, TagScan, TagStep};
+use super::steps::{MemberRemoval, TagKind, TagScan, TagStep};
 use crate::redis::connection::Connection;
+use crate::redis::server::Reply;
 
-/// How many members one step looks at; a set that Redis keeps as a list comes
-/// whole.
+/// Members that one step looks at. A set that Redis keeps as a list comes whole.
 const SCAN_COUNT: usize = 500;
 
 /// Members in one SREM or ZREM.
 const MEMBERS_PER_COMMAND: usize = 1_000;
 
-/// Goes one step through each set.
+/// Reads some members of each set.
 pub(super) async fn scan(
     connection: &mut Connection,
     sets: &[TagScan<'_>],
@@ -31,10 +31,7 @@ pub(super) async fn scan(
         command.arg("COUNT").arg(SCAN_COUNT);
         commands.push(command);
     }
-    let mut answers = match commands.is_empty() {
-        true => Vec::new().into_iter(),
-        false => connection.run(commands).await?.into_iter(),
-    };
+    let mut answers = run(connection, commands).await?;
     let mut steps = Vec::new();
     for (set, kind) in sets.iter().zip(kinds) {
         let step = match kind {
@@ -51,22 +48,21 @@ pub(super) async fn scan(
     Ok(steps)
 }
 
-/// What each set is; nothing where there is none.
+/// The type of each set; `None` where there is no set.
 async fn kinds(
     connection: &mut Connection,
     sets: &[TagScan<'_>],
 ) -> Result<Vec<Result<Option<TagKind>, Refused>>, CacheError> {
-    let unknown = sets.iter().filter(|set| set.kind.is_none());
-    let ask = |set: &TagScan<'_>| {
-        let mut command = redis::cmd("TYPE");
-        command.arg(set.key);
-        command
-    };
-    let commands: Vec<Cmd> = unknown.map(ask).collect();
-    let mut answers = match commands.is_empty() {
-        true => Vec::new().into_iter(),
-        false => connection.run(commands).await?.into_iter(),
-    };
+    let commands: Vec<Cmd> = sets
+        .iter()
+        .filter(|set| set.kind.is_none())
+        .map(|set| {
+            let mut command = redis::cmd("TYPE");
+            command.arg(set.key);
+            command
+        })
+        .collect();
+    let mut answers = run(connection, commands).await?;
     let mut kinds = Vec::new();
     for set in sets {
         let kind = match set.kind {
@@ -84,6 +80,19 @@ async fn kinds(
     Ok(kinds)
 }
 
+/// Runs commands, if there are any.
+async fn run(
+    connection: &mut Connection,
+    commands: Vec<Cmd>,
+) -> Result<std::vec::IntoIter<Reply>, CacheError> {
+    let answers = if commands.is_empty() {
+        Vec::new()
+    } else {
+        connection.run(commands).await?
+    };
+    Ok(answers.into_iter())
+}
+
 fn kind_called(name: &str, key: &[u8]) -> Result<Option<TagKind>, Refused> {
     match name {
         "none" => Ok(None),
@@ -97,7 +106,7 @@ fn kind_called(name: &str, key: &[u8]) -> Result<Option<TagKind>, Refused> {
     }
 }
 
-/// ZSCAN gives a score after each member.
+/// The members in an answer to SSCAN or ZSCAN, which adds a score to each.
 fn members(kind: TagKind, page: Value) -> Result<TagStep, RedisError> {
     let (next, mut members): (u64, Vec<Vec<u8>>) = FromRedisValue::from_redis_value(page)?;
     if kind == TagKind::SortedSet {
@@ -110,14 +119,14 @@ fn members(kind: TagKind, page: Value) -> Result<TagStep, RedisError> {
     })
 }
 
-/// Takes members out of their sets.
-pub(super) async fn take_out(
+/// Removes members from their sets.
+pub(super) async fn remove_members(
     connection: &mut Connection,
-    leaving: &[MembersOut<'_>],
+    removals: &[MemberRemoval<'_>],
 ) -> Result<Outcome, CacheError> {
     let mut commands = Vec::new();
     let mut keys = Vec::new();
-    for set in leaving {
+    for set in removals {
         for members in set.members.chunks(MEMBERS_PER_COMMAND) {
             let mut command = redis::cmd(match set.kind {
                 TagKind::Set => "SREM",

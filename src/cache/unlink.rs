@@ -11,15 +11,15 @@ use crate::redis::error;
 use crate::redis::server::Reply;
 use crate::redis::slot;
 
-/// Keys in one UNLINK. Long commands hold up other clients for as long as they
-/// run; a thousand keys take well under a millisecond.
+/// Keys in one UNLINK. A command holds up other clients while it runs; with a
+/// thousand keys that is well under a millisecond.
 const KEYS_PER_COMMAND: usize = 1_000;
 
 /// Deletes all keys.
 ///
-/// An UNLINK with one key that the account may not touch deletes none of its
-/// keys, and one whose slot is moving can find its keys on both sides. Such a
-/// command is sent again in halves, until the key stands alone.
+/// An UNLINK with a key that the account may not touch deletes none of its keys,
+/// and while a slot moves, its keys can be on both sides. Such a command is sent
+/// again in halves, until the key stands alone.
 pub(super) async fn delete(
     connection: &mut Connection,
     keys: &[&KeyList],
@@ -28,17 +28,19 @@ pub(super) async fn delete(
     Ok(outcome)
 }
 
-/// The same after other commands, in one round trip, with what they answer.
+/// Deletes all keys after other commands, in one round trip. Returns the answers
+/// to those commands, too.
 pub(super) async fn delete_after(
     connection: &mut Connection,
     mut first: Vec<Cmd>,
     keys: &[&KeyList],
 ) -> Result<(Vec<Reply>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
-    let mut firsts_answers = Vec::new();
-    let Chunks { keys, mut pending } = match connection.has_slots() {
-        true => Chunks::of_slots(keys),
-        false => Chunks::new(keys),
+    let mut first_answers = Vec::new();
+    let Chunks { keys, mut pending } = if connection.has_slots() {
+        Chunks::of_slots(keys)
+    } else {
+        Chunks::new(keys)
     };
     while !pending.is_empty() || !first.is_empty() {
         let before = first.len();
@@ -47,7 +49,7 @@ pub(super) async fn delete_after(
         let mut answers = connection.run(commands).await?;
         if before > 0 {
             let of_keys = answers.split_off(before.min(answers.len()));
-            firsts_answers = std::mem::replace(&mut answers, of_keys);
+            first_answers = std::mem::replace(&mut answers, of_keys);
         }
         let mut refused = Vec::new();
         for (chunk, answer) in pending.into_iter().zip(answers) {
@@ -76,7 +78,7 @@ pub(super) async fn delete_after(
             }
         }
     }
-    Ok((firsts_answers, outcome))
+    Ok((first_answers, outcome))
 }
 
 fn unlink(keys: &[&[u8]]) -> Cmd {
@@ -90,13 +92,13 @@ fn unlink(keys: &[&[u8]]) -> Cmd {
     command
 }
 
-/// Keys, and which of them go together.
+/// Keys, and which of them go in one command.
 struct Chunks<'k> {
     keys: Vec<&'k [u8]>,
     pending: Vec<Chunk>,
 }
 
-/// Keys of one command, by their places.
+/// The keys of one command, by their indexes.
 type Chunk = Range<usize>;
 
 fn part<'p, 'k>(keys: &'p [&'k [u8]], chunk: &Chunk) -> &'p [&'k [u8]] {
@@ -113,8 +115,11 @@ impl<'k> Chunks<'k> {
 
     /// All keys, in chunks of one slot and at most [`KEYS_PER_COMMAND`].
     fn of_slots(keys: &[&'k KeyList]) -> Self {
-        let all = keys.iter().flat_map(|keys| keys.iter());
-        let mut by_slot: Vec<(u16, &[u8])> = all.map(|key| (slot::of_key(key), key)).collect();
+        let mut by_slot: Vec<(u16, &[u8])> = keys
+            .iter()
+            .flat_map(|keys| keys.iter())
+            .map(|key| (slot::of_key(key), key))
+            .collect();
         by_slot.sort_unstable_by_key(|(slot, _)| *slot);
         let mut pending = Vec::new();
         let mut start = 0;
@@ -131,8 +136,8 @@ impl<'k> Chunks<'k> {
 /// Keys that may stand in one command, in chunks of [`KEYS_PER_COMMAND`].
 fn together(keys: Range<usize>) -> impl Iterator<Item = Chunk> {
     let end = keys.end;
-    let starts = keys.step_by(KEYS_PER_COMMAND);
-    starts.map(move |start| start..end.min(start + KEYS_PER_COMMAND))
+    keys.step_by(KEYS_PER_COMMAND)
+        .map(move |start| start..end.min(start + KEYS_PER_COMMAND))
 }
 
 #[cfg(test)]
@@ -163,6 +168,6 @@ mod tests {
         }
         assert_eq!(seen.len(), 5_000);
         let largest = pending.iter().filter(|chunk| chunk.len() > 100).count();
-        assert_eq!(largest, 3, "those of the tag are together");
+        assert_eq!(largest, 3, "keys of one tag are together");
     }
 }

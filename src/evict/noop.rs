@@ -4,7 +4,7 @@ use super::bulk_paths::Paths;
 use super::path_sink::PathSink;
 use crate::buffer::BufferError;
 use crate::cache::{
-    Cache, CacheError, FoundKeys, MembersOut, Outcome, ScanPlace, TagScan, TagStep,
+    Cache, CacheError, FoundKeys, MemberRemoval, Outcome, ScanPlace, TagScan, TagStep,
 };
 use crate::model::{Guards, KeyList, PairSet};
 
@@ -37,7 +37,7 @@ impl Cache for NoCache {
         Ok(Outcome::default())
     }
 
-    async fn find(&mut self, _glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
+    async fn find_keys(&mut self, _glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
         Ok(FoundKeys::default())
     }
 
@@ -45,7 +45,10 @@ impl Cache for NoCache {
         Ok(vec![TagStep::End; sets.len()])
     }
 
-    async fn take_out(&mut self, _leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
+    async fn remove_members(
+        &mut self,
+        _leaving: &[MemberRemoval<'_>],
+    ) -> Result<Outcome, CacheError> {
         Ok(Outcome::default())
     }
 

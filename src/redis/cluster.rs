@@ -1,4 +1,4 @@
-//! A cluster: who serves which slot, and commands sent to where their keys are.
+//! Commands sent to the primaries of a cluster.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -15,21 +15,22 @@ use super::slot::{self, SLOTS};
 use super::target::Access;
 use super::topology::Topology;
 
-/// How often commands follow their slots before the call fails.
+/// Redirections that commands follow before the call fails.
 const REDIRECTIONS_MAX: usize = 8;
 
-/// How long a node may take to say who serves what: the next one may know.
+/// Time in which a node has to say which primary serves which slots. After it the
+/// next node is asked.
 const TOPOLOGY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A cluster.
+/// The nodes of a cluster.
 pub(crate) struct Cluster {
     access: Access,
     seed: Address,
     replicas: u16,
-    /// Given up at every failure, and asked for again at the next call.
+    /// Dropped at every failure, and asked for again at the next call.
     topology: Option<Topology>,
-    /// Every node heard of, to be asked in turn: the one that answered last may
-    /// be the one that is cut off.
+    /// Every node that is known, to be asked in turn: the node that answered last
+    /// may be the one that is cut off.
     known: VecDeque<Address>,
     servers: HashMap<Address, ServerConnection>,
 }
@@ -46,7 +47,7 @@ impl Cluster {
         }
     }
 
-    /// Another set of connections to the same cluster, none made yet.
+    /// Other connections to the same cluster, not made yet.
     pub(crate) fn another(&self) -> Self {
         Self::new(self.access.clone(), self.seed.clone(), self.replicas)
     }
@@ -55,16 +56,20 @@ impl Cluster {
         &self.seed
     }
 
-    /// Sends all commands to where their keys are, to all primaries at the same
-    /// time, and gives each one's own answer in their order. Those of one slot
-    /// take effect in their order, too; one of them may be done twice.
+    /// Sends all commands to the primaries that have their keys, to all of them at
+    /// the same time, and returns the answers in the order of the commands.
+    /// Commands of one slot take effect in their order, and may take effect twice.
     pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Reply>, RequestError> {
         let mut answers: Vec<Reply> = commands.iter().map(|_| no_answer()).collect();
-        let mut pending: Vec<InFlightCommand> = Vec::with_capacity(commands.len());
-        pending.extend(commands.into_iter().enumerate().map(|(place, command)| {
-            let to = Goal::Owner;
-            InFlightCommand { place, command, to }
-        }));
+        let mut pending: Vec<InFlightCommand> = commands
+            .into_iter()
+            .enumerate()
+            .map(|(place, command)| InFlightCommand {
+                place,
+                command,
+                to: Goal::Owner,
+            })
+            .collect();
         let mut behind = Vec::new();
         let mut moved = false;
         for _ in 0..REDIRECTIONS_MAX {
@@ -73,7 +78,7 @@ impl Cluster {
             }
             if pending.is_empty() {
                 if moved {
-                    // What one answer said of a slot may hold for others.
+                    // When one slot has moved, others may have, too.
                     self.topology = None;
                 }
                 return Ok(answers);
@@ -115,8 +120,8 @@ impl Cluster {
         answer.inspect_err(|_| self.topology = None)
     }
 
-    /// What the cluster looks like now, and whether keys are on their way from
-    /// one primary to another.
+    /// The topology at this moment, and whether keys are moving from one primary
+    /// to another.
     pub(crate) async fn look(&mut self) -> Result<(Topology, bool), RequestError> {
         self.topology = None;
         let topology = self.topology().await?.clone();
@@ -128,20 +133,22 @@ impl Cluster {
             let nodes: String = redis::from_redis_value(answer)
                 .map_err(|error| self.server(primary).failed(&error.into()))?;
             // A node marks only its own slots, as in `[93-<-id]`.
-            let own = nodes.lines().find(|line| line.contains("myself"));
-            moving |= own.is_some_and(|line| line.contains(" ["));
+            moving |= nodes
+                .lines()
+                .find(|line| line.contains("myself"))
+                .is_some_and(|line| line.contains(" ["));
         }
         Ok((topology, moving))
     }
 
-    /// Names the failure, and makes everything anew at the next call.
+    /// Drops every connection, and makes the error one for the caller.
     pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         self.topology = None;
         self.servers.clear();
         error::named(error, &self.seed)
     }
 
-    /// Who serves what, asked for if it is not known.
+    /// The topology, asked for if it is not known.
     async fn topology(&mut self) -> Result<&Topology, RequestError> {
         if self.topology.is_none() {
             let topology = self.ask().await?;
@@ -153,7 +160,7 @@ impl Cluster {
         self.topology.as_ref().ok_or_else(|| self.unserved(0))
     }
 
-    /// Asks one node after the other, the seed last.
+    /// Asks one node after the other for the topology, the seed last.
     async fn ask(&mut self) -> Result<Topology, RequestError> {
         self.known.rotate_left(1.min(self.known.len()));
         let mut nodes: Vec<Address> = self.known.iter().cloned().collect();
@@ -185,7 +192,7 @@ impl Cluster {
         Err(failure)
     }
 
-    /// Groups commands by the server that they go to.
+    /// Groups the commands by the server that they go to.
     async fn route(
         &mut self,
         pending: Vec<InFlightCommand>,
@@ -216,7 +223,7 @@ impl Cluster {
         Ok(groups)
     }
 
-    /// Sends every group to its server, all at the same time.
+    /// Sends every group to its server, all of them at the same time.
     async fn send(
         &mut self,
         groups: HashMap<Address, Group>,
@@ -225,8 +232,9 @@ impl Cluster {
         let sending: Vec<_> = groups
             .into_iter()
             .map(|(address, mut group)| {
-                // Taken out, so that all of them can be used at once; one that is
-                // lost because the call is cancelled is made anew.
+                // Removed from the map, so that all can be used at the same time. A
+                // connection that is lost because the call is cancelled is made
+                // anew.
                 let server = self.servers.remove(&address);
                 let mut server =
                     server.unwrap_or_else(|| ServerConnection::new(&self.access, &address));
@@ -236,13 +244,15 @@ impl Cluster {
                 }
             })
             .collect();
-        let sent = join_all(sending).await;
-        let back = sent.into_iter().map(|(server, group, answered)| {
-            let address = server.address().clone();
-            self.servers.insert(address.clone(), server);
-            (address, group, answered)
-        });
-        back.collect()
+        join_all(sending)
+            .await
+            .into_iter()
+            .map(|(server, group, answered)| {
+                let address = server.address().clone();
+                self.servers.insert(address.clone(), server);
+                (address, group, answered)
+            })
+            .collect()
     }
 
     fn server(&mut self, address: &Address) -> &mut ServerConnection {

@@ -1,4 +1,4 @@
-//! Commands to Redis, whatever it is made of.
+//! Commands to Redis, whatever the layout of its servers is.
 
 use redis::{Cmd, Pipeline, RedisError, Value};
 
@@ -13,8 +13,8 @@ use super::topology::Topology;
 
 /// Connections to Redis, made when they are needed.
 pub(crate) struct Connection {
-    reach: Servers,
-    /// How many replicas have to acknowledge a change before it counts.
+    servers: Servers,
+    /// The number of replicas that have to acknowledge a change before it counts.
     replicas: u16,
 }
 
@@ -24,12 +24,11 @@ enum Servers {
     Cluster(Box<Cluster>),
 }
 
-/// Where keys are: the primaries, and whether some of the keys are on their way
-/// from one to another.
+/// The primaries, and whether keys are moving from one to another.
 pub(crate) struct Keyspace {
     pub(crate) primaries: Vec<Address>,
     pub(crate) moving: bool,
-    /// Of a cluster.
+    /// The slots of the primaries, in a cluster.
     pub(crate) topology: Option<Topology>,
 }
 
@@ -37,7 +36,7 @@ impl Connection {
     pub(crate) fn new(target: &RedisTarget) -> Result<Self, RequestError> {
         let (access, address) = Access::new(&target.url, target.password.as_ref(), &target.tls)?;
         let replicas = target.replicas;
-        let reach = match &target.layout {
+        let servers = match &target.layout {
             Layout::Single => Servers::Single(Box::new(ServerConnection::new(&access, &address))),
             Layout::Cluster => Servers::Cluster(Box::new(Cluster::new(access, address, replicas))),
             Layout::Sentinel {
@@ -53,51 +52,51 @@ impl Connection {
                 Servers::Sentinel(Box::new(SentinelPrimary::new(access, master, sentinels)))
             }
         };
-        Ok(Self { reach, replicas })
+        Ok(Self { servers, replicas })
     }
 
-    /// Other connections to the same, not made yet.
+    /// Other connections to the same servers, not made yet.
     pub(crate) fn another(&self) -> Self {
-        let reach = match &self.reach {
+        let servers = match &self.servers {
             Servers::Single(server) => Servers::Single(Box::new(server.another())),
             Servers::Sentinel(sentinel) => Servers::Sentinel(Box::new(sentinel.another())),
             Servers::Cluster(cluster) => Servers::Cluster(Box::new(cluster.another())),
         };
         let replicas = self.replicas;
-        Self { reach, replicas }
+        Self { servers, replicas }
     }
 
-    /// Asks whether it is there, may be used, and is what it is said to be.
+    /// Checks that Redis answers, may be used, and has the configured layout.
     pub(crate) async fn check(&mut self) -> Result<(), RequestError> {
         self.run_one(redis::cmd("PING")).await?;
-        let Servers::Single(server) = &mut self.reach else {
-            // Neither a cluster nor sentinels can be taken for something else.
+        let Servers::Single(server) = &mut self.servers else {
+            // What is not a cluster, or not a sentinel, answered with an error.
             return Ok(());
         };
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let mut pipeline = pipeline(vec![slots]);
-        // An error says that it is no cluster, or that the account may not ask.
+        // An error means that it is not a cluster, or that the account may not ask.
         match server.send(&mut pipeline).await?.as_slice() {
             [Ok(_)] => Err(error::is_a_cluster(server.address())),
             _ => Ok(()),
         }
     }
 
-    /// Whether the keys of one command have to be in one slot.
+    /// Whether all keys of a command have to be in one slot.
     pub(crate) fn has_slots(&self) -> bool {
-        matches!(self.reach, Servers::Cluster(_))
+        matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Sends all commands in one round trip to each primary, and gives each one's
-    /// own answer, in their order. All keys of a command have to be in one slot,
-    /// and only commands of one slot are sure to be done in their order.
+    /// Sends all commands in one round trip to each primary, and returns the
+    /// answers in the order of the commands. All keys of a command have to be in
+    /// one slot, and only commands of one slot take effect in their order.
     ///
     /// The errors among the answers are about their command alone: WRONGTYPE,
-    /// NOPERM, NOSCRIPT, TRYAGAIN or ERR. Any other failure is the whole call's,
-    /// which may have done any part of it.
+    /// NOPERM, NOSCRIPT, TRYAGAIN or ERR. Any other error fails the whole call, any
+    /// part of which may have taken effect.
     pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Reply>, RequestError> {
-        let answers = match &mut self.reach {
+        let answers = match &mut self.servers {
             Servers::Cluster(cluster) => cluster.run(commands).await?,
             Servers::Single(server) => {
                 server
@@ -117,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Sends one command, any error of which is the call's.
+    /// Sends one command. An error in its answer fails the call.
     pub(crate) async fn run_one(&mut self, command: Cmd) -> Result<Value, RequestError> {
         let answer = self.run(vec![command]).await?.pop();
         answer
@@ -125,21 +124,21 @@ impl Connection {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Sends a command that is about no key to one of the primaries.
+    /// Sends a command without keys to one of the primaries.
     pub(crate) async fn run_at(
         &mut self,
         primary: &Address,
         command: Cmd,
     ) -> Result<Value, RequestError> {
-        match &mut self.reach {
+        match &mut self.servers {
             Servers::Cluster(cluster) => cluster.run_at(primary, command).await,
             Servers::Single(_) | Servers::Sentinel(_) => self.run_one(command).await,
         }
     }
 
-    /// Where keys are now.
+    /// The primaries at this moment.
     pub(crate) async fn keyspace(&mut self) -> Result<Keyspace, RequestError> {
-        let primary = match &mut self.reach {
+        let primary = match &mut self.servers {
             Servers::Cluster(cluster) => {
                 let (topology, moving) = cluster.look().await?;
                 return Ok(Keyspace {
@@ -158,9 +157,9 @@ impl Connection {
         })
     }
 
-    /// Names the failure and gives every connection up.
+    /// Drops every connection, and makes the error one for the caller.
     pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
-        match &mut self.reach {
+        match &mut self.servers {
             Servers::Single(server) => server.failed(error),
             Servers::Sentinel(sentinel) => sentinel.failed(error),
             Servers::Cluster(cluster) => cluster.failed(error),
@@ -170,7 +169,7 @@ impl Connection {
 
 impl std::fmt::Display for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.reach {
+        match &self.servers {
             Servers::Single(server) => write!(f, "{}", server.address()),
             Servers::Sentinel(sentinel) => write!(f, "{}", sentinel.master()),
             Servers::Cluster(cluster) => write!(f, "{}", cluster.seed()),

@@ -1,12 +1,12 @@
-//! What Redis' errors mean for the caller.
+//! What an error means for the caller.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::address::Address;
 
-/// Whether the error is about the one command that it answers, and says nothing
-/// of the others or of the server. Everything else passes, or is for somebody
-/// to put right, so that the caller repeats all of it.
+/// Whether the error is about the command that it answers, and about neither other
+/// commands nor the server. Any other error passes, or an operator has to act, so
+/// that the caller repeats all commands.
 pub(crate) fn concerns_one_command(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Server(
@@ -15,7 +15,7 @@ pub(crate) fn concerns_one_command(error: &RedisError) -> bool {
             | ServerErrorKind::ResponseError
             | ServerErrorKind::TryAgain,
         ) => true,
-        // The client has no kind of its own for it.
+        // The client has no kinds of its own for these.
         ErrorKind::Extension => {
             matches!(error.code(), Some("WRONGTYPE" | "NOTVERSION"))
         }
@@ -24,10 +24,11 @@ pub(crate) fn concerns_one_command(error: &RedisError) -> bool {
 }
 
 /// A short name for the reason why the keys of the command that `error` answers
-/// stay as they are for ever; `None` if it is no such reason.
+/// stay as they are, however often it is repeated; `None` if repeating may help.
 ///
-/// An account that may not use the command at all gets NOPERM too. That is for
-/// somebody to put right, and no key's fault: only texts about keys count.
+/// An account that may not run the command at all gets NOPERM, too. That is not
+/// about the key, and an operator has to grant the command. So only texts that
+/// are about keys count.
 pub(crate) fn refusal(error: &RedisError) -> Option<&'static str> {
     let says = |words| error.detail().is_some_and(|detail| detail.contains(words));
     match error.kind() {
@@ -45,19 +46,19 @@ pub(crate) fn refusal(error: &RedisError) -> Option<&'static str> {
             Some("no-permission")
         }
         ErrorKind::Extension if error.code() == Some("WRONGTYPE") => Some("wrong-type"),
-        // What raise.lua answers.
+        // The answer of raise.lua.
         ErrorKind::Extension if error.code() == Some("NOTVERSION") => Some("not-a-version"),
         _ => None,
     }
 }
 
-/// Whether a command with several keys found some of them gone to another node
-/// already. Each for itself has a place.
+/// Whether a command with several keys failed because some of them have moved to
+/// another node already. Commands with one key each succeed.
 pub(crate) fn is_divided(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
 }
 
-/// Names the failure of the server at `address`.
+/// Makes an error of the server at `address` one for the caller.
 pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
     let unavailable = |code| RequestError::Unavailable {
         address: address.to_string(),
@@ -87,15 +88,15 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
         ErrorKind::Server(ServerErrorKind::ResponseError)
             if error
                 .detail()
-                .is_some_and(|it| it.contains("cluster support disabled")) =>
+                .is_some_and(|detail| detail.contains("cluster support disabled")) =>
         {
             refused(
                 "no-cluster",
-                "this server is no part of a cluster: leave redis.cluster out",
+                "this server is not part of a cluster: leave redis.cluster out",
             )
         }
         ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
-        // The client has no kind of its own for it.
+        // The client has no kind of its own for this.
         _ if error.code() == Some("NOAUTH") => refused(
             "authentication",
             "set redis.password, or redis.sentinel.password if this is a sentinel",
@@ -110,7 +111,7 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
 
 const SET_CLUSTER: &str = "set redis.cluster = true";
 
-/// A server that is reached as if it were alone.
+/// The error for a node of a cluster that is configured as a single server.
 pub(crate) fn is_a_cluster(address: &Address) -> RequestError {
     RequestError::Refused {
         address: address.to_string(),
@@ -120,10 +121,10 @@ pub(crate) fn is_a_cluster(address: &Address) -> RequestError {
     }
 }
 
-/// Why a deletion failed.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// No answer, or one that passes: loading, failing over, read-only.
+    /// There was no answer, or one that passes: loading, failing over, read-only.
     #[error(
         "Redis at {address} does not answer as it should ({code}): {reason}; check redis.url and that the server runs"
     )]
@@ -132,27 +133,27 @@ pub enum RequestError {
         address: String,
         /// A short name for the failure.
         code: &'static str,
-        /// The client's words.
+        /// The reason in the client's words.
         reason: String,
     },
-    /// There is nothing to log in with. That may pass.
+    /// There is no token to log in with. That may pass.
     #[error("Redis at {address} is not connected to: {reason}")]
     NoToken {
         /// The server.
         address: String,
-        /// Why there is none, and what to do.
+        /// Why there is no token, and what to do.
         reason: String,
     },
-    /// Somebody has to change something first.
+    /// An operator has to change something first.
     #[error("Redis at {address} refused ({code}): {reason}; {remedy}")]
     Refused {
         /// The server.
         address: String,
         /// A short name for the failure.
         code: &'static str,
-        /// The server's words.
+        /// The reason in the server's words.
         reason: String,
-        /// What to do.
+        /// What an operator can do.
         remedy: &'static str,
     },
 }

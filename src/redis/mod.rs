@@ -6,10 +6,10 @@
 //! - `server`: the connection to one server.
 //! - `cluster`: commands sent to the primaries of a cluster.
 //! - `topology`: which primary serves which slots.
-//! - `slot`: the slot of a key.
-//! - `redirection`: answers that name another server.
-//! - `sentinel`: the primary, as sentinels know it.
-//! - `error`: what an answer means to whoever retries.
+//! - `slot`: the slot of a key, which decides the primary that has it.
+//! - `redirection`: answers that name another server of a cluster.
+//! - `sentinel`: the primary that sentinels name.
+//! - `error`: what an error means for the caller.
 
 pub(crate) mod address;
 pub(crate) mod cluster;

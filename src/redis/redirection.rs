@@ -1,4 +1,4 @@
-//! What became of the commands that went to one server of a cluster.
+//! Answers that name another server of a cluster.
 
 use std::collections::HashSet;
 
@@ -8,29 +8,29 @@ use super::address::Address;
 use super::server::Reply;
 use super::slot;
 
-/// A command on its way.
+/// A command that was not answered yet.
 pub(crate) struct InFlightCommand {
-    /// Its place among the answers.
+    /// The index of the command, and of its answer.
     pub(crate) place: usize,
     pub(crate) command: Cmd,
     pub(crate) to: Goal,
 }
 
-/// Where a command goes.
+/// The server that a command goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// To who serves its slot.
+    /// The primary that serves its slot.
     Owner,
-    /// To this node, which is taking the slot over and serves it only to those
-    /// who say that they were sent.
+    /// This node, which is taking the slot over and serves it only to commands
+    /// after ASKING.
     Asking(Address),
 }
 
-/// What goes to one server in one round trip.
+/// Commands that go to one server in one round trip.
 #[derive(Default)]
 pub(crate) struct Group {
     pub(crate) commands: Pipeline,
-    /// What each of the commands is; `None`: ASKING, before the next one.
+    /// The index of each command; `None` for an ASKING before the next one.
     places: Vec<Option<usize>>,
 }
 
@@ -45,21 +45,22 @@ impl Group {
     }
 }
 
-/// What a group's answers mean.
+/// The commands of a group, by what their answers mean.
 #[derive(Default)]
 pub(crate) struct Sorted {
-    /// Answers with their places.
+    /// Answers with the indexes of their commands.
     pub(crate) done: Vec<(usize, Reply)>,
-    /// What goes elsewhere.
+    /// Commands that go to another server.
     pub(crate) redirected: Vec<InFlightCommand>,
-    /// What waits for that: commands of one slot take effect in their order, so
-    /// that those behind a redirected one are sent once more, after it.
+    /// Commands that wait for those. Commands of one slot take effect in their
+    /// order, so that the ones behind a redirected command are sent again after
+    /// it.
     pub(crate) behind: Vec<InFlightCommand>,
-    /// Slots with their new primaries.
+    /// Slots that have moved, with their new primaries.
     pub(crate) moved: Vec<(u16, Address)>,
 }
 
-/// Parts what the server at `answering` did from what it did not.
+/// Sorts the commands of a group that the server at `answering` has answered.
 pub(crate) fn sort(group: &Group, answers: Vec<Reply>, answering: &Address) -> Sorted {
     let mut sorted = Sorted::default();
     let mut elsewhere: HashSet<u16> = HashSet::new();
@@ -80,7 +81,7 @@ pub(crate) fn sort(group: &Group, answers: Vec<Reply>, answering: &Address) -> S
                 }
             };
             sorted.redirected.push(pending(goal));
-            // One deletion may overtake another.
+            // The order of deletions does not matter.
             if command.args_iter().next() != Some(Arg::Simple(b"UNLINK")) {
                 elsewhere.insert(slot);
             }
@@ -127,7 +128,7 @@ mod tests {
         value.extract_error()
     }
 
-    /// Of a command and its key each.
+    /// A group of commands, each with its key.
     fn group(commands: &[&str]) -> Group {
         let mut group = Group::default();
         for (place, text) in commands.iter().enumerate() {
@@ -140,8 +141,10 @@ mod tests {
     }
 
     fn places(pending: &[InFlightCommand]) -> Vec<(usize, Goal)> {
-        let all = pending.iter();
-        all.map(|it| (it.place, it.to.clone())).collect()
+        pending
+            .iter()
+            .map(|pending| (pending.place, pending.to.clone()))
+            .collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A primary that sentinels know.
+//! The primary that sentinels name.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use super::error::RequestError;
 use super::server::ServerConnection;
 use super::target::Access;
 
-/// A primary whose address the sentinels are asked for at every new connection.
+/// A primary. The sentinels are asked for its address at every new connection.
 pub(crate) struct SentinelPrimary {
     access: Access,
     master: String,
@@ -18,7 +18,7 @@ pub(crate) struct SentinelPrimary {
 }
 
 impl SentinelPrimary {
-    /// Servers are reached by `access`, each sentinel by its own.
+    /// A primary called `master`, which `access` tells how to connect to.
     pub(crate) fn new(
         access: Access,
         master: &str,
@@ -32,14 +32,14 @@ impl SentinelPrimary {
         }
     }
 
-    /// Another set of connections to the same, none made yet.
+    /// Other connections to the same servers, not made yet.
     pub(crate) fn another(&self) -> Self {
         let sentinels = self.sentinels.iter().map(ServerConnection::another);
         Self::new(self.access.clone(), &self.master, sentinels)
     }
 
-    /// The primary, as the first sentinel that answers knows it. A sentinel can
-    /// be late: the server itself has to say that it is one.
+    /// The primary that the first sentinel to answer names. A sentinel can be
+    /// late, so that the server itself has to say that it is a primary.
     pub(crate) async fn primary(&mut self) -> Result<&mut ServerConnection, RequestError> {
         let primary = match self.primary.take() {
             Some(primary) => primary,
@@ -56,7 +56,7 @@ impl SentinelPrimary {
                         address: primary.address().to_string(),
                         code: "read-only",
                         reason: format!(
-                            "the sentinels call it the primary of {}, and it is a replica",
+                            "the sentinels name it as the primary of {}, but it is a replica",
                             self.master
                         ),
                     });
@@ -76,7 +76,7 @@ impl SentinelPrimary {
         self.primary = None;
     }
 
-    /// Names the primary's failure, and gives it up.
+    /// Drops the connection, and makes the error one for the caller.
     pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         match self.primary.take() {
             Some(mut primary) => primary.failed(error),

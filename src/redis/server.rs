@@ -1,4 +1,4 @@
-//! One server, connected to when it is needed.
+//! The connection to one server.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use super::target::Access;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a server waits for its replicas to acknowledge.
+/// Time for which a server waits for its replicas to acknowledge.
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the server says to one command.
+/// The answer to one command.
 pub(crate) type Reply = Result<Value, RedisError>;
 
-/// One server.
+/// One server, connected to when it is needed.
 ///
-/// Its connection is dropped at every failure and made anew at the next call.
-/// That covers a demotion too: a server that became a replica answers READONLY
-/// on the old connection for ever. One that a token opened is made anew before
-/// the server would cut it.
+/// The connection is dropped at every failure and made anew at the next call.
+/// That covers a demotion, too: a server that became a replica answers READONLY
+/// on the old connection for ever. A connection that a token opened is made anew
+/// before the server would close it.
 pub(crate) struct ServerConnection {
     access: Access,
     address: Address,
@@ -38,7 +38,7 @@ struct OpenConnection {
 }
 
 impl ServerConnection {
-    /// Not connected yet.
+    /// A server that is not connected to yet.
     pub(crate) fn new(access: &Access, address: &Address) -> Self {
         Self {
             access: access.clone(),
@@ -56,7 +56,7 @@ impl ServerConnection {
         &self.address
     }
 
-    /// Sends all commands in one round trip, and gives each one's own answer.
+    /// Sends all commands in one round trip, and returns the answer to each.
     pub(crate) async fn send(
         &mut self,
         commands: &mut Pipeline,
@@ -67,8 +67,8 @@ impl ServerConnection {
         answers.map_err(|error| self.failed(&error))
     }
 
-    /// The same, for changes that count only once so many replicas have
-    /// acknowledged them.
+    /// Sends changes in one round trip, which succeed only once so many replicas
+    /// have acknowledged them.
     pub(crate) async fn change(
         &mut self,
         commands: &mut Pipeline,
@@ -80,9 +80,10 @@ impl ServerConnection {
         let timeout_ms = u64::try_from(REPLICAS_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
         commands.cmd("WAIT").arg(replicas).arg(timeout_ms);
         let mut answers = self.send(commands).await?;
-        let acknowledged = answers.pop().unwrap_or_else(no_answer);
-        let acknowledged =
-            acknowledged.and_then(|value| Ok(redis::from_redis_value::<u16>(value)?));
+        let acknowledged = answers
+            .pop()
+            .unwrap_or_else(no_answer)
+            .and_then(|value| Ok(redis::from_redis_value::<u16>(value)?));
         match acknowledged {
             Ok(count) if count >= replicas => Ok(answers),
             Ok(count) => Err(RequestError::Unavailable {
@@ -97,7 +98,7 @@ impl ServerConnection {
         }
     }
 
-    /// Sends one command, any error of which is the call's.
+    /// Sends one command. An error in its answer fails the call.
     pub(crate) async fn send_one(&mut self, command: Cmd) -> Result<Value, RequestError> {
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(command);
@@ -130,15 +131,15 @@ impl ServerConnection {
         Ok(connection)
     }
 
-    /// Names the failure and gives the connection up.
+    /// Drops the connection, and makes the error one for the caller.
     pub(crate) fn failed(&mut self, error: &RedisError) -> RequestError {
         self.open = None;
         error::named(error, &self.address)
     }
 }
 
-/// A pipeline's answers are as many as its commands; should they not be, it is a
-/// failure like any other.
+/// The answer to a command that got none. A pipeline has as many answers as
+/// commands; should it not, that is a failure like any other.
 pub(crate) fn no_answer() -> Reply {
     Err((ErrorKind::UnexpectedReturnType, "no answer").into())
 }

@@ -1,18 +1,17 @@
-//! Hash slots: what decides which primary of a cluster holds a key.
+//! Hash slots, which decide the primary of a cluster that has a key.
 
 use redis::{Arg, Cmd};
 
-/// How many there are.
+/// The number of slots.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// The slot of a key: that of its hash tag, if it has one (Redis Cluster
+/// The slot of a key, or of its hash tag if it has one (Redis Cluster
 /// specification, "Key distribution model").
 pub(crate) fn of_key(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(hash_tag(key).unwrap_or(key)) % SLOTS
 }
 
-/// What stands between the first `{` and the first `}` after it, unless that is
-/// nothing.
+/// The bytes between the first `{` and the first `}` after it, if there are any.
 fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     let open = key.iter().position(|byte| *byte == b'{')?;
     let (_, after) = key.split_at_checked(open + 1)?;
@@ -20,12 +19,12 @@ fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     after.get(..close).filter(|tag| !tag.is_empty())
 }
 
-/// The slot of a command's first key; `None` if it has none and any primary
+/// The slot of a command's first key; `None` if it has no key, so that any primary
 /// will do.
 pub(crate) fn of_command(command: &Cmd) -> Option<u16> {
     let mut arguments = command.args_iter().map(|argument| match argument {
         Arg::Simple(bytes) => bytes,
-        // What SCAN is at; no key.
+        // The cursor of a SCAN, which is not a key.
         _ => &[],
     });
     let key = match arguments.next()? {
@@ -57,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_key_has_the_slot_that_redis_gives_it() {
-        // What CLUSTER KEYSLOT answers.
+        // The answers of CLUSTER KEYSLOT.
         for (key, slot) in [
             ("123456789", 12_739),
             ("user:1000", 1_649),

@@ -1,4 +1,4 @@
-//! What to connect to, and how.
+//! The server or servers to connect to, and how.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,51 +11,51 @@ use super::address::Address;
 use super::error::RequestError;
 use crate::credentials::Password;
 
-/// What to connect to.
+/// The server or servers to connect to.
 #[derive(Clone)]
 pub struct RedisTarget {
-    /// `redis://` or, for TLS, `rediss://`; without a password.
+    /// A `redis://` URL, or `rediss://` for TLS, without a password.
     pub url: String,
-    /// Of the account, or of the server.
+    /// The password of the account, or of the server.
     pub password: Option<Password>,
-    /// Files for TLS.
+    /// The files for TLS.
     pub tls: TlsFiles,
-    /// What the URL leads to.
+    /// What is behind the URL.
     pub layout: Layout,
-    /// How many replicas have to acknowledge a change before it counts.
+    /// The number of replicas that have to acknowledge a change before it counts.
     pub replicas: u16,
 }
 
-/// What a URL leads to.
+/// What is behind a URL.
 #[derive(Clone, Debug, Default)]
 pub enum Layout {
     /// One primary.
     #[default]
     Single,
-    /// Any node of a cluster, which knows the others.
+    /// A node of a cluster, which knows the others.
     Cluster,
-    /// A primary that sentinels know. The URL's host is not used.
+    /// A primary that sentinels know. The host of the URL is not used.
     Sentinel {
-        /// What they call it.
+        /// The name that the sentinels have for the primary.
         master: String,
-        /// Where they are: `redis://` or `rediss://` URLs.
+        /// The `redis://` or `rediss://` URLs of the sentinels.
         urls: Vec<String>,
-        /// Theirs.
+        /// The password of the sentinels.
         password: Option<Password>,
     },
 }
 
-/// PEM files. They are read for each new connection, so that renewed ones need
-/// no restart.
+/// PEM files. They are read for each new connection, so that renewed files need no
+/// restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The only authorities to accept, instead of the public ones.
+    /// The only certificate authorities to accept, instead of the public ones.
     pub ca: Option<PathBuf>,
-    /// What to present: a certificate and its key.
+    /// The certificate to present, and its key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// How to connect to a server of the target, wherever it is.
+/// How to connect to any server of a target.
 #[derive(Clone)]
 pub(crate) struct Access {
     info: ConnectionInfo,
@@ -64,7 +64,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Out of a URL, with the address in it.
+    /// Reads a URL, and returns the address in it, too.
     pub(crate) fn new(
         url: &str,
         password: Option<&Password>,
@@ -90,7 +90,7 @@ impl Access {
                     port: *port,
                 }
             }
-            other => return Err(invalid(format!("{other} is no host and port"))),
+            other => return Err(invalid(format!("{other} is not a host and port"))),
         };
         let access = Self {
             info,
@@ -100,23 +100,24 @@ impl Access {
         Ok((access, address))
     }
 
-    /// How long a connection may be used.
+    /// Time for which a connection may be used.
     pub(crate) fn connection_lasts(&self) -> Option<Duration> {
         self.password.as_ref()?.connection_lasts()
     }
 
-    /// A client of the server at `address`, to connect with now.
+    /// A client of the server at `address`, to connect with at once.
     pub(crate) async fn client(&self, address: &Address) -> Result<Client, RequestError> {
         let (host, port) = (address.host.to_string(), address.port);
         let encrypted = matches!(self.info.addr(), ConnectionAddr::TcpTls { .. });
-        let addr = match encrypted {
-            true => ConnectionAddr::TcpTls {
+        let addr = if encrypted {
+            ConnectionAddr::TcpTls {
                 host,
                 port,
                 insecure: false,
                 tls_params: None,
-            },
-            false => ConnectionAddr::Tcp(host, port),
+            }
+        } else {
+            ConnectionAddr::Tcp(host, port)
         };
         let mut info = self.info.clone().set_addr(addr);
         if let Some(password) = &self.password {
@@ -130,9 +131,10 @@ impl Access {
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }
-        let client = match encrypted {
-            true => Client::build_with_tls(info, self.tls.read(address)?),
-            false => Client::open(info),
+        let client = if encrypted {
+            Client::build_with_tls(info, self.tls.read(address)?)
+        } else {
+            Client::open(info)
         };
         client.map_err(|error| RequestError::Refused {
             address: address.to_string(),

@@ -1,4 +1,4 @@
-//! Which primary of a cluster serves which slot.
+//! The primaries of a cluster, and the slots that each serves.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use redis::{ErrorKind, RedisError, Value};
 use super::address::Address;
 use super::slot::SLOTS;
 
-/// The primaries with their slots, as a node sees them.
+/// The primaries of a cluster with their slots, as one node sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Topology {
     primaries: Vec<Address>,
     replicas: Vec<Address>,
-    /// For each slot, which of the primaries serves it.
+    /// The index of the primary of each slot.
     owners: Vec<Option<usize>>,
 }
 
 impl Topology {
-    /// Out of what `answering` says to CLUSTER SLOTS.
+    /// Reads the answer of `answering` to CLUSTER SLOTS.
     pub(crate) fn parse(slots: Value, answering: &Address) -> Result<Self, RedisError> {
         let mut topology = Self {
             primaries: Vec::new(),
@@ -38,9 +38,10 @@ impl Topology {
             };
             let first = usize::try_from(*first).map_err(|_| unexpected())?;
             let last = usize::try_from(*last).map_err(|_| unexpected())?;
-            let replicas = replicas.iter().filter_map(|node| address(node, answering));
-            topology.replicas.extend(replicas);
-            // A primary whose address is not known serves nothing for us.
+            topology
+                .replicas
+                .extend(replicas.iter().filter_map(|node| address(node, answering)));
+            // A primary without a known address cannot be reached.
             let Some(primary) = address(primary, answering) else {
                 continue;
             };
@@ -51,7 +52,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Those that serve slots.
+    /// The nodes that serve slots.
     pub(crate) fn primaries(&self) -> &[Address] {
         &self.primaries
     }
@@ -60,7 +61,7 @@ impl Topology {
         self.primaries.iter().chain(&self.replicas)
     }
 
-    /// Who serves `slot`; with `None`, any primary.
+    /// The primary that serves `slot`; any primary for `None`.
     pub(crate) fn primary(&self, slot: Option<u16>) -> Option<&Address> {
         let index = match slot {
             Some(slot) => (*self.owners.get(usize::from(slot))?)?,
@@ -69,7 +70,7 @@ impl Topology {
         self.primaries.get(index)
     }
 
-    /// A node has said who serves `slot` now.
+    /// Notes the new primary of a slot.
     pub(crate) fn moved(&mut self, slot: u16, primary: &Address) {
         let primary = self.index(primary);
         if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
@@ -77,7 +78,7 @@ impl Topology {
         }
     }
 
-    /// How many slots somebody serves.
+    /// The number of slots that have a primary.
     pub(crate) fn served(&self) -> usize {
         self.owners.iter().flatten().count()
     }
@@ -91,16 +92,18 @@ impl Topology {
     }
 
     fn index(&mut self, primary: &Address) -> usize {
-        let known = self.primaries.iter().position(|it| it == primary);
-        known.unwrap_or_else(|| {
-            self.primaries.push(primary.clone());
-            self.primaries.len() - 1
-        })
+        self.primaries
+            .iter()
+            .position(|known| known == primary)
+            .unwrap_or_else(|| {
+                self.primaries.push(primary.clone());
+                self.primaries.len() - 1
+            })
     }
 }
 
-/// Out of `[host, port, id, …]`. A node that does not say where it is has the
-/// answering node's host; one that is not known to the cluster is called "?".
+/// Reads the address in `[host, port, id, …]`. A node without a host has the host
+/// of the answering node; one whose host is not known is called "?".
 fn address(node: &Value, answering: &Address) -> Option<Address> {
     let Value::Array(node) = node else {
         return None;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evictd::cache::{Cache, FoundKeys, MembersOut, Redis, ScanPlace, TagKind, TagScan, TagStep};
+use evictd::cache::{Cache, FoundKeys, MemberRemoval, Redis, ScanPlace, TagKind, TagScan, TagStep};
 use evictd::model::{Current, GuardPattern, Guards, PairSet};
 use futures_util::StreamExt;
 use redis::aio::ConnectionLike;
@@ -239,8 +239,8 @@ async fn tag_sets(mut redis: Redis, conn: &mut impl AsyncCommands) {
             .map(|it| it.clone().into_bytes())
             .collect();
         let key = key.as_bytes();
-        let leaving = [MembersOut { key, kind, members }];
-        let outcome = redis.take_out(&leaving).await.unwrap();
+        let leaving = [MemberRemoval { key, kind, members }];
+        let outcome = redis.remove_members(&leaving).await.unwrap();
         assert_eq!(outcome, nothing_refused(4_999));
     }
     assert_eq!(walk(&mut redis, "zset").await.0, expected[..1]);
@@ -330,7 +330,7 @@ async fn guards_tag_sets_and_fields_in_a_cluster() {
     // Found by glob on every primary, and told to subscribers of any node.
     let (mut place, mut found) = (Some(ScanPlace::Begin), Vec::new());
     while let Some(from) = place {
-        let FoundKeys { keys, next } = redis.find(b"user:*:guard", from).await.unwrap();
+        let FoundKeys { keys, next } = redis.find_keys(b"user:*:guard", from).await.unwrap();
         found.extend(keys);
         place = next;
     }
@@ -392,8 +392,11 @@ async fn an_account_needs_what_the_manual_says_and_no_more() {
     for (key, kind) in [("user:s", TagKind::Set), ("user:z", TagKind::SortedSet)] {
         assert_eq!(walk(&mut redis, key).await.0, ["a"]);
         let (key, members) = (key.as_bytes(), vec![b"a".to_vec()]);
-        let leaving = [MembersOut { key, kind, members }];
-        assert_eq!(redis.take_out(&leaving).await.unwrap(), nothing_refused(1));
+        let leaving = [MemberRemoval { key, kind, members }];
+        assert_eq!(
+            redis.remove_members(&leaving).await.unwrap(),
+            nothing_refused(1)
+        );
     }
     assert_eq!(redis.publish("shop", b"{}").await.unwrap().refused, []);
     assert_eq!(redis.delete_matching(b"user:*").await.unwrap().refused, []);

@@ -5,7 +5,7 @@ use crate::binlog::server::barrier::NotVisible;
 use crate::binlog::server::replica_lag::ReadersApplied;
 use crate::buffer::BufferError;
 use crate::cache::{
-    CacheError, FoundKeys, MembersOut, Outcome, ScanPlace, TagKind, TagScan, TagStep,
+    CacheError, FoundKeys, MemberRemoval, Outcome, ScanPlace, TagKind, TagScan, TagStep,
 };
 use crate::checkpoint::CheckpointError;
 use crate::evict::bulk_paths::Paths;
@@ -117,7 +117,7 @@ impl Cache for Flaky {
         Ok(Outcome::default())
     }
 
-    async fn find(&mut self, glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
+    async fn find_keys(&mut self, glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
         let keys = vec![glob.strip_suffix(b"*").unwrap_or(glob).to_vec()];
         Ok(FoundKeys { keys, next: None })
     }
@@ -132,7 +132,10 @@ impl Cache for Flaky {
         Ok(sets.iter().map(step).collect())
     }
 
-    async fn take_out(&mut self, leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
+    async fn remove_members(
+        &mut self,
+        leaving: &[MemberRemoval<'_>],
+    ) -> Result<Outcome, CacheError> {
         for set in leaving {
             let key = String::from_utf8_lossy(set.key);
             let members = String::from_utf8(set.members.concat()).unwrap();

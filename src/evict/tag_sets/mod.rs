@@ -18,7 +18,9 @@
 use std::borrow::Cow;
 
 use super::publish::Announcements;
-use crate::cache::{Cache, CacheError, MembersOut, Refused, ScanPlace, TagKind, TagScan, TagStep};
+use crate::cache::{
+    Cache, CacheError, MemberRemoval, Refused, ScanPlace, TagKind, TagScan, TagStep,
+};
 use crate::model::{KeySet, PairSet};
 use crate::telemetry::metric;
 
@@ -119,7 +121,7 @@ impl Attempt<'_> {
     ) -> Result<(), CacheError> {
         let mut place = Some(ScanPlace::default());
         while let Some(from) = place {
-            let found = cache.find(glob, from).await?;
+            let found = cache.find_keys(glob, from).await?;
             let mut sets = PairSet::default();
             for key in &found.keys {
                 sets.insert(key, member_prefix);
@@ -198,7 +200,7 @@ impl Attempt<'_> {
             if !left.is_empty() {
                 self.deletion
                     .refused
-                    .extend(cache.take_out(&leaving).await?.refused);
+                    .extend(cache.remove_members(&leaving).await?.refused);
                 cache.delete(&[left.keys()]).await?;
             }
         }
@@ -212,7 +214,7 @@ impl Attempt<'_> {
         &mut self,
         found: Vec<(Walk<'s>, TagKind, Vec<Vec<u8>>)>,
         stay: &KeySet,
-    ) -> (Vec<MembersOut<'s>>, KeySet) {
+    ) -> (Vec<MemberRemoval<'s>>, KeySet) {
         let mut left = KeySet::default();
         let mut leaving = Vec::new();
         for (walk, kind, mut members) in found {
@@ -232,7 +234,7 @@ impl Attempt<'_> {
             });
             if !members.is_empty() {
                 let key = walk.at.key;
-                leaving.push(MembersOut { key, kind, members });
+                leaving.push(MemberRemoval { key, kind, members });
             }
         }
         (leaving, left)

@@ -73,7 +73,7 @@ impl Cache for Memory {
         unreachable!("hashes are no tag sets")
     }
 
-    async fn find(&mut self, _: &[u8], _: ScanPlace) -> Result<FoundKeys, CacheError> {
+    async fn find_keys(&mut self, _: &[u8], _: ScanPlace) -> Result<FoundKeys, CacheError> {
         self.call(|memory| FoundKeys {
             keys: memory.sets.keys().cloned().collect(),
             next: None,
@@ -103,7 +103,10 @@ impl Cache for Memory {
         })
     }
 
-    async fn take_out(&mut self, leaving: &[MembersOut<'_>]) -> Result<Outcome, CacheError> {
+    async fn remove_members(
+        &mut self,
+        leaving: &[MemberRemoval<'_>],
+    ) -> Result<Outcome, CacheError> {
         self.call(|memory| {
             for set in leaving {
                 let members = memory.sets.get_mut(set.key).unwrap();
