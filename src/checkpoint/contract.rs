@@ -1,8 +1,8 @@
 //! The position up to which everything is invalidated.
 //!
-//! It belongs to whoever leads, from one epoch to the next: a store takes
-//! nothing from an epoch that another has followed, so that a leader who was
-//! replaced unawares cannot move the position.
+//! An epoch is the time during which one process leads. A store takes nothing
+//! from an epoch that another one has followed, so that a leader that was replaced
+//! without noticing cannot move the position.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,37 +11,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{GtidSet, Position};
 
-/// What is stored.
+/// A position, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stored {
-    /// The format's version.
+    /// The version of the format.
     pub version: u32,
-    /// The server it was read from: elsewhere the same file holds other data.
+    /// The server that the position belongs to: on another server, the same file
+    /// holds other data.
     pub server_uuid: String,
     /// The binlog file.
     pub file: String,
-    /// The offset of the next event in it.
+    /// The offset of the next event in the file.
     pub offset: u64,
-    /// Every transaction up to here, where the server has GTIDs.
+    /// The GTIDs of all transactions up to here, if the server has GTIDs.
     pub gtid_set: Option<GtidSet>,
-    /// When the last transaction was committed, RFC 3339 in UTC.
+    /// Time at which the last transaction was committed, RFC 3339 in UTC.
     pub committed_at: Option<jiff::Timestamp>,
-    /// When the file was begun, in seconds since the epoch, where it is known:
+    /// Time at which the file was begun, in seconds since 1970, if it is known:
     /// another file of the same name has another time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_begun_s: Option<u32>,
-    /// The leadership that stored it: greater than all before it. The store
-    /// sets it.
+    /// The epoch of the leader that stored the position, greater than all epochs
+    /// before. The store sets it.
     #[serde(default)]
     pub epoch: u64,
 }
 
-/// The format that this version writes.
+/// The version of the format that this evictd writes.
 pub const FORMAT_VERSION: u32 = 1;
 
 impl Stored {
-    /// What to store for `position` on server `server_uuid`.
+    /// The `position` on the server with `server_uuid`, of the epoch 0.
     pub fn new(position: &Position, server_uuid: &str, committed_at_us: u64) -> Self {
         let micros = i64::try_from(committed_at_us).unwrap_or(0);
         Self {
@@ -72,13 +73,13 @@ impl Stored {
         }
     }
 
-    /// With the time at which its file was begun, if that is known.
+    /// Adds the time at which the file was begun, if it is known.
     pub fn begun_at(mut self, file_begun_s: Option<u32>) -> Self {
         self.file_begun_s = file_begun_s;
         self
     }
 
-    /// The place to resume at.
+    /// The position at which reading resumes.
     pub fn position(&self) -> Position {
         Position {
             file: Arc::from(self.file.as_str()),
@@ -92,10 +93,10 @@ impl Stored {
 ///
 /// `store` returns once the position survives a crash of the machine, as far as
 /// the store can promise that. A failed or cancelled `store` leaves the old or
-/// the new position, never a mixture; the caller retries, and may skip to a
-/// later position. [`CheckpointError::Superseded`] is for good: another leads.
+/// the new position, never a mixture. The caller retries, and may go on to a later
+/// position. [`CheckpointError::Superseded`] does not pass: another process leads.
 pub trait Checkpoint: Send + 'static {
-    /// The stored position; `None` if none ever was.
+    /// The stored position; `None` if there is none.
     fn load(&mut self) -> impl Future<Output = Result<Option<Stored>, CheckpointError>> + Send;
 
     /// Replaces the stored position.
@@ -115,12 +116,12 @@ pub enum CheckpointError {
     Io {
         /// The file.
         path: String,
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// The system's reason.
+        /// The reason in the system's words.
         reason: String,
     },
-    /// Another process uses it.
+    /// Another process uses the checkpoint.
     #[error(
         "checkpoint {path} is in use by {}; stop that daemon first, or name another `checkpoint.path`",
         match holder { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
@@ -128,7 +129,7 @@ pub enum CheckpointError {
     Held {
         /// The file.
         path: String,
-        /// The process.
+        /// The id of the process, if it is known.
         holder: Option<u32>,
     },
     /// The store does not answer as it should.
@@ -139,7 +140,7 @@ pub enum CheckpointError {
         /// Why, and what to do.
         reason: String,
     },
-    /// Somebody has to change something first.
+    /// An operator has to change something first.
     #[error("checkpoint {place} cannot be used: {reason}")]
     Refused {
         /// Where it is.
@@ -147,26 +148,26 @@ pub enum CheckpointError {
         /// Why, and what to do.
         reason: String,
     },
-    /// Another evictd leads, or led since.
+    /// Another evictd leads, or has led since.
     #[error(
         "checkpoint {place} was taken over in epoch {by}, and this is epoch {epoch}: nothing was stored"
     )]
     Superseded {
         /// Where it is.
         place: String,
-        /// The epoch of who tried.
+        /// The epoch of this process.
         epoch: u64,
-        /// The epoch that is there.
+        /// The epoch that is stored.
         by: u64,
     },
-    /// It was not written by this program, or by a later version.
+    /// The file was not written by evictd, or by a later version of it.
     #[error(
-        "checkpoint {path} cannot be understood: {reason}; move it away to begin at source.start, which skips what happened since"
+        "checkpoint {path} cannot be understood: {reason}; move it away to begin at source.start, which skips the changes since"
     )]
     Malformed {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
 }

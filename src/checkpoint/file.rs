@@ -1,4 +1,4 @@
-//! The checkpoint in a file.
+//! The checkpoint in a file of this machine.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::contract::{Checkpoint, CheckpointError, Stored};
 use crate::durable::{FileLock, FileLockError, atomic_file, blocking};
 
-/// A JSON file, replaced as a whole.
+/// A checkpoint in a JSON file, which is replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct FileCheckpoint {
     path: PathBuf,
@@ -17,7 +17,7 @@ pub struct FileCheckpoint {
 }
 
 impl FileCheckpoint {
-    /// Uses the file at `path`.
+    /// A checkpoint in the file at `path`, which need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),

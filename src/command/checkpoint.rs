@@ -13,7 +13,7 @@ use crate::cli::{self, CheckpointAction, Global, OutputFormat};
 use crate::config::{self, Config};
 use crate::model::position::Start;
 
-/// Does what is asked for.
+/// Runs the subcommand.
 pub async fn run(global: &Global, options: &cli::CheckpointArgs) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     match &options.action {
@@ -50,13 +50,14 @@ async fn show(config: &Config, format: OutputFormat) -> Result<(), CommandError>
     print(text.as_bytes())
 }
 
-/// Whether a daemon leads; `None` if the source does not say so.
+/// Whether a daemon leads; `None` if the source does not tell.
 async fn in_use(config: &Config) -> Result<Option<bool>, CommandError> {
     if let config::CheckpointConfig::File { path } = &config.checkpoint {
         return Ok(Some(FileCheckpoint::is_in_use(path)));
     }
-    let taken = leader_lock(config)?.is_taken().await;
-    Ok(taken
+    Ok(leader_lock(config)?
+        .is_taken()
+        .await
         .inspect_err(|error| tracing::warn!(%error, "cannot ask whether a daemon leads"))
         .ok())
 }
@@ -66,13 +67,12 @@ fn leader_lock(config: &Config) -> Result<LeaderLock, CommandError> {
     Ok(LeaderLock::new(connector, &config.name))
 }
 
-/// Leads for as long as the lock is kept, so that no daemon does, and says
-/// since when.
+/// Takes the leader's lock, so that no daemon leads while it is held. Returns the
+/// time at which it was granted.
 async fn lead(config: &Config, lock: &mut LeaderLock) -> Result<u64, CommandError> {
-    let granted_at_ms = lock.take(Duration::ZERO).await?;
-    granted_at_ms.ok_or_else(|| {
+    lock.take(Duration::ZERO).await?.ok_or_else(|| {
         CommandError::configuration(format!(
-            "checkpoint {} is in use: an evictd called \"{}\" leads on the source (it has the lock {}); stop it and those that stand by first",
+            "checkpoint {} is in use: an evictd called \"{}\" leads on the source (it has the lock {}); stop it and its standbys first",
             store::place(config),
             config.name,
             lock.name()
@@ -101,7 +101,7 @@ fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: Option<bool>) 
     )
 }
 
-/// Stores a position that the server has, while nobody else uses the
+/// Stores a position that the server has, while no other process uses the
 /// checkpoint.
 async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
     if *position == Start::Checkpoint {
@@ -121,7 +121,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         Ok(located)
     };
     let located = located.await.map_err(|error| match error {
-        // Not a gap that a daemon met: a position that was not typed right.
+        // This is not a gap that a daemon met, but a mistyped position.
         SourceError::Gap { position, reason } => CommandError::configuration(format!(
             "position {position} is not one of {}: {reason}; nothing was stored",
             connector.address()
@@ -147,19 +147,20 @@ async fn clear(config: &Config) -> Result<(), CommandError> {
     let mut checkpoint = store::open_locked(config)?;
     let place = store::place(config);
     let mut lock = leader_lock(config)?;
-    // A file is this process's by now, and can be removed without the source.
+    // A locked file can be removed without the source.
     if let config::CheckpointConfig::Redis { .. } = config.checkpoint {
         let granted_at_ms = lead(config, &mut lock).await?;
         checkpoint.lead_anew(granted_at_ms).await?;
     }
     let cleared = checkpoint.clear().await?;
     lock.release().await;
-    let text = match cleared {
-        true => format!(
+    let text = if cleared {
+        format!(
             "checkpoint {place} is gone; {}\n",
             store::without_one(config)
-        ),
-        false => format!("checkpoint {place}: there was none\n"),
+        )
+    } else {
+        format!("checkpoint {place}: there was none\n")
     };
     print(text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! Who this process is to AWS.
+//! The credentials that this process has from AWS.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -8,21 +8,20 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use tokio::sync::OnceCell;
 
-/// How long the chain may take, as in the SDK.
+/// Time that the chain may take, as in the SDK.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Credentials that end sooner are not used any more: a token is worth no more
-/// than they are, and it has a login before it.
+/// Credentials that end within this time are not used any more: a token ends with
+/// them, and the login with it takes time, too.
 const SPARE: Duration = Duration::from_secs(60);
 
-/// Those that have no end are asked for again after this, as in the SDK, so
-/// that a key that was exchanged in a file is found.
+/// Credentials without an end are loaded again after this time, as in the SDK, so
+/// that a key that was replaced in a file is found.
 const LASTS: Duration = Duration::from_secs(15 * 60);
 
 /// The SDK's chain of credentials (environment, profile, web identity, container,
-/// instance), asked when they are needed and kept while they hold.
-///
-/// The SDK keeps them only for its own clients.
+/// instance). It is asked when credentials are needed, and they are cached while
+/// they are valid, which the SDK does for its own clients only.
 #[derive(Debug, Default)]
 pub struct Chain {
     provider: OnceCell<Option<SharedCredentialsProvider>>,
@@ -36,7 +35,7 @@ struct CachedCredentials {
 }
 
 impl Chain {
-    /// With these instead of the process' own.
+    /// A chain of these credentials instead of those of the process.
     pub fn of(provider: impl ProvideCredentials + 'static) -> Arc<Self> {
         Arc::new(Self {
             provider: OnceCell::new_with(Some(Some(SharedCredentialsProvider::new(provider)))),
@@ -44,18 +43,19 @@ impl Chain {
         })
     }
 
-    /// Credentials that hold for a while after `now`.
+    /// Credentials that are valid for a while after `now`.
     pub(super) async fn get(&self, now: SystemTime) -> Result<Credentials, String> {
         if let Some(held) = &*self.held.lock().unwrap_or_else(PoisonError::into_inner)
             && now < held.until
         {
             return Ok(held.credentials.clone());
         }
-        let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.load()).await;
-        let credentials = loaded.map_err(|_| {
-            let seconds = LOAD_TIMEOUT.as_secs();
-            format!("AWS gave no credentials within {seconds} s")
-        })??;
+        let credentials = tokio::time::timeout(LOAD_TIMEOUT, self.load())
+            .await
+            .map_err(|_| {
+                let seconds = LOAD_TIMEOUT.as_secs();
+                format!("AWS gave no credentials within {seconds} s")
+            })??;
         let until = match credentials.expiry() {
             Some(end) => end.checked_sub(SPARE).unwrap_or(end),
             None => now + LASTS,
@@ -76,7 +76,9 @@ impl Chain {
         let Some(provider) = provider.await else {
             return Err("AWS credentials are switched off".to_owned());
         };
-        let provided = provider.provide_credentials().await;
-        provided.map_err(|error| crate::telemetry::cause::chain(&error))
+        provider
+            .provide_credentials()
+            .await
+            .map_err(|error| crate::telemetry::cause::chain(&error))
     }
 }

@@ -6,22 +6,22 @@ use std::time::{Duration, SystemTime};
 
 use super::token::{Signer, TokenError};
 
-/// What opens connections to one server.
+/// The password for connections to one server.
 #[derive(Clone)]
 pub enum Password {
-    /// The same for every connection.
+    /// The same password for every connection.
     Fixed(Arc<str>),
     /// A token, signed anew for every connection.
     Token(Arc<Signer>),
 }
 
 impl Password {
-    /// The same for every connection.
+    /// A password that is the same for every connection.
     pub fn fixed(password: &str) -> Self {
         Self::Fixed(password.into())
     }
 
-    /// What opens a connection that is made now.
+    /// The password of a connection that is made now.
     ///
     /// # Errors
     ///
@@ -29,17 +29,18 @@ impl Password {
     pub async fn now(&self) -> Result<String, TokenError> {
         match self {
             Password::Fixed(password) => Ok(password.to_string()),
-            // The SDK's chain is large, and most passwords have none of it.
+            // Boxed, because the future of the SDK's chain is large and most
+            // passwords do not need it.
             Password::Token(signer) => Box::pin(signer.token(SystemTime::now())).await,
         }
     }
 
-    /// Whether it is meant to be sent as it is, through TLS.
+    /// Whether it is a token, which is sent in clear text through TLS.
     pub fn is_token(&self) -> bool {
         matches!(self, Password::Token(_))
     }
 
-    /// How long a connection that it opened may be used.
+    /// Time for which a connection that it opened may be used.
     pub fn connection_lasts(&self) -> Option<Duration> {
         match self {
             Password::Fixed(_) => None,

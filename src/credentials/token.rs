@@ -1,5 +1,5 @@
-//! Tokens: a request that is signed and never sent. Whoever is handed its URL
-//! can check who signed it, for what, and when.
+//! A signed request that serves as a password. It is never sent: its URL proves who
+//! signed it, for which account, and when.
 //!
 //! - Aurora and RDS: "Connecting to your DB cluster using IAM authentication",
 //!   Amazon Aurora User Guide.
@@ -17,37 +17,38 @@ use aws_sigv4::sign::v4;
 
 use super::aws::Chain;
 
-/// The longest that any of the services accepts. A token is used at once; the
-/// rest is for clocks that differ.
+/// Time for which a token is valid: the longest that all of the services accept. A
+/// token is used at once; the rest is for clocks that differ.
 const TOKEN_LASTS: Duration = Duration::from_secs(15 * 60);
 
-/// ElastiCache and MemoryDB cut a connection after 12 hours.
+/// Time for which a connection to a cache is used. ElastiCache and MemoryDB close
+/// it after 12 hours.
 const CONNECTION_LASTS: Duration = Duration::from_secs(11 * 3_600);
 
-/// Who takes a token, and for which account.
+/// The service that takes a token, and the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// Aurora or RDS.
     Database {
-        /// The endpoint, as AWS calls it: no other name of it will do.
+        /// The endpoint by the name that AWS has for it, since no other is accepted.
         host: String,
-        /// Its port.
+        /// The port of the endpoint.
         port: u16,
         /// The account in the database.
         user: String,
     },
     /// ElastiCache or MemoryDB.
     Cache {
-        /// Which of them.
+        /// The kind of cache.
         kind: CacheKind,
-        /// What AWS calls the cache: no host name.
+        /// The name that AWS has for the cache, which is not a host name.
         name: String,
         /// The account in the cache.
         user: String,
     },
 }
 
-/// What AWS runs Redis as.
+/// A service of AWS that runs Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheKind {
     /// A replication group of ElastiCache.
@@ -60,7 +61,7 @@ pub enum CacheKind {
 }
 
 impl Audience {
-    /// As the signature calls it.
+    /// The name of the service in a signature.
     fn service(&self) -> &'static str {
         match self {
             Audience::Database { .. } => "rds-db",
@@ -71,7 +72,7 @@ impl Audience {
         }
     }
 
-    /// What would be asked for, without the scheme.
+    /// The URL of the request, without the scheme.
     fn request(&self) -> String {
         match self {
             Audience::Database { host, port, user } => {
@@ -119,10 +120,10 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// With the credentials of `chain`, for an audience in `region`.
+    /// Signs with the credentials of `chain`, for an audience in `region`.
     pub fn new(chain: Arc<Chain>, region: String, audience: Audience) -> Self {
         let connection_lasts = match &audience {
-            // A session stays open, however old its token is.
+            // A session stays open after its token has ended.
             Audience::Database { .. } => None,
             Audience::Cache { .. } => Some(CONNECTION_LASTS),
         };
@@ -134,7 +135,7 @@ impl Signer {
         }
     }
 
-    /// Lets connections be used for another time than the services do.
+    /// Sets another time for which connections are used.
     #[must_use]
     pub fn with_connections_lasting(mut self, time: Duration) -> Self {
         self.connection_lasts = Some(time);
@@ -145,7 +146,7 @@ impl Signer {
         self.connection_lasts
     }
 
-    /// A token that holds from `now` on.
+    /// A token that is valid from `now` on.
     ///
     /// # Errors
     ///
@@ -173,7 +174,7 @@ pub(super) struct Presigned<'a> {
     pub(super) request: &'a str,
     pub(super) service: &'a str,
     pub(super) region: &'a str,
-    /// How long the signature holds.
+    /// Time for which the signature is valid.
     pub(super) lasts: Duration,
     pub(super) body: SignableBody<'a>,
 }

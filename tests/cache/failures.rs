@@ -100,8 +100,8 @@ async fn a_primary_that_goes_silent_is_given_up_for_its_successor() {
     let failures = delete(&mut redis, &set(&keys)).await;
     assert!(!failures.is_empty(), "nobody noticed");
     assert!(
-        failures.iter().all(|it| matches!(
-            it.code(),
+        failures.iter().all(|failure| matches!(
+            failure.code(),
             "timeout" | "cluster-down" | "connection" | "connection-refused"
         )),
         "{failures:?}"

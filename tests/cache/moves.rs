@@ -10,7 +10,10 @@ use crate::support::RedisCluster;
 async fn owner_and_other(cluster: &RedisCluster, key: &str) -> (usize, usize) {
     let owner = cluster.owner(key).await;
     let others = cluster.primaries().await;
-    (owner, others.into_iter().find(|it| *it != owner).unwrap())
+    (
+        owner,
+        others.into_iter().find(|node| *node != owner).unwrap(),
+    )
 }
 
 #[tokio::test]

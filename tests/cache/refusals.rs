@@ -29,7 +29,7 @@ pub(super) fn as_evictd(url: &str) -> RedisTarget {
 fn refused_keys(refused: &[Refused]) -> Vec<String> {
     let mut keys: Vec<_> = refused
         .iter()
-        .map(|it| String::from_utf8(it.key.clone()).unwrap())
+        .map(|refused| String::from_utf8(refused.key.clone()).unwrap())
         .collect();
     keys.sort();
     keys
@@ -200,7 +200,7 @@ async fn the_rights_that_the_manual_lists_are_enough_for_a_cluster() {
     // One slot is open, so that ASKING is needed too.
     let owner = cluster.owner(&keys[0]).await;
     let others = cluster.primaries().await;
-    let other = others.into_iter().find(|it| *it != owner).unwrap();
+    let other = others.into_iter().find(|node| *node != owner).unwrap();
     cluster.begin_move(&keys[0], other).await;
     let moved: Vec<&str> = keys[..5].iter().map(String::as_str).collect();
     cluster.move_keys(&moved, other).await;

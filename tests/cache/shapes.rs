@@ -154,7 +154,12 @@ async fn a_guards_key_that_holds_something_else_is_refused_and_the_rest_goes_on(
     let refused: Vec<_> = outcome
         .refused
         .iter()
-        .map(|it| (String::from_utf8_lossy(&it.key).into_owned(), it.code))
+        .map(|refused| {
+            (
+                String::from_utf8_lossy(&refused.key).into_owned(),
+                refused.code,
+            )
+        })
         .collect();
     let not_a_version = |key: &str| (key.to_owned(), "not-a-version");
     assert_eq!(
@@ -209,7 +214,11 @@ async fn walk(redis: &mut Redis, key: &str) -> (Vec<String>, usize) {
                 members,
                 next,
             } => {
-                all.extend(members.into_iter().map(|it| String::from_utf8(it).unwrap()));
+                all.extend(
+                    members
+                        .into_iter()
+                        .map(|member| String::from_utf8(member).unwrap()),
+                );
                 (at.kind, at.cursor) = (Some(kind), next);
                 if next == 0 {
                     all.sort();
@@ -236,7 +245,7 @@ async fn tag_sets(mut redis: Redis, conn: &mut impl AsyncCommands) {
         assert!(steps >= 4, "{steps} steps: it came in one piece");
         let members = expected[1..]
             .iter()
-            .map(|it| it.clone().into_bytes())
+            .map(|name| name.clone().into_bytes())
             .collect();
         let key = key.as_bytes();
         let leaving = [MemberRemoval { key, kind, members }];
@@ -423,7 +432,7 @@ async fn an_account_needs_what_the_manual_says_and_no_more() {
     };
     let steps = redis.scan_tag_sets(&[step]).await.unwrap();
     assert!(
-        matches!(&steps[0], TagStep::Refused(it) if it.code == "no-permission"),
+        matches!(&steps[0], TagStep::Refused(refused) if refused.code == "no-permission"),
         "{steps:?}"
     );
 }

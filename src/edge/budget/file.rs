@@ -1,4 +1,4 @@
-//! The counts in a file, replaced as a whole.
+//! The counts in a file, which is replaced as a whole.
 
 use std::io;
 use std::path::Path;
@@ -8,10 +8,10 @@ use crate::durable::{DirectoryLock, atomic_file};
 
 const FORMAT_VERSION: u32 = 1;
 
-/// Reads the file, changes what it says, and writes it back, alone among all
-/// processes that share it.
+/// Reads the file, changes the counts in it, and writes it back, while no other
+/// process does.
 ///
-/// What cannot be written is changed in `known` all the same.
+/// `known` is changed, too, even where the file cannot be read or written.
 pub(super) fn change(
     path: &Path,
     known: &mut Accounts,
@@ -39,7 +39,7 @@ pub(super) fn change(
     Ok(())
 }
 
-/// What the file says; nothing if there is none.
+/// The counts in the file; none if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Accounts, BudgetError> {
     let malformed = |reason: String| BudgetError::Malformed {
         path: path.display().to_string(),

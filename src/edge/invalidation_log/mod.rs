@@ -1,10 +1,12 @@
-//! What this machine's drains have had invalidated lately, on disk.
+//! The invalidations that the drains of this machine have made lately, on disk.
 //!
 //! A drain that is killed leaves messages behind whose invalidations are made.
-//! Its successor reads here what they cover, and so do other drains of the same
-//! machine: without a call, of which CloudFront grants few. What was made on
-//! other machines, or in the moment before a record was written, is in
-//! CloudFront's own list.
+//! Its successor, and other drains of the same machine, read here which paths
+//! they cover. That takes no calls to CloudFront, which allows few. Invalidations
+//! that other machines made, or that were made in the moment before a record was
+//! written, are in CloudFront's own list.
+//!
+//! - `tests`: several processes, torn lines, and what is dropped.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,15 +21,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, DirectoryLock, atomic_file, line_file};
 
-/// Messages of a drain that was killed come back after their visibility
-/// timeout, and those that its successor did not finish after another.
+/// Visibility timeouts for which records are kept. The messages of a drain that
+/// was killed come back after one, and those that its successor did not finish
+/// after another.
 const KEPT_FOR_TIMEOUTS: u32 = 4;
 const KEPT_FOR_MIN: Duration = Duration::from_secs(15 * 60);
 
-/// The quota grants a few megabytes in a quarter of an hour. Beyond this the
-/// oldest records go first (Bounded).
+/// Size beyond which the oldest records are dropped (Bounded). The quota allows a
+/// few megabytes in a quarter of an hour.
 const BYTES_MAX: usize = 32 * 1_024 * 1_024;
-/// A file is worth cleaning up when it has doubled, and not below this.
+/// Size from which a file is cleaned up each time that it has doubled.
 const CLEANED_FROM_BYTES: u64 = 1_024 * 1_024;
 
 /// Room that is left on the disk for the checkpoint, which is replaced as a
@@ -39,20 +42,20 @@ const CHECKPOINT_BYTES: usize = 64 * 1_024;
 pub struct Past {
     /// The distribution's name in the configuration.
     pub distribution: String,
-    /// The tenant, for one of a tenant's.
+    /// The tenant, for an invalidation of a tenant's paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The invalidation's id.
+    /// The id of the invalidation.
     pub id: String,
-    /// What names the request.
+    /// The caller reference of the request.
     pub caller_reference: String,
-    /// When it was accepted.
+    /// Time at which it was accepted.
     pub at: Timestamp,
-    /// Its paths.
+    /// The paths.
     pub paths: Vec<String>,
 }
 
-/// Why something could not be put on record, or read.
+/// Why the record cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot {action} the record of invalidations {path}: {reason}; \
@@ -64,10 +67,10 @@ pub struct HistoryError {
     reason: String,
 }
 
-/// The record of one configuration's drains on this machine.
+/// The record that the drains of one configuration keep on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// `None`: nothing is kept.
+    /// `None` if nothing is kept.
     file: Option<Arc<Kept>>,
 }
 
@@ -75,18 +78,19 @@ pub struct History {
 struct Kept {
     path: PathBuf,
     kept_for: Duration,
-    /// The file's size after it was last cleaned up by this process.
+    /// The size of the file after this process last cleaned it up.
     clean_bytes: Mutex<u64>,
 }
 
 impl History {
-    /// Keeps nothing.
+    /// A record that keeps nothing.
     pub fn off() -> Self {
         Self::default()
     }
 
-    /// Keeps it in the file at `path`, which need not be there yet, for as long
-    /// as messages with this visibility timeout may come back.
+    /// A record in the file at `path`, which need not exist yet. It keeps
+    /// invalidations for as long as messages with this visibility timeout may come
+    /// back.
     ///
     /// # Errors
     ///
@@ -121,7 +125,8 @@ impl History {
     ///
     /// # Errors
     ///
-    /// It is not on record. A successor finds it in the edge's own list.
+    /// The invalidation is not on record. A successor finds it in the edge's own
+    /// list.
     pub async fn made(&self, past: Past) -> Result<(), HistoryError> {
         let Some(kept) = self.file.clone() else {
             return Ok(());
@@ -130,13 +135,13 @@ impl History {
         blocking(&path, "write", move || kept.append(&past)).await
     }
 
-    /// Reads what is on record for a distribution, from the beginning on.
+    /// A reader of what is on record for a distribution, from its beginning on.
     pub fn reader(&self, distribution: &str) -> Reader {
         let path = self.file.as_ref().map(|kept| kept.path.clone());
         Reader {
             distribution: distribution.into(),
             path,
-            place: Arc::default(),
+            read_up_to: Arc::default(),
         }
     }
 }
@@ -176,18 +181,19 @@ impl Kept {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops what is too old to matter. The lock has to be held.
+    /// Drops records that are too old to matter.
     fn clean_up(&self, _lock: &DirectoryLock) -> io::Result<()> {
         let Some(bytes) = atomic_file::read(&self.path)? else {
             return Ok(());
         };
         let kept_for = SignedDuration::try_from(self.kept_for).unwrap_or(SignedDuration::MAX);
-        let oldest = Timestamp::now().checked_sub(kept_for);
-        let oldest = oldest.unwrap_or(Timestamp::MIN);
+        let oldest = Timestamp::now()
+            .checked_sub(kept_for)
+            .unwrap_or(Timestamp::MIN);
         let mut kept: VecDeque<&[u8]> = VecDeque::new();
         let mut size = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // What is no record is half a line that a crash left behind.
+            // A line that is not a record was torn by a crash.
             if past(line).is_some_and(|past| past.at >= oldest) {
                 kept.push_back(line);
                 size += line.len();
@@ -205,16 +211,16 @@ impl Kept {
     }
 }
 
-/// Reads what was added since it read last.
+/// Reads records that were added since it last read.
 #[derive(Clone, Debug)]
 pub struct Reader {
     distribution: Arc<str>,
     path: Option<PathBuf>,
-    place: Arc<Mutex<ReadUpTo>>,
+    read_up_to: Arc<Mutex<ReadUpTo>>,
 }
 
-/// How far a file was read. It is held open, so that no other file can take its
-/// number.
+/// The place up to which a file was read. The file is held open, so that no other
+/// file can get its inode number.
 #[derive(Debug, Default)]
 struct ReadUpTo {
     file: Option<File>,
@@ -222,8 +228,8 @@ struct ReadUpTo {
 }
 
 impl Reader {
-    /// What was put on record since the last call, by whichever process. Some
-    /// of it may have been returned before.
+    /// Invalidations that any process put on record since the last call. Some may
+    /// have been returned before.
     ///
     /// # Errors
     ///
@@ -232,13 +238,16 @@ impl Reader {
         let Some(path) = self.path.clone() else {
             return Ok(Vec::new());
         };
-        let (distribution, place) = (Arc::clone(&self.distribution), Arc::clone(&self.place));
+        let distribution = Arc::clone(&self.distribution);
+        let read_up_to = Arc::clone(&self.read_up_to);
         blocking(&path.clone(), "read", move || {
-            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-            let bytes = place.read_on(&path)?;
-            let lines = bytes.split(|byte| *byte == b'\n');
-            let pasts = lines.filter_map(past);
-            Ok(pasts
+            let bytes = read_up_to
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .read_on(&path)?;
+            Ok(bytes
+                .split(|byte| *byte == b'\n')
+                .filter_map(past)
                 .filter(|past| *past.distribution == *distribution)
                 .collect())
         })
@@ -247,7 +256,8 @@ impl Reader {
 }
 
 impl ReadUpTo {
-    /// Whole lines from here on.
+    /// Reads whole lines from here on. A file that is another one by now, or
+    /// shorter, is read from its beginning.
     fn read_on(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let found = match path.metadata() {
             Ok(found) => found,
