@@ -1,6 +1,10 @@
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::history::CLEANED_FROM_BYTES;
 use super::*;
 
 const VISIBILITY: Duration = Duration::from_secs(30);
