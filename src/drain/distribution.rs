@@ -1,7 +1,7 @@
 //! How a distribution stands: what is in progress there, and what was
 //! invalidated lately.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,6 @@ use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::edge::budget::elsewhere::Foreign;
 use crate::edge::cover::already_invalidated::Covered;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
@@ -62,24 +61,11 @@ pub(super) struct DistributionState {
     /// What a process that is gone was about to make, by its name, and whether
     /// it was found to be made.
     pub(super) in_doubt: HashMap<String, bool>,
-    /// What none of this machine's drains seems to have made.
-    pub(super) foreign: Vec<Foreign>,
-    /// What is to be read for the count alone.
-    pub(super) to_count: BTreeMap<String, SystemTime>,
-    /// What was more than could wait.
-    pub(super) not_counted: u64,
 }
 
 impl DistributionState {
-    /// Takes in an invalidation that was read in full. Returns whether it was in
-    /// doubt that it was made.
-    pub(super) fn learn(
-        &mut self,
-        scope: &Scope,
-        id: &str,
-        made_at: SystemTime,
-        made: &Made,
-    ) -> bool {
+    /// Takes in an invalidation that was read in full.
+    pub(super) fn learn(&mut self, scope: &Scope, id: &str, made_at: SystemTime, made: &Made) {
         let (paths, tenant) = (count(&made.paths), scope.tenant.as_ref());
         if !made.completed {
             let at = started_at(made_at);
@@ -90,7 +76,7 @@ impl DistributionState {
             self.covered.add(horizon, tenant, &made.paths);
         }
         self.read.insert(id, paths);
-        self.found(&made.caller_reference)
+        self.found(&made.caller_reference);
     }
 
     /// What was made since then is to be read.
@@ -98,13 +84,11 @@ impl DistributionState {
         self.recall = Some(self.recall.map_or(since, |known| known.min(since)));
     }
 
-    /// It was made. Returns whether that was in doubt.
-    pub(super) fn found(&mut self, caller_reference: &str) -> bool {
-        let in_doubt = self.in_doubt.get_mut(caller_reference);
-        in_doubt.is_some_and(|found| {
+    /// It was made, if that was in doubt.
+    pub(super) fn found(&mut self, caller_reference: &str) {
+        if let Some(found) = self.in_doubt.get_mut(caller_reference) {
             *found = true;
-            true
-        })
+        }
     }
 }
 
@@ -172,7 +156,6 @@ impl Standing {
                 state.covered.add(horizon, tenant, &past.paths);
             }
             state.read.insert(&past.id, count(&past.paths));
-            state.is_own(&past.caller_reference);
             state.found(&past.caller_reference);
             names.push(past.caller_reference);
         }
@@ -256,7 +239,6 @@ impl Standing {
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, now, committed_at);
         state.read.insert(id, counted);
-        state.is_own(&batch.invalidation.caller_reference);
         if let Some(horizon) = batch.horizon {
             let tenant = tenant.map(|name| &**name);
             state.covered.add(horizon, tenant, paths);

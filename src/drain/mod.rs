@@ -11,7 +11,6 @@ mod budget_metrics;
 mod dead_letters;
 mod deliver;
 mod distribution;
-mod elsewhere;
 mod in_flight;
 mod poller;
 mod receive;

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
 use metrics::{counter, histogram};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::distribution::{
@@ -23,11 +22,6 @@ use crate::telemetry::{metric, repeating};
 /// allows; while something waits for it to complete, more often.
 const CALLS_PER_LOOK: u32 = 5;
 const CALLS_PER_URGENT_LOOK: u32 = 2;
-/// With a budget, of which others may spend, at one call a second a minute.
-const CALLS_PER_IDLE_LOOK: u32 = 60;
-
-/// One that has nothing to ask sees within that time that it was given a budget.
-const BUDGET_SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Every tenant's invalidation has to be asked for by itself: after the time in
 /// which most complete, and a few at a look.
@@ -60,15 +54,14 @@ impl<E: Edge> Watch<E> {
         let mut failing = false;
         let mut in_doubt_since = self.orphans().await;
         loop {
-            let (began, looked_at) = (Instant::now(), Timestamp::now());
+            let began = Instant::now();
             self.standing.hear().await;
-            let counted_from = self.counts_from().await;
             let recall = {
                 let mut state = self.standing.lock();
                 state.now = false;
                 state.recall.take()
             };
-            let pause = match self.look(recall, counted_from).await {
+            let pause = match self.look(recall).await {
                 Ok(complete) => {
                     if std::mem::take(&mut failing) {
                         info!(distribution = %self.name, "the edge says again what is in progress");
@@ -93,11 +86,6 @@ impl<E: Edge> Watch<E> {
             };
             self.report_overdue();
             self.standing.looks.send_modify(|looks| *looks += 1);
-            match counted_from {
-                Some(_) if pause.is_none() => self.count_elsewhere(looked_at).await,
-                Some(_) => {}
-                None => self.standing.lock().foreign.clear(),
-            }
             self.rest(began, pause).await;
         }
     }
@@ -152,20 +140,18 @@ impl<E: Edge> Watch<E> {
     /// Waits until it is time for the next look.
     async fn rest(&self, began: Instant, pause: Option<Duration>) {
         loop {
-            let counts = self.book.has_limit(&self.name);
             let calls = {
                 let state = self.standing.lock();
-                let idle = state.in_progress.is_empty() && state.to_count.is_empty();
-                match (state.now, state.waiting, idle) {
+                match (state.now, state.waiting, state.in_progress.is_empty()) {
                     (true, ..) => Some(0),
                     (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
                     (false, 0, false) => Some(CALLS_PER_LOOK),
-                    (false, 0, true) => counts.then_some(CALLS_PER_IDLE_LOOK),
+                    (false, 0, true) => None,
                 }
             };
             let wish = self.standing.wish.notified();
             let Some(calls) = calls else {
-                timeout(BUDGET_SEEN_WITHIN, wish).await.ok();
+                wish.await;
                 continue;
             };
             let due = began + pause.unwrap_or_else(|| self.pace.time_of(calls));
@@ -178,11 +164,7 @@ impl<E: Edge> Watch<E> {
 
     /// Asks what is in progress. Returns whether everything was read that there
     /// was to read.
-    async fn look(
-        &self,
-        recall: Option<SystemTime>,
-        counted_from: Option<SystemTime>,
-    ) -> Result<bool, EdgeError> {
+    async fn look(&self, recall: Option<SystemTime>) -> Result<bool, EdgeError> {
         let known: Vec<String> = {
             let state = self.standing.lock();
             state.in_progress.ids().map(str::to_owned).collect()
@@ -202,8 +184,7 @@ impl<E: Edge> Watch<E> {
             } in page.invalidations
             {
                 let recalled = recall.is_some_and(|since| made_at >= since);
-                let uncounted = counted_from.is_some_and(|from| made_at >= from);
-                more |= recalled || uncounted || !completed;
+                more |= recalled || !completed;
                 let mut state = self.standing.lock();
                 let paths = state.read.get(&id);
                 match (completed, paths) {
@@ -215,10 +196,8 @@ impl<E: Edge> Watch<E> {
                     }
                     (false, None) => {}
                 }
-                match (paths, recalled || !completed) {
-                    (None, true) => to_read.push((id.clone(), made_at)),
-                    (None, false) if uncounted => state.count_later(&id, made_at),
-                    (None, false) | (Some(_), _) => {}
+                if paths.is_none() && (recalled || !completed) {
+                    to_read.push((id.clone(), made_at));
                 }
                 listed.insert(id);
             }
@@ -249,18 +228,13 @@ impl<E: Edge> Watch<E> {
     }
 
     /// Takes in one of the distribution's own.
-    pub(super) fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
+    fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
         let scope = Scope::of(&self.distribution);
         let mut state = self.standing.lock();
         if made.completed {
             self.completed(&mut state, id);
         }
-        let known = state.read.get(id).is_some();
-        let own = state.learn(&scope, id, made_at, made);
-        if !own && !known {
-            state.seems_foreign(id, made_at, made);
-        }
-        state.to_count.remove(id);
+        state.learn(&scope, id, made_at, made);
     }
 
     /// Asks for the oldest of what is in progress for tenants.

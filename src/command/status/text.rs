@@ -192,15 +192,10 @@ fn budget_text(budget: &BudgetStatus) -> String {
         distribution,
         month,
         spent,
-        elsewhere,
         limit,
         left,
         forecast,
     } = budget;
-    let others = match elsewhere {
-        0 => String::new(),
-        paths => format!(" ({paths} of others)"),
-    };
     let of = match (limit, left) {
         (Some(limit), Some(left)) => {
             let percent = spent.saturating_mul(100) / (*limit).max(1);
@@ -213,7 +208,7 @@ fn budget_text(budget: &BudgetStatus) -> String {
         _ => "",
     };
     format!(
-        "{distribution}: {spent} paths in {month}{others}{of}; at this pace {forecast} in the month{over}"
+        "{distribution}: {spent} paths in {month}{of}; at this pace {forecast} in the month{over}"
     )
 }
 
@@ -311,7 +306,6 @@ mod tests {
             distribution: distribution.to_owned(),
             month: "2026-11".to_owned(),
             spent: 13_512,
-            elsewhere: limit.unwrap_or_default() / 1_000,
             limit,
             left: limit.map(|limit| limit.saturating_sub(13_512)),
             forecast: 18_300,

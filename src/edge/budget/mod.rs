@@ -5,7 +5,6 @@
 //! certainly not made is given back. A count that a crash left open is settled
 //! at the next start, by looking at what the edge has made.
 
-pub mod elsewhere;
 mod file;
 
 use std::collections::BTreeMap;
@@ -17,7 +16,6 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 
-use self::elsewhere::Elsewhere;
 use super::cover::request::BudgetMode;
 use crate::model::Current;
 
@@ -35,11 +33,8 @@ pub struct BudgetStatus {
     pub distribution: String,
     /// The month, in UTC: `2026-11`.
     pub month: String,
-    /// Paths counted in it, whoever asked for them.
+    /// Paths that this machine's drains have sent in it.
     pub spent: u64,
-    /// Those of them that none of this machine's drains asked for. Counted
-    /// where there is a budget.
-    pub elsewhere: u64,
     /// The budget, if there is one.
     pub limit: Option<u64>,
     /// What is left of it.
@@ -110,8 +105,6 @@ struct Account {
     spent: u64,
     /// Counted, and not known to be made: by caller reference.
     open: BTreeMap<String, OpenAccount>,
-    #[serde(default)]
-    elsewhere: Elsewhere,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,10 +118,8 @@ struct OpenAccount {
 impl Account {
     fn turn_to(&mut self, month: &str) {
         if self.month != month {
-            let elsewhere = std::mem::take(&mut self.elsewhere);
             *self = Self {
                 month: month.to_owned(),
-                elsewhere: elsewhere.of_next_month(),
                 ..Self::default()
             };
         }
@@ -301,15 +292,12 @@ impl Budget {
         let accounts = self.accounts();
         let account = accounts.distributions.get(&**distribution);
         let account = account.filter(|account| account.month == month);
-        let elsewhere = account.map_or(0, |account| account.elsewhere.paths);
-        let own = account.map_or(0, |account| account.spent);
-        let spent = own.saturating_add(elsewhere);
+        let spent = account.map_or(0, |account| account.spent);
         let limit = self.limits.get().get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),
             month,
             spent,
-            elsewhere,
             limit,
             left: limit.map(|limit| limit.saturating_sub(spent)),
             forecast: forecast(spent, now),

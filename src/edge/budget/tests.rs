@@ -84,6 +84,45 @@ async fn what_cannot_be_written_is_counted_in_memory() {
     assert_eq!(spent(&book), 3);
 }
 
+/// A version that also counted what others had spent wrote fields that are gone.
+#[tokio::test]
+async fn a_file_of_an_earlier_version_is_read_on_and_loses_nothing_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.budget.json");
+    let month = month_of(Timestamp::now());
+    let content = format!(
+        r#"{{
+            "version": 1,
+            "distributions": {{
+                "main": {{
+                    "month": "{month}",
+                    "spent": 42,
+                    "open": {{
+                        "evictd-1": {{ "paths": 2, "process": 4194305, "opened_at": "2026-11-23T00:00:00Z" }}
+                    }},
+                    "elsewhere": {{
+                        "paths": 30,
+                        "until": "2026-11-23T00:00:00Z",
+                        "counted": {{ "I1": "2026-11-23T00:00:00Z" }}
+                    }}
+                }}
+            }}
+        }}"#
+    );
+    std::fs::write(&path, content).unwrap();
+    let read = Budget::read_file(&path, limits(Some(100))).await.unwrap();
+    let book = Budget::open_file(&path, limits(Some(100))).await.unwrap();
+    for status in [read.status(&"main".into()), book.status(&"main".into())] {
+        assert_eq!((status.spent, status.left), (42, Some(58)));
+    }
+    let [(reference, _)] = book.orphans("main").try_into().unwrap();
+    assert_eq!(reference, "evictd-1");
+    book.not_made("main", &reference).await.unwrap();
+    book.open("main", "evictd-2", 5).await.unwrap();
+    let again = Budget::open_file(&path, limits(Some(100))).await.unwrap();
+    assert_eq!(spent(&again), 45);
+}
+
 #[test]
 fn a_new_month_begins_at_zero() {
     let mut account = Account::default();
