@@ -94,17 +94,10 @@ impl From<BufferError> for CommandError {
 
 impl From<EdgeError> for CommandError {
     fn from(error: EdgeError) -> Self {
-        let exit = match &error {
-            EdgeError::TooManyInProgress { .. }
-            | EdgeError::Throttled { .. }
-            | EdgeError::Unavailable { .. } => Exit::Unreachable,
-            EdgeError::TooLarge { .. }
-            | EdgeError::ReferenceTaken { .. }
-            | EdgeError::InvalidPath { .. }
-            | EdgeError::Denied { .. }
-            | EdgeError::NoSuchDistribution { .. }
-            | EdgeError::NoSuchTenant { .. }
-            | EdgeError::Refused { .. } => Exit::Configuration,
+        let exit = if error.is_transient() {
+            Exit::Unreachable
+        } else {
+            Exit::Configuration
         };
         Self::new(exit, error)
     }

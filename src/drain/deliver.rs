@@ -20,7 +20,7 @@ use crate::edge::budget::{Budget, BudgetError};
 use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::{History, Past};
 use crate::edge::rate_limit::Pace;
-use crate::edge::{Edge, EdgeError, Scope};
+use crate::edge::{Edge, EdgeError, EdgeErrorKind, Scope};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::{Component, Reports};
 use crate::telemetry::{metric, repeating};
@@ -57,34 +57,34 @@ enum Verdict {
 }
 
 fn verdict(error: &EdgeError) -> Verdict {
-    match error {
-        EdgeError::Unavailable { .. } => Verdict::Repeat,
-        EdgeError::Throttled { .. } => Verdict::Slower,
-        EdgeError::TooManyInProgress { .. } => Verdict::Room,
-        EdgeError::TooLarge { .. } => Verdict::Halve,
-        EdgeError::InvalidPath { .. } => Verdict::Isolate,
-        EdgeError::ReferenceTaken { .. } => Verdict::Rename,
-        EdgeError::Denied { .. }
-        | EdgeError::NoSuchDistribution { .. }
-        | EdgeError::NoSuchTenant { .. }
-        | EdgeError::Refused { .. } => Verdict::GiveUp,
+    match error.kind {
+        EdgeErrorKind::Unavailable => Verdict::Repeat,
+        EdgeErrorKind::Throttled => Verdict::Slower,
+        EdgeErrorKind::TooManyInProgress => Verdict::Room,
+        EdgeErrorKind::TooLarge { .. } => Verdict::Halve,
+        EdgeErrorKind::InvalidPath { .. } => Verdict::Isolate,
+        EdgeErrorKind::ReferenceTaken { .. } => Verdict::Rename,
+        EdgeErrorKind::Denied { .. }
+        | EdgeErrorKind::NoSuchDistribution
+        | EdgeErrorKind::NoSuchTenant { .. }
+        | EdgeErrorKind::Refused => Verdict::GiveUp,
     }
 }
 
 /// Whether the messages are at fault. Rights and ids are somebody's to mend,
 /// and would take every message with them.
 fn is_the_messages(error: &EdgeError) -> bool {
-    match error {
-        EdgeError::InvalidPath { .. }
-        | EdgeError::TooLarge { .. }
-        | EdgeError::NoSuchTenant { .. }
-        | EdgeError::Refused { .. } => true,
-        EdgeError::TooManyInProgress { .. }
-        | EdgeError::Throttled { .. }
-        | EdgeError::Unavailable { .. }
-        | EdgeError::ReferenceTaken { .. }
-        | EdgeError::Denied { .. }
-        | EdgeError::NoSuchDistribution { .. } => false,
+    match error.kind {
+        EdgeErrorKind::InvalidPath { .. }
+        | EdgeErrorKind::TooLarge { .. }
+        | EdgeErrorKind::NoSuchTenant { .. }
+        | EdgeErrorKind::Refused => true,
+        EdgeErrorKind::TooManyInProgress
+        | EdgeErrorKind::Throttled
+        | EdgeErrorKind::Unavailable
+        | EdgeErrorKind::ReferenceTaken { .. }
+        | EdgeErrorKind::Denied { .. }
+        | EdgeErrorKind::NoSuchDistribution => false,
     }
 }
 
@@ -299,7 +299,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     self.count_not_made(&batch).await;
                     course.refusal = Some(error.name());
                     // A tenant that is gone is no trouble of the others'.
-                    if !matches!(error, EdgeError::NoSuchTenant { .. }) {
+                    if !matches!(error.kind, EdgeErrorKind::NoSuchTenant { .. }) {
                         self.reports.board.failed(&self.part(), error.to_string());
                     }
                     self.give_up(&batch, round, &error);

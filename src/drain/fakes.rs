@@ -7,7 +7,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::buffer::{Buried, Message, MessageError, Redriven, RejectedMessage, SendError};
-use crate::edge::{AcceptedInvalidation, EdgeError, InvalidationBatch, Listed, Made, Page};
+use crate::edge::{
+    AcceptedInvalidation, EdgeError, EdgeErrorKind, InvalidationBatch, Listed, Made, Page,
+};
 use crate::model::QueuePosition;
 
 pub(super) const VISIBILITY: Duration = Duration::from_secs(30);
@@ -337,10 +339,7 @@ impl Edge for FakeEdge {
         let id = match known {
             Some(index) if state.made[index].1.paths == batch.paths => index,
             Some(_) => {
-                return Err(EdgeError::ReferenceTaken {
-                    distribution: Arc::clone(&batch.scope.distribution),
-                    caller_reference: batch.caller_reference.clone(),
-                });
+                return Err(taken(batch));
             }
             None => {
                 state.made.push((Instant::now(), batch.clone()));
@@ -357,10 +356,11 @@ impl Edge for FakeEdge {
         let mut state = self.state.lock().unwrap();
         if state.failing_lists > 0 {
             state.failing_lists -= 1;
-            return Err(EdgeError::Throttled {
+            return Err(EdgeError {
                 distribution: Arc::clone(&scope.distribution),
                 code: "Throttling".to_owned(),
                 reason: "on purpose".to_owned(),
+                kind: EdgeErrorKind::Throttled,
             });
         }
         let made = state.made.iter().enumerate().rev();
@@ -390,36 +390,40 @@ impl Edge for FakeEdge {
     }
 }
 
-pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
-    EdgeError::Throttled {
+fn refusal(batch: &InvalidationBatch, code: &str, kind: EdgeErrorKind) -> EdgeError {
+    EdgeError {
         distribution: Arc::clone(&batch.scope.distribution),
-        code: "Throttling".to_owned(),
+        code: code.to_owned(),
         reason: "on purpose".to_owned(),
+        kind,
     }
+}
+
+pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
+    refusal(batch, "Throttling", EdgeErrorKind::Throttled)
 }
 
 pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {
-    EdgeError::TooLarge {
-        distribution: Arc::clone(&batch.scope.distribution),
-        paths: batch.paths.len(),
-        reason: "on purpose".to_owned(),
-    }
+    let paths = batch.paths.len();
+    refusal(batch, "BatchTooLarge", EdgeErrorKind::TooLarge { paths })
 }
 
 pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
-    EdgeError::InvalidPath {
-        distribution: Arc::clone(&batch.scope.distribution),
-        code: "InvalidArgument".to_owned(),
-        paths: batch.paths.len(),
-        reason: "on purpose".to_owned(),
-    }
+    let paths = batch.paths.len();
+    refusal(
+        batch,
+        "InvalidArgument",
+        EdgeErrorKind::InvalidPath { paths },
+    )
 }
 
 pub(super) fn denied(batch: &InvalidationBatch) -> EdgeError {
-    EdgeError::Denied {
-        distribution: Arc::clone(&batch.scope.distribution),
-        code: "AccessDenied".to_owned(),
-        action: "cloudfront:CreateInvalidation",
-        reason: "on purpose".to_owned(),
-    }
+    let action = "cloudfront:CreateInvalidation";
+    refusal(batch, "AccessDenied", EdgeErrorKind::Denied { action })
+}
+
+pub(super) fn taken(batch: &InvalidationBatch) -> EdgeError {
+    let caller_reference = batch.caller_reference.clone();
+    let kind = EdgeErrorKind::ReferenceTaken { caller_reference };
+    refusal(batch, "InvalidationBatchAlreadyExists", kind)
 }

@@ -14,7 +14,7 @@ use super::distribution::{
 use crate::edge::budget::Budget;
 use crate::edge::cover::caller_reference;
 use crate::edge::rate_limit::Pace;
-use crate::edge::{Edge, EdgeError, Listed, Made, Scope};
+use crate::edge::{Edge, EdgeError, EdgeErrorKind, Listed, Made, Scope};
 use crate::progress::backoff::Backoff;
 use crate::telemetry::{metric, repeating};
 
@@ -252,7 +252,7 @@ impl<E: Edge> Watch<E> {
             let completed = match self.edge.read(&scope, &id).await {
                 Ok(made) => made.completed,
                 // It is gone, with all that was in progress for it.
-                Err(EdgeError::NoSuchTenant { .. }) => true,
+                Err(error) if matches!(error.kind, EdgeErrorKind::NoSuchTenant { .. }) => true,
                 Err(error) => return Err(error),
             };
             if completed {

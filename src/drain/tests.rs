@@ -3,7 +3,6 @@ use std::collections::HashSet;
 use super::fakes::*;
 use super::*;
 use crate::buffer::MessageError;
-use crate::edge::EdgeError;
 use crate::ledger::{Ledger, LedgerFiles};
 use crate::progress::board::Component;
 
@@ -227,14 +226,9 @@ async fn a_throttled_distribution_does_not_hold_up_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_taken_name_is_replaced() {
-    let mut taken = HashSet::new();
+    let mut names = HashSet::new();
     let bench = Bench::start(FakeEdge::judged(move |batch| {
-        (taken.len() < 2 && taken.insert(batch.caller_reference.clone())).then(|| {
-            EdgeError::ReferenceTaken {
-                distribution: Arc::clone(&batch.scope.distribution),
-                caller_reference: batch.caller_reference.clone(),
-            }
-        })
+        (names.len() < 2 && names.insert(batch.caller_reference.clone())).then(|| taken(batch))
     }));
     bench.buffer.push("main", &["/a"]);
     bench.emptied().await;

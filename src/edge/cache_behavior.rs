@@ -74,7 +74,7 @@ impl CloudFront {
     ) -> Result<Option<DistributionConfig>, EdgeError> {
         let asked = self.client.get_distribution_config().id(&**distribution);
         let answer = asked.send().await;
-        let answer = answer.map_err(|error| explain(distribution, READ, "", 0, &error))?;
+        let answer = answer.map_err(|error| explain(distribution, READ, None, &error))?;
         Ok(answer.distribution_config)
     }
 
@@ -155,7 +155,7 @@ impl CloudFront {
             .id(id)
             .send()
             .await
-            .map_err(|error| explain(distribution, READ_POLICY, "", 0, &error))?;
+            .map_err(|error| explain(distribution, READ_POLICY, None, &error))?;
         let config = output
             .cache_policy
             .and_then(|policy| policy.cache_policy_config);
@@ -177,7 +177,7 @@ impl CloudFront {
             .id(id)
             .send()
             .await
-            .map_err(|error| explain(distribution, READ_ORIGIN_POLICY, "", 0, &error))?;
+            .map_err(|error| explain(distribution, READ_ORIGIN_POLICY, None, &error))?;
         let policy = output.origin_request_policy;
         let config = policy.and_then(|policy| policy.origin_request_policy_config);
         Ok(config.is_some_and(|config| {

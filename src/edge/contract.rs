@@ -106,152 +106,109 @@ pub trait Edge: Send + Sync + 'static {
     -> impl Future<Output = Result<Made, EdgeError>> + Send;
 }
 
-/// A batch that was not accepted.
+/// A call to the edge that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
+#[error("distribution {distribution} {kind} ({code}: {reason})")]
+pub struct EdgeError {
+    /// The distribution's id.
+    pub distribution: Arc<str>,
+    /// The vendor's error code.
+    pub code: String,
+    /// The vendor's words.
+    pub reason: String,
+    /// What the failure means.
+    pub kind: EdgeErrorKind,
+}
+
+/// What a failed call to the edge means, in words that follow the distribution.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EdgeErrorKind {
     /// The quota of paths in progress is used up; it frees up by itself.
-    #[error("distribution {distribution} has too many invalidations in progress: {reason}")]
-    TooManyInProgress {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The vendor's words.
-        reason: String,
-    },
+    #[error("has too many invalidations in progress")]
+    TooManyInProgress,
     /// Too many calls.
-    #[error("calls for distribution {distribution} are throttled ({code}): {reason}")]
-    Throttled {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The vendor's error code.
-        code: String,
-        /// The vendor's words.
-        reason: String,
-    },
+    #[error("is called too often")]
+    Throttled,
     /// A timeout, a lost connection, or the vendor's own fault.
-    #[error("distribution {distribution} could not be reached ({code}): {reason}")]
-    Unavailable {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The vendor's error code.
-        code: String,
-        /// The vendor's words.
-        reason: String,
-    },
+    #[error("could not be reached")]
+    Unavailable,
     /// The batch holds more than one request may.
-    #[error("distribution {distribution} refused a batch of {paths} paths as too large: {reason}")]
+    #[error("refused a batch of {paths} paths as too large")]
     TooLarge {
-        /// The distribution's id.
-        distribution: Arc<str>,
         /// How many it held.
         paths: usize,
-        /// The vendor's words.
-        reason: String,
     },
     /// The caller reference was used before with other paths.
-    #[error(
-        "distribution {distribution} knows caller reference {caller_reference} with other paths"
-    )]
+    #[error("knows caller reference {caller_reference} with other paths")]
     ReferenceTaken {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The reference.
+        /// The request's name.
         caller_reference: String,
     },
-    /// Something in the batch is no valid path.
+    /// A path of the batch is not valid.
     #[error(
-        "distribution {distribution} refused a batch of {paths} paths ({code}): {reason}; \
+        "refused a batch of {paths} paths; \
          find the rule that renders such a path and correct its template"
     )]
     InvalidPath {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The vendor's error code.
-        code: String,
-        /// How many paths the batch held.
+        /// How many the batch held.
         paths: usize,
-        /// The vendor's words.
-        reason: String,
     },
-    /// evictd lacks a right.
-    #[error(
-        "distribution {distribution}: access denied ({code}): {reason}; \
-         allow {action} on the distribution to evictd's role"
-    )]
+    /// evictd lacks the permission for `action`.
+    #[error("denied access; allow {action} on the distribution to evictd's role")]
     Denied {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The vendor's error code.
-        code: String,
-        /// The right to grant.
+        /// As IAM policies name it.
         action: &'static str,
-        /// The vendor's words.
-        reason: String,
     },
     /// There is no such distribution.
     #[error(
-        "there is no distribution {distribution} in this AWS account; \
+        "does not exist in this AWS account; \
          correct its id under [[cloudfront.distribution]]"
     )]
-    NoSuchDistribution {
-        /// The distribution's id.
-        distribution: Arc<str>,
-    },
+    NoSuchDistribution,
     /// There is no such tenant.
     #[error(
-        "distribution {distribution} has no tenant {tenant}; \
+        "has no tenant {tenant}; \
          correct what the rule's `tenant` renders: CloudFront's id of the tenant"
     )]
     NoSuchTenant {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The tenant.
+        /// The tenant's id.
         tenant: Arc<str>,
     },
     /// Refused for another reason that does not pass by itself.
-    #[error(
-        "distribution {distribution} refused the request ({code}): {reason}; \
-         see the code in the CloudFront API reference"
-    )]
-    Refused {
-        /// The distribution's id.
-        distribution: Arc<str>,
-        /// The vendor's error code.
-        code: String,
-        /// The vendor's words.
-        reason: String,
-    },
+    #[error("refused the request; see the code in the CloudFront API reference")]
+    Refused,
 }
 
 impl EdgeError {
     /// Whether it can pass by itself.
     pub fn is_transient(&self) -> bool {
-        match self {
-            EdgeError::TooManyInProgress { .. }
-            | EdgeError::Throttled { .. }
-            | EdgeError::Unavailable { .. } => true,
-            EdgeError::TooLarge { .. }
-            | EdgeError::ReferenceTaken { .. }
-            | EdgeError::InvalidPath { .. }
-            | EdgeError::Denied { .. }
-            | EdgeError::NoSuchDistribution { .. }
-            | EdgeError::NoSuchTenant { .. }
-            | EdgeError::Refused { .. } => false,
+        match self.kind {
+            EdgeErrorKind::TooManyInProgress
+            | EdgeErrorKind::Throttled
+            | EdgeErrorKind::Unavailable => true,
+            EdgeErrorKind::TooLarge { .. }
+            | EdgeErrorKind::ReferenceTaken { .. }
+            | EdgeErrorKind::InvalidPath { .. }
+            | EdgeErrorKind::Denied { .. }
+            | EdgeErrorKind::NoSuchDistribution
+            | EdgeErrorKind::NoSuchTenant { .. }
+            | EdgeErrorKind::Refused => false,
         }
     }
 
     /// A short name, for metrics and logs.
     pub fn name(&self) -> &'static str {
-        match self {
-            EdgeError::TooManyInProgress { .. } => "too-many-in-progress",
-            EdgeError::Throttled { .. } => "throttled",
-            EdgeError::Unavailable { .. } => "unavailable",
-            EdgeError::TooLarge { .. } => "too-large",
-            EdgeError::ReferenceTaken { .. } => "reference-taken",
-            EdgeError::InvalidPath { .. } => "invalid-path",
-            EdgeError::Denied { .. } => "denied",
-            EdgeError::NoSuchDistribution { .. } => "no-such-distribution",
-            EdgeError::NoSuchTenant { .. } => "no-such-tenant",
-            EdgeError::Refused { .. } => "refused",
+        match self.kind {
+            EdgeErrorKind::TooManyInProgress => "too-many-in-progress",
+            EdgeErrorKind::Throttled => "throttled",
+            EdgeErrorKind::Unavailable => "unavailable",
+            EdgeErrorKind::TooLarge { .. } => "too-large",
+            EdgeErrorKind::ReferenceTaken { .. } => "reference-taken",
+            EdgeErrorKind::InvalidPath { .. } => "invalid-path",
+            EdgeErrorKind::Denied { .. } => "denied",
+            EdgeErrorKind::NoSuchDistribution => "no-such-distribution",
+            EdgeErrorKind::NoSuchTenant { .. } => "no-such-tenant",
+            EdgeErrorKind::Refused => "refused",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evictd::buffer::{Buffer, Local, Message, pack_for};
 use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
-use evictd::edge::{CloudFront, Edge, EdgeError, InvalidationBatch, Scope};
+use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
 use evictd::ledger::Ledger;
 use evictd::model::Current;
 use evictd::progress::board::Reports;
@@ -46,7 +46,10 @@ pub async fn tenant_contract(endpoint: &str) {
     let other = edge.invalidate(&of(&two, &["/other"])).await.unwrap();
     assert_ne!(other.id, made.id, "the name is the tenant's own");
     let error = edge.invalidate(&of(&one, &["/other"])).await.unwrap_err();
-    assert!(matches!(error, EdgeError::ReferenceTaken { .. }), "{error}");
+    assert!(
+        matches!(error.kind, EdgeErrorKind::ReferenceTaken { .. }),
+        "{error}"
+    );
 
     let listed = edge.list(&first.scope, None).await.unwrap().invalidations;
     let ids: Vec<&str> = listed.iter().map(|it| it.id.as_str()).collect();
@@ -67,7 +70,10 @@ pub async fn tenant_contract(endpoint: &str) {
         edge.list(&missing.scope, None).await.unwrap_err(),
         edge.read(&missing.scope, "I1").await.unwrap_err(),
     ] {
-        assert!(matches!(error, EdgeError::NoSuchTenant { .. }), "{error}");
+        assert!(
+            matches!(error.kind, EdgeErrorKind::NoSuchTenant { .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains("no tenant dt_nobody"), "{error}");
     }
 }

@@ -12,7 +12,10 @@ use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
 use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudfront::types;
 
-use super::{AcceptedInvalidation, Edge, EdgeError, InvalidationBatch, Listed, Made, Page, Scope};
+use super::{
+    AcceptedInvalidation, Edge, EdgeError, EdgeErrorKind, InvalidationBatch, Listed, Made, Page,
+    Scope,
+};
 use crate::telemetry::cause::chain;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,6 +27,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const INVALIDATE: &str = "cloudfront:CreateInvalidation";
 const LIST: &str = "cloudfront:ListInvalidations";
 const READ: &str = "cloudfront:GetInvalidation";
+
+/// The code of a request that could not be built, and was not sent.
+const INVALID_REQUEST: &str = "InvalidRequest";
 
 /// What `Status` says of one that is in progress. The other is `Completed`.
 const IN_PROGRESS: &str = "InProgress";
@@ -74,7 +80,7 @@ impl CloudFront {
             .send()
             .await
             .map(drop)
-            .map_err(|error| explain(distribution, LIST, "", 0, &error))
+            .map_err(|error| explain(distribution, LIST, None, &error))
     }
 }
 
@@ -97,10 +103,11 @@ impl Edge for CloudFront {
                     .paths(paths)
                     .build()
             })
-            .map_err(|error| EdgeError::Refused {
+            .map_err(|error| EdgeError {
                 distribution: Arc::clone(distribution),
-                code: "InvalidRequest".to_owned(),
+                code: INVALID_REQUEST.to_owned(),
                 reason: chain(&error),
+                kind: EdgeErrorKind::Refused,
             })?;
         if let Some(tenant) = tenant {
             return self.invalidate_tenant(tenant, batch, request).await;
@@ -112,15 +119,7 @@ impl Edge for CloudFront {
             .invalidation_batch(request)
             .send()
             .await
-            .map_err(|error| {
-                explain(
-                    distribution,
-                    INVALIDATE,
-                    &batch.caller_reference,
-                    batch.paths.len(),
-                    &error,
-                )
-            })?;
+            .map_err(|error| explain(distribution, INVALIDATE, Some(batch), &error))?;
         Ok(AcceptedInvalidation {
             id: output.invalidation.map(|made| made.id).unwrap_or_default(),
         })
@@ -142,7 +141,7 @@ impl Edge for CloudFront {
             .set_marker(from)
             .send()
             .await
-            .map_err(|error| explain(distribution, LIST, "", 0, &error))?;
+            .map_err(|error| explain(distribution, LIST, None, &error))?;
         Ok(page(output.invalidation_list))
     }
 
@@ -161,7 +160,7 @@ impl Edge for CloudFront {
             .id(id)
             .send()
             .await
-            .map_err(|error| explain(distribution, READ, "", 0, &error))?;
+            .map_err(|error| explain(distribution, READ, None, &error))?;
         Ok(made(output.invalidation))
     }
 }
@@ -199,65 +198,50 @@ fn made(made: Option<types::Invalidation>) -> Made {
     }
 }
 
+/// What an SDK's error of a call means. `batch` is what was asked for, where
+/// invalidating was.
 pub(super) fn explain<E>(
     distribution: &Arc<str>,
     action: &'static str,
-    caller_reference: &str,
-    paths: usize,
+    batch: Option<&InvalidationBatch>,
     error: &SdkError<E>,
 ) -> EdgeError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let unavailable = |code: &str| EdgeError::Unavailable {
+    let failed = |kind, code: &str, reason: String| EdgeError {
         distribution: Arc::clone(distribution),
         code: code.to_owned(),
-        reason: chain(error),
+        reason,
+        kind,
     };
+    let unavailable = |code| failed(EdgeErrorKind::Unavailable, code, chain(error));
     match error {
         SdkError::TimeoutError(_) => unavailable("Timeout"),
         SdkError::DispatchFailure(_) => unavailable("DispatchFailure"),
         SdkError::ResponseError(_) => unavailable("ResponseError"),
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
-            let answer = ServiceError {
-                code: meta.code().unwrap_or("unknown"),
-                reason: meta.message().unwrap_or("no message"),
-                status: service.raw().status().as_u16(),
-            };
-            classify(distribution, action, caller_reference, paths, &answer)
+            let code = meta.code().unwrap_or("unknown");
+            let reason = meta.message().unwrap_or("no message");
+            let kind = classify(code, service.raw().status().as_u16(), action, batch);
+            failed(kind, code, reason.to_owned())
         }
         // Construction failures, and whatever a later SDK adds.
-        _ => EdgeError::Refused {
-            distribution: Arc::clone(distribution),
-            code: "InvalidRequest".to_owned(),
-            reason: chain(error),
-        },
+        _ => failed(EdgeErrorKind::Refused, INVALID_REQUEST, chain(error)),
     }
 }
 
-/// An error as the service sends it.
-struct ServiceError<'a> {
-    code: &'a str,
-    reason: &'a str,
-    status: u16,
-}
-
+/// What the service means by a code and a status.
 fn classify(
-    distribution: &Arc<str>,
+    code: &str,
+    status: u16,
     action: &'static str,
-    caller_reference: &str,
-    paths: usize,
-    answer: &ServiceError<'_>,
-) -> EdgeError {
-    let distribution = Arc::clone(distribution);
-    let code = answer.code.to_owned();
-    let reason = answer.reason.to_owned();
-    match (answer.code, answer.status) {
-        ("TooManyInvalidationsInProgress", _) => EdgeError::TooManyInProgress {
-            distribution,
-            reason,
-        },
+    batch: Option<&InvalidationBatch>,
+) -> EdgeErrorKind {
+    let paths = batch.map_or(0, |batch| batch.paths.len());
+    match (code, status) {
+        ("TooManyInvalidationsInProgress", _) => EdgeErrorKind::TooManyInProgress,
         (
             "Throttling"
             | "ThrottlingException"
@@ -272,36 +256,19 @@ fn classify(
             | "BandwidthLimitExceeded",
             _,
         )
-        | (_, 429) => EdgeError::Throttled {
-            distribution,
-            code,
-            reason,
-        },
-        ("BatchTooLarge", _) | (_, 413) => EdgeError::TooLarge {
-            distribution,
-            paths,
-            reason,
-        },
+        | (_, 429) => EdgeErrorKind::Throttled,
+        ("BatchTooLarge", _) | (_, 413) => EdgeErrorKind::TooLarge { paths },
         // The SDK does not model this one.
-        ("InvalidationBatchAlreadyExists", _) => EdgeError::ReferenceTaken {
-            distribution,
-            caller_reference: caller_reference.to_owned(),
+        ("InvalidationBatchAlreadyExists", _) => EdgeErrorKind::ReferenceTaken {
+            caller_reference: batch
+                .map_or_else(String::new, |batch| batch.caller_reference.clone()),
         },
         // Temporary credentials that the SDK is about to renew.
         ("ExpiredToken" | "ExpiredTokenException" | "RequestExpired", _) | (_, 500..) => {
-            EdgeError::Unavailable {
-                distribution,
-                code,
-                reason,
-            }
+            EdgeErrorKind::Unavailable
         }
-        ("NoSuchDistribution", _) => EdgeError::NoSuchDistribution { distribution },
-        ("InvalidArgument", _) => EdgeError::InvalidPath {
-            distribution,
-            code,
-            paths,
-            reason,
-        },
+        ("NoSuchDistribution", _) => EdgeErrorKind::NoSuchDistribution,
+        ("InvalidArgument", _) => EdgeErrorKind::InvalidPath { paths },
         (
             "AccessDenied"
             | "AccessDeniedException"
@@ -311,23 +278,23 @@ fn classify(
             | "MissingAuthenticationToken",
             _,
         )
-        | (_, 401 | 403) => EdgeError::Denied {
-            distribution,
-            code,
-            action,
-            reason,
-        },
-        (_, 0..=499) => EdgeError::Refused {
-            distribution,
-            code,
-            reason,
-        },
+        | (_, 401 | 403) => EdgeErrorKind::Denied { action },
+        (_, 0..=499) => EdgeErrorKind::Refused,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn error(code: &str, status: u16) -> EdgeError {
+        EdgeError {
+            distribution: "E1".into(),
+            code: code.to_owned(),
+            reason: "why".to_owned(),
+            kind: classify(code, status, INVALIDATE, None),
+        }
+    }
 
     #[test]
     fn every_code_has_its_meaning() {
@@ -352,30 +319,21 @@ mod tests {
             ("MalformedXML", 400, "refused"),
             ("InconsistentQuantities", 400, "refused"),
         ] {
-            let answer = ServiceError {
-                code,
-                status,
-                reason: "why",
-            };
-            let error = classify(&"E1".into(), INVALIDATE, "ref", 7, &answer);
+            let error = error(code, status);
             assert_eq!(error.name(), name, "{code}");
-            assert!(error.to_string().contains("E1"), "{error}");
+            let text = error.to_string();
+            for part in ["distribution E1 ", code, "why"] {
+                assert!(text.contains(part), "{text}");
+            }
         }
     }
 
     #[test]
-    fn a_denial_names_the_right_to_grant() {
-        let answer = ServiceError {
-            code: "AccessDenied",
-            status: 403,
-            reason: "not authorized",
-        };
-        let error = classify(&"E1".into(), INVALIDATE, "ref", 7, &answer);
+    fn a_denial_names_the_permission_to_grant() {
+        let text = error("AccessDenied", 403).to_string();
         assert!(
-            error
-                .to_string()
-                .contains("allow cloudfront:CreateInvalidation"),
-            "{error}"
+            text.contains("allow cloudfront:CreateInvalidation"),
+            "{text}"
         );
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_cloudfront::types;
 
 use super::{CloudFront, PAGE_ITEMS, explain, made, page};
-use crate::edge::{AcceptedInvalidation, EdgeError, InvalidationBatch, Made, Page};
+use crate::edge::{AcceptedInvalidation, EdgeError, EdgeErrorKind, InvalidationBatch, Made, Page};
 
 const INVALIDATE: &str = "cloudfront:CreateInvalidationForDistributionTenant";
 const LIST: &str = "cloudfront:ListInvalidationsForDistributionTenant";
@@ -31,9 +31,8 @@ impl CloudFront {
             .await
             .map_err(|error| {
                 let distribution = &batch.scope.distribution;
-                let (reference, paths) = (&batch.caller_reference, batch.paths.len());
                 of_tenant(
-                    explain(distribution, INVALIDATE, reference, paths, &error),
+                    explain(distribution, INVALIDATE, Some(batch), &error),
                     tenant,
                 )
             })?;
@@ -56,7 +55,7 @@ impl CloudFront {
             .set_marker(from)
             .send()
             .await
-            .map_err(|error| of_tenant(explain(distribution, LIST, "", 0, &error), tenant))?;
+            .map_err(|error| of_tenant(explain(distribution, LIST, None, &error), tenant))?;
         Ok(page(output.invalidation_list))
     }
 
@@ -73,20 +72,17 @@ impl CloudFront {
             .id(id)
             .send()
             .await
-            .map_err(|error| of_tenant(explain(distribution, READ, "", 0, &error), tenant))?;
+            .map_err(|error| of_tenant(explain(distribution, READ, None, &error), tenant))?;
         Ok(made(output.invalidation))
     }
 }
 
-/// The tenant's own error in the place of one that has no name here.
-fn of_tenant(error: EdgeError, tenant: &Arc<str>) -> EdgeError {
-    match error {
-        EdgeError::Refused {
-            distribution, code, ..
-        } if code == NOT_FOUND => EdgeError::NoSuchTenant {
-            distribution,
+/// Tells a tenant that does not exist from other refusals.
+fn of_tenant(mut error: EdgeError, tenant: &Arc<str>) -> EdgeError {
+    if error.kind == EdgeErrorKind::Refused && error.code == NOT_FOUND {
+        error.kind = EdgeErrorKind::NoSuchTenant {
             tenant: Arc::clone(tenant),
-        },
-        other => other,
+        };
     }
+    error
 }
