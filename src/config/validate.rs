@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use toml::Spanned;
 use url::Url;
 
@@ -259,7 +260,9 @@ fn source(raw: raw::RawSource, lines: &Lines<'_>) -> Result<SourceConfig, Config
     };
     Ok(SourceConfig {
         port: url.port().unwrap_or(3306),
-        user: percent_decoded(url.username()),
+        user: percent_decode_str(url.username())
+            .decode_utf8_lossy()
+            .into_owned(),
         host,
         password: password::source(raw.password, &tls, lines)?,
         tls,
@@ -268,23 +271,6 @@ fn source(raw: raw::RawSource, lines: &Lines<'_>) -> Result<SourceConfig, Config
         start,
         on_gap: raw.on_gap,
     })
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
-        let mut decoded = [*byte];
-        if *byte == b'%'
-            && let Some((digits, after)) = tail.split_at_checked(2)
-            && hex::decode_to_slice(digits, &mut decoded).is_ok()
-        {
-            rest = after;
-        }
-        out.extend(decoded);
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -14,6 +14,7 @@ use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::aws::Chain;
 
@@ -24,6 +25,13 @@ const TOKEN_LASTS: Duration = Duration::from_secs(15 * 60);
 /// Time for which a connection to a cache is used. ElastiCache and MemoryDB close
 /// it after 12 hours.
 const CONNECTION_LASTS: Duration = Duration::from_secs(11 * 3_600);
+
+/// The characters that a signature encodes: all but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// The service that takes a token, and the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +84,7 @@ impl Audience {
     fn request(&self) -> String {
         match self {
             Audience::Database { host, port, user } => {
-                let user = encoded(user);
+                let user = utf8_percent_encode(user, RESERVED);
                 format!("{host}:{port}/?Action=connect&DBUser={user}")
             }
             Audience::Cache { kind, name, user } => {
@@ -84,7 +92,7 @@ impl Audience {
                     CacheKind::ElastiCacheServerless => "&ResourceType=ServerlessCache",
                     CacheKind::ElastiCache | CacheKind::MemoryDb => "",
                 };
-                let user = encoded(user);
+                let user = utf8_percent_encode(user, RESERVED);
                 format!("{name}/?Action=connect&User={user}{serverless}")
             }
         }
@@ -214,23 +222,8 @@ impl Presigned<'_> {
             signed.push(if signed.contains('?') { '&' } else { '?' });
             signed.push_str(name);
             signed.push('=');
-            signed.push_str(&encoded(value));
+            signed.extend(utf8_percent_encode(value, RESERVED));
         }
         Ok(signed)
     }
-}
-
-/// As a signature wants it (RFC 3986): everything but letters, digits and `-_.~`.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let hex = hex::encode_upper([byte]);
-            out.push('%');
-            out.push_str(&hex);
-        }
-    }
-    out
 }

@@ -7,6 +7,34 @@
 //! are encoded (CloudFront developer guide, "Specify the files to
 //! invalidate").
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+/// All but RFC 3986's unreserved characters, sub-delims, and `:` `@` `/` `?`.
+/// `#` is encoded, because a viewer never sends a fragment.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'/')
+    .remove(b'?');
+
+/// A value's `*` is never a wildcard.
+const ENCODED_IN_VALUE: &AsciiSet = &ENCODED.add(b'*');
+
 /// The longest path CloudFront takes, in characters.
 pub const PATH_CHARS_MAX: usize = 4_000;
 
@@ -62,7 +90,7 @@ pub fn encode(path: &[u8], wildcard: bool, out: &mut String) -> Result<(), PathE
     if !path.starts_with(b"/") {
         out.push('/');
     }
-    append(body, false, out);
+    append(body, ENCODED, out);
     if body.len() < path.len() {
         out.push('*');
     }
@@ -77,53 +105,18 @@ pub fn encode(path: &[u8], wildcard: bool, out: &mut String) -> Result<(), PathE
 /// Appends a placeholder's value to `out`, ready to stand inside a path that
 /// [`encode`] gets: as there, and `*` becomes `%2A`.
 pub fn encode_value(value: &[u8], out: &mut String) {
-    append(value, true, out);
+    append(value, ENCODED_IN_VALUE, out);
 }
 
-fn append(mut rest: &[u8], star: bool, out: &mut String) {
-    while !rest.is_empty() {
-        let run = rest
-            .iter()
-            .position(|&byte| !is_literal(byte) || (star && byte == b'*'))
-            .unwrap_or(rest.len());
-        let (literal, tail) = rest.split_at(run);
-        // Literal bytes are ASCII, so this never replaces anything.
-        out.push_str(&String::from_utf8_lossy(literal));
-        rest = match tail {
-            [] => tail,
-            [b'%', high, low, after @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                out.push('%');
-                out.push(char::from(*high));
-                out.push(char::from(*low));
-                after
-            }
-            [byte, after @ ..] => {
-                out.push('%');
-                out.push(hex_digit(byte >> 4));
-                out.push(hex_digit(byte & 0x0f));
-                after
-            }
-        };
+fn append(path: &[u8], encoded: &'static AsciiSet, out: &mut String) {
+    let mut parts = path.split(|&byte| byte == b'%');
+    out.extend(percent_encode(parts.next().unwrap_or_default(), encoded));
+    for part in parts {
+        let is_escape = matches!(part, [high, low, ..]
+            if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        out.push_str(if is_escape { "%" } else { "%25" });
+        out.extend(percent_encode(part, encoded));
     }
-}
-
-fn hex_digit(nibble: u8) -> char {
-    char::from(match nibble {
-        0..=9 => b'0' + nibble,
-        _ => b'A' + (nibble & 0x0f) - 10,
-    })
-}
-
-/// RFC 3986: unreserved, sub-delims, and `:` `@` `/` `?`. `#` is not among
-/// them, because a viewer never sends a fragment.
-fn is_literal(byte: u8) -> bool {
-    matches!(byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
-        | b'-' | b'.' | b'_' | b'~'
-        | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-        | b':' | b'@' | b'/' | b'?')
 }
 
 #[cfg(test)]
@@ -229,7 +222,8 @@ mod tests {
         ) {
             let once = encoded(&path, false).unwrap();
             prop_assert!(once.starts_with('/'));
-            prop_assert!(once.bytes().all(|b| b == b'%' || is_literal(b)));
+            let allowed = b"-._~!$&'()*+,;=:@/?%";
+            prop_assert!(once.bytes().all(|b| b.is_ascii_alphanumeric() || allowed.contains(&b)));
             prop_assert_eq!(encoded(once.as_bytes(), false), Ok(once.clone()));
         }
 

@@ -4,9 +4,17 @@ use std::fmt::Write as _;
 
 use jiff::civil;
 use md5::{Digest as _, Md5};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha1::Sha1;
 
 use crate::model::{Shape, Value};
+
+/// All but letters, digits and `-_.~`, as PHP's `rawurlencode`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// One filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,15 +111,7 @@ impl Filter {
         match self {
             Filter::Lower => map_text(text, str::to_lowercase),
             Filter::Upper => map_text(text, str::to_uppercase),
-            Filter::UrlEncode => {
-                let encoded = text
-                    .iter()
-                    .fold(Vec::with_capacity(text.len()), |mut out, byte| {
-                        push_url_encoded(*byte, &mut out);
-                        out
-                    });
-                *text = encoded;
-            }
+            Filter::UrlEncode => *text = percent_encode(text, RESERVED).to_string().into_bytes(),
             Filter::Hex => *text = hex::encode(&text).into_bytes(),
             Filter::Uuid => {
                 if matches!(value, Value::Bytes(_)) {
@@ -138,16 +138,6 @@ impl Filter {
 fn map_text(text: &mut Vec<u8>, map: impl Fn(&str) -> String) {
     if let Ok(valid) = std::str::from_utf8(text) {
         *text = map(valid).into_bytes();
-    }
-}
-
-fn push_url_encoded(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-        out.push(byte);
-    } else {
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-        out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
     }
 }
 
