@@ -1,17 +1,19 @@
 //! Messages that become dead letters when they come back.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
 
 use crate::edge::EdgeError;
 
-/// Beyond that the oldest is forgotten, and condemned again if it is refused
-/// again.
-const CONDEMNED_MAX: usize = 10_000;
+/// Refusals that are remembered (Bounded). A message whose refusal is forgotten
+/// is refused again when it comes back.
+const REFUSALS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Why the edge refused a message for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sentence {
+pub(super) struct EdgeRefusal {
     /// A short name, for metrics.
     pub(super) code: &'static str,
     /// The edge's words.
@@ -20,48 +22,44 @@ pub(super) struct Sentence {
     pub(super) paths: Option<Vec<String>>,
 }
 
-/// They are held until they come back because the text of a message is not kept
-/// while it is held.
-#[derive(Debug, Default)]
+/// What the edge refused for good, by message.
+///
+/// A dead letter needs the message's text, which a drain does not keep. So the
+/// refusal waits here until the message comes back with its text.
+#[derive(Debug)]
 pub(super) struct DeadLetters {
-    state: Mutex<Sentences>,
+    refusals: Mutex<LruCache<Arc<str>, EdgeRefusal>>,
 }
 
-#[derive(Debug, Default)]
-struct Sentences {
-    sentences: HashMap<Arc<str>, Sentence>,
-    order: VecDeque<Arc<str>>,
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self {
+            refusals: Mutex::new(LruCache::new(REFUSALS_MAX)),
+        }
+    }
 }
 
 impl DeadLetters {
     /// `path` is the one that was refused, if it stood alone.
     pub(super) fn add(&self, id: &Arc<str>, error: &EdgeError, path: Option<&String>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Sentences { sentences, order } = &mut *state;
-        let sentence = sentences.entry(Arc::clone(id)).or_insert_with(|| {
-            order.push_back(Arc::clone(id));
-            Sentence {
-                code: error.name(),
-                reason: error.to_string(),
-                paths: Some(Vec::new()),
-            }
+        let mut refusals = self.lock();
+        let refusal = refusals.get_or_insert_mut(Arc::clone(id), || EdgeRefusal {
+            code: error.name(),
+            reason: error.to_string(),
+            paths: Some(Vec::new()),
         });
-        match (&mut sentence.paths, path) {
+        match (&mut refusal.paths, path) {
             (Some(paths), Some(path)) => paths.push(path.clone()),
             (paths, _) => *paths = None,
         }
-        if state.order.len() > CONDEMNED_MAX
-            && let Some(oldest) = state.order.pop_front()
-        {
-            state.sentences.remove(&oldest);
-        }
     }
 
-    /// Why the message is one of them, if it is. It is none any more then.
-    pub(super) fn take(&self, id: &Arc<str>) -> Option<Sentence> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let sentence = state.sentences.remove(id)?;
-        state.order.retain(|other| other != id);
-        Some(sentence)
+    /// Takes out why the edge refused the message, if it did.
+    pub(super) fn take(&self, id: &Arc<str>) -> Option<EdgeRefusal> {
+        self.lock().pop(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<Arc<str>, EdgeRefusal>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

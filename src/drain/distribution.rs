@@ -1,10 +1,12 @@
 //! How a distribution stands: what is in progress there, and what was
 //! invalidated lately.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lru::LruCache;
 use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -23,7 +25,7 @@ use crate::telemetry::{metric, repeating};
 pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// Invalidations that are remembered. One that is forgotten is read again.
-const READ_MAX: usize = 10_000;
+const READ_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Bounds of one look. What lies beyond is at worst paid for again, or refused
 /// by the edge itself.
@@ -44,12 +46,12 @@ pub(super) struct Standing {
     pub(super) looks: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DistributionState {
     pub(super) in_progress: InProgress,
     pub(super) covered: Covered,
-    /// Invalidations that were read in full or made here.
-    pub(super) read: Read,
+    /// How many paths invalidations have that were read in full or made here.
+    pub(super) read: LruCache<String, Room>,
     /// Those made since then are to be read too.
     pub(super) recall: Option<SystemTime>,
     /// Look now.
@@ -64,6 +66,19 @@ pub(super) struct DistributionState {
 }
 
 impl DistributionState {
+    fn new() -> Self {
+        Self {
+            in_progress: InProgress::default(),
+            covered: Covered::default(),
+            read: LruCache::new(READ_MAX),
+            recall: None,
+            now: false,
+            waiting: 0,
+            unanswered: 0,
+            in_doubt: HashMap::new(),
+        }
+    }
+
     /// Takes in an invalidation that was read in full.
     pub(super) fn learn(&mut self, scope: &Scope, id: &str, made_at: SystemTime, made: &Made) {
         let (paths, tenant) = (count(&made.paths), scope.tenant.as_ref());
@@ -75,7 +90,7 @@ impl DistributionState {
             let tenant = scope.tenant.as_deref();
             self.covered.add(horizon, tenant, &made.paths);
         }
-        self.read.insert(id, paths);
+        self.read.put(id.to_owned(), paths);
         self.found(&made.caller_reference);
     }
 
@@ -92,36 +107,11 @@ impl DistributionState {
     }
 }
 
-/// The newest invalidations whose paths are known, and how many each has.
-#[derive(Debug, Default)]
-pub(super) struct Read {
-    paths: HashMap<String, Room>,
-    order: VecDeque<String>,
-}
-
-impl Read {
-    pub(super) fn insert(&mut self, id: &str, paths: Room) {
-        if self.paths.insert(id.to_owned(), paths).is_some() {
-            return;
-        }
-        self.order.push_back(id.to_owned());
-        if self.order.len() > READ_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.paths.remove(&oldest);
-        }
-    }
-
-    pub(super) fn get(&self, id: &str) -> Option<Room> {
-        self.paths.get(id).copied()
-    }
-}
-
 impl Standing {
     /// Nothing is known but what the record will say.
     pub(super) fn new(reader: Reader) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(DistributionState::new()),
             reader,
             wish: Notify::new(),
             looks: watch::Sender::new(0),
@@ -155,8 +145,8 @@ impl Standing {
             if let Some(horizon) = caller_reference::horizon(&past.caller_reference, &scope) {
                 state.covered.add(horizon, tenant, &past.paths);
             }
-            state.read.insert(&past.id, count(&past.paths));
             state.found(&past.caller_reference);
+            state.read.put(past.id, count(&past.paths));
             names.push(past.caller_reference);
         }
         names
@@ -221,7 +211,7 @@ impl Standing {
 
     /// Whether the invalidation was read in full, or made here.
     pub(super) fn has_read(&self, id: &str) -> bool {
-        self.lock().read.get(id).is_some()
+        self.lock().read.contains(id)
     }
 
     /// Takes in an invalidation that was read in full.
@@ -238,7 +228,7 @@ impl Standing {
         let (now, committed_at) = (Instant::now(), Some(batch.committed_at_us));
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, now, committed_at);
-        state.read.insert(id, counted);
+        state.read.put(id.to_owned(), counted);
         if let Some(horizon) = batch.horizon {
             let tenant = tenant.map(|name| &**name);
             state.covered.add(horizon, tenant, paths);
@@ -271,13 +261,23 @@ mod tests {
 
     #[test]
     fn it_remembers_a_bounded_number_of_invalidations_and_the_newest() {
-        let mut read = Read::default();
-        let one = count(["/a"]);
-        for n in 0..READ_MAX + 5 {
-            read.insert(&format!("I{n}"), one);
-            read.insert(&format!("I{n}"), one);
+        let mut state = DistributionState::new();
+        let scope = Scope::of(&"E1".into());
+        let made = Made {
+            caller_reference: "evictd-1".to_owned(),
+            paths: vec!["/a".to_owned()],
+            completed: true,
+        };
+        for n in 0..READ_MAX.get() + 5 {
+            for _ in 0..2 {
+                state.learn(&scope, &format!("I{n}"), UNIX_EPOCH, &made);
+            }
         }
-        assert_eq!((read.paths.len(), read.order.len()), (READ_MAX, READ_MAX));
-        assert_eq!((read.get("I4"), read.get("I5")), (None, Some(one)));
+        assert_eq!(state.read.len(), READ_MAX.get());
+        let one = count(["/a"]);
+        assert_eq!(
+            (state.read.peek("I4"), state.read.peek("I5")),
+            (None, Some(&one))
+        );
     }
 }

@@ -186,7 +186,7 @@ impl<E: Edge> Watch<E> {
                 let recalled = recall.is_some_and(|since| made_at >= since);
                 more |= recalled || !completed;
                 let mut state = self.standing.lock();
-                let paths = state.read.get(&id);
+                let paths = state.read.peek(&id).copied();
                 match (completed, paths) {
                     (true, _) => self.completed(&mut state, &id),
                     (false, Some(paths)) => {

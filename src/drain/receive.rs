@@ -1,17 +1,19 @@
 //! What a drain takes in: messages sorted into rounds, one for each
 //! distribution or tenant, and those that nothing can be done with.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lru::LruCache;
 use metrics::counter;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::DrainOptions;
-use super::dead_letters::{DeadLetters, Sentence};
+use super::dead_letters::{DeadLetters, EdgeRefusal};
 use super::in_flight::{Admission, InFlight};
 use crate::buffer::{Buffer, BufferError, Buried, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
@@ -32,7 +34,7 @@ const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Durat
 
 /// Messages whose reason is remembered, so that a redelivery is not logged
 /// again.
-const REPORTED_MAX: usize = 10_000;
+const REPORTED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Once a budget is spent, paths gather for as long: a round then costs one.
 const SPENT_WINDOW: Duration = Duration::from_secs(60);
@@ -70,8 +72,9 @@ pub(super) struct Intake<'a, R> {
     /// To be buried.
     pub(super) letters: Vec<Letter<R>>,
     rounds: BTreeMap<Destination, Round>,
-    reported: Reported,
-    buried: Reported,
+    /// Messages that were reported, and that were to be dead letters before.
+    reported: LruCache<Arc<str>, ()>,
+    buried: LruCache<Arc<str>, ()>,
     backoff: Backoff,
     failing: bool,
 }
@@ -92,8 +95,8 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             board,
             letters: Vec::new(),
             rounds: BTreeMap::new(),
-            reported: Reported::default(),
-            buried: Reported::default(),
+            reported: LruCache::new(REPORTED_MAX),
+            buried: LruCache::new(REPORTED_MAX),
             backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
             failing: false,
         }
@@ -146,12 +149,12 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             deliveries,
         };
         let often = deliveries >= self.options.max_receives;
-        if let Some(sentence) = self.condemned.take(&id) {
-            let Sentence {
+        if let Some(refusal) = self.condemned.take(&id) {
+            let EdgeRefusal {
                 code,
                 reason,
                 paths,
-            } = sentence;
+            } = refusal;
             let (distribution, held) = match content {
                 Ok(message) => (Some(message.distribution), message.paths),
                 Err(_) => (None, Vec::new()),
@@ -229,7 +232,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         distribution: Option<Arc<str>>,
         paths: Vec<String>,
     ) {
-        let first = self.buried.is_new(&id);
+        let first = self.buried.put(Arc::clone(&id), ()).is_none();
         self.letters.push(Letter {
             id,
             code,
@@ -244,7 +247,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
     /// after its visibility timeout, until it has come too often.
     fn leave(&mut self, id: &Arc<str>, reason: &'static str, detail: &str) {
         counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason).increment(1);
-        if self.reported.is_new(id) {
+        if self.reported.put(Arc::clone(id), ()).is_none() {
             repeating!(error, reason, { message = %id, reason, detail },
                 "cannot use a message; it stays in the buffer for now");
         }
@@ -294,28 +297,6 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             .iter()
             .filter(|((name, _), _)| !delivering.contains(name));
         waiting.map(|(_, round)| round.due).min()
-    }
-}
-
-/// The newest messages that were reported, up to a bound.
-#[derive(Debug, Default)]
-struct Reported {
-    ids: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
-}
-
-impl Reported {
-    fn is_new(&mut self, id: &Arc<str>) -> bool {
-        if !self.ids.insert(Arc::clone(id)) {
-            return false;
-        }
-        self.order.push_back(Arc::clone(id));
-        if self.order.len() > REPORTED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        true
     }
 }
 

@@ -13,7 +13,10 @@
 //! Every path stands here with its tenant before it: what one tenant's
 //! invalidation covers is not another's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
 
 use crate::model::QueuePosition;
 use crate::model::edge_item::{is_wildcard, matches, of_tenant};
@@ -45,14 +48,13 @@ impl CoveredUpTo {
 
 /// Single paths that are remembered. An older one that is forgotten is at worst
 /// paid for again.
-const SINGLES_MAX: usize = 50_000;
+const SINGLES_MAX: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 const WILDCARDS_MAX: usize = 500;
 
 /// What the newest invalidations of a distribution cover.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Covered {
-    singles: HashMap<Box<str>, CoveredUpTo>,
-    order: VecDeque<Box<str>>,
+    singles: LruCache<Box<str>, CoveredUpTo>,
     /// Wildcards with their tenants.
     wildcards: VecDeque<(Wildcard, CoveredUpTo)>,
 }
@@ -61,6 +63,15 @@ pub struct Covered {
 struct Wildcard {
     tenant: Option<Box<str>>,
     path: String,
+}
+
+impl Default for Covered {
+    fn default() -> Self {
+        Self {
+            singles: LruCache::new(SINGLES_MAX),
+            wildcards: VecDeque::new(),
+        }
+    }
 }
 
 impl Covered {
@@ -98,13 +109,7 @@ impl Covered {
                 }
                 Some(known) => *known = horizon,
                 None => {
-                    self.singles.insert(path.into(), horizon);
-                    self.order.push_back(path.into());
-                    if self.order.len() > SINGLES_MAX
-                        && let Some(oldest) = self.order.pop_front()
-                    {
-                        self.singles.remove(&oldest);
-                    }
+                    self.singles.put(path.into(), horizon);
                 }
             }
         }
@@ -118,7 +123,7 @@ impl Covered {
         let reaches = |horizon: &CoveredUpTo| {
             horizon.buffer == order.buffer && horizon.at >= order.certain_from
         };
-        let single = self.singles.get(&*of_tenant(tenant, path));
+        let single = self.singles.peek(&*of_tenant(tenant, path));
         single.is_some_and(reaches)
             || self.wildcards.iter().any(|(wildcard, horizon)| {
                 reaches(horizon)
@@ -218,7 +223,7 @@ mod tests {
         let horizon = CoveredUpTo { buffer: 1, at: 9 };
         covered.add(horizon, None, (0..60_000).map(|n| format!("/{n}")));
         covered.add(horizon, None, (0..600).map(|n| format!("/{n}/*")));
-        assert_eq!(covered.singles.len(), SINGLES_MAX);
+        assert_eq!(covered.singles.len(), SINGLES_MAX.get());
         assert_eq!(covered.wildcards.len(), WILDCARDS_MAX);
         assert!(covered.covers(None, "/59999", order(4)));
         assert!(!covered.covers(None, "/0", order(4)));
