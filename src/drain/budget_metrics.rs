@@ -1,4 +1,4 @@
-//! What the month costs, as metrics.
+//! The month's paths and its budget, as metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use metrics::gauge;
 use crate::edge::budget::Budget;
 use crate::telemetry::metric;
 
-/// A pace falls and a month ends without any invalidation.
+/// The forecast falls and a month ends without any invalidation.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Publishes every distribution's figures now and then, for ever.
-pub(super) async fn watch(book: Arc<Budget>, distributions: Vec<Arc<str>>) {
+/// Publishes every distribution's figures once a minute, for ever.
+pub(super) async fn publish_all(budget: Arc<Budget>, distributions: Vec<Arc<str>>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
-        distributions.iter().for_each(|name| publish(&book, name));
+        distributions.iter().for_each(|name| publish(&budget, name));
     }
 }
 
 /// Publishes a distribution's figures.
-pub(super) fn publish(book: &Budget, distribution: &Arc<str>) {
-    let status = book.status(distribution);
+pub(super) fn publish(budget: &Budget, distribution: &Arc<str>) {
+    let status = budget.status(distribution);
     let set = |metric: &'static str, paths: Option<u64>| {
         // Without a budget there is no series, and nothing is compared with it.
         if let Some(paths) = paths {

@@ -1,5 +1,5 @@
-//! One round of one distribution: its batches through the edge, and the
-//! deletion of the messages they complete.
+//! One round of one distribution or tenant: its batches go to the edge, and the
+//! messages that they complete are deleted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,142 +9,88 @@ use jiff::Timestamp;
 use metrics::{counter, histogram};
 use tracing::{info, warn};
 
-use super::DrainOptions;
 use super::budget_metrics;
-use super::dead_letters::DeadLetters;
-use super::distribution::Standing;
-use super::in_flight::InFlight;
+use super::distribution::Distribution;
+use super::parts::DrainParts;
 use super::tenant_lookup;
+use super::verdict::{Verdict, is_the_messages, verdict};
 use crate::buffer::Buffer;
-use crate::edge::budget::{Budget, BudgetError};
+use crate::edge::budget::BudgetError;
 use crate::edge::cover::request::{Gathering, NextRequest};
-use crate::edge::invalidation_log::{History, Past};
-use crate::edge::rate_limit::Pace;
+use crate::edge::invalidation_log::Past;
 use crate::edge::{Edge, EdgeError, EdgeErrorKind, Scope};
 use crate::progress::backoff::Backoff;
-use crate::progress::board::{Component, Reports};
+use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
 const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 const DELETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// After that a message is let go; it comes back, and its request is repeated
-/// under the same name.
+/// After so many attempts a message is let go. It comes back, and its request is
+/// repeated under the same name.
 const DELETE_ATTEMPTS_MAX: u32 = 5;
 
 /// How many invalid paths of a round are searched for by halving. Beyond that
 /// a rule is wrong, not a row, and the search would only burn calls.
 const ISOLATED_PATHS_MAX: u32 = 8;
 
-/// What a failure asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Whether it was accepted is not known: the same batch, until it is.
-    Repeat,
-    /// It was not looked at: the same batch, later.
-    Slower,
-    /// There is no room for it: what fits, when something has completed.
-    Room,
-    /// The batch is too large: its halves, at once.
-    Halve,
-    /// One of its paths is bad: halves, until it stands alone.
-    Isolate,
-    /// Its name is taken: the next name, later.
-    Rename,
-    /// It does not pass: the messages go back to the buffer, and become dead
-    /// letters in the end.
-    GiveUp,
-}
-
-fn verdict(error: &EdgeError) -> Verdict {
-    match error.kind {
-        EdgeErrorKind::Unavailable => Verdict::Repeat,
-        EdgeErrorKind::Throttled => Verdict::Slower,
-        EdgeErrorKind::TooManyInProgress => Verdict::Room,
-        EdgeErrorKind::TooLarge { .. } => Verdict::Halve,
-        EdgeErrorKind::InvalidPath { .. } => Verdict::Isolate,
-        EdgeErrorKind::ReferenceTaken { .. } => Verdict::Rename,
-        EdgeErrorKind::Denied { .. }
-        | EdgeErrorKind::NoSuchDistribution
-        | EdgeErrorKind::NoSuchTenant { .. }
-        | EdgeErrorKind::Refused => Verdict::GiveUp,
-    }
-}
-
-/// Whether the messages are at fault. Rights and ids are somebody's to mend,
-/// and would take every message with them.
-fn is_the_messages(error: &EdgeError) -> bool {
-    match error.kind {
-        EdgeErrorKind::InvalidPath { .. }
-        | EdgeErrorKind::TooLarge { .. }
-        | EdgeErrorKind::NoSuchTenant { .. }
-        | EdgeErrorKind::Refused => true,
-        EdgeErrorKind::TooManyInProgress
-        | EdgeErrorKind::Throttled
-        | EdgeErrorKind::Unavailable
-        | EdgeErrorKind::ReferenceTaken { .. }
-        | EdgeErrorKind::Denied { .. }
-        | EdgeErrorKind::NoSuchDistribution => false,
-    }
-}
-
-/// What all rounds of a drain share.
-pub(crate) struct Means<B, E> {
-    pub(crate) buffer: Arc<B>,
-    pub(crate) edge: Arc<E>,
-    pub(crate) pace: Arc<Pace>,
-    pub(crate) book: Arc<Budget>,
-    pub(crate) history: History,
-    pub(crate) condemned: DeadLetters,
-}
-
-/// Where a round goes.
-pub(crate) struct Delivery<'a, B: Buffer, E> {
-    pub(crate) means: &'a Means<B, E>,
-    pub(crate) options: &'a DrainOptions,
-    pub(crate) held: &'a InFlight<B::Receipt>,
-    pub(crate) standing: Arc<Standing>,
+/// A round's way to the edge.
+pub(super) struct Delivery<'a, B: Buffer, E> {
+    pub(super) parts: &'a DrainParts<B, E>,
+    pub(super) distribution: &'a Distribution,
     /// The distribution's name in the configuration.
-    pub(crate) name: Arc<str>,
+    pub(super) name: Arc<str>,
     /// Its id, and the tenant.
-    pub(crate) scope: Scope,
-    pub(crate) reports: &'a Reports,
+    pub(super) scope: Scope,
 }
 
-/// Trouble with the edge, and what came of it so far.
-struct Course {
+/// Failures of a round so far.
+struct Failures {
     backoff: Backoff,
-    trouble: Option<&'static str>,
+    /// The name of the failure that lasts, if one does.
+    outage: Option<&'static str>,
+    /// The name of the last refusal for good.
     refusal: Option<&'static str>,
+    /// How many invalid paths were found by halving.
     isolated: u32,
+    /// Whether it is logged that the round waits for room.
     waiting: bool,
 }
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Works until every path was accepted or given up. Afterwards no message
-    /// of the round is held. Cancelling is safe: messages that were not
+    /// of the round is in flight. Cancelling is safe: messages that were not
     /// deleted come back.
-    pub(crate) async fn run(self, mut round: Gathering) -> Arc<str> {
+    pub(super) async fn run(self, mut round: Gathering) -> Arc<str> {
         let messages = round.messages();
         self.delete(&round.empty()).await;
-        self.standing.looked().await;
+        self.distribution.looked().await;
         if round.oldest_redelivered_us().is_some() {
-            self.standing.hear().await;
+            self.distribution.read_log().await;
             self.leave_out(&mut round).await;
         }
         if let Some(since) = round.oldest_redelivered_us() {
             match self.scope.tenant {
-                None => self.standing.recall(since).await,
+                None => self.distribution.recall(since).await,
                 Some(_) => {
-                    let Means { edge, pace, .. } = self.means;
-                    tenant_lookup::recall(&**edge, pace, &self.standing, &self.scope, since).await;
+                    let DrainParts {
+                        edge, rate_limit, ..
+                    } = self.parts;
+                    tenant_lookup::recall(
+                        &**edge,
+                        rate_limit,
+                        self.distribution,
+                        &self.scope,
+                        since,
+                    )
+                    .await;
                 }
             }
         }
         let mut halves: VecDeque<NextRequest> = VecDeque::new();
-        let mut course = Course {
+        let mut failures = Failures {
             backoff: Backoff::new(EDGE_BACKOFF.0, EDGE_BACKOFF.1),
-            trouble: None,
+            outage: None,
             refusal: None,
             isolated: 0,
             waiting: false,
@@ -160,33 +106,33 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     match self.next_batch(&mut round) {
                         Some(batch) => batch,
                         None => {
-                            self.wait(&round, &mut course).await;
+                            self.wait(&round, &mut failures).await;
                             continue;
                         }
                     }
                 }
             };
-            course.waiting = false;
-            self.deliver(batch, &mut round, &mut halves, &mut course)
+            failures.waiting = false;
+            self.deliver(batch, &mut round, &mut halves, &mut failures)
                 .await;
         }
 
-        let left = self.held.release(&messages);
-        if let Some(reason) = course.refusal {
+        let left = self.parts.in_flight.release(&messages);
+        if let Some(reason) = failures.refusal {
             counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason)
                 .increment(u64::try_from(left).unwrap_or(u64::MAX));
             repeating!(warn, &self.name, { distribution = %self.name, messages = left },
                 "messages that the edge refuses go back to the buffer; after max_receives they become dead letters");
         } else {
-            // What was in trouble may have been covered by others meanwhile.
-            self.reports.board.recovered(&self.part());
+            // Others may have sent the paths while the edge did not accept them here.
+            self.parts.reports.board.recovered(&self.component());
         }
         self.name
     }
 
-    /// What earlier invalidations cover is done.
+    /// Leaves out the paths that earlier invalidations cover: they are done.
     async fn leave_out(&self, round: &mut Gathering) {
-        let (paths, complete) = self.standing.leave_out(&self.scope, round);
+        let (paths, complete) = self.distribution.leave_out(&self.scope, round);
         if paths > 0 {
             counter!(metric::EDGE_PATHS_COVERED, "distribution" => self.name.to_string())
                 .increment(u64::try_from(paths).unwrap_or(u64::MAX));
@@ -196,77 +142,77 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     }
 
     fn next_batch(&self, round: &mut Gathering) -> Option<NextRequest> {
-        let thrift = self.means.book.status(&self.name).thrift();
-        let room = self.standing.room();
-        let always = self.options.always.get();
+        let budget_mode = self.parts.budget.status(&self.name).mode();
+        let room = self.distribution.room();
+        let always = self.parts.options.always.get();
         let always = |path: &str| always.contains(path);
-        let batch = round.next_batch(&self.scope, room, thrift, always)?;
+        let batch = round.next_batch(&self.scope, room, budget_mode, always)?;
         let coalesced = batch.coalesced();
         if coalesced > 0 {
             counter!(metric::EDGE_PATHS_COALESCED, "distribution" => self.name.to_string())
                 .increment(u64::try_from(coalesced).unwrap_or(u64::MAX));
-            info!(distribution = %self.name, paths = coalesced, sent = batch.invalidation.paths.len(), ?thrift, "paths go under wildcards: they are more than the edge takes, or than the budget allows");
+            info!(distribution = %self.name, paths = coalesced, sent = batch.invalidation.paths.len(), ?budget_mode, "paths go under wildcards: they are more than the edge takes, or than the budget allows");
         }
         Some(batch)
     }
 
-    async fn wait(&self, round: &Gathering, course: &mut Course) {
-        if !std::mem::replace(&mut course.waiting, true) {
+    async fn wait(&self, round: &Gathering, failures: &mut Failures) {
+        if !std::mem::replace(&mut failures.waiting, true) {
             counter!(metric::EDGE_QUOTA_WAITS, "distribution" => self.name.to_string())
                 .increment(1);
             info!(distribution = %self.name, paths = round.distinct_paths(), "paths wait until others in progress complete");
         }
-        self.standing.wait_for_room().await;
+        self.distribution.wait_for_room().await;
     }
 
-    /// Counts the batch and hands it over, until it is accepted, or taken back
-    /// into the round, or given up.
+    /// Counts the batch and sends it, until it is accepted, taken back into the
+    /// round, or given up.
     async fn deliver(
         &self,
         mut batch: NextRequest,
         round: &mut Gathering,
         halves: &mut VecDeque<NextRequest>,
-        course: &mut Course,
+        failures: &mut Failures,
     ) {
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
         loop {
             self.count_open(&batch).await;
-            self.means.pace.turn().await;
-            self.held.asking(&batch.messages);
-            let error = match self.means.edge.invalidate(&batch.invalidation).await {
+            self.parts.rate_limit.turn().await;
+            self.parts.in_flight.asking(&batch.messages);
+            let error = match self.parts.edge.invalidate(&batch.invalidation).await {
                 Ok(accepted) => {
-                    self.held.answered(&batch.messages);
-                    self.standing.accepted(&self.name, &batch, &accepted.id);
+                    self.parts.in_flight.answered(&batch.messages);
+                    self.distribution.accepted(&self.name, &batch, &accepted.id);
                     self.record(&batch, &accepted.id).await;
                     self.report_accepted(&batch, &accepted.id);
-                    self.reports.board.recovered(&self.part());
-                    if course.trouble.take().is_some() {
-                        info!(distribution = %self.name, attempts = course.backoff.attempts(), "the edge accepts invalidations again");
+                    self.parts.reports.board.recovered(&self.component());
+                    if failures.outage.take().is_some() {
+                        info!(distribution = %self.name, attempts = failures.backoff.attempts(), "the edge accepts invalidations again");
                     }
-                    course.backoff.reset();
+                    failures.backoff.reset();
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = round.accept(batch);
                     self.delete(&complete).await;
-                    self.count(self.means.book.made(&self.name, &reference).await);
+                    self.count(self.parts.budget.made(&self.name, &reference).await);
                     return;
                 }
                 Err(error) => error,
             };
             let verdict = match verdict(&error) {
-                Verdict::Isolate if course.isolated >= ISOLATED_PATHS_MAX => Verdict::GiveUp,
+                Verdict::Isolate if failures.isolated >= ISOLATED_PATHS_MAX => Verdict::GiveUp,
                 verdict => verdict,
             };
             in_doubt |= verdict == Verdict::Repeat;
             if !in_doubt {
-                self.held.answered(&batch.messages);
+                self.parts.in_flight.answered(&batch.messages);
             }
             match verdict {
-                Verdict::Repeat | Verdict::Slower => self.pause(&error, &batch, course).await,
+                Verdict::Repeat | Verdict::Slower => self.pause(&error, &batch, failures).await,
                 Verdict::Room => {
-                    self.pause(&error, &batch, course).await;
-                    self.standing.look_again().await;
+                    self.pause(&error, &batch, failures).await;
+                    self.distribution.look_again().await;
                     if !in_doubt && halves.is_empty() {
                         self.count_not_made(&batch).await;
                         round.put_back(batch);
@@ -275,7 +221,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
                 Verdict::Rename => {
                     self.count_not_made(&batch).await;
-                    self.pause(&error, &batch, course).await;
+                    self.pause(&error, &batch, failures).await;
                     batch = round.renamed(batch);
                     in_doubt = false;
                 }
@@ -288,8 +234,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                             halves.push_front(first);
                         }
                         Err(single) => {
-                            course.isolated += 1;
-                            course.refusal = Some(error.name());
+                            failures.isolated += 1;
+                            failures.refusal = Some(error.name());
                             self.give_up(&single, round, &error);
                         }
                     }
@@ -297,10 +243,13 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
                 Verdict::GiveUp => {
                     self.count_not_made(&batch).await;
-                    course.refusal = Some(error.name());
-                    // A tenant that is gone is no trouble of the others'.
+                    failures.refusal = Some(error.name());
+                    // A tenant that is gone says nothing about the others.
                     if !matches!(error.kind, EdgeErrorKind::NoSuchTenant { .. }) {
-                        self.reports.board.failed(&self.part(), error.to_string());
+                        self.parts
+                            .reports
+                            .board
+                            .failed(&self.component(), error.to_string());
                     }
                     self.give_up(&batch, round, &error);
                     return;
@@ -309,26 +258,30 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
     }
 
-    async fn pause(&self, error: &EdgeError, batch: &NextRequest, course: &mut Course) {
+    async fn pause(&self, error: &EdgeError, batch: &NextRequest, failures: &mut Failures) {
         self.count_retry(error);
-        self.reports.board.failed(&self.part(), error.to_string());
-        let delay = course.backoff.next_delay();
-        if course.trouble != Some(error.name()) {
-            course.trouble = Some(error.name());
+        self.parts
+            .reports
+            .board
+            .failed(&self.component(), error.to_string());
+        let delay = failures.backoff.next_delay();
+        if failures.outage != Some(error.name()) {
+            failures.outage = Some(error.name());
             warn!(distribution = %self.name, error = %error, retry_in = ?delay, paths = batch.invalidation.paths.len(), "the edge did not accept an invalidation; trying again until it does");
         }
         tokio::time::sleep(delay).await;
     }
 
-    /// Nothing is paid for unseen: the count stands on disk before the call.
+    /// Counts the batch on disk before the call, so that nothing is paid for
+    /// unseen.
     async fn count_open(&self, batch: &NextRequest) {
         let reference = &batch.invalidation.caller_reference;
         let paths = batch.invalidation.paths.len();
-        self.count(self.means.book.open(&self.name, reference, paths).await);
+        self.count(self.parts.budget.open(&self.name, reference, paths).await);
     }
 
-    /// For a successor, should this process be killed before the messages are
-    /// deleted.
+    /// Writes the invalidation to disk for a successor, should this process be
+    /// killed before the messages are deleted.
     async fn record(&self, batch: &NextRequest, id: &str) {
         let made = Past {
             distribution: self.name.to_string(),
@@ -338,7 +291,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             tenant: self.scope.tenant.as_deref().map(str::to_owned),
             paths: batch.invalidation.paths.clone(),
         };
-        if let Err(error) = self.means.history.made(made).await {
+        if let Err(error) = self.parts.invalidation_log.made(made).await {
             counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
             repeating!(warn, &self.name, { distribution = %self.name, error = %error },
                 "an invalidation is not on record; CloudFront's own list has it");
@@ -347,17 +300,18 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     async fn count_not_made(&self, batch: &NextRequest) {
         let reference = &batch.invalidation.caller_reference;
-        self.count(self.means.book.not_made(&self.name, reference).await);
+        self.count(self.parts.budget.not_made(&self.name, reference).await);
     }
 
-    /// An invalidation is worth more than its count.
+    /// Reports a count that was not written. It holds up nothing: an invalidation
+    /// is worth more than its count.
     fn count(&self, counted: Result<(), BudgetError>) {
         if let Err(error) = counted {
             counter!(metric::BUDGET_ERRORS).increment(1);
             repeating!(warn, &self.name, { distribution = %self.name, error = %error },
                 "the month's paths are counted in memory only");
         }
-        budget_metrics::publish(&self.means.book, &self.name);
+        budget_metrics::publish(&self.parts.budget, &self.name);
     }
 
     fn report_accepted(&self, batch: &NextRequest, invalidation: &str) {
@@ -369,7 +323,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         info!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
     }
 
-    fn part(&self) -> Component {
+    fn component(&self) -> Component {
         Component::Edge(Arc::clone(&self.name))
     }
 
@@ -377,16 +331,17 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         counter!(metric::EDGE_RETRIES, "error" => error.name()).increment(1);
     }
 
-    /// Nothing lost: the batch's messages stay in the buffer, because they never
-    /// complete. Those that came too often are dead letters when they come back.
+    /// Gives the batch up. Nothing lost: its messages never complete, and so they
+    /// stay in the buffer. Those that came too often become dead letters when they
+    /// come back.
     fn give_up(&self, batch: &NextRequest, round: &Gathering, error: &EdgeError) {
         let alone = match batch.invalidation.paths.as_slice() {
             [path] => Some(path),
             _ => None,
         };
         for id in &batch.messages {
-            if is_the_messages(error) && round.deliveries(id) >= self.options.max_receives {
-                self.means.condemned.add(id, error, alone);
+            if is_the_messages(error) && round.deliveries(id) >= self.parts.options.max_receives {
+                self.parts.refusals.add(id, error, alone);
             }
         }
         let paths = batch.invalidation.paths.len();
@@ -404,17 +359,17 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
         let now = SystemTime::now();
         let mut receipts = Vec::with_capacity(complete.len());
-        for leaving in self.held.leaving(complete) {
-            let committed_at = UNIX_EPOCH + Duration::from_micros(leaving.committed_at_us);
+        for message in self.parts.in_flight.leaving(complete) {
+            let committed_at = UNIX_EPOCH + Duration::from_micros(message.committed_at_us);
             // A commit in the future is a clock that is off, not a latency.
             let elapsed = now.duration_since(committed_at).unwrap_or_default();
             histogram!(metric::COMMIT_TO_EDGE_ACCEPTED, "distribution" => self.name.to_string())
                 .record(elapsed);
-            receipts.push(leaving.receipt);
+            receipts.push(message.receipt);
         }
         let mut deleted = receipts.len();
         let mut backoff = Backoff::new(DELETE_BACKOFF.0, DELETE_BACKOFF.1);
-        while let Err(error) = self.means.buffer.delete(&receipts).await {
+        while let Err(error) = self.parts.buffer.delete(&receipts).await {
             counter!(metric::BUFFER_ERRORS, "operation" => "delete").increment(1);
             receipts = error.failed;
             if backoff.attempts() + 1 >= DELETE_ATTEMPTS_MAX {
@@ -427,6 +382,6 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
         counter!(metric::BUFFER_MESSAGES_DELETED)
             .increment(u64::try_from(deleted).unwrap_or(u64::MAX));
-        self.held.release(complete);
+        self.parts.in_flight.release(complete);
     }
 }

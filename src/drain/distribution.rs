@@ -1,5 +1,8 @@
-//! How a distribution stands: what is in progress there, and what was
-//! invalidated lately.
+//! What is known about one distribution: which invalidations are in progress
+//! there, and what was invalidated lately.
+//!
+//! The poller keeps it up to date; rounds read it, and tell the poller when they
+//! need to know more.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,7 +14,7 @@ use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::edge::cover::already_invalidated::Covered;
+use crate::edge::cover::already_invalidated::AlreadyInvalidated;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::quota::{InProgress, count};
@@ -20,48 +23,50 @@ use crate::edge::invalidation_log::Reader;
 use crate::edge::{Made, Scope};
 use crate::telemetry::{metric, repeating};
 
-/// The edge's clock and this machine's or the source's. Only money depends on
-/// it.
+/// How much the edge's clock may differ from this machine's or the source's.
+/// Only money depends on it.
 pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
-/// Invalidations that are remembered. One that is forgotten is read again.
+/// Invalidations that are remembered (Bounded). One that is forgotten is read
+/// again.
 const READ_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Bounds of one look. What lies beyond is at worst paid for again, or refused
-/// by the edge itself.
+/// Pages of the edge's list that one look reads. What lies beyond is at worst
+/// paid for again, or refused by the edge itself.
 pub(super) const PAGES_MAX: u32 = 10;
-/// At one call a second, fifty invalidations.
+/// How long one look may read invalidations. At one call a second, fifty.
 pub(super) const READING_MAX: Duration = Duration::from_secs(50);
 
 /// What is known about one distribution. Locked for moments, never across an
 /// await.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct Distribution {
     state: Mutex<DistributionState>,
-    /// What this machine's drains have made.
+    /// Reads which invalidations this machine's drains have made.
     reader: Reader,
-    /// Something is to be looked at.
+    /// Tells the poller that somebody needs a look.
     pub(super) wish: Notify,
-    /// Counts the looks.
+    /// How often the poller has looked.
     pub(super) looks: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct DistributionState {
     pub(super) in_progress: InProgress,
-    pub(super) covered: Covered,
+    pub(super) already_invalidated: AlreadyInvalidated,
     /// How many paths invalidations have that were read in full or made here.
     pub(super) read: LruCache<String, Room>,
-    /// Those made since then are to be read too.
+    /// The next look reads completed invalidations too, if they were made since
+    /// then.
     pub(super) recall: Option<SystemTime>,
-    /// Look now.
+    /// Whether the next look is to be at once.
     pub(super) now: bool,
-    /// Somebody waits for something to complete.
+    /// How many rounds wait for something to complete.
     pub(super) waiting: usize,
     /// Looks that failed, one after the other, since something was recalled.
     pub(super) unanswered: u32,
-    /// What a process that is gone was about to make, by its name, and whether
-    /// it was found to be made.
+    /// Requests that a process which is gone was about to make, by caller
+    /// reference, and whether they were found to be made.
     pub(super) in_doubt: HashMap<String, bool>,
 }
 
@@ -69,7 +74,7 @@ impl DistributionState {
     fn new() -> Self {
         Self {
             in_progress: InProgress::default(),
-            covered: Covered::default(),
+            already_invalidated: AlreadyInvalidated::default(),
             read: LruCache::new(READ_MAX),
             recall: None,
             now: false,
@@ -88,18 +93,18 @@ impl DistributionState {
         }
         if let Some(horizon) = caller_reference::horizon(&made.caller_reference, scope) {
             let tenant = scope.tenant.as_deref();
-            self.covered.add(horizon, tenant, &made.paths);
+            self.already_invalidated.add(horizon, tenant, &made.paths);
         }
         self.read.put(id.to_owned(), paths);
         self.found(&made.caller_reference);
     }
 
-    /// What was made since then is to be read.
+    /// Lets the next look read what was made since then.
     pub(super) fn recall_since(&mut self, since: SystemTime) {
         self.recall = Some(self.recall.map_or(since, |known| known.min(since)));
     }
 
-    /// It was made, if that was in doubt.
+    /// Takes in that a request was made, if that was in doubt.
     pub(super) fn found(&mut self, caller_reference: &str) {
         if let Some(found) = self.in_doubt.get_mut(caller_reference) {
             *found = true;
@@ -107,8 +112,8 @@ impl DistributionState {
     }
 }
 
-impl Standing {
-    /// Nothing is known but what the record will say.
+impl Distribution {
+    /// Nothing is known yet but what `reader` will say.
     pub(super) fn new(reader: Reader) -> Self {
         Self {
             state: Mutex::new(DistributionState::new()),
@@ -122,9 +127,9 @@ impl Standing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what this machine's drains have put on record, and returns the
-    /// requests' names.
-    pub(super) async fn hear(&self) -> Vec<String> {
+    /// Takes in the invalidations that this machine's drains have written to
+    /// their log, and returns the requests' names.
+    pub(super) async fn read_log(&self) -> Vec<String> {
         let pasts = match self.reader.news().await {
             Ok(pasts) => pasts,
             Err(error) => {
@@ -143,7 +148,7 @@ impl Standing {
                 tenant: tenant.map(Into::into),
             };
             if let Some(horizon) = caller_reference::horizon(&past.caller_reference, &scope) {
-                state.covered.add(horizon, tenant, &past.paths);
+                state.already_invalidated.add(horizon, tenant, &past.paths);
             }
             state.found(&past.caller_reference);
             state.read.put(past.id, count(&past.paths));
@@ -152,10 +157,10 @@ impl Standing {
         names
     }
 
-    /// Waits until the edge was asked once, or did not answer.
+    /// Waits until the poller has looked once, whether the edge answered or not.
     pub(super) async fn looked(&self) {
         let mut looks = self.looks.subscribe();
-        // An error means that the watch ended, and then nobody waits.
+        // An error means that the poller ended, and then nobody waits.
         looks.wait_for(|looks| *looks > 0).await.ok();
     }
 
@@ -173,7 +178,7 @@ impl Standing {
         self.lock().waiting -= 1;
     }
 
-    /// Asks what others have in progress, after the edge refused more.
+    /// Finds out what others have in progress, after the edge refused more.
     pub(super) async fn look_again(&self) {
         self.look(|state| state.now = true).await;
     }
@@ -203,10 +208,11 @@ impl Standing {
         }
     }
 
-    /// Leaves out what is covered already.
+    /// Leaves out what earlier invalidations cover. Returns how many paths it
+    /// was, and the messages that this completes.
     pub(super) fn leave_out(&self, scope: &Scope, round: &mut Gathering) -> (usize, Vec<Arc<str>>) {
         let (state, tenant) = (self.lock(), scope.tenant.as_deref());
-        round.leave_out(|path, order| state.covered.covers(tenant, path, order))
+        round.leave_out(|path, order| state.already_invalidated.covers(tenant, path, order))
     }
 
     /// Whether the invalidation was read in full, or made here.
@@ -219,7 +225,7 @@ impl Standing {
         self.lock().learn(scope, id, made_at, made);
     }
 
-    /// The edge accepted a batch.
+    /// Takes in that the edge accepted a batch.
     pub(super) fn accepted(&self, name: &Arc<str>, batch: &NextRequest, id: &str) {
         let paths = &batch.invalidation.paths;
         let counted = count(paths);
@@ -231,7 +237,7 @@ impl Standing {
         state.read.put(id.to_owned(), counted);
         if let Some(horizon) = batch.horizon {
             let tenant = tenant.map(|name| &**name);
-            state.covered.add(horizon, tenant, paths);
+            state.already_invalidated.add(horizon, tenant, paths);
         }
         publish(name, state.in_progress.used());
         drop(state);

@@ -1,4 +1,4 @@
-//! The messages a drain holds: received, and not yet deleted or let go.
+//! Messages in flight: received, and not yet deleted or let go.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -9,8 +9,14 @@ use metrics::gauge;
 use crate::buffer::Message;
 use crate::telemetry::metric;
 
-/// Shared by the loop and its deliveries. Locked for moments, never across an
-/// await.
+/// Bounded: beyond any of these nothing more is received. One last receive may
+/// exceed them, by ten messages.
+const MESSAGES_MAX: usize = 1_000;
+const PATHS_MAX: usize = 100_000;
+const BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Shared by the main loop and its deliveries. Locked for moments, never across
+/// an await.
 #[derive(Debug)]
 pub(super) struct InFlight<R> {
     state: Mutex<InFlightState<R>>,
@@ -18,30 +24,30 @@ pub(super) struct InFlight<R> {
 
 #[derive(Debug)]
 struct InFlightState<R> {
-    messages: HashMap<Arc<str>, HeldMessage<R>>,
+    messages: HashMap<Arc<str>, MessageInFlight<R>>,
     load: Load,
 }
 
 #[derive(Debug)]
-struct HeldMessage<R> {
+struct MessageInFlight<R> {
     receipt: R,
     committed_at_us: u64,
     load: Load,
-    doing: Doing,
+    stage: Stage,
 }
 
-/// What is being done with a message.
+/// How far a message in flight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doing {
+enum Stage {
     /// It waits.
-    Nothing,
+    Waiting,
     /// The edge is asked for some of its paths, and may have accepted them.
     Asking,
     /// It is being deleted.
     Deleting,
 }
 
-/// What holding them takes.
+/// How much is in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) messages: usize,
@@ -64,10 +70,10 @@ pub(super) struct LetGo<R> {
 /// What became of a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is held from now on.
+    /// It is in flight from now on.
     New,
-    /// It was held already: its visibility timeout ran out in between. The new
-    /// receipt replaces the old one, which no longer proves anything.
+    /// It was in flight already: its visibility timeout ran out in between. The
+    /// new receipt replaces the old one, which no longer proves anything.
     Again,
 }
 
@@ -85,8 +91,8 @@ impl<R> Default for InFlight<R> {
 impl<R: Clone + Eq + Hash> InFlight<R> {
     pub(super) fn admit(&self, id: &Arc<str>, receipt: R, message: &Message) -> Admission {
         let mut state = self.lock();
-        if let Some(entry) = state.messages.get_mut(id) {
-            entry.receipt = receipt;
+        if let Some(known) = state.messages.get_mut(id) {
+            known.receipt = receipt;
             return Admission::Again;
         }
         let load = Load {
@@ -99,11 +105,11 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         state.load.bytes += load.bytes;
         state.messages.insert(
             Arc::clone(id),
-            HeldMessage {
+            MessageInFlight {
                 receipt,
                 committed_at_us: message.committed_at_us,
                 load,
-                doing: Doing::Nothing,
+                stage: Stage::Waiting,
             },
         );
         publish(state.load);
@@ -113,7 +119,11 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
     /// Every receipt, to extend them all.
     pub(super) fn receipts(&self) -> Vec<R> {
         let state = self.lock();
-        state.messages.values().map(|e| e.receipt.clone()).collect()
+        state
+            .messages
+            .values()
+            .map(|message| message.receipt.clone())
+            .collect()
     }
 
     /// The newest receipts of these messages, to delete them.
@@ -121,11 +131,11 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         let mut state = self.lock();
         let mut leaving = Vec::with_capacity(ids.len());
         for id in ids {
-            if let Some(entry) = state.messages.get_mut(id) {
-                entry.doing = Doing::Deleting;
+            if let Some(message) = state.messages.get_mut(id) {
+                message.stage = Stage::Deleting;
                 leaving.push(Deletable {
-                    receipt: entry.receipt.clone(),
-                    committed_at_us: entry.committed_at_us,
+                    receipt: message.receipt.clone(),
+                    committed_at_us: message.committed_at_us,
                 });
             }
         }
@@ -134,19 +144,19 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
 
     /// The edge is about to be asked for paths of these messages.
     pub(super) fn asking(&self, ids: &[Arc<str>]) {
-        self.set(ids, Doing::Asking);
+        self.set(ids, Stage::Asking);
     }
 
     /// The edge has answered, whatever it was.
     pub(super) fn answered(&self, ids: &[Arc<str>]) {
-        self.set(ids, Doing::Nothing);
+        self.set(ids, Stage::Waiting);
     }
 
-    fn set(&self, ids: &[Arc<str>], doing: Doing) {
+    fn set(&self, ids: &[Arc<str>], stage: Stage) {
         let mut state = self.lock();
         for id in ids {
-            if let Some(entry) = state.messages.get_mut(id) {
-                entry.doing = doing;
+            if let Some(message) = state.messages.get_mut(id) {
+                message.stage = stage;
             }
         }
     }
@@ -155,28 +165,29 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
     /// that was deleted meanwhile, or is about to be, need not.
     pub(super) fn needed(&self, mut receipts: Vec<R>) -> Vec<R> {
         let state = self.lock();
-        let stay = state.messages.values();
-        let stay = stay.filter(|entry| entry.doing != Doing::Deleting);
-        let stay: HashSet<&R> = stay.map(|entry| &entry.receipt).collect();
+        let stay: HashSet<&R> = state
+            .messages
+            .values()
+            .filter(|message| message.stage != Stage::Deleting)
+            .map(|message| &message.receipt)
+            .collect();
         receipts.retain(|receipt| stay.contains(receipt));
         receipts
     }
 
-    /// Lets go of messages, of `only` these if any are named, and returns those
-    /// that others may take over at once.
+    /// Lets go of messages that wait, or of those among them that `only` names.
+    /// Others may take them over at once.
     ///
-    /// What the edge may have accepted is not among them: another drain would
-    /// pay for it again before the edge's list shows it.
+    /// A message that the edge may have accepted stays: another drain would pay
+    /// for it again before the edge's list shows it.
     pub(super) fn let_go(&self, only: Option<&[Arc<str>]>) -> Vec<LetGo<R>> {
         let mut state = self.lock();
         let only: Option<HashSet<&Arc<str>>> = only.map(|ids| ids.iter().collect());
         let named = |id: &Arc<str>| only.as_ref().is_none_or(|ids| ids.contains(id));
-        let waits = |entry: &HeldMessage<R>| entry.doing == Doing::Nothing;
-        let taken = state
+        let (let_go, loads): (Vec<LetGo<R>>, Vec<Load>) = state
             .messages
-            .extract_if(|id, entry| named(id) && waits(entry));
-        let (let_go, loads): (Vec<LetGo<R>>, Vec<Load>) = taken
-            .map(|(id, HeldMessage { receipt, load, .. })| (LetGo { id, receipt }, load))
+            .extract_if(|id, message| named(id) && message.stage == Stage::Waiting)
+            .map(|(id, MessageInFlight { receipt, load, .. })| (LetGo { id, receipt }, load))
             .unzip();
         for load in loads {
             state.load.messages -= load.messages;
@@ -187,13 +198,13 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         let_go
     }
 
-    /// Holds these no longer, and returns how many of them were held. One that
-    /// was not deleted becomes visible again by itself.
+    /// Forgets these, and returns how many of them were in flight. One that was
+    /// not deleted becomes visible again by itself.
     pub(super) fn release(&self, ids: &[Arc<str>]) -> usize {
         let mut state = self.lock();
         let before = state.load.messages;
         for id in ids {
-            if let Some(HeldMessage { load, .. }) = state.messages.remove(id) {
+            if let Some(MessageInFlight { load, .. }) = state.messages.remove(id) {
                 state.load.messages -= load.messages;
                 state.load.paths -= load.paths;
                 state.load.bytes -= load.bytes;
@@ -205,6 +216,11 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
 
     pub(super) fn load(&self) -> Load {
         self.lock().load
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let load = self.load();
+        load.messages >= MESSAGES_MAX || load.paths >= PATHS_MAX || load.bytes >= BYTES_MAX
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlightState<R>> {
@@ -235,61 +251,67 @@ mod tests {
 
     #[test]
     fn the_load_is_what_is_held() {
-        let held = InFlight::default();
-        held.admit(&"a".into(), 1, &message(&["/a", "/bc"]));
-        held.admit(&"b".into(), 2, &message(&["/d"]));
+        let in_flight = InFlight::default();
+        in_flight.admit(&"a".into(), 1, &message(&["/a", "/bc"]));
+        in_flight.admit(&"b".into(), 2, &message(&["/d"]));
         let both = Load {
             messages: 2,
             paths: 3,
             bytes: 7,
         };
-        assert_eq!(held.load(), both);
-        assert_eq!(held.release(&["a".into(), "a".into(), "unknown".into()]), 1);
-        assert_eq!(held.release(&["b".into()]), 1);
-        assert_eq!(held.load(), Load::default());
+        assert_eq!(in_flight.load(), both);
+        assert_eq!(
+            in_flight.release(&["a".into(), "a".into(), "unknown".into()]),
+            1
+        );
+        assert_eq!(in_flight.release(&["b".into()]), 1);
+        assert_eq!(in_flight.load(), Load::default());
     }
 
     #[test]
     fn a_message_received_again_is_held_once_under_its_newest_receipt() {
-        let held = InFlight::default();
+        let in_flight = InFlight::default();
         assert_eq!(
-            held.admit(&"a".into(), 1, &message(&["/a"])),
+            in_flight.admit(&"a".into(), 1, &message(&["/a"])),
             Admission::New
         );
         assert_eq!(
-            held.admit(&"a".into(), 2, &message(&["/a"])),
+            in_flight.admit(&"a".into(), 2, &message(&["/a"])),
             Admission::Again
         );
-        assert_eq!(held.receipts(), [2]);
-        assert_eq!(held.load().messages, 1);
+        assert_eq!(in_flight.receipts(), [2]);
+        assert_eq!(in_flight.load().messages, 1);
     }
 
     #[test]
     fn what_is_deleted_or_held_anew_needs_no_extension() {
-        let held = InFlight::default();
+        let in_flight = InFlight::default();
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
-            held.admit(&id.into(), receipt, &message(&["/x"]));
+            in_flight.admit(&id.into(), receipt, &message(&["/x"]));
         }
-        held.leaving(&["a".into()]);
-        held.release(&["b".into()]);
-        held.admit(&"c".into(), 5, &message(&["/x"]));
-        assert_eq!(held.needed(vec![1, 2, 3, 4]), [4]);
+        in_flight.leaving(&["a".into()]);
+        in_flight.release(&["b".into()]);
+        in_flight.admit(&"c".into(), 5, &message(&["/x"]));
+        assert_eq!(in_flight.needed(vec![1, 2, 3, 4]), [4]);
     }
 
     #[test]
     fn what_the_edge_may_have_accepted_is_not_let_go() {
-        let held = InFlight::default();
+        let in_flight = InFlight::default();
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
-            held.admit(&id.into(), receipt, &message(&["/x"]));
+            in_flight.admit(&id.into(), receipt, &message(&["/x"]));
         }
-        held.asking(&["a".into(), "b".into()]);
-        held.answered(&["b".into()]);
-        held.leaving(&["c".into()]);
+        in_flight.asking(&["a".into(), "b".into()]);
+        in_flight.answered(&["b".into()]);
+        in_flight.leaving(&["c".into()]);
         let receipts = |let_go: Vec<LetGo<i32>>| -> Vec<i32> {
             let_go.into_iter().map(|message| message.receipt).collect()
         };
-        assert_eq!(receipts(held.let_go(Some(&["a".into(), "d".into()]))), [4]);
-        assert_eq!(receipts(held.let_go(None)), [2]);
-        assert_eq!(held.load().messages, 2, "both come back by themselves");
+        assert_eq!(
+            receipts(in_flight.let_go(Some(&["a".into(), "d".into()]))),
+            [4]
+        );
+        assert_eq!(receipts(in_flight.let_go(None)), [2]);
+        assert_eq!(in_flight.load().messages, 2, "both come back by themselves");
     }
 }

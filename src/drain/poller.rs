@@ -1,4 +1,27 @@
-//! The task that keeps asking the edge how a distribution stands.
+//! The task that keeps asking the edge about one distribution.
+//!
+//! CloudFront has a quota of paths in progress that everybody who invalidates
+//! shares, tells nobody when an invalidation completes, and throttles the calls
+//! that ask. So one task for each distribution looks at its list of
+//! invalidations, within the rate limit, and rounds wait for its looks instead of
+//! asking themselves. An idle distribution is not looked at.
+//!
+//! A look finds out
+//!
+//! - what is in progress, and thus how much room the quota leaves;
+//! - what has completed since the last look, to measure how long it took, and
+//!   what takes too long, to report it;
+//! - what was made lately, when messages were received again (a *recall*):
+//!   another drain, or this one before a crash, may have sent their paths and not
+//!   lived to delete them;
+//! - whether requests were made that a crash left open in the month's count (its
+//!   *orphans*).
+//!
+//! A look can fail. Then the drain goes by what the edge accepts and refuses, and
+//! a recall is repeated a few times before paths are sent again: they may be paid
+//! for twice, but no change waits for ever. A look is also bounded, in pages and
+//! in reads. The list does not show invalidations of tenants: those in progress
+//! are read one by one here, and earlier ones in `tenant_lookup`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,55 +32,58 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::distribution::{
-    CLOCKS_DIFFER, DistributionState, PAGES_MAX, READING_MAX, Standing, publish, started_at,
+    CLOCKS_DIFFER, Distribution, DistributionState, PAGES_MAX, READING_MAX, publish, started_at,
 };
 use crate::edge::budget::Budget;
 use crate::edge::cover::caller_reference;
-use crate::edge::rate_limit::Pace;
+use crate::edge::rate_limit::RateLimit;
 use crate::edge::{Edge, EdgeError, EdgeErrorKind, Listed, Made, Scope};
 use crate::progress::backoff::Backoff;
 use crate::telemetry::{metric, repeating};
 
-/// While something is in progress, one look for as many calls as the pace
-/// allows; while something waits for it to complete, more often.
+/// While something is in progress, looks are as far apart as so many calls take
+/// at the rate limit.
 const CALLS_PER_LOOK: u32 = 5;
+/// The same while a round waits for something to complete.
 const CALLS_PER_URGENT_LOOK: u32 = 2;
 
-/// Every tenant's invalidation has to be asked for by itself: after the time in
-/// which most complete, and a few at a look.
+/// Every tenant's invalidation is a call of its own: made after the time in which
+/// most complete,
 const TENANTS_AFTER: Duration = Duration::from_secs(25);
+/// and for a few of them at a look.
 const TENANTS_MAX: usize = 10;
 
 const LOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Messages that were received again wait for so many looks at what was made
-/// meanwhile. A change is worth more than what it costs twice.
+/// meanwhile. To send a change matters more than not to pay for it twice.
 const LOOKS_FOR_RECALL: u32 = 5;
 
-/// Keeps a [`Standing`] up to date.
-pub(super) struct Watch<E> {
+/// Keeps a [`Distribution`] up to date.
+pub(super) struct Poller<E> {
     pub(super) edge: Arc<E>,
-    pub(super) pace: Arc<Pace>,
-    pub(super) book: Arc<Budget>,
-    pub(super) standing: Arc<Standing>,
-    /// The distribution's name in the configuration, and its id.
+    pub(super) rate_limit: Arc<RateLimit>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) distribution: Arc<Distribution>,
+    /// The distribution's name in the configuration.
     pub(super) name: Arc<str>,
-    pub(super) distribution: Arc<str>,
+    /// Its id at the edge.
+    pub(super) id: Arc<str>,
     /// How long an invalidation may be in progress before it is reported.
     pub(super) overdue_after: Duration,
 }
 
-impl<E: Edge> Watch<E> {
+impl<E: Edge> Poller<E> {
     /// Looks for ever: at once, while something is in progress, and when asked.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(LOOK_BACKOFF.0, LOOK_BACKOFF.1);
         let mut failing = false;
-        let mut in_doubt_since = self.orphans().await;
+        let mut in_doubt_since = self.look_for_orphans().await;
         loop {
             let began = Instant::now();
-            self.standing.hear().await;
+            self.distribution.read_log().await;
             let recall = {
-                let mut state = self.standing.lock();
+                let mut state = self.distribution.lock();
                 state.now = false;
                 state.recall.take()
             };
@@ -67,9 +93,9 @@ impl<E: Edge> Watch<E> {
                         info!(distribution = %self.name, "the edge says again what is in progress");
                     }
                     backoff.reset();
-                    self.standing.lock().unanswered = 0;
-                    // Only a look that reached back to them can tell.
-                    let reached = |since: &SystemTime| recall.is_some_and(|it| it <= *since);
+                    self.distribution.lock().unanswered = 0;
+                    // Only a look that reached back to the orphans can tell.
+                    let reached = |since: &SystemTime| recall.is_some_and(|from| from <= *since);
                     if in_doubt_since.take_if(|since| reached(since)).is_some() {
                         self.settle_orphans(complete).await;
                     }
@@ -80,23 +106,24 @@ impl<E: Edge> Watch<E> {
                     if !std::mem::replace(&mut failing, true) {
                         warn!(distribution = %self.name, error = %error, "cannot ask what is in progress; going by what the edge accepts and refuses");
                     }
-                    self.unanswered(&error, recall);
+                    self.go_on_without_answer(&error, recall);
                     Some(backoff.next_delay())
                 }
             };
             self.report_overdue();
-            self.standing.looks.send_modify(|looks| *looks += 1);
+            self.distribution.looks.send_modify(|looks| *looks += 1);
             self.rest(began, pause).await;
         }
     }
 
-    /// What processes that are gone had counted, and is not on record as made,
-    /// is looked for first. Returns since when there is any.
-    async fn orphans(&self) -> Option<SystemTime> {
-        let made = self.standing.hear().await;
+    /// Lets the first look find out which requests were made that a process
+    /// which is gone had counted, unless they are in the log. Returns when the
+    /// oldest of them was counted.
+    async fn look_for_orphans(&self) -> Option<SystemTime> {
+        let made = self.distribution.read_log().await;
         let made: HashSet<String> = made.into_iter().collect();
         let mut oldest: Option<SystemTime> = None;
-        for (reference, opened_at) in self.book.orphans(&self.name) {
+        for (reference, opened_at) in self.budget.orphans(&self.name) {
             // The distribution's list does not show a tenant's: it stays counted.
             if made.contains(&reference) || caller_reference::is_of_tenant(&reference) {
                 self.settle(&reference, true).await;
@@ -104,7 +131,7 @@ impl<E: Edge> Watch<E> {
             }
             let since = SystemTime::from(opened_at);
             let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
-            let mut state = self.standing.lock();
+            let mut state = self.distribution.lock();
             state.recall_since(since);
             state.in_doubt.insert(reference, false);
             oldest = Some(oldest.map_or(since, |known| known.min(since)));
@@ -112,18 +139,19 @@ impl<E: Edge> Watch<E> {
         oldest
     }
 
-    /// Settles them. What cannot be known stays counted.
+    /// Settles the orphans in the month's count. One of which it cannot be known
+    /// whether it was made stays counted.
     async fn settle_orphans(&self, complete: bool) {
-        let in_doubt = std::mem::take(&mut self.standing.lock().in_doubt);
+        let in_doubt = std::mem::take(&mut self.distribution.lock().in_doubt);
         for (orphan, found) in in_doubt {
             self.settle(&orphan, found || !complete).await;
         }
     }
 
-    /// A recall is not forgotten because a look failed once: what was made and
-    /// not seen is paid for twice.
-    fn unanswered(&self, error: &EdgeError, recall: Option<SystemTime>) {
-        let mut state = self.standing.lock();
+    /// A look failed. A recall is not forgotten because of that: what was made
+    /// and is not seen is paid for twice.
+    fn go_on_without_answer(&self, error: &EdgeError, recall: Option<SystemTime>) {
+        let mut state = self.distribution.lock();
         state.in_progress.forget_old(Instant::now());
         state.unanswered = state.unanswered.saturating_add(1);
         let Some(since) = recall else {
@@ -141,7 +169,7 @@ impl<E: Edge> Watch<E> {
     async fn rest(&self, began: Instant, pause: Option<Duration>) {
         loop {
             let calls = {
-                let state = self.standing.lock();
+                let state = self.distribution.lock();
                 match (state.now, state.waiting, state.in_progress.is_empty()) {
                     (true, ..) => Some(0),
                     (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
@@ -149,12 +177,12 @@ impl<E: Edge> Watch<E> {
                     (false, 0, true) => None,
                 }
             };
-            let wish = self.standing.wish.notified();
+            let wish = self.distribution.wish.notified();
             let Some(calls) = calls else {
                 wish.await;
                 continue;
             };
-            let due = began + pause.unwrap_or_else(|| self.pace.time_of(calls));
+            let due = began + pause.unwrap_or_else(|| self.rate_limit.time_of(calls));
             tokio::select! {
                 () = tokio::time::sleep_until(due) => return,
                 () = wish => {}
@@ -162,19 +190,19 @@ impl<E: Edge> Watch<E> {
         }
     }
 
-    /// Asks what is in progress. Returns whether everything was read that there
-    /// was to read.
+    /// Asks what is in progress, and what was made since `recall`. Returns
+    /// whether everything was read that there was to read.
     async fn look(&self, recall: Option<SystemTime>) -> Result<bool, EdgeError> {
         let known: Vec<String> = {
-            let state = self.standing.lock();
+            let state = self.distribution.lock();
             state.in_progress.ids().map(str::to_owned).collect()
         };
-        let scope = Scope::of(&self.distribution);
+        let scope = Scope::of(&self.id);
         let mut to_read = Vec::new();
         let mut listed = HashSet::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
-            self.pace.turn().await;
+            self.rate_limit.turn().await;
             let page = self.edge.list(&scope, from).await?;
             let mut more = false;
             for Listed {
@@ -185,7 +213,7 @@ impl<E: Edge> Watch<E> {
             {
                 let recalled = recall.is_some_and(|since| made_at >= since);
                 more |= recalled || !completed;
-                let mut state = self.standing.lock();
+                let mut state = self.distribution.lock();
                 let paths = state.read.peek(&id).copied();
                 match (completed, paths) {
                     (true, _) => self.completed(&mut state, &id),
@@ -209,7 +237,7 @@ impl<E: Edge> Watch<E> {
         // What has slipped off the pages.
         let slipped = known.into_iter().filter(|id| !listed.contains(id));
         to_read.extend(slipped.map(|id| (id, SystemTime::now())));
-        let reads_max = READING_MAX.as_nanos() / self.pace.time_of(1).as_nanos().max(1);
+        let reads_max = READING_MAX.as_nanos() / self.rate_limit.time_of(1).as_nanos().max(1);
         let reads_max = usize::try_from(reads_max).unwrap_or(usize::MAX);
         let complete = to_read.len() <= reads_max;
         if !complete {
@@ -218,37 +246,35 @@ impl<E: Edge> Watch<E> {
         }
         // The oldest first: the newest are to be remembered longest.
         for (id, made_at) in to_read.into_iter().rev() {
-            self.pace.turn().await;
+            self.rate_limit.turn().await;
             let made = self.edge.read(&scope, &id).await?;
-            self.learn(&id, made_at, &made);
+            self.learn(&scope, &id, made_at, &made);
         }
         self.look_at_tenants().await?;
-        publish(&self.name, self.standing.lock().in_progress.used());
+        publish(&self.name, self.distribution.lock().in_progress.used());
         Ok(complete)
     }
 
-    /// Takes in one of the distribution's own.
-    fn learn(&self, id: &str, made_at: SystemTime, made: &Made) {
-        let scope = Scope::of(&self.distribution);
-        let mut state = self.standing.lock();
+    fn learn(&self, scope: &Scope, id: &str, made_at: SystemTime, made: &Made) {
+        let mut state = self.distribution.lock();
         if made.completed {
             self.completed(&mut state, id);
         }
-        state.learn(&scope, id, made_at, made);
+        state.learn(scope, id, made_at, made);
     }
 
-    /// Asks for the oldest of what is in progress for tenants.
+    /// Asks whether the oldest of what is in progress for tenants has completed.
     async fn look_at_tenants(&self) -> Result<(), EdgeError> {
         let in_progress = {
-            let state = self.standing.lock();
+            let state = self.distribution.lock();
             state.in_progress.of_tenants(Instant::now(), TENANTS_AFTER)
         };
         for (id, tenant) in in_progress.into_iter().take(TENANTS_MAX) {
             let scope = Scope {
                 tenant: Some(tenant),
-                ..Scope::of(&self.distribution)
+                ..Scope::of(&self.id)
             };
-            self.pace.turn().await;
+            self.rate_limit.turn().await;
             let completed = match self.edge.read(&scope, &id).await {
                 Ok(made) => made.completed,
                 // It is gone, with all that was in progress for it.
@@ -256,7 +282,7 @@ impl<E: Edge> Watch<E> {
                 Err(error) => return Err(error),
             };
             if completed {
-                self.completed(&mut self.standing.lock(), &id);
+                self.completed(&mut self.distribution.lock(), &id);
             }
         }
         Ok(())
@@ -275,7 +301,7 @@ impl<E: Edge> Watch<E> {
 
     fn report_overdue(&self) {
         let overdue = self
-            .standing
+            .distribution
             .lock()
             .in_progress
             .newly_overdue(Instant::now(), self.overdue_after);
@@ -287,9 +313,10 @@ impl<E: Edge> Watch<E> {
 
     /// Settles a request in the month's count.
     async fn settle(&self, reference: &str, made: bool) {
-        let settled = match made {
-            true => self.book.made(&self.name, reference).await,
-            false => self.book.not_made(&self.name, reference).await,
+        let settled = if made {
+            self.budget.made(&self.name, reference).await
+        } else {
+            self.budget.not_made(&self.name, reference).await
         };
         if let Err(error) = settled {
             counter!(metric::BUDGET_ERRORS).increment(1);

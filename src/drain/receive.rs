@@ -1,8 +1,7 @@
-//! What a drain takes in: messages sorted into rounds, one for each
-//! distribution or tenant, and those that nothing can be done with.
+//! Received messages, sorted into rounds: one for each distribution or tenant.
+//! Those that nothing can be done with become dead letters.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +11,15 @@ use metrics::counter;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::DrainOptions;
-use super::dead_letters::{DeadLetters, EdgeRefusal};
-use super::in_flight::{Admission, InFlight};
-use crate::buffer::{Buffer, BufferError, Buried, MessageError, Received, RejectedMessage};
+use super::dead_letters::{EdgeRefusal, Letter};
+use super::in_flight::Admission;
+use super::parts::DrainParts;
+use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
-use crate::edge::budget::Budget;
 use crate::edge::cover::request::{BudgetMode, Gathering, MessageInfo};
-use crate::ledger::{self, Ledger};
 use crate::progress::backoff::Backoff;
-use crate::progress::board::{Board, Component};
+use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
-
-/// Bounded: beyond any of these nothing more is received. One last receive may
-/// exceed them, by ten messages.
-const HELD_MESSAGES_MAX: usize = 1_000;
-const HELD_PATHS_MAX: usize = 100_000;
-const HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
@@ -39,20 +30,6 @@ const REPORTED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Once a budget is spent, paths gather for as long: a round then costs one.
 const SPENT_WINDOW: Duration = Duration::from_secs(60);
 
-/// A message that nothing can be done with.
-pub(super) struct Letter<R> {
-    id: Arc<str>,
-    /// A short name of why, for metrics.
-    code: &'static str,
-    /// For the buffer.
-    letter: RejectedMessage<R>,
-    distribution: Option<Arc<str>>,
-    /// What it held, or what of it was refused.
-    paths: Vec<String>,
-    /// It was not buried before in vain.
-    first: bool,
-}
-
 /// A distribution by its name, or one of its tenants.
 pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
 
@@ -62,37 +39,36 @@ struct Round {
     gathering: Gathering,
 }
 
-/// Everything gathered, and what is said about it.
-pub(super) struct Intake<'a, R> {
-    options: &'a DrainOptions,
-    held: &'a InFlight<R>,
-    book: &'a Budget,
-    condemned: &'a DeadLetters,
-    board: &'a Board,
+/// Sorts received messages, and keeps what gathers until it is due.
+pub(super) struct Receiver<'a, B: Buffer, E> {
+    parts: &'a DrainParts<B, E>,
     /// To be buried.
-    pub(super) letters: Vec<Letter<R>>,
+    pub(super) letters: Vec<Letter<B::Receipt>>,
     rounds: BTreeMap<Destination, Round>,
-    /// Messages that were reported, and that were to be dead letters before.
+    /// Messages that were reported as left in the buffer.
     reported: LruCache<Arc<str>, ()>,
+    /// Messages that somebody tried to bury.
     buried: LruCache<Arc<str>, ()>,
     backoff: Backoff,
     failing: bool,
 }
 
-impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
-    pub(super) fn new(
-        options: &'a DrainOptions,
-        held: &'a InFlight<R>,
-        book: &'a Budget,
-        condemned: &'a DeadLetters,
-        board: &'a Board,
-    ) -> Self {
+/// Why a message cannot be used.
+struct Unusable {
+    /// A short name, for metrics.
+    code: &'static str,
+    reason: String,
+    /// Whether it never will be. A newer evictd may know how to read it, and a
+    /// configuration may get its distribution.
+    is_final: bool,
+    distribution: Option<Arc<str>>,
+    paths: Vec<String>,
+}
+
+impl<'a, B: Buffer, E> Receiver<'a, B, E> {
+    pub(super) fn new(parts: &'a DrainParts<B, E>) -> Self {
         Self {
-            options,
-            held,
-            book,
-            condemned,
-            board,
+            parts,
             letters: Vec::new(),
             rounds: BTreeMap::new(),
             reported: LruCache::new(REPORTED_MAX),
@@ -102,13 +78,17 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         }
     }
 
-    /// Takes in what a receive brought, and returns how long to wait before
+    /// Takes in the result of a receive, and returns how long to wait before
     /// the next one.
-    pub(super) fn accept(&mut self, result: Result<Vec<Received<R>>, BufferError>) -> Duration {
+    pub(super) fn accept(
+        &mut self,
+        result: Result<Vec<Received<B::Receipt>>, BufferError>,
+    ) -> Duration {
+        let board = &self.parts.reports.board;
         match result {
             Ok(received) => {
                 if std::mem::take(&mut self.failing) {
-                    self.board.recovered(&Component::Drain);
+                    board.recovered(&Component::Drain);
                     info!(
                         attempts = self.backoff.attempts(),
                         "receiving from the buffer works again"
@@ -123,7 +103,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
                 let delay = self.backoff.next_delay();
-                self.board.failed(&Component::Drain, error.to_string());
+                board.failed(&Component::Drain, error.to_string());
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(error = %error, retry_in = ?delay, "cannot receive from the buffer; trying again until it works");
                 }
@@ -132,7 +112,7 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         }
     }
 
-    fn sort(&mut self, received: Received<R>) {
+    fn sort(&mut self, received: Received<B::Receipt>) {
         counter!(metric::BUFFER_MESSAGES_RECEIVED).increment(1);
         let Received {
             id,
@@ -142,78 +122,37 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             body,
             content,
         } = received;
-        let letter = |reason: String| RejectedMessage {
-            receipt: receipt.clone(),
-            body,
-            reason,
-            deliveries,
-        };
-        let often = deliveries >= self.options.max_receives;
-        if let Some(refusal) = self.condemned.take(&id) {
-            let EdgeRefusal {
-                code,
-                reason,
-                paths,
-            } = refusal;
-            let (distribution, held) = match content {
-                Ok(message) => (Some(message.distribution), message.paths),
-                Err(_) => (None, Vec::new()),
-            };
-            let paths = paths.unwrap_or(held);
-            return self.condemn(id, code, letter(reason), distribution, paths);
-        }
-        let message = match content {
+        let message = match self.usable(&id, content) {
             Ok(message) => message,
-            Err(error) => {
-                let (code, reason) = (error.code(), error.to_string());
-                // A newer evictd may be about to take it.
-                if often || matches!(error, MessageError::Malformed { .. }) {
-                    return self.condemn(id, code, letter(reason), None, Vec::new());
+            Err(unusable) => {
+                if !unusable.is_final && deliveries < self.parts.options.max_receives {
+                    return self.leave(&id, unusable.code, &unusable.reason);
                 }
-                return self.leave(&id, code, &reason);
+                let is_first = self.buried.put(Arc::clone(&id), ()).is_none();
+                self.letters.push(Letter {
+                    id,
+                    code: unusable.code,
+                    rejected: RejectedMessage {
+                        receipt,
+                        body,
+                        reason: unusable.reason,
+                        deliveries,
+                    },
+                    distribution: unusable.distribution,
+                    paths: unusable.paths,
+                    is_first,
+                });
+                return;
             }
         };
-        if !self
-            .options
-            .distributions
-            .contains_key(&message.distribution)
-        {
-            let code = "unknown-distribution";
-            let reason = format!(
-                "no distribution is called {:?} in this configuration; \
-                 add it under [[cloudfront.distribution]]",
-                message.distribution
-            );
-            if often {
-                let distribution = Some(message.distribution);
-                return self.condemn(id, code, letter(reason), distribution, message.paths);
-            }
-            return self.leave(&id, code, &reason);
-        }
-        let arrival = MessageInfo {
-            order,
-            deliveries,
-            committed_at_us: message.committed_at_us,
-        };
-        match self.held.admit(&id, receipt, &message) {
+        match self.parts.in_flight.admit(&id, receipt, &message) {
             Admission::New => {
-                let mut window = self.options.window;
-                let spent = self.book.status(&message.distribution).thrift() == BudgetMode::Spent;
-                let mut paths = message.paths.iter();
-                let always = self.options.always.get();
-                if spent && !paths.any(|path| always.contains(path)) {
-                    window = window.max(SPENT_WINDOW);
-                }
-                let due = Instant::now() + window;
-                let round = self
-                    .rounds
-                    .entry((message.distribution, message.tenant))
-                    .or_insert_with(|| Round {
-                        due,
-                        gathering: Gathering::default(),
-                    });
-                round.due = round.due.min(due);
-                round.gathering.add(id, arrival, message.paths);
+                let info = MessageInfo {
+                    order,
+                    deliveries,
+                    committed_at_us: message.committed_at_us,
+                };
+                self.gather(id, info, message);
             }
             Admission::Again => {
                 counter!(metric::BUFFER_MESSAGES_REDELIVERED).increment(1);
@@ -223,28 +162,77 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         }
     }
 
-    /// It is to be buried.
-    fn condemn(
-        &mut self,
-        id: Arc<str>,
-        code: &'static str,
-        letter: RejectedMessage<R>,
-        distribution: Option<Arc<str>>,
-        paths: Vec<String>,
-    ) {
-        let first = self.buried.put(Arc::clone(&id), ()).is_none();
-        self.letters.push(Letter {
-            id,
-            code,
-            letter,
-            distribution,
-            paths,
-            first,
-        });
+    fn usable(
+        &self,
+        id: &Arc<str>,
+        content: Result<Message, MessageError>,
+    ) -> Result<Message, Unusable> {
+        if let Some(refusal) = self.parts.refusals.take(id) {
+            let EdgeRefusal {
+                code,
+                reason,
+                paths,
+            } = refusal;
+            let (distribution, all_paths) = match content {
+                Ok(message) => (Some(message.distribution), message.paths),
+                Err(_) => (None, Vec::new()),
+            };
+            return Err(Unusable {
+                code,
+                reason,
+                is_final: true,
+                distribution,
+                paths: paths.unwrap_or(all_paths),
+            });
+        }
+        let message = content.map_err(|error| Unusable {
+            code: error.code(),
+            reason: error.to_string(),
+            is_final: matches!(error, MessageError::Malformed { .. }),
+            distribution: None,
+            paths: Vec::new(),
+        })?;
+        let known = &self.parts.options.distributions;
+        if known.contains_key(&message.distribution) {
+            return Ok(message);
+        }
+        Err(Unusable {
+            code: "unknown-distribution",
+            reason: format!(
+                "no distribution is called {:?} in this configuration; \
+                 add it under [[cloudfront.distribution]]",
+                message.distribution
+            ),
+            is_final: false,
+            distribution: Some(message.distribution),
+            paths: message.paths,
+        })
     }
 
-    /// Neither holds the message nor deletes it: the buffer hands it out again
-    /// after its visibility timeout, until it has come too often.
+    /// Adds a message to its destination's next round.
+    fn gather(&mut self, id: Arc<str>, info: MessageInfo, message: Message) {
+        let mut window = self.parts.options.window;
+        let status = self.parts.budget.status(&message.distribution);
+        let always = self.parts.options.always.get();
+        if status.mode() == BudgetMode::Spent
+            && !message.paths.iter().any(|path| always.contains(path))
+        {
+            window = window.max(SPENT_WINDOW);
+        }
+        let due = Instant::now() + window;
+        let round = self
+            .rounds
+            .entry((message.distribution, message.tenant))
+            .or_insert_with(|| Round {
+                due,
+                gathering: Gathering::default(),
+            });
+        round.due = round.due.min(due);
+        round.gathering.add(id, info, message.paths);
+    }
+
+    /// Leaves the message in the buffer, which hands it out again after its
+    /// visibility timeout, until it has come too often.
     fn leave(&mut self, id: &Arc<str>, reason: &'static str, detail: &str) {
         counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => reason).increment(1);
         if self.reported.put(Arc::clone(id), ()).is_none() {
@@ -253,14 +241,14 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
         }
     }
 
-    /// Rounds to deliver now, one for each distribution: the one that waits
-    /// longest. A full drain waits for no window.
+    /// Takes the rounds to deliver now, one for each distribution: the one that
+    /// waits longest. A full drain waits for no window.
     pub(super) fn take_due(
         &mut self,
         delivering: &BTreeSet<Arc<str>>,
     ) -> Vec<(Destination, Gathering)> {
         let now = Instant::now();
-        let full = is_full(self.held);
+        let full = self.parts.in_flight.is_full();
         let ready = |round: &Round| {
             full || round.due <= now || round.gathering.distinct_paths() >= BATCH_PATHS_MAX
         };
@@ -274,7 +262,10 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
             let first = next.entry(name).or_insert(candidate);
             *first = (*first).min(candidate);
         }
-        let next: Vec<Destination> = next.into_values().map(|(_, it)| it.clone()).collect();
+        let next: Vec<Destination> = next
+            .into_values()
+            .map(|(_, destination)| destination.clone())
+            .collect();
         next.into_iter()
             .filter_map(|destination| {
                 let round = self.rounds.remove(&destination)?;
@@ -285,69 +276,17 @@ impl<'a, R: Clone + Eq + Hash> Intake<'a, R> {
 
     /// The messages of all rounds that were not begun.
     pub(super) fn gathered(&self) -> Vec<Arc<str>> {
-        let rounds = self.rounds.values();
-        rounds
+        self.rounds
+            .values()
             .flat_map(|round| round.gathering.messages())
             .collect()
     }
 
     pub(super) fn next_due(&self, delivering: &BTreeSet<Arc<str>>) -> Option<Instant> {
-        let waiting = self
-            .rounds
+        self.rounds
             .iter()
-            .filter(|((name, _), _)| !delivering.contains(name));
-        waiting.map(|(_, round)| round.due).min()
-    }
-}
-
-pub(super) fn is_full<R: Clone + Eq + Hash>(held: &InFlight<R>) -> bool {
-    let load = held.load();
-    load.messages >= HELD_MESSAGES_MAX
-        || load.paths >= HELD_PATHS_MAX
-        || load.bytes >= HELD_BYTES_MAX
-}
-
-impl<R> Letter<R> {
-    /// As it stands in the ledger.
-    fn record(&mut self, remedy: &str) -> ledger::DeadLetter {
-        let mut record = ledger::DeadLetter::new(self.code, self.letter.reason.as_str(), remedy);
-        record.distribution = self.distribution.as_deref().map(str::to_owned);
-        record.paths = std::mem::take(&mut self.paths);
-        record.message = Some(self.id.to_string());
-        record
-    }
-}
-
-/// Puts messages among the dead letters, and on record. One that cannot be put
-/// there comes back (Nothing lost).
-pub(super) async fn bury<B: Buffer>(buffer: &B, ledger: &Ledger, letters: Vec<Letter<B::Receipt>>) {
-    for mut dead in letters {
-        let (message, code) = (Arc::clone(&dead.id), dead.code);
-        let (reason, deliveries) = (dead.letter.reason.clone(), dead.letter.deliveries);
-        match buffer.bury(dead.letter.clone()).await {
-            Ok(Buried::Moved) => {
-                counter!(metric::BUFFER_DEAD_LETTERS, "reason" => code).increment(1);
-                repeating!(error, code, { %message, reason, deliveries },
-                    "a message is a dead letter now; mend the reason and run `evictd drain --redrive`");
-                ledger.dead_letter(
-                    dead.record("it is among the buffer's dead letters: mend the reason and run `evictd drain --redrive`"),
-                );
-            }
-            Ok(Buried::NoPlace) => {
-                counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => code).increment(1);
-                repeating!(error, code, { %message, reason, deliveries },
-                    "cannot use a message, and the queue has no dead-letter queue: it comes back until its retention ends");
-                if dead.first {
-                    ledger.dead_letter(
-                        dead.record("it comes back until the queue's retention ends: mend the reason, and set a redrive policy on the queue"),
-                    );
-                }
-            }
-            Err(error) => {
-                counter!(metric::BUFFER_ERRORS, "operation" => "bury").increment(1);
-                repeating!(warn, code, { %message, reason, error = %error },
-                    "cannot use a message, nor put it among the dead letters; it comes back");
-            }
-        }
+            .filter(|((name, _), _)| !delivering.contains(name))
+            .map(|(_, round)| round.due)
+            .min()
     }
 }

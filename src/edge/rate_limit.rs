@@ -1,17 +1,17 @@
-//! How often the edge's interface is called.
+//! How often the edge may be called.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Calls that an idle time saves up.
+/// How many calls an idle time saves up.
 const BURST: f64 = 3.0;
 
 /// A token bucket that all distributions of an account share: CloudFront
 /// throttles by account, at a rate that it does not publish.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimit {
     per_second: f64,
     bucket: Mutex<Bucket>,
 }
@@ -22,7 +22,7 @@ struct Bucket {
     at: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     /// A full bucket. A rate of zero or less counts as one call a minute.
     pub fn new(per_second: f64) -> Self {
         Self {
@@ -60,20 +60,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_keep_to_the_rate_once_what_was_saved_up_is_spent() {
-        let pace = Pace::new(2.0);
+        let rate_limit = RateLimit::new(2.0);
         let start = Instant::now();
         for _ in 0..3 {
-            pace.turn().await;
+            rate_limit.turn().await;
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
         for _ in 0..10 {
-            pace.turn().await;
+            rate_limit.turn().await;
         }
         assert_eq!(start.elapsed().as_secs(), 5);
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         let later = Instant::now();
         for _ in 0..5 {
-            pace.turn().await;
+            rate_limit.turn().await;
         }
         assert_eq!(
             later.elapsed().as_secs(),

@@ -44,8 +44,8 @@ pub struct BudgetStatus {
 }
 
 impl BudgetStatus {
-    /// How thrifty the next request has to be.
-    pub fn thrift(&self) -> BudgetMode {
+    /// How sparing the next request has to be.
+    pub fn mode(&self) -> BudgetMode {
         let (Some(limit), Some(left)) = (self.limit, self.left) else {
             return BudgetMode::Free;
         };

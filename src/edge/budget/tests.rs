@@ -165,7 +165,7 @@ async fn requests_become_thrifty_at_four_fifths_of_the_budget() {
         let book = Budget::in_memory(limits(limit));
         book.open("main", "a", spent).await.unwrap();
         let status = book.status(&"main".into());
-        assert_eq!(status.thrift(), expected, "{limit:?} {spent}");
+        assert_eq!(status.mode(), expected, "{limit:?} {spent}");
         assert_eq!(
             status.left,
             limit.map(|limit| limit.saturating_sub(u64::try_from(spent).unwrap()))

@@ -53,7 +53,7 @@ const WILDCARDS_MAX: usize = 500;
 
 /// What the newest invalidations of a distribution cover.
 #[derive(Debug)]
-pub struct Covered {
+pub struct AlreadyInvalidated {
     singles: LruCache<Box<str>, CoveredUpTo>,
     /// Wildcards with their tenants.
     wildcards: VecDeque<(Wildcard, CoveredUpTo)>,
@@ -65,7 +65,7 @@ struct Wildcard {
     path: String,
 }
 
-impl Default for Covered {
+impl Default for AlreadyInvalidated {
     fn default() -> Self {
         Self {
             singles: LruCache::new(SINGLES_MAX),
@@ -74,7 +74,7 @@ impl Default for Covered {
     }
 }
 
-impl Covered {
+impl AlreadyInvalidated {
     /// An invalidation of these paths was accepted.
     pub fn add<S: AsRef<str>>(
         &mut self,
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_was_in_the_buffer_before_is_covered_and_nothing_later() {
-        let mut covered = Covered::default();
+        let mut covered = AlreadyInvalidated::default();
         let horizon = CoveredUpTo::of([order(7), order(100), order(50)]).unwrap();
         assert_eq!((horizon.buffer, horizon.at), (1, 100));
         covered.add(horizon, None, ["/a", "/b/*", "#t"]);
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_covers_a_tenant_covers_nobody_else() {
-        let mut covered = Covered::default();
+        let mut covered = AlreadyInvalidated::default();
         let horizon = CoveredUpTo { buffer: 1, at: 100 };
         covered.add(horizon, Some("dt_1"), ["/a", "/b/*"]);
         covered.add(horizon, Some("dt_2"), ["/*"]);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_later_invalidation_reaches_further_and_an_earlier_one_takes_nothing_back() {
-        let mut covered = Covered::default();
+        let mut covered = AlreadyInvalidated::default();
         for at in [100, 200, 150] {
             covered.add(CoveredUpTo { buffer: 1, at }, None, ["/a", "/b/*"]);
         }
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn it_remembers_a_bounded_number() {
-        let mut covered = Covered::default();
+        let mut covered = AlreadyInvalidated::default();
         let horizon = CoveredUpTo { buffer: 1, at: 9 };
         covered.add(horizon, None, (0..60_000).map(|n| format!("/{n}")));
         covered.add(horizon, None, (0..600).map(|n| format!("/{n}/*")));

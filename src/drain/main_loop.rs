@@ -1,0 +1,129 @@
+//! A drain at work: it receives, delivers, and keeps messages invisible
+//! meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::dead_letters::{Letter, bury};
+use super::deliver::Delivery;
+use super::distribution::Distribution;
+use super::extension::Extension;
+use super::parts::DrainParts;
+use super::receive::Receiver;
+use super::slot::in_slot;
+use crate::buffer::{Buffer, BufferError, Received};
+use crate::edge::{Edge, Scope};
+use crate::progress::board::Component;
+
+/// Dead letters on their way.
+const LETTERS_MAX: usize = 100;
+
+/// How often the loop turns at least, so that the board shows one that hangs.
+const TURN: Duration = Duration::from_secs(1);
+
+/// The longest that SQS waits for a first message.
+const RECEIVE_WAIT: Duration = Duration::from_secs(20);
+
+pub(super) type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
+
+/// What a drain does at the same time.
+pub(super) struct MainLoop<'a, B: Buffer, E> {
+    pub(super) parts: &'a DrainParts<B, E>,
+    distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
+    pub(super) receiver: Receiver<'a, B, E>,
+    /// Rounds under way: each returns its distribution's name.
+    pub(super) deliveries: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
+    pub(super) receiving: Option<Receiving<'a, B::Receipt>>,
+    pub(super) extension: Extension<'a, B>,
+}
+
+impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
+    pub(super) fn new(
+        parts: &'a DrainParts<B, E>,
+        distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
+    ) -> Self {
+        Self {
+            parts,
+            distributions,
+            receiver: Receiver::new(parts),
+            deliveries: FuturesUnordered::new(),
+            receiving: None,
+            extension: Extension::new(&*parts.buffer, &parts.in_flight),
+        }
+    }
+
+    pub(super) async fn run_until(&mut self, shutdown: &CancellationToken) {
+        let parts = self.parts;
+        let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut receive_at = Instant::now();
+        let mut burying: Option<BoxFuture<'_, ()>> = None;
+        let mut turn = interval(TURN);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            parts.reports.board.started(&Component::Drain);
+            self.start_due(&mut delivering);
+            if burying.is_none() && !self.receiver.letters.is_empty() {
+                let letters: Vec<Letter<_>> = std::mem::take(&mut self.receiver.letters);
+                let ledger = &parts.reports.ledger;
+                burying = Some(Box::pin(bury(&*parts.buffer, ledger, letters)));
+            }
+            let room = self.receiver.letters.len() < LETTERS_MAX && !parts.in_flight.is_full();
+            if self.receiving.is_none() && room {
+                self.receiving = Some(Box::pin(async move {
+                    sleep_until(receive_at).await;
+                    parts.buffer.receive(RECEIVE_WAIT).await
+                }));
+            }
+            let due = self.receiver.next_due(&delivering);
+            // In this order: stopping comes first; what frees messages and
+            // what keeps them comes before what adds to them.
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                Some(name) = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                    delivering.remove(&name);
+                }
+                () = self.extension.turn() => {}
+                () = in_slot(&mut burying) => burying = None,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                _ = turn.tick() => {}
+                result = in_slot(&mut self.receiving) => {
+                    self.receiving = None;
+                    receive_at = Instant::now() + self.receiver.accept(result);
+                }
+            }
+        }
+    }
+
+    /// Begins the rounds that are due, of distributions that have none under
+    /// way.
+    fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
+        let parts = self.parts;
+        for ((name, tenant), round) in self.receiver.take_due(delivering) {
+            let (Some(id), Some(distribution)) = (
+                parts.options.distributions.get(&name),
+                self.distributions.get(&name),
+            ) else {
+                continue;
+            };
+            delivering.insert(Arc::clone(&name));
+            let delivery = Delivery {
+                parts,
+                distribution,
+                scope: Scope {
+                    distribution: Arc::clone(id),
+                    tenant,
+                },
+                name,
+            };
+            self.deliveries.push(Box::pin(delivery.run(round)));
+        }
+    }
+}

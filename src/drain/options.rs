@@ -1,0 +1,28 @@
+//! How a drain works.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::Current;
+use crate::rules::budget_exempt::AlwaysPaths;
+
+/// How a drain works.
+#[derive(Clone, Debug)]
+pub struct DrainOptions {
+    /// How long a distribution's messages gather, from the first one on.
+    pub window: Duration,
+    /// How long deliveries under way may go on after the shutdown.
+    pub grace: Duration,
+    /// The distributions' ids by their names in the configuration.
+    pub distributions: BTreeMap<Arc<str>, Arc<str>>,
+    /// Calls to the edge, of all distributions together.
+    pub calls_per_second: f64,
+    /// How often a message that cannot be used is received before it becomes a
+    /// dead letter.
+    pub max_receives: u32,
+    /// Paths that are sent as they are, whatever the budget says.
+    pub always: Current<AlwaysPaths>,
+    /// How long an invalidation may be in progress before it is reported.
+    pub overdue_after: Duration,
+}

@@ -1,0 +1,26 @@
+//! What all of a drain's tasks share.
+
+use std::sync::Arc;
+
+use super::dead_letters::EdgeRefusals;
+use super::in_flight::InFlight;
+use super::options::DrainOptions;
+use crate::buffer::Buffer;
+use crate::edge::budget::Budget;
+use crate::edge::invalidation_log::History;
+use crate::edge::rate_limit::RateLimit;
+use crate::progress::board::Reports;
+
+/// What all of a drain's tasks share.
+#[derive(Debug)]
+pub(super) struct DrainParts<B: Buffer, E> {
+    pub(super) options: DrainOptions,
+    pub(super) buffer: Arc<B>,
+    pub(super) edge: Arc<E>,
+    pub(super) rate_limit: Arc<RateLimit>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) invalidation_log: History,
+    pub(super) reports: Reports,
+    pub(super) in_flight: InFlight<B::Receipt>,
+    pub(super) refusals: EdgeRefusals,
+}

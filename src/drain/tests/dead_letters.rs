@@ -1,0 +1,131 @@
+//! Messages that nothing can be done with.
+
+use std::collections::BTreeSet;
+
+use super::fake_edge::invalid;
+use super::*;
+use crate::buffer::MessageError;
+use crate::ledger::LedgerFiles;
+
+#[tokio::test(start_paused = true)]
+async fn unusable_messages_become_dead_letters_at_once_or_after_a_few_deliveries() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.push("unheard-of", &["/a"]);
+    bench
+        .buffer
+        .put(Err(MessageError::NewerVersion { found: 2 }));
+    bench.buffer.put(Err(MessageError::Malformed {
+        reason: "on purpose".to_owned(),
+    }));
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(20)).await;
+    let dead = bench.buffer.with(|state| state.dead.clone());
+    let [(body, reason)] = Vec::from_iter(dead).try_into().unwrap();
+    assert_eq!(body, "body of m2");
+    assert!(reason.contains("on purpose"), "{reason}");
+    assert_eq!(
+        bench.buffer.remaining(),
+        2,
+        "others may know what to do with them"
+    );
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert_eq!(bench.edge.paths(), ["/b"]);
+    let (deliveries, calls) = bench.buffer.with(|s| (s.deliveries, s.receive_calls));
+    assert_eq!(deliveries, 2 + 2 * 5);
+    assert!(calls < 120, "{calls}");
+    let dead = bench.buffer.with(|state| state.dead.clone());
+    assert!(dead["body of m0"].contains("unheard-of"), "{dead:?}");
+    assert!(dead["body of m1"].contains("upgrade"), "{dead:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_the_edge_refuses_becomes_a_dead_letter_with_the_edges_words() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        let bad = batch.paths.contains(&"/bad".to_owned());
+        bad.then(|| invalid(batch))
+    }));
+    bench.buffer.push("main", &["/a", "/bad"]);
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(600)).await;
+    let dead = bench.buffer.with(|state| state.dead.clone());
+    let [(body, reason)] = Vec::from_iter(dead).try_into().unwrap();
+    assert_eq!(body, "body of m0");
+    assert!(reason.contains("correct its template"), "{reason}");
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert!(bench.edge.paths().contains(&"/a".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    let bench = Bench::recording(FakeEdge::default(), ledger.clone());
+    bench.buffer.push("unheard-of", &["/a", "/b"]);
+    bench.buffer.put(Err(MessageError::Malformed {
+        reason: "no JSON".to_owned(),
+    }));
+    bench
+        .buffer
+        .put(Err(MessageError::NewerVersion { found: 2 }));
+    pass(seconds(20)).await;
+    let letters = ledger.summary().recent_dead_letters;
+    assert_eq!(letters.len(), 1, "others may be able to use the rest");
+    bench.emptied().await;
+    pass(seconds(1)).await;
+    let letters = ledger.summary().recent_dead_letters;
+    let said = |reason: &str| letters.iter().find(|it| it.reason == reason).unwrap();
+    assert_eq!(letters.len(), 3, "each once");
+    let unheard_of = said("unknown-distribution");
+    assert_eq!(unheard_of.paths, ["/a", "/b"]);
+    assert_eq!(unheard_of.distribution.as_deref(), Some("unheard-of"));
+    assert!(unheard_of.remedy.contains("evictd drain --redrive"));
+    assert!(said("malformed").message.is_some());
+    assert!(said("newer-version").detail.contains("upgrade"));
+    ledger.flush(seconds(60)).await;
+    let on_disk = LedgerFiles::new(dir.path(), "shop").read().await.unwrap();
+    assert_eq!(on_disk.recent_dead_letters, letters);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_message_without_a_place_for_dead_letters_stays_and_is_on_record_once() {
+    let ledger = Ledger::off();
+    let bench = Bench::recording(FakeEdge::default(), ledger.clone());
+    bench.buffer.with(|state| state.no_place = true);
+    bench.buffer.push("unheard-of", &["/a"]);
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 1);
+    let deliveries = bench.buffer.with(|state| state.deliveries);
+    assert!(deliveries > 10, "{deliveries}");
+    let letters = ledger.summary().recent_dead_letters;
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].remedy.contains("redrive policy"), "{letters:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_path_is_put_on_record_with_its_distribution_and_its_message_is_buried() {
+    let ledger = Ledger::off();
+    let edge = FakeEdge::judged(|batch| {
+        let bad = batch.paths.iter().any(|path| path.starts_with("/bad"));
+        bad.then(|| invalid(batch))
+    });
+    let bench = Bench::recording(edge, ledger.clone());
+    bench.buffer.push("main", &["/a", "/bad", "/c", "/bad-too"]);
+    bench.emptied().await;
+    pass(seconds(1)).await;
+    let accepted: BTreeSet<String> = bench.edge.paths().into_iter().collect();
+    assert_eq!(Vec::from_iter(accepted), ["/a", "/c"]);
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 1);
+    let letters = ledger.summary().recent_dead_letters;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let mut letter = letters[0].clone();
+    letter.paths.sort();
+    assert_eq!(
+        (letter.paths, letter.reason),
+        (
+            vec!["/bad".to_owned(), "/bad-too".to_owned()],
+            "invalid-path".to_owned()
+        )
+    );
+    assert_eq!(letter.distribution.as_deref(), Some("main"));
+}

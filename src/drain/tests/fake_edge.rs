@@ -1,0 +1,173 @@
+//! An edge that keeps CloudFront's contract for caller references, and refuses
+//! as told.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::edge::{
+    AcceptedInvalidation, Edge, EdgeError, EdgeErrorKind, InvalidationBatch, Listed, Made, Page,
+    Scope,
+};
+
+type Judge = Box<dyn FnMut(&InvalidationBatch) -> Option<EdgeError> + Send>;
+
+#[derive(Default)]
+pub(super) struct FakeEdge {
+    pub(super) state: Mutex<EdgeState>,
+}
+
+#[derive(Default)]
+pub(super) struct EdgeState {
+    /// Every invalidation that was made, and when.
+    pub(super) made: Vec<(Instant, InvalidationBatch)>,
+    pub(super) calls: Vec<InvalidationBatch>,
+    judge: Option<Judge>,
+    /// Invalidations read in full.
+    pub(super) reads: u32,
+    /// Lists that fail before one works.
+    pub(super) failing_lists: u32,
+    slow: Duration,
+}
+
+impl FakeEdge {
+    pub(super) const COMPLETES_AFTER: Duration = Duration::from_secs(10);
+
+    pub(super) fn judged(
+        judge: impl FnMut(&InvalidationBatch) -> Option<EdgeError> + Send + 'static,
+    ) -> Self {
+        let edge = Self::default();
+        edge.state.lock().unwrap().judge = Some(Box::new(judge));
+        edge
+    }
+
+    pub(super) fn slow(slow: Duration) -> Self {
+        let edge = Self::default();
+        edge.state.lock().unwrap().slow = slow;
+        edge
+    }
+
+    pub(super) fn made(&self) -> Vec<InvalidationBatch> {
+        let state = self.state.lock().unwrap();
+        state.made.iter().map(|(_, batch)| batch.clone()).collect()
+    }
+
+    /// All paths of all invalidations, sorted.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<_> = self.made().into_iter().flat_map(|b| b.paths).collect();
+        paths.sort();
+        paths
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.state.lock().unwrap().calls.len()
+    }
+}
+
+impl Edge for FakeEdge {
+    async fn invalidate(
+        &self,
+        batch: &InvalidationBatch,
+    ) -> Result<AcceptedInvalidation, EdgeError> {
+        let slow = self.state.lock().unwrap().slow;
+        tokio::time::sleep(slow).await;
+        let mut state = self.state.lock().unwrap();
+        state.calls.push(batch.clone());
+        if let Some(error) = state.judge.as_mut().and_then(|judge| judge(batch)) {
+            return Err(error);
+        }
+        let known = state.made.iter().position(|(_, made)| {
+            made.caller_reference == batch.caller_reference && made.scope == batch.scope
+        });
+        let id = match known {
+            Some(index) if state.made[index].1.paths == batch.paths => index,
+            Some(_) => {
+                return Err(taken(batch));
+            }
+            None => {
+                state.made.push((Instant::now(), batch.clone()));
+                state.made.len() - 1
+            }
+        };
+        Ok(AcceptedInvalidation {
+            id: format!("I{id}"),
+        })
+    }
+
+    /// Everything completes within [`FakeEdge::COMPLETES_AFTER`].
+    async fn list(&self, scope: &Scope, _from: Option<String>) -> Result<Page, EdgeError> {
+        let mut state = self.state.lock().unwrap();
+        if state.failing_lists > 0 {
+            state.failing_lists -= 1;
+            return Err(EdgeError {
+                distribution: Arc::clone(&scope.distribution),
+                code: "Throttling".to_owned(),
+                reason: "on purpose".to_owned(),
+                kind: EdgeErrorKind::Throttled,
+            });
+        }
+        let made = state.made.iter().enumerate().rev();
+        let made = made.filter(|(_, (_, batch))| batch.scope == *scope);
+        Ok(Page {
+            invalidations: made
+                .map(|(index, (at, _))| Listed {
+                    id: format!("I{index}"),
+                    made_at: SystemTime::now(),
+                    completed: at.elapsed() >= Self::COMPLETES_AFTER,
+                })
+                .collect(),
+            next: None,
+        })
+    }
+
+    async fn read(&self, _scope: &Scope, id: &str) -> Result<Made, EdgeError> {
+        let mut state = self.state.lock().unwrap();
+        state.reads += 1;
+        let index: usize = id.trim_start_matches('I').parse().unwrap();
+        let (at, batch) = &state.made[index];
+        Ok(Made {
+            caller_reference: batch.caller_reference.clone(),
+            paths: batch.paths.clone(),
+            completed: at.elapsed() >= Self::COMPLETES_AFTER,
+        })
+    }
+}
+
+fn refusal(batch: &InvalidationBatch, code: &str, kind: EdgeErrorKind) -> EdgeError {
+    EdgeError {
+        distribution: Arc::clone(&batch.scope.distribution),
+        code: code.to_owned(),
+        reason: "on purpose".to_owned(),
+        kind,
+    }
+}
+
+pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
+    refusal(batch, "Throttling", EdgeErrorKind::Throttled)
+}
+
+pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {
+    let paths = batch.paths.len();
+    refusal(batch, "BatchTooLarge", EdgeErrorKind::TooLarge { paths })
+}
+
+pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
+    let paths = batch.paths.len();
+    refusal(
+        batch,
+        "InvalidArgument",
+        EdgeErrorKind::InvalidPath { paths },
+    )
+}
+
+pub(super) fn denied(batch: &InvalidationBatch) -> EdgeError {
+    let action = "cloudfront:CreateInvalidation";
+    refusal(batch, "AccessDenied", EdgeErrorKind::Denied { action })
+}
+
+pub(super) fn taken(batch: &InvalidationBatch) -> EdgeError {
+    let caller_reference = batch.caller_reference.clone();
+    let kind = EdgeErrorKind::ReferenceTaken { caller_reference };
+    refusal(batch, "InvalidationBatchAlreadyExists", kind)
+}

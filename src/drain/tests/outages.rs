@@ -1,0 +1,91 @@
+//! A buffer and an edge that do not work for a while.
+
+use super::fake_edge::{denied, throttled, too_large};
+use super::*;
+use crate::progress::board::Component;
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_distribution_does_not_hold_up_another() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        (&*batch.scope.distribution == "E1").then(|| throttled(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(10)).await;
+    bench.buffer.push("images", &["/b"]);
+    pass(seconds(3)).await;
+    assert_eq!(bench.edge.paths(), ["/b"]);
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
+    let reports = Reports::default();
+    let mut calls = 0;
+    let edge = FakeEdge::judged(move |batch| {
+        calls += 1;
+        (calls <= 2).then(|| throttled(batch))
+    });
+    let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+    bench.buffer.push("main", &["/a"]);
+    let part = Component::Edge("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned();
+    while state().is_none_or(|it| it.trouble_since.is_none()) {
+        pass(Duration::from_millis(10)).await;
+    }
+    bench.emptied().await;
+    let state = state().unwrap();
+    assert_eq!(state.trouble_since, None);
+    assert!(state.last_error.unwrap().1.contains("on purpose"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_that_cannot_be_read_is_tried_with_growing_delays() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_receives = 1_000);
+    pass(seconds(600)).await;
+    let calls = bench.buffer.with(|state| state.receive_calls);
+    assert!(calls < 100, "{calls}");
+    bench.buffer.with(|state| state.failing_receives = 0);
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_is_down_bounds_what_is_held() {
+    let bench = Bench::start(FakeEdge::judged(|batch| Some(throttled(batch))));
+    for n in 0..3_000 {
+        bench.buffer.push("main", &[&format!("/{n}")]);
+    }
+    pass(seconds(600)).await;
+    let deliveries = bench.buffer.with(|state| state.deliveries);
+    assert_eq!(deliveries, 1_000, "nothing more is received, nothing twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_goes_wrong_every_path_reaches_the_edge_and_the_buffer_empties() {
+    for _ in 0..20 {
+        let bench = Bench::start(FakeEdge::judged(|batch| match rand::random_range(0..6) {
+            0 => Some(throttled(batch)),
+            1 => Some(too_large(batch)).filter(|_| batch.paths.len() > 1),
+            2 if rand::random_bool(0.2) => Some(denied(batch)),
+            _ => None,
+        }));
+        bench.buffer.with(|state| state.chaos = true);
+        let mut expected = Vec::new();
+        for n in 0..300 {
+            let paths = [format!("/{n}"), format!("/{}", n + 1)];
+            let paths = [paths[0].as_str(), paths[1].as_str()];
+            bench
+                .buffer
+                .push(if n % 3 == 0 { "images" } else { "main" }, &paths);
+            expected.extend(paths.map(str::to_owned));
+            pass(Duration::from_millis(rand::random_range(0..100))).await;
+        }
+        bench.emptied().await;
+        expected.sort();
+        expected.dedup();
+        let mut paths = bench.edge.paths();
+        paths.dedup();
+        assert_eq!(paths, expected);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the edge refuses is halved, renamed, or given up.
+
+use std::collections::HashSet;
+
+use super::fake_edge::{denied, invalid, taken, throttled, too_large};
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_before_the_edge_accepted_it() {
+    let mut calls = 0;
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        calls += 1;
+        (calls <= 20).then(|| throttled(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    while bench.edge.made().is_empty() {
+        assert_eq!(bench.buffer.remaining(), 1);
+        pass(Duration::from_millis(1)).await;
+    }
+    bench.emptied().await;
+    assert_eq!(bench.edge.calls(), 21);
+    let state = bench.edge.state.lock().unwrap();
+    let names: HashSet<_> = state.calls.iter().map(|b| &b.caller_reference).collect();
+    assert_eq!(names.len(), 1, "a retry keeps its name");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_large_is_halved_until_it_fits() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        (batch.paths.len() > 2).then(|| too_large(batch))
+    }));
+    bench
+        .buffer
+        .push("main", &["/a", "/b", "/c", "/d", "/e", "/f", "/g"]);
+    bench.buffer.push("main", &["/g"]);
+    bench.emptied().await;
+    assert_eq!(
+        bench.edge.paths(),
+        ["/a", "/b", "/c", "/d", "/e", "/f", "/g"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_path_keeps_back_only_the_messages_that_hold_it() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        batch
+            .paths
+            .contains(&"/bad".to_owned())
+            .then(|| invalid(batch))
+    }));
+    bench.buffer.push("main", &["/a", "/b", "/bad"]);
+    for path in ["/c", "/d", "/e", "/f"] {
+        bench.buffer.push("main", &[path]);
+    }
+    pass(seconds(10)).await;
+    assert_eq!(bench.edge.paths(), ["/a", "/b", "/c", "/d", "/e", "/f"]);
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_renders_only_bad_paths_burns_few_calls() {
+    let bench = Bench::start(FakeEdge::judged(|batch| Some(invalid(batch))));
+    let paths: Vec<String> = (0..3_000).map(|n| format!("/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    bench.buffer.push("main", &paths);
+    pass(seconds(10)).await;
+    assert!(bench.edge.calls() < 50, "{}", bench.edge.calls());
+    assert_eq!(bench.buffer.remaining(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_goes_back_to_the_buffer_and_passes_once_it_is_mended() {
+    let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = Arc::clone(&mended);
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        let refuse = !flag.load(std::sync::atomic::Ordering::Relaxed);
+        refuse.then(|| denied(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(600)).await;
+    assert_eq!(bench.buffer.remaining(), 1);
+    let calls = bench.edge.calls();
+    assert!(
+        (15..=20).contains(&calls),
+        "once in each visibility timeout: {calls}"
+    );
+    mended.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taken_name_is_replaced() {
+    let mut names = HashSet::new();
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        (names.len() < 2 && names.insert(batch.caller_reference.clone())).then(|| taken(batch))
+    }));
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.calls(), 3);
+    assert_eq!(bench.edge.paths(), ["/a"]);
+}

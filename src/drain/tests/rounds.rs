@@ -1,0 +1,150 @@
+//! What gathers becomes invalidations, and its messages go.
+
+use super::fake_buffer::{VISIBILITY, message, trouble};
+use super::*;
+use crate::buffer::ReceiptError;
+use crate::drain::extension::report;
+use crate::drain::in_flight::InFlight;
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_one_window_become_one_invalidation_without_duplicates() {
+    let bench = Bench::start(FakeEdge::default());
+    let start = Instant::now();
+    bench.buffer.push("main", &["/b", "/a"]);
+    pass(seconds(1)).await;
+    bench.buffer.push("main", &["/a", "/c"]);
+    bench.emptied().await;
+    let state = bench.edge.state.lock().unwrap();
+    let [(at, batch)] = state.made.as_slice() else {
+        panic!("{:?}", state.made);
+    };
+    assert_eq!(batch.paths, ["/a", "/b", "/c"]);
+    assert_eq!(&*batch.scope.distribution, "E1");
+    assert_eq!(*at - start, WINDOW, "counted from the first message");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_waits_for_no_window() {
+    let bench = Bench::start(FakeEdge::default());
+    let paths: Vec<String> = (0..3_000).map(|n| format!("/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    bench.buffer.push("main", &paths);
+    pass(Duration::from_millis(10)).await;
+    assert_eq!(bench.edge.paths().len(), 3_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_edge_has_no_room_for_waits_and_then_goes_as_it_is() {
+    let bench = Bench::start(FakeEdge::default());
+    let paths: Vec<String> = (0..5_000).map(|n| format!("/{n:04}")).collect();
+    for part in paths.chunks(2_500) {
+        let part: Vec<&str> = part.iter().map(String::as_str).collect();
+        bench.buffer.push("main", &part);
+        pass(seconds(3)).await;
+    }
+    let start = Instant::now();
+    bench.emptied().await;
+    assert!(
+        start.elapsed() >= seconds(4),
+        "it waited for the completion"
+    );
+    assert_eq!(bench.edge.paths(), paths, "each as it is, and once");
+    let state = bench.edge.state.lock().unwrap();
+    let sizes: Vec<usize> = state
+        .made
+        .iter()
+        .map(|(_, batch)| batch.paths.len())
+        .collect();
+    assert_eq!(sizes, [2_500, 500, 2_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_behind_an_accepted_wildcard_needs_no_call() {
+    let bench = Bench::start(FakeEdge::slow(seconds(5)));
+    bench.buffer.push("main", &["/products/*"]);
+    for n in 0..500 {
+        bench.buffer.push("main", &[&format!("/products/{n}")]);
+    }
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*"]);
+    bench.buffer.push("main", &["/products/7"]);
+    bench.emptied().await;
+    assert_eq!(
+        bench.edge.paths(),
+        ["/products/*", "/products/7"],
+        "a later change"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_change_to_the_same_path_is_a_second_invalidation() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.made().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_edge_does_not_make_held_messages_visible_again() {
+    let bench = Bench::start(FakeEdge::slow(VISIBILITY * 10));
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(20)).await;
+    bench.buffer.push("main", &["/b"]);
+    bench.emptied().await;
+    assert_eq!(bench.buffer.with(|state| state.deliveries), 2, "each once");
+    assert!(bench.buffer.with(|state| state.extend_calls) > 30);
+    assert_eq!(bench.edge.paths(), ["/a", "/b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_received_again_while_held_is_sent_once_and_deleted() {
+    let bench = Bench::start(FakeEdge::slow(VISIBILITY * 3));
+    bench.buffer.with(|state| state.extensions_fail = true);
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert!(bench.buffer.with(|state| state.deliveries) > 1);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[test]
+fn an_extension_that_finds_a_message_deleted_is_no_failure() {
+    let in_flight = InFlight::default();
+    in_flight.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
+    in_flight.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
+    let in_danger = |receipt| {
+        let error = ReceiptError {
+            failed: vec![receipt],
+            cause: trouble(),
+        };
+        report(Err(error), &in_flight)
+    };
+    in_flight.leaving(&["m0".into()]);
+    assert_eq!(in_danger((0, 1)), 0);
+    in_flight.release(&["m0".into()]);
+    assert_eq!(in_danger((0, 1)), 0);
+    assert_eq!(in_danger((1, 2)), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_that_fail_in_part_are_repeated() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = 3);
+    for path in ["/a", "/b", "/c", "/d", "/e"] {
+        bench.buffer.push("main", &[path]);
+    }
+    pass(seconds(25)).await;
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_deleted_is_paid_for_once() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = 12);
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    assert!(bench.buffer.with(|state| state.deliveries) > 1);
+    assert_eq!(bench.edge.calls(), 1, "it is known to be done");
+}

@@ -1,0 +1,78 @@
+//! A drain that comes after one that was killed.
+
+use super::fake_buffer::{VISIBILITY, message};
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
+    let bench = Bench::start(FakeEdge::slow(seconds(1)));
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a", "/b"]);
+    pass(seconds(4)).await;
+    assert_eq!(bench.edge.made().len(), 1);
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_is_repeated_before_anything_is_paid_for_again() {
+    let bench = Bench::start(FakeEdge::slow(seconds(1)));
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a", "/b"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    // Of the start, and of the recall.
+    bench.edge.state.lock().unwrap().failing_lists = 4;
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert_eq!(bench.edge.state.lock().unwrap().failing_lists, 0);
+    assert_eq!(bench.edge.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    bench.edge.state.lock().unwrap().failing_lists = u32::MAX;
+    let begun = Instant::now();
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    bench.emptied().await;
+    assert!(begun.elapsed() < VISIBILITY + seconds(120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_it() {
+    for tenant in [None, Some("dt_1")] {
+        let dir = tempfile::tempdir().unwrap();
+        let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+        let start = |buffer, edge, history| Bench::with(buffer, edge, Reports::default(), history);
+        let edge = Arc::new(FakeEdge::slow(seconds(1)));
+        let bench = start(Arc::default(), edge, history().await.unwrap());
+        bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+        for n in 0..5 {
+            let mut message = message("main", &[&format!("/{n}")]);
+            message.tenant = tenant.map(Into::into);
+            bench.buffer.put(Ok(message));
+            pass(seconds(4)).await;
+        }
+        assert_eq!(bench.edge.made().len(), 5);
+        bench.drain.abort();
+
+        bench.buffer.with(|state| state.failing_deletes = 0);
+        let bench = start(bench.buffer, bench.edge, history().await.unwrap());
+        bench.emptied().await;
+        let state = bench.edge.state.lock().unwrap();
+        assert_eq!((state.calls.len(), state.reads), (5, 0), "{tenant:?}");
+    }
+}
