@@ -1,4 +1,4 @@
-//! The edge cache: what takes invalidations in the end.
+//! What takes invalidations, and what it promises.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 /// The most paths in one invalidation (CloudFront quotas).
 pub const BATCH_PATHS_MAX: usize = 3_000;
 
-/// What an invalidation is made at.
+/// Where an invalidation is made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
     /// The distribution's id.
@@ -40,7 +40,7 @@ pub struct InvalidationBatch {
     pub paths: Vec<String>,
 }
 
-/// The edge has taken the invalidation on. It cannot be lost or cancelled any
+/// An invalidation that the edge has accepted. It cannot be lost or cancelled any
 /// more, and is effective within seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedInvalidation {
@@ -64,14 +64,14 @@ pub struct Listed {
 pub struct Page {
     /// The newest first.
     pub invalidations: Vec<Listed>,
-    /// Where older ones begin, if there are any.
+    /// Where the page with older ones begins, if there are any.
     pub next: Option<String>,
 }
 
 /// An invalidation in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
-    /// What names it.
+    /// The name of the request.
     pub caller_reference: String,
     /// Its paths.
     pub paths: Vec<String>,
@@ -84,7 +84,7 @@ pub struct Made {
 /// - **A batch may be repeated** any number of times: the caller reference makes
 ///   that harmless and free.
 /// - **No order** between batches.
-/// - **The caller retries** and keeps to the pace: one call is one request.
+/// - **The caller retries** and keeps to the rate limit: one call is one request.
 /// - **Cancelling** leaves open whether the batch was accepted; repeat it.
 pub trait Edge: Send + Sync + 'static {
     /// Hands one batch over.

@@ -1,27 +1,35 @@
-use super::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::account::Account;
+use super::month::{forecast, month_of};
+use super::{Budget, BudgetError};
+use crate::edge::cover::request::BudgetMode;
 
 fn limits(limit: Option<u64>) -> BTreeMap<Arc<str>, Option<u64>> {
     [("main".into(), limit)].into()
 }
 
-fn spent(book: &Budget) -> u64 {
-    book.status(&"main".into()).spent
+fn spent(budget: &Budget) -> u64 {
+    budget.status(&"main".into()).spent
 }
 
 #[tokio::test]
 async fn a_request_is_counted_once_and_given_back_if_it_was_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    let book = Budget::open_file(&path, limits(None)).await.unwrap();
-    book.open("main", "a", 30).await.unwrap();
-    book.open("main", "a", 30).await.unwrap();
-    book.open("main", "b", 5).await.unwrap();
-    book.open("images", "c", 7).await.unwrap();
-    assert_eq!(spent(&book), 35);
-    book.made("main", "a").await.unwrap();
-    book.not_made("main", "b").await.unwrap();
-    book.not_made("main", "a").await.unwrap();
-    assert_eq!(spent(&book), 30);
+    let budget = Budget::open_file(&path, limits(None)).await.unwrap();
+    budget.open("main", "a", 30).await.unwrap();
+    budget.open("main", "a", 30).await.unwrap();
+    budget.open("main", "b", 5).await.unwrap();
+    budget.open("images", "c", 7).await.unwrap();
+    assert_eq!(spent(&budget), 35);
+    budget.made("main", "a").await.unwrap();
+    budget.not_made("main", "b").await.unwrap();
+    budget.not_made("main", "a").await.unwrap();
+    assert_eq!(spent(&budget), 30);
     let another = Budget::open_file(&path, limits(None)).await.unwrap();
     assert_eq!(spent(&another), 30);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -46,12 +54,12 @@ async fn two_processes_that_share_the_file_count_together() {
 async fn what_a_crash_left_open_is_found_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    let book = Budget::open_file(&path, limits(None)).await.unwrap();
-    assert!(book.orphans("main").is_empty());
-    book.open("main", "made", 1).await.unwrap();
-    book.open("main", "in doubt", 2).await.unwrap();
-    book.made("main", "made").await.unwrap();
-    drop(book);
+    let budget = Budget::open_file(&path, limits(None)).await.unwrap();
+    assert!(budget.orphans("main").is_empty());
+    budget.open("main", "made", 1).await.unwrap();
+    budget.open("main", "in doubt", 2).await.unwrap();
+    budget.made("main", "made").await.unwrap();
+    drop(budget);
     let next = Budget::open_file(&path, limits(None)).await.unwrap();
     let [(reference, since)] = next.orphans("main").try_into().unwrap();
     assert_eq!(reference, "in doubt");
@@ -78,10 +86,10 @@ async fn what_cannot_be_written_is_counted_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gone/shop.budget.json");
     std::fs::create_dir(directory.path().join("gone")).unwrap();
-    let book = Budget::open_file(&path, limits(None)).await.unwrap();
+    let budget = Budget::open_file(&path, limits(None)).await.unwrap();
     std::fs::remove_dir_all(directory.path().join("gone")).unwrap();
-    book.open("main", "a", 3).await.unwrap_err();
-    assert_eq!(spent(&book), 3);
+    budget.open("main", "a", 3).await.unwrap_err();
+    assert_eq!(spent(&budget), 3);
 }
 
 /// A version that also counted what others had spent wrote fields that are gone.
@@ -111,14 +119,14 @@ async fn a_file_of_an_earlier_version_is_read_on_and_loses_nothing_of_its_own() 
     );
     std::fs::write(&path, content).unwrap();
     let read = Budget::read_file(&path, limits(Some(100))).await.unwrap();
-    let book = Budget::open_file(&path, limits(Some(100))).await.unwrap();
-    for status in [read.status(&"main".into()), book.status(&"main".into())] {
+    let budget = Budget::open_file(&path, limits(Some(100))).await.unwrap();
+    for status in [read.status(&"main".into()), budget.status(&"main".into())] {
         assert_eq!((status.spent, status.left), (42, Some(58)));
     }
-    let [(reference, _)] = book.orphans("main").try_into().unwrap();
+    let [(reference, _)] = budget.orphans("main").try_into().unwrap();
     assert_eq!(reference, "evictd-1");
-    book.not_made("main", &reference).await.unwrap();
-    book.open("main", "evictd-2", 5).await.unwrap();
+    budget.not_made("main", &reference).await.unwrap();
+    budget.open("main", "evictd-2", 5).await.unwrap();
     let again = Budget::open_file(&path, limits(Some(100))).await.unwrap();
     assert_eq!(spent(&again), 45);
 }
@@ -151,7 +159,7 @@ fn the_forecast_is_the_pace_so_far_until_the_months_end() {
 }
 
 #[tokio::test]
-async fn requests_become_thrifty_at_four_fifths_of_the_budget() {
+async fn requests_cost_less_from_four_fifths_of_the_budget_on() {
     for (limit, spent, expected) in [
         (None, 1_000_000, BudgetMode::Free),
         (Some(20_000), 0, BudgetMode::AtMost(20_000)),
@@ -162,9 +170,9 @@ async fn requests_become_thrifty_at_four_fifths_of_the_budget() {
         (Some(20_000), 30_000, BudgetMode::Spent),
         (Some(0), 0, BudgetMode::Spent),
     ] {
-        let book = Budget::in_memory(limits(limit));
-        book.open("main", "a", spent).await.unwrap();
-        let status = book.status(&"main".into());
+        let budget = Budget::in_memory(limits(limit));
+        budget.open("main", "a", spent).await.unwrap();
+        let status = budget.status(&"main".into());
         assert_eq!(status.mode(), expected, "{limit:?} {spent}");
         assert_eq!(
             status.left,

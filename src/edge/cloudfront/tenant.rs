@@ -1,11 +1,13 @@
-//! Invalidations of one tenant of a multi-tenant distribution: calls of their
-//! own, with an error of their own.
+//! Invalidations of one tenant of a multi-tenant distribution: CloudFront has
+//! calls of their own for them, with an error of their own.
 
 use std::sync::Arc;
 
 use aws_sdk_cloudfront::types;
 
-use super::{CloudFront, PAGE_ITEMS, explain, made, page};
+use super::answer::{PAGE_ITEMS, made, page};
+use super::client::CloudFront;
+use super::error::explain;
 use crate::edge::{AcceptedInvalidation, EdgeError, EdgeErrorKind, InvalidationBatch, Made, Page};
 
 const INVALIDATE: &str = "cloudfront:CreateInvalidationForDistributionTenant";

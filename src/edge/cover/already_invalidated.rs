@@ -1,17 +1,24 @@
-//! What accepted invalidations make unnecessary.
+//! Messages that an earlier invalidation stands for already.
 //!
-//! A message enters the buffer once its Redis keys are deleted and settled
-//! (Cache before edge). So an invalidation that is accepted later takes
-//! everything stale away that one of its paths matches, whoever asked for it.
-//! A message that was in the buffer before is done without another call, and
-//! without paying again: after a crash between the acceptance and the message's
-//! deletion, and behind a wildcard that covered a whole backlog.
+//! The problem: every path that is sent is paid for. After a crash between the
+//! edge's acceptance and the deletion of the messages, they all come back; and
+//! behind a wildcard that covers a whole backlog, each message of it would be sent
+//! once more.
 //!
-//! "Before" is told by the buffer's own order, never by comparing clocks: an
-//! invalidation's horizon is the newest message in hand when the call was made.
+//! The idea: a message enters the buffer once its Redis keys are deleted and
+//! settled (Cache before edge). So an invalidation that is accepted after that
+//! removes from the edge everything stale that one of its paths matches, whoever
+//! asked for it. A message that was in the buffer before is done without another
+//! call.
 //!
-//! Every path stands here with its tenant before it: what one tenant's
-//! invalidation covers is not another's.
+//! What could go wrong is to call a later change done: its old copy would stay at
+//! the edge (Over, never under). So "before" is told by the buffer's own order,
+//! never by comparing clocks. The *horizon* of an invalidation is the newest
+//! message in hand when the call was made, and it covers messages of the same
+//! buffer that entered up to there. Messages whose place is not certain are not
+//! covered. Every path is kept with its tenant: what one tenant's invalidation
+//! covers is not another's. What is forgotten, because there is a maximum, is sent
+//! and paid for again.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -21,17 +28,18 @@ use lru::LruCache;
 use crate::model::QueuePosition;
 use crate::model::edge_item::{is_wildcard, matches, of_tenant};
 
-/// How far an invalidation reaches back.
+/// Which messages an invalidation covers: its horizon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CoveredUpTo {
-    /// Of this buffer's messages it covers
+    /// The buffer, see [`QueuePosition::buffer`].
     pub buffer: u64,
-    /// those that entered up to here.
+    /// The newest message that is covered, by its place in the buffer's order.
     pub at: u64,
 }
 
 impl CoveredUpTo {
-    /// The newest of these messages; `None` if they are not of one buffer.
+    /// Reaches to the newest of these messages; `None` if they are not of one
+    /// buffer.
     pub fn of(orders: impl IntoIterator<Item = Option<QueuePosition>>) -> Option<Self> {
         let mut horizon: Option<Self> = None;
         for order in orders {
@@ -51,7 +59,7 @@ impl CoveredUpTo {
 const SINGLES_MAX: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 const WILDCARDS_MAX: usize = 500;
 
-/// What the newest invalidations of a distribution cover.
+/// The paths of a distribution's newest invalidations, with their horizons.
 #[derive(Debug)]
 pub struct AlreadyInvalidated {
     singles: LruCache<Box<str>, CoveredUpTo>,
@@ -75,7 +83,7 @@ impl Default for AlreadyInvalidated {
 }
 
 impl AlreadyInvalidated {
-    /// An invalidation of these paths was accepted.
+    /// Takes in that an invalidation of these paths was accepted.
     pub fn add<S: AsRef<str>>(
         &mut self,
         horizon: CoveredUpTo,
@@ -115,7 +123,8 @@ impl AlreadyInvalidated {
         }
     }
 
-    /// Whether a message that stands there needs nothing more for this path.
+    /// Whether a message at this place of its buffer's order needs no further
+    /// invalidation of this path.
     pub fn covers(&self, tenant: Option<&str>, path: &str, order: Option<QueuePosition>) -> bool {
         let Some(order) = order else {
             return false;

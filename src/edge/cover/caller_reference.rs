@@ -1,4 +1,4 @@
-//! The name of a request: what it stands for, and how far it reaches back.
+//! The name of a request, which says how far the request reaches back.
 //!
 //! ```text
 //! evictd-{buffer}-{horizon}-{SHA-256 of distribution, paths and messages}
@@ -17,11 +17,11 @@ use crate::edge::Scope;
 
 const OWN: &str = "evictd-";
 
-/// Read as the name of a distribution's invalidation, it has no horizon: what a
-/// tenant's covers is nobody else's.
+/// Read as the name of a distribution's invalidation, it has no horizon: a
+/// tenant's invalidation covers nobody else's messages.
 const TENANTS: &str = "evictd-tenant-";
 
-/// Names a request after all it stands for.
+/// Names a request after everything it stands for.
 ///
 /// The messages are part of it, because the edge would answer a second change
 /// to the same paths with the invalidation of the first. Lengths stand before
@@ -80,7 +80,7 @@ pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<CoveredUpTo> {
     Some(CoveredUpTo { buffer, at })
 }
 
-/// Whether a tenant's invalidation has this name.
+/// Whether this is the name of a tenant's invalidation.
 pub fn is_of_tenant(caller_reference: &str) -> bool {
     caller_reference.starts_with(TENANTS)
 }

@@ -1,6 +1,18 @@
-//! What is in progress at a distribution, and what that leaves room for.
+//! The invalidations in progress at a distribution, and how much room they leave.
 //!
-//! Pure: fed with what was accepted and what the edge lists.
+//! CloudFront refuses an invalidation when too many paths of a distribution are
+//! in progress, whoever sent them, and says neither how many those are nor when
+//! they complete. A refusal costs a call of the few that it grants. So the drain
+//! counts: what it sent itself as soon as it is accepted, and what others sent
+//! when a look at the edge's list shows it.
+//!
+//! The count can be off both ways. What others have sent since the last look is
+//! missing: then the edge refuses, which costs a call and no path. What has
+//! completed since then still counts: then paths wait a little longer. Where the
+//! edge cannot be asked for long, what is old is forgotten, so that nothing waits
+//! for ever.
+//!
+//! Pure: it is told what was accepted and what the edge lists, and does no I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +23,8 @@ use tokio::time::Instant;
 use super::coalesce::Room;
 use crate::model::edge_item::is_wildcard;
 
-/// What CloudFront has in progress at once, for each distribution (CloudFront
-/// quotas, "Invalidations").
+/// The paths that CloudFront has in progress at once, for each distribution
+/// (CloudFront quotas, "Invalidations").
 pub const QUOTA: Room = Room {
     singles: 3_000,
     wildcards: 15,
@@ -30,9 +42,10 @@ pub fn count<S: AsRef<str>>(paths: impl IntoIterator<Item = S>) -> Room {
         wildcards: 0,
     };
     for path in paths {
-        match is_wildcard(path.as_ref()) {
-            true => room.wildcards += 1,
-            false => room.singles += 1,
+        if is_wildcard(path.as_ref()) {
+            room.wildcards += 1;
+        } else {
+            room.singles += 1;
         }
     }
     room
@@ -48,11 +61,11 @@ pub struct InProgress {
 struct Started {
     paths: Room,
     at: Instant,
-    /// The oldest commit behind it; `None`: another drain's.
+    /// When the oldest change behind it was committed; `None` if it is another
+    /// drain's.
     committed_at_us: Option<u64>,
     overdue: bool,
-    /// The tenant it was made for, which a list of the distribution's does not
-    /// show.
+    /// The tenant it was made for. The distribution's list does not show it then.
     tenant: Option<Arc<str>>,
 }
 
@@ -80,7 +93,7 @@ impl InProgress {
         });
     }
 
-    /// Takes one out. The commit time if it was known and an own one.
+    /// Takes one out. Returns its commit time, if it is known and was an own one.
     pub fn complete(&mut self, id: &str) -> Option<u64> {
         self.invalidations.remove(id)?.committed_at_us
     }
@@ -92,13 +105,14 @@ impl InProgress {
 
     /// The ids of those that were made for the whole distribution.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        let own = self.invalidations.iter();
-        own.filter(|(_, started)| started.tenant.is_none())
+        self.invalidations
+            .iter()
+            .filter(|(_, started)| started.tenant.is_none())
             .map(|(id, _)| id.as_str())
     }
 
-    /// Tenants' invalidations that are in progress for as long, the oldest
-    /// first.
+    /// Tenants' invalidations that have been in progress for `age` or longer, the
+    /// oldest first.
     pub fn of_tenants(&self, now: Instant, age: Duration) -> Vec<(String, Arc<str>)> {
         let old = |started: &Started| now.saturating_duration_since(started.at) >= age;
         let mut found: Vec<_> = self
@@ -116,11 +130,12 @@ impl InProgress {
 
     /// How many paths are in progress.
     pub fn used(&self) -> Room {
-        let started = self.invalidations.values();
-        started.fold(count([""; 0]), |sum, started| Room {
-            singles: sum.singles + started.paths.singles,
-            wildcards: sum.wildcards + started.paths.wildcards,
-        })
+        self.invalidations
+            .values()
+            .fold(count([""; 0]), |sum, started| Room {
+                singles: sum.singles + started.paths.singles,
+                wildcards: sum.wildcards + started.paths.wildcards,
+            })
     }
 
     /// How many more may be sent.
@@ -132,8 +147,8 @@ impl InProgress {
         }
     }
 
-    /// Those that have been in progress for as long, and were not returned
-    /// before.
+    /// Those that have been in progress for `after` or longer, and were not
+    /// returned before.
     pub fn newly_overdue(&mut self, now: Instant, after: Duration) -> Vec<String> {
         let mut overdue = Vec::new();
         for (id, started) in &mut self.invalidations {
@@ -145,8 +160,8 @@ impl InProgress {
         overdue
     }
 
-    /// The edge does not say what is in progress: forgets what is completed in
-    /// all likelihood.
+    /// Forgets what has completed in all likelihood. For when the edge does not
+    /// say what is in progress.
     pub fn forget_old(&mut self, now: Instant) {
         self.invalidations
             .retain(|_, started| now.saturating_duration_since(started.at) < BLIND_AFTER);

@@ -1,6 +1,13 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::edge::cover::already_invalidated::CoveredUpTo;
+use crate::edge::cover::coalesce::Room;
+use crate::edge::cover::quota::{QUOTA, count};
+use crate::edge::{BATCH_PATHS_MAX, Scope};
+use crate::model::QueuePosition;
 use crate::model::edge_item::matches;
 
 fn ids(texts: &[&str]) -> Vec<Arc<str>> {
@@ -115,17 +122,17 @@ fn tags_wait_for_room_up_to_a_quota_and_go_under_everything_beyond() {
 }
 
 #[test]
-fn a_thrifty_request_has_few_tags_or_covers_everything() {
-    for (thrift, number, expected) in [
+fn a_request_on_a_low_budget_has_few_tags_or_covers_everything() {
+    for (budget_mode, number, expected) in [
         (BudgetMode::AtMost(9), 9, tags(0..9)),
         (BudgetMode::AtMost(9), 10, vec!["/*".to_owned()]),
         (BudgetMode::Spent, 1, tags(0..1)),
         (BudgetMode::Spent, 2, vec!["/*".to_owned()]),
     ] {
         let mut gathering = gathering(&[("a", tags(0..number))]);
-        let batch = gathering.next_batch(&main(), QUOTA, thrift, |_| false);
+        let batch = gathering.next_batch(&main(), QUOTA, budget_mode, |_| false);
         let paths = batch.unwrap().invalidation.paths;
-        assert_eq!(paths, expected, "{thrift:?} {number}");
+        assert_eq!(paths, expected, "{budget_mode:?} {number}");
     }
 }
 
@@ -184,8 +191,8 @@ fn what_was_covered_before_is_left_out_for_the_messages_that_were_there() {
 }
 
 #[test]
-fn a_thrifty_request_costs_no_more_than_it_may() {
-    for (thrift, paths, always, expected) in [
+fn a_request_on_a_low_budget_costs_no_more_than_it_may() {
+    for (budget_mode, paths, always, expected) in [
         (
             BudgetMode::AtMost(6),
             5,
@@ -199,11 +206,11 @@ fn a_thrifty_request_costs_no_more_than_it_may() {
         (BudgetMode::Spent, 5, "/000003", vec!["/00000*", "/000003"]),
     ] {
         let mut gathering = gathering(&[("a", numbered(0..paths))]);
-        let batch = gathering.next_batch(&main(), QUOTA, thrift, |path| path == always);
+        let batch = gathering.next_batch(&main(), QUOTA, budget_mode, |path| path == always);
         let batch = batch.unwrap();
         assert_eq!(
             batch.invalidation.paths, expected,
-            "{thrift:?} {paths} {always}"
+            "{budget_mode:?} {paths} {always}"
         );
         assert_eq!(gathering.accept(batch), ids(&["a"]));
     }
@@ -227,7 +234,7 @@ fn any_messages() -> impl Strategy<Value = Vec<(String, Vec<String>)>> {
     })
 }
 
-fn any_thrift() -> impl Strategy<Value = BudgetMode> {
+fn any_budget_mode() -> impl Strategy<Value = BudgetMode> {
     prop_oneof![
         Just(BudgetMode::Free),
         (0_usize..50).prop_map(BudgetMode::AtMost),
@@ -242,7 +249,7 @@ proptest! {
     fn every_path_is_sent_within_the_room_before_its_message_completes(
         messages in any_messages(),
         rooms in prop::collection::vec((0_usize..4_000, 0_usize..16), 1..6),
-        thrift in any_thrift(),
+        budget_mode in any_budget_mode(),
     ) {
         let mut gathering = Gathering::default();
         for (id, paths) in &messages {
@@ -256,7 +263,7 @@ proptest! {
             if gathering.distinct_paths() == 0 {
                 break;
             }
-            let Some(batch) = gathering.next_batch(&main(), room, thrift, |_| false) else {
+            let Some(batch) = gathering.next_batch(&main(), room, budget_mode, |_| false) else {
                 prop_assert!(room != QUOTA, "something fits when nothing is in progress");
                 continue;
             };
@@ -264,7 +271,7 @@ proptest! {
             let used = count(paths);
             prop_assert!(!paths.is_empty() && paths.len() <= BATCH_PATHS_MAX);
             prop_assert!(used.singles <= room.singles && used.wildcards <= room.wildcards);
-            match thrift {
+            match budget_mode {
                 BudgetMode::Free => {}
                 BudgetMode::AtMost(most) => prop_assert!(paths.len() <= most.max(1)),
                 BudgetMode::Spent => prop_assert_eq!(paths.len(), 1),

@@ -1,0 +1,203 @@
+//! Counts the paths that are sent, and knows the budgets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::task::JoinError;
+
+use super::account::{Accounts, OpenAccount};
+use super::error::BudgetError;
+use super::file;
+use super::month::{forecast, month_of};
+use super::status::BudgetStatus;
+use crate::model::Current;
+
+/// The distributions' budgets, where they have one.
+pub type Limits = BTreeMap<Arc<str>, Option<u64>>;
+
+/// Counts paths, for all distributions of a configuration.
+///
+/// Several processes may share the file; each change reads it first.
+#[derive(Debug)]
+pub struct Budget {
+    /// `None`: nothing is kept.
+    path: Option<PathBuf>,
+    limits: Current<Limits>,
+    /// As last read or written.
+    accounts: Arc<Mutex<Accounts>>,
+}
+
+impl Budget {
+    /// Counts in memory only.
+    pub fn in_memory(limits: Limits) -> Self {
+        Self {
+            path: None,
+            limits: Current::new(limits),
+            accounts: Arc::default(),
+        }
+    }
+
+    /// Counts in the file at `path`, which need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or written, or holds something else.
+    pub async fn open_file(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, BudgetError> {
+        let budget = Self {
+            path: Some(path.into()),
+            ..Self::in_memory(limits)
+        };
+        budget.change(|_| ()).await?;
+        Ok(budget)
+    }
+
+    /// Goes by other budgets from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
+    }
+
+    /// Counts a request before it is made. Counting one again that is open
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// It is counted in memory only.
+    pub async fn open(
+        &self,
+        distribution: &str,
+        reference: &str,
+        paths: usize,
+    ) -> Result<(), BudgetError> {
+        let (distribution, reference) = (distribution.to_owned(), reference.to_owned());
+        let paths = u64::try_from(paths).unwrap_or(u64::MAX);
+        self.change(move |accounts| {
+            let account = accounts.distributions.entry(distribution).or_default();
+            account.open(reference, paths, std::process::id(), Timestamp::now());
+        })
+        .await
+    }
+
+    /// The edge has made the request.
+    ///
+    /// # Errors
+    ///
+    /// The file still has it as open, and the next start finds it made.
+    pub async fn made(&self, distribution: &str, reference: &str) -> Result<(), BudgetError> {
+        let (distribution, reference) = (distribution.to_owned(), reference.to_owned());
+        self.change(move |accounts| {
+            if let Some(account) = accounts.distributions.get_mut(&distribution) {
+                account.made(&reference);
+            }
+        })
+        .await
+    }
+
+    /// The edge has certainly not made it, and it is not repeated.
+    ///
+    /// # Errors
+    ///
+    /// The file still has it as open, and the next start finds it not made.
+    pub async fn not_made(&self, distribution: &str, reference: &str) -> Result<(), BudgetError> {
+        let (distribution, reference) = (distribution.to_owned(), reference.to_owned());
+        self.change(move |accounts| {
+            if let Some(account) = accounts.distributions.get_mut(&distribution) {
+                account.not_made(&reference);
+            }
+        })
+        .await
+    }
+
+    /// Requests that were counted by a process which is gone, and when: whether
+    /// they were made is to be found out.
+    pub fn orphans(&self, distribution: &str) -> Vec<(String, Timestamp)> {
+        let own = std::process::id();
+        let accounts = self.accounts();
+        let Some(account) = accounts.distributions.get(distribution) else {
+            return Vec::new();
+        };
+        let gone = |open: &OpenAccount| {
+            // In a container every process has the same number.
+            open.process == own || !PathBuf::from(format!("/proc/{}", open.process)).exists()
+        };
+        account
+            .open
+            .iter()
+            .filter(|(_, open)| gone(open))
+            .map(|(reference, open)| (reference.clone(), open.opened_at))
+            .collect()
+    }
+
+    /// Reads what the file at `path` says, to show it. Nothing is made or locked.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or holds something else.
+    pub async fn read_file(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, BudgetError> {
+        let path = path.into();
+        let reading = tokio::task::spawn_blocking(move || file::read(&path));
+        let accounts = reading
+            .await
+            .unwrap_or_else(|panicked| panicked_in("read", &panicked))?;
+        Ok(Self {
+            accounts: Arc::new(Mutex::new(accounts)),
+            ..Self::in_memory(limits)
+        })
+    }
+
+    /// Says what every distribution has cost this month.
+    pub fn statuses(&self) -> Vec<BudgetStatus> {
+        let limits = self.limits.get();
+        limits.keys().map(|name| self.status(name)).collect()
+    }
+
+    /// Says what a distribution has cost this month.
+    pub fn status(&self, distribution: &Arc<str>) -> BudgetStatus {
+        let now = Timestamp::now();
+        let month = month_of(now);
+        let accounts = self.accounts();
+        let account = accounts.distributions.get(&**distribution);
+        let account = account.filter(|account| account.month == month);
+        let spent = account.map_or(0, |account| account.spent);
+        let limit = self.limits.get().get(distribution).copied().flatten();
+        BudgetStatus {
+            distribution: distribution.to_string(),
+            month,
+            spent,
+            limit,
+            left: limit.map(|limit| limit.saturating_sub(spent)),
+            forecast: forecast(spent, now),
+        }
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn change(
+        &self,
+        work: impl FnOnce(&mut Accounts) + Send + 'static,
+    ) -> Result<(), BudgetError> {
+        let Some(path) = self.path.clone() else {
+            work(&mut self.accounts());
+            return Ok(());
+        };
+        let accounts = Arc::clone(&self.accounts);
+        let changing = tokio::task::spawn_blocking(move || {
+            let mut known = accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            file::change(&path, &mut known, work)
+        });
+        changing
+            .await
+            .unwrap_or_else(|panicked| panicked_in("write", &panicked))
+    }
+}
+
+fn panicked_in<T>(action: &'static str, panicked: &JoinError) -> Result<T, BudgetError> {
+    Err(BudgetError::Io {
+        path: String::new(),
+        action,
+        reason: panicked.to_string(),
+    })
+}

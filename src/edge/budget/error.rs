@@ -1,0 +1,30 @@
+//! Why the counts could not be read or written.
+
+/// Why the counts could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BudgetError {
+    /// The file or its directory.
+    #[error(
+        "cannot {action} the budget file {path}: {reason}; \
+         check that the directory exists and evictd's user may write to it"
+    )]
+    Io {
+        /// The file.
+        path: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// It holds something else.
+    #[error(
+        "the budget file {path} is not one of evictd's ({reason}); \
+         move it away, and the month is counted from zero"
+    )]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

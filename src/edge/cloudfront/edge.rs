@@ -1,0 +1,87 @@
+//! The contract of an edge, kept with CloudFront.
+
+use aws_sdk_cloudfront::types;
+
+use super::answer::{PAGE_ITEMS, made, page};
+use super::client::{CloudFront, LIST};
+use super::error::{explain, unsent};
+use crate::edge::{AcceptedInvalidation, Edge, EdgeError, InvalidationBatch, Made, Page, Scope};
+
+const INVALIDATE: &str = "cloudfront:CreateInvalidation";
+const READ: &str = "cloudfront:GetInvalidation";
+
+impl Edge for CloudFront {
+    async fn invalidate(
+        &self,
+        batch: &InvalidationBatch,
+    ) -> Result<AcceptedInvalidation, EdgeError> {
+        let Scope {
+            distribution,
+            tenant,
+        } = &batch.scope;
+        let request = types::Paths::builder()
+            .quantity(i32::try_from(batch.paths.len()).unwrap_or(i32::MAX))
+            .set_items(Some(batch.paths.clone()))
+            .build()
+            .and_then(|paths| {
+                types::InvalidationBatch::builder()
+                    .caller_reference(&batch.caller_reference)
+                    .paths(paths)
+                    .build()
+            })
+            .map_err(|error| unsent(distribution, &error))?;
+        if let Some(tenant) = tenant {
+            return self.invalidate_tenant(tenant, batch, request).await;
+        }
+        let output = self
+            .once
+            .create_invalidation()
+            .distribution_id(&**distribution)
+            .invalidation_batch(request)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, INVALIDATE, Some(batch), &error))?;
+        Ok(AcceptedInvalidation {
+            id: output.invalidation.map(|made| made.id).unwrap_or_default(),
+        })
+    }
+
+    async fn list(&self, scope: &Scope, from: Option<String>) -> Result<Page, EdgeError> {
+        let Scope {
+            distribution,
+            tenant,
+        } = scope;
+        if let Some(tenant) = tenant {
+            return self.list_tenant(distribution, tenant, from).await;
+        }
+        let output = self
+            .once
+            .list_invalidations()
+            .distribution_id(&**distribution)
+            .max_items(PAGE_ITEMS)
+            .set_marker(from)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, LIST, None, &error))?;
+        Ok(page(output.invalidation_list))
+    }
+
+    async fn read(&self, scope: &Scope, id: &str) -> Result<Made, EdgeError> {
+        let Scope {
+            distribution,
+            tenant,
+        } = scope;
+        if let Some(tenant) = tenant {
+            return self.read_tenant(distribution, tenant, id).await;
+        }
+        let output = self
+            .once
+            .get_invalidation()
+            .distribution_id(&**distribution)
+            .id(id)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ, None, &error))?;
+        Ok(made(output.invalidation))
+    }
+}

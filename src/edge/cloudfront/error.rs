@@ -1,0 +1,161 @@
+//! CloudFront's errors as what they mean.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
+
+use crate::edge::{EdgeError, EdgeErrorKind, InvalidationBatch};
+use crate::telemetry::cause::chain;
+
+/// Says what an error of the SDK means. `batch` is the request, where the call
+/// was to invalidate.
+pub(in crate::edge) fn explain<E>(
+    distribution: &Arc<str>,
+    action: &'static str,
+    batch: Option<&InvalidationBatch>,
+    error: &SdkError<E>,
+) -> EdgeError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let failed = |kind, code: &str, reason: String| EdgeError {
+        distribution: Arc::clone(distribution),
+        code: code.to_owned(),
+        reason,
+        kind,
+    };
+    let unavailable = |code| failed(EdgeErrorKind::Unavailable, code, chain(error));
+    match error {
+        SdkError::TimeoutError(_) => unavailable("Timeout"),
+        SdkError::DispatchFailure(_) => unavailable("DispatchFailure"),
+        SdkError::ResponseError(_) => unavailable("ResponseError"),
+        SdkError::ServiceError(service) => {
+            let meta = service.err().meta();
+            let code = meta.code().unwrap_or("unknown");
+            let reason = meta.message().unwrap_or("no message");
+            let kind = classify(code, service.raw().status().as_u16(), action, batch);
+            failed(kind, code, reason.to_owned())
+        }
+        // Construction failures, and whatever a later SDK adds.
+        _ => unsent(distribution, error),
+    }
+}
+
+/// A request that could not be built, and was not sent.
+pub(super) fn unsent(distribution: &Arc<str>, error: &(dyn Error + 'static)) -> EdgeError {
+    EdgeError {
+        distribution: Arc::clone(distribution),
+        code: "InvalidRequest".to_owned(),
+        reason: chain(error),
+        kind: EdgeErrorKind::Refused,
+    }
+}
+
+/// Says what the service means by a code and a status.
+fn classify(
+    code: &str,
+    status: u16,
+    action: &'static str,
+    batch: Option<&InvalidationBatch>,
+) -> EdgeErrorKind {
+    let paths = batch.map_or(0, |batch| batch.paths.len());
+    match (code, status) {
+        ("TooManyInvalidationsInProgress", _) => EdgeErrorKind::TooManyInProgress,
+        (
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequests"
+            | "TooManyRequestsException"
+            | "SlowDown"
+            | "PriorRequestNotComplete"
+            | "BandwidthLimitExceeded",
+            _,
+        )
+        | (_, 429) => EdgeErrorKind::Throttled,
+        ("BatchTooLarge", _) | (_, 413) => EdgeErrorKind::TooLarge { paths },
+        // The SDK does not model this one.
+        ("InvalidationBatchAlreadyExists", _) => EdgeErrorKind::ReferenceTaken {
+            caller_reference: batch
+                .map_or_else(String::new, |batch| batch.caller_reference.clone()),
+        },
+        // Temporary credentials that the SDK is about to renew.
+        ("ExpiredToken" | "ExpiredTokenException" | "RequestExpired", _) | (_, 500..) => {
+            EdgeErrorKind::Unavailable
+        }
+        ("NoSuchDistribution", _) => EdgeErrorKind::NoSuchDistribution,
+        ("InvalidArgument", _) => EdgeErrorKind::InvalidPath { paths },
+        (
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "MissingAuthenticationToken",
+            _,
+        )
+        | (_, 401 | 403) => EdgeErrorKind::Denied { action },
+        (_, 0..=499) => EdgeErrorKind::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVALIDATE: &str = "cloudfront:CreateInvalidation";
+
+    fn error(code: &str, status: u16) -> EdgeError {
+        EdgeError {
+            distribution: "E1".into(),
+            code: code.to_owned(),
+            reason: "why".to_owned(),
+            kind: classify(code, status, INVALIDATE, None),
+        }
+    }
+
+    #[test]
+    fn every_code_has_its_meaning() {
+        for (code, status, name) in [
+            (
+                "TooManyInvalidationsInProgress",
+                400,
+                "too-many-in-progress",
+            ),
+            ("Throttling", 400, "throttled"),
+            ("Whatever", 429, "throttled"),
+            ("BatchTooLarge", 413, "too-large"),
+            ("unknown", 413, "too-large"),
+            ("InvalidationBatchAlreadyExists", 400, "reference-taken"),
+            ("ServiceUnavailable", 503, "unavailable"),
+            ("InternalError", 500, "unavailable"),
+            ("ExpiredToken", 403, "unavailable"),
+            ("NoSuchDistribution", 404, "no-such-distribution"),
+            ("InvalidArgument", 400, "invalid-path"),
+            ("AccessDenied", 403, "denied"),
+            ("Unheard", 403, "denied"),
+            ("MalformedXML", 400, "refused"),
+            ("InconsistentQuantities", 400, "refused"),
+        ] {
+            let error = error(code, status);
+            assert_eq!(error.name(), name, "{code}");
+            let text = error.to_string();
+            for part in ["distribution E1 ", code, "why"] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_names_the_permission_to_grant() {
+        let text = error("AccessDenied", 403).to_string();
+        assert!(
+            text.contains("allow cloudfront:CreateInvalidation"),
+            "{text}"
+        );
+    }
+}

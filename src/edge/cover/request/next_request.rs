@@ -1,0 +1,41 @@
+//! One request to the edge, and what it stands for.
+
+use std::sync::Arc;
+
+use crate::edge::InvalidationBatch;
+use crate::edge::cover::already_invalidated::CoveredUpTo;
+
+/// One request and the messages with paths in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextRequest {
+    /// The request.
+    pub invalidation: InvalidationBatch,
+    /// The ids of the messages, sorted.
+    pub messages: Vec<Arc<str>>,
+    /// When the oldest change in it was committed, µs since the epoch.
+    pub committed_at_us: u64,
+    /// Which messages it covers besides its own.
+    pub horizon: Option<CoveredUpTo>,
+    pub(super) parts: Vec<RequestPath>,
+    /// How often the request was renamed.
+    pub(super) salt: u32,
+}
+
+/// A path of a request, and the gathered paths that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestPath {
+    pub(super) path: String,
+    /// Those paths, each with the messages that hold it.
+    pub(super) of: Vec<(String, Vec<usize>)>,
+}
+
+impl NextRequest {
+    /// How many gathered paths go under a wildcard that is none of them.
+    pub fn coalesced(&self) -> usize {
+        self.parts
+            .iter()
+            .filter(|part| part.of.iter().all(|(path, _)| *path != part.path))
+            .map(|part| part.of.len())
+            .sum()
+    }
+}
