@@ -43,8 +43,7 @@ pub struct Received<R> {
     pub id: Arc<str>,
     /// Proves this delivery.
     pub receipt: R,
-    /// Where it stands among the buffer's messages; `None` if that cannot be
-    /// told.
+    /// Its place in the buffer's order; `None` if that cannot be told.
     pub order: Option<QueuePosition>,
     /// How often it was received, this time included, as far as the buffer
     /// remembers.
@@ -63,13 +62,13 @@ pub struct RejectedMessage<R> {
     pub receipt: R,
     /// Its text.
     pub body: String,
-    /// Why.
+    /// Why nothing can be done with it.
     pub reason: String,
     /// How often it was received.
     pub deliveries: u32,
 }
 
-/// What became of a dead letter.
+/// Whether a message was put among the dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buried {
     /// It is among the buffer's dead letters, with its reason.
@@ -78,12 +77,12 @@ pub enum Buried {
     NoPlace,
 }
 
-/// What became of a buffer's dead letters.
+/// The dead letters that were made messages again, and those that were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Redriven {
-    /// They are messages again.
+    /// Dead letters that are messages again.
     pub moved: usize,
-    /// No evictd wrote them, so that they stay where they are.
+    /// Dead letters that no evictd wrote, and that stay where they are.
     pub left: usize,
 }
 
@@ -98,8 +97,7 @@ pub struct Redriven {
 ///   `send` any part may have been accepted; messages of a cancelled `receive`
 ///   come back after [`visibility`](Self::visibility).
 pub trait Buffer: Send + Sync + 'static {
-    /// What proves that a message was received and lets it be extended and
-    /// deleted.
+    /// Proves that a message was received, and lets it be extended and deleted.
     type Receipt: Debug + Send + Sync + Clone + Eq + Hash + 'static;
 
     /// Stores messages durably. `Ok` means that all of them survive a crash of
@@ -124,7 +122,7 @@ pub trait Buffer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ReceiptError<Self::Receipt>>> + Send;
 
     /// Makes received messages visible again at once, for whoever receives
-    /// next. One that is gone, or held by another, is left alone.
+    /// next. One that is gone, or was received by another since, is left alone.
     fn give_back(
         &self,
         receipts: &[Self::Receipt],
@@ -163,11 +161,11 @@ pub struct SendError {
     pub cause: BufferError,
 }
 
-/// Receipts that an extension, a return or a deletion did not take effect for.
+/// Receipts for which an extension, a return or a deletion failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of the messages were not reached: {cause}", .failed.len())]
 pub struct ReceiptError<R> {
-    /// Them.
+    /// The receipts.
     pub failed: Vec<R>,
     /// The first failure.
     pub cause: BufferError,

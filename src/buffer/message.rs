@@ -1,4 +1,4 @@
-//! The message's form on the wire, and how many paths share one.
+//! The form of a message on the wire, and how many paths share one message.
 //!
 //! A body is one JSON object, in ASCII alone: SQS takes only characters that
 //! XML 1.0 allows, so everything else is escaped.
@@ -8,10 +8,10 @@
 //! {"v":2,"source":"shop","distribution":"main","tenant":"dt_1","committed_at_us":1763892000000000,"paths":["/users/42","#user-42"]}
 //! ```
 //!
-//! Version 2 has tags and tenants: an older drain would put tags under a
-//! wildcard that no tag has, and send a tenant's paths to all. What needs
-//! neither is written as version 1, so that drains of both versions may share a
-//! queue while they are replaced.
+//! Version 2 has tags and tenants: an older drain would put tags under a wildcard
+//! that matches no tag, and send a tenant's paths to all tenants. A message
+//! without either is written as version 1, so that drains of both versions may
+//! share a queue while they are replaced.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -98,11 +98,12 @@ struct Incoming {
 ///
 /// None in practice: strings and numbers always have a JSON form.
 pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
-    let tags = message.paths.iter().any(|path| is_tag(path));
+    let has_tags = message.paths.iter().any(|path| is_tag(path));
     let json = serde_json::to_string(&Outgoing {
-        v: match tags || message.tenant.is_some() {
-            true => VERSION,
-            false => PATHS_ONLY,
+        v: if has_tags || message.tenant.is_some() {
+            VERSION
+        } else {
+            PATHS_ONLY
         },
         tenant: message.tenant.as_deref(),
         source: &message.source,
@@ -155,7 +156,7 @@ pub fn pack(
     pack_for(source, distribution, None, paths, committed_at_us)
 }
 
-/// The same for one tenant of the distribution.
+/// Splits paths into messages like [`pack`], for one tenant of the distribution.
 pub fn pack_for(
     source: &Arc<str>,
     distribution: &Arc<str>,
@@ -190,7 +191,7 @@ pub fn pack_for(
     messages
 }
 
-/// An upper bound of what a body holds besides its paths.
+/// The most bytes that a body holds besides its paths.
 fn frame_bytes(source: &str, distribution: &str, tenant: &str) -> usize {
     const FIXED: &str =
         r#"{"v":,"source":,"distribution":,"tenant":,"committed_at_us":,"paths":[]}"#;

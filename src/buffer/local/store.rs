@@ -1,4 +1,4 @@
-//! The file behind the local queue, and in memory who holds what.
+//! The file behind the local queue, and in memory who has received which message.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages
 const DEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
 /// Numbers the queue remembers.
 const NUMBERS: TableDefinition<'_, &str, u128> = TableDefinition::new("numbers");
-/// Drawn when the file is made. Part of every message's id, so that a new file
-/// at the same place never repeats an id.
+/// A random number, drawn when the file is made. Part of every message's id, so
+/// that a new file at the same place never repeats an id.
 const IDENTITY: &str = "identity";
 /// The next sequence number. Stored, so that one is not used again after the
 /// newest message was deleted.
@@ -37,7 +37,7 @@ pub(super) struct LocalStore {
     /// Messages from here on were never handed out by this process.
     unread_from: u64,
     /// Messages that were handed out and not deleted.
-    held: HashMap<u64, Hold>,
+    in_flight: HashMap<u64, Hold>,
     deliveries: u64,
 }
 
@@ -82,7 +82,7 @@ impl LocalStore {
             database: Some(database),
             identity,
             unread_from: 0,
-            held: HashMap::new(),
+            in_flight: HashMap::new(),
             deliveries: 0,
         })
     }
@@ -106,8 +106,8 @@ impl LocalStore {
         })
     }
 
-    /// Hands out up to `limit` messages that nobody holds: first those whose
-    /// holder let the time run out, then those never handed out.
+    /// Hands out up to `limit` messages that are visible: first those whose time
+    /// has run out, then those that were never handed out.
     pub(super) fn take(
         &mut self,
         limit: usize,
@@ -115,7 +115,7 @@ impl LocalStore {
         visibility: Duration,
     ) -> Result<Taken, redb::Error> {
         let mut returned: Vec<u64> = self
-            .held
+            .in_flight
             .iter()
             .filter(|(_, hold)| hold.until <= now)
             .map(|(&sequence, _)| sequence)
@@ -140,20 +140,20 @@ impl LocalStore {
         })?;
         if found.is_empty() {
             return Ok(Taken::NothingUntil(
-                self.held.values().map(|hold| hold.until).min(),
+                self.in_flight.values().map(|hold| hold.until).min(),
             ));
         }
         let mut delivered = Vec::with_capacity(found.len());
         for (sequence, body) in found {
             self.deliveries += 1;
-            let before = self.held.get(&sequence).map_or(0, |hold| hold.times);
+            let before = self.in_flight.get(&sequence).map_or(0, |hold| hold.times);
             let times = before.saturating_add(1);
             let hold = Hold {
                 delivery: self.deliveries,
                 times,
                 until: now + visibility,
             };
-            self.held.insert(sequence, hold);
+            self.in_flight.insert(sequence, hold);
             self.unread_from = self.unread_from.max(sequence + 1);
             delivered.push(Delivered {
                 id: format!("{:032x}-{sequence}", self.identity).into(),
@@ -171,7 +171,7 @@ impl LocalStore {
     pub(super) fn extend(&mut self, deliveries: &[(u64, u64)], until: Instant) -> Vec<(u64, u64)> {
         let mut lost = Vec::new();
         for &(sequence, delivery) in deliveries {
-            match self.held.get_mut(&sequence) {
+            match self.in_flight.get_mut(&sequence) {
                 Some(hold) if hold.delivery == delivery => hold.until = until,
                 _ => lost.push((sequence, delivery)),
             }
@@ -193,7 +193,7 @@ impl LocalStore {
             Ok(())
         })?;
         for sequence in sequences {
-            self.held.remove(sequence);
+            self.in_flight.remove(sequence);
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl LocalStore {
             transaction.commit()?;
             Ok(())
         })?;
-        self.held.remove(&sequence);
+        self.in_flight.remove(&sequence);
         Ok(())
     }
 
@@ -265,11 +265,11 @@ impl LocalStore {
             None => {
                 let (database, identity) = open(&self.path)?;
                 if identity != self.identity {
-                    // Somebody put another file there: what was known about
-                    // the old one's messages says nothing about these.
+                    // Somebody put another file there, whose messages were not
+                    // handed out yet.
                     self.identity = identity;
                     self.unread_from = 0;
-                    self.held.clear();
+                    self.in_flight.clear();
                 }
                 database
             }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
+use super::queue::RECEIVE_MAX;
 use super::*;
+use crate::buffer::{Buffer, Buried, Message, Received, Redriven, RejectedMessage};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -37,9 +39,9 @@ async fn what_was_received_and_not_deleted_is_back_after_a_crash() {
         .send(vec![message("/a"), message("/b")])
         .await
         .unwrap();
-    let held = buffer.receive(NOW).await.unwrap();
-    assert_eq!(paths(&held), ["/a", "/b"]);
-    let b = held
+    let received = buffer.receive(NOW).await.unwrap();
+    assert_eq!(paths(&received), ["/a", "/b"]);
+    let b = received
         .iter()
         .find(|r| r.content.as_ref().unwrap().paths == ["/b"])
         .unwrap();
@@ -156,7 +158,7 @@ async fn a_missing_directory_a_foreign_file_and_a_second_opener_are_told_apart()
     let _holder = Local::open(&taken).await.unwrap();
     for (path, words) in [
         (missing, "make the directory"),
-        (foreign, "no evictd queue"),
+        (foreign, "is not a queue of evictd"),
         (taken, "another process has it open"),
     ] {
         let error = Local::open(&path).await.unwrap_err();

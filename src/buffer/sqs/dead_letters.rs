@@ -1,7 +1,7 @@
 //! The dead-letter queue that a queue's redrive policy names.
 //!
-//! SQS moves a message there by itself, and without a word. evictd does it
-//! before, and says why.
+//! SQS moves a message there by itself after a number of receives, and without a
+//! reason. evictd moves it before that, with the reason.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use serde::Deserialize;
 
-use super::{RECEIVE_MAX, Sqs, error};
-use crate::buffer::{
-    Buffer, BufferError, Buried, MessageError, Redriven, RejectedMessage, message,
-};
+use super::error;
+use super::queue::Sqs;
+use super::receive::RECEIVE_MAX;
+use crate::buffer::{BufferError, Buried, MessageError, Redriven, RejectedMessage, message};
 
 /// Attributes of a dead letter.
 const REASON: &str = "evictd-reason";
@@ -24,7 +24,7 @@ const REASON_CHARS_MAX: usize = 1_000;
 /// How long one look at the dead letters waits, in seconds: with a long poll
 /// SQS asks all of its servers.
 const LOOK_WAIT_S: i32 = 2;
-/// A dead letter that is being moved stays invisible for as long, in seconds.
+/// How long a dead letter that is being moved stays invisible, in seconds.
 const MOVING_S: i32 = 60;
 
 #[derive(Deserialize)]
@@ -47,10 +47,13 @@ pub(super) fn queue_url(
     Some(format!("{account}/{name}").into())
 }
 
-/// What XML 1.0, and thus SQS, takes of a reason.
+/// A reason without the characters that XML 1.0, and thus SQS, does not take.
 fn printable(reason: &str) -> String {
-    let printable = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(REASON_CHARS_MAX).collect()
+    reason
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(REASON_CHARS_MAX)
+        .collect()
 }
 
 impl Sqs {
@@ -86,9 +89,10 @@ impl Sqs {
             .send()
             .await
             .map_err(|error| error::of_call(dead, OPERATION, &error))?;
-        // Nothing lost: only now. What fails here is buried twice.
-        let deleted = self.delete(std::slice::from_ref(&letter.receipt)).await;
-        deleted.map_err(|error| error.cause)?;
+        // Nothing lost: only now. A message whose deletion fails is buried twice.
+        self.delete_all(std::slice::from_ref(&letter.receipt))
+            .await
+            .map_err(|error| error.cause)?;
         Ok(Buried::Moved)
     }
 
@@ -114,7 +118,7 @@ impl Sqs {
             }
             for letter in letters {
                 let body = letter.body.unwrap_or_default();
-                // It would only come back at once.
+                // It would only become a dead letter again at once.
                 if let Err(MessageError::Malformed { .. }) = message::decode(body.as_bytes()) {
                     redriven.left += 1;
                     continue;

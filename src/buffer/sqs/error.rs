@@ -1,4 +1,4 @@
-//! SQS's errors in the words an operator needs.
+//! SQS's errors in the words that an operator needs.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::BatchResultErrorEntry;
 use crate::buffer::BufferError;
 use crate::telemetry::cause::chain;
 
-/// A call that failed as a whole.
+/// The error of a call that failed as a whole.
 pub(super) fn of_call<E>(
     url: &Arc<str>,
     operation: &'static str,
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// One entry of a batch that failed.
+/// The error of one entry of a batch.
 pub(super) fn of_entry(
     url: &Arc<str>,
     operation: &'static str,
@@ -58,7 +58,7 @@ pub(super) fn of_entry(
     )
 }
 
-/// A request that was never sent.
+/// The error of a request that could not be built, and was not sent.
 pub(super) fn of_build(
     url: &Arc<str>,
     operation: &'static str,
@@ -86,7 +86,8 @@ pub(super) fn is_outdated_receipt(error: &BufferError) -> bool {
     }
 }
 
-/// SQS's older protocol, whose codes the newer one still sends along.
+/// The code without the prefix of SQS's older protocol, which the newer one still
+/// sends along.
 fn short(code: &str) -> &str {
     code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
 }

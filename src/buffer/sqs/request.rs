@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::error;
 use crate::buffer::{BufferError, Message, SendError, message};
 
 /// Entries in one batch request (SQS quotas, "Batched message").
@@ -18,7 +19,7 @@ pub(super) struct SendEntry {
 
 /// A request that failed as a whole.
 pub(super) fn whole(request: Vec<SendEntry>, cause: BufferError) -> SendError {
-    // The whole request is refused because of the caller's rights or the
+    // The whole request is refused because of the caller's permissions or the
     // queue's name, never because of these messages.
     SendError {
         unaccepted: request
@@ -30,8 +31,8 @@ pub(super) fn whole(request: Vec<SendEntry>, cause: BufferError) -> SendError {
     }
 }
 
-/// Groups messages into requests within both limits, in their order. The
-/// second part are messages that have no body.
+/// Groups messages into requests within both limits, in their order. The second
+/// part is an error with the messages that cannot be written as a body.
 pub(super) fn split(
     url: &Arc<str>,
     messages: Vec<Message>,
@@ -43,12 +44,12 @@ pub(super) fn split(
     for message in messages {
         let body = match message::encode(&message) {
             Ok(body) => body,
-            Err(error) => {
+            Err(failure) => {
                 unwritable
                     .get_or_insert_with(|| SendError {
                         unaccepted: Vec::new(),
                         refused: Vec::new(),
-                        cause: super::error::of_build(url, "SendMessageBatch", &error),
+                        cause: error::of_build(url, "SendMessageBatch", &failure),
                     })
                     .refused
                     .push(message);

@@ -1,22 +1,23 @@
-//! What a queue's settings must be, and what is taken over from them.
+//! A queue's settings: which of them cannot work, and which are taken over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::{Sqs, VISIBILITY_DEFAULT, dead_letters};
+use super::dead_letters;
+use super::queue::{Sqs, VISIBILITY_DEFAULT};
 use crate::buffer::BufferError;
 use crate::buffer::message::BODY_BYTES_MAX;
 
-/// What [`Sqs::check`] found out about the queue.
+/// A queue's settings, as [`Sqs::check`] found them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
     /// How long a received message stays invisible.
     pub visibility: Duration,
     /// Whether messages that keep failing move to a dead-letter queue.
     pub has_dead_letter_queue: bool,
-    /// After so many receives SQS moves a message there itself.
+    /// The number of receives after which SQS moves a message there by itself.
     pub max_receive_count: Option<u32>,
     /// How long a message is kept.
     pub retention: Option<Duration>,
@@ -26,8 +27,8 @@ pub struct QueueSettings {
 
 impl Sqs {
     /// Reads the queue's settings, so that a start-up fails early, and takes
-    /// over its visibility timeout. Only what drains the queue needs it; it
-    /// takes the right `sqs:GetQueueAttributes`.
+    /// over its visibility timeout. Only a drain needs it. It takes the permission
+    /// `sqs:GetQueueAttributes`.
     ///
     /// # Errors
     ///
@@ -92,8 +93,8 @@ impl Sqs {
     }
 }
 
-/// Out of a redrive policy, in which AWS' own tools write it as a number or as
-/// a text.
+/// Reads the number out of a redrive policy. AWS' own tools write it as a number
+/// or as text.
 fn max_receive_count(policy: &str) -> Option<u32> {
     let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
     match policy.get("maxReceiveCount")? {

@@ -1,0 +1,91 @@
+//! The file's errors in the words that an operator needs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::buffer::BufferError;
+
+/// What to do about an error that should not happen.
+pub(super) const BUG: &str = "this is a defect in evictd, report it with this line";
+
+pub(super) fn refusal(
+    path: &Arc<str>,
+    operation: &'static str,
+    reason: &str,
+    remedy: &str,
+) -> BufferError {
+    BufferError::Refused {
+        buffer: Arc::clone(path),
+        operation,
+        code: "local".to_owned(),
+        reason: reason.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Does `work` where it may block, and explains its errors.
+pub(super) async fn blocking<T, F>(
+    path: &Arc<str>,
+    operation: &'static str,
+    work: F,
+) -> Result<T, BufferError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, redb::Error> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(explain(path, operation, &error)),
+        Err(error) => Err(refusal(path, operation, &error.to_string(), BUG)),
+    }
+}
+
+fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> BufferError {
+    let reason = error.to_string();
+    match error {
+        redb::Error::DatabaseAlreadyOpen => refusal(
+            path,
+            operation,
+            "another process has it open",
+            "stop the other evictd, or give this one another path",
+        ),
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
+            let directory = Path::new(&**path).parent().unwrap_or(Path::new(""));
+            refusal(
+                path,
+                operation,
+                &reason,
+                &format!(
+                    "make the directory {} and let evictd's user write to it",
+                    directory.display()
+                ),
+            )
+        }
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied => refusal(
+            path,
+            operation,
+            &reason,
+            "let evictd's user read and write the file and its directory",
+        ),
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => refusal(
+            path,
+            operation,
+            &reason,
+            "the file is not a queue of evictd: give another path, or move the file away",
+        ),
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => refusal(
+            path,
+            operation,
+            &reason,
+            "move the file away and replay from a position before its oldest message",
+        ),
+        // A full disk, a failing one: the next attempt opens the file anew.
+        redb::Error::Io(_) | redb::Error::PreviousIo => BufferError::Unavailable {
+            buffer: Arc::clone(path),
+            operation,
+            code: "io".to_owned(),
+            reason,
+        },
+        _ => refusal(path, operation, &reason, BUG),
+    }
+}

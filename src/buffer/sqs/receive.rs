@@ -1,0 +1,80 @@
+//! Receives messages, and tells where each stands in the queue's order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use tracing::warn;
+
+use super::queue::Sqs;
+use crate::buffer::{BufferError, Received, message};
+use crate::model::QueuePosition;
+
+/// The most messages in one answer.
+pub(super) const RECEIVE_MAX: i32 = 10;
+/// The longest long poll.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// SQS stamps a message on one of many machines, in milliseconds. Their clocks
+/// differ by far less.
+const CLOCKS_DIFFER_MS: u64 = 1_000;
+
+impl Sqs {
+    pub(super) async fn receive_up_to(
+        &self,
+        wait: Duration,
+    ) -> Result<Vec<Received<Arc<str>>>, BufferError> {
+        let wait = i32::try_from(wait.min(WAIT_MAX).as_secs()).unwrap_or(0);
+        let output = self
+            .client
+            .receive_message()
+            .queue_url(&*self.url)
+            .max_number_of_messages(RECEIVE_MAX)
+            .wait_time_seconds(wait)
+            // Named in the request, so that it holds whatever becomes of the
+            // queue's setting while the daemon runs.
+            .visibility_timeout(self.visibility_seconds())
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .send()
+            .await
+            .map_err(|error| self.failure("ReceiveMessage", &error))?;
+        Ok(output
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|message| {
+                let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle)
+                else {
+                    warn!(queue = %self.url, "SQS sent a message without an id or a receipt; it comes back");
+                    return None;
+                };
+                let attributes = message.attributes.unwrap_or_default();
+                let number = |name: &MessageSystemAttributeName| {
+                    attributes.get(name).and_then(|text| text.parse::<u64>().ok())
+                };
+                let deliveries = number(&MessageSystemAttributeName::ApproximateReceiveCount)
+                    .unwrap_or(1);
+                let sent_at_ms = number(&MessageSystemAttributeName::SentTimestamp);
+                let body = message.body.unwrap_or_default();
+                Some(Received {
+                    id: id.into(),
+                    receipt: receipt.into(),
+                    order: sent_at_ms.map(|at| QueuePosition {
+                        buffer: self.identity,
+                        at,
+                        // One that was received before is not a newer one
+                        // whose stamp is a little late.
+                        certain_from: if deliveries > 1 {
+                            at
+                        } else {
+                            at + CLOCKS_DIFFER_MS
+                        },
+                    }),
+                    deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+                    content: message::decode(body.as_bytes()),
+                    body,
+                })
+            })
+            .collect())
+    }
+}
