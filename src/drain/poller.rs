@@ -129,8 +129,9 @@ impl<E: Edge> Poller<E> {
                 self.settle(&reference, true).await;
                 continue;
             }
-            let since = SystemTime::from(opened_at);
-            let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
+            let since = SystemTime::from(opened_at)
+                .checked_sub(CLOCKS_DIFFER)
+                .unwrap_or(UNIX_EPOCH);
             let mut state = self.distribution.lock();
             state.recall_since(since);
             state.in_doubt.insert(reference, false);

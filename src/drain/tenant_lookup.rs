@@ -23,8 +23,9 @@ pub(super) async fn recall<E: Edge>(
     scope: &Scope,
     committed_at_us: u64,
 ) {
-    let since = UNIX_EPOCH + Duration::from_micros(committed_at_us);
-    let since = since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH);
+    let since = (UNIX_EPOCH + Duration::from_micros(committed_at_us))
+        .checked_sub(CLOCKS_DIFFER)
+        .unwrap_or(UNIX_EPOCH);
     if let Err(error) = read(edge, rate_limit, distribution, scope, since).await {
         counter!(metric::EDGE_LOOKS_FAILED, "error" => error.name()).increment(1);
         warn!(tenant = scope.tenant.as_deref(), error = %error, "cannot ask what was made for a tenant; some of its paths may be paid for twice");

@@ -1,5 +1,5 @@
-//! What a live distribution does with paths: its cache behaviours, in the
-//! order in which CloudFront tries them.
+//! The cache behaviours of a live distribution, in the order in which CloudFront
+//! tries them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const READ_ORIGIN_POLICY: &str = "cloudfront:GetOriginRequestPolicy";
 pub struct Behavior {
     /// Its path pattern; `*` for the default one.
     pub pattern: String,
-    /// The name of its cache policy, or that it has none.
+    /// The name of its cache policy, or words that say that it has none.
     pub policy: String,
     /// How long it caches.
     pub ttl: Ttl,
@@ -29,11 +29,11 @@ pub struct Behavior {
     pub forwards_all: bool,
 }
 
-/// What a distribution is besides its behaviours.
+/// Properties of a distribution besides its behaviours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
     /// The header in which the origin names the cache tags of an answer.
-    /// Without one CloudFront takes invalidations of tags and does nothing.
+    /// Without one CloudFront accepts invalidations of tags and does nothing.
     pub tag_header: Option<String>,
     /// Whether it has tenants.
     pub multi_tenant: bool,
@@ -42,16 +42,16 @@ pub struct Traits {
 /// How long something is cached, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Ttl {
-    /// At least so long, whatever the origin says.
+    /// The shortest time, whatever the origin says.
     pub min_s: i64,
-    /// If the origin says nothing.
+    /// The time if the origin says nothing.
     pub default_s: i64,
-    /// At most so long, whatever the origin says.
+    /// The longest time, whatever the origin says.
     pub max_s: i64,
 }
 
-/// What a behaviour with legacy settings leaves out (CloudFront API reference,
-/// "DefaultCacheBehavior").
+/// Times that hold where a behaviour with legacy settings names none (CloudFront
+/// API reference, "DefaultCacheBehavior").
 const LEGACY_TTL: Ttl = Ttl {
     min_s: 0,
     default_s: 86_400,
@@ -72,13 +72,17 @@ impl CloudFront {
         &self,
         distribution: &Arc<str>,
     ) -> Result<Option<DistributionConfig>, EdgeError> {
-        let asked = self.client.get_distribution_config().id(&**distribution);
-        let answer = asked.send().await;
-        let answer = answer.map_err(|error| explain(distribution, READ, None, &error))?;
+        let answer = self
+            .client
+            .get_distribution_config()
+            .id(&**distribution)
+            .send()
+            .await
+            .map_err(|error| explain(distribution, READ, None, &error))?;
         Ok(answer.distribution_config)
     }
 
-    /// Reads what a distribution can be told by tag, and for whom.
+    /// Reads whether a distribution has cache tags and tenants.
     ///
     /// # Errors
     ///
@@ -103,8 +107,10 @@ impl CloudFront {
         let Some(config) = self.config(distribution).await? else {
             return Ok(Vec::new());
         };
-        let behaviors = config.cache_behaviors.and_then(|behaviors| behaviors.items);
-        let behaviors = behaviors.unwrap_or_default();
+        let behaviors = config
+            .cache_behaviors
+            .and_then(|behaviors| behaviors.items)
+            .unwrap_or_default();
         let ordered = behaviors.iter().map(of_pattern);
         let default = config.default_cache_behavior.iter().map(of_default);
         let mut cache_policies = HashMap::new();
@@ -235,8 +241,10 @@ fn of_default(behavior: &DefaultCacheBehavior) -> Settings<'_> {
 }
 
 fn forwards_everything(forwarded: &ForwardedValues) -> bool {
-    let headers = forwarded.headers.as_ref();
-    let headers = headers.and_then(|headers| headers.items.as_deref());
+    let headers = forwarded
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.items.as_deref());
     let cookies = forwarded.cookies.as_ref();
     headers.is_some_and(|headers| headers.iter().any(|name| name == "*"))
         && cookies.is_some_and(|cookies| cookies.forward == ItemSelection::All)

@@ -1,12 +1,12 @@
-//! The edge: the cache in front of the application, which takes invalidations
-//! in the end.
+//! The edge: the cache in front of the application (a content delivery network),
+//! which takes invalidations after Redis.
 //!
 //! - `contract`: requests, answers, and what an edge promises.
-//! - `cover`: which requests cover which messages; no I/O.
+//! - `cover`: requests, and the messages that they cover; no I/O.
 //! - `cloudfront`: the contract, kept with Amazon CloudFront.
-//! - `cache_behavior`: what a live distribution does with paths.
+//! - `cache_behavior`: the cache behaviours of a live distribution.
 //! - `budget`: what a month's invalidations cost, in paths.
-//! - `invalidation_log`: what was invalidated lately, on disk.
+//! - `invalidation_log`: invalidations that were made lately, on disk.
 //! - `rate_limit`: how often the edge may be called.
 
 pub mod budget;

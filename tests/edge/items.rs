@@ -52,7 +52,7 @@ pub async fn tenant_contract(endpoint: &str) {
     );
 
     let listed = edge.list(&first.scope, None).await.unwrap().invalidations;
-    let ids: Vec<&str> = listed.iter().map(|it| it.id.as_str()).collect();
+    let ids: Vec<&str> = listed.iter().map(|listed| listed.id.as_str()).collect();
     assert_eq!(ids, [made.id.as_str()]);
     let read = edge.read(&first.scope, &made.id).await.unwrap();
     assert_eq!((read.paths, read.completed), (first.paths.clone(), true));
@@ -82,7 +82,7 @@ pub async fn tenant_contract(endpoint: &str) {
 struct Bench {
     fake: FakeCloudFront,
     queue: Arc<Local>,
-    book: Arc<Budget>,
+    budget: Arc<Budget>,
     ledger: Ledger,
     _dir: TempDir,
 }
@@ -94,7 +94,7 @@ impl Bench {
         Self {
             fake: FakeCloudFront::start(settings).await,
             queue: Arc::new(queue.with_visibility(Duration::from_secs(1))),
-            book: Arc::new(Budget::in_memory(BTreeMap::new())),
+            budget: Arc::new(Budget::in_memory(BTreeMap::new())),
             ledger: Ledger::open(dir.path(), "shop").await,
             _dir: dir,
         }
@@ -122,8 +122,8 @@ impl Bench {
             ledger: self.ledger.clone(),
             ..Reports::default()
         };
-        let (queue, book) = (Arc::clone(&self.queue), Arc::clone(&self.book));
-        let drain = Drain::new(queue, edge, book, options).reporting(reports);
+        let (queue, budget) = (Arc::clone(&self.queue), Arc::clone(&self.budget));
+        let drain = Drain::new(queue, edge, budget, options).reporting(reports);
         let drain = drain.run(shutdown.clone());
         tokio::spawn(async move {
             drain.await;
@@ -158,7 +158,7 @@ async fn tags_and_each_tenants_paths_are_accepted_where_they_belong_and_billed_o
     shutdown.cancel();
     drain.await.unwrap();
     assert_eq!(bench.fake.billed(), 7);
-    assert_eq!(bench.book.status(&"main".into()).spent, 7);
+    assert_eq!(bench.budget.status(&"main".into()).spent, 7);
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_tenant_that_there_is_not_becomes_a_dead_letter_and_holds_up_nobody() 
     let asked = bench.fake.counts().unknown_tenants;
     // Two deliveries, each with a look at what was made for it before the second.
     assert!((2..=4).contains(&asked), "{asked}");
-    assert_eq!(bench.book.status(&"main".into()).spent, 2);
+    assert_eq!(bench.budget.status(&"main".into()).spent, 2);
     shutdown.cancel();
     drain.await.unwrap();
 
@@ -261,7 +261,10 @@ async fn what_was_made_for_a_tenant_before_a_crash_is_not_paid_for_again() {
     .await;
     eventually("nothing is left", WITHIN, async || {
         let left: Vec<_> = bench.queue.receive(Duration::ZERO).await.unwrap();
-        let left: Vec<Message> = left.into_iter().filter_map(|it| it.content.ok()).collect();
+        let left: Vec<Message> = left
+            .into_iter()
+            .filter_map(|received| received.content.ok())
+            .collect();
         left.is_empty().then_some(())
     })
     .await;

@@ -198,8 +198,8 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
     };
     let shutdown = CancellationToken::new();
     let edge = Arc::new(CloudFront::new(&config));
-    let book = Arc::new(Budget::in_memory(BTreeMap::new()));
-    let drain = Drain::new(Arc::clone(&buffer), edge, book, options).run(shutdown.clone());
+    let budget = Arc::new(Budget::in_memory(BTreeMap::new()));
+    let drain = Drain::new(Arc::clone(&buffer), edge, budget, options).run(shutdown.clone());
     let drain = tokio::spawn(drain);
     let mut made = Vec::new();
     for _ in 0..100 {

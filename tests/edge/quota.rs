@@ -30,7 +30,7 @@ pub fn messages(paths: impl IntoIterator<Item = String>) -> Vec<Message> {
 pub struct Bench {
     pub fake: FakeCloudFront,
     pub queue: Arc<Local>,
-    pub book: Arc<Budget>,
+    pub budget: Arc<Budget>,
     shutdown: CancellationToken,
     drain: JoinHandle<Stopped>,
     _dir: TempDir,
@@ -43,17 +43,17 @@ impl Bench {
         let queue = Local::open(dir.path().join("queue.redb")).await.unwrap();
         let limits = BTreeMap::from([("main".into(), budget)]);
         let file = dir.path().join("shop.budget.json");
-        let book = Arc::new(Budget::open_file(file, limits).await.unwrap());
+        let budget = Arc::new(Budget::open_file(file, limits).await.unwrap());
         let queue = Arc::new(queue.with_visibility(Duration::from_secs(5)));
         let shutdown = CancellationToken::new();
-        let drain = drain(&queue, &fake, &book, always)
+        let drain = drain(&queue, &fake, &budget, always)
             .await
             .run(shutdown.clone());
         Self {
             drain: tokio::spawn(drain),
             fake,
             queue,
-            book,
+            budget,
             shutdown,
             _dir: dir,
         }
@@ -67,20 +67,20 @@ impl Bench {
         .await;
     }
 
-    /// Ends the drain once it has nothing left. Returns the fake, and what the book says was spent.
+    /// Ends the drain once it has nothing left. Returns the fake, and the count of paths spent.
     pub async fn stop(self) -> (FakeCloudFront, usize) {
         let emptied = async || (self.queue.depth().await.unwrap() == 0).then_some(());
         eventually("the queue is empty", WITHIN, emptied).await;
         self.shutdown.cancel();
         let stopped = self.drain.await.unwrap();
         assert_eq!((stopped.given_back, stopped.left), (0, 0));
-        let status = self.book.status(&"main".into());
+        let status = self.budget.status(&"main".into());
         (self.fake, usize::try_from(status.spent).unwrap())
     }
 
-    /// What the book says was spent.
+    /// The count of paths spent.
     pub fn spent(&self) -> usize {
-        let status = self.book.status(&"main".into());
+        let status = self.budget.status(&"main".into());
         usize::try_from(status.spent).unwrap()
     }
 }
@@ -88,7 +88,7 @@ impl Bench {
 async fn drain(
     queue: &Arc<Local>,
     fake: &FakeCloudFront,
-    book: &Arc<Budget>,
+    budget: &Arc<Budget>,
     always: AlwaysPaths,
 ) -> Drain<Local, CloudFront> {
     let options = DrainOptions {
@@ -101,7 +101,7 @@ async fn drain(
         always: Current::new(always),
     };
     let edge = Arc::new(CloudFront::new(&aws::config(fake.url()).await));
-    Drain::new(Arc::clone(queue), edge, Arc::clone(book), options)
+    Drain::new(Arc::clone(queue), edge, Arc::clone(budget), options)
 }
 
 fn scattered(range: std::ops::Range<u32>) -> Vec<String> {
@@ -182,9 +182,9 @@ async fn what_others_have_in_progress_is_seen_at_the_start_and_page_by_page() {
     let queue = Arc::new(queue);
     let paths = scattered(10_000..10_400);
     queue.send(messages(paths.clone())).await.unwrap();
-    let book = Arc::new(Budget::in_memory(BTreeMap::new()));
+    let budget = Arc::new(Budget::in_memory(BTreeMap::new()));
     let shutdown = CancellationToken::new();
-    let drain = drain(&queue, &other, &book, AlwaysPaths::default()).await;
+    let drain = drain(&queue, &other, &budget, AlwaysPaths::default()).await;
     let drain = tokio::spawn(drain.run(shutdown.clone()));
     eventually("every path reaches the edge", WITHIN, async || {
         other.unmatched(&paths).is_empty().then_some(())
@@ -245,7 +245,7 @@ async fn a_spent_budget_sends_wildcards_and_what_always_goes() {
     bench.queue.send(messages(first.clone())).await.unwrap();
     bench.reached(&first).await;
     eventually("the budget is spent", WITHIN, async || {
-        (bench.book.status(&"main".into()).left == Some(0)).then_some(())
+        (bench.budget.status(&"main".into()).left == Some(0)).then_some(())
     })
     .await;
     let mut paths: Vec<String> = (0..50).map(|n| format!("/products/{n}")).collect();

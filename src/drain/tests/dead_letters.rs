@@ -74,7 +74,12 @@ async fn an_unusable_message_is_put_on_record_with_what_it_held_once_it_is_a_dea
     bench.emptied().await;
     pass(seconds(1)).await;
     let letters = ledger.summary().recent_dead_letters;
-    let said = |reason: &str| letters.iter().find(|it| it.reason == reason).unwrap();
+    let said = |reason: &str| {
+        letters
+            .iter()
+            .find(|letter| letter.reason == reason)
+            .unwrap()
+    };
     assert_eq!(letters.len(), 3, "each once");
     let unheard_of = said("unknown-distribution");
     assert_eq!(unheard_of.paths, ["/a", "/b"]);

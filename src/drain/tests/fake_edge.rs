@@ -107,10 +107,13 @@ impl Edge for FakeEdge {
                 kind: EdgeErrorKind::Throttled,
             });
         }
-        let made = state.made.iter().enumerate().rev();
-        let made = made.filter(|(_, (_, batch))| batch.scope == *scope);
         Ok(Page {
-            invalidations: made
+            invalidations: state
+                .made
+                .iter()
+                .enumerate()
+                .rev()
+                .filter(|(_, (_, batch))| batch.scope == *scope)
                 .map(|(index, (at, _))| Listed {
                     id: format!("I{index}"),
                     made_at: SystemTime::now(),

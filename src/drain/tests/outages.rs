@@ -29,7 +29,7 @@ async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
     bench.buffer.push("main", &["/a"]);
     let part = Component::Edge("main".into());
     let state = || reports.board.snapshot().parts.get(&part).cloned();
-    while state().is_none_or(|it| it.trouble_since.is_none()) {
+    while state().is_none_or(|part| part.trouble_since.is_none()) {
         pass(Duration::from_millis(10)).await;
     }
     bench.emptied().await;

@@ -157,9 +157,11 @@ impl Budget {
         let now = Timestamp::now();
         let month = month_of(now);
         let accounts = self.accounts();
-        let account = accounts.distributions.get(&**distribution);
-        let account = account.filter(|account| account.month == month);
-        let spent = account.map_or(0, |account| account.spent);
+        let spent = accounts
+            .distributions
+            .get(&**distribution)
+            .filter(|account| account.month == month)
+            .map_or(0, |account| account.spent);
         let limit = self.limits.get().get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),

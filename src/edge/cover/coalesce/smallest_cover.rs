@@ -47,11 +47,11 @@ pub fn coalesce<S: AsRef<str>>(paths: &[S], room: Room) -> Option<Vec<Cover>> {
     for range in covers.iter_mut().flat_map(|cover| &mut cover.of) {
         *range = range.start + tags..range.end + tags;
     }
-    let tagged = tagged.iter().enumerate().map(|(index, tag)| Cover {
+    let exact = tagged.iter().enumerate().map(|(index, tag)| Cover {
         path: tag.as_ref().to_owned(),
         of: std::iter::once(index..index + 1).collect(),
     });
-    Some(tagged.chain(covers).collect())
+    Some(exact.chain(covers).collect())
 }
 
 fn cover_paths<S: AsRef<str>>(paths: &[S], room: Room) -> Option<Vec<Cover>> {

@@ -179,7 +179,7 @@ fn what_was_covered_before_is_left_out_for_the_messages_that_were_there() {
     gathering.add("early".into(), arrival(10), vec!["/a".into(), "/b".into()]);
     gathering.add("late".into(), arrival(20), vec!["/a".into()]);
     let covered = |path: &str, order: Option<QueuePosition>| {
-        path == "/a" && order.is_some_and(|it| it.at < 15)
+        path == "/a" && order.is_some_and(|order| order.at < 15)
     };
     assert_eq!(gathering.leave_out(covered), (0, Vec::new()));
     let batch = next(&mut gathering, QUOTA).unwrap();
