@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::bulk_paths::Paths;
+use super::due::Due;
+use super::pass::Pass;
 use super::plan_counts::Counts;
-use super::settling::Due;
 use super::structures::Shapes;
-use super::tag_sets::Pass;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::GapId;
 use crate::model::invalidation::{Action, Plan, Widening};

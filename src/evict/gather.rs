@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Mark};
-use super::pipeline::PipelineError;
+use super::error::PipelineError;
 use super::tail::{Connected, Tail};
 use crate::binlog::SourceError;
 use crate::progress::board::{Board, Component, ReadingState, Reports};

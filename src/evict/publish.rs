@@ -16,7 +16,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::tag_sets::Pass;
+use super::pass::Pass;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::model::invalidation::Published;
 use crate::model::{KeySet, PairSet};

@@ -3,15 +3,13 @@
 //! deleted once more.
 
 use std::collections::VecDeque;
-use std::future::pending;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
+pub use super::due::Settling;
 use super::refused_keys::Refusals;
-use crate::binlog::server::replica_lag::ReadersApplied;
 use crate::cache::Cache;
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
@@ -20,89 +18,6 @@ use crate::telemetry::metric;
 /// How much may wait to be deleted again, in bytes; beyond that the stages
 /// before have to wait (Bounded).
 const SETTLING_BYTES_MAX: usize = 24 << 20;
-
-/// How far the source's clock and ours may be apart, where nothing but clocks
-/// tells whether a change is fresh.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
-
-/// When keys are deleted for the second time.
-#[derive(Clone, Debug)]
-pub enum Settling {
-    /// Never.
-    Off,
-    /// This long after the change was visible.
-    After(Duration),
-    /// Once the change was visible on every reader too.
-    Readers {
-        /// This long after that.
-        min: Duration,
-        /// This long after the change was visible on the writer, even if it is
-        /// not known to be visible on the readers.
-        max: Duration,
-        /// What is visible on every reader.
-        applied: watch::Receiver<Option<ReadersApplied>>,
-    },
-}
-
-/// When a batch is deleted again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    /// Its changes were visible on the writer by then.
-    visible_by: Instant,
-    at: Instant,
-}
-
-impl Settling {
-    /// When keys are deleted again whose changes were visible by then or, where
-    /// that is not known, whose newest change was committed then. `None`: no
-    /// fill from before can be under way any more.
-    ///
-    /// Not counted from the commit where visibility is known: a commit that was
-    /// held up would leave too little time for a reader that fetched the old
-    /// row until the end.
-    pub(super) fn due(&self, visible_by: Option<Instant>, committed_at_us: u64) -> Option<Due> {
-        let now = Instant::now();
-        let visible_by = match visible_by {
-            Some(visible_by) => visible_by,
-            // None: committed before this machine's clock began.
-            None => now.checked_sub(age(committed_at_us).saturating_sub(CLOCK_SKEW_MAX))?,
-        };
-        let at = self.at(visible_by).filter(|at| *at > now)?;
-        Some(Due { visible_by, at })
-    }
-
-    fn at(&self, visible_by: Instant) -> Option<Instant> {
-        match self {
-            Settling::Off => None,
-            Settling::After(after) => Some(visible_by + *after),
-            Settling::Readers { min, max, applied } => {
-                let latest = visible_by + *max;
-                let everywhere = applied
-                    .borrow()
-                    .filter(|applied| applied.through >= visible_by);
-                Some(everywhere.map_or(latest, |applied| latest.min(applied.seen_at + *min)))
-            }
-        }
-    }
-
-    /// Returns when what [`Self::at`] says may have changed.
-    async fn changed(&mut self) {
-        if let Settling::Readers { applied, .. } = self
-            && applied.changed().await.is_ok()
-        {
-            return;
-        }
-        pending::<()>().await;
-    }
-}
-
-/// How long ago a change was committed, by both machines' clocks.
-fn age(committed_at_us: u64) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    now.saturating_sub(Duration::from_micros(committed_at_us))
-}
 
 /// Deletes each batch's keys again when they are due, and only then hands its
 /// paths and its position on (Cache before edge, Nothing lost).
@@ -180,76 +95,5 @@ pub(super) async fn settle(
                 None => open = false,
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn committed(ago: Duration) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        u64::try_from((now - ago).as_micros()).unwrap()
-    }
-
-    const AFTER: Duration = Duration::from_secs(2);
-
-    #[test]
-    fn a_fresh_change_settles_and_an_old_one_does_not() {
-        let due = |age| {
-            let due = Settling::After(AFTER).due(None, committed(age))?;
-            Some(
-                due.at
-                    .saturating_duration_since(Instant::now())
-                    .as_secs_f64(),
-            )
-        };
-        let fresh = due(Duration::ZERO).unwrap();
-        assert!((1.9..=2.0).contains(&fresh), "{fresh}");
-        let older = due(Duration::from_millis(6_500)).unwrap();
-        assert!((0.4..=0.5).contains(&older), "{older}");
-        assert_eq!(due(Duration::from_secs(8)), None);
-        assert_eq!(due(Duration::from_secs(1_000_000_000)), None);
-        assert_eq!(Settling::Off.due(None, committed(Duration::ZERO)), None);
-        // A source whose clock is ahead: never longer than after the deletion.
-        let ahead = committed(Duration::ZERO) + 60_000_000;
-        let wait = Settling::After(AFTER).due(None, ahead).unwrap().at - Instant::now();
-        assert!(wait <= AFTER, "{wait:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn visibility_counts_and_not_the_commit_where_it_is_known() {
-        let settling = Settling::After(AFTER);
-        let now = Instant::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        // Committed long ago and visible for a second: a reader may have the old row still.
-        let long_ago = committed(Duration::from_secs(3_600));
-        let due = settling.due(Some(now), long_ago).unwrap();
-        assert_eq!(due.at, now + AFTER);
-        tokio::time::advance(AFTER).await;
-        assert_eq!(settling.due(Some(now), committed(Duration::ZERO)), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_change_settles_once_it_was_visible_on_every_reader() {
-        let (publish, applied) = watch::channel(None);
-        let (min, max) = (Duration::from_millis(200), Duration::from_secs(10));
-        let settling = Settling::Readers { min, max, applied };
-        let visible_by = Instant::now();
-        let at = || settling.due(Some(visible_by), 0).map(|due| due.at);
-        assert_eq!(at(), Some(visible_by + max), "nothing is known");
-        tokio::time::advance(Duration::from_secs(3)).await;
-        let seen_at = Instant::now();
-        let through = visible_by - Duration::from_millis(1);
-        publish.send_replace(Some(ReadersApplied { through, seen_at }));
-        assert_eq!(at(), Some(visible_by + max), "a reader is not that far");
-        let through = visible_by;
-        publish.send_replace(Some(ReadersApplied { through, seen_at }));
-        assert_eq!(at(), Some(seen_at + min));
-        tokio::time::advance(min).await;
-        assert_eq!(at(), None, "no fill from before can be under way");
-        let seen_at = visible_by + max;
-        publish.send_replace(Some(ReadersApplied { through, seen_at }));
-        assert_eq!(at(), Some(visible_by + max), "never later than that");
     }
 }

@@ -1,7 +1,8 @@
 //! What a batch deletes besides plain keys, and what goes before and after.
 
+use super::pass::Pass;
 use super::publish::Announcements;
-use super::tag_sets::{Attempt, Deletion, Pass};
+use super::tag_sets::{Attempt, Deletion};
 use crate::cache::{Cache, CacheError, Outcome, Refused};
 use crate::model::{Guards, KeyList, KeySet, PairSet};
 use crate::telemetry::metric;

@@ -46,7 +46,7 @@ const NOT_HERE: [(&str, &str); 6] = [
     (metric::BUFFER_DEAD_LETTERS, "daemon::drains"),
     (metric::BUFFER_ERRORS, "drain"),
     (metric::BUFFER_RETRIES, "daemon::faults"),
-    (metric::CHECKPOINT_RETRIES, "evict::pipeline"),
+    (metric::CHECKPOINT_RETRIES, "evict::tests::order"),
     (metric::EDGE_PATHS_COVERED, "edge::quota"),
 ];
 

@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 
+use super::pass::Pass;
 use super::publish::Announcements;
 use crate::cache::{
     Cache, CacheError, MemberRemoval, Refused, ScanPlace, TagKind, TagScan, TagStep,
@@ -36,17 +37,6 @@ const MEMBERS_TOLD_BYTES_MAX: usize = 1 << 20;
 
 /// How many refused keys are named one by one (Bounded).
 const REFUSED_MAX: usize = 1_000;
-
-/// Which deletion of a batch it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// The only one.
-    Once,
-    /// One more follows when it is due.
-    First,
-    /// The second.
-    Again,
-}
 
 /// One attempt at the tag sets of a batch.
 pub(super) struct Attempt<'b> {

@@ -1,0 +1,78 @@
+//! First deletions: each batch's keys, once their rows are visible.
+
+use tokio::sync::mpsc;
+
+use super::batch::{self, Batch, Deleted};
+use super::pass::Pass;
+use super::refused_keys::Refusals;
+use super::settling::Settling;
+use super::visibility::{Visibility, VisibilityGate};
+use crate::cache::{Cache, Refused};
+use crate::progress::board::{Component, Reports};
+use crate::progress::outage::Outage;
+use crate::telemetry::metric;
+
+/// Deletes each batch's keys, for as long as it takes.
+pub(super) async fn delete(
+    reports: Reports,
+    visibility: impl Visibility,
+    mut cache: impl Cache,
+    settling: Settling,
+    mut batches: mpsc::Receiver<Batch>,
+    deleted: mpsc::Sender<Deleted>,
+) {
+    let Reports { board, .. } = &reports;
+    let mut outage = Outage::new("the cache", metric::CACHE_RETRIES, board, Component::Cache);
+    let mut refusals = Refusals::new(&reports);
+    let mut waiting = VisibilityGate::new(visibility, board);
+    while let Some(mut batch) = batches.recv().await {
+        let acts = !batch.is_empty();
+        if acts {
+            board.deletes(batch.oldest_us);
+        }
+        let visible_by = match &batch.gtids {
+            Some(gtids) if acts => Some(waiting.wait(gtids).await),
+            _ => None,
+        };
+        if visible_by.is_some() && waiting.knows() {
+            metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(batch::since(batch.oldest_us));
+        }
+        if acts {
+            outage.started(batch.takes_long());
+        }
+        let (refused, due) = loop {
+            // A change that is fresh now may be old by the time it is deleted;
+            // then what was kept for the second deletion is let go. Settled: it
+            // is decided before the deletion is sent. A late fill can come
+            // between the deletion and an answer that takes its time, and to
+            // what a long scan has passed.
+            let due = settling.due(visible_by, batch.newest_us);
+            let pass = match due {
+                Some(_) => Pass::First,
+                None => Pass::Once,
+            };
+            match batch.delete(&mut cache, pass).await {
+                Ok(refused) => break (refused, due),
+                Err(error) => outage.wait(error.code(), &error).await,
+            }
+        };
+        outage.recovered();
+        let keys = count(batch.keys());
+        metrics::counter!(metric::CACHE_KEYS).increment(keys);
+        if acts {
+            metrics::histogram!(metric::COMMIT_TO_DELETED).record(batch::since(batch.oldest_us));
+            board.deleted(keys);
+            outage.idle();
+        }
+        refusals.report(&refused);
+        let stay = |it: &&Refused| !batch.deletes_again(due, &it.key);
+        refusals.give_up(refused.iter().filter(stay), batch.mark.as_ref());
+        if deleted.send(batch.deleted(due)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}

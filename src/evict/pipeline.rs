@@ -1,0 +1,107 @@
+//! binlog → cache → settling → buffer → checkpoint.
+//!
+//! Five tasks, each owning its state, joined by channels that hold one batch
+//! each. While one batch is on its way the next gathers, so that an idle daemon
+//! acts at once and a busy one amortises. A stage that cannot go on holds up
+//! those before it, up to the binlog (Bounded).
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::delete::delete;
+pub use super::error::PipelineError;
+use super::gather::gather;
+use super::path_sink::PathSink;
+use super::send::send;
+use super::settling::{Settling, settle};
+use super::store::store;
+use super::tail::Tail;
+use super::visibility::Visibility;
+use crate::cache::Cache;
+use crate::checkpoint::Checkpoint;
+
+/// How keys leave the cache.
+#[derive(Debug)]
+pub struct Eviction<V, C> {
+    /// Says when rows are visible.
+    pub visibility: V,
+    /// The cache.
+    pub cache: C,
+    /// Another connection to it: what is due to be deleted again does not wait
+    /// behind first deletions.
+    pub again: C,
+    /// When keys are deleted again.
+    pub settling: Settling,
+}
+
+/// Runs until `shutdown`; then what is in flight may take up to `grace`.
+///
+/// What is not acknowledged by then is read again at the next start, since the
+/// checkpoint has not passed it.
+pub async fn run(
+    tail: Tail,
+    eviction: Eviction<impl Visibility, impl Cache>,
+    paths: impl PathSink,
+    checkpoint: impl Checkpoint,
+    shutdown: CancellationToken,
+    grace: Duration,
+) -> Result<(), PipelineError> {
+    let (planned, to_delete) = mpsc::channel(1);
+    let (deleted, to_settle) = mpsc::channel(1);
+    let (settled, to_send) = mpsc::channel(1);
+    let (accepted, to_store) = mpsc::channel(1);
+    let Eviction {
+        visibility,
+        cache,
+        again,
+        settling,
+    } = eviction;
+    let following = settling.clone();
+    let mut tasks = JoinSet::new();
+    let reports = || tail.reports().clone();
+    let [deleting, settles, sending, storing] = [reports(), reports(), reports(), reports()];
+    tasks.spawn(gather(tail, planned, shutdown.clone()));
+    tasks.spawn(async move {
+        delete(deleting, visibility, cache, settling, to_delete, deleted).await;
+        Ok(())
+    });
+    tasks.spawn(async move {
+        settle(settles, again, following, to_settle, settled).await;
+        Ok(())
+    });
+    tasks.spawn(async move {
+        send(sending, paths, to_send, accepted).await;
+        Ok(())
+    });
+    tasks.spawn(store(storing, checkpoint, to_store));
+    let all_ended = async {
+        let mut outcome = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            let ended = ended.map_err(|error| PipelineError::Panicked(error.to_string()));
+            let ended = ended.and_then(|ended| ended);
+            // Whoever leads now begins where the checkpoint is: nothing is left
+            // to be finished.
+            if let Err(PipelineError::Superseded(_)) = ended {
+                return ended;
+            }
+            outcome = outcome.and(ended);
+        }
+        outcome
+    };
+    tokio::select! {
+        outcome = all_ended => outcome,
+        () = after(shutdown, grace) => {
+            tracing::warn!(grace_s = grace.as_secs_f64(),
+                "what is in flight did not end within the grace period; it is read again at the next start");
+            Ok(())
+        }
+    }
+}
+
+async fn after(shutdown: CancellationToken, grace: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(grace).await;
+}

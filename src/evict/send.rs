@@ -1,0 +1,37 @@
+//! Paths on their way to the buffer, once the keys of the same changes have
+//! settled (Cache before edge).
+
+use tokio::sync::mpsc;
+
+use super::batch::{Accepted, Settled};
+use super::path_sink::PathSink;
+use crate::progress::board::{Component, Reports};
+use crate::progress::outage::Outage;
+use crate::telemetry::metric;
+
+/// Hands each batch's paths on, for as long as it takes.
+pub(super) async fn send(
+    Reports { board, .. }: Reports,
+    mut paths: impl PathSink,
+    mut batches: mpsc::Receiver<Settled>,
+    accepted: mpsc::Sender<Accepted>,
+) {
+    let mut outage = Outage::new(
+        "the buffer",
+        metric::BUFFER_RETRIES,
+        &board,
+        Component::Buffer,
+    );
+    while let Some(batch) = batches.recv().await {
+        let mut pending = paths.prepare(&batch.paths);
+        outage.started(false);
+        while let Err(error) = paths.send(&mut pending).await {
+            outage.wait(error.kind(), &error).await;
+        }
+        outage.recovered();
+        outage.idle();
+        if accepted.send(batch.accepted()).await.is_err() {
+            return;
+        }
+    }
+}

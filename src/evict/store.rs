@@ -1,0 +1,84 @@
+//! The position of everything that is done, on its way to the checkpoint
+//! (Nothing lost).
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::batch::{Accepted, Mark};
+use super::error::PipelineError;
+use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
+use crate::ledger::GapId;
+use crate::progress::board::Component;
+use crate::progress::board::Reports;
+use crate::progress::outage::Outage;
+use crate::telemetry::metric;
+
+/// The shortest time between two checkpoints: each costs two `fsync`s.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Stores the newest position, at most every [`CHECKPOINT_INTERVAL`].
+pub(super) async fn store(
+    reports: Reports,
+    mut checkpoint: impl Checkpoint,
+    mut batches: mpsc::Receiver<Accepted>,
+) -> Result<(), PipelineError> {
+    let mut outage = Outage::new(
+        "the checkpoint",
+        metric::CHECKPOINT_RETRIES,
+        &reports.board,
+        Component::Checkpoint,
+    );
+    let mut newest: Option<Mark> = None;
+    let mut gaps: Vec<GapId> = Vec::new();
+    let mut due = Instant::now();
+    let mut open = true;
+    while open || newest.is_some() {
+        tokio::select! {
+            biased;
+            batch = batches.recv(), if open => match batch {
+                Some(batch) => {
+                    newest = batch.mark.or(newest);
+                    gaps.extend(batch.gaps);
+                }
+                None => open = false,
+            },
+            () = tokio::time::sleep_until(due), if newest.is_some() && open => {
+                write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
+                // Passed for good: a crash does not come upon it again.
+                gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
+                due = Instant::now() + CHECKPOINT_INTERVAL;
+            }
+            else => {}
+        }
+        if !open {
+            write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
+            gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
+        }
+    }
+    Ok(())
+}
+
+async fn write(
+    checkpoint: &mut impl Checkpoint,
+    mark: Option<Mark>,
+    outage: &mut Outage,
+    reports: &Reports,
+) -> Result<(), PipelineError> {
+    let Some(mark) = mark else { return Ok(()) };
+    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us)
+        .begun_at(mark.file_begun_s);
+    outage.started(false);
+    while let Err(error) = checkpoint.store(&stored).await {
+        if let CheckpointError::Superseded { .. } = error {
+            return Err(PipelineError::Superseded(error));
+        }
+        outage.wait("checkpoint", &error).await;
+    }
+    outage.recovered();
+    outage.idle();
+    reports.board.stored(&mark.position);
+    tracing::debug!(position = %mark.position, "checkpoint stored");
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! Fakes that note what they are asked to do, and the stages behind the
+//! planner joined with them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::binlog::SourceError;
+use crate::binlog::server::barrier::NotVisible;
+use crate::buffer::BufferError;
+use crate::cache::{
+    Cache, CacheError, FoundKeys, MemberRemoval, Outcome, Refused, ScanPlace, TagKind, TagScan,
+    TagStep,
+};
+use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
+use crate::evict::batch::{Batch, Mark};
+use crate::evict::bulk_paths::Paths;
+use crate::evict::delete::delete;
+use crate::evict::path_sink::PathSink;
+use crate::evict::send::send;
+use crate::evict::settling::{Settling, settle};
+use crate::evict::store::store;
+use crate::evict::visibility::Visibility;
+use crate::model::invalidation::{Action, Plan, Target};
+use crate::model::{GtidSet, Guards, KeyList, PairSet, Position};
+use crate::progress::board::Reports;
+
+/// What the fakes did, in order.
+type Journal = Arc<Mutex<Vec<String>>>;
+
+fn note(journal: &Journal, line: String) {
+    journal.lock().unwrap().push(line);
+}
+
+/// Fails as often as it is told to, then succeeds.
+struct Flaky {
+    journal: Journal,
+    name: &'static str,
+    failures: u32,
+}
+
+impl Flaky {
+    fn new(journal: &Journal, name: &'static str, failures: u32) -> Self {
+        Self {
+            journal: Arc::clone(journal),
+            name,
+            failures,
+        }
+    }
+
+    fn attempt(&mut self, what: String) -> Result<(), String> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            note(&self.journal, format!("{} fails", self.name));
+            return Err("as told".to_owned());
+        }
+        note(&self.journal, format!("{} {what}", self.name));
+        Ok(())
+    }
+}
+
+impl Cache for Flaky {
+    async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
+        let keys = keys.iter().flat_map(|keys| keys.iter());
+        let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
+        let attempt = self.attempt(names.join(" "));
+        // Done now, and answered late.
+        if names.iter().any(|name| name == "slow") {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        let locked = names.iter().filter(|name| name.starts_with("locked"));
+        let refused = locked.map(|name| Refused {
+            key: name.as_bytes().to_vec(),
+            code: "no-permission",
+            reason: "NOPERM".to_owned(),
+        });
+        let outcome = Outcome {
+            existed: 0,
+            refused: refused.collect(),
+        };
+        attempt
+            .map(|()| outcome)
+            .map_err(|reason| CacheError::Unavailable {
+                address: "redis".to_owned(),
+                code: "connection",
+                reason,
+            })
+    }
+
+    async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
+        note(
+            &self.journal,
+            format!("{} all {}", self.name, String::from_utf8_lossy(glob)),
+        );
+        if glob.starts_with(b"slow") {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        Ok(Outcome::default())
+    }
+
+    async fn increment(&mut self, key: &[u8]) -> Result<Outcome, CacheError> {
+        let key = String::from_utf8_lossy(key);
+        note(&self.journal, format!("{} increments {key}", self.name));
+        Ok(Outcome::default())
+    }
+
+    async fn delete_guarded(
+        &mut self,
+        guards: &Guards,
+        keys: &[&KeyList],
+    ) -> Result<Outcome, CacheError> {
+        for (key, version, _) in guards.iter() {
+            let key = String::from_utf8_lossy(key);
+            note(
+                &self.journal,
+                format!("{} raises {key} to {version}", self.name),
+            );
+        }
+        self.delete(keys).await
+    }
+
+    async fn delete_fields(&mut self, fields: &PairSet) -> Result<Outcome, CacheError> {
+        for (key, field) in fields.iter() {
+            let (key, field) = (String::from_utf8_lossy(key), String::from_utf8_lossy(field));
+            note(
+                &self.journal,
+                format!("{} field {field} of {key}", self.name),
+            );
+        }
+        Ok(Outcome::default())
+    }
+
+    async fn find_keys(&mut self, glob: &[u8], _from: ScanPlace) -> Result<FoundKeys, CacheError> {
+        let keys = vec![glob.strip_suffix(b"*").unwrap_or(glob).to_vec()];
+        Ok(FoundKeys { keys, next: None })
+    }
+
+    /// Every set has two members, one after the other.
+    async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
+        let step = |set: &TagScan<'_>| TagStep::Members {
+            kind: TagKind::Set,
+            members: vec![format!("m{}", set.cursor).into_bytes()],
+            next: 1 - set.cursor,
+        };
+        Ok(sets.iter().map(step).collect())
+    }
+
+    async fn remove_members(&mut self, leaving: &[MemberRemoval<'_>]) -> Result<Outcome, CacheError> {
+        for set in leaving {
+            let key = String::from_utf8_lossy(set.key);
+            let members = String::from_utf8(set.members.concat()).unwrap();
+            note(
+                &self.journal,
+                format!("{} takes {members} out of {key}", self.name),
+            );
+        }
+        Ok(Outcome::default())
+    }
+
+    async fn publish(&mut self, channel: &str, message: &[u8]) -> Result<Outcome, CacheError> {
+        let message = String::from_utf8_lossy(message);
+        note(
+            &self.journal,
+            format!("{} tells {channel} {message}", self.name),
+        );
+        Ok(Outcome::default())
+    }
+}
+
+impl Visibility for Flaky {
+    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
+        let attempt = self.attempt(gtids.to_string());
+        attempt.map(|()| Instant::now()).map_err(|reason| {
+            NotVisible::Unknown(SourceError::Unreachable {
+                address: "mysql".to_owned(),
+                reason,
+            })
+        })
+    }
+}
+
+impl PathSink for Flaky {
+    type Pending = Vec<String>;
+
+    fn prepare(&mut self, paths: &Paths) -> Vec<String> {
+        paths.iter().collect()
+    }
+
+    async fn send(&mut self, pending: &mut Vec<String>) -> Result<(), BufferError> {
+        let attempt = self.attempt(pending.join(" "));
+        attempt
+            .map(|()| pending.clear())
+            .map_err(|reason| BufferError::Unavailable {
+                buffer: "queue".into(),
+                operation: "send",
+                code: "timeout".to_owned(),
+                reason,
+            })
+    }
+}
+
+impl Checkpoint for Flaky {
+    async fn load(&mut self) -> Result<Option<Stored>, CheckpointError> {
+        Ok(None)
+    }
+
+    async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
+        let attempt = self.attempt(stored.offset.to_string());
+        attempt.map_err(|reason| CheckpointError::Io {
+            path: "checkpoint".to_owned(),
+            action: "write it",
+            reason,
+        })
+    }
+}
+
+/// A batch of one key and one path, up to the position `offset`.
+pub(super) fn batch(offset: u64) -> Batch {
+    let rule: Arc<str> = "r".into();
+    let mut batch = Batch::default();
+    batch.act(
+        &rule,
+        Action::Delete {
+            key: format!("k{offset}").as_bytes(),
+            settles: true,
+        },
+    );
+    batch.act(
+        &rule,
+        Action::Invalidate {
+            path: &format!("/p{offset}"),
+            at: Target::default(),
+        },
+    );
+    batch.mark = Some(mark(offset));
+    batch
+}
+
+pub(super) fn mark(offset: u64) -> Mark {
+    let position = Position {
+        file: "bin.000001".into(),
+        offset,
+        gtids: None,
+    };
+    Mark {
+        position,
+        server_uuid: "uuid".into(),
+        committed_at_us: 1_000_000,
+        file_begun_s: None,
+    }
+}
+
+/// The three stages behind the planner, joined as in [`run`](crate::evict::pipeline::run).
+pub(super) struct Stages {
+    pub(super) planned: mpsc::Sender<Batch>,
+    tasks: JoinSet<()>,
+    journal: Journal,
+    pub(super) reports: Reports,
+}
+
+impl Stages {
+    /// Each stage fails as often as `failures` says before its first success.
+    pub(super) fn start(failures: [u32; 3]) -> Self {
+        Self::settling(failures, Settling::Off)
+    }
+
+    pub(super) fn settling(failures: [u32; 3], settling: Settling) -> Self {
+        Self::seeing(0, failures, settling)
+    }
+
+    /// The source says as often that it does not know what is visible.
+    pub(super) fn seeing(visibility: u32, failures: [u32; 3], settling: Settling) -> Self {
+        let journal = Journal::default();
+        let [cache, paths, checkpoint] = failures;
+        let (planned, to_delete) = mpsc::channel(1);
+        let (deleted, to_settle) = mpsc::channel(1);
+        let (settled, to_send) = mpsc::channel(1);
+        let (accepted, to_store) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        let reports = Reports::default();
+        tasks.spawn(delete(
+            reports.clone(),
+            Flaky::new(&journal, "visibility", visibility),
+            Flaky::new(&journal, "cache", cache),
+            settling.clone(),
+            to_delete,
+            deleted,
+        ));
+        let second = Flaky::new(&journal, "second", 0);
+        tasks.spawn(settle(
+            reports.clone(),
+            second,
+            settling,
+            to_settle,
+            settled,
+        ));
+        tasks.spawn(send(
+            reports.clone(),
+            Flaky::new(&journal, "paths", paths),
+            to_send,
+            accepted,
+        ));
+        let storing = store(
+            reports.clone(),
+            Flaky::new(&journal, "checkpoint", checkpoint),
+            to_store,
+        );
+        tasks.spawn(async move { storing.await.unwrap() });
+        Self {
+            planned,
+            tasks,
+            journal,
+            reports,
+        }
+    }
+
+    pub(super) fn journal(&self) -> Vec<String> {
+        self.journal.lock().unwrap().clone()
+    }
+
+    /// The planner has no more: everything in flight is finished.
+    pub(super) async fn end(self) -> Vec<String> {
+        drop(self.planned);
+        self.tasks.join_all().await;
+        self.journal.lock().unwrap().clone()
+    }
+}
+
+/// Microseconds since the epoch, `ago` before now.
+pub(super) fn committed(ago: Duration) -> u64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    u64::try_from((now - ago).as_micros()).unwrap()
+}
+
+pub(super) const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7";

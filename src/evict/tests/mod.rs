@@ -1,0 +1,13 @@
+//! The stages behind the planner, with fakes for what they write to.
+//!
+//! - `fakes`: what the stages write to, and the stages joined.
+//! - `order`: keys, then paths, then the position.
+//! - `settling`: second deletions.
+//! - `structures`: guards, fields, tag sets, globs, messages.
+//! - `dead_letters`: refused keys, and gaps on record.
+
+mod dead_letters;
+mod fakes;
+mod order;
+mod settling;
+mod structures;
