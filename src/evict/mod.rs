@@ -5,6 +5,7 @@
 //! - `error`: why the pipeline ends before it was asked to.
 //! - `tail`: the source with its reconnects, gaps and undecodable parts.
 //! - `plan_item`: what one item of the binlog asks for.
+//! - `widening_log`: changes that are not known row by row, logged and on record.
 //! - `gather`: the batch that forms while the one before is on its way.
 //! - `batch`: a batch, and the stages that it goes through.
 //! - `pass`: which of its deletions a batch is at.
@@ -47,3 +48,4 @@ pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod visibility;
+mod widening_log;

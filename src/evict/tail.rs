@@ -6,20 +6,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::plan_item::{RuleInterest, TrackedTable, Widened, plan_item, widening};
+use super::plan_item::{RuleInterest, TrackedTable, plan_item};
+use super::widening_log::{self, WideningLog};
 use crate::binlog::SourceError;
 use crate::binlog::reader::Item;
 use crate::binlog::server::reach::StatementReach;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Came, Source};
-use crate::ledger::{BinlogPlace, DeadLetter};
+use crate::model::RowChange;
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::position::OnGap;
-use crate::model::{RowChange, TableName};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::{Component, Reports};
 use crate::rules::{RenderBuffers, Rules};
-use crate::telemetry::{metric, repeating};
+use crate::telemetry::metric;
 
 /// The source with its reconnects.
 pub struct Tail {
@@ -39,9 +39,7 @@ pub struct Tail {
     scratch: RenderBuffers,
     since_us: u64,
     reports: Reports,
-    /// The last rows that could not be decoded, so that a table full of them is
-    /// put on record once a minute and not once for every event.
-    undecodable: Option<(TableName, String, Instant)>,
+    widening_log: WideningLog,
 }
 
 /// How [`Tail::connect`] ended.
@@ -56,9 +54,6 @@ pub enum Connected {
         reason: String,
     },
 }
-
-/// One table's undecodable rows are put on record as often.
-const UNDECODABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A connection that lasted this long is no failed attempt. Two readers with
 /// one server_id, say, both connect and are thrown out at once, for ever.
@@ -94,7 +89,7 @@ impl Tail {
             scratch: RenderBuffers::default(),
             since_us: 0,
             reports: Reports::default(),
-            undecodable: None,
+            widening_log: WideningLog::default(),
         }
     }
 
@@ -288,28 +283,23 @@ impl Tail {
             return Ok(());
         }
         match self.source.reach(dml).await {
-            Ok(StatementReach::Named) => self.tables_changed(&dml.targets, plan),
-            Ok(StatementReach::Any(reason)) => self.any_changed(dml, reason, plan),
+            Ok(StatementReach::Named) => {
+                for table in dml.targets.iter().filter(|table| self.rules.wants(table)) {
+                    widening_log::table_changed(table, &self.source);
+                    self.rules.widen_table(table, Widening::Statement, plan);
+                }
+            }
+            Ok(StatementReach::Any(reason)) => {
+                widening_log::any_changed(dml, reason, &self.source);
+                self.rules.widen_all(Widening::Statement, plan);
+            }
             Err(error) => {
-                self.any_changed(dml, "the catalog cannot be read", plan);
+                widening_log::any_changed(dml, "the catalog cannot be read", &self.source);
+                self.rules.widen_all(Widening::Statement, plan);
                 return Err(self.disconnected(error));
             }
         }
         Ok(())
-    }
-
-    fn any_changed<P: Plan>(&self, dml: &Dml, reason: &str, plan: &mut P) {
-        repeating!(warn, reason, { statement = dml.text, reason, position = %self.source.reading_at() },
-            "a statement without row events can have changed any table: invalidating everything that any rule covers");
-        self.rules.widen_all(Widening::Statement, plan);
-    }
-
-    fn tables_changed<P: Plan>(&self, tables: &[TableName], plan: &mut P) {
-        for table in tables.iter().filter(|table| self.rules.wants(table)) {
-            repeating!(info, &table.to_string(), { %table, position = %self.source.reading_at() },
-                "a statement changed rows without row events: invalidating the whole table");
-            self.rules.widen_table(table, Widening::Statement, plan);
-        }
     }
 
     fn disconnected(&mut self, error: SourceError) -> Disconnected {
@@ -355,72 +345,10 @@ impl Tail {
         if self.too_early() {
             return;
         }
-        let Some(widened) = plan_item(&self.rules, item, &mut self.scratch, plan, watch) else {
-            return;
-        };
-        let position = self.source.reading_at();
-        match widened {
-            Widened::Tables(tables) => {
-                for table in tables {
-                    repeating!(info, &table.to_string(), { %table, position },
-                        "a statement changed rows without row events: invalidating the whole table");
-                }
-            }
-            Widened::Undecodable(table, reason) => {
-                repeating!(error, &table.to_string(), { %table, reason, position },
-                    "rows cannot be decoded: invalidating the whole table");
-                self.undecodable(table, reason);
-            }
-            Widened::Any(reason) => {
-                repeating!(warn, widening(&reason).as_str(), { %reason, position },
-                    "it cannot be known what changed: invalidating everything that any rule covers");
-                if widening(&reason) == Widening::Undecodable {
-                    let letter = DeadLetter::new(
-                        Widening::Undecodable.as_str(),
-                        reason.to_string(),
-                        "everything that any rule covers was invalidated instead; read the event with mysqlbinlog --hexdump and report it with this line",
-                    );
-                    self.dead_letter(letter);
-                }
-            }
-            Widened::Statement(dml) => {
-                repeating!(warn, "", { statement = dml.text, position },
-                    "a statement without row events can have changed any table: invalidating everything that any rule covers");
-            }
+        if let Some(widened) = plan_item(&self.rules, item, &mut self.scratch, plan, watch) {
+            let ledger = &self.reports.ledger;
+            self.widening_log
+                .report(widened, &self.source, &self.rules, ledger);
         }
-    }
-
-    /// Puts rows on record that could not be decoded.
-    fn undecodable(&mut self, table: TableName, reason: String) {
-        let known = self
-            .undecodable
-            .as_ref()
-            .is_some_and(|(last_table, last_reason, at)| {
-                *last_table == table
-                    && *last_reason == reason
-                    && at.elapsed() < UNDECODABLE_INTERVAL
-            });
-        if known {
-            return;
-        }
-        let mut letter = DeadLetter::new(
-            Widening::Undecodable.as_str(),
-            &reason,
-            "the whole table was invalidated instead; compare its columns with the rule's, and report what cannot be decoded with this line",
-        );
-        letter.table = Some(table.to_string());
-        letter.rules = self.rules.names_of_table(&table);
-        self.undecodable = Some((table, reason, Instant::now()));
-        self.dead_letter(letter);
-    }
-
-    fn dead_letter(&self, mut letter: DeadLetter) {
-        let (file, offset) = self.source.reading();
-        letter.position = Some(BinlogPlace {
-            file: file.to_owned(),
-            offset,
-            gtid: self.source.gtid().map(ToString::to_string),
-        });
-        self.reports.ledger.dead_letter(letter);
     }
 }

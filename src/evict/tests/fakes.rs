@@ -148,7 +148,10 @@ impl Cache for Flaky {
         Ok(sets.iter().map(step).collect())
     }
 
-    async fn remove_members(&mut self, leaving: &[MemberRemoval<'_>]) -> Result<Outcome, CacheError> {
+    async fn remove_members(
+        &mut self,
+        leaving: &[MemberRemoval<'_>],
+    ) -> Result<Outcome, CacheError> {
         for set in leaving {
             let key = String::from_utf8_lossy(set.key);
             let members = String::from_utf8(set.members.concat()).unwrap();
