@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::KeySet;
+use super::keys::KeySet;
 
 /// The longest text that a version has: `u128` in decimal.
 pub const VERSION_DIGITS_MAX: usize = 39;

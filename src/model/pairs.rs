@@ -1,6 +1,6 @@
 //! A set of pairs in one allocation.
 
-use super::KeySet;
+use super::keys::KeySet;
 
 /// Distinct pairs of byte strings in the order in which they came: a hash and
 /// its field, a tag set and what goes before its members.

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
+use super::bind::{BindError, BoundTemplate, Slots};
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
 use super::render::{RenderBuffers, Rendered, differs, push_bytes, render_from};
-use super::rule::{BindError, BoundTemplate, Rule, Slots};
+use super::rule::Rule;
 use super::wide::widen;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Cascade, Op, RowChange, TableName};

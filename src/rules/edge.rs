@@ -1,14 +1,14 @@
 //! What a rule sends to the edge: paths and cache tags, of all copies or of
 //! one tenant's.
 
-use super::explanation::Witness;
+use super::bind::{BindError, BoundTemplate, Renders, Slots};
+use super::explanation::{Witness, tell};
 use super::path::{BoundPath, forbidden_path};
 use super::path_class::PathClasses;
-use super::planner::tell;
 use super::render::{
     RenderBuffers, Rendered, Side, push_bytes, push_encoded, render, sides, together,
 };
-use super::rule::{BindError, BoundTemplate, Renders, Rule, Slots};
+use super::rule::Rule;
 use super::version::VersionStep;
 use super::wide::{send_path, send_wide};
 use crate::model::RowChange;

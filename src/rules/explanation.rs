@@ -1,7 +1,10 @@
 //! Why a rule does what it does, as the planner itself says it (One planner).
 
 use super::condition::Condition;
+pub use super::render::Lacks;
+use super::render::Rendered;
 use super::rule::{ColumnRef, Rule};
+use super::template::Template;
 use crate::model::Op;
 
 /// One reason.
@@ -35,15 +38,6 @@ pub enum Note<'a> {
     },
 }
 
-/// Why a template renders nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lacks {
-    /// The value in this slot is NULL.
-    Value(usize),
-    /// The operation has no such image.
-    Image,
-}
-
 /// Hears the planner's reasons.
 pub trait Witness {
     /// Takes one reason of `rule`.
@@ -54,4 +48,19 @@ pub trait Witness {
 impl Witness for () {
     #[inline]
     fn note<'a>(&mut self, _rule: &'a Rule, _note: impl FnOnce() -> Note<'a>) {}
+}
+
+/// Tells why a template of `rule` has no text.
+pub(super) fn tell<W: Witness>(
+    rule: &Rule,
+    source: &Template,
+    rendered: &Rendered,
+    witness: &mut W,
+) {
+    let template = source.text.as_str();
+    match *rendered {
+        Rendered::Done => {}
+        Rendered::Nothing(lacks) => witness.note(rule, || Note::NoText { template, lacks }),
+        Rendered::Unknown(slot) => witness.note(rule, || Note::Unknown { template, slot }),
+    }
 }

@@ -7,6 +7,7 @@ use md5::{Digest as _, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha1::Sha1;
 
+use super::suggestion::suggestion;
 use crate::model::{Shape, Value};
 
 /// All but letters, digits and `-_.~`, as PHP's `rawurlencode`.
@@ -87,7 +88,7 @@ impl Filter {
                 .ok_or_else(|| "filter `default` needs a text: default(\"none\")".to_owned()),
             _ => Err(format!(
                 "there is no filter `{name}`{}",
-                crate::rules::suggestion(name, NAMES)
+                suggestion(name, NAMES)
             )),
         }
     }

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bind::{BindError, BoundTemplate, Slots};
 use super::render::{Lookup, RenderBuffers, Rendered, Side, find, push_bytes, render};
-use super::rule::{BindError, BoundTemplate, Slots};
 use super::template::{Template, TemplatePart};
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{GuardPattern, Op, RowChange, Shape, Value};

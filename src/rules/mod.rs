@@ -5,7 +5,44 @@
 //! the rules to a table's columns, and [`TablePlanner::plan`] turns one change
 //! into actions. `run`, its dry run and every offline command share it, so that
 //! the same changes and rules give byte-identical plans.
+//!
+//! A rule as configured:
+//!
+//! - `rule`: a validated rule.
+//! - `rule_set`: all rules of a configuration.
+//! - `template`: key and path templates.
+//! - `filter`: filters of placeholders.
+//! - `condition`: `when`, a CEL expression.
+//! - `expand`: variables of a rule.
+//! - `glob`: globs over table names and over Redis keys.
+//! - `table_wide`: what stands for everything that a rule may have cached.
+//! - `suggestion`: what a misspelt name may have meant.
+//!
+//! A rule at work:
+//!
+//! - `bind`: templates bound to a table's columns.
+//! - `planner`: from a row change to what it invalidates.
+//! - `render`: from a row's values to the text of a key or a path.
+//! - `version`: how a change moved its row's version.
+//! - `guard`: watermarks that refuse fills of older rows.
+//! - `structures`: tag sets and fields of hashes.
+//! - `publish`: deletions published to a channel.
+//! - `edge`: paths and cache tags, of all copies or of one tenant's.
+//! - `path`: paths in the form that the edge compares.
+//! - `cascade`: foreign keys that change rows without a row event.
+//! - `wide`: invalidations of all that a rule may have cached.
+//! - `explanation`: why a rule does what it does.
+//!
+//! What is proved about rules:
+//!
+//! - `path_class`: what the edge does with a path, and paths that must never be
+//!   invalidated.
+//! - `path_language`: which paths a template can produce.
+//! - `path_overlap`: which path classes and cache behaviours share paths.
+//! - `budget_exempt`: paths that are sent whatever the budget says.
+//! - `permission_probe`: the names that the account in Redis must have rights to.
 
+mod bind;
 pub mod budget_exempt;
 pub mod cascade;
 pub mod condition;
@@ -17,28 +54,23 @@ pub mod glob;
 pub mod guard;
 mod path;
 pub mod path_class;
+mod path_language;
 pub mod path_overlap;
 pub mod permission_probe;
 pub mod planner;
 mod publish;
 mod render;
 pub mod rule;
+mod rule_set;
 pub mod structures;
+mod suggestion;
 pub mod table_wide;
 pub mod template;
 mod version;
 mod wide;
 
-pub use planner::{Rules, TablePlanner};
+pub use bind::BindError;
+pub use planner::TablePlanner;
 pub use render::RenderBuffers;
-
-/// `; did you mean …?` if one of `known` is close to `name`, else nothing.
-pub fn suggestion<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= known.len().max(3) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| format!("; did you mean `{known}`?"))
-        .unwrap_or_default()
-}
+pub use rule_set::Rules;
+pub use suggestion::suggestion;

@@ -1,13 +1,12 @@
 //! Paths: rendered as the edge compares them, and refused where they must not
 //! be invalidated.
 
-use super::filter::Filter;
+use super::bind::{BindError, BoundPart, BoundTemplate};
 use super::path_class::Forbidden;
 use super::render::{RenderBuffers, Rendered};
-use super::rule::{BindError, BoundPart, BoundTemplate, Rule};
+use super::rule::Rule;
 use super::table_wide::TableWide;
-use super::template::{Placeholder, Template};
-use crate::model::Shape;
+use super::template::Template;
 use crate::model::invalidation::Widening;
 use crate::model::path::{self, PATH_CHARS_MAX};
 
@@ -68,15 +67,6 @@ impl BoundPath {
             }
         }
     }
-}
-
-/// The shape that leaves a placeholder's values the fewest texts, for when its
-/// column is not known yet.
-pub(super) fn narrowest(placeholder: &Placeholder) -> Shape {
-    if placeholder.filters.contains(&Filter::Uuid) {
-        return Shape::Bytes;
-    }
-    Shape::Integer
 }
 
 pub(super) fn forbidden_path(rule: &Rule, template: &Template, forbidden: &Forbidden) -> BindError {

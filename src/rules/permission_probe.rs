@@ -1,7 +1,7 @@
 //! What the rules need of the account in Redis, by example: names that keys
 //! could have and no key has.
 
-use super::planner::Rules;
+use super::rule_set::Rules;
 use super::template::{Template, TemplatePart};
 
 /// Names of the kinds of entries that rules delete or keep, prefix included.

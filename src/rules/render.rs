@@ -1,7 +1,6 @@
 //! From a row's values to the text of a key or a path.
 
-use super::explanation::Lacks;
-use super::rule::{BoundPart, BoundTemplate, Renders};
+use super::bind::{BoundPart, BoundTemplate, Renders};
 use super::template::RowImage;
 use crate::model::path;
 use crate::model::{Op, RowChange, Value};
@@ -33,6 +32,15 @@ pub(super) enum Rendered {
     /// The column in this slot is missing from the images, or a filter cannot
     /// take its value.
     Unknown(usize),
+}
+
+/// Why a template renders nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacks {
+    /// The value in this slot is NULL.
+    Value(usize),
+    /// The operation has no such image.
+    Image,
 }
 
 /// Which image a template is rendered from.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::bind::{BindError, BoundTemplate, Renders, Slots};
 use super::render::{RenderBuffers, Rendered, push_bytes, render, sides, together};
-use super::rule::{BindError, BoundTemplate, Renders, Slots};
 use super::template::Template;
 use crate::model::RowChange;
 use crate::model::invalidation::{Action, Plan};

@@ -1,0 +1,171 @@
+//! All rules of a configuration.
+
+use std::sync::Arc;
+
+use super::bind::{BindError, Slots};
+use super::cascade::Cascades;
+use super::glob::TableGlob;
+use super::path::{forbidden_message, forbidden_path};
+use super::path_class::{Forbidden, PathClasses};
+use super::path_language::{narrowest, path_language};
+use super::planner::{self, BoundRule, TablePlanner};
+use super::rule::Rule;
+use super::wide::widen;
+use crate::model::invalidation::{PathClass, Plan, Widening};
+use crate::model::{Cascade, GuardPattern, TableName, TableSchema};
+
+/// All rules of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    rules: Vec<Arc<Rule>>,
+    classes: Arc<PathClasses>,
+    pub(super) key_prefix: Vec<u8>,
+    cascades: Cascades,
+    /// Other tables' changes are left out.
+    only: Option<TableGlob>,
+}
+
+impl Rules {
+    /// Takes validated rules. `key_prefix` goes before every rendered key.
+    /// Refuses a path template whose every value gives a path that must not be
+    /// invalidated; what only some values can give is left to
+    /// [`Rules::bind`], which knows the columns' types.
+    pub fn new(
+        rules: Vec<Rule>,
+        classes: PathClasses,
+        key_prefix: &str,
+    ) -> Result<Self, BindError> {
+        for rule in &rules {
+            for template in &rule.paths {
+                let language = path_language(template, narrowest);
+                if let Some(forbidden) = classes.forbidden(&language) {
+                    return Err(forbidden_path(rule, template, &forbidden));
+                }
+            }
+            for path in &rule.table_wide.paths {
+                if let class @ (PathClass::Strong | PathClass::Immutable) = classes.of(path) {
+                    let forbidden = Forbidden {
+                        path: path.clone(),
+                        class,
+                    };
+                    return Err(BindError {
+                        line: rule.line,
+                        message: forbidden_message(&rule.name, path, &forbidden),
+                    });
+                }
+            }
+        }
+        Ok(Self {
+            rules: rules.into_iter().map(Arc::new).collect(),
+            classes: Arc::new(classes),
+            key_prefix: key_prefix.as_bytes().to_vec(),
+            cascades: Cascades::default(),
+            only: None,
+        })
+    }
+
+    /// Leaves out what changes in tables that `glob` does not match. What may
+    /// have changed any table still means every rule.
+    pub fn set_only(&mut self, glob: TableGlob) {
+        self.only = Some(glob);
+    }
+
+    /// Adds the foreign keys that change mapped tables unseen.
+    pub fn set_cascades(&mut self, cascades: &[Cascade]) {
+        self.cascades = Cascades::new(cascades, |table| self.of_table(table).next().is_some());
+    }
+
+    /// What the edge does with which paths.
+    pub fn classes(&self) -> &PathClasses {
+        &self.classes
+    }
+
+    /// The rules, in the configuration's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(AsRef::as_ref)
+    }
+
+    /// The names that guards can have: deletions of whole tables spare them.
+    pub fn guard_patterns(&self) -> Vec<GuardPattern> {
+        let guards = self.rules.iter().filter_map(|rule| rule.guard.as_ref());
+        guards
+            .map(|guard| guard.pattern(&self.key_prefix))
+            .collect()
+    }
+
+    /// Whether some rule is about this table, or about one that a cascade
+    /// from it changes.
+    pub fn wants(&self, table: &TableName) -> bool {
+        self.only.as_ref().is_none_or(|glob| glob.matches(table))
+            && (self.of_table(table).next().is_some() || self.cascades.start_at(table))
+    }
+
+    fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {
+        self.rules.iter().filter(|rule| rule.is_about(table))
+    }
+
+    /// Fits the rules about a table to its columns.
+    pub fn bind(&self, schema: &TableSchema) -> Result<TablePlanner, BindError> {
+        let mut slots = Slots::new(schema);
+        for rule in self.of_table(&schema.name) {
+            planner::check(rule, &self.classes, &mut slots)?;
+        }
+        let cascades = self
+            .cascades
+            .bind(&self.rules, &self.key_prefix, &mut slots)?;
+        let rules = self
+            .of_table(&schema.name)
+            .map(|rule| BoundRule::new(rule, &self.key_prefix, &slots))
+            .collect();
+        Ok(TablePlanner {
+            rules,
+            cascades: cascades
+                .into_iter()
+                .map(|cascade| cascade.finish(&slots))
+                .collect(),
+            classes: Arc::clone(&self.classes),
+            projection: slots.into_columns(),
+        })
+    }
+
+    /// What the first rule about `table` calls it: its name, or a glob.
+    pub fn glob_of(&self, table: &TableName) -> Option<&TableGlob> {
+        let mut globs = self.rules.iter().flat_map(|rule| &rule.tables);
+        globs.find(|glob| glob.matches(table))
+    }
+
+    /// The names of the rules about `table`.
+    pub fn names_of_table(&self, table: &TableName) -> Vec<String> {
+        let rules = self.of_table(table);
+        rules.map(|rule| rule.name.to_string()).collect()
+    }
+
+    /// The names of the rules that `key`, prefix included, can come from.
+    /// Slow: for what is reported, not for what is planned.
+    pub fn names_of_key(&self, key: &[u8]) -> Vec<String> {
+        let rules = self.rules.iter();
+        rules
+            .filter(|rule| rule.can_render(&self.key_prefix, key))
+            .map(|rule| rule.name.to_string())
+            .collect()
+    }
+
+    /// Invalidates everything that the rules about `table` may have cached.
+    pub fn widen_table<P: Plan>(&self, table: &TableName, reason: Widening, plan: &mut P) {
+        for rule in self.of_table(table) {
+            widen(rule, &self.classes, reason, plan);
+        }
+        for child in self.cascades.children(table) {
+            for rule in self.of_table(child) {
+                widen(rule, &self.classes, reason, plan);
+            }
+        }
+    }
+
+    /// Invalidates everything that any rule may have cached.
+    pub fn widen_all<P: Plan>(&self, reason: Widening, plan: &mut P) {
+        for rule in &self.rules {
+            widen(rule, &self.classes, reason, plan);
+        }
+    }
+}
