@@ -1,19 +1,45 @@
-//! What `[redis]` says of how the server is reached.
+//! `[redis]`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::Spanned;
 use url::Url;
 
-use super::error::Lines;
-use super::raw;
-use super::validate::parse_url;
-use super::{ConfigError, RedisLayout};
+use super::error::{ConfigError, Lines};
+use super::settings::{RedisConfig, RedisLayout, SettleConfig};
+use super::{duration, field_url, password, raw};
+
+/// A fill takes less, unless its process is held up.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
+
+/// Positions and paths wait for as long: more would hold back everything.
+const SETTLE_AFTER_MAX: Duration = Duration::from_secs(60);
+
+pub(super) fn redis(raw: raw::RawRedis, lines: &Lines<'_>) -> Result<RedisConfig, ConfigError> {
+    let url = field_url::parse(&raw.url, "redis.url", lines)?;
+    if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none_or(str::is_empty) {
+        return Err(ConfigError::at(
+            lines.of(&raw.url),
+            "redis.url must be redis://HOST:PORT/DB, or rediss://… for TLS",
+        ));
+    }
+    let (ca_file, client_files) = tls(raw.tls, &url, lines)?;
+    Ok(RedisConfig {
+        layout: layout(raw.cluster, raw.sentinel, &url, lines.of(&raw.url), lines)?,
+        password: password::redis(raw.password, &url, lines)?,
+        url,
+        ca_file,
+        client_files,
+        replicas: raw.replicas,
+        settle_after: settle_after(raw.settle_after.as_ref(), lines)?,
+    })
+}
 
 /// A certificate and its key.
 type ClientFiles = (PathBuf, PathBuf);
 
-pub(super) fn tls(
+fn tls(
     section: Option<Spanned<raw::RawRedisTls>>,
     url: &Url,
     lines: &Lines<'_>,
@@ -42,7 +68,7 @@ pub(super) fn tls(
     Ok((raw.ca_file, client_files))
 }
 
-pub(super) fn layout(
+fn layout(
     cluster: bool,
     sentinel: Option<Spanned<raw::RawSentinel>>,
     url: &Url,
@@ -77,7 +103,7 @@ pub(super) fn layout(
     }
     let mut urls = Vec::new();
     for text in &raw.urls {
-        let sentinel = parse_url(text, "redis.sentinel.urls", lines)?;
+        let sentinel = field_url::parse(text, "redis.sentinel.urls", lines)?;
         let has_host = sentinel.host_str().is_some_and(|host| !host.is_empty());
         if !has_host || !matches!(sentinel.scheme(), "redis" | "rediss") {
             return Err(ConfigError::at(
@@ -92,4 +118,40 @@ pub(super) fn layout(
         urls,
         password: raw.password,
     })
+}
+
+fn settle_after(
+    raw: Option<&Spanned<raw::RawSettleAfter>>,
+    lines: &Lines<'_>,
+) -> Result<SettleConfig, ConfigError> {
+    let Some(raw) = raw else {
+        return Ok(SettleConfig::Fixed(SETTLE_AFTER));
+    };
+    let error = |message: String| Err(ConfigError::at(lines.of(raw), message));
+    match raw.get_ref() {
+        raw::RawSettleAfter::Text(text) if text == "off" => Ok(SettleConfig::Off),
+        raw::RawSettleAfter::Text(text) => match duration::parse(text) {
+            Some(after) if after <= SETTLE_AFTER_MAX => Ok(SettleConfig::Fixed(after)),
+            _ => error(format!(
+                "redis.settle_after = \"{text}\": write a duration of at most 1m, such as \"1s\", or \"off\""
+            )),
+        },
+        raw::RawSettleAfter::ReplicaLag(raw::RawReplicaLag {
+            replica_lag: false, ..
+        }) => error(
+            "redis.settle_after.replica_lag = false: write a duration, such as settle_after = \"1s\", instead of the table".to_owned(),
+        ),
+        raw::RawSettleAfter::ReplicaLag(raw::RawReplicaLag { min, max, .. }) => {
+            if max > &SETTLE_AFTER_MAX || min > max {
+                return error(
+                    "redis.settle_after: `min` must not be longer than `max`, and `max` at most 1m"
+                        .to_owned(),
+                );
+            }
+            Ok(SettleConfig::ReplicaLag {
+                min: *min,
+                max: *max,
+            })
+        }
+    }
 }

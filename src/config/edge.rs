@@ -7,9 +7,9 @@ use std::time::Duration;
 use toml::Spanned;
 use url::Url;
 
-use super::error::Lines;
+use super::error::{ConfigError, Lines};
 use super::raw;
-use super::{BufferConfig, Bulk, CloudFrontConfig, ConfigError, DistributionConfig};
+use super::settings::{BufferConfig, Bulk, CloudFrontConfig, DistributionConfig};
 use crate::model::invalidation::PathClass;
 use crate::rules::budget_exempt::AlwaysPaths;
 use crate::rules::path_class::PathClasses;
@@ -104,7 +104,7 @@ fn kind_of_buffer(
             if !valid {
                 return Err(ConfigError::at(
                     line,
-                    "buffer.queue_url is no URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
+                    "buffer.queue_url is not a URL: write https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE",
                 ));
             }
             Ok(BufferConfig::Sqs { queue_url })

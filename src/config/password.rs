@@ -6,8 +6,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::error::Lines;
-use super::{ConfigError, SecretRef, TlsConfig, TlsMode};
+use super::error::{ConfigError, Lines};
+use super::secret::SecretRef;
+use super::tls::{TlsConfig, TlsMode};
 
 /// What lets an account in; `I` says what a token is signed for.
 #[derive(Clone, Debug, PartialEq, Eq)]

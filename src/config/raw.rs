@@ -10,8 +10,10 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::duration;
 use super::password::{RawPassword, RedisIam, SourceIam};
-use super::{SecretRef, TlsMode, duration};
+use super::secret::SecretRef;
+use super::tls::TlsMode;
 use crate::model::position::OnGap;
 
 #[derive(Debug, Deserialize)]

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use toml::Spanned;
 
-use super::ConfigError;
-use super::error::Lines;
+use super::error::{ConfigError, Lines};
 use super::structures::RuleField;
 use super::{raw, structures, target};
 use crate::model::Op;

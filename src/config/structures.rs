@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::ConfigError;
-use super::error::Lines;
+use super::error::{ConfigError, Lines};
 use super::{duration, raw};
 use crate::rules::guard::Guard;
 use crate::rules::structures::{HashField, TagSet, TagSetGlob};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::error::ConfigError;
+use super::raw;
 use super::structures::RuleField;
-use super::{ConfigError, raw};
 use crate::model::edge_item::{check_tag, push_tag};
 use crate::model::invalidation::Distributions;
 use crate::rules::expand::Expand;

@@ -1,4 +1,18 @@
-//! The vocabulary every other module speaks: values in, values out, no I/O.
+//! The vocabulary that every other module speaks: values in, values out, no I/O.
+//!
+//! - `value`: column values, and their text as `SELECT` prints it.
+//! - `float`: FLOAT and DOUBLE as MySQL prints them.
+//! - `table`: tables and their columns, as far as rules need to know them.
+//! - `change`: a committed change of one row.
+//! - `position`: where a change stands in the binlog.
+//! - `invalidation`: what a change asks of the caches.
+//! - `guards`: version watermarks, and which keys hold them.
+//! - `keys`: keys in one allocation.
+//! - `pairs`: pairs of byte strings in one allocation.
+//! - `path`: the form of a path that CloudFront invalidates.
+//! - `edge_item`: paths, tags and tenants as the edge takes them.
+//! - `order`: which message entered a buffer before another.
+//! - `current`: a value that is replaced while others use it.
 
 pub mod change;
 pub mod current;
@@ -14,12 +28,12 @@ pub mod position;
 pub mod table;
 pub mod value;
 
-pub use change::{Op, RowChange};
-pub use current::Current;
-pub use guards::{GuardPattern, Guards};
-pub use keys::{KeyList, KeySet};
-pub use order::QueuePosition;
-pub use pairs::PairSet;
-pub use position::{GtidSet, Position};
-pub use table::{Cascade, Column, Shape, TableName, TableSchema};
-pub use value::{Date, DateTime, Time, Value};
+pub use self::change::{Op, RowChange};
+pub use self::current::Current;
+pub use self::guards::{GuardPattern, Guards};
+pub use self::keys::{KeyList, KeySet};
+pub use self::order::QueuePosition;
+pub use self::pairs::PairSet;
+pub use self::position::{GtidSet, Position};
+pub use self::table::{Cascade, Column, Shape, TableName, TableSchema};
+pub use self::value::{Date, DateTime, Time, Value};

@@ -69,8 +69,8 @@ pub mod template;
 mod version;
 mod wide;
 
-pub use bind::BindError;
-pub use planner::TablePlanner;
-pub use render::RenderBuffers;
-pub use rule_set::Rules;
-pub use suggestion::suggestion;
+pub use self::bind::BindError;
+pub use self::planner::TablePlanner;
+pub use self::render::RenderBuffers;
+pub use self::rule_set::Rules;
+pub use self::suggestion::suggestion;

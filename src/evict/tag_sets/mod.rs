@@ -14,6 +14,8 @@
 //!    for an application that adds first and stores then. So they are kept, as
 //!    far as memory allows; the members of others stay in the set, where the
 //!    second deletion finds them. It takes none out.
+//!
+//! - `tests`: calls that fail at any point, and members of every kind.
 
 use std::borrow::Cow;
 
