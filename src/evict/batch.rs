@@ -17,6 +17,7 @@ use super::plan_counts::Counts;
 use super::structures::Shapes;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::GapId;
+use crate::model::cast::micros;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{GtidSet, KeyList, KeySet, Position};
 use crate::progress::board::Board;
@@ -355,7 +356,7 @@ impl Settled {
 /// Now, in microseconds since the epoch.
 pub(super) fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+    micros(now.unwrap_or_default())
 }
 
 /// How long ago that was. A commit in the future is a clock that is off.

@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use metrics::counter;
 
-use crate::model::edge_item::matches;
-use crate::model::edge_item::{is_tag, of_tenant, split_tenant};
+use crate::model::edge_item::{is_tag, matches, of_tenant, split_tenant};
 use crate::model::invalidation::{Distributions, Target};
 use crate::model::{Current, KeySet};
 use crate::telemetry::metric;

@@ -8,6 +8,7 @@ use super::refused_keys::Refusals;
 use super::settling::Settling;
 use super::visibility::{Visibility, VisibilityGate};
 use crate::cache::{Cache, Refused};
+use crate::model::cast::to_u64;
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;
@@ -57,7 +58,7 @@ pub(super) async fn delete(
             }
         };
         outage.recovered();
-        let keys = count(batch.keys());
+        let keys = to_u64(batch.keys());
         metrics::counter!(metric::CACHE_KEYS).increment(keys);
         if acts {
             metrics::histogram!(metric::COMMIT_TO_DELETED).record(batch::since(batch.oldest_us));
@@ -71,8 +72,4 @@ pub(super) async fn delete(
             return;
         }
     }
-}
-
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

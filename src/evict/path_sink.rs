@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::bulk_paths::{BulkGuard, Paths};
 use crate::buffer::{Buffer, BufferError, Message, SendError, pack_for};
+use crate::model::cast::to_u64;
 use crate::model::edge_item::split_tenant;
 use crate::telemetry::metric;
 
@@ -89,8 +90,7 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
         let paths: usize = pending.iter().map(|message| message.paths.len()).sum();
         match self.buffer.send(std::mem::take(pending)).await {
             Ok(()) => {
-                let paths = u64::try_from(paths).unwrap_or(u64::MAX);
-                metrics::counter!(metric::BUFFER_PATHS).increment(paths);
+                metrics::counter!(metric::BUFFER_PATHS).increment(to_u64(paths));
                 Ok(())
             }
             Err(SendError {

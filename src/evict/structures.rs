@@ -4,6 +4,7 @@ use super::pass::Pass;
 use super::publish::Announcements;
 use super::tag_sets::{Attempt, Deletion};
 use crate::cache::{Cache, CacheError, Outcome, Refused};
+use crate::model::cast::to_u64;
 use crate::model::{Guards, KeyList, KeySet, PairSet};
 use crate::telemetry::metric;
 
@@ -61,7 +62,7 @@ impl Shapes {
             return cache.delete(keys).await;
         }
         let outcome = cache.delete_guarded(&self.guards, keys).await?;
-        let raised = u64::try_from(self.guards.len()).unwrap_or(u64::MAX);
+        let raised = to_u64(self.guards.len());
         metrics::counter!(metric::GUARDS).increment(raised);
         Ok(outcome)
     }

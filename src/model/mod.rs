@@ -10,10 +10,12 @@
 //! - `keys`: keys in one allocation.
 //! - `pairs`: pairs of byte strings in one allocation.
 //! - `path`: the form of a path that CloudFront invalidates.
-//! - `edge_item`: paths, tags and tenants as the edge takes them.
+//! - `edge_item`: what an invalidation is a list of: paths, and cache tags.
+//! - `cast`: casts between integers that end at the target's bounds.
 //! - `order`: which message entered a buffer before another.
 //! - `current`: a value that is replaced while others use it.
 
+pub mod cast;
 pub mod change;
 pub mod current;
 pub mod edge_item;

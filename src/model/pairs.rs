@@ -1,5 +1,6 @@
 //! A set of pairs in one allocation.
 
+use super::cast::{to_u64, to_usize};
 use super::keys::KeySet;
 
 /// Distinct pairs of byte strings in the order in which they came: a hash and
@@ -17,7 +18,7 @@ const LENGTH_BYTES: usize = size_of::<u64>();
 impl PairSet {
     /// Adds a pair; `false` if it was there.
     pub fn insert(&mut self, first: &[u8], second: &[u8]) -> bool {
-        let length = u64::try_from(first.len()).unwrap_or(u64::MAX);
+        let length = to_u64(first.len());
         self.pair.clear();
         self.pair.extend_from_slice(&length.to_be_bytes());
         self.pair.extend_from_slice(first);
@@ -45,7 +46,7 @@ impl PairSet {
         self.pairs.iter().map(|pair| {
             let (length, both) = pair.split_at_checked(LENGTH_BYTES).unwrap_or_default();
             let length = length.try_into().map_or(0, u64::from_be_bytes);
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let length = to_usize(length);
             both.split_at_checked(length).unwrap_or_default()
         })
     }

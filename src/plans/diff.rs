@@ -11,6 +11,7 @@ use super::binlog_files::{FilePlans, FileStep};
 use super::record::{At, PlanPosition, Record, printable};
 use crate::binlog::file::{FileError, Notice};
 use crate::model::RowChange;
+use crate::model::cast::to_u64;
 use crate::model::edge_item::of_tenant;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::rules::Rules;
@@ -59,7 +60,7 @@ pub struct DifferenceTally {
 impl DifferenceTally {
     /// Counts one change.
     pub fn add(&mut self, difference: &Difference) {
-        let count = |list: &[String]| u64::try_from(list.len()).unwrap_or(u64::MAX);
+        let count = |list: &[String]| to_u64(list.len());
         self.differing += 1;
         self.keys_added += count(&difference.cache.added);
         self.keys_removed += count(&difference.cache.removed);

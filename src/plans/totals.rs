@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::record::{At, Record};
 use crate::evict::bulk_paths::{BulkRules, TENANTS_MAX};
-use crate::model::edge_item::matches;
-use crate::model::edge_item::{is_tag, is_wildcard, of_tenant};
+use crate::model::cast::to_u64;
+use crate::model::edge_item::{is_tag, is_wildcard, matches, of_tenant};
 use crate::model::invalidation::{Action, Plan, Target, Widening};
 use crate::model::{Op, RowChange};
 
@@ -146,7 +146,7 @@ impl Tally {
         let billed_paths = self.billed_paths;
         let cost = |paths: u64| paths.saturating_mul(PATH_COST_MILLIDOLLARS);
         Bill {
-            distributions: u64::try_from(self.distributions.len()).unwrap_or(u64::MAX),
+            distributions: to_u64(self.distributions.len()),
             billed_paths,
             bulk_paths: self.bulk_paths,
             millidollars_after_free_paths: cost(billed_paths.saturating_sub(FREE_PATHS_A_MONTH)),
@@ -217,7 +217,7 @@ impl Tally {
         let mut wildcards: HashSet<(Arc<str>, String)> = HashSet::new();
         for (rule, mut sending) in std::mem::take(&mut self.sending) {
             let bulk = self.bulk.get(&rule).filter(|bulk| {
-                let threshold = u64::try_from(bulk.threshold).unwrap_or(u64::MAX);
+                let threshold = to_u64(bulk.threshold);
                 sending.paths > threshold && !bulk.wildcards.is_empty()
             });
             let Some(bulk) = bulk else {
@@ -235,7 +235,7 @@ impl Tally {
                     wildcards.extend(items.map(|item| (Arc::clone(name), item)));
                 }
             }
-            let added = u64::try_from(wildcards.len() - before).unwrap_or(u64::MAX);
+            let added = to_u64(wildcards.len() - before);
             self.billed_paths += sending.unmatched.saturating_add(added);
             self.bulk_paths += sending.new - sending.unmatched;
         }

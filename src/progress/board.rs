@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::edge::budget::{Budget, BudgetStatus};
 use crate::ledger::Ledger;
+use crate::model::cast::non_negative;
 use crate::model::invalidation::Widening;
 use crate::model::{Current, Position};
 use crate::rules::Rules;
@@ -163,7 +164,7 @@ impl Snapshot {
             true => 0,
             false => reading.committed_at_us,
         };
-        let now_us = u64::try_from(now.as_microsecond()).unwrap_or_default();
+        let now_us = non_negative(now.as_microsecond());
         [
             self.deletes_since_us,
             reading.gathers_since_us,
