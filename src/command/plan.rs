@@ -13,9 +13,9 @@ use crate::cli::{Global, OutputFormat, PlanArgs};
 use crate::config::{self, Config};
 use crate::evict::plan_item::Widened;
 use crate::plans::binlog_files::{FilePlans, FileStep};
-use crate::plans::diff::{DiffItem, DifferenceTally, Differences};
+use crate::plans::diff::{DiffItem, DifferenceTotals, Differences};
 use crate::plans::lines::PlanLines;
-use crate::plans::totals::Tally;
+use crate::plans::totals::Totals;
 
 /// Prints the plans, and what they come to.
 pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
@@ -40,7 +40,7 @@ pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
 type Printed = Result<io::Result<()>, CommandError>;
 
 fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
-    let tally = Tally::new(distributions(&config)).with_bulk(bulk_rules(&config));
+    let tally = Totals::new(distributions(&config)).with_bulk(bulk_rules(&config));
     let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
     let lines = PlanLines::new(out, options.format.into());
     let mut record = (lines, tally);
@@ -73,7 +73,7 @@ fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
 fn differences(config: Config, other: Config, options: &PlanArgs, mut out: impl Write) -> Printed {
     let (mine, other) = (Arc::new(config.rules), Arc::new(other.rules));
     let mut differences = Differences::new(mine, other, options.binlog.clone());
-    let mut tally = DifferenceTally::default();
+    let mut tally = DifferenceTotals::default();
     let mut notices = Notices::default();
     while let Some(next) = differences.next_difference()? {
         let difference = match next {

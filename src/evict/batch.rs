@@ -14,7 +14,7 @@ use super::bulk_paths::Paths;
 use super::due::Due;
 use super::pass::Pass;
 use super::plan_counts::Counts;
-use super::structures::Shapes;
+use super::structures::Structures;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::GapId;
 use crate::model::cast::micros;
@@ -31,7 +31,7 @@ pub struct Batch {
     /// Keys that one deletion is enough for.
     pub(super) once: KeySet,
     pub(super) wide: BTreeSet<Wide>,
-    pub(super) shapes: Shapes,
+    pub(super) structures: Structures,
     pub(super) paths: Paths,
     /// The position after the last whole transaction in it, if there is one.
     pub(super) mark: Option<Mark>,
@@ -81,7 +81,7 @@ pub struct Mark {
 pub struct Deleted {
     settling: KeyList,
     wide: BTreeSet<Wide>,
-    shapes: Shapes,
+    structures: Structures,
     /// When it is to be deleted again; `None`: once was enough.
     pub(super) due: Option<Due>,
     paths: Paths,
@@ -118,7 +118,10 @@ impl Batch {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.keys() == 0 && self.wide.is_empty() && self.shapes.is_empty() && self.paths.is_empty()
+        self.keys() == 0
+            && self.wide.is_empty()
+            && self.structures.is_empty()
+            && self.paths.is_empty()
     }
 
     /// How many keys it deletes.
@@ -129,7 +132,7 @@ impl Batch {
     /// The memory it takes, in bytes (Bounded).
     pub fn size(&self) -> usize {
         let keys = self.settling.size() + self.once.size();
-        keys + self.shapes.size() + self.paths.size() + size_of(&self.wide)
+        keys + self.structures.size() + self.paths.size() + size_of(&self.wide)
     }
 
     /// Says when the changes that are planned next were committed.
@@ -160,7 +163,7 @@ impl Batch {
         pass: Pass,
     ) -> Result<Vec<Refused>, CacheError> {
         let keys = [self.settling.keys(), self.once.keys()];
-        delete(cache, &keys, &self.wide, &mut self.shapes, pass).await
+        delete(cache, &keys, &self.wide, &mut self.structures, pass).await
     }
 
     /// Whether a refused key is deleted again when the batch is due. Only what
@@ -168,27 +171,31 @@ impl Batch {
     /// done to guards and tag sets is done again, so that they do not wait.
     pub(super) fn deletes_again(&self, due: Option<Due>, key: &[u8]) -> bool {
         let again =
-            self.settling.contains(key) || self.shapes.is_empty() && !self.once.contains(key);
+            self.settling.contains(key) || self.structures.is_empty() && !self.once.contains(key);
         due.is_some() && again
     }
 
     /// Whether it goes through the cache's keys or sets, for as long as it takes.
     pub(super) fn takes_long(&self) -> bool {
-        !self.wide.is_empty() || self.shapes.settles()
+        !self.wide.is_empty() || self.structures.settles()
     }
 
     /// It was deleted, and is to be deleted again when it is due.
     pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
-        let (settling, wide, shapes) = match due {
-            Some(_) => (self.settling.into_keys(), self.wide, self.shapes.again()),
+        let (settling, wide, structures) = match due {
+            Some(_) => (
+                self.settling.into_keys(),
+                self.wide,
+                self.structures.again(),
+            ),
             None => Default::default(),
         };
-        let settles = !settling.is_empty() || !wide.is_empty() || shapes.settles();
+        let settles = !settling.is_empty() || !wide.is_empty() || structures.settles();
         Deleted {
             due: due.filter(|_| settles),
             settling,
             wide,
-            shapes,
+            structures,
             paths: self.paths,
             mark: self.mark,
             oldest_us: self.oldest_us,
@@ -222,21 +229,21 @@ impl Plan for Batch {
                 self.wide.insert(Wide::Generation(key.to_vec()));
             }
             Action::RaiseGuard { key, version, ttl } => {
-                self.shapes.guards.raise(key, version, ttl);
+                self.structures.guards.raise(key, version, ttl);
             }
-            Action::DeleteTagged { key, member_prefix } => {
-                self.shapes.tag_sets.insert(key, member_prefix);
+            Action::DeleteTagSet { key, member_prefix } => {
+                self.structures.tag_sets.insert(key, member_prefix);
             }
-            Action::DeleteTaggedMatching {
+            Action::DeleteTagSetsMatching {
                 glob,
                 member_prefix,
             } => {
-                self.shapes.tag_set_globs.insert(glob, member_prefix);
+                self.structures.tag_set_globs.insert(glob, member_prefix);
             }
             Action::DeleteField { key, field } => {
-                self.shapes.fields.insert(key, field);
+                self.structures.fields.insert(key, field);
             }
-            Action::Publish { channel, what } => self.shapes.announcements.add(channel, what),
+            Action::Publish { channel, what } => self.structures.publications.add(channel, what),
             Action::Invalidate { path, at } => self.paths.insert(rule, at, path),
             Action::Skip { class, .. } => self.counts.skip(class),
             Action::MissedBump { version } => self.counts.miss_bump(rule, version),
@@ -255,7 +262,7 @@ impl Plan for Batch {
 impl Deleted {
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        let content = self.settling.size() + self.shapes.size() + self.paths.size();
+        let content = self.settling.size() + self.structures.size() + self.paths.size();
         content + size_of(&self.wide) + MARK_BYTES
     }
 
@@ -266,7 +273,7 @@ impl Deleted {
         cache: &mut impl Cache,
     ) -> Result<Vec<Refused>, CacheError> {
         let keys = [&self.settling];
-        delete(cache, &keys, &self.wide, &mut self.shapes, Pass::Again).await
+        delete(cache, &keys, &self.wide, &mut self.structures, Pass::Again).await
     }
 
     /// It was deleted again, or once was enough.
@@ -288,7 +295,7 @@ impl Deleted {
 
     /// Whether it takes a scan to delete it again.
     pub(super) fn takes_long(&self) -> bool {
-        !self.wide.is_empty() || self.shapes.settles()
+        !self.wide.is_empty() || self.structures.settles()
     }
 }
 
@@ -304,13 +311,13 @@ async fn delete(
     cache: &mut impl Cache,
     keys: &[&KeyList],
     wide: &BTreeSet<Wide>,
-    shapes: &mut Shapes,
+    structures: &mut Structures,
     pass: Pass,
 ) -> Result<Vec<Refused>, CacheError> {
-    let outcome = shapes.delete_keys(cache, keys).await?;
+    let outcome = structures.delete_keys(cache, keys).await?;
     metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
     let mut refused = outcome.refused;
-    let deletion = shapes.delete(cache, pass).await?;
+    let deletion = structures.delete(cache, pass).await?;
     refused.extend(deletion.refused);
     for wide in wide {
         match wide {
@@ -327,7 +334,7 @@ async fn delete(
             }
         }
     }
-    refused.extend(shapes.announce(cache, pass, &deletion.members).await?);
+    refused.extend(structures.publish(cache, pass, &deletion.members).await?);
     Ok(refused)
 }
 

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::batch::{self, Batch, Deleted};
 use super::pass::Pass;
-use super::refused_keys::Refusals;
+use super::refused_keys::RefusedKeys;
 use super::settling::Settling;
 use super::visibility::{Visibility, VisibilityGate};
 use crate::cache::{Cache, Refused};
@@ -24,7 +24,7 @@ pub(super) async fn delete(
 ) {
     let Reports { board, .. } = &reports;
     let mut outage = Outage::new("the cache", metric::CACHE_RETRIES, board, Component::Cache);
-    let mut refusals = Refusals::new(&reports);
+    let mut refused_keys = RefusedKeys::new(&reports);
     let mut waiting = VisibilityGate::new(visibility, board);
     while let Some(mut batch) = batches.recv().await {
         let acts = !batch.is_empty();
@@ -65,9 +65,9 @@ pub(super) async fn delete(
             board.deleted(keys);
             outage.idle();
         }
-        refusals.report(&refused);
+        refused_keys.report(&refused);
         let stay = |it: &&Refused| !batch.deletes_again(due, &it.key);
-        refusals.give_up(refused.iter().filter(stay), batch.mark.as_ref());
+        refused_keys.give_up(refused.iter().filter(stay), batch.mark.as_ref());
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

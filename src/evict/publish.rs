@@ -28,10 +28,10 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What is to be published, by channel.
 #[derive(Debug, Default)]
-pub(super) struct Announcements(BTreeMap<Arc<str>, Announcement>);
+pub(super) struct Publications(BTreeMap<Arc<str>, Publication>);
 
 #[derive(Debug, Default)]
-struct Announcement {
+struct Publication {
     settling: KeySet,
     once: KeySet,
     fields: PairSet,
@@ -40,46 +40,46 @@ struct Announcement {
     members: bool,
 }
 
-impl Announcements {
+impl Publications {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The memory it takes, in bytes (Bounded).
     pub(super) fn size(&self) -> usize {
-        self.0.values().map(Announcement::size).sum()
+        self.0.values().map(Publication::size).sum()
     }
 
     pub(super) fn add(&mut self, channel: &Arc<str>, what: Published<'_>) {
         if !self.0.contains_key(channel) {
-            self.0.insert(Arc::clone(channel), Announcement::default());
+            self.0.insert(Arc::clone(channel), Publication::default());
         }
-        let Some(announcement) = self.0.get_mut(channel) else {
+        let Some(publication) = self.0.get_mut(channel) else {
             return;
         };
         match what {
             Published::Key { key, settles: true } => {
-                announcement.settling.insert(key);
+                publication.settling.insert(key);
             }
             Published::Key {
                 key,
                 settles: false,
             } => {
-                announcement.once.insert(key);
+                publication.once.insert(key);
             }
             Published::Field { key, field } => {
-                announcement.fields.insert(key, field);
+                publication.fields.insert(key, field);
             }
             Published::Glob(glob) => {
-                announcement.globs.insert(glob.to_vec());
+                publication.globs.insert(glob.to_vec());
             }
-            Published::Members => announcement.members = true,
+            Published::Members => publication.members = true,
         }
     }
 
     /// Whether some channel is to hear of the keys that tag sets name.
     pub(super) fn want_members(&self) -> bool {
-        self.0.values().any(|announcement| announcement.members)
+        self.0.values().any(|publication| publication.members)
     }
 
     /// Publishes everything that this pass deleted, `members` included.
@@ -90,8 +90,8 @@ impl Announcements {
         members: &KeySet,
     ) -> Result<Vec<Refused>, CacheError> {
         let mut refused = Vec::new();
-        for (channel, announcement) in &self.0 {
-            let messages = announcement.messages(pass, members);
+        for (channel, publication) in &self.0 {
+            let messages = publication.messages(pass, members);
             refused.extend(send(cache, channel, messages).await?);
         }
         Ok(refused)
@@ -126,7 +126,7 @@ async fn send(
     Ok(refused)
 }
 
-impl Announcement {
+impl Publication {
     fn size(&self) -> usize {
         let globs: usize = self.globs.iter().map(Vec::len).sum();
         self.settling.size() + self.once.size() + self.fields.size() + globs
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_message_names_keys_fields_and_globs_and_encodes_what_is_no_text() {
-        let mut announcements = Announcements::default();
+        let mut publications = Publications::default();
         let channel: Arc<str> = "users".into();
         for what in [
             Published::Key {
@@ -272,7 +272,7 @@ mod tests {
             },
             Published::Glob(b"user:*"),
         ] {
-            announcements.add(&channel, what);
+            publications.add(&channel, what);
         }
         let members = || {
             let mut members = KeySet::default();
@@ -280,7 +280,7 @@ mod tests {
             members
         };
         let message = |pass, members: &KeySet| {
-            let messages = announcements.0[&channel].messages(pass, members);
+            let messages = publications.0[&channel].messages(pass, members);
             messages
                 .into_iter()
                 .map(|it| String::from_utf8(it).unwrap())
@@ -293,10 +293,10 @@ mod tests {
             message(Pass::Again, &members()),
             [first.replace(",\"user:7:v3\"", "")]
         );
-        assert!(!announcements.want_members());
-        announcements.add(&channel, Published::Members);
-        assert!(announcements.want_members());
-        let messages = announcements.0[&channel].messages(Pass::Again, &members());
+        assert!(!publications.want_members());
+        publications.add(&channel, Published::Members);
+        assert!(publications.want_members());
+        let messages = publications.0[&channel].messages(Pass::Again, &members());
         let text = String::from_utf8(messages[0].clone()).unwrap();
         assert!(text.contains(r#""keys":["user:7","page:\n1"]"#), "{text}");
     }

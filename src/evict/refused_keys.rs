@@ -15,7 +15,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts refused keys, and logs the first of them every [`LOG_INTERVAL`].
 #[derive(Debug)]
-pub(super) struct Refusals<'a> {
+pub(super) struct RefusedKeys<'a> {
     reports: &'a Reports,
     logged_at: Option<Instant>,
     /// Since the last log line.
@@ -28,7 +28,7 @@ const LETTERS_MAX: usize = 1_000;
 
 const REMEDY: &str = "the entry stays as it was: let evictd's account change it, or correct what it holds, then delete the key by hand";
 
-impl<'a> Refusals<'a> {
+impl<'a> RefusedKeys<'a> {
     pub(super) fn new(reports: &'a Reports) -> Self {
         Self {
             reports,
@@ -106,28 +106,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_one_line_every_ten_seconds_with_the_number_of_keys() {
         let reports = Reports::default();
-        let mut refusals = Refusals::new(&reports);
-        refusals.report(&[]);
-        assert_eq!(refusals.logged_at, None, "nothing happened");
-        refusals.report(&refused(3));
-        assert!(refusals.logged_at.is_some());
-        assert_eq!(refusals.unlogged, 0, "the first is logged at once");
+        let mut refused_keys = RefusedKeys::new(&reports);
+        refused_keys.report(&[]);
+        assert_eq!(refused_keys.logged_at, None, "nothing happened");
+        refused_keys.report(&refused(3));
+        assert!(refused_keys.logged_at.is_some());
+        assert_eq!(refused_keys.unlogged, 0, "the first is logged at once");
         for _ in 0..100 {
-            refusals.report(&refused(2));
+            refused_keys.report(&refused(2));
         }
-        assert_eq!(refusals.unlogged, 200);
+        assert_eq!(refused_keys.unlogged, 200);
         tokio::time::advance(LOG_INTERVAL).await;
-        refusals.report(&refused(1));
-        assert_eq!(refusals.unlogged, 0);
+        refused_keys.report(&refused(1));
+        assert_eq!(refused_keys.unlogged, 0);
     }
 
     #[test]
     fn of_a_flood_a_thousand_keys_are_listed_and_the_rest_is_counted() {
         let reports = Reports::default();
-        let refusals = Refusals::new(&reports);
-        refusals.give_up(refused(0).iter(), None);
+        let refused_keys = RefusedKeys::new(&reports);
+        refused_keys.give_up(refused(0).iter(), None);
         assert_eq!(reports.ledger.summary().dead_letters, 0);
-        refusals.give_up(refused(LETTERS_MAX + 8).iter(), None);
+        refused_keys.give_up(refused(LETTERS_MAX + 8).iter(), None);
         let book = reports.ledger.summary();
         assert_eq!(book.dead_letters, 1_001);
         let last = book.recent_dead_letters.back().unwrap();

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Deleted, Settled};
 pub use super::due::Settling;
-use super::refused_keys::Refusals;
+use super::refused_keys::RefusedKeys;
 use crate::cache::Cache;
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
@@ -39,7 +39,7 @@ pub(super) async fn settle(
         board,
         Component::Settling,
     );
-    let mut refusals = Refusals::new(&reports);
+    let mut refused_keys = RefusedKeys::new(&reports);
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
     let mut bytes = 0;
     let mut ready: Option<Settled> = None;
@@ -69,8 +69,8 @@ pub(super) async fn settle(
                     };
                     outage.recovered();
                     outage.idle();
-                    refusals.report(&refused);
-                    refusals.give_up(refused.iter(), batch.mark());
+                    refused_keys.report(&refused);
+                    refused_keys.give_up(refused.iter(), batch.mark());
                 }
                 let batch = batch.settled();
                 match &mut ready {

@@ -1,17 +1,17 @@
 //! What a batch deletes besides plain keys, and what goes before and after.
 
 use super::pass::Pass;
-use super::publish::Announcements;
+use super::publish::Publications;
 use super::tag_sets::{Attempt, Deletion};
 use crate::cache::{Cache, CacheError, Outcome, Refused};
 use crate::model::cast::to_u64;
 use crate::model::{Guards, KeyList, KeySet, PairSet};
 use crate::telemetry::metric;
 
-/// Guards, fields of hashes, tag sets and announcements. Empty, and without
+/// Guards, fields of hashes, tag sets and publications. Empty, and without
 /// cost, for rules that have none.
 #[derive(Debug, Default)]
-pub(super) struct Shapes {
+pub(super) struct Structures {
     pub(super) guards: Guards,
     /// A hash and a field.
     pub(super) fields: PairSet,
@@ -19,14 +19,14 @@ pub(super) struct Shapes {
     pub(super) tag_sets: PairSet,
     /// Globs over sets, each with the same.
     pub(super) tag_set_globs: PairSet,
-    pub(super) announcements: Announcements,
+    pub(super) publications: Publications,
     /// Keys of members that left their sets.
     carried: KeySet,
 }
 
-impl Shapes {
+impl Structures {
     pub(super) fn is_empty(&self) -> bool {
-        self.guards.is_empty() && self.announcements.is_empty() && !self.settles()
+        self.guards.is_empty() && self.publications.is_empty() && !self.settles()
     }
 
     /// Whether there is something to delete again.
@@ -40,7 +40,7 @@ impl Shapes {
             + self.fields.size()
             + self.tag_sets.size()
             + self.tag_set_globs.size()
-            + self.announcements.size()
+            + self.publications.size()
             + self.carried.size()
     }
 
@@ -86,7 +86,7 @@ impl Shapes {
         let mut attempt = Attempt {
             pass,
             carried: &mut self.carried,
-            announcements: &self.announcements,
+            publications: &self.publications,
             deletion,
         };
         attempt.delete_carried(cache).await?;
@@ -99,15 +99,15 @@ impl Shapes {
     }
 
     /// Says what was deleted, and returns the channels that it cannot be said on.
-    pub(super) async fn announce(
+    pub(super) async fn publish(
         &self,
         cache: &mut impl Cache,
         pass: Pass,
         members: &KeySet,
     ) -> Result<Vec<Refused>, CacheError> {
-        if self.announcements.is_empty() {
+        if self.publications.is_empty() {
             return Ok(Vec::new());
         }
-        self.announcements.publish(cache, pass, members).await
+        self.publications.publish(cache, pass, members).await
     }
 }

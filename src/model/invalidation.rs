@@ -76,14 +76,14 @@ pub enum Action<'a> {
     },
     /// Delete the keys that the members of this set name, then the set: a
     /// Redis SET or ZSET.
-    DeleteTagged {
+    DeleteTagSet {
         /// The set's key, prefix included.
         key: &'a [u8],
         /// What goes before a member that does not begin with it.
         member_prefix: &'a [u8],
     },
     /// The same for every set whose key matches this glob.
-    DeleteTaggedMatching {
+    DeleteTagSetsMatching {
         /// The glob, prefix included.
         glob: &'a [u8],
         /// What goes before a member that does not begin with it.

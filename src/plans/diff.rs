@@ -44,7 +44,7 @@ pub struct Sides {
 
 /// All differences together.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DifferenceTally {
+pub struct DifferenceTotals {
     /// Changes whose plans differ.
     pub differing: u64,
     /// Keys that only the other configuration deletes.
@@ -57,7 +57,7 @@ pub struct DifferenceTally {
     pub paths_removed: u64,
 }
 
-impl DifferenceTally {
+impl DifferenceTotals {
     /// Counts one change.
     pub fn add(&mut self, difference: &Difference) {
         let count = |list: &[String]| to_u64(list.len());
@@ -69,7 +69,7 @@ impl DifferenceTally {
     }
 }
 
-impl fmt::Display for DifferenceTally {
+impl fmt::Display for DifferenceTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -260,10 +260,10 @@ impl Plan for PlanSets {
             Action::RaiseGuard { key, version, .. } => current
                 .cache
                 .insert(format!("{}={version}", printable(key))),
-            Action::DeleteTagged { key, .. } => current
+            Action::DeleteTagSet { key, .. } => current
                 .cache
                 .insert(format!("{} (tag set)", printable(key))),
-            Action::DeleteTaggedMatching { glob, .. } => current
+            Action::DeleteTagSetsMatching { glob, .. } => current
                 .cache
                 .insert(format!("{} (tag sets)", printable(glob))),
             Action::DeleteField { key, field } => {

@@ -296,8 +296,8 @@ impl<W: Write> Plan for PlanLines<W> {
             Action::SkipGuard { version } => {
                 line.because(format!("version {} raises no guard", printable(version)));
             }
-            Action::DeleteTagged { key, .. } => add(&mut line.tag_sets, printable(key)),
-            Action::DeleteTaggedMatching { glob, .. } => add(&mut line.tag_sets, printable(glob)),
+            Action::DeleteTagSet { key, .. } => add(&mut line.tag_sets, printable(key)),
+            Action::DeleteTagSetsMatching { glob, .. } => add(&mut line.tag_sets, printable(glob)),
             Action::DeleteField { key, field } => add(
                 &mut line.hash_fields,
                 FieldItem {
@@ -403,8 +403,8 @@ mod tests {
         let channel = &channel;
         lines.act(&users, Action::Publish { channel, what });
         let (key, glob) = (b"tag:user-7", b"tag:*");
-        lines.act(&users, Action::DeleteTagged { key, member_prefix });
-        let tagged = Action::DeleteTaggedMatching {
+        lines.act(&users, Action::DeleteTagSet { key, member_prefix });
+        let tagged = Action::DeleteTagSetsMatching {
             glob,
             member_prefix,
         };

@@ -29,15 +29,15 @@ const DISTINCT_MAX: usize = 65_536;
 /// Counts what is planned. Keys and paths that a transaction names more than
 /// once count once, as they are acted on once.
 #[derive(Debug, Default, Serialize)]
-pub struct Tally {
+pub struct Totals {
     /// Transactions that changed a mapped table.
     pub transactions: u64,
     /// Rows, by table and operation.
     pub tables: BTreeMap<String, BTreeMap<&'static str, u64>>,
     /// What each rule asks for.
-    pub rules: BTreeMap<String, RuleTally>,
+    pub rules: BTreeMap<String, RuleTotals>,
     /// All rules together.
-    pub total: RuleTally,
+    pub total: RuleTotals,
     #[serde(skip)]
     bulk: BulkRules,
     /// The open transaction's paths, by rule.
@@ -60,7 +60,7 @@ pub struct Tally {
 
 /// Numbers of one rule, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RuleTally {
+pub struct RuleTotals {
     /// Keys to delete.
     pub keys: u64,
     /// Globs of keys to delete, each of which visits the whole keyspace.
@@ -119,7 +119,7 @@ pub struct Bill {
     pub millidollars_at_most: u64,
 }
 
-impl Tally {
+impl Totals {
     /// Starts at nothing. Paths of rules that name no distribution go to all of
     /// `distributions`.
     pub fn new(distributions: Vec<Arc<str>>) -> Self {
@@ -167,7 +167,7 @@ impl Tally {
     fn count_field(&mut self, rule: &Arc<str>, key: &[u8], field: &[u8]) {
         // The length keeps `a` of `bc` apart from `ab` of `c`.
         let both = [&key.len().to_le_bytes(), key, field].concat();
-        self.count(rule, ("field", &both), |tally| tally.hash_fields += 1);
+        self.count(rule, ("field", &both), |totals| totals.hash_fields += 1);
     }
 
     /// Counts something for its rule and for all, each time that it is new.
@@ -175,7 +175,7 @@ impl Tally {
         &mut self,
         rule: &Arc<str>,
         what: (&'static str, &[u8]),
-        add: impl Fn(&mut RuleTally),
+        add: impl Fn(&mut RuleTotals),
     ) {
         self.open = true;
         if self.first((rule, what)) {
@@ -242,24 +242,24 @@ impl Tally {
     }
 }
 
-impl Plan for Tally {
+impl Plan for Totals {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         match action {
-            Action::Delete { key, .. } => self.count(rule, ("key", key), |tally| tally.keys += 1),
+            Action::Delete { key, .. } => self.count(rule, ("key", key), |totals| totals.keys += 1),
             Action::DeleteMatching { glob } => {
-                self.count(rule, ("glob", glob), |tally| tally.globs += 1);
+                self.count(rule, ("glob", glob), |totals| totals.globs += 1);
             }
             Action::Increment { key } => {
-                self.count(rule, ("counter", key), |tally| tally.counters += 1);
+                self.count(rule, ("counter", key), |totals| totals.counters += 1);
             }
             Action::RaiseGuard { key, .. } => {
-                self.count(rule, ("guard", key), |tally| tally.guards += 1);
+                self.count(rule, ("guard", key), |totals| totals.guards += 1);
             }
-            Action::DeleteTagged { key, .. } => {
-                self.count(rule, ("tag set", key), |tally| tally.tag_sets += 1);
+            Action::DeleteTagSet { key, .. } => {
+                self.count(rule, ("tag set", key), |totals| totals.tag_sets += 1);
             }
-            Action::DeleteTaggedMatching { glob, .. } => {
-                self.count(rule, ("tag sets", glob), |tally| tally.globs += 1);
+            Action::DeleteTagSetsMatching { glob, .. } => {
+                self.count(rule, ("tag sets", glob), |totals| totals.globs += 1);
             }
             Action::DeleteField { key, field } => {
                 self.count_field(rule, key, field);
@@ -269,15 +269,17 @@ impl Plan for Tally {
             Action::Invalidate { path, at } => {
                 let (wildcard, tag) = (is_wildcard(path), is_tag(path));
                 let item = of_tenant(at.tenant, path);
-                self.count(rule, ("path", item.as_bytes()), |tally| {
-                    tally.paths += 1;
-                    tally.wildcards += u64::from(wildcard);
-                    tally.tags += u64::from(tag);
+                self.count(rule, ("path", item.as_bytes()), |totals| {
+                    totals.paths += 1;
+                    totals.wildcards += u64::from(wildcard);
+                    totals.tags += u64::from(tag);
                 });
                 self.send(rule, path, &item, at);
             }
             Action::Skip { path, .. } => {
-                self.count(rule, ("skip", path.as_bytes()), |tally| tally.skipped += 1);
+                self.count(rule, ("skip", path.as_bytes()), |totals| {
+                    totals.skipped += 1
+                });
             }
             Action::MissedBump { .. } => {
                 let entry = self.rules.entry(rule.to_string()).or_default();
@@ -295,7 +297,7 @@ impl Plan for Tally {
     }
 }
 
-impl Record for Tally {
+impl Record for Totals {
     fn place(&mut self, _at: &At<'_>) {}
 
     fn begin(&mut self, change: &RowChange<'_>) {
@@ -312,7 +314,7 @@ impl Record for Tally {
     }
 }
 
-impl fmt::Display for RuleTally {
+impl fmt::Display for RuleTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} keys, {} paths", self.keys, self.paths)?;
         for (count, what) in [
@@ -361,7 +363,7 @@ impl fmt::Display for Bill {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -373,8 +375,8 @@ impl fmt::Display for Tally {
             let ops = ops.iter().map(|(op, count)| format!("{count} {op}"));
             writeln!(f, "  table {table}: {}", ops.collect::<Vec<_>>().join(", "))?;
         }
-        for (rule, tally) in &self.rules {
-            writeln!(f, "  rule {rule}: {tally}")?;
+        for (rule, totals) in &self.rules {
+            writeln!(f, "  rule {rule}: {totals}")?;
         }
         write!(f, "in all {}", self.total)
     }
@@ -389,7 +391,7 @@ mod tests {
     #[test]
     fn what_a_transaction_repeats_counts_once_and_wildcards_cost_as_one_path() {
         let (users, lists): (Arc<str>, Arc<str>) = ("users".into(), "lists".into());
-        let mut tally = Tally::new(vec!["main".into()]);
+        let mut totals = Totals::new(vec!["main".into()]);
         let at = Target::default();
         for _ in 0..2 {
             for (rule, path) in [
@@ -398,28 +400,28 @@ mod tests {
                 (&lists, "/u/1"),
                 (&lists, "/lists*"),
             ] {
-                tally.act(rule, Action::Invalidate { path, at });
+                totals.act(rule, Action::Invalidate { path, at });
             }
-            tally.act(
+            totals.act(
                 &users,
                 Action::Delete {
                     key: b"u:1",
                     settles: true,
                 },
             );
-            tally.end();
+            totals.end();
         }
-        assert_eq!(tally.transactions, 2);
-        assert_eq!((tally.total.paths, tally.total.wildcards), (4, 2));
-        assert_eq!(tally.total.keys, 2);
-        assert_eq!(tally.rules["users"].paths, 2);
-        assert_eq!(tally.rules["lists"].paths, 4);
+        assert_eq!(totals.transactions, 2);
+        assert_eq!((totals.total.paths, totals.total.wildcards), (4, 2));
+        assert_eq!(totals.total.keys, 2);
+        assert_eq!(totals.rules["users"].paths, 2);
+        assert_eq!(totals.rules["lists"].paths, 4);
     }
 
     #[test]
     fn every_distribution_and_every_tenant_is_billed_for_what_goes_there() {
         let shop: Distributions = vec!["shop".into()].into();
-        let mut tally = Tally::new(vec!["main".into(), "shop".into()]);
+        let mut totals = Totals::new(vec!["main".into(), "shop".into()]);
         for (path, distributions, tenant) in [
             ("/a", None, None),
             ("/a", Some(&shop), None),
@@ -432,21 +434,21 @@ mod tests {
                 distributions,
                 tenant,
             };
-            tally.act(&"rule".into(), Action::Invalidate { path, at });
+            totals.act(&"rule".into(), Action::Invalidate { path, at });
         }
-        assert_eq!(tally.bill().billed_paths, 6, "/a goes to shop once");
-        assert_eq!((tally.total.tags, tally.total.wildcards), (2, 0));
+        assert_eq!(totals.bill().billed_paths, 6, "/a goes to shop once");
+        assert_eq!((totals.total.tags, totals.total.wildcards), (2, 0));
     }
 
     #[test]
     fn a_thousand_paths_a_month_are_free_and_each_further_one_costs_half_a_cent() {
         let bill = |names: &[&str]| {
-            let mut tally = Tally::new(names.iter().map(|&name| name.into()).collect());
+            let mut totals = Totals::new(names.iter().map(|&name| name.into()).collect());
             for n in 0..600 {
                 let (path, at) = (&*format!("/{n}"), Target::default());
-                tally.act(&"rule".into(), Action::Invalidate { path, at });
+                totals.act(&"rule".into(), Action::Invalidate { path, at });
             }
-            tally.bill()
+            totals.bill()
         };
         assert_eq!(bill(&["main"]).millidollars_after_free_paths, 0);
         let bill = bill(&["main", "images"]);
@@ -464,31 +466,31 @@ mod tests {
             threshold: 10,
             wildcards: vec!["/products/*".to_owned(), "/api/*".to_owned()],
         };
-        let mut tally = Tally::new(vec!["main".into(), "images".into()])
+        let mut totals = Totals::new(vec!["main".into(), "images".into()])
             .with_bulk([(Arc::clone(&products), bulk)].into());
         let at = Target::default();
         let mut change = |rows: u32| {
             for row in 0..rows {
                 for path in [format!("/products/{row}"), "/sitemap.xml".to_owned()] {
-                    tally.act(&products, Action::Invalidate { path: &path, at });
+                    totals.act(&products, Action::Invalidate { path: &path, at });
                 }
                 let path = format!("/users/{row}");
-                tally.act(&users, Action::Invalidate { path: &path, at });
+                totals.act(&users, Action::Invalidate { path: &path, at });
             }
-            tally.end();
-            (tally.billed_paths / 2, tally.bulk_paths / 2)
+            totals.end();
+            (totals.billed_paths / 2, totals.bulk_paths / 2)
         };
         assert_eq!(change(9), (9 + 1 + 9, 0), "ten paths are no more than ten");
         assert_eq!(change(500), (19 + 2 + 1 + 500, 500));
         assert_eq!(change(500), (522 + 503, 1_000));
-        let bill = tally.bill();
+        let bill = totals.bill();
         assert_eq!((bill.billed_paths, bill.bulk_paths), (2_050, 2_000));
         assert!(
             bill.to_string()
                 .ends_with("; 2000 more go under the wildcards of bulk changes")
         );
         assert_eq!(
-            tally.total.paths,
+            totals.total.paths,
             1_009 + 3 + 1_009,
             "what rows render stays as it is"
         );
@@ -502,7 +504,7 @@ mod tests {
             wildcards: vec!["/p/*".to_owned()],
         };
         let bill = |tenants: u32| {
-            let mut tally = Tally::new(vec!["main".into(), "shop".into()])
+            let mut totals = Totals::new(vec!["main".into(), "shop".into()])
                 .with_bulk([(Arc::clone(&rule), bulk.clone())].into());
             for tenant in 0..tenants {
                 let tenant = format!("dt_{tenant}");
@@ -511,10 +513,10 @@ mod tests {
                     tenant: Some(&tenant),
                 };
                 for path in ["/p/1", "/p/2", "/p/3", "/p/4", "/p/5", "#t", "/other"] {
-                    tally.act(&rule, Action::Invalidate { path, at });
+                    totals.act(&rule, Action::Invalidate { path, at });
                 }
             }
-            let bill = tally.bill();
+            let bill = totals.bill();
             (bill.billed_paths, bill.bulk_paths)
         };
         assert_eq!(bill(1), (7, 0), "seven paths are no bulk change");

@@ -2,7 +2,7 @@
 //! one tenant's.
 
 use super::bind::{BindError, BoundTemplate, Renders, Slots};
-use super::explanation::{Witness, tell};
+use super::explanation::{Explanation, tell};
 use super::path::{BoundPath, forbidden_path};
 use super::path_class::PathClasses;
 use super::render::{
@@ -93,12 +93,12 @@ impl BoundEdge {
 
     /// Plans them from the images that the templates ask for, and both where
     /// the version went back.
-    pub(super) fn plan<P: Plan, W: Witness>(
+    pub(super) fn plan<P: Plan, W: Explanation>(
         &self,
         fired: &Fired<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        witness: &mut W,
+        explanation: &mut W,
     ) {
         let Fired {
             rule,
@@ -108,13 +108,13 @@ impl BoundEdge {
         } = *fired;
         for (bound, source) in self.paths.iter().zip(&rule.paths) {
             for side in self.images(&bound.template, fired) {
-                let whose = self.whose(fired, *side, scratch, plan, witness);
+                let whose = self.whose(fired, *side, scratch, plan, explanation);
                 if let Whose::Nobody = whose {
                     continue;
                 }
                 scratch.key.clear();
                 let rendered = render(&bound.template, change, *side, scratch, push_encoded);
-                tell(rule, source, &rendered, witness);
+                tell(rule, source, &rendered, explanation);
                 let reason = bound.finish(&rendered, scratch);
                 let at = target(rule, &whose, scratch);
                 if let Some(reason) = reason {
@@ -129,13 +129,13 @@ impl BoundEdge {
         }
         for (template, source) in self.tags.iter().zip(&rule.edge_tags) {
             for side in self.images(template, fired) {
-                let whose = self.whose(fired, *side, scratch, plan, witness);
+                let whose = self.whose(fired, *side, scratch, plan, explanation);
                 if let Whose::Nobody = whose {
                     continue;
                 }
                 scratch.key.clear();
                 let rendered = render(template, change, *side, scratch, push_bytes);
-                tell(rule, source, &rendered, witness);
+                tell(rule, source, &rendered, explanation);
                 let unknown = match rendered {
                     Rendered::Nothing(_) => continue,
                     Rendered::Unknown(_) => Some(Widening::MissingColumn),
@@ -171,13 +171,13 @@ impl BoundEdge {
     }
 
     /// Renders the tenant from one image into the scratch.
-    fn whose<P: Plan, W: Witness>(
+    fn whose<P: Plan, W: Explanation>(
         &self,
         fired: &Fired<'_>,
         side: Side,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        witness: &mut W,
+        explanation: &mut W,
     ) -> Whose {
         let rule = fired.rule;
         let (Some(template), Some(source)) = (&self.tenant, &rule.tenant) else {
@@ -185,7 +185,7 @@ impl BoundEdge {
         };
         scratch.key.clear();
         let rendered = render(template, fired.change, side, scratch, push_bytes);
-        tell(rule, source, &rendered, witness);
+        tell(rule, source, &rendered, explanation);
         let reason = match rendered {
             Rendered::Nothing(_) => return Whose::Nobody,
             Rendered::Unknown(_) => Widening::MissingColumn,

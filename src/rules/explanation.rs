@@ -39,28 +39,28 @@ pub enum Note<'a> {
 }
 
 /// Hears the planner's reasons.
-pub trait Witness {
+pub trait Explanation {
     /// Takes one reason of `rule`.
     fn note<'a>(&mut self, rule: &'a Rule, note: impl FnOnce() -> Note<'a>);
 }
 
 /// Nobody listens: no reason is made up, and none costs anything.
-impl Witness for () {
+impl Explanation for () {
     #[inline]
     fn note<'a>(&mut self, _rule: &'a Rule, _note: impl FnOnce() -> Note<'a>) {}
 }
 
 /// Tells why a template of `rule` has no text.
-pub(super) fn tell<W: Witness>(
+pub(super) fn tell<W: Explanation>(
     rule: &Rule,
     source: &Template,
     rendered: &Rendered,
-    witness: &mut W,
+    explanation: &mut W,
 ) {
     let template = source.text.as_str();
     match *rendered {
         Rendered::Done => {}
-        Rendered::Nothing(lacks) => witness.note(rule, || Note::NoText { template, lacks }),
-        Rendered::Unknown(slot) => witness.note(rule, || Note::Unknown { template, slot }),
+        Rendered::Nothing(lacks) => explanation.note(rule, || Note::NoText { template, lacks }),
+        Rendered::Unknown(slot) => explanation.note(rule, || Note::Unknown { template, slot }),
     }
 }

@@ -6,7 +6,7 @@ use super::template::{Template, TemplatePart};
 
 /// Names of the kinds of entries that rules delete or keep, prefix included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Samples {
+pub struct PermissionProbe {
     /// Keys; none for a template that always gives the same name.
     pub keys: Vec<Vec<u8>>,
     /// Whether globs are looked for.
@@ -25,27 +25,27 @@ pub struct Samples {
 
 impl Rules {
     /// Names as they would be if every column held `value`.
-    pub fn samples(&self, value: &str) -> Samples {
+    pub fn permission_probe(&self, value: &str) -> PermissionProbe {
         let name = |template: &Template| name(template, &self.key_prefix, value);
-        let mut samples = Samples::default();
+        let mut probe = PermissionProbe::default();
         for rule in self.iter() {
             let cascades = rule.cascade_from.iter().flat_map(|from| &from.keys);
             let keys = rule.keys.iter().chain(cascades);
             let varying = keys.filter(|template| template.placeholders().next().is_some());
-            samples.keys.extend(varying.map(name));
+            probe.keys.extend(varying.map(name));
             let wide = &rule.table_wide;
-            samples.globs |= !wide.keys.is_empty() || !wide.tag_sets.is_empty();
-            samples.generations.extend(wide.generation.clone());
+            probe.globs |= !wide.keys.is_empty() || !wide.tag_sets.is_empty();
+            probe.generations.extend(wide.generation.clone());
             let guards = rule.guard.iter().map(|guard| name(&guard.key));
-            samples.guards.extend(guards);
+            probe.guards.extend(guards);
             let sets = rule.tag_sets.iter().map(|set| name(&set.key));
-            samples.tag_sets.extend(sets);
+            probe.tag_sets.extend(sets);
             let hashes = rule.hash_fields.iter().map(|hash| name(&hash.key));
-            samples.hashes.extend(hashes);
+            probe.hashes.extend(hashes);
             let channel = rule.channel.iter().map(|it| it.as_bytes().to_vec());
-            samples.channels.extend(channel);
+            probe.channels.extend(channel);
         }
-        samples
+        probe
     }
 }
 

@@ -6,13 +6,13 @@ use super::bind::{BindError, BoundTemplate, Slots};
 use super::cascade::BoundCascade;
 use super::condition::Judgement;
 use super::edge::{self, BoundEdge, Fired};
-use super::explanation::{Note, Witness, tell};
+use super::explanation::{Explanation, Note, tell};
 use super::guard::BoundGuard;
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
 use super::render::{RenderBuffers, Rendered, Side, differs, push_bytes, render, sides};
 use super::rule::Rule;
-use super::structures::{self, BoundShapes};
+use super::structures::{self, BoundStructures};
 use super::template::Template;
 use super::version::{self, VersionStep};
 use super::wide::widen_keys;
@@ -37,7 +37,7 @@ pub(super) struct BoundRule {
     version: Option<usize>,
     guard: Option<BoundGuard>,
     keys: Vec<BoundTemplate>,
-    shapes: BoundShapes,
+    structures: BoundStructures,
     edge: BoundEdge,
 }
 
@@ -50,26 +50,26 @@ impl TablePlanner {
     /// Plans what `change` invalidates, rule by rule in the configuration's
     /// order.
     pub fn plan<P: Plan>(&self, change: &RowChange<'_>, scratch: &mut RenderBuffers, plan: &mut P) {
-        self.plan_before(change, scratch, plan, &mut ());
+        self.plan_explained(change, scratch, plan, &mut ());
     }
 
-    /// Plans as [`TablePlanner::plan`] does, and tells `witness` why.
-    pub fn plan_before<P: Plan, W: Witness>(
+    /// Plans as [`TablePlanner::plan`] does, and tells `explanation` why.
+    pub fn plan_explained<P: Plan, W: Explanation>(
         &self,
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        witness: &mut W,
+        explanation: &mut W,
     ) {
         for bound in &self.rules {
-            if !bound.fires(change, witness) {
+            if !bound.fires(change, explanation) {
                 continue;
             }
             match &bound.rule.channel {
-                None => bound.plan(change, &self.classes, scratch, plan, witness),
+                None => bound.plan(change, &self.classes, scratch, plan, explanation),
                 Some(channel) => {
                     let plan = &mut OnChannel { plan, channel };
-                    bound.plan(change, &self.classes, scratch, plan, witness);
+                    bound.plan(change, &self.classes, scratch, plan, explanation);
                 }
             }
         }
@@ -144,7 +144,7 @@ impl BoundRule {
             when: when.unwrap_or_default(),
             version: version.map(|index| slots.slot(index)),
             keys: templates(&rule.keys, key_prefix),
-            shapes: BoundShapes::new(
+            structures: BoundStructures::new(
                 &rule.tag_sets,
                 &rule.hash_fields,
                 slots,
@@ -165,34 +165,34 @@ impl BoundRule {
         }
     }
 
-    fn fires<W: Witness>(&self, change: &RowChange<'_>, witness: &mut W) -> bool {
+    fn fires<W: Explanation>(&self, change: &RowChange<'_>, explanation: &mut W) -> bool {
         let rule = &*self.rule;
         if !rule.on.contains(&change.op) {
-            witness.note(rule, || Note::OtherOperation(&rule.on));
+            explanation.note(rule, || Note::OtherOperation(&rule.on));
             return false;
         }
-        if !self.changed(change, witness) {
-            witness.note(rule, || Note::NothingDiffers(&rule.changed));
+        if !self.changed(change, explanation) {
+            explanation.note(rule, || Note::NothingDiffers(&rule.changed));
             return false;
         }
         if let Some((condition, _)) = &rule.when {
             let judgement = condition.judge(change, &self.when);
             if !judgement.holds() {
-                witness.note(rule, || Note::ConditionFalse(condition));
+                explanation.note(rule, || Note::ConditionFalse(condition));
                 return false;
             }
             if let Judgement::NoTruthValue | Judgement::Failed(_) = judgement {
-                witness.note(rule, || {
+                explanation.note(rule, || {
                     let reason = judgement.failure().unwrap_or_default();
                     Note::ConditionFailed(condition, reason)
                 });
             }
         }
-        witness.note(rule, || Note::Fires);
+        explanation.note(rule, || Note::Fires);
         true
     }
 
-    fn changed<W: Witness>(&self, change: &RowChange<'_>, witness: &mut W) -> bool {
+    fn changed<W: Explanation>(&self, change: &RowChange<'_>, explanation: &mut W) -> bool {
         let (Some(before), Some(after)) = (change.before, change.after) else {
             return true;
         };
@@ -202,20 +202,20 @@ impl BoundRule {
         let columns = self.changed.iter().zip(&self.rule.changed);
         for (slot, column) in columns {
             if differs(before.get(*slot), after.get(*slot)) {
-                witness.note(&self.rule, || Note::Differs(column));
+                explanation.note(&self.rule, || Note::Differs(column));
                 return true;
             }
         }
         false
     }
 
-    fn plan<P: Plan, W: Witness>(
+    fn plan<P: Plan, W: Explanation>(
         &self,
         change: &RowChange<'_>,
         classes: &PathClasses,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        witness: &mut W,
+        explanation: &mut W,
     ) {
         let rule = &self.rule;
         let step = version::step(self.version, &rule.name, change, scratch, plan);
@@ -226,7 +226,7 @@ impl BoundRule {
         for (template, source) in self.keys.iter().zip(&rule.keys) {
             for side in sides(template.renders, change.op) {
                 let rendered = self.delete_key(template, *side, step, change, scratch, plan);
-                tell(rule, source, &rendered, witness);
+                tell(rule, source, &rendered, explanation);
                 unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }
@@ -237,9 +237,11 @@ impl BoundRule {
                 unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }
-        if !self.shapes.is_empty() {
+        if !self.structures.is_empty() {
             let both = step == VersionStep::Back;
-            unknown_key |= !self.shapes.plan(both, &rule.name, change, scratch, plan);
+            unknown_key |= !self
+                .structures
+                .plan(both, &rule.name, change, scratch, plan);
         }
         if unknown_key {
             plan.widen(&rule.name, Widening::MissingColumn);
@@ -251,7 +253,7 @@ impl BoundRule {
             step,
             classes,
         };
-        self.edge.plan(&fired, scratch, plan, witness);
+        self.edge.plan(&fired, scratch, plan, explanation);
     }
 
     /// Renders one key and deletes it.

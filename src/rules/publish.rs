@@ -18,7 +18,9 @@ impl<P: Plan> Plan for OnChannel<'_, P> {
             Action::Increment { key } => Published::Key { key, settles: true },
             Action::DeleteMatching { glob } => Published::Glob(glob),
             Action::DeleteField { key, field } => Published::Field { key, field },
-            Action::DeleteTagged { .. } | Action::DeleteTaggedMatching { .. } => Published::Members,
+            Action::DeleteTagSet { .. } | Action::DeleteTagSetsMatching { .. } => {
+                Published::Members
+            }
             Action::RaiseGuard { .. }
             | Action::SkipGuard { .. }
             | Action::Publish { .. }

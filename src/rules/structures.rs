@@ -37,7 +37,7 @@ pub struct HashField {
 
 /// A rule's tag sets and hash fields, fitted to a table.
 #[derive(Debug, Default)]
-pub(super) struct BoundShapes {
+pub(super) struct BoundStructures {
     tag_sets: Vec<(BoundTemplate, Vec<u8>)>,
     hash_fields: Vec<BoundField>,
 }
@@ -67,7 +67,7 @@ pub(super) fn check(
     Ok(())
 }
 
-impl BoundShapes {
+impl BoundStructures {
     pub(super) fn new(
         tag_sets: &[TagSet],
         hash_fields: &[HashField],
@@ -118,7 +118,7 @@ impl BoundShapes {
                 scratch.key.clear();
                 match render(template, change, *side, scratch, push_bytes) {
                     Rendered::Done => {
-                        let action = Action::DeleteTagged {
+                        let action = Action::DeleteTagSet {
                             key: &scratch.key,
                             member_prefix,
                         };

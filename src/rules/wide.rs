@@ -24,7 +24,7 @@ pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
         plan.act(&rule.name, Action::DeleteMatching { glob });
     }
     for sets in &rule.table_wide.tag_sets {
-        let action = Action::DeleteTaggedMatching {
+        let action = Action::DeleteTagSetsMatching {
             glob: &sets.glob,
             member_prefix: &sets.member_prefix,
         };

@@ -3,7 +3,7 @@
 mod cascade;
 mod edge;
 mod guards;
-mod shapes;
+mod structures;
 
 use std::sync::Arc;
 
@@ -54,11 +54,11 @@ impl Plan for Lines {
                     version.escape_ascii()
                 )
             }
-            Action::DeleteTagged { key, member_prefix } => {
+            Action::DeleteTagSet { key, member_prefix } => {
                 let (key, prefix) = (key.escape_ascii(), member_prefix.escape_ascii());
                 format!("{rule}: delete members of {key} after \"{prefix}\"")
             }
-            Action::DeleteTaggedMatching {
+            Action::DeleteTagSetsMatching {
                 glob,
                 member_prefix,
             } => {

@@ -26,7 +26,7 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>, CommandError> {
 }
 
 fn uses(config: &Config, number: &str) -> Uses {
-    let samples = config.rules.samples(number);
+    let samples = config.rules.permission_probe(number);
     Uses {
         keys: samples.keys,
         globs: samples.globs,

@@ -16,7 +16,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::model::edge_item::is_tag;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Op, RowChange, TableName, TableSchema};
-use crate::rules::explanation::{Lacks, Note, Witness};
+use crate::rules::explanation::{Explanation, Lacks, Note};
 use crate::rules::rule::Rule;
 use crate::rules::{RenderBuffers, suggestion};
 
@@ -141,7 +141,7 @@ fn explain(
         heard: Vec::new(),
     };
     let mut planned = Planned(Vec::new());
-    planner.plan_before(
+    planner.plan_explained(
         &change,
         &mut RenderBuffers::default(),
         &mut planned,
@@ -225,7 +225,7 @@ struct Reasons<'c> {
     heard: Vec<(Arc<str>, String, bool)>,
 }
 
-impl Witness for Reasons<'_> {
+impl Explanation for Reasons<'_> {
     fn note<'a>(&mut self, rule: &'a Rule, note: impl FnOnce() -> Note<'a>) {
         let note = note();
         let fires = matches!(note, Note::Fires);
@@ -311,13 +311,13 @@ impl Plan for Planned {
                     format_args!("raise no guard: the version is {}", Bytes(version)),
                 );
             }
-            Action::DeleteTagged { key, .. } => {
+            Action::DeleteTagSet { key, .. } => {
                 self.add(
                     rule,
                     format_args!("delete tag set {} and what it names", Bytes(key)),
                 );
             }
-            Action::DeleteTaggedMatching { glob, .. } => self.add(
+            Action::DeleteTagSetsMatching { glob, .. } => self.add(
                 rule,
                 format_args!(
                     "delete every tag set like {} and what it names",

@@ -20,7 +20,7 @@
 use std::borrow::Cow;
 
 use super::pass::Pass;
-use super::publish::Announcements;
+use super::publish::Publications;
 use crate::cache::{
     Cache, CacheError, MemberRemoval, Refused, ScanPlace, TagKind, TagScan, TagStep,
 };
@@ -45,7 +45,7 @@ pub(super) struct Attempt<'b> {
     pub(super) pass: Pass,
     /// Keys that left their sets.
     pub(super) carried: &'b mut KeySet,
-    pub(super) announcements: &'b Announcements,
+    pub(super) publications: &'b Publications,
     pub(super) deletion: Deletion,
 }
 
@@ -233,7 +233,7 @@ impl Attempt<'_> {
     }
 
     async fn tell(&mut self, cache: &mut impl Cache, keys: &KeySet) -> Result<(), CacheError> {
-        if !self.announcements.want_members() {
+        if !self.publications.want_members() {
             return Ok(());
         }
         keys.iter().for_each(|key| {
@@ -241,7 +241,7 @@ impl Attempt<'_> {
         });
         if self.deletion.members.size() >= MEMBERS_TOLD_BYTES_MAX {
             let members = std::mem::take(&mut self.deletion.members);
-            let told = self.announcements.publish_members(cache, &members);
+            let told = self.publications.publish_members(cache, &members);
             let refused = told.await?;
             self.deletion.refused.extend(refused);
         }

@@ -134,11 +134,11 @@ fn run(memory: &mut Memory, carried: &mut KeySet, pass: Pass, sets: &PairSet) ->
         .unwrap();
     runtime.block_on(async {
         loop {
-            let announcements = Announcements::default();
+            let publications = Publications::default();
             let mut attempt = Attempt {
                 pass,
                 carried,
-                announcements: &announcements,
+                publications: &publications,
                 deletion: Deletion::default(),
             };
             let outcome = async {
@@ -207,7 +207,7 @@ fn what_is_too_much_to_be_kept_stays_in_its_set_for_the_second_deletion() {
     let mut attempt = Attempt {
         pass: Pass::First,
         carried: &mut carried,
-        announcements: &Announcements::default(),
+        publications: &Publications::default(),
         deletion: Deletion::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

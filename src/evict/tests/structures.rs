@@ -27,7 +27,7 @@ async fn globs_are_deleted_after_keys_and_before_paths() {
 }
 
 /// A batch of one of everything.
-fn shapes(offset: u64) -> Batch {
+fn structures(offset: u64) -> Batch {
     let rule: Arc<str> = "r".into();
     let channel: Arc<str> = "shop".into();
     let mut batch = batch(offset);
@@ -39,7 +39,7 @@ fn shapes(offset: u64) -> Batch {
     let (key, field, member_prefix) = (b"users", b"7", b"p:");
     batch.act(&rule, Action::DeleteField { key, field });
     let key = b"tag";
-    batch.act(&rule, Action::DeleteTagged { key, member_prefix });
+    batch.act(&rule, Action::DeleteTagSet { key, member_prefix });
     for what in [
         Published::Key {
             key: b"k",
@@ -55,9 +55,9 @@ fn shapes(offset: u64) -> Batch {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guards_go_before_keys_members_leave_after_theirs_and_announcements_come_last() {
+async fn guards_go_before_keys_members_leave_after_theirs_and_messages_come_last() {
     let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
-    stages.planned.send(shapes(10)).await.unwrap();
+    stages.planned.send(structures(10)).await.unwrap();
     assert_eq!(
         stages.end().await,
         [
@@ -89,7 +89,7 @@ async fn tag_sets_are_found_by_glob_for_a_whole_table() {
     let stages = Stages::start([0, 0, 0]);
     let mut wide = batch(10);
     let (glob, member_prefix) = (b"tag:*", b"");
-    let tagged = Action::DeleteTaggedMatching {
+    let tagged = Action::DeleteTagSetsMatching {
         glob,
         member_prefix,
     };
@@ -109,7 +109,7 @@ async fn tag_sets_are_found_by_glob_for_a_whole_table() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_repeats_guards_and_keys_and_what_left_its_set_is_not_forgotten() {
     let stages = Stages::settling([3, 0, 0], Settling::After(Duration::from_secs(1)));
-    stages.planned.send(shapes(10)).await.unwrap();
+    stages.planned.send(structures(10)).await.unwrap();
     let journal = stages.end().await;
     let raised = journal
         .iter()
