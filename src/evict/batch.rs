@@ -1,10 +1,10 @@
-//! What gathers while the previous batch is on its way, and the stages that a
-//! batch goes through.
+//! A batch of planned changes, and the stages that it goes through.
 //!
-//! Each stage is a type of its own, made only by the step that reached it:
-//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`]. Keys go before paths (Cache before
-//! edge) and the position comes last (Nothing lost), because nothing else
-//! compiles.
+//! A batch gathers while the one before it is on its way. Each stage is a type
+//! of its own, made only by the step that reached it:
+//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`]. Keys go before paths
+//! (Cache before edge) and the position comes last (Nothing lost), because
+//! nothing else compiles.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::model::{GtidSet, KeyList, KeySet, Position};
 use crate::progress::board::Board;
 use crate::telemetry::metric;
 
-/// Planned, not yet acted on.
+/// Planned changes that are not acted on yet.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Keys to be deleted again once they settle.
+    /// Keys to be deleted again when the batch is due.
     pub(super) settling: KeySet,
     /// Keys that one deletion is enough for.
     pub(super) once: KeySet,
@@ -42,47 +42,48 @@ pub struct Batch {
     pub(super) newest_us: u64,
     /// When the oldest change was committed, µs since the epoch; 0 without one.
     pub(super) oldest_us: u64,
-    /// The gap that it invalidates everything for.
+    /// The gap for which it invalidates everything.
     pub(super) gap: Option<GapId>,
     counts: Counts,
 }
 
-/// What a batch takes besides its content: many small ones may wait to settle,
-/// each with its position and GTID set.
+/// Memory that a batch takes besides its content, in bytes: many small batches
+/// may wait to settle, each with a position and a GTID set.
 const MARK_BYTES: usize = 1_024;
 
-/// More room is not made ahead. Batches under load stay below.
+/// Largest room that is reserved for the next batch's keys, in bytes. Batches
+/// under load stay below it.
 const ROOM_BYTES_MAX: usize = 2 << 20;
 
-/// What covers more than single keys.
+/// A deletion that covers more than single keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wide {
     /// Every key that matches this glob.
     Matching(Vec<u8>),
-    /// Every key that contains the value of this counter.
+    /// Every key that contains the value of this counter, which is increased.
     Generation(Vec<u8>),
 }
 
-/// A position that everything before it is done for once the batch is.
+/// The end of a batch in the binlog: once the batch is done, so is everything
+/// before this position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The position.
     pub position: Position,
-    /// The server it is a position of.
+    /// The server whose binlog the position is in.
     pub server_uuid: Arc<str>,
     /// When the last transaction before it was committed, µs since the epoch.
     pub committed_at_us: u64,
-    /// When its file was begun, if that is known.
+    /// When its file was begun, in seconds since the epoch, if that is known.
     pub file_begun_s: Option<u32>,
 }
 
-/// Everything in it is deleted from the cache, for the first time.
+/// A batch whose keys were deleted from the cache for the first time.
 #[derive(Debug)]
 pub struct Deleted {
     settling: KeyList,
     wide: BTreeSet<Wide>,
     structures: Structures,
-    /// When it is to be deleted again; `None`: once was enough.
+    /// When its keys are deleted again; `None` where once was enough.
     pub(super) due: Option<Due>,
     paths: Paths,
     mark: Option<Mark>,
@@ -90,7 +91,8 @@ pub struct Deleted {
     gap: Option<GapId>,
 }
 
-/// Nothing that was read before its changes can be in the cache any more.
+/// A batch that has settled: nothing that was read before its changes can be in
+/// the cache any more.
 #[derive(Debug)]
 pub struct Settled {
     pub(super) paths: Paths,
@@ -98,7 +100,7 @@ pub struct Settled {
     gaps: Vec<GapId>,
 }
 
-/// Its paths are accepted by the buffer too.
+/// A batch whose paths the buffer has accepted too.
 #[derive(Debug)]
 pub struct Accepted {
     pub(super) mark: Option<Mark>,
@@ -106,7 +108,7 @@ pub struct Accepted {
 }
 
 impl Batch {
-    /// Takes it and leaves an empty one, with room for as many keys again.
+    /// Takes the batch and leaves an empty one, with room for as many keys.
     pub fn take(&mut self) -> Batch {
         let next = Batch {
             settling: KeySet::like(&self.settling, ROOM_BYTES_MAX),
@@ -124,7 +126,7 @@ impl Batch {
             && self.paths.is_empty()
     }
 
-    /// How many keys it deletes.
+    /// The number of keys that it deletes.
     pub fn keys(&self) -> usize {
         self.settling.len() + self.once.len()
     }
@@ -135,7 +137,8 @@ impl Batch {
         keys + self.structures.size() + self.paths.size() + size_of(&self.wide)
     }
 
-    /// Says when the changes that are planned next were committed.
+    /// Sets when the changes that are planned next were committed, in µs since
+    /// the epoch.
     pub fn committed_at(&mut self, at_us: u64) {
         self.paths.committed_at(at_us);
         if self.is_empty() {
@@ -144,9 +147,11 @@ impl Batch {
         self.newest_us = self.newest_us.max(at_us);
     }
 
-    /// It invalidates everything because of a gap. When what is lost was
-    /// committed nobody knows: until now, so that what was read before may be
-    /// filled after the first deletion (Settled).
+    /// Marks the batch as the one that invalidates everything because of a gap.
+    ///
+    /// Nobody knows when the lost changes were committed. They count as
+    /// committed just now, since an old row that was read until now may still
+    /// be stored after the first deletion (Settled).
     pub(super) fn covers_gap(&mut self, id: GapId) {
         let now_us = now_us();
         self.gap = Some(id);
@@ -155,8 +160,8 @@ impl Batch {
         self.paths.all_committed_at(now_us);
     }
 
-    /// Makes one attempt to delete everything in it, and returns what stays for
-    /// good. `pass` says whether it will be deleted again.
+    /// Makes one attempt to delete everything in it, and returns the keys that
+    /// the cache refuses for good. `pass` says whether it is deleted again.
     pub(super) async fn delete(
         &mut self,
         cache: &mut impl Cache,
@@ -166,21 +171,22 @@ impl Batch {
         delete(cache, &keys, &self.wide, &mut self.structures, pass).await
     }
 
-    /// Whether a refused key is deleted again when the batch is due. Only what
-    /// is refused at its last deletion stays for good. Not everything that is
-    /// done to guards and tag sets is done again, so that they do not wait.
+    /// Whether a refused key is deleted again when the batch is due.
+    ///
+    /// A key is given up only when its last deletion is refused. Guards and tag
+    /// sets do not wait for that: not all that is done to them is done again.
     pub(super) fn deletes_again(&self, due: Option<Due>, key: &[u8]) -> bool {
         let again =
             self.settling.contains(key) || self.structures.is_empty() && !self.once.contains(key);
         due.is_some() && again
     }
 
-    /// Whether it goes through the cache's keys or sets, for as long as it takes.
+    /// Whether it scans the cache's keys or sets, which may take any time.
     pub(super) fn takes_long(&self) -> bool {
         !self.wide.is_empty() || self.structures.settles()
     }
 
-    /// It was deleted, and is to be deleted again when it is due.
+    /// The batch after its first deletion; it is deleted again at `due`.
     pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
         let (settling, wide, structures) = match due {
             Some(_) => (
@@ -203,8 +209,8 @@ impl Batch {
         }
     }
 
-    /// Adds what was counted to the metrics, the board and the log, and forgets
-    /// it. `position` is where the reading stands.
+    /// Reports what planning counted to the metrics, the board and the log, and
+    /// forgets it. `position` is how far the binlog is read.
     pub fn report(&mut self, board: &Board, position: impl FnOnce() -> String) {
         self.counts.report(board, position);
     }
@@ -266,8 +272,8 @@ impl Deleted {
         content + size_of(&self.wide) + MARK_BYTES
     }
 
-    /// Makes one attempt to delete everything in it again, and returns what stays
-    /// for good.
+    /// Makes one attempt to delete everything in it again, and returns the keys
+    /// that the cache refuses for good.
     pub(super) async fn delete_again(
         &mut self,
         cache: &mut impl Cache,
@@ -276,7 +282,7 @@ impl Deleted {
         delete(cache, &keys, &self.wide, &mut self.structures, Pass::Again).await
     }
 
-    /// It was deleted again, or once was enough.
+    /// The batch after its second deletion, or where one was enough.
     pub(super) fn settled(self) -> Settled {
         if self.oldest_us > 0 {
             metrics::histogram!(metric::COMMIT_TO_SETTLED).record(since(self.oldest_us));
@@ -288,12 +294,12 @@ impl Deleted {
         }
     }
 
-    /// The position after it.
+    /// The position after the batch.
     pub(super) fn mark(&self) -> Option<&Mark> {
         self.mark.as_ref()
     }
 
-    /// Whether it takes a scan to delete it again.
+    /// Whether deleting it again takes a scan of the cache.
     pub(super) fn takes_long(&self) -> bool {
         !self.wide.is_empty() || self.structures.settles()
     }
@@ -344,14 +350,14 @@ impl Settled {
         self.paths.size() + MARK_BYTES
     }
 
-    /// Adds a later batch. Its position then stands for both.
+    /// Adds a later batch, whose position then stands for both.
     pub(super) fn add(&mut self, later: Settled) {
         self.paths.add(later.paths);
         self.gaps.extend(later.gaps);
         self.mark = later.mark.or_else(|| self.mark.take());
     }
 
-    /// The buffer took the paths.
+    /// The batch once the buffer has accepted its paths.
     pub(super) fn accepted(self) -> Accepted {
         Accepted {
             mark: self.mark,
@@ -360,13 +366,14 @@ impl Settled {
     }
 }
 
-/// Now, in microseconds since the epoch.
+/// This machine's time, in microseconds since the epoch.
 pub(super) fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     micros(now.unwrap_or_default())
 }
 
-/// How long ago that was. A commit in the future is a clock that is off.
+/// Time since `at_us`. A commit in the future comes from a clock that is off,
+/// and counts as now.
 pub(super) fn since(at_us: u64) -> Duration {
     Duration::from_micros(now_us().saturating_sub(at_us))
 }

@@ -1,12 +1,11 @@
-//! The paths of a batch, rule by rule, and when a rule's paths go as its
-//! wildcards.
+//! The paths of a batch, rule by rule, and the wildcards that are sent in their
+//! place when there are too many.
 //!
 //! A change of a hundred thousand rows would be a hundred thousand paths in the
 //! buffer, and as many on the bill. Beyond its threshold a rule sends what it
 //! would send for the whole table (Over, never under).
 //!
-//! Cache tags count as paths here, and a path of one tenant's is another one
-//! than the same path of another tenant's.
+//! Cache tags count as paths here. The same path of two tenants counts as two.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,13 +17,13 @@ use crate::model::invalidation::{Distributions, Target};
 use crate::model::{Current, KeySet};
 use crate::telemetry::metric;
 
-/// Paths to invalidate.
+/// Paths to invalidate, by rule.
 #[derive(Debug, Default)]
 pub struct Paths {
     rules: Vec<OfRule>,
-    /// The rule of the newest path: most come in runs.
+    /// Index of the newest path's rule: paths of a rule come in runs.
     last: usize,
-    /// When the change was committed whose paths come next.
+    /// When the change was committed whose paths come next, µs since the epoch.
     at_us: u64,
     oldest_us: u64,
     newest_us: u64,
@@ -33,16 +32,16 @@ pub struct Paths {
 #[derive(Debug)]
 struct OfRule {
     name: Arc<str>,
-    /// Where they go; `None`: to every distribution.
+    /// The distributions that they go to; `None` for all of them.
     distributions: Option<Distributions>,
-    /// Each with its tenant before it.
+    /// Paths, each after its tenant.
     paths: KeySet,
-    /// What each batch had of them, once batches are gathered: those that wait
-    /// together are no bulk change.
+    /// The parts that came from single batches, once batches are joined: many
+    /// small batches that wait together are not a bulk change.
     parts: Vec<RulePaths>,
 }
 
-/// A batch's paths of one rule.
+/// The paths of one rule in one batch, counted.
 #[derive(Clone, Copy, Debug)]
 struct RulePaths {
     oldest_us: u64,
@@ -51,7 +50,7 @@ struct RulePaths {
 }
 
 impl Paths {
-    /// Adds a path of a rule.
+    /// Adds a path of `rule`.
     pub fn insert(&mut self, rule: &Arc<str>, at: Target<'_>, path: &str) {
         self.newest_us = self.newest_us.max(self.at_us);
         let path = of_tenant(at.tenant, path);
@@ -62,7 +61,7 @@ impl Paths {
             of_rule.paths.insert(path);
             return;
         }
-        let found = self.rules.iter().position(|it| it.name == *rule);
+        let found = self.rules.iter().position(|known| known.name == *rule);
         self.last = found.unwrap_or(self.rules.len());
         match self.rules.get_mut(self.last) {
             Some(of_rule) => {
@@ -81,7 +80,7 @@ impl Paths {
         }
     }
 
-    /// Adds those of a later batch.
+    /// Adds the paths of a later batch.
     pub fn add(&mut self, mut later: Paths) {
         later.part();
         if self.is_empty() {
@@ -91,7 +90,7 @@ impl Paths {
         self.part();
         self.newest_us = self.newest_us.max(later.newest_us);
         for theirs in later.rules {
-            match self.rules.iter_mut().find(|it| it.name == theirs.name) {
+            match self.rules.iter_mut().find(|own| own.name == theirs.name) {
                 Some(own) => {
                     for path in theirs.paths.iter() {
                         own.paths.insert(path);
@@ -103,7 +102,7 @@ impl Paths {
         }
     }
 
-    /// Keeps apart what came so far and what will be added.
+    /// Counts the paths so far as a part of their own, before others are added.
     fn part(&mut self) {
         let (oldest_us, newest_us) = (self.oldest_us, self.newest_us);
         for of_rule in &mut self.rules {
@@ -117,15 +116,15 @@ impl Paths {
         }
     }
 
-    /// Says that all of its changes may have been committed until then, in µs
-    /// since the epoch.
+    /// Sets that all of its changes were committed at `at_us`, in µs since the
+    /// epoch.
     pub fn all_committed_at(&mut self, at_us: u64) {
         self.at_us = at_us;
         self.oldest_us = at_us;
         self.newest_us = at_us;
     }
 
-    /// Says when the changes of the paths that come next were committed, in µs
+    /// Sets when the changes of the paths that come next were committed, in µs
     /// since the epoch.
     pub fn committed_at(&mut self, at_us: u64) {
         if self.is_empty() {
@@ -139,50 +138,54 @@ impl Paths {
         self.oldest_us
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
     /// The memory that they take, in bytes (Bounded).
     pub fn size(&self) -> usize {
-        let size = |it: &OfRule| it.paths.size() + it.parts.len() * size_of::<RulePaths>();
-        self.rules.iter().map(size).sum()
+        self.rules
+            .iter()
+            .map(|rule| rule.paths.size() + rule.parts.len() * size_of::<RulePaths>())
+            .sum()
     }
 
-    /// Every path with its tenant before it, those of two rules twice. Paths
-    /// are percent-encoded, thus ASCII.
+    /// Every path after its tenant, a path of two rules twice. Paths are
+    /// percent-encoded, and thus ASCII.
     pub fn iter(&self) -> impl Iterator<Item = String> {
-        let paths = self.rules.iter().flat_map(|it| it.paths.iter());
-        paths.map(|path| String::from_utf8_lossy(path).into_owned())
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.paths.iter())
+            .map(|path| String::from_utf8_lossy(path).into_owned())
     }
 }
 
-/// When a rule's paths are too many, and what goes in their place.
+/// The number of paths that is too many for a rule, and the wildcards to send
+/// in their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkRule {
-    /// More paths than this, in a batch or a transaction.
+    /// Most paths that are sent as they are, in a batch or a transaction.
     pub threshold: usize,
     /// The rule's paths for the whole table.
     pub wildcards: Vec<String>,
 }
 
-/// By their names. One that is not among them sends every path.
+/// Rules by their names. A rule that is not among them sends every path.
 pub type BulkRules = HashMap<Arc<str>, BulkRule>;
 
-/// A rule's wildcards go to so many tenants one by one; for more they go to the
-/// distribution, which is about all of its tenants.
+/// Most tenants that a rule's wildcards are sent to one by one. For more they go
+/// to the distribution, which covers all of its tenants.
 pub(crate) const TENANTS_MAX: usize = 15;
 
-/// Decides for each batch.
+/// Decides for each batch what is sent.
 #[derive(Debug, Default)]
 pub struct BulkGuard {
     rules: Current<BulkRules>,
     runs: HashMap<Arc<str>, SpreadTransaction>,
 }
 
-/// What batches before have sent of the transaction that a batch ended in. A
-/// huge one comes in many batches, each of them below the threshold.
+/// Paths sent so far of the transaction that the last batch ended in. A huge
+/// transaction comes in many batches, each of them below the threshold.
 #[derive(Debug)]
 struct SpreadTransaction {
     committed_at_us: u64,
@@ -190,7 +193,7 @@ struct SpreadTransaction {
 }
 
 impl BulkGuard {
-    /// Goes by the rules as they are at each batch.
+    /// A guard that goes by the rules as they are at each batch.
     pub fn new(rules: Current<BulkRules>) -> Self {
         Self {
             rules,
@@ -198,8 +201,8 @@ impl BulkGuard {
         }
     }
 
-    /// What to send for a batch to each of these distributions, in their order,
-    /// each path once and with its tenant before it.
+    /// The paths to send for a batch to each of `distributions`, in their order,
+    /// each path once and after its tenant.
     pub fn send(&mut self, batch: &Paths, distributions: &[Arc<str>]) -> Vec<Vec<String>> {
         let mut out: Vec<(KeySet, Vec<String>)> = Vec::new();
         out.resize_with(distributions.len(), Default::default);
@@ -217,7 +220,7 @@ impl BulkGuard {
         out.into_iter().map(|(_, items)| items).collect()
     }
 
-    /// What to send for a rule.
+    /// The paths to send for a rule.
     fn items(&mut self, batch: &Paths, of_rule: &OfRule) -> Vec<String> {
         let OfRule {
             name, paths, parts, ..
@@ -231,29 +234,32 @@ impl BulkGuard {
             [] => &whole,
             parts => parts,
         };
-        let paths = paths.iter();
-        let paths = paths.map(|path| String::from_utf8_lossy(path).into_owned());
-        let mut paths: Vec<String> = paths.collect();
+        let mut paths: Vec<String> = paths
+            .iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect();
         let rules = self.rules.get();
         let wildcards = self.wildcards(rules.get(name), name, parts);
         if wildcards.is_empty() {
             return paths;
         }
-        let tenants = paths.iter().map(|path| split_tenant(path).0);
-        let tenants: BTreeSet<Option<&str>> = tenants.collect();
-        let mut out: Vec<String> = match tenants.len() <= TENANTS_MAX {
-            true => tenants
+        let tenants: BTreeSet<Option<&str>> =
+            paths.iter().map(|path| split_tenant(path).0).collect();
+        let mut out: Vec<String> = if tenants.len() <= TENANTS_MAX {
+            tenants
                 .iter()
                 .flat_map(|tenant| {
-                    let wildcards = wildcards.iter();
-                    wildcards.map(|wildcard| of_tenant(*tenant, wildcard).into_owned())
+                    wildcards
+                        .iter()
+                        .map(|wildcard| of_tenant(*tenant, wildcard).into_owned())
                 })
-                .collect(),
-            // A call for each of them would take longer than all refills.
-            false => wildcards.to_vec(),
+                .collect()
+        } else {
+            // A call for each tenant would take longer than all refills.
+            wildcards.to_vec()
         };
-        // `table_wide` may leave out paths that single rows render. Of tags it
-        // has to say what stands for them.
+        // `table_wide` may leave out paths that single rows render. For tags it
+        // has to name what stands for them.
         let covered = |path: &str| {
             let (_, item) = split_tenant(path);
             is_tag(item) || wildcards.iter().any(|wildcard| matches(wildcard, item))
@@ -263,7 +269,8 @@ impl BulkGuard {
         out
     }
 
-    /// What stands for the rule's paths: nothing, unless they are too many.
+    /// The wildcards that stand for the rule's paths; none, unless the paths are
+    /// too many.
     fn wildcards<'r>(
         &mut self,
         rule: Option<&'r BulkRule>,
@@ -326,7 +333,7 @@ mod tests {
         paths
     }
 
-    /// What goes to the only distribution.
+    /// The paths sent to the only distribution.
     fn to_main(guard: &mut BulkGuard, paths: &Paths) -> Vec<String> {
         guard.send(paths, &["main".into()]).concat()
     }

@@ -13,7 +13,7 @@ use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;
 
-/// Deletes each batch's keys, for as long as it takes.
+/// Deletes each batch's keys, and tries again until it succeeds.
 pub(super) async fn delete(
     reports: Reports,
     visibility: impl Visibility,
@@ -25,28 +25,27 @@ pub(super) async fn delete(
     let Reports { board, .. } = &reports;
     let mut outage = Outage::new("the cache", metric::CACHE_RETRIES, board, Component::Cache);
     let mut refused_keys = RefusedKeys::new(&reports);
-    let mut waiting = VisibilityGate::new(visibility, board);
+    let mut gate = VisibilityGate::new(visibility, board);
     while let Some(mut batch) = batches.recv().await {
         let acts = !batch.is_empty();
         if acts {
             board.deletes(batch.oldest_us);
         }
         let visible_by = match &batch.gtids {
-            Some(gtids) if acts => Some(waiting.wait(gtids).await),
+            Some(gtids) if acts => Some(gate.wait(gtids).await),
             _ => None,
         };
-        if visible_by.is_some() && waiting.knows() {
+        if visible_by.is_some() && gate.knows() {
             metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(batch::since(batch.oldest_us));
         }
         if acts {
             outage.started(batch.takes_long());
         }
         let (refused, due) = loop {
-            // A change that is fresh now may be old by the time it is deleted;
-            // then what was kept for the second deletion is let go. Settled: it
-            // is decided before the deletion is sent. A late fill can come
-            // between the deletion and an answer that takes its time, and to
-            // what a long scan has passed.
+            // Settled: whether a second deletion follows is decided before the
+            // first one is sent. A late fill can arrive between the deletion and
+            // a slow answer to it, or behind a long scan. After failed attempts
+            // the change may be old enough to need no second deletion any more.
             let due = settling.due(visible_by, batch.newest_us);
             let pass = match due {
                 Some(_) => Pass::First,
@@ -66,8 +65,8 @@ pub(super) async fn delete(
             outage.idle();
         }
         refused_keys.report(&refused);
-        let stay = |it: &&Refused| !batch.deletes_again(due, &it.key);
-        refused_keys.give_up(refused.iter().filter(stay), batch.mark.as_ref());
+        let stays = |refused: &&Refused| !batch.deletes_again(due, &refused.key);
+        refused_keys.give_up(refused.iter().filter(stays), batch.mark.as_ref());
         if deleted.send(batch.deleted(due)).await.is_err() {
             return;
         }

@@ -8,56 +8,57 @@ use tokio::time::Instant;
 
 use crate::binlog::server::replica_lag::ReadersApplied;
 
-/// How far the source's clock and ours may be apart, where nothing but clocks
-/// tells whether a change is fresh.
+/// Largest difference to expect between the source's clock and this machine's,
+/// where nothing but clocks tells whether a change is fresh.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 
 /// When keys are deleted for the second time.
 #[derive(Clone, Debug)]
 pub enum Settling {
-    /// Never.
     Off,
     /// This long after the change was visible.
     After(Duration),
     /// Once the change was visible on every reader too.
     Readers {
-        /// This long after that.
+        /// This long after the slowest reader had the change.
         min: Duration,
-        /// This long after the change was visible on the writer, even if it is
-        /// not known to be visible on the readers.
+        /// This long after the change was visible on the writer at the latest,
+        /// even where it is not known to be visible on the readers.
         max: Duration,
-        /// What is visible on every reader.
+        /// The newest changes known to be visible on every reader.
         applied: watch::Receiver<Option<ReadersApplied>>,
     },
 }
 
-/// When a batch is deleted again.
+/// When a batch's keys are deleted again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
-    /// Its changes were visible on the writer by then.
+    /// A moment by which its changes were visible on the writer.
     pub(super) visible_by: Instant,
     pub(super) at: Instant,
 }
 
 impl Settling {
-    /// When keys are deleted again whose changes were visible by then or, where
-    /// that is not known, whose newest change was committed then. `None`: no
-    /// fill from before can be under way any more.
+    /// When keys are deleted again whose changes were visible by `visible_by`
+    /// or, where that is not known, of which the newest was committed at
+    /// `committed_at_us`. `None` if no fill of an old row can be under way any
+    /// more.
     ///
-    /// Not counted from the commit where visibility is known: a commit that was
-    /// held up would leave too little time for a reader that fetched the old
-    /// row until the end.
+    /// Where visibility is known the commit does not count: a commit that was
+    /// held up would leave too little time to a reader that fetched the old
+    /// row just before the new one was visible.
     pub(super) fn due(&self, visible_by: Option<Instant>, committed_at_us: u64) -> Option<Due> {
         let now = Instant::now();
         let visible_by = match visible_by {
             Some(visible_by) => visible_by,
-            // None: committed before this machine's clock began.
+            // None: committed before this machine's clock began to count.
             None => now.checked_sub(age(committed_at_us).saturating_sub(CLOCK_SKEW_MAX))?,
         };
         let at = self.at(visible_by).filter(|at| *at > now)?;
         Some(Due { visible_by, at })
     }
 
+    /// When keys are deleted again whose changes were visible by `visible_by`.
     pub(super) fn at(&self, visible_by: Instant) -> Option<Instant> {
         match self {
             Settling::Off => None,
@@ -72,7 +73,7 @@ impl Settling {
         }
     }
 
-    /// Returns when what [`Self::at`] says may have changed.
+    /// Returns when the answer of [`Self::at`] may have changed.
     pub(super) async fn changed(&mut self) {
         if let Settling::Readers { applied, .. } = self
             && applied.changed().await.is_ok()
@@ -83,7 +84,7 @@ impl Settling {
     }
 }
 
-/// How long ago a change was committed, by both machines' clocks.
+/// Age of a change, by the clock of the source and this machine's.
 fn age(committed_at_us: u64) -> Duration {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

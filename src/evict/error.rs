@@ -6,13 +6,12 @@ use crate::checkpoint::CheckpointError;
 /// Why the pipeline ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// Changes are lost, and the configuration says to halt.
+    /// Changes are lost, and `source.on_gap` is `halt`.
     #[error(transparent)]
     Halted(#[from] SourceError),
-    /// Another evictd leads.
+    /// Another process leads, and has stored a position of its own.
     #[error(transparent)]
     Superseded(CheckpointError),
-    /// A task panicked.
     #[error("a task of the pipeline panicked: {0}")]
     Panicked(String),
 }

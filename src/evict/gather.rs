@@ -1,4 +1,4 @@
-//! What the binlog says, gathered while the batch before is on its way.
+//! Gathers what the binlog says while the batch before is on its way.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -15,22 +15,22 @@ use super::tail::{Connected, Tail};
 use crate::binlog::SourceError;
 use crate::progress::board::{Board, Component, ReadingState, Reports};
 
-/// How much may gather before the binlog has to wait, in bytes.
+/// Largest size of a batch, in bytes. Beyond it the binlog waits (Bounded).
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// A transaction's batch waits for its end until it is this large: small ones
-/// are acted on whole, huge ones while they stream in.
+/// A batch of this size, in bytes, does not wait for its transaction's end:
+/// small transactions are acted on whole, huge ones while they stream in.
 const PARTIAL_BYTES_MIN: usize = 64 << 10;
 
-/// How many items that have arrived already are planned in a row before the
-/// batch is offered on, and how much they may add to it. Every offer costs a
-/// round trip to the cache and wakes all stages: catching up with small
-/// transactions, that is more than their rows cost.
+/// Number of items, and the bytes they add, that are planned in a row if they
+/// have arrived already. Every batch that is offered on costs a round trip to
+/// the cache and wakes all stages: catching up with small transactions, that is
+/// more than their rows cost.
 const READY_ITEMS_MAX: usize = 1_024;
 const READY_BYTES_MAX: usize = 64 << 10;
 
-/// How long a position without any key or path may wait to be stored, and what
-/// changed to be said on the board. Once nothing changes there is no interval.
+/// Longest time before a position without any key or path is stored, and a
+/// change is reported on the board. While nothing changes no timer runs.
 const REPORT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Reads, plans, and hands a batch on as soon as the next stage takes it.
@@ -46,7 +46,7 @@ pub(super) async fn gather(
     let mut report = ReportTimer::new();
     while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
-            // What was read must not stay cached for as long as the outage.
+            // Keys of what was read must not stay cached during the outage.
             if !batch.is_empty() {
                 let read = finish(&mut batch, &tail);
                 handed_on.clone_from(tail.source().position());
@@ -94,8 +94,8 @@ pub(super) async fn gather(
             }
             next = tail.next(), if room => {
                 report.changed();
-                // What has arrived already is planned without asking the other
-                // branches in between.
+                // Items that have arrived already are planned without asking the
+                // other branches in between.
                 let mut next = Some(next);
                 let mut planned_items = 0;
                 while let Some(Ok(item)) = next {
@@ -119,15 +119,15 @@ pub(super) async fn gather(
     Ok(())
 }
 
-/// When the board is told about the reading: soon after something changed, and
-/// again for as long as there is more to read. An idle daemon has no timer.
+/// Tells when to report the reading to the board: soon after something changed,
+/// and again while there is more to read. An idle daemon has no timer.
 struct ReportTimer {
     timer: Pin<Box<Sleep>>,
     due: bool,
 }
 
 impl ReportTimer {
-    /// Due at once.
+    /// A timer that is due at once.
     fn new() -> Self {
         Self {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -135,7 +135,7 @@ impl ReportTimer {
         }
     }
 
-    /// Something changed.
+    /// Notes that something changed.
     fn changed(&mut self) {
         if !self.due {
             self.due = true;
@@ -144,26 +144,26 @@ impl ReportTimer {
         }
     }
 
-    /// Returns when it is time to report.
+    /// Returns when a report is due.
     async fn due(&mut self) {
-        match self.due {
-            true => self.timer.as_mut().await,
-            false => pending().await,
+        if self.due {
+            self.timer.as_mut().await;
+        } else {
+            pending::<()>().await;
         }
     }
 
-    /// Reports. What waits for the server may take any time; what has more to
-    /// read must come here again, or its task is stuck.
+    /// Reports `reading`. Waiting for the server may take any time, but a task
+    /// that has more to read must report again, or it is stuck.
     fn made(&mut self, reading: ReadingState, board: &Board) {
         self.due = false;
-        match reading.drained {
-            true => board.idle(&Component::Source),
-            false => {
-                board.started(&Component::Source);
-                self.changed();
-            }
+        if reading.drained {
+            board.idle(&Component::Source);
+        } else {
+            board.started(&Component::Source);
+            self.changed();
         }
-        // Until the server's first word.
+        // Nothing has come from the server yet.
         if !reading.heard {
             self.changed();
         }
@@ -171,7 +171,7 @@ impl ReportTimer {
     }
 }
 
-/// What the board says about the reading.
+/// The state of the reading, for the board.
 fn reading(tail: &Tail, batch: &Batch) -> ReadingState {
     let source = tail.source();
     let (file, offset) = source.reading();
@@ -181,16 +181,13 @@ fn reading(tail: &Tail, batch: &Batch) -> ReadingState {
         committed_at_us: source.committed_at_us(),
         heard: source.heard(),
         drained: source.drained(),
-        gathers_since_us: match batch.is_empty() {
-            true => 0,
-            false => batch.oldest_us,
-        },
+        gathers_since_us: if batch.is_empty() { 0 } else { batch.oldest_us },
         gathers_bytes: batch.size(),
     }
 }
 
-/// Takes the batch, marked with the last whole transaction: every change up to
-/// there is in this batch or an earlier one.
+/// Takes the batch, marked with the last whole transaction's end: every change
+/// up to there is in this batch or an earlier one.
 fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
     let reading_at = || tail.source().reading_at();
     batch.report(&tail.reports().board, reading_at);

@@ -1,27 +1,31 @@
 //! From the binlog to the cache, the buffer and the checkpoint. Knows the
 //! contracts of what it writes to, never a vendor.
 //!
+//! To *settle* is to be deleted a second time, once no reader can still store
+//! the row from before the change; to *widen* is to invalidate a whole table, or
+//! everything, in place of what cannot be known row by row.
+//!
 //! - `pipeline`: the tasks, and the channels that join them.
 //! - `error`: why the pipeline ends before it was asked to.
-//! - `tail`: the source with its reconnects, gaps and undecodable parts.
-//! - `plan_item`: what one item of the binlog asks for.
+//! - `tail`: the source with its reconnects and gaps.
+//! - `plan_item`: plans one item of the binlog.
 //! - `widening_log`: changes that are not known row by row, logged and on record.
-//! - `gather`: the batch that forms while the one before is on its way.
+//! - `gather`: gathers a batch while the one before is on its way.
 //! - `batch`: a batch, and the stages that it goes through.
 //! - `pass`: which of its deletions a batch is at.
-//! - `visibility`: keys are deleted once their rows are visible.
+//! - `visibility`: holds deletions back until their rows are visible.
 //! - `delete`: first deletions.
 //! - `due`: when keys are deleted a second time.
 //! - `settling`: second deletions.
 //! - `send`: paths on their way to the buffer.
 //! - `store`: positions on their way to the checkpoint.
-//! - `structures`: guards, tag sets and fields of hashes in a batch.
-//! - `tag_sets`: the keys that tag sets name.
-//! - `publish`: deletions told to subscribers.
+//! - `structures`: guards, hash fields, tag sets and messages of a batch.
+//! - `tag_sets`: deletes the keys that tag sets name.
+//! - `publish`: deletions published to subscribers.
 //! - `refused_keys`: keys that the cache refuses for good.
-//! - `path_sink`: where paths go once their keys are deleted.
-//! - `bulk_paths`: when a rule's paths go as its wildcards.
-//! - `plan_counts`: what planning a batch came upon, for metrics and logs.
+//! - `path_sink`: takes paths once their keys are deleted.
+//! - `bulk_paths`: the paths of a batch, and wildcards in place of too many.
+//! - `plan_counts`: counts of what was met while a batch was planned.
 //! - `noop`: one half of the work without the other.
 //! - `tests`: the stages behind the planner, with fakes around them.
 

@@ -1,4 +1,4 @@
-//! Halves of the work that are left out.
+//! A cache and a path sink that do nothing, to leave out one half of the work.
 
 use super::bulk_paths::Paths;
 use super::path_sink::PathSink;
@@ -8,7 +8,7 @@ use crate::cache::{
 };
 use crate::model::{Guards, KeyList, PairSet};
 
-/// Deletes nothing: for a replay of paths alone.
+/// A cache that deletes nothing: for a replay of paths alone.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCache;
 
@@ -57,7 +57,7 @@ impl Cache for NoCache {
     }
 }
 
-/// Sends nothing: for a replay of keys alone.
+/// A path sink that sends nothing: for a replay of keys alone.
 #[derive(Clone, Copy, Debug)]
 pub struct NoPaths;
 

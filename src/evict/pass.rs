@@ -3,10 +3,10 @@
 /// Which deletion of a batch it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// The only one.
+    /// The only deletion.
     Once,
-    /// One more follows when it is due.
+    /// The first deletion; a second one follows when it is due.
     First,
-    /// The second.
+    /// The second deletion.
     Again,
 }

@@ -1,4 +1,4 @@
-//! Where paths go once their keys are deleted.
+//! Takes paths once their keys are deleted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,18 +10,18 @@ use crate::model::cast::to_u64;
 use crate::model::edge_item::split_tenant;
 use crate::telemetry::metric;
 
-/// Takes paths.
+/// Takes the paths of settled batches.
 ///
-/// `send` is called again with what it left in `pending` until it succeeds;
-/// what was accepted before is not sent again.
+/// After an error `send` is called again with what it left in `pending`, until
+/// it succeeds. A message that was accepted is not sent again.
 pub trait PathSink: Send + 'static {
-    /// What is left to send.
+    /// Messages that are not accepted yet.
     type Pending: Send;
 
-    /// Makes messages of paths.
+    /// Makes messages of a batch's paths.
     fn prepare(&mut self, paths: &Paths) -> Self::Pending;
 
-    /// Sends what is pending. `Ok` means that all of it is accepted durably.
+    /// Sends the messages. `Ok` means that all of them are accepted durably.
     fn send(
         &mut self,
         pending: &mut Self::Pending,
@@ -38,7 +38,8 @@ pub struct ToBuffer<B> {
 }
 
 impl<B: Buffer> ToBuffer<B> {
-    /// `source` is the configuration's name, `distributions` are names too.
+    /// `source` is the name of the configuration, `distributions` are those of
+    /// the distributions.
     pub fn new(
         buffer: Arc<B>,
         source: Arc<str>,
@@ -65,7 +66,7 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
         let items = self.guard.send(paths, &self.distributions);
         let mut messages = Vec::new();
         for (distribution, items) in self.distributions.iter().zip(items) {
-            // Those of no tenant first.
+            // Paths of no tenant come first.
             let mut by_tenant: BTreeMap<Option<Arc<str>>, Vec<String>> = BTreeMap::new();
             for item in items {
                 let (tenant, path) = match split_tenant(&item) {
@@ -98,7 +99,7 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
                 refused,
                 cause,
             }) => {
-                // Refused messages are kept as well: to drop one would lose it.
+                // Nothing lost: refused messages are kept as well.
                 unaccepted.extend(refused);
                 *pending = unaccepted;
                 Err(cause)

@@ -1,9 +1,14 @@
 //! binlog → cache → settling → buffer → checkpoint.
 //!
 //! Five tasks, each owning its state, joined by channels that hold one batch
-//! each. While one batch is on its way the next gathers, so that an idle daemon
-//! acts at once and a busy one amortises. A stage that cannot go on holds up
-//! those before it, up to the binlog (Bounded).
+//! each. While one batch is on its way the next one gathers, so that an idle
+//! daemon acts at once and a busy one sends larger batches. A stage that cannot
+//! go on holds up those before it, back to the binlog (Bounded).
+//!
+//! [`run`] starts the five tasks (gather, delete, settle, send, store) and waits
+//! for them. On shutdown only gathering stops: what it has handed on goes
+//! through the other stages, each of which ends when the one before has ended
+//! and its channel is empty.
 
 use std::time::Duration;
 
@@ -23,24 +28,28 @@ use super::visibility::Visibility;
 use crate::cache::Cache;
 use crate::checkpoint::Checkpoint;
 
-/// How keys leave the cache.
+/// Everything that the deletion of keys needs.
 #[derive(Debug)]
 pub struct Eviction<V, C> {
-    /// Says when rows are visible.
+    /// Knows when rows are visible.
     pub visibility: V,
-    /// The cache.
     pub cache: C,
-    /// Another connection to it: what is due to be deleted again does not wait
-    /// behind first deletions.
+    /// Another connection to the cache, so that second deletions do not wait
+    /// behind first ones.
     pub again: C,
-    /// When keys are deleted again.
     pub settling: Settling,
 }
 
-/// Runs until `shutdown`; then what is in flight may take up to `grace`.
+/// Runs until `shutdown`, or until the tail ends. Batches in flight may then take
+/// up to `grace`.
 ///
 /// What is not acknowledged by then is read again at the next start, since the
 /// checkpoint has not passed it.
+///
+/// # Errors
+///
+/// A gap where `source.on_gap` is `halt`, another leader, or a task that
+/// panicked.
 pub async fn run(
     tail: Tail,
     eviction: Eviction<impl Visibility, impl Cache>,
@@ -82,8 +91,8 @@ pub async fn run(
         while let Some(ended) = tasks.join_next().await {
             let ended = ended.map_err(|error| PipelineError::Panicked(error.to_string()));
             let ended = ended.and_then(|ended| ended);
-            // Whoever leads now begins where the checkpoint is: nothing is left
-            // to be finished.
+            // The process that leads now begins at the checkpoint: nothing is
+            // left to finish here.
             if let Err(PipelineError::Superseded(_)) = ended {
                 return ended;
             }

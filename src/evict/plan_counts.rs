@@ -1,4 +1,4 @@
-//! What planning a batch came upon besides what it does, for metrics and logs.
+//! Counts of what was met while a batch was planned, for metrics and logs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,14 +18,15 @@ pub(super) struct Counts {
     guards_skipped: BTreeMap<Arc<str>, Seen>,
 }
 
-/// How many rows, and the version of the first.
+/// A number of rows, and the version of the first.
 #[derive(Debug)]
 struct Seen {
     rows: u64,
     first: String,
 }
 
-/// Counts by rule. Few rules have anything to count, and many rows of one may.
+/// Counts one row of `rule`. Few rules have anything to count, and then maybe
+/// for many rows: the version is made into text for the first only.
 fn see(seen: &mut BTreeMap<Arc<str>, Seen>, rule: &Arc<str>, version: impl FnOnce() -> String) {
     match seen.get_mut(rule) {
         Some(seen) => seen.rows += 1,
@@ -65,8 +66,8 @@ impl Counts {
         });
     }
 
-    /// Adds everything to the metrics, the board and the log, and forgets it.
-    /// `position` is where the reading stands.
+    /// Reports all counts to the metrics, the board and the log, and forgets
+    /// them. `position` is how far the binlog is read.
     pub(super) fn report(&mut self, board: &Board, position: impl FnOnce() -> String) {
         let Self {
             skipped,

@@ -1,5 +1,5 @@
-//! What one item of the binlog asks for, whether it comes from a server or
-//! from a file (One planner).
+//! Plans one item of the binlog, whether it comes from a server or from a file
+//! (One planner).
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::model::{Op, RowChange, TableName};
 use crate::rules::{RenderBuffers, Rules, TablePlanner};
 use crate::telemetry::metric;
 
-/// The rules as the source's interest.
+/// The rules, as the source asks which tables matter.
 #[derive(Clone, Debug)]
 pub struct RuleInterest(pub Arc<Rules>);
 
-/// What a table's rows are handled with.
+/// A table whose rows are planned: its decoder, its planner, its counters.
 #[derive(Debug)]
 pub struct TrackedTable {
     decoder: RowDecoder,
@@ -36,7 +36,8 @@ struct RowCounters {
     deletes: Counter,
 }
 
-/// Stands for tables that no rule is about, and that foreign keys make matter.
+/// Label of tables that no rule is about, and that matter for their foreign
+/// keys.
 const OTHER: &str = "other";
 
 impl RowCounters {
@@ -82,7 +83,8 @@ impl Interest for RuleInterest {
     }
 }
 
-/// What could not be planned row by row, and was planned for whole tables.
+/// A change that could not be planned row by row, and was planned for whole
+/// tables.
 #[derive(Debug)]
 pub enum Widened {
     /// These tables changed without row events.
@@ -91,11 +93,11 @@ pub enum Widened {
     Undecodable(TableName, String),
     /// Any table may have changed, for this reason.
     Any(Unknowable),
-    /// A statement may have changed any table, as long as nobody knows better.
+    /// A statement may have changed any table, since the catalog was not asked.
     Statement(Dml),
 }
 
-/// Plans what `item` asks for, and says what was widened, for whoever logs it.
+/// Plans what `item` asks for, and returns what was widened, for the log.
 /// `watch` sees every row before its plan.
 pub fn plan_item<P: Plan>(
     rules: &Rules,
@@ -149,7 +151,7 @@ pub fn plan_item<P: Plan>(
     }
 }
 
-/// Why everything is widened.
+/// The reason to widen for what cannot be known.
 pub(super) fn widening(reason: &Unknowable) -> Widening {
     match reason {
         Unknowable::Statement(_) => Widening::Statement,

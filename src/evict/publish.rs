@@ -1,13 +1,13 @@
-//! What was deleted, told to processes that keep copies of their own.
+//! Deletions published to processes that keep copies of their own.
 //!
-//! One message for each batch and channel, after the deletion and again after
-//! the second one:
+//! A batch sends one message to each channel after its first deletion, and
+//! another after the second one:
 //!
 //! ```json
 //! {"v":1,"keys":["user:7"],"fields":[["users","7"]],"globs":["user:*"]}
 //! ```
 //!
-//! `keys` is always there. What is not UTF-8 stands in `keys_base64`,
+//! `keys` is always there. Names that are not UTF-8 stand in `keys_base64`,
 //! `fields_base64` and `globs_base64` instead.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,11 +22,11 @@ use crate::model::invalidation::Published;
 use crate::model::{KeySet, PairSet};
 use crate::telemetry::metric;
 
-/// Where one message ends and the next begins. Redis sends a message whole to
-/// every subscriber, and counts it against their output buffers.
+/// Largest message, in bytes; more go in a further one. Redis sends a message
+/// whole to every subscriber, and counts it against their output buffers.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// What is to be published, by channel.
+/// Names to be published, by channel.
 #[derive(Debug, Default)]
 pub(super) struct Publications(BTreeMap<Arc<str>, Publication>);
 
@@ -36,7 +36,7 @@ struct Publication {
     once: KeySet,
     fields: PairSet,
     globs: BTreeSet<Vec<u8>>,
-    /// The keys that tag sets name are told too.
+    /// The keys that tag sets name are published too.
     members: bool,
 }
 
@@ -77,12 +77,13 @@ impl Publications {
         }
     }
 
-    /// Whether some channel is to hear of the keys that tag sets name.
+    /// Whether the keys that tag sets name are published to some channel.
     pub(super) fn want_members(&self) -> bool {
         self.0.values().any(|publication| publication.members)
     }
 
-    /// Publishes everything that this pass deleted, `members` included.
+    /// Publishes everything that this pass deleted, `members` included, and
+    /// returns the channels that the cache refuses.
     pub(super) async fn publish(
         &self,
         cache: &mut impl Cache,
@@ -97,14 +98,14 @@ impl Publications {
         Ok(refused)
     }
 
-    /// Publishes keys that tag sets name, before there are too many to keep.
+    /// Publishes keys that tag sets name, before there are too many to hold.
     pub(super) async fn publish_members(
         &self,
         cache: &mut impl Cache,
         members: &KeySet,
     ) -> Result<Vec<Refused>, CacheError> {
         let mut refused = Vec::new();
-        for (channel, _) in self.0.iter().filter(|(_, it)| it.members) {
+        for (channel, _) in self.0.iter().filter(|(_, published)| published.members) {
             let mut messages = Messages::default();
             members.iter().for_each(|key| messages.add_key(key));
             refused.extend(send(cache, channel, messages.end()).await?);
@@ -149,14 +150,14 @@ impl Publication {
     }
 }
 
-/// JSON lists that become a message when they are full.
+/// Lists of JSON that become a message when they are full.
 #[derive(Debug, Default)]
 struct Messages {
     lists: [Vec<u8>; LISTS.len()],
     done: Vec<Vec<u8>>,
 }
 
-/// The lists' names: each for text, then for other bytes.
+/// Names of the lists, each for text and then for other bytes.
 const LISTS: [&str; 6] = [
     "keys",
     "keys_base64",
@@ -166,7 +167,7 @@ const LISTS: [&str; 6] = [
     "globs_base64",
 ];
 
-/// The braces, the version and the names of all lists.
+/// Room for the braces, the version and the names of all lists.
 const FRAME_BYTES: usize = 128;
 
 impl Messages {
@@ -225,7 +226,7 @@ impl Messages {
     }
 }
 
-/// A JSON string; of what is no text, its Base64.
+/// `bytes` as a JSON string; as an error, their Base64 if they are not text.
 fn json(bytes: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(bytes).ok();
     text.and_then(|text| serde_json::to_string(text).ok())
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_names_keys_fields_and_globs_and_encodes_what_is_no_text() {
+    fn a_message_names_keys_fields_and_globs_and_encodes_what_is_not_text() {
         let mut publications = Publications::default();
         let channel: Arc<str> = "users".into();
         for what in [
@@ -283,7 +284,7 @@ mod tests {
             let messages = publications.0[&channel].messages(pass, members);
             messages
                 .into_iter()
-                .map(|it| String::from_utf8(it).unwrap())
+                .map(|message| String::from_utf8(message).unwrap())
                 .collect::<Vec<_>>()
         };
         let first = r#"{"v":1,"keys":["user:7","user:7:v3"],"keys_base64":["/yI="],"fields":[["users","7"]],"fields_base64":[["dXNlcnM=","/w=="]],"globs":["user:*"]}"#;

@@ -1,4 +1,4 @@
-//! Retried or reported: keys that the cache refuses for good.
+//! Keys that the cache refuses for good (Retried or reported).
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::ledger::{BinlogPlace, DeadLetter};
 use crate::progress::board::Reports;
 use crate::telemetry::metric;
 
-/// The shortest time between two log lines: a wrong account refuses every key.
+/// Shortest time between two log lines: with a wrong account every key is
+/// refused.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts refused keys, and logs the first of them every [`LOG_INTERVAL`].
@@ -18,12 +19,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct RefusedKeys<'a> {
     reports: &'a Reports,
     logged_at: Option<Instant>,
-    /// Since the last log line.
+    /// Keys refused since the last log line.
     unlogged: usize,
 }
 
-/// How many keys of a batch are put on record one by one. Beyond that a right
-/// is missing, and not a key special.
+/// Most keys of a batch that are put on record one by one. If there are more,
+/// the account lacks a right, and single keys say nothing.
 const LETTERS_MAX: usize = 1_000;
 
 const REMEDY: &str = "the entry stays as it was: let evictd's account change it, or correct what it holds, then delete the key by hand";
@@ -37,8 +38,8 @@ impl<'a> RefusedKeys<'a> {
         }
     }
 
-    /// Puts keys on record that are not tried again. `mark` is the end of their
-    /// batch.
+    /// Puts keys on record that are not deleted again. `mark` is the end of
+    /// their batch.
     pub(super) fn give_up<'k>(
         &self,
         refused: impl Iterator<Item = &'k Refused>,
@@ -49,14 +50,17 @@ impl<'a> RefusedKeys<'a> {
             return;
         }
         let position = mark.map(|mark| BinlogPlace::from(&mark.position));
-        let letter = |it: &Refused, detail: String| {
-            let mut letter = DeadLetter::new(it.code, detail, REMEDY).of_key(&it.key);
+        let letter = |refused: &Refused, detail: String| {
+            let mut letter = DeadLetter::new(refused.code, detail, REMEDY).of_key(&refused.key);
             letter.position.clone_from(&position);
-            letter.rules = self.reports.rules.get().names_of_key(&it.key);
+            letter.rules = self.reports.rules.get().names_of_key(&refused.key);
             letter
         };
-        let singly = refused.by_ref().take(LETTERS_MAX);
-        let mut letters: Vec<DeadLetter> = singly.map(|it| letter(it, it.reason.clone())).collect();
+        let mut letters: Vec<DeadLetter> = refused
+            .by_ref()
+            .take(LETTERS_MAX)
+            .map(|refused| letter(refused, refused.reason.clone()))
+            .collect();
         if let Some(next) = refused.next() {
             let more = refused.count();
             let detail = format!("{}; and {more} more keys of the same batch", next.reason);
@@ -65,15 +69,16 @@ impl<'a> RefusedKeys<'a> {
         self.reports.ledger.dead_letters(letters);
     }
 
+    /// Counts keys that were refused, and logs the first of them.
     pub(super) fn report(&mut self, refused: &[Refused]) {
-        for it in refused {
-            metrics::counter!(metric::CACHE_KEYS_REFUSED, "error" => it.code).increment(1);
+        for key in refused {
+            metrics::counter!(metric::CACHE_KEYS_REFUSED, "error" => key.code).increment(1);
         }
         self.unlogged += refused.len();
         let Some(first) = refused.first().filter(|_| self.is_due()) else {
             return;
         };
-        // Not within the macro, which evaluates nothing where the level is off.
+        // Outside of the macro, which evaluates nothing where the level is off.
         let keys = std::mem::take(&mut self.unlogged);
         tracing::error!(
             key = %String::from_utf8_lossy(&first.key),

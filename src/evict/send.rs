@@ -9,7 +9,7 @@ use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;
 
-/// Hands each batch's paths on, for as long as it takes.
+/// Sends each batch's paths, and tries again until they are accepted.
 pub(super) async fn send(
     Reports { board, .. }: Reports,
     mut paths: impl PathSink,

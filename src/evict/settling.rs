@@ -1,6 +1,23 @@
-//! Settled: a fill that read the old row before the change was visible may
-//! still store it after the deletion, so that keys without a version are
-//! deleted once more.
+//! Second deletions (Settled).
+//!
+//! Problem: a reader misses a key and reads the old row; then the new row
+//! becomes visible and the key is deleted; then the reader, which was held up,
+//! stores the old row. Nothing would delete that entry until the row's next
+//! change.
+//!
+//! Idea: keys without a version are deleted once more, `settle_after` after the
+//! change was visible ([`Settling`]). A fill that began before that moment has
+//! ended by then, or takes longer than the operator expects of any fill. Until
+//! then the batch waits here, and its paths and its position with it: the edge
+//! would refill from the stale entry (Cache before edge), and a crash would lose
+//! the second deletion (Nothing lost).
+//!
+//! What could go wrong: counting from a moment before the rows were visible ends
+//! the wait too early, so the moment comes from the gate in `visibility`, and
+//! from the commit only where visibility is not known. Batches that wait take
+//! memory, so that beyond [`SETTLING_BYTES_MAX`] the stages before have to wait
+//! (Bounded). Batches leave in the order in which they came, whatever
+//! their due times, so that positions never overtake each other.
 
 use std::collections::VecDeque;
 
@@ -15,16 +32,16 @@ use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;
 
-/// How much may wait to be deleted again, in bytes; beyond that the stages
-/// before have to wait (Bounded).
+/// Most that may wait to be deleted again, in bytes. Beyond it the stages before
+/// have to wait (Bounded).
 const SETTLING_BYTES_MAX: usize = 24 << 20;
 
 /// Deletes each batch's keys again when they are due, and only then hands its
 /// paths and its position on (Cache before edge, Nothing lost).
 ///
-/// What the next stage does not take yet gathers, so that a slow buffer is
-/// asked less often for more, and deletions do not wait for it before
-/// [`SETTLING_BYTES_MAX`] are held.
+/// Batches that the next stage does not take yet are joined, so that a slow
+/// buffer is called less often with more, and deletions do not wait for it
+/// until [`SETTLING_BYTES_MAX`] are held.
 pub(super) async fn settle(
     reports: Reports,
     mut cache: impl Cache,
@@ -80,7 +97,7 @@ pub(super) async fn settle(
             }
             () = settling.changed() => {
                 for due in waiting.iter_mut().filter_map(|batch| batch.due.as_mut()) {
-                    // Never later than it was: what was visible everywhere once stays so.
+                    // Never later than before: a change that was visible everywhere stays so.
                     if let Some(at) = settling.at(due.visible_by) {
                         due.at = due.at.min(at);
                     }

@@ -1,5 +1,4 @@
-//! The position of everything that is done, on its way to the checkpoint
-//! (Nothing lost).
+//! Stores the position up to which everything is done (Nothing lost).
 
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ pub(super) async fn store(
             },
             () = tokio::time::sleep_until(due), if newest.is_some() && open => {
                 write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
-                // Passed for good: a crash does not come upon it again.
+                // The position is beyond the gap: a crash does not meet it again.
                 gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
                 due = Instant::now() + CHECKPOINT_INTERVAL;
             }

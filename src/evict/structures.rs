@@ -1,4 +1,5 @@
-//! What a batch deletes besides plain keys, and what goes before and after.
+//! Guards, hash fields, tag sets and published messages of a batch: what it
+//! does besides deleting plain keys.
 
 use super::pass::Pass;
 use super::publish::Publications;
@@ -8,19 +9,19 @@ use crate::model::cast::to_u64;
 use crate::model::{Guards, KeyList, KeySet, PairSet};
 use crate::telemetry::metric;
 
-/// Guards, fields of hashes, tag sets and publications. Empty, and without
-/// cost, for rules that have none.
+/// Guards, fields of hashes, tag sets and publications; empty, and without cost,
+/// for rules that have none.
 #[derive(Debug, Default)]
 pub(super) struct Structures {
     pub(super) guards: Guards,
     /// A hash and a field.
     pub(super) fields: PairSet,
-    /// A set and what goes before its members.
+    /// A tag set, and the prefix of its members.
     pub(super) tag_sets: PairSet,
-    /// Globs over sets, each with the same.
+    /// A glob over tag sets, and the prefix of their members.
     pub(super) tag_set_globs: PairSet,
     pub(super) publications: Publications,
-    /// Keys of members that left their sets.
+    /// Keys of members that were taken out of their sets.
     carried: KeySet,
 }
 
@@ -29,7 +30,7 @@ impl Structures {
         self.guards.is_empty() && self.publications.is_empty() && !self.settles()
     }
 
-    /// Whether there is something to delete again.
+    /// Whether there is anything to delete a second time.
     pub(super) fn settles(&self) -> bool {
         !(self.fields.is_empty() && self.tag_sets.is_empty() && self.tag_set_globs.is_empty())
     }
@@ -44,7 +45,7 @@ impl Structures {
             + self.carried.size()
     }
 
-    /// What the second deletion needs of it: guards are raised once.
+    /// The part that the second deletion needs: guards are raised only once.
     pub(super) fn again(self) -> Self {
         Self {
             guards: Guards::default(),
@@ -52,7 +53,7 @@ impl Structures {
         }
     }
 
-    /// Deletes keys; guards are raised before.
+    /// Raises the guards, then deletes `keys`.
     pub(super) async fn delete_keys(
         &self,
         cache: &mut impl Cache,
@@ -67,8 +68,8 @@ impl Structures {
         Ok(outcome)
     }
 
-    /// Deletes fields, and what tag sets name. Whole tables come after it: a glob
-    /// may take a set along, and nobody would know its members any more.
+    /// Deletes fields, and the keys that tag sets name. Globs over keys come
+    /// after it: one may match a tag set, and its members would be lost.
     pub(super) async fn delete(
         &mut self,
         cache: &mut impl Cache,
@@ -98,7 +99,8 @@ impl Structures {
         Ok(attempt.deletion)
     }
 
-    /// Says what was deleted, and returns the channels that it cannot be said on.
+    /// Publishes what was deleted, and returns the channels that the cache
+    /// refuses.
     pub(super) async fn publish(
         &self,
         cache: &mut impl Cache,

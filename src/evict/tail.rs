@@ -1,4 +1,4 @@
-//! Follows the source through outages, and hands on what it says.
+//! Follows the source through outages, and plans what it says.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,11 +30,12 @@ pub struct Tail {
     server_uuid: Option<Arc<str>>,
     backoff: Backoff,
     connected_at: Instant,
-    /// When another replica of the same id was let in instead, last.
+    /// When the server last ended the connection for another replica with the
+    /// same id.
     replaced_at: Option<Instant>,
-    /// The last connection broke so soon that the next one has to wait.
+    /// Whether the last connection broke so soon that the next one has to wait.
     hasty: bool,
-    /// A gap that showed only once the binlog was read.
+    /// A gap that was met only while the binlog was read.
     gap: Option<SourceError>,
     scratch: RenderBuffers,
     since_us: u64,
@@ -45,30 +46,32 @@ pub struct Tail {
 /// How [`Tail::connect`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connected {
-    /// The binlog goes on where it was left, or the shutdown came.
+    /// Reading goes on where it was left, or the shutdown came.
     Resumed,
-    /// Changes are lost. Everything is planned to be invalidated, and the
-    /// position is where reading goes on: connect again.
+    /// Changes are lost. The invalidation of everything is planned, and the
+    /// position is the one from which reading goes on: connect again.
     Skipped {
-        /// Why they are lost.
+        /// Why changes are lost.
         reason: String,
     },
 }
 
-/// A connection that lasted this long is no failed attempt. Two readers with
-/// one server_id, say, both connect and are thrown out at once, for ever.
+/// A connection that ends sooner counts as a failed attempt. Two readers with
+/// one server_id, for example, both connect and are thrown out at once, for
+/// ever.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
-/// Thrown out twice within this time, it was no hand-over.
+/// A reader that is thrown out twice within this time shares its server_id with
+/// another; once may be a hand-over.
 const CLASH_WITHIN: Duration = Duration::from_secs(60);
 
-/// The connection was lost; [`Tail::connect`] again.
+/// The connection is lost; call [`Tail::connect`] again.
 #[derive(Debug)]
 pub struct Disconnected;
 
 impl Tail {
-    /// Wraps a source that is not connected yet. `server_uuid` is the server
-    /// that its position was read from.
+    /// Wraps a source that is not connected yet. `server_uuid` names the server
+    /// from which its position was read.
     pub fn new(
         source: Source<RuleInterest>,
         rules: Arc<Rules>,
@@ -93,7 +96,7 @@ impl Tail {
         }
     }
 
-    /// Begins with a gap: what changed before the server's end is not known.
+    /// Begins with a gap: changes before the server's present end are not known.
     #[must_use]
     pub fn after_loss(mut self, reason: &str) -> Self {
         self.gap = Some(SourceError::Gap {
@@ -111,11 +114,12 @@ impl Tail {
         self
     }
 
+    /// Whether the transaction being read was committed before `since_us`.
     fn too_early(&self) -> bool {
         self.source.committed_at_us() < self.since_us
     }
 
-    /// Says there how it goes.
+    /// Reports its state to `reports`.
     #[must_use]
     pub fn reporting(mut self, reports: Reports) -> Self {
         self.reports = reports;
@@ -123,32 +127,30 @@ impl Tail {
         self
     }
 
-    /// Where it says how it goes.
     pub fn reports(&self) -> &Reports {
         &self.reports
     }
 
-    /// The source.
     pub fn source(&self) -> &Source<RuleInterest> {
         &self.source
     }
 
-    /// The server being read from.
+    /// UUID of the server that is read; empty if none was reached yet.
     pub fn server_uuid(&self) -> Arc<str> {
         self.server_uuid.clone().unwrap_or_else(|| "".into())
     }
 
-    /// Whether [`Tail::next`] can be asked.
+    /// Whether [`Tail::next`] can be called.
     pub fn connected(&self) -> bool {
         self.connected
     }
 
-    /// Tries to connect at the last whole transaction until it works, a gap is
-    /// met, or `shutdown` comes. A gap is planned as the configuration says.
+    /// Tries to connect at the last whole transaction until it succeeds, a gap
+    /// is met, or `shutdown` comes. A gap is handled as `source.on_gap` says.
     ///
     /// # Errors
     ///
-    /// Only a gap that is to halt.
+    /// A gap where `source.on_gap` is `halt`.
     pub async fn connect<P: Plan>(
         &mut self,
         shutdown: &CancellationToken,
@@ -214,9 +216,9 @@ impl Tail {
         }
     }
 
-    /// What came after the position is lost: goes on at the server's current
-    /// end and invalidates everything (Over, never under). The position is
-    /// taken first, so that changes made meanwhile are still read.
+    /// Goes on at the server's present end after changes were lost, and
+    /// invalidates everything (Over, never under). The position is taken first,
+    /// so that changes made meanwhile are still read.
     async fn skip_gap<P: Plan>(
         &mut self,
         gap: SourceError,
@@ -226,7 +228,7 @@ impl Tail {
             return Err(gap);
         }
         match self.source.skip_to_current().await {
-            // The position is one of this server from now on.
+            // From now on the position is one of this server's.
             Ok(uuid) => self.server_uuid = Some(uuid.as_str().into()),
             Err(error) => return Ok(Err(error)),
         }
@@ -241,13 +243,16 @@ impl Tail {
         Ok(Ok(reason))
     }
 
-    /// What the binlog says next. Cancelling it loses nothing.
+    /// Waits for what the binlog says next. Cancelling loses nothing.
     pub async fn next(&mut self) -> Result<Came<TrackedTable>, Disconnected> {
-        let next = self.source.next().await;
-        next.map_err(|error| self.disconnected(error))
+        match self.source.next().await {
+            Ok(next) => Ok(next),
+            Err(error) => Err(self.disconnected(error)),
+        }
     }
 
-    /// Plans what `next` calls for. Must not be cancelled.
+    /// Plans what `next` asks for; `watch` sees every row before its plan. Must
+    /// not be cancelled: what it has taken would be lost.
     pub async fn plan<P: Plan>(
         &mut self,
         next: Came<TrackedTable>,
@@ -322,8 +327,8 @@ impl Tail {
         Disconnected
     }
 
-    /// Once may be the last of an evictd that is being replaced itself; twice
-    /// is another replica that comes back as this one does.
+    /// Notes that another replica took this one's place. Once may be an evictd
+    /// that takes over; twice is a replica that reconnects as this one does.
     fn replaced(&mut self, server_id: u32) {
         let before = self.replaced_at.replace(Instant::now());
         if before.is_some_and(|before| before.elapsed() < CLASH_WITHIN) {

@@ -1,4 +1,20 @@
-//! Visible before evicted: keys are deleted once their rows can be read.
+//! Keys are deleted once their rows can be read (Visible before evicted).
+//!
+//! Problem: MySQL sends a transaction to binlog readers before other sessions
+//! see its rows. A key that is deleted in between is filled again from the old
+//! row, and nothing deletes it any more.
+//!
+//! Idea: a second connection asks the server to wait until the batch's last GTID
+//! is in its executed set ([`Barrier`]). [`VisibilityGate`] holds the first
+//! deletion back until the answer comes.
+//!
+//! What could go wrong: the server says "not yet" for as long as semi-synchronous
+//! replication waits for a replica. Then nothing is stale, since everybody still
+//! reads the old row, and the gate waits however long it takes. Or the server
+//! cannot say, because the connection is lost or refused. Then waiting would
+//! keep stale entries for ever: after [`PATIENCE`] the gate lets deletions go
+//! ahead, and the second deletion (Settled), which then counts from the first
+//! one, has to do alone. It asks again every [`RETRY_INTERVAL`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,10 +30,10 @@ use crate::telemetry::metric;
 
 /// Knows when transactions are visible.
 ///
-/// Asking again is harmless. A cancelled question leaves nothing behind.
+/// A question may be repeated, and leaves nothing behind when it is cancelled.
 pub trait Visibility: Send + 'static {
     /// Returns once every transaction of `gtids` is visible to every session,
-    /// with a moment by which they were; or after about `at_most`.
+    /// with a moment by which they were; or with an error after about `at_most`.
     fn wait(
         &mut self,
         gtids: &GtidSet,
@@ -31,17 +47,17 @@ impl Visibility for Barrier {
     }
 }
 
-/// How long deletions wait for a server that does not answer before they go
-/// ahead. Settling, which deletes once more, then has to do alone.
+/// Time that deletions wait for a server that does not answer before they go
+/// ahead.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// While it does not answer, it is asked again this often.
+/// Time between two questions to a server that did not answer.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long one question waits.
+/// Longest time that one question waits for its answer.
 const QUESTION: Duration = Duration::from_secs(5);
 
-/// How long one waits while the server has not answered before.
+/// The same while the server has not answered before.
 const BRIEF_QUESTION: Duration = Duration::from_secs(1);
 
 const NOT_YET: &str = "rows are in the binlog and not visible yet: their keys wait; look at semi-synchronous replication, whose replicas have to acknowledge";
@@ -51,7 +67,7 @@ const NOT_YET: &str = "rows are in the binlog and not visible yet: their keys wa
 pub(super) struct VisibilityGate<V> {
     visibility: V,
     board: Arc<Board>,
-    /// The server does not answer; when it is asked again.
+    /// When the server is asked again; `None` while it answers.
     lost: Option<Instant>,
 }
 
@@ -64,12 +80,8 @@ impl<V: Visibility> VisibilityGate<V> {
         }
     }
 
-    /// Waits until `gtids` are visible, and gives a moment by which they were.
-    ///
-    /// For as long as the server says that they are not: whoever reads gets the
-    /// old row, so that nothing is outdated yet and a deletion would be too
-    /// early (semi-synchronous replication holds commits up like this). But not
-    /// for ever where it cannot say: that must not keep everything outdated.
+    /// Waits until `gtids` are visible, and returns a moment by which they were;
+    /// or the present, where the server cannot say.
     pub(super) async fn wait(&mut self, gtids: &GtidSet) -> Instant {
         if let Some(again_at) = self.lost {
             return self.wait_briefly(gtids, again_at).await;
@@ -110,12 +122,12 @@ impl<V: Visibility> VisibilityGate<V> {
                     }
                 }
             }
-            // The server waits by itself; a fake or a broken one must not spin.
+            // The server itself waits before it answers; if it does not, this loop must not spin.
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 
-    /// Whether the last answer was one of the server's.
+    /// Whether the server answered the last question.
     pub(super) fn knows(&self) -> bool {
         self.lost.is_none()
     }
@@ -129,7 +141,7 @@ impl<V: Visibility> VisibilityGate<V> {
                     tracing::info!("it is known again which rows are visible");
                     return visible_by;
                 }
-                // It answers, if only that they are not.
+                // It answers, though the rows are not visible yet.
                 Err(NotVisible::NotYet) => {
                     self.lost = None;
                     self.board.recovered(&Component::Visibility);
@@ -158,7 +170,7 @@ mod tests {
     use super::*;
     use crate::binlog::SourceError;
 
-    /// Answers in this order; then every time the last one.
+    /// Gives these answers in their order, and then the last one for ever.
     struct Scripted(VecDeque<char>);
 
     impl Visibility for Scripted {
@@ -180,49 +192,49 @@ mod tests {
         }
     }
 
-    fn waiting(answers: &str) -> VisibilityGate<Scripted> {
+    fn gate(answers: &str) -> VisibilityGate<Scripted> {
         VisibilityGate::new(Scripted(answers.chars().collect()), &Arc::default())
     }
 
-    /// How long deletions wait, in seconds.
-    async fn waited(waiting: &mut VisibilityGate<Scripted>) -> f64 {
+    /// The time that deletions wait, in seconds.
+    async fn waited(gate: &mut VisibilityGate<Scripted>) -> f64 {
         let began = Instant::now();
-        waiting.wait(&GtidSet::default()).await;
+        gate.wait(&GtidSet::default()).await;
         began.elapsed().as_secs_f64()
     }
 
     #[tokio::test(start_paused = true)]
     async fn rows_that_are_not_visible_are_waited_for_however_long_it_takes() {
-        let mut waiting = waiting(&format!("{}v", "n".repeat(1_000)));
-        assert!(waited(&mut waiting).await >= 5_000.0);
-        assert!(waiting.lost.is_none());
+        let mut gate = gate(&format!("{}v", "n".repeat(1_000)));
+        assert!(waited(&mut gate).await >= 5_000.0);
+        assert!(gate.lost.is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_cannot_say_is_waited_for_once_and_asked_again_now_and_then() {
-        let mut waiting = waiting("u");
-        let first = waited(&mut waiting).await;
+        let mut gate = gate("u");
+        let first = waited(&mut gate).await;
         assert!((10.0..12.0).contains(&first), "{first}");
         // From then on deletions go straight ahead.
-        waiting.visibility.0 = "uv".chars().collect();
+        gate.visibility.0 = "uv".chars().collect();
         for _ in 0..1_000 {
-            assert_eq!(waited(&mut waiting).await, 0.0);
+            assert_eq!(waited(&mut gate).await, 0.0);
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
-        assert_eq!(waited(&mut waiting).await, 0.0);
-        assert_eq!(waiting.visibility.0, ['v'], "asked once");
-        assert!(waiting.lost.is_some());
+        assert_eq!(waited(&mut gate).await, 0.0);
+        assert_eq!(gate.visibility.0, ['v'], "asked once");
+        assert!(gate.lost.is_some());
         let in_trouble = |board: &Board| {
             board.snapshot().parts[&Component::Visibility]
                 .trouble_since
                 .is_some()
         };
-        assert!(in_trouble(&waiting.board));
+        assert!(in_trouble(&gate.board));
         // It answers again.
-        waiting.visibility.0 = "nnv".chars().collect();
+        gate.visibility.0 = "nnv".chars().collect();
         tokio::time::sleep(RETRY_INTERVAL).await;
-        assert!(waited(&mut waiting).await >= 6.0);
-        assert!(waiting.lost.is_none());
-        assert!(!in_trouble(&waiting.board));
+        assert!(waited(&mut gate).await >= 6.0);
+        assert!(gate.lost.is_none());
+        assert!(!in_trouble(&gate.board));
     }
 }

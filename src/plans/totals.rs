@@ -278,7 +278,7 @@ impl Plan for Totals {
             }
             Action::Skip { path, .. } => {
                 self.count(rule, ("skip", path.as_bytes()), |totals| {
-                    totals.skipped += 1
+                    totals.skipped += 1;
                 });
             }
             Action::MissedBump { .. } => {

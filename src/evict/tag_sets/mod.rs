@@ -1,19 +1,19 @@
-//! The keys that tag sets name.
+//! Deletes the keys that tag sets name.
 //!
 //! An application stores an entry and adds its key to the set of each of its
 //! tags. Deleting a tag means: read the set, delete the keys, take them out of
 //! the set. An entry may be stored again at any moment in between, and must not
-//! be left without being in its set:
+//! stay in the cache without being in its set:
 //!
 //! 1. The keys are deleted, and only then their members leave (Nothing lost: a
 //!    crash in between finds them again).
-//! 2. The keys are deleted once more, for an application that stores first and
-//!    adds then: its entry was stored before, so that it goes, or it is added
-//!    after, so that it is in the set.
+//! 2. The keys are deleted once more at once, for an application that stores
+//!    first and adds afterwards: either its entry was stored before and is
+//!    deleted, or it is added afterwards and is in the set.
 //! 3. When they settle, the keys of all members that left are deleted again,
-//!    for an application that adds first and stores then. So they are kept, as
-//!    far as memory allows; the members of others stay in the set, where the
-//!    second deletion finds them. It takes none out.
+//!    for an application that adds first and stores afterwards. For this they
+//!    are held as far as memory allows. Members beyond that stay in the set,
+//!    where the second deletion finds them; it takes none out.
 //!
 //! - `tests`: calls that fail at any point, and members of every kind.
 
@@ -27,39 +27,39 @@ use crate::cache::{
 use crate::model::{KeySet, PairSet};
 use crate::telemetry::metric;
 
-/// How many sets are gone through side by side: a step of each at once.
+/// Number of sets that are read side by side, a step of each at once.
 const SETS_AT_ONCE: usize = 32;
 
-/// How much of what left its set a batch keeps for its second deletion
-/// (Bounded).
+/// Most keys of members that left that a batch holds for its second deletion,
+/// in bytes (Bounded).
 const CARRIED_BYTES_MAX: usize = 4 << 20;
 
-/// How many keys are told in one go.
-const MEMBERS_TOLD_BYTES_MAX: usize = 1 << 20;
+/// Keys that are published together, in bytes.
+const MEMBERS_PUBLISHED_BYTES: usize = 1 << 20;
 
-/// How many refused keys are named one by one (Bounded).
+/// Most refused keys that are named one by one (Bounded).
 const REFUSED_MAX: usize = 1_000;
 
 /// One attempt at the tag sets of a batch.
 pub(super) struct Attempt<'b> {
     pub(super) pass: Pass,
-    /// Keys that left their sets.
+    /// Keys of members that left their sets.
     pub(super) carried: &'b mut KeySet,
     pub(super) publications: &'b Publications,
     pub(super) deletion: Deletion,
 }
 
-/// What came of it.
+/// The outcome of an attempt.
 #[derive(Debug, Default)]
 pub(super) struct Deletion {
-    /// Keys that are not told yet.
+    /// Keys that are not published yet.
     pub(super) members: KeySet,
-    /// What stays for good.
+    /// Keys that the cache refuses for good.
     pub(super) refused: Vec<Refused>,
 }
 
 impl Deletion {
-    /// Adds keys that stay, up to what is named one by one.
+    /// Adds refused keys, up to [`REFUSED_MAX`].
     fn refuse(&mut self, mut refused: Vec<Refused>) {
         let room = REFUSED_MAX.saturating_sub(self.refused.len());
         let unnamed = refused.len().saturating_sub(room);
@@ -75,7 +75,7 @@ impl Deletion {
 }
 
 impl Attempt<'_> {
-    /// Deletes the keys that are known from the first deletion.
+    /// Deletes the keys that left their sets in the first deletion.
     pub(super) async fn delete_carried(
         &mut self,
         cache: &mut impl Cache,
@@ -86,12 +86,12 @@ impl Attempt<'_> {
         let outcome = cache.delete(&[self.carried.keys()]).await?;
         self.deletion.refused.extend(outcome.refused);
         let carried = std::mem::take(self.carried);
-        let told = self.tell(cache, &carried).await;
+        let published = self.publish(cache, &carried).await;
         *self.carried = carried;
-        told
+        published
     }
 
-    /// Deletes what these sets name.
+    /// Deletes the keys that `sets` name.
     pub(super) async fn delete(
         &mut self,
         cache: &mut impl Cache,
@@ -120,25 +120,27 @@ impl Attempt<'_> {
             }
             let refused_before = self.deletion.refused.len();
             self.delete(cache, &sets).await?;
-            // Something else with such a name is not meant.
+            // A key that only has such a name and is not a set is not meant.
             let mut index = 0;
-            self.deletion.refused.retain(|it| {
+            self.deletion.refused.retain(|refused| {
                 index += 1;
-                index <= refused_before || it.code != "wrong-type"
+                index <= refused_before || refused.code != "wrong-type"
             });
             place = found.next;
         }
         Ok(())
     }
 
-    /// Goes through a few sets, each with what goes before its members.
+    /// Reads a few sets to their ends, each with the prefix of its members.
     async fn walk(
         &mut self,
         cache: &mut impl Cache,
         sets: &[(&[u8], &[u8])],
     ) -> Result<(), CacheError> {
-        let start = sets.iter().map(|(key, prefix)| Walk::new(key, prefix));
-        let mut walks: Vec<Walk<'_>> = start.collect();
+        let mut walks: Vec<Walk<'_>> = sets
+            .iter()
+            .map(|(key, prefix)| Walk::new(key, prefix))
+            .collect();
         while !walks.is_empty() {
             let places: Vec<TagScan<'_>> = walks.iter().map(|walk| walk.at).collect();
             let steps = cache.scan_tag_sets(&places).await?;
@@ -197,11 +199,11 @@ impl Attempt<'_> {
             }
         }
         self.deletion.refuse(outcome.refused);
-        self.tell(cache, &keys).await
+        self.publish(cache, &keys).await
     }
 
-    /// Which members leave their sets, and the keys that they name; these are
-    /// kept first.
+    /// The members that leave their sets, and the keys that they name, which are
+    /// held for the second deletion first.
     fn leaving<'s>(
         &mut self,
         found: Vec<(Walk<'s>, TagKind, Vec<Vec<u8>>)>,
@@ -232,24 +234,24 @@ impl Attempt<'_> {
         (leaving, left)
     }
 
-    async fn tell(&mut self, cache: &mut impl Cache, keys: &KeySet) -> Result<(), CacheError> {
+    /// Publishes keys, or keeps them for the batch's message.
+    async fn publish(&mut self, cache: &mut impl Cache, keys: &KeySet) -> Result<(), CacheError> {
         if !self.publications.want_members() {
             return Ok(());
         }
         keys.iter().for_each(|key| {
             self.deletion.members.insert(key);
         });
-        if self.deletion.members.size() >= MEMBERS_TOLD_BYTES_MAX {
+        if self.deletion.members.size() >= MEMBERS_PUBLISHED_BYTES {
             let members = std::mem::take(&mut self.deletion.members);
-            let told = self.publications.publish_members(cache, &members);
-            let refused = told.await?;
+            let refused = self.publications.publish_members(cache, &members).await?;
             self.deletion.refused.extend(refused);
         }
         Ok(())
     }
 }
 
-/// A set that is being gone through.
+/// A set that is being read.
 #[derive(Clone, Copy)]
 struct Walk<'s> {
     at: TagScan<'s>,
@@ -272,8 +274,8 @@ impl<'s> Walk<'s> {
         self
     }
 
-    /// Some frameworks keep whole keys in their sets, others leave out what all
-    /// keys begin with.
+    /// The key that `member` names. Some frameworks keep whole keys in their
+    /// sets, others leave out the prefix that all keys have.
     fn key_of<'m>(&self, member: &'m [u8]) -> Cow<'m, [u8]> {
         if member.starts_with(self.member_prefix) {
             Cow::Borrowed(member)

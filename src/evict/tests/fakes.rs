@@ -28,14 +28,14 @@ use crate::model::invalidation::{Action, Plan, Target};
 use crate::model::{GtidSet, Guards, KeyList, PairSet, Position};
 use crate::progress::board::Reports;
 
-/// What the fakes did, in order.
+/// The calls that the fakes took, in their order.
 type Journal = Arc<Mutex<Vec<String>>>;
 
 fn note(journal: &Journal, line: String) {
     journal.lock().unwrap().push(line);
 }
 
-/// Fails as often as it is told to, then succeeds.
+/// Fails the given number of times, then succeeds.
 struct Flaky {
     journal: Journal,
     name: &'static str,
@@ -67,7 +67,7 @@ impl Cache for Flaky {
         let keys = keys.iter().flat_map(|keys| keys.iter());
         let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
         let attempt = self.attempt(names.join(" "));
-        // Done now, and answered late.
+        // It is done at once, and answered late.
         if names.iter().any(|name| name == "slow") {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
@@ -274,7 +274,7 @@ impl Stages {
         Self::seeing(0, failures, settling)
     }
 
-    /// The source says as often that it does not know what is visible.
+    /// The source says `visibility` times that it does not know what is visible.
     pub(super) fn seeing(visibility: u32, failures: [u32; 3], settling: Settling) -> Self {
         let journal = Journal::default();
         let [cache, paths, checkpoint] = failures;
@@ -324,7 +324,7 @@ impl Stages {
         self.journal.lock().unwrap().clone()
     }
 
-    /// The planner has no more: everything in flight is finished.
+    /// Ends the planner, and waits until everything in flight is finished.
     pub(super) async fn end(self) -> Vec<String> {
         drop(self.planned);
         self.tasks.join_all().await;

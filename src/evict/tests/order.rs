@@ -56,7 +56,7 @@ async fn paths_that_are_not_accepted_hold_the_position_back() {
     );
 }
 
-/// What is cached must not stay stale because the edge's queue is away.
+/// Cached entries must not stay stale because the edge's queue does not answer.
 #[tokio::test(start_paused = true)]
 async fn keys_go_on_while_paths_are_not_accepted_and_then_the_paths_go_together() {
     let stages = Stages::start([0, 5, 0]);

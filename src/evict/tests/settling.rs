@@ -134,8 +134,8 @@ async fn what_settles_is_deleted_again_once_the_slowest_reader_has_it() {
         seen_at: Instant::now(),
     }));
     let seconds = |journal: Vec<String>| {
-        let lines = journal.into_iter();
-        lines
+        journal
+            .into_iter()
             .filter(|line| line.starts_with("second"))
             .collect::<Vec<_>>()
     };
@@ -173,7 +173,7 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
     assert_eq!(journal.last().unwrap(), "checkpoint 10");
 }
 
-/// What the scan has passed can be filled again while it goes on.
+/// Keys behind the scan can be filled again while it goes on.
 #[tokio::test(start_paused = true)]
 async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
     let settling = Settling::After(Duration::from_secs(1));

@@ -26,7 +26,7 @@ async fn globs_are_deleted_after_keys_and_before_paths() {
     );
 }
 
-/// A batch of one of everything.
+/// A batch with one structure of each kind.
 fn structures(offset: u64) -> Batch {
     let rule: Arc<str> = "r".into();
     let channel: Arc<str> = "shop".into();
@@ -71,7 +71,7 @@ async fn guards_go_before_keys_members_leave_after_theirs_and_messages_come_last
             "cache takes m1 out of tag",
             "cache p:m1",
             r#"cache tells shop {"v":1,"keys":["k","p:m0","p:m1"]}"#,
-            // What left its set goes again, nothing leaves, and no guard moves.
+            // Keys that left their set are deleted again, nothing leaves, and no guard moves.
             "second k10",
             "second field 7 of users",
             "second p:m0 p:m1",
