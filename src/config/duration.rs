@@ -25,7 +25,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     let text = String::deserialize(from)?;
     parse(&text).ok_or_else(|| {
         de::Error::custom(format!(
-            "\"{text}\" is no duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\""
+            "\"{text}\" is not a duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\""
         ))
     })
 }

@@ -1,6 +1,6 @@
-//! Which of its deletions a batch is at.
+//! The deletions of a batch, told apart.
 
-/// Which deletion of a batch it is.
+/// One of the deletions of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     /// The only deletion.

@@ -43,7 +43,7 @@ pub struct Tail {
     widening_log: WideningLog,
 }
 
-/// How [`Tail::connect`] ended.
+/// The outcome of [`Tail::connect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Connected {
     /// Reading goes on where it was left, or the shutdown came.

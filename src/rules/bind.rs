@@ -11,11 +11,10 @@ use crate::model::{Shape, TableSchema};
 /// A template whose columns are slots of a projected row image.
 #[derive(Debug)]
 pub struct BoundTemplate {
-    /// Its pieces in order.
     pub parts: Vec<BoundPart>,
-    /// Which images of an update it is rendered from.
+    /// The images of an update that it is rendered from.
     pub renders: Renders,
-    /// It contains the version column.
+    /// Whether it contains the version column.
     pub versioned: bool,
 }
 
@@ -24,7 +23,7 @@ pub struct BoundTemplate {
 pub enum BoundPart {
     /// Bytes as they are.
     Literal(Vec<u8>),
-    /// A value.
+    /// A column's value.
     Value {
         /// The image it comes from.
         image: RowImage,
@@ -32,21 +31,21 @@ pub enum BoundPart {
         slot: usize,
         /// Applied from left to right.
         filters: Vec<Filter>,
-        /// What NULL renders as; `None`: no key at all.
+        /// The text for NULL; without one NULL makes no key.
         default: Option<String>,
     },
 }
 
-/// From which images of an update a template is rendered.
+/// The images of an update that a template is rendered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renders {
-    /// Every placeholder names its image: once.
+    /// Rendered once: every placeholder names its image.
     Once,
-    /// It contains the version column: from the before image, which is the
-    /// entry that just died.
+    /// From the before image: the template contains the version column, and the
+    /// entry of the old version is the one that is stale now.
     Before,
-    /// From both, and both results count: a changed slug evicts the old and
-    /// the new path.
+    /// From both images, and both results count: a changed slug evicts the old
+    /// and the new path.
     Both,
 }
 
@@ -55,19 +54,20 @@ pub enum Renders {
 pub struct BindError {
     /// The line in the configuration.
     pub line: usize,
-    /// What is wrong and what to do.
+    /// What is wrong, and what to do about it.
     pub message: String,
 }
 
-/// Collects the columns that a table's rules read; their order is the
-/// projection's.
+/// The columns that a table's rules read, in the order of the projection.
+///
+/// First every rule adds its columns, then templates are bound: a column's slot
+/// is known once all of them are added.
 pub struct Slots<'s> {
     schema: &'s TableSchema,
     columns: Vec<usize>,
 }
 
 impl<'s> Slots<'s> {
-    /// Starts without columns.
     pub fn new(schema: &'s TableSchema) -> Self {
         Self {
             schema,
@@ -80,24 +80,24 @@ impl<'s> Slots<'s> {
         self.schema
     }
 
-    /// Adds the column at `index`.
     pub fn add(&mut self, index: usize) {
         if let Err(at) = self.columns.binary_search(&index) {
             self.columns.insert(at, index);
         }
     }
 
-    /// The slot of the column at `index`, which was added before.
+    /// The slot of the column at `index`, once all columns are added.
     pub fn slot(&self, index: usize) -> usize {
         self.columns.partition_point(|column| *column < index)
     }
 
-    /// The projection.
+    /// The projection: indices of the table's columns.
     pub fn into_columns(self) -> Vec<usize> {
         self.columns
     }
 
-    /// The index of the column called `name`, or an error with a suggestion.
+    /// The index of the column called `name`. An error says `place`, and suggests
+    /// a name.
     pub fn find(&self, name: &str, line: usize, place: &str) -> Result<usize, BindError> {
         self.schema.column(name).ok_or_else(|| BindError {
             line,
@@ -179,11 +179,12 @@ impl<'s> Slots<'s> {
             Filter::Default(text) => Some(text.clone()),
             _ => None,
         });
-        let filters = placeholder.filters.iter();
         BoundPart::Value {
             image: placeholder.image,
             slot: self.slot(index),
-            filters: filters
+            filters: placeholder
+                .filters
+                .iter()
                 .filter(|filter| !matches!(filter, Filter::Default(_)))
                 .cloned()
                 .collect(),

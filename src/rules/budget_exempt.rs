@@ -1,9 +1,9 @@
-//! Paths that are sent as they are, whatever the budget says.
+//! `path.always`: paths that are sent as they are, whatever the budget says.
 
 use super::glob;
 use super::path_class::PathPattern;
 
-/// The patterns of `[[path]]` in order, each with its `always`.
+/// The patterns of `[[path]]` in their order, each with its `always`.
 #[derive(Clone, Debug, Default)]
 pub struct AlwaysPaths {
     patterns: Vec<(Vec<u8>, bool)>,
@@ -12,20 +12,21 @@ pub struct AlwaysPaths {
 impl AlwaysPaths {
     /// Takes the patterns in the configuration's order.
     pub fn new<'a>(patterns: impl IntoIterator<Item = (&'a PathPattern, bool)>) -> Self {
-        let patterns = patterns.into_iter();
-        let patterns = patterns.map(|(pattern, always)| (pattern.glob().into_bytes(), always));
         Self {
-            patterns: patterns.collect(),
+            patterns: patterns
+                .into_iter()
+                .map(|(pattern, always)| (pattern.glob().into_bytes(), always))
+                .collect(),
         }
     }
 
-    /// Whether the first pattern that matches says so. A wildcard counts by its
-    /// beginning.
+    /// Whether the first pattern that matches `path` is exempt. A wildcard is
+    /// matched by its beginning.
     pub fn contains(&self, path: &str) -> bool {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         let path = path.strip_suffix('*').unwrap_or(path);
-        let mut patterns = self.patterns.iter();
-        patterns
+        self.patterns
+            .iter()
             .find(|(glob, _)| glob::matches(glob, path.as_bytes()))
             .is_some_and(|(_, always)| *always)
     }

@@ -1,9 +1,9 @@
 //! Foreign keys that change rows of a mapped table without a row event.
 //!
-//! Before MySQL 9.6 the child rows that a cascade deletes or rewrites are in no
-//! event. What can be seen is the parent's change, so that is what the child's
-//! rules act on: with the keys that `cascade_from` renders from the parent's
-//! row, or else on the whole table (Over, never under).
+//! Before MySQL 9.6 the child rows that a cascade deletes or rewrites are not in
+//! the binlog. The parent's change is, so the child's rules act on it: they
+//! delete the keys that `cascade_from` renders from the parent's row, or else
+//! the whole table (Over, never under).
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use super::wide::widen;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Cascade, Op, RowChange, TableName};
 
-/// The cascades that end at mapped tables, each with all of its ancestors.
+/// The cascades that end at mapped tables, from each of their ancestors.
 #[derive(Clone, Debug, Default)]
 pub struct Cascades {
     reaching: Vec<CascadePath>,
 }
 
-/// A table whose changes reach a mapped table, maybe through others.
+/// A table whose changes reach a mapped table, directly or through others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CascadePath {
     ancestor: TableName,
@@ -81,7 +81,7 @@ impl Cascades {
         self.reaching.iter().filter(from).map(|reach| &reach.child)
     }
 
-    /// Fits the rules that changes of the slots' table reach to its columns.
+    /// Binds the rules that changes of the slots' table reach to its columns.
     pub(super) fn bind(
         &self,
         rules: &[Arc<Rule>],
@@ -124,7 +124,7 @@ impl Cascades {
     }
 }
 
-/// A cascade whose columns are known but not yet their slots.
+/// A cascade whose columns are known, and their slots are not yet.
 #[derive(Debug)]
 pub(super) struct UnboundCascade {
     rule: Arc<Rule>,
@@ -133,11 +133,11 @@ pub(super) struct UnboundCascade {
     key_prefix: Vec<u8>,
 }
 
-/// What a change of a parent asks of a child's rule.
+/// A child's rule, bound to the columns of a parent.
 #[derive(Debug)]
 pub(super) struct BoundCascade {
     rule: Arc<Rule>,
-    /// `None`: the whole table.
+    /// `None` for the whole table.
     keys: Option<Vec<BoundTemplate>>,
     columns: Vec<usize>,
     on_delete: bool,
@@ -145,7 +145,7 @@ pub(super) struct BoundCascade {
 }
 
 impl UnboundCascade {
-    /// Gives each column its slot, once all columns are added.
+    /// Gives each column its slot, after all columns were added.
     pub(super) fn finish(self, slots: &Slots<'_>) -> BoundCascade {
         let table = &slots.schema().name;
         let declared = self

@@ -9,8 +9,8 @@ use cel::{Context, Env, ExecutionError, Program};
 
 use crate::model::{RowChange, TableSchema, Value};
 
-/// CEL's functions. A context by itself would make them anew, for every change:
-/// that takes many times as long as the evaluation.
+/// CEL's functions. Without them a context would make them anew for every
+/// change, which takes many times as long as the evaluation.
 static FUNCTIONS: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// A compiled condition.
@@ -23,29 +23,29 @@ pub struct Condition {
     columns: Columns,
 }
 
-/// What an expression can name.
+/// The names that an expression can use.
 const VARIABLES: [&str; 4] = ["before", "after", "op", "table"];
 
-/// What came of an expression.
+/// The outcome of an expression.
 #[derive(Debug)]
 pub enum Judgement {
-    /// The rule applies.
     True,
-    /// It does not.
     False,
-    /// The result is no truth value.
+    /// The result is neither true nor false.
     NoTruthValue,
-    /// A NULL was compared, a column is missing, and the like.
+    /// It cannot be evaluated: a NULL was compared, a column is missing, and the
+    /// like.
     Failed(ExecutionError),
 }
 
 impl Judgement {
-    /// What fails counts as true (Over, never under).
+    /// Whether the rule applies. An expression that fails counts as true (Over,
+    /// never under).
     pub fn holds(&self) -> bool {
         !matches!(self, Judgement::False)
     }
 
-    /// Why it counts as true without being it.
+    /// The reason why it counts as true without being true.
     pub fn failure(&self) -> Option<String> {
         match self {
             Judgement::True | Judgement::False => None,
@@ -58,19 +58,19 @@ impl Judgement {
 /// The columns that an expression reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Columns {
-    /// Exactly these.
+    /// Exactly these columns.
     Named(BTreeSet<String>),
-    /// Any: an image is used as a whole, as in `before != after`.
+    /// Any column: an image is used as a whole, as in `before != after`.
     All,
 }
 
 impl Condition {
-    /// Compiles `text`; refuses names other than the four variables.
+    /// Compiles `text`, and refuses names other than the four variables.
     pub fn compile(text: &str) -> Result<Self, String> {
         let program = Program::compile(text).map_err(|errors| {
             let first = errors.errors.first();
             let reason = first.map_or_else(|| errors.to_string(), |error| error.msg.clone());
-            format!("when \"{text}\" is no CEL expression: {reason}")
+            format!("when \"{text}\" is not a CEL expression: {reason}")
         })?;
         let mut columns = Columns::Named(BTreeSet::new());
         let mut scope = Vec::new();
@@ -91,7 +91,6 @@ impl Condition {
         &self.text
     }
 
-    /// The columns it reads.
     pub fn columns(&self) -> &Columns {
         &self.columns
     }
@@ -117,8 +116,8 @@ impl Condition {
         }
     }
 
-    /// The names and schema indices of the columns it reads, or the name that
-    /// the table does not have.
+    /// The names and indices of the columns that it reads; as an error the name
+    /// that the table does not have.
     pub fn resolve(&self, schema: &TableSchema) -> Result<Vec<(Arc<String>, usize)>, String> {
         match &self.columns {
             Columns::All => Ok(schema
@@ -148,8 +147,8 @@ fn image(row: Option<&[Value<'_>]>, slots: &[(Arc<String>, usize)]) -> cel::Valu
     })
 }
 
-/// Integers that fit are CEL ints, so that they compare with literals;
-/// DECIMAL, which is text here, compares as text.
+/// `value` in CEL. Integers that fit are CEL ints, so that they compare with
+/// literals; DECIMAL, which is text here, compares as text.
 fn cel_value(value: &Value<'_>) -> Option<cel::Value> {
     Some(match value {
         Value::Absent | Value::Partial => return None,
@@ -171,7 +170,8 @@ fn cel_value(value: &Value<'_>) -> Option<cel::Value> {
     })
 }
 
-/// Walks the expression; `scope` holds the names that its macros bind.
+/// Collects the columns that `expr` reads; `scope` holds the names that its
+/// macros bind.
 fn collect(expr: &IdedExpr, scope: &mut Vec<String>, out: &mut Columns) -> Result<(), String> {
     match &expr.expr {
         Expr::Select(select) if image_name(&select.operand, scope) => {

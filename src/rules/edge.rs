@@ -1,8 +1,8 @@
-//! What a rule sends to the edge: paths and cache tags, of all copies or of
-//! one tenant's.
+//! The paths and cache tags that a rule sends to the edge, for all copies or
+//! for those of one tenant.
 
 use super::bind::{BindError, BoundTemplate, Renders, Slots};
-use super::explanation::{Explanation, tell};
+use super::explanation::{Explanation, explain};
 use super::path::{BoundPath, forbidden_path};
 use super::path_class::PathClasses;
 use super::render::{
@@ -15,7 +15,7 @@ use crate::model::RowChange;
 use crate::model::edge_item::{is_tenant, push_tag};
 use crate::model::invalidation::{Action, Plan, Target, Widening};
 
-/// A rule's paths, tags and tenant, fitted to a table.
+/// A rule's paths, tags and tenant, bound to a table's columns.
 #[derive(Debug, Default)]
 pub(super) struct BoundEdge {
     paths: Vec<BoundPath>,
@@ -23,14 +23,14 @@ pub(super) struct BoundEdge {
     tenant: Option<BoundTemplate>,
 }
 
-/// Whose copies an item is about.
+/// The owner of the copies that an item invalidates.
 enum Whose {
-    /// Everybody's: the rule names no tenant, or it cannot be known which
-    /// (Over, never under).
+    /// All copies: the rule names no tenant, or the tenant cannot be known (Over,
+    /// never under).
     All,
-    /// The tenant's in the scratch.
+    /// The copies of the tenant in the scratch.
     Tenant,
-    /// Nobody's: the row has no tenant.
+    /// No copies: the row has no tenant.
     Nobody,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Fired<'a> {
     pub(super) classes: &'a PathClasses,
 }
 
-/// Checks the columns, and adds them.
+/// Checks the columns that `rule` names, and adds them.
 pub(super) fn check(
     rule: &Rule,
     classes: &PathClasses,
@@ -91,14 +91,14 @@ impl BoundEdge {
         }
     }
 
-    /// Plans them from the images that the templates ask for, and both where
-    /// the version went back.
-    pub(super) fn plan<P: Plan, W: Explanation>(
+    /// Plans paths and tags, rendered from the images that their templates ask
+    /// for, or from both where the version went back.
+    pub(super) fn plan<P: Plan, E: Explanation>(
         &self,
         fired: &Fired<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        explanation: &mut W,
+        explanation: &mut E,
     ) {
         let Fired {
             rule,
@@ -114,7 +114,7 @@ impl BoundEdge {
                 }
                 scratch.key.clear();
                 let rendered = render(&bound.template, change, *side, scratch, push_encoded);
-                tell(rule, source, &rendered, explanation);
+                explain(rule, source, &rendered, explanation);
                 let reason = bound.finish(&rendered, scratch);
                 let at = target(rule, &whose, scratch);
                 if let Some(reason) = reason {
@@ -135,7 +135,7 @@ impl BoundEdge {
                 }
                 scratch.key.clear();
                 let rendered = render(template, change, *side, scratch, push_bytes);
-                tell(rule, source, &rendered, explanation);
+                explain(rule, source, &rendered, explanation);
                 let unknown = match rendered {
                     Rendered::Nothing(_) => continue,
                     Rendered::Unknown(_) => Some(Widening::MissingColumn),
@@ -147,7 +147,7 @@ impl BoundEdge {
                 };
                 let at = target(rule, &whose, scratch);
                 if let Some(reason) = unknown {
-                    // A tag has no wildcard: what stands for all of them goes.
+                    // A tag has no wildcard: the rule's `table_wide` goes in its place.
                     plan.widen(&rule.name, reason);
                     send_wide(rule, classes, at, plan);
                 } else {
@@ -161,7 +161,7 @@ impl BoundEdge {
     fn images(&self, template: &BoundTemplate, fired: &Fired<'_>) -> &'static [Side] {
         let renders = match &self.tenant {
             None => template.renders,
-            // A row that moves to another tenant leaves its pages with both.
+            // A row that moves to another tenant has had its pages with both.
             Some(tenant) => together(template, tenant),
         };
         match (renders, fired.step) {
@@ -170,14 +170,14 @@ impl BoundEdge {
         }
     }
 
-    /// Renders the tenant from one image into the scratch.
-    fn whose<P: Plan, W: Explanation>(
+    /// Renders the tenant of one image into the scratch.
+    fn whose<P: Plan, E: Explanation>(
         &self,
         fired: &Fired<'_>,
         side: Side,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        explanation: &mut W,
+        explanation: &mut E,
     ) -> Whose {
         let rule = fired.rule;
         let (Some(template), Some(source)) = (&self.tenant, &rule.tenant) else {
@@ -185,14 +185,15 @@ impl BoundEdge {
         };
         scratch.key.clear();
         let rendered = render(template, fired.change, side, scratch, push_bytes);
-        tell(rule, source, &rendered, explanation);
+        explain(rule, source, &rendered, explanation);
         let reason = match rendered {
             Rendered::Nothing(_) => return Whose::Nobody,
             Rendered::Unknown(_) => Widening::MissingColumn,
             Rendered::Done if is_tenant(&scratch.key) => {
                 scratch.tenant.clear();
-                let name = scratch.key.iter().copied();
-                scratch.tenant.extend(name.map(char::from));
+                scratch
+                    .tenant
+                    .extend(scratch.key.iter().copied().map(char::from));
                 return Whose::Tenant;
             }
             Rendered::Done => Widening::TenantInvalid,

@@ -1,11 +1,12 @@
-//! Variables of a rule: placeholders that stand for a list of texts and not
-//! for a column, such as the languages that every page exists in.
+//! `expand`: placeholders of a rule that stand for a list of texts instead of a
+//! column, such as the languages that every page exists in.
 
 use std::collections::BTreeMap;
 
 use super::template::{RowImage, Template, TemplatePart};
 
-/// Each variant is an invalidation for every change of a row.
+/// Most variants of a template. Each is an invalidation for every change of a
+/// row.
 pub const VARIANTS_MAX: usize = 100;
 
 /// The variables by their names.
@@ -17,12 +18,12 @@ pub struct Expand {
 }
 
 impl Expand {
-    /// Takes what the configuration says in `line`.
+    /// Takes the variables that stand in `line` of the configuration.
     ///
     /// # Errors
     ///
-    /// A name that no placeholder can have, and a list that is empty or says
-    /// something twice.
+    /// A name that no placeholder can have, and a list that is empty, too long,
+    /// or has a text twice.
     pub fn new(variables: BTreeMap<String, Vec<String>>, line: usize) -> Result<Self, String> {
         for (name, texts) in &variables {
             let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -46,26 +47,28 @@ impl Expand {
         Ok(Self { variables, line })
     }
 
-    /// The variables' names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
 
     /// Whether `template` has a placeholder of this variable.
     pub fn reads(template: &Template, name: &str) -> bool {
-        let mut placeholders = template.placeholders();
-        placeholders.any(|it| it.image == RowImage::Either && it.column == name)
+        template
+            .placeholders()
+            .any(|placeholder| placeholder.image == RowImage::Either && placeholder.column == name)
     }
 
-    /// The template once for every combination of the variables that it
-    /// contains, in the order of their texts.
+    /// The template, once for every combination of texts of the variables that
+    /// it contains, in the order of the texts.
     ///
     /// # Errors
     ///
-    /// There are more than [`VARIANTS_MAX`], or a variable has a filter.
+    /// More than [`VARIANTS_MAX`] variants, or a variable with a filter.
     pub fn variants(&self, template: &Template) -> Result<Vec<Template>, String> {
-        let used = self.variables.iter();
-        let used = used.filter(|(name, _)| Self::reads(template, name));
+        let used = self
+            .variables
+            .iter()
+            .filter(|(name, _)| Self::reads(template, name));
         let mut chosen: Vec<BTreeMap<&str, &str>> = vec![BTreeMap::new()];
         for (name, texts) in used {
             if chosen.len() * texts.len() > VARIANTS_MAX {

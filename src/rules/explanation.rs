@@ -1,4 +1,4 @@
-//! Why a rule does what it does, as the planner itself says it (One planner).
+//! Reasons for what a rule does, from the planner itself (One planner).
 
 use super::condition::Condition;
 pub use super::render::Lacks;
@@ -7,12 +7,12 @@ use super::rule::{ColumnRef, Rule};
 use super::template::Template;
 use crate::model::Op;
 
-/// One reason.
+/// A reason.
 #[derive(Debug)]
 pub enum Note<'a> {
     /// The rule applies to the change.
     Fires,
-    /// This column of `changed` differs.
+    /// This column of the rule's `changed` differs.
     Differs(&'a ColumnRef),
     /// The operation is not among these.
     OtherOperation(&'a [Op]),
@@ -20,42 +20,42 @@ pub enum Note<'a> {
     NothingDiffers(&'a [ColumnRef]),
     /// The condition is not met.
     ConditionFalse(&'a Condition),
-    /// The condition cannot be evaluated and counts as met, for this reason.
+    /// The condition cannot be evaluated, for this reason, and counts as met.
     ConditionFailed(&'a Condition, String),
     /// The template renders nothing.
     NoText {
         /// As it stands in the configuration.
         template: &'a str,
-        /// What it lacks.
         lacks: Lacks,
     },
-    /// What the template renders cannot be known: the whole table is meant.
+    /// It cannot be known what the template renders: the whole table is
+    /// invalidated.
     Unknown {
         /// As it stands in the configuration.
         template: &'a str,
-        /// The slot whose value is missing or cannot pass its filter.
+        /// The slot whose value is missing or cannot pass a filter.
         slot: usize,
     },
 }
 
-/// Hears the planner's reasons.
+/// Takes the planner's reasons.
 pub trait Explanation {
-    /// Takes one reason of `rule`.
+    /// Takes a reason of `rule`; `note` is called only if somebody listens.
     fn note<'a>(&mut self, rule: &'a Rule, note: impl FnOnce() -> Note<'a>);
 }
 
-/// Nobody listens: no reason is made up, and none costs anything.
+/// Nobody listens, and no reason is made.
 impl Explanation for () {
     #[inline]
     fn note<'a>(&mut self, _rule: &'a Rule, _note: impl FnOnce() -> Note<'a>) {}
 }
 
-/// Tells why a template of `rule` has no text.
-pub(super) fn tell<W: Explanation>(
+/// Explains why a template of `rule` renders nothing, if it does.
+pub(super) fn explain<E: Explanation>(
     rule: &Rule,
     source: &Template,
     rendered: &Rendered,
-    explanation: &mut W,
+    explanation: &mut E,
 ) {
     let template = source.text.as_str();
     match *rendered {

@@ -1,4 +1,4 @@
-//! Template filters: what stands after `|` in a placeholder.
+//! Template filters, which stand after `|` in a placeholder.
 
 use std::fmt::Write as _;
 
@@ -10,14 +10,14 @@ use sha1::Sha1;
 use super::suggestion::suggestion;
 use crate::model::{Shape, Value};
 
-/// All but letters, digits and `-_.~`, as PHP's `rawurlencode`.
+/// The characters that PHP's `rawurlencode` encodes: all but letters, digits and
+/// `-_.~`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// One filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// Lower case, by Unicode's rules.
@@ -38,11 +38,11 @@ pub enum Filter {
     Crc32,
     /// A date or time through a `strftime` format.
     Date(String),
-    /// What NULL renders as.
+    /// The text for NULL.
     Default(String),
 }
 
-/// The names that a template may use, for suggestions.
+/// The names of all filters, for suggestions.
 pub const NAMES: [&str; 10] = [
     "lower",
     "upper",
@@ -56,7 +56,7 @@ pub const NAMES: [&str; 10] = [
     "default",
 ];
 
-/// A value that a filter cannot turn into text, such as a date that is none.
+/// The error that a filter cannot turn a value into text, such as a zero date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unrenderable;
 
@@ -93,8 +93,8 @@ impl Filter {
         }
     }
 
-    /// Whether a column of this shape can pass through, as far as is known
-    /// before a value is seen.
+    /// Checks that columns of this shape can pass, as far as is known before a
+    /// value is seen.
     pub fn accepts(&self, shape: Shape) -> Result<(), &'static str> {
         match (self, shape) {
             (Filter::Date(_), Shape::Integer | Shape::Number | Shape::Bytes) => {
@@ -129,7 +129,7 @@ impl Filter {
                     .map_err(|_| Unrenderable)?
                     .into_bytes();
             }
-            // It has a say only where the value is NULL.
+            // It applies only where the value is NULL.
             Filter::Default(_) => {}
         }
         Ok(())
@@ -156,7 +156,7 @@ fn hyphenated(uuid: [u8; 16]) -> String {
 }
 
 /// The value as a point in time; `None` for MySQL's zero dates and for text
-/// that is no date.
+/// that is not a date.
 fn civil_time(value: &Value<'_>, text: &[u8]) -> Option<civil::DateTime> {
     let date = |date: &crate::model::Date| {
         civil::Date::new(

@@ -1,5 +1,5 @@
-//! Globs over table names: `*` is any run of characters, `?` any one; and over
-//! Redis keys, which have more.
+//! Globs over table names, where `*` is any run of characters and `?` any one;
+//! and over Redis keys, which have more.
 
 use crate::model::TableName;
 
@@ -28,8 +28,8 @@ pub fn matches(glob: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Whether `glob` matches all of `key` as Redis would have it (Redis manual,
-/// `KEYS`): `*`, `?`, `[a-c]`, `[^a]`, and `\` before what is meant as it is.
+/// Whether `glob` matches all of `key` by Redis' rules (Redis manual, `KEYS`):
+/// `*`, `?`, `[a-c]`, `[^a]`, and `\` before a byte that is meant literally.
 pub fn key_matches(glob: &[u8], key: &[u8]) -> bool {
     let (mut rest, mut text) = (glob, key);
     let mut star: Option<(&[u8], &[u8])> = None;
@@ -55,7 +55,7 @@ pub fn key_matches(glob: &[u8], key: &[u8]) -> bool {
     }
 }
 
-/// The rest of `glob` if its first element, which is no star, matches `byte`.
+/// The rest of `glob` if its first element, which is not a star, matches `byte`.
 fn one_of_key(glob: &[u8], byte: u8) -> Option<&[u8]> {
     match glob {
         [b'?', rest @ ..] => Some(rest),
@@ -65,7 +65,7 @@ fn one_of_key(glob: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
-/// What follows the class that `set` begins within, if `byte` is in it.
+/// The rest behind the class that `set` begins in, if `byte` is in the class.
 fn class(set: &[u8], byte: u8) -> Option<&[u8]> {
     let (negated, mut set) = match set {
         [b'^', rest @ ..] => (true, rest),
@@ -88,7 +88,7 @@ fn class(set: &[u8], byte: u8) -> Option<&[u8]> {
                 found |= *literal == byte;
                 set = rest;
             }
-            // Without its end the class reaches to the glob's.
+            // A class that is not closed reaches to the glob's end.
             [] => return (found != negated).then_some(set),
         }
     }

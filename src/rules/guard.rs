@@ -1,9 +1,9 @@
 //! Guards: watermarks in Redis below which no reader may store a row.
 //!
 //! A reader that fetched a row, was held up and stores it after the deletion
-//! would keep the old row cached. With a guard it stores by a script that
-//! refuses every version below the watermark, however late it is. Settling only
-//! bounds how late it may be.
+//! would leave the old row in the cache. With a guard readers store through a
+//! script that refuses every version below the watermark, however late they
+//! are. Settling only bounds how late they may be.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,15 @@ use crate::model::{GuardPattern, Op, RowChange, Shape, Value};
 /// A rule's guard as configured.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Its key. It names the row: neither an image nor the version is in it.
+    /// The guard's key. It names the row, so that it contains neither `before.`
+    /// nor `after.`, nor the version.
     pub key: Template,
-    /// How long it is kept after it was raised.
+    /// Time that a guard is kept after it was raised.
     pub ttl: Duration,
 }
 
 impl Guard {
-    /// Checks the columns, and adds them.
+    /// Checks the guard's columns, and adds them.
     pub(super) fn check(
         &self,
         version: Option<usize>,
@@ -37,7 +38,7 @@ impl Guard {
             Some(column) if column.shape != Shape::Integer => Err(BindError {
                 line: self.key.line,
                 message: format!(
-                    "rule \"{rule}\": guard: the version column `{}` of table {} is no integer, and a watermark compares numbers; name an integer column, or take the guard away",
+                    "rule \"{rule}\": guard: the version column `{}` of table {} is not an integer, and a watermark compares numbers; name an integer column, or remove the guard",
                     column.name,
                     slots.schema().name
                 ),
@@ -68,22 +69,22 @@ pub(super) struct BoundGuard {
     pub(super) ttl: Duration,
 }
 
-/// A row's version, as far as a guard can hold it.
+/// A row's version, as a guard can hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     At(u128),
     /// NULL or negative.
     Unguarded,
-    /// The images do not carry it.
+    /// Neither image has it.
     Unknown,
 }
 
-/// A column that the guard needs is in neither image.
+/// The error that a column that the guard needs is in neither image.
 pub(super) struct Unknown;
 
 impl BoundGuard {
-    /// Raises the guard of every row that the change touched: to the row's
-    /// version, and past it where the row is gone, so that nothing of it is
+    /// Raises the guard of every row that the change touched to the row's
+    /// version; or past it where the row is gone, so that nothing of it is
     /// stored any more.
     pub(super) fn plan<P: Plan>(
         &self,
@@ -100,7 +101,7 @@ impl BoundGuard {
                 let after = self.version(change, Side::After);
                 let version = match (before, after) {
                     (_, Version::Unknown) => return Err(Unknown),
-                    // The old row is in no way the newer one: it is gone.
+                    // The version went back: the old row must not be stored any more.
                     (Version::At(before), Version::At(after)) if after < before => before + 1,
                     (_, Version::At(after)) => after,
                     (before, Version::Unguarded) => {
@@ -134,7 +135,7 @@ impl BoundGuard {
         Ok(before && after && scratch.key == scratch.other)
     }
 
-    /// Renders the key, unless a NULL is in it.
+    /// Renders the key; `false` if a NULL is in it.
     fn render(
         &self,
         change: &RowChange<'_>,
@@ -149,7 +150,7 @@ impl BoundGuard {
         }
     }
 
-    /// Raises the guard of one image: the row came to this key, or left it.
+    /// Raises the guard of one image's key, which the row came to or left.
     fn plan_side<P: Plan>(
         &self,
         side: Side,

@@ -1,4 +1,4 @@
-//! What a row change invalidates: templates, conditions, path classes, and the
+//! From row changes to invalidations: templates, conditions, path classes, and the
 //! one planner. Pure: no I/O, no clock, no async (One planner).
 //!
 //! A [`Rule`](rule::Rule) is what the configuration says. [`Rules::bind`] fits
@@ -13,17 +13,17 @@
 //! - `template`: key and path templates.
 //! - `filter`: filters of placeholders.
 //! - `condition`: `when`, a CEL expression.
-//! - `expand`: variables of a rule.
+//! - `expand`: placeholders that stand for a list of texts.
 //! - `glob`: globs over table names and over Redis keys.
 //! - `table_wide`: what stands for everything that a rule may have cached.
-//! - `suggestion`: what a misspelt name may have meant.
+//! - `suggestion`: suggestions for misspelt names.
 //!
 //! A rule at work:
 //!
 //! - `bind`: templates bound to a table's columns.
 //! - `planner`: from a row change to what it invalidates.
 //! - `render`: from a row's values to the text of a key or a path.
-//! - `version`: how a change moved its row's version.
+//! - `version`: compares a row's version before and after a change.
 //! - `guard`: watermarks that refuse fills of older rows.
 //! - `structures`: tag sets and fields of hashes.
 //! - `publish`: deletions published to a channel.
@@ -31,16 +31,17 @@
 //! - `path`: paths in the form that the edge compares.
 //! - `cascade`: foreign keys that change rows without a row event.
 //! - `wide`: invalidations of all that a rule may have cached.
-//! - `explanation`: why a rule does what it does.
+//! - `explanation`: reasons for what a rule does.
 //!
 //! What is proved about rules:
 //!
 //! - `path_class`: what the edge does with a path, and paths that must never be
 //!   invalidated.
-//! - `path_language`: which paths a template can produce.
+//! - `path_language`: the language of paths that a template can produce.
 //! - `path_overlap`: which path classes and cache behaviours share paths.
 //! - `budget_exempt`: paths that are sent whatever the budget says.
-//! - `permission_probe`: the names that the account in Redis must have rights to.
+//! - `permission_probe`: examples of the names that the account in Redis must
+//!   have permission for.
 
 mod bind;
 pub mod budget_exempt;

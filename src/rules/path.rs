@@ -1,4 +1,4 @@
-//! Paths: rendered as the edge compares them, and refused where they must not
+//! Paths in the form that the edge compares, and errors for paths that must not
 //! be invalidated.
 
 use super::bind::{BindError, BoundPart, BoundTemplate};
@@ -10,7 +10,7 @@ use super::template::Template;
 use crate::model::invalidation::Widening;
 use crate::model::path::{self, PATH_CHARS_MAX};
 
-/// A path template, with the wildcard to fall back to.
+/// A bound path template, and the wildcard to send where no path will do.
 #[derive(Debug)]
 pub(super) struct BoundPath {
     pub(super) template: BoundTemplate,
@@ -19,7 +19,7 @@ pub(super) struct BoundPath {
 }
 
 impl BoundPath {
-    /// Takes the trailing `*` off the template and encodes its literals.
+    /// Takes a trailing `*` off the template, and encodes its literals.
     pub(super) fn new(mut template: BoundTemplate, source: &Template) -> Self {
         let mut ends_in_star = false;
         if let Some(BoundPart::Literal(bytes)) = template.parts.last_mut()
@@ -42,7 +42,8 @@ impl BoundPath {
         }
     }
 
-    /// Makes the rendered bytes a path; a reason if only the wildcard will do.
+    /// Makes a path of the rendered bytes, or gives the reason why only the
+    /// wildcard will do.
     pub(super) fn finish(
         &self,
         rendered: &Rendered,
@@ -56,7 +57,7 @@ impl BoundPath {
                 if !scratch.key.starts_with(b"/") {
                     scratch.path.push('/');
                 }
-                // What was rendered is percent-encoded, thus ASCII.
+                // Rendered paths are percent-encoded, and thus ASCII.
                 scratch
                     .path
                     .push_str(&String::from_utf8_lossy(&scratch.key));

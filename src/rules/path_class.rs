@@ -1,18 +1,17 @@
-//! Path classes: what the edge does with a path, and whether a template can
-//! produce a path that must never be invalidated.
+//! Path classes, which say what the edge does with a path, and the search for
+//! paths that a template can produce and must never invalidate.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::glob;
 use crate::model::invalidation::PathClass;
 
-/// `[[path]]`: a pattern as in CloudFront's cache behaviours (`*` and `?`,
-/// case-sensitive, the leading `/` optional, the query string not looked at).
+/// `[[path]]`: a pattern as in CloudFront's cache behaviours, with `*` and `?`;
+/// case counts, the leading `/` is optional, and the query string is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
     /// As it stands in the configuration.
     pub text: String,
-    /// What the edge does with the paths it matches.
     pub class: PathClass,
     /// The line in the configuration, for errors.
     pub line: usize,
@@ -33,13 +32,14 @@ pub(super) fn glob_of(pattern: &str) -> String {
     }
 }
 
-/// All patterns in order; the first match wins, no match is `cached`.
+/// All patterns in their order. The first match wins; a path without a match is
+/// `cached`.
 #[derive(Clone, Debug, Default)]
 pub struct PathClasses {
     pub(super) patterns: Vec<(Vec<u8>, PathClass)>,
 }
 
-/// Which bytes a placeholder's value can consist of.
+/// The bytes that a placeholder's value can consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alphabet {
     /// Digits and `-`.
@@ -69,7 +69,6 @@ impl Alphabet {
 /// A symbol of a path's language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symbol {
-    /// This byte.
     Byte(u8),
     /// Any one byte.
     One,
@@ -77,17 +76,16 @@ pub enum Symbol {
     Many(Alphabet),
 }
 
-/// A path that a template can produce though it must not.
+/// A path that a template can produce, and that must not be invalidated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forbidden {
-    /// An example of such a path.
+    /// An example.
     pub path: String,
-    /// Its class.
     pub class: PathClass,
 }
 
-/// How many states the search may visit before it gives up and says that it
-/// could not prove the template harmless.
+/// Most states that the search visits. Beyond it the template counts as one that
+/// could not be proved harmless.
 const STATES_MAX: usize = 50_000;
 
 impl PathClasses {
@@ -158,9 +156,11 @@ impl PathClasses {
                 _ => false,
             };
             let first_match = || {
-                let matching = self.patterns.iter().enumerate();
-                let mut matching = matching.filter(|(index, _)| accepted(index + 1));
-                matching.next().map(|(_, (_, class))| *class)
+                self.patterns
+                    .iter()
+                    .enumerate()
+                    .find(|(index, _)| accepted(index + 1))
+                    .map(|(_, (_, class))| *class)
             };
             if accepted(0)
                 && let Some(class @ (PathClass::Strong | PathClass::Immutable)) = first_match()
@@ -205,7 +205,7 @@ pub(super) fn pattern_symbols(glob: &[u8]) -> Vec<Symbol> {
         .collect()
 }
 
-/// The states that a nondeterministic automaton can be in: indices of the next
+/// The states that a nondeterministic automaton can be in: indices of its next
 /// symbol, ascending.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct States(Vec<usize>);
@@ -217,7 +217,7 @@ impl States {
         states
     }
 
-    /// Adds a state and those that follow from it without reading a byte.
+    /// Adds a state, and those that are reached from it without reading a byte.
     fn add(&mut self, machine: &[Symbol], state: usize) {
         if let Err(at) = self.0.binary_search(&state) {
             self.0.insert(at, state);

@@ -1,12 +1,12 @@
-//! Which paths a template can produce.
+//! The language of paths that a template can produce.
 
 use super::filter::Filter;
 use super::path_class::{Alphabet, Symbol};
 use super::template::{Placeholder, Template, TemplatePart};
 use crate::model::Shape;
 
-/// The language of paths that a template can produce, up to its query string.
-/// A trailing `*` is a wildcard and can be anything.
+/// The language of paths that `template` can produce, up to the query string. A
+/// trailing `*` is a wildcard and can be anything.
 pub fn path_language(template: &Template, shape: impl Fn(&Placeholder) -> Shape) -> Vec<Symbol> {
     let mut symbols = Vec::new();
     for (index, part) in template.parts.iter().enumerate() {
@@ -32,8 +32,8 @@ pub fn path_language(template: &Template, shape: impl Fn(&Placeholder) -> Shape)
     symbols
 }
 
-/// What a placeholder's value can consist of; the last filter that narrows it
-/// decides, and a default can be anything.
+/// The bytes that a placeholder's value can consist of. The last filter that
+/// narrows them decides; a default can be anything.
 fn alphabet(placeholder: &Placeholder, shape: Shape) -> Alphabet {
     let from_shape = match shape {
         Shape::Integer => Alphabet::Integer,
@@ -62,7 +62,7 @@ fn alphabet(placeholder: &Placeholder, shape: Shape) -> Alphabet {
         })
 }
 
-/// The shape that leaves a placeholder's values the fewest texts, for when its
+/// The column shape that allows a placeholder the fewest texts, for when its
 /// column is not known yet.
 pub(super) fn narrowest(placeholder: &Placeholder) -> Shape {
     if placeholder.filters.contains(&Filter::Uuid) {

@@ -1,34 +1,35 @@
-//! Which path classes and which cache behaviours meet, decided exactly.
+//! The pairs of a path class and a cache behaviour that share paths, found
+//! exactly.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::path_class::{PathClasses, States, Symbol, glob_of, pattern_symbols};
 use crate::model::invalidation::PathClass;
 
-/// Paths that a class and a behaviour share.
+/// A path class and a cache behaviour that share paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// The `[[path]]` that matches them first; `None` for paths that none does.
+    /// Index of the `[[path]]` that matches them first; `None` if none matches.
     pub class: Option<usize>,
-    /// The behaviour that matches them first.
+    /// Index of the behaviour that matches them first.
     pub behavior: usize,
-    /// The shortest of them.
+    /// The shortest path that they share.
     pub example: String,
 }
 
-/// How many states the search may visit. Beyond that the answer is not whole.
+/// Most states that the search visits. Beyond it there is no answer.
 const STATES_MAX: usize = 50_000;
 
 impl PathClasses {
-    /// Every `[[path]]` with its class, and `*` as the last: what no pattern
-    /// matches is `cached`.
+    /// Every `[[path]]` with its class.
     pub fn iter(&self) -> impl Iterator<Item = (String, PathClass)> {
-        let patterns = self.patterns.iter();
-        patterns.map(|(glob, class)| (String::from_utf8_lossy(glob).into_owned(), *class))
+        self.patterns
+            .iter()
+            .map(|(glob, class)| (String::from_utf8_lossy(glob).into_owned(), *class))
     }
 
-    /// Every pair of a class and one of `behaviors` that some path matches
-    /// first of all; the last behaviour should match everything. `None` if the
+    /// Every pair of a class and one of `behaviors` that are the first matches of
+    /// some path. The last behaviour should match everything. `None` if the
     /// patterns are too intricate.
     ///
     /// A breadth-first search through the product of the patterns' automata,

@@ -1,5 +1,5 @@
-//! What the rules need of the account in Redis, by example: names that keys
-//! could have and no key has.
+//! Examples of the names that the account in Redis must have permission for:
+//! names that keys could have and no key has.
 
 use super::rule_set::Rules;
 use super::template::{Template, TemplatePart};
@@ -7,13 +7,12 @@ use super::template::{Template, TemplatePart};
 /// Names of the kinds of entries that rules delete or keep, prefix included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PermissionProbe {
-    /// Keys; none for a template that always gives the same name.
+    /// Keys, without templates that always give the same name.
     pub keys: Vec<Vec<u8>>,
-    /// Whether globs are looked for.
+    /// Whether keys are looked for by glob.
     pub globs: bool,
     /// Counters, under their own names.
     pub generations: Vec<Vec<u8>>,
-    /// Guards.
     pub guards: Vec<Vec<u8>>,
     /// Tag sets, some of them under their own names.
     pub tag_sets: Vec<Vec<u8>>,
@@ -24,7 +23,7 @@ pub struct PermissionProbe {
 }
 
 impl Rules {
-    /// Names as they would be if every column held `value`.
+    /// The names as they would be if every column held `value`.
     pub fn permission_probe(&self, value: &str) -> PermissionProbe {
         let name = |template: &Template| name(template, &self.key_prefix, value);
         let mut probe = PermissionProbe::default();
@@ -42,8 +41,10 @@ impl Rules {
             probe.tag_sets.extend(sets);
             let hashes = rule.hash_fields.iter().map(|hash| name(&hash.key));
             probe.hashes.extend(hashes);
-            let channel = rule.channel.iter().map(|it| it.as_bytes().to_vec());
-            probe.channels.extend(channel);
+            let channel = rule.channel.as_ref();
+            probe
+                .channels
+                .extend(channel.map(|channel| channel.as_bytes().to_vec()));
         }
         probe
     }

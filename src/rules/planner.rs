@@ -6,7 +6,7 @@ use super::bind::{BindError, BoundTemplate, Slots};
 use super::cascade::BoundCascade;
 use super::condition::Judgement;
 use super::edge::{self, BoundEdge, Fired};
-use super::explanation::{Explanation, Note, tell};
+use super::explanation::{Explanation, Note, explain};
 use super::guard::BoundGuard;
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
@@ -42,7 +42,7 @@ pub(super) struct BoundRule {
 }
 
 impl TablePlanner {
-    /// The columns that the rules read: what a row must be projected to.
+    /// Indices of the columns that the rules read: rows are projected to them.
     pub fn projection(&self) -> &[usize] {
         &self.projection
     }
@@ -53,13 +53,13 @@ impl TablePlanner {
         self.plan_explained(change, scratch, plan, &mut ());
     }
 
-    /// Plans as [`TablePlanner::plan`] does, and tells `explanation` why.
-    pub fn plan_explained<P: Plan, W: Explanation>(
+    /// Plans as [`TablePlanner::plan`] does, and gives `explanation` the reasons.
+    pub fn plan_explained<P: Plan, E: Explanation>(
         &self,
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        explanation: &mut W,
+        explanation: &mut E,
     ) {
         for bound in &self.rules {
             if !bound.fires(change, explanation) {
@@ -165,7 +165,7 @@ impl BoundRule {
         }
     }
 
-    fn fires<W: Explanation>(&self, change: &RowChange<'_>, explanation: &mut W) -> bool {
+    fn fires<E: Explanation>(&self, change: &RowChange<'_>, explanation: &mut E) -> bool {
         let rule = &*self.rule;
         if !rule.on.contains(&change.op) {
             explanation.note(rule, || Note::OtherOperation(&rule.on));
@@ -192,7 +192,7 @@ impl BoundRule {
         true
     }
 
-    fn changed<W: Explanation>(&self, change: &RowChange<'_>, explanation: &mut W) -> bool {
+    fn changed<E: Explanation>(&self, change: &RowChange<'_>, explanation: &mut E) -> bool {
         let (Some(before), Some(after)) = (change.before, change.after) else {
             return true;
         };
@@ -209,13 +209,13 @@ impl BoundRule {
         false
     }
 
-    fn plan<P: Plan, W: Explanation>(
+    fn plan<P: Plan, E: Explanation>(
         &self,
         change: &RowChange<'_>,
         classes: &PathClasses,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-        explanation: &mut W,
+        explanation: &mut E,
     ) {
         let rule = &self.rule;
         let step = version::step(self.version, &rule.name, change, scratch, plan);
@@ -226,7 +226,7 @@ impl BoundRule {
         for (template, source) in self.keys.iter().zip(&rule.keys) {
             for side in sides(template.renders, change.op) {
                 let rendered = self.delete_key(template, *side, step, change, scratch, plan);
-                tell(rule, source, &rendered, explanation);
+                explain(rule, source, &rendered, explanation);
                 unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }

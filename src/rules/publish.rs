@@ -1,4 +1,4 @@
-//! What a rule deletes, told to the subscribers of its channel.
+//! Publishes what a rule deletes to the rule's channel.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! From a row's values to the text of a key or a path.
+//! Renders a row's values into the text of a key or a path.
 
 use super::bind::{BoundPart, BoundTemplate, Renders};
 use super::template::RowImage;
 use crate::model::path;
 use crate::model::{Op, RowChange, Value};
 
-/// Buffers that planning reuses from change to change.
+/// Buffers that are reused from change to change.
 #[derive(Debug, Default)]
 pub struct RenderBuffers {
     pub(super) key: Vec<u8>,
@@ -17,20 +17,20 @@ pub struct RenderBuffers {
 }
 
 impl RenderBuffers {
-    /// What was rendered last.
+    /// The text that was rendered last.
     pub(super) fn key(&self) -> &[u8] {
         &self.key
     }
 }
 
-/// How rendering a template ended.
+/// The outcome of rendering a template.
 pub(super) enum Rendered {
     /// The buffer holds the text.
     Done,
-    /// A NULL, or an image that this operation does not have: no key.
+    /// There is no text: a value is NULL, or the operation has no such image.
     Nothing(Lacks),
-    /// The column in this slot is missing from the images, or a filter cannot
-    /// take its value.
+    /// The text cannot be known: the column in this slot is missing from both
+    /// images, or its value cannot pass a filter.
     Unknown(usize),
 }
 
@@ -43,7 +43,7 @@ pub enum Lacks {
     Image,
 }
 
-/// Which image a template is rendered from.
+/// An image that a template is rendered from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Before,
@@ -60,7 +60,7 @@ pub(super) fn sides(renders: Renders, op: Op) -> &'static [Side] {
     }
 }
 
-/// From which images two templates are rendered that belong together.
+/// The images that two templates are rendered from if they belong together.
 pub(super) fn together(first: &BoundTemplate, second: &BoundTemplate) -> Renders {
     let once = first.renders == Renders::Once && second.renders == Renders::Once;
     match (once, first.versioned || second.versioned) {

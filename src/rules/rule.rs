@@ -15,17 +15,17 @@ use crate::model::{Op, TableName};
 /// A validated rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its unique name.
+    /// Unique among the rules.
     pub name: Arc<str>,
     /// The line in the configuration, for errors.
     pub line: usize,
-    /// The tables it is about.
     pub tables: Vec<TableGlob>,
-    /// The operations that fire it.
+    /// The operations that it applies to.
     pub on: Vec<Op>,
-    /// An update fires only when one of these columns differs; empty for any.
+    /// It applies to an update only when one of these columns differs; empty for
+    /// any column.
     pub changed: Vec<ColumnRef>,
-    /// A further condition.
+    /// A further condition, and its line in the configuration.
     pub when: Option<(Condition, usize)>,
     /// The version column.
     pub version: Option<ColumnRef>,
@@ -35,9 +35,9 @@ pub struct Rule {
     pub tag_sets: Vec<TagSet>,
     /// Fields of Redis hashes to delete.
     pub hash_fields: Vec<HashField>,
-    /// The watermark that refuses fills of older rows.
+    /// The watermark by which fills of older rows are refused.
     pub guard: Option<Guard>,
-    /// Where deletions are published, for caches inside of processes.
+    /// The channel that deletions are published to, for caches inside processes.
     pub channel: Option<Arc<str>>,
     /// Paths to invalidate.
     pub paths: Vec<Template>,
@@ -45,11 +45,11 @@ pub struct Rule {
     pub edge_tags: Vec<Template>,
     /// The tenant of the distribution whose copies are invalidated.
     pub tenant: Option<Template>,
-    /// The distributions that its paths and tags go to; `None`: all there are.
+    /// The distributions that its paths and tags go to; `None` for all.
     pub distributions: Option<Distributions>,
-    /// Variables that its templates were expanded with.
+    /// The variables that its templates were expanded with.
     pub expand: Expand,
-    /// What to invalidate when single rows cannot be known.
+    /// What is invalidated when single rows cannot be known.
     pub table_wide: TableWide,
     /// Keys to delete when a foreign key carries a parent's change over to
     /// these tables, rendered from the parent's row.
@@ -68,7 +68,7 @@ impl Rule {
         self.distributions.as_ref().is_none_or(named)
     }
 
-    /// Where its paths and tags go, with the copies of all tenants.
+    /// The target of its paths and tags, with the copies of all tenants.
     pub fn everywhere(&self) -> Target<'_> {
         Target {
             distributions: self.distributions.as_ref(),
@@ -81,14 +81,13 @@ impl Rule {
         self.tables.iter().any(|glob| glob.matches(table))
     }
 
-    /// The columns that it names, each as often as it does.
+    /// Every column that it names, as often as it names it.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let named = match self.when.as_ref().map(|(condition, _)| condition.columns()) {
             Some(Columns::Named(names)) => Some(names),
             Some(Columns::All) | None => None,
         };
         let columns = self.changed.iter().chain(&self.version);
-        let fields = self.hash_fields.iter();
         let templates = self
             .keys
             .iter()
@@ -96,7 +95,11 @@ impl Rule {
             .chain(&self.edge_tags)
             .chain(&self.tenant)
             .chain(self.tag_sets.iter().map(|set| &set.key))
-            .chain(fields.flat_map(|hash| [&hash.key, &hash.field]))
+            .chain(
+                self.hash_fields
+                    .iter()
+                    .flat_map(|hash| [&hash.key, &hash.field]),
+            )
             .chain(self.guard.iter().map(|guard| &guard.key));
         columns
             .map(|column| column.name.as_str())
@@ -108,8 +111,8 @@ impl Rule {
             )
     }
 
-    /// Whether one of its templates, or what it invalidates as a whole, covers
-    /// `key`. Both contain `prefix`.
+    /// Whether one of its templates, or its `table_wide`, covers `key`, which
+    /// begins with `prefix` as they do.
     pub fn can_render(&self, prefix: &[u8], key: &[u8]) -> bool {
         let cascades = self.cascade_from.iter().flat_map(|from| &from.keys);
         let guards = self.guard.iter().map(|guard| &guard.key);
@@ -125,19 +128,18 @@ impl Rule {
     }
 }
 
-/// What a parent's change asks for, in place of the whole table.
+/// The keys that a change of a parent table invalidates, in place of the whole
+/// table.
 #[derive(Debug)]
 pub struct CascadeFrom {
-    /// The parent.
+    /// The parent tables.
     pub table: TableGlob,
-    /// Redis keys to delete.
     pub keys: Vec<Template>,
 }
 
 /// A column named in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnRef {
-    /// Its name.
     pub name: String,
     /// The line where it is named.
     pub line: usize,

@@ -21,15 +21,18 @@ pub struct Rules {
     classes: Arc<PathClasses>,
     pub(super) key_prefix: Vec<u8>,
     cascades: Cascades,
-    /// Other tables' changes are left out.
+    /// Tables whose changes are planned; `None` for all.
     only: Option<TableGlob>,
 }
 
 impl Rules {
     /// Takes validated rules. `key_prefix` goes before every rendered key.
-    /// Refuses a path template whose every value gives a path that must not be
-    /// invalidated; what only some values can give is left to
-    /// [`Rules::bind`], which knows the columns' types.
+    ///
+    /// # Errors
+    ///
+    /// A path template that gives a path that must not be invalidated, whatever
+    /// the columns' types. Templates of which only some types are to blame are
+    /// left to [`Rules::bind`], which knows the types.
     pub fn new(
         rules: Vec<Rule>,
         classes: PathClasses,
@@ -64,18 +67,17 @@ impl Rules {
         })
     }
 
-    /// Leaves out what changes in tables that `glob` does not match. What may
-    /// have changed any table still means every rule.
+    /// Plans only changes of tables that `glob` matches. A change that may have
+    /// been of any table still invalidates for every rule.
     pub fn set_only(&mut self, glob: TableGlob) {
         self.only = Some(glob);
     }
 
-    /// Adds the foreign keys that change mapped tables unseen.
+    /// Sets the foreign keys that change mapped tables without a row event.
     pub fn set_cascades(&mut self, cascades: &[Cascade]) {
         self.cascades = Cascades::new(cascades, |table| self.of_table(table).next().is_some());
     }
 
-    /// What the edge does with which paths.
     pub fn classes(&self) -> &PathClasses {
         &self.classes
     }
@@ -85,16 +87,17 @@ impl Rules {
         self.rules.iter().map(AsRef::as_ref)
     }
 
-    /// The names that guards can have: deletions of whole tables spare them.
+    /// The names that guards can have, which deletions by glob spare.
     pub fn guard_patterns(&self) -> Vec<GuardPattern> {
-        let guards = self.rules.iter().filter_map(|rule| rule.guard.as_ref());
-        guards
+        self.rules
+            .iter()
+            .filter_map(|rule| rule.guard.as_ref())
             .map(|guard| guard.pattern(&self.key_prefix))
             .collect()
     }
 
-    /// Whether some rule is about this table, or about one that a cascade
-    /// from it changes.
+    /// Whether a rule is about `table`, or about one that a cascade from it
+    /// changes.
     pub fn wants(&self, table: &TableName) -> bool {
         self.only.as_ref().is_none_or(|glob| glob.matches(table))
             && (self.of_table(table).next().is_some() || self.cascades.start_at(table))
@@ -104,7 +107,7 @@ impl Rules {
         self.rules.iter().filter(|rule| rule.is_about(table))
     }
 
-    /// Fits the rules about a table to its columns.
+    /// Binds the rules about a table to its columns.
     pub fn bind(&self, schema: &TableSchema) -> Result<TablePlanner, BindError> {
         let mut slots = Slots::new(schema);
         for rule in self.of_table(&schema.name) {
@@ -128,7 +131,7 @@ impl Rules {
         })
     }
 
-    /// What the first rule about `table` calls it: its name, or a glob.
+    /// The name or glob under which the first rule about `table` has it.
     pub fn glob_of(&self, table: &TableName) -> Option<&TableGlob> {
         let mut globs = self.rules.iter().flat_map(|rule| &rule.tables);
         globs.find(|glob| glob.matches(table))
@@ -136,15 +139,16 @@ impl Rules {
 
     /// The names of the rules about `table`.
     pub fn names_of_table(&self, table: &TableName) -> Vec<String> {
-        let rules = self.of_table(table);
-        rules.map(|rule| rule.name.to_string()).collect()
+        self.of_table(table)
+            .map(|rule| rule.name.to_string())
+            .collect()
     }
 
-    /// The names of the rules that `key`, prefix included, can come from.
-    /// Slow: for what is reported, not for what is planned.
+    /// The names of the rules that `key`, prefix included, can come from. Slow:
+    /// for reports, not for planning.
     pub fn names_of_key(&self, key: &[u8]) -> Vec<String> {
-        let rules = self.rules.iter();
-        rules
+        self.rules
+            .iter()
             .filter(|rule| rule.can_render(&self.key_prefix, key))
             .map(|rule| rule.name.to_string())
             .collect()

@@ -1,4 +1,4 @@
-//! Entries that are no plain keys: tag sets and fields of hashes.
+//! Entries that are not plain keys: tag sets and fields of hashes.
 
 use std::sync::Arc;
 
@@ -8,34 +8,31 @@ use super::template::Template;
 use crate::model::RowChange;
 use crate::model::invalidation::{Action, Plan};
 
-/// A set of keys, as frameworks keep one for each tag.
+/// A set of keys, which frameworks keep for each tag.
 #[derive(Clone, Debug)]
 pub struct TagSet {
-    /// The set's key.
     pub key: Template,
-    /// What goes before a member that does not begin with it.
+    /// Put before a member that does not begin with it.
     pub member_prefix: Vec<u8>,
 }
 
-/// Many such sets.
+/// Many tag sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TagSetGlob {
     /// The glob over their keys, prefix included.
     pub glob: Vec<u8>,
-    /// What goes before a member that does not begin with it.
+    /// Put before a member that does not begin with it.
     pub member_prefix: Vec<u8>,
 }
 
 /// A field of a hash.
 #[derive(Clone, Debug)]
 pub struct HashField {
-    /// The hash's key.
     pub key: Template,
-    /// The field.
     pub field: Template,
 }
 
-/// A rule's tag sets and hash fields, fitted to a table.
+/// A rule's tag sets and hash fields, bound to a table's columns.
 #[derive(Debug, Default)]
 pub(super) struct BoundStructures {
     tag_sets: Vec<(BoundTemplate, Vec<u8>)>,
@@ -46,11 +43,11 @@ pub(super) struct BoundStructures {
 struct BoundField {
     key: BoundTemplate,
     field: BoundTemplate,
-    /// From which images both are rendered, one image at a time.
+    /// The images that both are rendered from, one image at a time.
     renders: Renders,
 }
 
-/// Checks the columns, and adds them.
+/// Checks the columns of tag sets and hash fields, and adds them.
 pub(super) fn check(
     tag_sets: &[TagSet],
     hash_fields: &[HashField],
@@ -98,8 +95,9 @@ impl BoundStructures {
         self.tag_sets.is_empty() && self.hash_fields.is_empty()
     }
 
-    /// Plans them from the images that `both` or the templates ask for.
-    /// `false`: a column that one of them needs is in neither image.
+    /// Plans their deletion, rendered from the images that the templates ask for,
+    /// or from both images where `both` is set. Returns whether everything is
+    /// known: `false` if a column that one of them needs is in neither image.
     pub(super) fn plan<P: Plan>(
         &self,
         both: bool,

@@ -1,6 +1,6 @@
-//! What a misspelt name may have meant.
+//! Suggestions for misspelt names.
 
-/// `; did you mean …?` if one of `known` is close to `name`, else nothing.
+/// `; did you mean …?` if one of `known` is close to `name`, or else nothing.
 pub fn suggestion<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     known
         .into_iter()

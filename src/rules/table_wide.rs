@@ -1,4 +1,4 @@
-//! What stands for everything that a rule may have cached.
+//! `table_wide`: what stands for everything that a rule may have cached.
 
 use super::structures::TagSetGlob;
 use super::template::{Template, TemplatePart};
@@ -11,8 +11,8 @@ pub struct TableWide {
     pub keys: Vec<Vec<u8>>,
     /// Globs over tag sets.
     pub tag_sets: Vec<TagSetGlob>,
-    /// A counter that is part of the keys' names, prefix included: adding to
-    /// it costs nothing, where globs visit the whole keyspace.
+    /// A counter that is part of the keys' names, prefix included. Adding one to
+    /// it costs nothing, where a glob visits the whole keyspace.
     pub generation: Option<Vec<u8>>,
     /// Paths for the edge, wildcards among them.
     pub paths: Vec<String>,
@@ -21,8 +21,8 @@ pub struct TableWide {
 }
 
 impl TableWide {
-    /// The templates with every placeholder as `*`. On the edge a `*` can only
-    /// stand last, so that the path ends at its first placeholder.
+    /// The templates with `*` for every placeholder. At the edge a `*` can only
+    /// stand last, so that a path ends at its first placeholder.
     pub fn from_templates(prefix: &[u8], keys: &[Template], paths: &[Template]) -> Self {
         let path_wildcard = |template: &Template| {
             let mut path = String::new();
@@ -51,8 +51,8 @@ impl TableWide {
     }
 }
 
-/// The glob over every key that `template` can render: each placeholder is a
-/// `*`.
+/// The glob over every key that `template` can render, with `*` for each
+/// placeholder.
 pub fn key_glob(prefix: &[u8], template: &Template) -> Vec<u8> {
     let mut glob = escape_glob(prefix);
     for part in &template.parts {
@@ -71,7 +71,7 @@ fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items
 }
 
-/// Escapes what Redis' glob matching would interpret.
+/// Escapes the bytes that mean something in a glob of Redis.
 pub fn escape_glob(literal: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(literal.len());
     for byte in literal {

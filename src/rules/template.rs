@@ -5,10 +5,10 @@
 
 use super::filter::Filter;
 
-/// Which row image a placeholder reads.
+/// The row image that a placeholder reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowImage {
-    /// Whichever image the template is being rendered from.
+    /// The image that the template is rendered from.
     Either,
     /// The row before the change.
     Before,
@@ -19,9 +19,7 @@ pub enum RowImage {
 /// A column in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placeholder {
-    /// The image it reads.
     pub image: RowImage,
-    /// The column's name.
     pub column: String,
     /// Applied from left to right.
     pub filters: Vec<Filter>,
@@ -43,7 +41,6 @@ pub struct Template {
     pub text: String,
     /// The line where it stands, for errors.
     pub line: usize,
-    /// Its pieces in order.
     pub parts: Vec<TemplatePart>,
 }
 
@@ -65,8 +62,8 @@ impl Template {
         })
     }
 
-    /// Whether it can render a path: its literal parts may hold one `*`, as the
-    /// very last byte.
+    /// Checks that it renders paths: its literals begin with `/`, and hold a `*`
+    /// only as the very last byte.
     pub fn check_path(&self) -> Result<(), String> {
         let last = self.parts.len().saturating_sub(1);
         for (index, part) in self.parts.iter().enumerate() {
@@ -92,7 +89,7 @@ impl Template {
         }
     }
 
-    /// The columns it reads.
+    /// Its placeholders, in their order.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {
             TemplatePart::Placeholder(placeholder) => Some(placeholder),
@@ -167,7 +164,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// Reads up to and over the closing brace.
+    /// Reads a placeholder, its closing brace included.
     fn placeholder(&mut self) -> Result<Placeholder, String> {
         let end = self
             .rest
@@ -180,7 +177,7 @@ impl<'t> Parser<'t> {
             Some(("after", column)) => (RowImage::After, column),
             Some((other, _)) => {
                 return Err(format!(
-                    "`{other}.` is no row image; write `before.` or `after.`"
+                    "`{other}.` is not a row image; write `before.` or `after.`"
                 ));
             }
             None => (RowImage::Either, name),
@@ -266,7 +263,7 @@ mod tests {
             ("user:{id", "not closed"),
             ("user:id}", "closes nothing"),
             ("{}", "names no column"),
-            ("{old.id}", "no row image"),
+            ("{old.id}", "not a row image"),
             ("{id|}", "no filter"),
             ("{id|nope}", "no filter `nope`"),
             ("{id|date(x)}", "double quotes"),

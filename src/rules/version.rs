@@ -1,4 +1,4 @@
-//! How a change moved its row's version.
+//! Compares a row's version before and after a change.
 
 use std::sync::Arc;
 
@@ -6,18 +6,19 @@ use super::render::{RenderBuffers, differs};
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{RowChange, Value};
 
-/// What an update did to the version column.
+/// The way that an update moved the version column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VersionStep {
-    /// It changed as it should, or there is none to look at.
+    /// Forward, as it should; or there is no version to compare.
     On,
-    /// It stayed: readers of the current version keep the old row.
+    /// Not at all: readers of the current version would keep the old row.
     Stayed,
-    /// It went back, to a name that may hold an entry of long ago.
+    /// Back, to a name that may hold an entry of long ago.
     Back,
 }
 
-/// Compares the version before and after, and reports what should not be.
+/// Compares the version before and after, and reports one that did not move
+/// forward.
 pub(super) fn step<P: Plan>(
     slot: Option<usize>,
     rule: &Arc<str>,
@@ -51,8 +52,8 @@ pub(super) fn step<P: Plan>(
     VersionStep::Back
 }
 
-/// Whether `value` is known to be below `other`: numbers and points in time
-/// have an order, and texts as versions have none.
+/// Whether `value` is known to be below `other`. Numbers and points in time have
+/// an order, texts that serve as versions have none.
 fn is_below(value: &Value<'_>, other: &Value<'_>) -> bool {
     if let (Some(value), Some(other)) = (integer(value), integer(other)) {
         return value < other;

@@ -1,4 +1,4 @@
-//! Over, never under: invalidations of all that a rule may have cached.
+//! Invalidations of everything that a rule may have cached (Over, never under).
 
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
@@ -15,7 +15,7 @@ pub(super) fn widen<P: Plan>(rule: &Rule, classes: &PathClasses, reason: Widenin
     send_wide(rule, classes, rule.everywhere(), plan);
 }
 
-/// The same for what is in Redis alone.
+/// Invalidates everything that `rule` may have in Redis.
 pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
     if let Some(key) = &rule.table_wide.generation {
         plan.act(&rule.name, Action::Increment { key });
@@ -32,7 +32,7 @@ pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
     }
 }
 
-/// The same for what is at the edge.
+/// Invalidates everything that `rule` may have at the edge.
 pub(super) fn send_wide<P: Plan>(rule: &Rule, classes: &PathClasses, at: Target<'_>, plan: &mut P) {
     for path in &rule.table_wide.paths {
         send_path(rule, classes, path, at, plan);
@@ -42,7 +42,7 @@ pub(super) fn send_wide<P: Plan>(rule: &Rule, classes: &PathClasses, at: Target<
     }
 }
 
-/// Invalidates one path, unless its class says that there is no need.
+/// Invalidates one path, unless its class needs no invalidation.
 pub(super) fn send_path<P: Plan>(
     rule: &Rule,
     classes: &PathClasses,

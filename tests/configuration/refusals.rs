@@ -59,7 +59,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "\n[redis]",
             "\nheartbeat = \"10\"\n[redis]",
-            "5: \"10\" is no duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\"",
+            "5: \"10\" is not a duration; write a whole number and a unit: \"200ms\", \"10s\", \"5m\", \"1h\"",
         ),
         (
             "\n[redis]",

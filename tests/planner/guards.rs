@@ -257,7 +257,7 @@ fn a_guard_needs_an_integer_version_and_a_name_of_its_own() {
         (error.line, error.message.as_str()),
         (
             9,
-            "rule \"r\": guard: the version column `slug` of table shop.users is no integer, and a watermark compares numbers; name an integer column, or take the guard away"
+            "rule \"r\": guard: the version column `slug` of table shop.users is not an integer, and a watermark compares numbers; name an integer column, or remove the guard"
         )
     );
     let error = rule("version = \"version\"\nguard = { key = \"g:{idd}\", ttl = \"1h\" }")
