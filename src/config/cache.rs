@@ -10,10 +10,10 @@ use super::error::{ConfigError, Lines};
 use super::settings::{RedisConfig, RedisLayout, SettleConfig};
 use super::{duration, field_url, password, raw};
 
-/// A fill takes less, unless its process is held up.
+/// Default of `settle_after`. A fill takes less, unless its process is held up.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Positions and paths wait for as long: more would hold back everything.
+/// Longest `settle_after`: paths and positions wait as long.
 const SETTLE_AFTER_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn redis(raw: raw::RawRedis, lines: &Lines<'_>) -> Result<RedisConfig, ConfigError> {
@@ -51,7 +51,7 @@ fn tls(
     if url.scheme() != "rediss" {
         return Err(ConfigError::at(
             line,
-            "redis.tls has no use with redis://: write rediss:// in redis.url",
+            "redis.tls has no effect with redis://: write rediss:// in redis.url",
         ));
     }
     let raw = section.into_inner();
@@ -78,20 +78,21 @@ fn layout(
     if cluster && !matches!(url.path(), "" | "/" | "/0") {
         return Err(ConfigError::at(
             url_line,
-            "redis.url: a cluster has database 0 and no other",
+            "redis.url: a cluster has only database 0",
         ));
     }
     let Some(section) = sentinel else {
-        return Ok(match cluster {
-            true => RedisLayout::Cluster,
-            false => RedisLayout::Single,
+        return Ok(if cluster {
+            RedisLayout::Cluster
+        } else {
+            RedisLayout::Single
         });
     };
     let line = lines.of(&section);
     if cluster {
         return Err(ConfigError::at(
             line,
-            "redis.sentinel has no use with redis.cluster = true: a cluster fails over by itself",
+            "redis.sentinel has no effect with redis.cluster = true: a cluster fails over by itself",
         ));
     }
     let raw = section.into_inner();

@@ -1,4 +1,4 @@
-//! `[buffer]`, `[cloudfront]`, and when a rule's paths are too many.
+//! `[buffer]`, `[cloudfront]`, and `rule.bulk_threshold`.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -15,17 +15,17 @@ use crate::rules::budget_exempt::AlwaysPaths;
 use crate::rules::path_class::PathClasses;
 use crate::rules::rule::Rule;
 
-/// CloudFront throttles an account at a rate that it does not publish; users
-/// report six to ten.
+/// Default of `calls_per_second`. CloudFront throttles an account at a rate that
+/// it does not publish; users report six to ten.
 const CALLS_PER_SECOND: f64 = 1.0;
 
-/// Most complete within 25 s.
+/// Shortest `overdue_after`. Most invalidations complete within 25 s.
 const OVERDUE_AFTER_MIN: Duration = Duration::from_secs(1);
 
-/// Two and a half minutes at SQS's visibility timeout.
+/// Default of `max_receives`: two and a half minutes at the visibility timeout.
 pub(super) const MAX_RECEIVES: u32 = 5;
 
-/// Five dollars as single paths.
+/// Default of `bulk_threshold`: five dollars as single paths.
 const BULK_THRESHOLD: usize = 1_000;
 
 impl CloudFrontConfig {
@@ -34,8 +34,7 @@ impl CloudFrontConfig {
     }
 }
 
-/// How many paths of a rule a batch or a transaction may send before they go
-/// as its wildcards.
+/// Most paths that each rule sends as they are, for a batch or a transaction.
 pub(super) fn bulk_thresholds(
     rules: &[Spanned<raw::RawRule>],
     lines: &Lines<'_>,
@@ -57,16 +56,20 @@ pub(super) fn bulk_thresholds(
 }
 
 pub(super) fn bulk(rules: &[Rule], thresholds: Vec<usize>, classes: &PathClasses) -> Vec<Bulk> {
-    let rules = rules.iter().zip(thresholds);
     rules
-        .map(|(rule, threshold)| {
-            let paths = rule.table_wide.paths.iter();
-            let cached = paths.filter(|path| classes.of(path) == PathClass::Cached);
-            Bulk {
-                rule: rule.name.to_string(),
-                threshold,
-                wildcards: cached.chain(&rule.table_wide.edge_tags).cloned().collect(),
-            }
+        .iter()
+        .zip(thresholds)
+        .map(|(rule, threshold)| Bulk {
+            rule: rule.name.to_string(),
+            threshold,
+            wildcards: rule
+                .table_wide
+                .paths
+                .iter()
+                .filter(|path| classes.of(path) == PathClass::Cached)
+                .chain(&rule.table_wide.edge_tags)
+                .cloned()
+                .collect(),
         })
         .collect()
 }
@@ -82,7 +85,7 @@ pub(super) fn buffer(
         Some(number) if *number.get_ref() == 0 => {
             return Err(ConfigError::at(
                 lines.of(&number),
-                "buffer.max_receives must not be 0: every message is received once at least",
+                "buffer.max_receives must not be 0: every message is received at least once",
             ));
         }
         Some(number) => number.into_inner(),

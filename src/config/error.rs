@@ -1,4 +1,5 @@
-//! One line that says what is wrong in the configuration, where, and what to do.
+//! Errors of a configuration: one line each, with what is wrong, where, and what
+//! to do.
 
 use std::path::{Path, PathBuf};
 
@@ -9,34 +10,27 @@ use crate::rules::BindError;
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{}: {reason}; name the configuration with --config or EVICTD_CONFIG", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        reason: String,
-    },
-    /// A line of it is wrong.
+    Unreadable { path: PathBuf, reason: String },
+    /// A line of the file is wrong.
     #[error("{}:{line}: {message}", file.display())]
     Invalid {
-        /// The file.
         file: PathBuf,
-        /// The line, from 1.
+        /// Counted from 1.
         line: usize,
-        /// What is wrong and what to do.
+        /// What is wrong, and what to do about it.
         message: String,
     },
-    /// A secret it refers to is not there.
+    /// A secret that the configuration refers to cannot be read.
     #[error("{what}: {reason}")]
     Secret {
         /// The field that needs it.
         what: &'static str,
-        /// Why it cannot be had.
         reason: String,
     },
 }
 
 impl ConfigError {
-    /// An error in `line`; the file is filled in by whoever knows it.
+    /// An error in `line`; [`ConfigError::in_file`] adds the file.
     pub(super) fn at(line: usize, message: impl Into<String>) -> Self {
         ConfigError::Invalid {
             file: PathBuf::new(),
@@ -45,7 +39,7 @@ impl ConfigError {
         }
     }
 
-    /// Says which file the error is in.
+    /// The same error with its file.
     pub(super) fn in_file(self, path: &Path) -> Self {
         match self {
             ConfigError::Invalid { line, message, .. } => ConfigError::Invalid {
@@ -57,16 +51,18 @@ impl ConfigError {
         }
     }
 
-    /// A rule of the configuration at `path` does not fit the server's tables.
+    /// The error that a rule of the configuration at `path` does not fit the
+    /// server's tables.
     pub fn from_bind(error: BindError, path: &Path) -> Self {
         Self::at(error.line, error.message).in_file(path)
     }
 }
 
-/// Finds the line of a byte offset.
+/// A configuration's text, to find the line of a byte offset.
 pub(super) struct Lines<'t>(pub &'t str);
 
 impl Lines<'_> {
+    /// The line of the byte at `offset`, counted from 1.
     pub(super) fn at(&self, offset: usize) -> usize {
         let before = self.0.as_bytes().iter().take(offset);
         1 + before.filter(|byte| **byte == b'\n').count()

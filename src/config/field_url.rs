@@ -1,4 +1,4 @@
-//! URLs of a configuration.
+//! URLs in a configuration.
 
 use toml::Spanned;
 use url::Url;

@@ -1,4 +1,4 @@
-//! A configuration from its file.
+//! Reads a configuration from its file.
 
 use std::path::Path;
 

@@ -3,21 +3,21 @@
 //! them.
 //!
 //! - `settings`: a validated configuration.
-//! - `load`: a configuration from its file.
-//! - `raw`: the configuration as TOML has it.
-//! - `validate`: from one to the other, and what sections must agree on.
+//! - `load`: reads a configuration from its file.
+//! - `raw`: the configuration as it is read from TOML.
+//! - `validate`: from TOML to a validated configuration, section by section.
 //! - `source`: `[source]`.
 //! - `tls`: `[source.tls]`.
 //! - `cache`: `[redis]`.
 //! - `password`: passwords, and tokens of AWS IAM.
-//! - `edge`: `[buffer]` and `[cloudfront]`.
+//! - `edge`: `[buffer]`, `[cloudfront]`, and `rule.bulk_threshold`.
 //! - `rules`: `[[path]]` and `[[rule]]`.
 //! - `structures`: `guard`, `tag_sets`, `hash_fields` and `publish` of a rule.
 //! - `target`: `distributions`, `tenant`, `edge_tags` and `expand` of a rule.
-//! - `field_url`: URLs of a configuration.
+//! - `field_url`: URLs in a configuration.
 //! - `duration`: durations as people write them.
 //! - `secret`: references to secrets, and reading them.
-//! - `error`: a line that says what is wrong, where, and what to do.
+//! - `error`: one line that says what is wrong, where, and what to do.
 
 mod cache;
 mod duration;

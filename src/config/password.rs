@@ -1,4 +1,4 @@
-//! Passwords that are kept somewhere, and tokens that AWS IAM takes for one.
+//! Passwords that are kept somewhere, and tokens of AWS IAM in their place.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,12 @@ use super::error::{ConfigError, Lines};
 use super::secret::SecretRef;
 use super::tls::{TlsConfig, TlsMode};
 
-/// What lets an account in; `I` says what a token is signed for.
+/// The password of an account; `I` says what a token is signed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordConfig<I> {
-    /// Kept somewhere.
+    /// A secret that is kept somewhere.
     Kept(SecretRef),
-    /// Signed for each connection.
+    /// A token that is signed for each connection.
     Iam(I),
 }
 
@@ -23,7 +23,6 @@ pub enum PasswordConfig<I> {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceIam {
-    /// The cluster's region.
     pub region: String,
 }
 
@@ -31,11 +30,9 @@ pub struct SourceIam {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisIam {
-    /// The cache's region.
     pub region: String,
-    /// What AWS calls the cache.
+    /// The cache's name in AWS, in lower case.
     pub cache: String,
-    /// What runs it.
     #[serde(default)]
     pub kind: RedisIamKind,
 }
@@ -86,7 +83,7 @@ pub(super) fn source(
     let password = raw.into_inner().into();
     if let PasswordConfig::Iam(iam) = &password {
         region(&iam.region, "source.password.iam.region", line)?;
-        // The token is sent as it is: whoever reads it is let in.
+        // The token is sent in plain text: whoever reads it can log in.
         if tls.mode == TlsMode::Disabled {
             return Err(ConfigError::at(
                 line,
@@ -138,7 +135,7 @@ fn region(region: &str, field: &str, line: usize) -> Result<(), ConfigError> {
     ))
 }
 
-/// Of letters, digits and hyphens.
+/// Whether `text` consists of lower-case letters, digits and hyphens.
 fn is_name(text: &str) -> bool {
     let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !text.is_empty() && text.chars().all(valid)

@@ -1,4 +1,4 @@
-//! The configuration as TOML has it, before it is checked.
+//! The configuration as it is read from TOML, before it is checked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -117,7 +117,7 @@ fn one_second() -> Duration {
     Duration::from_secs(1)
 }
 
-/// Not serde's `untagged`, which would not say which field of the table is
+/// Written by hand: serde's `untagged` does not say which field of the table is
 /// wrong.
 impl<'de> Deserialize<'de> for RawSettleAfter {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -303,7 +303,7 @@ pub(super) struct RawHashField {
     pub field: Spanned<String>,
 }
 
-/// A text, or a table with the members' prefix.
+/// A template, or a table with a template and the members' prefix.
 #[derive(Debug)]
 pub(super) struct RawTagSet {
     pub key: String,

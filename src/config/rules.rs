@@ -110,8 +110,9 @@ fn rule(
     }
     let place = RuleField { rule: &name, lines };
     let version = raw.version.as_ref().map(|column| column.get_ref().as_str());
-    let guard = raw.guard.as_ref();
-    let guard = guard
+    let guard = raw
+        .guard
+        .as_ref()
         .map(|guard| structures::guard(guard, version, &place))
         .transpose()?;
     let tag_sets = structures::tag_sets(&raw.tag_sets, key_prefix, &place)?;
@@ -164,7 +165,8 @@ fn rule(
     let table_wide = match raw.table_wide {
         None => {
             let hashes = hash_fields.iter().map(|hash| &hash.key);
-            // With the variables as `*`: each glob visits the whole keyspace.
+            // Key templates before they are expanded, so that variables are `*`
+            // too: each glob visits the whole keyspace.
             let all: Vec<Template> = key_templates.iter().chain(hashes).cloned().collect();
             TableWide {
                 tag_sets: structures::default_wide_tag_sets(&tag_sets, key_prefix),
@@ -190,14 +192,15 @@ fn rule(
                 |text, _| wide_key(text, key_prefix),
                 in_rule,
             )?,
-            edge_tags: match wide.paths.is_empty() && wide.edge_tags.is_empty() {
-                true => target::tags_of_all_rows(&edge_tags, &place)?,
-                false => collect(
+            edge_tags: if wide.paths.is_empty() && wide.edge_tags.is_empty() {
+                target::tags_of_all_rows(&edge_tags, &place)?
+            } else {
+                collect(
                     &wide.edge_tags,
                     lines,
                     |text, _| target::wide_tag(text),
                     in_rule,
-                )?,
+                )?
             },
             paths: collect(&wide.paths, lines, |text, _| wide_path(text), in_rule)?,
         },
@@ -243,7 +246,7 @@ fn rule(
     })
 }
 
-/// Parses each text of a list, and says in which line it failed.
+/// Parses each text of a list; an error has the line of its text.
 fn collect<T>(
     texts: &[Spanned<String>],
     lines: &Lines<'_>,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::error::ConfigError;
 
-/// Where a secret is kept.
+/// A reference to a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum SecretRef {
@@ -20,7 +20,7 @@ pub enum SecretRef {
     Credential(String),
 }
 
-/// A secret's text.
+/// A secret's text, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -19,38 +19,36 @@ pub struct Config {
     /// Names the checkpoint, the leader's lock, the buffer's messages and the
     /// metrics label.
     pub name: String,
-    /// Where changes come from.
     pub source: SourceConfig,
-    /// Where the position is kept.
     pub checkpoint: CheckpointConfig,
-    /// The cache.
     pub redis: RedisConfig,
-    /// Between the tail and the drain; present if and only if `cloudfront` is.
+    /// The queue between the tail and the drain; present if and only if
+    /// `cloudfront` is.
     pub buffer: Option<BufferConfig>,
-    /// How often a message that cannot be used is received before it becomes a
-    /// dead letter.
+    /// Number of times that a message that cannot be used is received before it
+    /// becomes a dead letter.
     pub max_receives: u32,
     /// The edge; without it paths are logged.
     pub cloudfront: Option<CloudFrontConfig>,
-    /// Where gaps and dead letters are put on record; `None`: in the log only.
+    /// The directory in which gaps and dead letters are put on record; without
+    /// it they are only logged.
     pub ledger_dir: Option<PathBuf>,
-    /// Where metrics and the status are served, if anywhere.
+    /// The address at which metrics and the status are served, if any.
     pub metrics_listen: Option<SocketAddr>,
-    /// How far behind it may be and still count as ready.
+    /// Largest lag at which the daemon still counts as ready.
     pub lag_max: Duration,
-    /// What is logged, unless the command line says.
+    /// The log level, unless the command line gives one.
     pub log_level: Option<String>,
-    /// What invalidates what.
     pub rules: Rules,
-    /// What goes in the place of very many paths.
+    /// The wildcards in place of very many paths, rule by rule.
     pub bulk: Vec<Bulk>,
-    /// All of it as it was written.
+    /// The configuration as it was written.
     pub text: String,
 }
 
 impl Config {
-    /// Where the month's paths are counted: beside the checkpoint, or with the
-    /// ledger; `None`: in memory.
+    /// The file that counts the month's paths, beside the checkpoint or in the
+    /// ledger's directory; `None` to count in memory.
     pub fn budget_file(&self) -> Option<PathBuf> {
         let name = format!("{}.budget.json", self.name);
         match &self.checkpoint {
@@ -59,7 +57,7 @@ impl Config {
         }
     }
 
-    /// Where this machine's drains keep what they have had invalidated lately:
+    /// The file in which this machine's drains keep their recent invalidations,
     /// beside the month's count.
     pub fn history_file(&self) -> Option<PathBuf> {
         let name = format!("{}.invalidations.jsonl", self.name);
@@ -71,15 +69,9 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointConfig {
     /// A file on this machine.
-    File {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A key of the Redis that `[redis]` describes.
-    Redis {
-        /// The key, whole.
-        key: String,
-    },
+    File { path: PathBuf },
+    /// A key of the Redis that `[redis]` describes, without `key_prefix`.
+    Redis { key: String },
 }
 
 /// `rule.bulk_threshold`
@@ -87,72 +79,63 @@ pub enum CheckpointConfig {
 pub struct Bulk {
     /// The rule's name.
     pub rule: String,
-    /// More paths than this go as the wildcards.
+    /// Most paths that are sent as they are.
     pub threshold: usize,
-    /// The rule's paths for the whole table, of class `cached`, and its tags.
+    /// The rule's `table_wide` paths of class `cached`, and its `table_wide` tags.
     pub wildcards: Vec<String>,
 }
 
 /// `[source]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
-    /// The host to connect to.
     pub host: String,
-    /// The port.
     pub port: u16,
-    /// The account's name.
     pub user: String,
-    /// What lets the account in.
     pub password: Option<PasswordConfig<SourceIam>>,
-    /// How the connection is secured.
     pub tls: TlsConfig,
-    /// The replica's id; `None`: derived from the configuration's and the
+    /// The id as a replica; `None` to derive it from the configuration's and the
     /// machine's name.
     pub server_id: Option<u32>,
-    /// How often the server says that it is alive while nothing happens.
+    /// Time between two signs of life of the server while nothing happens.
     pub heartbeat: Duration,
-    /// Where to begin without a checkpoint.
+    /// The position to begin at without a checkpoint.
     pub start: Start,
-    /// What to do where changes are lost.
     pub on_gap: OnGap,
 }
 
 /// `[redis]`
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// The server, without its password.
+    /// The server's URL, without a password.
     pub url: url::Url,
-    /// What lets evictd in.
     pub password: Option<PasswordConfig<RedisIam>>,
-    /// The only authorities to accept, a PEM file; `None`: the public ones.
+    /// A PEM file of the only authorities to accept; `None` for the public ones.
     pub ca_file: Option<PathBuf>,
-    /// The certificate to present and its key, PEM files.
+    /// PEM files of the certificate to present and of its key.
     pub client_files: Option<(PathBuf, PathBuf)>,
-    /// What the URL leads to.
     pub layout: RedisLayout,
-    /// How many replicas have to acknowledge a deletion.
+    /// Number of replicas that have to acknowledge a deletion.
     pub replicas: u16,
-    /// When keys are deleted again.
+    /// When keys are deleted a second time.
     pub settle_after: SettleConfig,
 }
 
 /// `redis.settle_after`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettleConfig {
-    /// Never.
     Off,
     /// This long after the change was visible.
     Fixed(Duration),
     /// Once the change was visible on every reader of an Aurora cluster.
     ReplicaLag {
-        /// This long after that.
+        /// This long after the slowest reader had the change.
         min: Duration,
-        /// This long after the change was visible on the writer, at the latest.
+        /// This long after the change was visible on the writer at the latest.
         max: Duration,
     },
 }
 
-/// What `redis.url` leads to.
+/// The kind of deployment that `redis.url` leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisLayout {
     /// One primary.
@@ -161,11 +144,11 @@ pub enum RedisLayout {
     Cluster,
     /// A primary that sentinels know.
     Sentinel {
-        /// What they call it.
+        /// The name that the sentinels have for the primary.
         master: String,
-        /// Where they are.
+        /// The sentinels' URLs.
         urls: Vec<url::Url>,
-        /// Theirs.
+        /// The sentinels' own password.
         password: Option<SecretRef>,
     },
 }
@@ -174,38 +157,34 @@ pub enum RedisLayout {
 #[derive(Clone, Debug)]
 pub enum BufferConfig {
     /// An SQS queue.
-    Sqs {
-        /// Its URL.
-        queue_url: String,
-    },
+    Sqs { queue_url: String },
     /// A file on this machine.
-    Local {
-        /// The file.
-        path: PathBuf,
-    },
+    Local { path: PathBuf },
 }
 
 /// `[cloudfront]`
 #[derive(Clone, Debug)]
 pub struct CloudFrontConfig {
-    /// How long paths gather before they are sent.
+    /// Longest time that paths gather before they are sent.
     pub window: Duration,
-    /// Calls to CloudFront, of all distributions together.
+    /// Calls to CloudFront, for all distributions together.
     pub calls_per_second: f64,
-    /// How long an invalidation may be in progress before it is reported.
+    /// Time after which an invalidation that is still in progress is reported.
     pub overdue_after: Duration,
     /// Paths that are sent as they are, whatever the budget says.
     pub always: AlwaysPaths,
-    /// Where paths go.
     pub distributions: Vec<DistributionConfig>,
 }
 
 impl CloudFrontConfig {
-    /// What each distribution may cost in a month, by its name.
+    /// The monthly path budget of each distribution, by its name.
     pub fn path_budgets(&self) -> BTreeMap<Arc<str>, Option<u64>> {
-        let distributions = self.distributions.iter();
-        distributions
-            .map(|it| (it.name.as_str().into(), it.monthly_path_budget))
+        self.distributions
+            .iter()
+            .map(|distribution| {
+                let name = distribution.name.as_str().into();
+                (name, distribution.monthly_path_budget)
+            })
             .collect()
     }
 }
@@ -213,10 +192,10 @@ impl CloudFrontConfig {
 /// `[[cloudfront.distribution]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DistributionConfig {
-    /// The name that messages and metrics use.
+    /// The name in messages and metrics.
     pub name: String,
     /// CloudFront's id.
     pub id: String,
-    /// How many paths it may cost in a month.
+    /// Paths that may be paid for in a month.
     pub monthly_path_budget: Option<u64>,
 }

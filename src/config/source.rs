@@ -39,7 +39,7 @@ pub(super) fn source(raw: RawSource, lines: &Lines<'_>) -> Result<SourceConfig, 
             if *tls.mode.get_ref() == TlsMode::Disabled && tls.ca_file.is_some() {
                 return Err(ConfigError::at(
                     lines.of(&tls.mode),
-                    "source.tls: `ca_file` has no use with mode = \"disabled\"",
+                    "source.tls: `ca_file` has no effect with mode = \"disabled\"",
                 ));
             }
             TlsConfig {

@@ -12,13 +12,13 @@ use crate::rules::structures::{HashField, TagSet, TagSetGlob};
 use crate::rules::table_wide::{escape_glob, key_glob};
 use crate::rules::template::{RowImage, Template};
 
-/// A guard that is gone while a fill is under way refuses nothing.
+/// Shortest `ttl`: a guard that expires during a fill refuses nothing.
 const GUARD_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// Redis adds the time to live to its clock.
+/// Longest `ttl`: Redis adds it to its clock, which must not overflow.
 const GUARD_TTL_MAX: Duration = Duration::from_secs(366 * 86_400);
 
-/// Says where in a rule something is wrong.
+/// The rule that is being checked, for errors.
 pub(super) struct RuleField<'p> {
     pub rule: &'p str,
     pub lines: &'p Lines<'p>,
@@ -124,7 +124,7 @@ pub(super) fn wide_tag_sets(
     raw.iter().map(set).collect()
 }
 
-/// What `table_wide` is for tag sets where the rule does not say.
+/// The globs over tag sets where the rule has no `table_wide`.
 pub(super) fn default_wide_tag_sets(sets: &[TagSet], key_prefix: &str) -> Vec<TagSetGlob> {
     let prefix = key_prefix.as_bytes();
     let glob = |set: &TagSet| TagSetGlob {

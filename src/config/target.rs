@@ -1,5 +1,4 @@
-//! Where a rule's paths and tags go, the tags themselves, and the variables of
-//! its templates.
+//! `distributions`, `tenant`, `edge_tags` and `expand` of a rule.
 
 use std::sync::Arc;
 
@@ -29,9 +28,11 @@ pub(super) fn all_used<'t>(
     templates: impl Iterator<Item = &'t Template> + Clone,
     place: &RuleField<'_>,
 ) -> Result<(), ConfigError> {
-    let unused = expand
-        .names()
-        .find(|name| !templates.clone().any(|it| Expand::reads(it, name)));
+    let unused = expand.names().find(|name| {
+        !templates
+            .clone()
+            .any(|template| Expand::reads(template, name))
+    });
     match unused {
         None => Ok(()),
         Some(name) => Err(place.error_in(
@@ -44,7 +45,7 @@ pub(super) fn all_used<'t>(
     }
 }
 
-/// Each template once for each of its variants.
+/// Every variant of every template.
 pub(super) fn variants(
     expand: &Expand,
     templates: &[Template],
@@ -59,7 +60,7 @@ pub(super) fn variants(
     Ok(out)
 }
 
-/// Refuses texts that no tag has.
+/// Refuses texts that cannot stand in a tag.
 pub(super) fn check_tags(tags: &[Template], place: &RuleField<'_>) -> Result<(), ConfigError> {
     for tag in tags {
         for (index, part) in tag.parts.iter().enumerate() {
@@ -94,9 +95,9 @@ pub(super) fn wide_tag(text: &str) -> Result<String, String> {
         .map_err(|reason| error(reason.to_string()))
 }
 
-/// The tags that stand for themselves when a whole table is meant. One that
-/// depends on the row has no wildcard, so that the rule has to say what stands
-/// for it (Over, never under).
+/// The tags that are sent for a whole table where the rule does not name any. A
+/// tag that depends on the row has no wildcard, so that the rule has to name what
+/// stands for it (Over, never under).
 pub(super) fn tags_of_all_rows(
     tags: &[Template],
     place: &RuleField<'_>,
@@ -127,7 +128,7 @@ pub(super) fn tags_of_all_rows(
     Ok(out)
 }
 
-/// `distributions` and `tenant`. `configured` are the names there are.
+/// `distributions` and `tenant`. `configured` names all distributions.
 pub(super) fn target(
     raw: &raw::RawRule,
     configured: &[&str],
@@ -139,7 +140,7 @@ pub(super) fn target(
         Some(names) if !sends => {
             return Err(place.error(
                 names,
-                "`distributions` has no use without `paths` or `edge_tags`",
+                "`distributions` has no effect without `paths` or `edge_tags`",
             ));
         }
         Some(names) if names.get_ref().is_empty() => {
@@ -154,11 +155,14 @@ pub(super) fn target(
         return Ok((distributions, None));
     };
     if !sends {
-        return Err(place.error(text, "`tenant` has no use without `paths` or `edge_tags`"));
+        return Err(place.error(
+            text,
+            "`tenant` has no effect without `paths` or `edge_tags`",
+        ));
     }
     let count = distributions
         .as_ref()
-        .map_or(configured.len(), |it| it.len());
+        .map_or(configured.len(), |names| names.len());
     if count > 1 {
         return Err(place.error(
             text,

@@ -1,5 +1,5 @@
-//! From TOML to a [`Config`]: everything that can be known without a server is
-//! checked here.
+//! From TOML to a [`Config`]. Everything that can be known without a server is
+//! checked before anything is touched.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         CheckpointConfig::File { path } => {
             Some(path.parent().map(PathBuf::from).unwrap_or_default())
         }
-        // For machines without a disk.
+        // A checkpoint in Redis is for machines without a disk.
         CheckpointConfig::Redis { .. } => None,
     });
     let cloudfront_line = raw.cloudfront.as_ref().map(|section| lines.of(section));
@@ -49,7 +49,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         (None, Some(line)) => {
             return Err(ConfigError::at(
                 line,
-                "[buffer] has no use without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
+                "[buffer] has no effect without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
             ));
         }
         _ => {}
@@ -59,8 +59,11 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let always = AlwaysPaths::new(patterns.iter().zip(always));
     let cloudfront = cloudfront.map(|section| section.with_always(always));
     let thresholds = bulk_thresholds(&raw.rules, &lines)?;
-    let distributions = cloudfront.iter().flat_map(|section| &section.distributions);
-    let distributions: Vec<&str> = distributions.map(|it| it.name.as_str()).collect();
+    let distributions: Vec<&str> = cloudfront
+        .iter()
+        .flat_map(|section| &section.distributions)
+        .map(|distribution| distribution.name.as_str())
+        .collect();
     let rules = rules(raw.rules, &raw.redis.key_prefix, &distributions, &lines)?;
     let classes = PathClasses::new(&patterns);
     let bulk = bulk(&rules, thresholds, &classes);
@@ -91,7 +94,8 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 fn name(name: &Spanned<String>, lines: &Lines<'_>) -> Result<String, ConfigError> {
     let valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let text = name.get_ref();
-    // GET_LOCK's names, among others, are limited to 64 characters.
+    // The name becomes a part of longer ones: those of GET_LOCK have at most 64
+    // characters.
     if text.is_empty() || text.len() > 48 || !text.chars().all(valid) {
         return Err(ConfigError::at(
             lines.of(name),
@@ -129,11 +133,11 @@ fn checkpoint(
     match (raw.store, raw.path, raw.key) {
         (raw::RawStore::File, _, Some(key)) => Err(ConfigError::at(
             lines.of(&key),
-            "checkpoint.key has no use with a file: set checkpoint.store = \"redis\", or leave it out",
+            "checkpoint.key has no effect with a file: set checkpoint.store = \"redis\", or leave it out",
         )),
         (raw::RawStore::Redis, Some(path), _) => Err(ConfigError::at(
             lines.of(&path),
-            "checkpoint.path has no use with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
+            "checkpoint.path has no effect with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
         )),
         (raw::RawStore::Redis, None, Some(key)) if key.get_ref().is_empty() => {
             Err(ConfigError::at(

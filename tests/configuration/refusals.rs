@@ -84,7 +84,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "\n[redis]",
             "\ntls = { mode = \"disabled\", ca_file = \"/ca\" }\n[redis]",
-            "5: source.tls: `ca_file` has no use with mode = \"disabled\"",
+            "5: source.tls: `ca_file` has no effect with mode = \"disabled\"",
         ),
         (
             "redis://127",
@@ -129,7 +129,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "\n[[rule]]",
             "\ntls = { ca_file = \"/ca\" }\n[[rule]]",
-            "7: redis.tls has no use with redis://: write rediss:// in redis.url",
+            "7: redis.tls has no effect with redis://: write rediss:// in redis.url",
         ),
         (
             "redis://127.0.0.1:6379\"",
@@ -139,12 +139,12 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "6379\"",
             "6379/1\"\ncluster = true",
-            "6: redis.url: a cluster has database 0 and no other",
+            "6: redis.url: a cluster has only database 0",
         ),
         (
             "6379\"",
             "6379\"\ncluster = true\nsentinel = { master = \"shop\", urls = [\"redis://s\"] }",
-            "8: redis.sentinel has no use with redis.cluster = true: a cluster fails over by itself",
+            "8: redis.sentinel has no effect with redis.cluster = true: a cluster fails over by itself",
         ),
         (
             "6379\"",
@@ -174,7 +174,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "path = \"/q\"",
             "path = \"/q\"\nmax_receives = 0",
-            "15: buffer.max_receives must not be 0: every message is received once at least",
+            "15: buffer.max_receives must not be 0: every message is received at least once",
         ),
         (
             "[cloudfront]",
@@ -229,12 +229,12 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "paths = [\"/users/{id}\"]",
             "distributions = [\"main\"]",
-            "11: rule \"users\": `distributions` has no use without `paths` or `edge_tags`",
+            "11: rule \"users\": `distributions` has no effect without `paths` or `edge_tags`",
         ),
         (
             "paths = [\"/users/{id}\"]",
             "tenant = \"{id}\"",
-            "11: rule \"users\": `tenant` has no use without `paths` or `edge_tags`",
+            "11: rule \"users\": `tenant` has no effect without `paths` or `edge_tags`",
         ),
         (
             "[[path]]",
@@ -264,7 +264,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "[cloudfront]\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",
             "",
-            "12: [buffer] has no use without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
+            "12: [buffer] has no effect without [cloudfront]: add a [[cloudfront.distribution]], or remove it",
         ),
         (
             "[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",

@@ -76,11 +76,11 @@ fn a_checkpoint_in_redis_needs_no_directory_and_has_a_key_of_its_name() {
     for (lines, expected) in [
         (
             "key = \"k\"",
-            "12: checkpoint.key has no use with a file: set checkpoint.store = \"redis\", or leave it out",
+            "12: checkpoint.key has no effect with a file: set checkpoint.store = \"redis\", or leave it out",
         ),
         (
             "store = \"redis\"\npath = \"/x\"",
-            "13: checkpoint.path has no use with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
+            "13: checkpoint.path has no effect with checkpoint.store = \"redis\": leave it out; `checkpoint.key` names the key",
         ),
         (
             "store = \"redis\"\nkey = \"\"",

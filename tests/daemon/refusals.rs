@@ -103,7 +103,7 @@ async fn a_configuration_that_is_wrong_is_refused_with_its_line_and_a_suggestion
                 &format!("{orders}keys = [\"a\"]\nwhen = \"after.total >\""),
             ),
             "total >",
-            &["no CEL expression"],
+            &["not a CEL expression"],
         ),
         (
             rule("x", "tables = [\"$db.orderz\"]\nkeys = [\"a\"]"),
