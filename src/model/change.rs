@@ -5,14 +5,11 @@ use std::fmt;
 use super::table::TableSchema;
 use super::value::Value;
 
-/// What happened to the row.
+/// The operation on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Op {
-    /// A new row.
     Insert,
-    /// An existing row, changed.
     Update,
-    /// A row removed.
     Delete,
 }
 
@@ -33,7 +30,7 @@ impl fmt::Display for Op {
     }
 }
 
-/// One row's change, projected to the columns that its table's rules need.
+/// A change of one row, projected to the columns that its table's rules read.
 ///
 /// Both images hold one value for each projected column, in the projection's
 /// order. A column that the row image does not carry (`binlog_row_image`
@@ -42,7 +39,6 @@ impl fmt::Display for Op {
 pub struct RowChange<'a> {
     /// The table and its columns at the time of the change.
     pub table: &'a TableSchema,
-    /// What happened.
     pub op: Op,
     /// The row before; `None` for an insert.
     pub before: Option<&'a [Value<'a>]>,

@@ -1,19 +1,19 @@
-//! What an invalidation is a list of: paths, and cache tags after a `#`.
+//! The items of an invalidation: paths, and cache tags after a `#`.
 //!
 //! CloudFront compares a path as it is, or by its beginning where it ends in
-//! `*`; a tag has no wildcard and no case (CloudFront developer guide, "What
-//! you need to know when invalidating tags"). `/*` covers everything, whatever
-//! its tags.
+//! `*`. A tag has no wildcard, and its case does not count (CloudFront developer
+//! guide, "What you need to know when invalidating tags"). `/*` covers
+//! everything, whatever its tags.
 
 use std::borrow::Cow;
 
-/// The longest tag that CloudFront takes, in characters.
+/// Longest tag that CloudFront takes, in characters.
 pub const TAG_CHARS_MAX: usize = 256;
 
-/// The longest name of a tenant. CloudFront's own ids have thirty characters.
+/// Longest name of a tenant. CloudFront's own ids have thirty characters.
 pub const TENANT_CHARS_MAX: usize = 128;
 
-/// What covers everything that a distribution has cached.
+/// The path that covers everything that a distribution has cached.
 pub const EVERYTHING: &str = "/*";
 
 /// Why a rendered tag cannot be invalidated.
@@ -24,23 +24,20 @@ pub enum TagError {
     Empty,
     /// Longer than CloudFront takes.
     #[error("the tag has {chars} characters, CloudFront takes at most {TAG_CHARS_MAX}")]
-    TooLong {
-        /// Its length.
-        chars: usize,
-    },
-    /// A character that no tag can have: the origin's header could not name it.
+    TooLong { chars: usize },
+    /// A character that the origin's header could not name in a tag.
     #[error(
-        "byte {at} of the tag is no printable ASCII character, or it is a space or a comma, which \
-         no tag can have"
+        "byte {at} of the tag is not a printable ASCII character, or it is a space or a comma, \
+         which no tag can have"
     )]
     Character {
-        /// Its offset.
+        /// The byte's offset.
         at: usize,
     },
 }
 
-/// Appends `text` as the item of a tag to `out`. Tags that differ only in case
-/// are one tag, so that it is written in lower case.
+/// Appends `text` to `out` as the item of a tag, in lower case: tags that differ
+/// only in case are one tag.
 ///
 /// # Errors
 ///
@@ -59,11 +56,11 @@ pub fn push_tag(text: &[u8], out: &mut String) -> Result<(), TagError> {
     Ok(())
 }
 
-/// Whether a tag may contain these bytes.
+/// Checks that a tag may contain these bytes.
 ///
 /// # Errors
 ///
-/// The first byte that it may not.
+/// The first byte that it may not contain.
 pub fn check_tag(text: &[u8]) -> Result<(), TagError> {
     let allowed = |byte: &u8| matches!(byte, b'!'..=b'~') && *byte != b',';
     match text.iter().position(|byte| !allowed(byte)) {
@@ -77,12 +74,13 @@ pub fn is_tag(item: &str) -> bool {
     item.starts_with('#')
 }
 
-/// What a wildcard's paths begin with; `None` for other items. The `*` of a tag
-/// is a character like others.
+/// The beginning that a wildcard's paths share; `None` for other items. The `*`
+/// of a tag is a character like others.
 pub fn wildcard_prefix(item: &str) -> Option<&str> {
-    match is_tag(item) {
-        true => None,
-        false => item.strip_suffix('*'),
+    if is_tag(item) {
+        None
+    } else {
+        item.strip_suffix('*')
     }
 }
 
@@ -91,8 +89,8 @@ pub fn is_wildcard(item: &str) -> bool {
     wildcard_prefix(item).is_some()
 }
 
-/// Whether an invalidation of `sent` reaches `item`, which may itself be a
-/// wildcard: then all of it.
+/// Whether an invalidation of `sent` covers `item`. If `item` is a wildcard, all
+/// of its paths must be covered.
 pub fn matches(sent: &str, item: &str) -> bool {
     sent == item
         || sent == EVERYTHING
@@ -105,7 +103,7 @@ pub fn is_tenant(name: &[u8]) -> bool {
     (1..=TENANT_CHARS_MAX).contains(&name.len()) && name.iter().all(allowed)
 }
 
-/// An item with its tenant before it, as `dt_1:/users/7`.
+/// An item after its tenant, as `dt_1:/users/7`.
 pub fn of_tenant<'a>(tenant: Option<&str>, item: &'a str) -> Cow<'a, str> {
     match tenant {
         None => Cow::Borrowed(item),
@@ -115,12 +113,12 @@ pub fn of_tenant<'a>(tenant: Option<&str>, item: &'a str) -> Cow<'a, str> {
 
 /// Takes apart what [`of_tenant`] made.
 pub fn split_tenant(text: &str) -> (Option<&str>, &str) {
-    match text.starts_with(['/', '#']) {
-        true => (None, text),
-        false => match text.split_once(':') {
-            Some((tenant, item)) => (Some(tenant), item),
-            None => (None, text),
-        },
+    if text.starts_with(['/', '#']) {
+        return (None, text);
+    }
+    match text.split_once(':') {
+        Some((tenant, item)) => (Some(tenant), item),
+        None => (None, text),
     }
 }
 

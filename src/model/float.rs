@@ -3,8 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
-/// Outside these powers of ten MySQL prints an exponent. They are of the value
-/// written as `0.d1d2d3… × 10^point`.
+/// Powers of ten within which MySQL prints no exponent, for a value written as
+/// `0.d1d2d3… × 10^point`.
 const POINT_PLAIN: std::ops::RangeInclusive<i32> = -14..=15;
 
 /// Appends `number` with the fewest digits that read back as itself.

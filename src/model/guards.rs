@@ -1,17 +1,17 @@
-//! Version watermarks, and which keys hold them.
+//! Guards: version watermarks, and the names of the keys that hold them.
 
 use std::time::Duration;
 
 use super::keys::KeySet;
 
-/// The longest text that a version has: `u128` in decimal.
+/// Most digits of a version: `u128` in decimal.
 pub const VERSION_DIGITS_MAX: usize = 39;
 
-/// Guards to raise, each once and to the highest version that was asked for.
+/// Guards to raise, each once, to the highest version that was asked for.
 #[derive(Debug, Default)]
 pub struct Guards {
     keys: KeySet,
-    /// In the order of the keys, each with where its key begins.
+    /// In the order of the keys, each with the offset at which its key begins.
     raises: Vec<(usize, Raise)>,
 }
 
@@ -38,30 +38,29 @@ impl Guards {
         }
     }
 
-    /// How many guards there are.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The memory that they take, in bytes.
+    /// The memory that the guards take, in bytes.
     pub fn size(&self) -> usize {
         self.keys.size() + self.raises.len() * size_of::<(usize, Raise)>()
     }
 
-    /// Key, version and time to live of each, in the order in which they came.
+    /// Key, version and time to live of each guard, in the order in which they
+    /// came.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u128, Duration)> {
         let raises = self.keys.iter().zip(&self.raises);
         raises.map(|(key, (_, raise))| (key, raise.version, raise.ttl))
     }
 }
 
-/// The names that a rule's guards can have: fixed texts with anything in
-/// between.
+/// The names that a rule's guards can have: fixed texts, with anything between
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardPattern {
     /// The fixed texts in order; the first begins the name, the last ends it.
@@ -97,7 +96,7 @@ impl GuardPattern {
     }
 }
 
-/// What follows the first `text` in `key`.
+/// The part of `key` after the first `text` in it.
 fn after<'k>(key: &'k [u8], text: &[u8]) -> Option<&'k [u8]> {
     if text.is_empty() {
         return Some(key);

@@ -1,10 +1,10 @@
-//! What a change asks of the caches.
+//! The actions that a change asks for, in Redis and at the edge.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the edge does with a path (DESIGN: the consistency model).
+/// The way that the edge caches a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PathClass {
     /// Never cached, so never invalidated.
@@ -35,15 +35,17 @@ impl fmt::Display for PathClass {
     }
 }
 
-/// One thing that a rule asks for.
+/// One action that a rule asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Delete this Redis key.
     Delete {
         /// The key, prefix included.
         key: &'a [u8],
-        /// Whether a reader could fill it again from the row before: a key
-        /// that contains the new version of the row is never written from it.
+        /// Whether a reader that has read the old row could fill it again, so
+        /// that it is deleted a second time. A key that contains the version
+        /// needs none: the one of the old version is not read any more, and the
+        /// one of the new version is not filled from the old row.
         settles: bool,
     },
     /// Delete every Redis key that matches this glob
@@ -52,37 +54,38 @@ pub enum Action<'a> {
         /// The glob, prefix included.
         glob: &'a [u8],
     },
-    /// Add one to this Redis counter: applications that put it into their keys
+    /// Add one to this Redis counter. Applications that put it into their keys
     /// find none of the old entries any more.
     Increment {
         /// The counter's key, prefix included.
         key: &'a [u8],
     },
-    /// Raise the watermark under this key, so that a fill of an older row is
-    /// refused. It never falls, and goes before the deletions.
+    /// Raise the watermark under this key, so that fills of older rows are
+    /// refused. A watermark never falls, and is raised before keys are deleted.
     RaiseGuard {
         /// The guard's key, prefix included.
         key: &'a [u8],
         /// The lowest version that may still be stored.
         version: u128,
-        /// How long the guard is kept.
+        /// Time that the guard is kept.
         ttl: Duration,
     },
-    /// The row's version is NULL or negative, so that its guard stays where it
-    /// is. Its keys are deleted like any others.
+    /// The row's version is NULL or negative, so that its guard is not raised.
+    /// Its keys are deleted like any others.
     SkipGuard {
         /// The version as text; empty for NULL.
         version: &'a [u8],
     },
-    /// Delete the keys that the members of this set name, then the set: a
-    /// Redis SET or ZSET.
+    /// Delete the keys that the members of this set name, and take the members
+    /// out: a Redis SET or ZSET.
     DeleteTagSet {
         /// The set's key, prefix included.
         key: &'a [u8],
         /// What goes before a member that does not begin with it.
         member_prefix: &'a [u8],
     },
-    /// The same for every set whose key matches this glob.
+    /// Delete the keys that the members of every set name whose key matches this
+    /// glob.
     DeleteTagSetsMatching {
         /// The glob, prefix included.
         glob: &'a [u8],
@@ -93,14 +96,11 @@ pub enum Action<'a> {
     DeleteField {
         /// The hash's key, prefix included.
         key: &'a [u8],
-        /// The field.
         field: &'a [u8],
     },
-    /// Tell the subscribers of this channel once it is deleted.
+    /// Publish a deletion to this channel, once it is done.
     Publish {
-        /// The channel.
         channel: &'a Arc<str>,
-        /// What they may hold a copy of.
         what: Published<'a>,
     },
     /// Invalidate this path or cache tag on the edge.
@@ -108,24 +108,18 @@ pub enum Action<'a> {
         /// The path as CloudFront wants it: percent-encoded, with its leading
         /// `/`, a trailing `*` being a wildcard; or a tag after a `#`.
         path: &'a str,
-        /// Where.
         at: Target<'a>,
     },
-    /// The path's class says that nothing is to be sent.
-    Skip {
-        /// The path.
-        path: &'a str,
-        /// Its class.
-        class: PathClass,
-    },
+    /// Send nothing for this path, because of its class.
+    Skip { path: &'a str, class: PathClass },
     /// A mapped column changed and the version did not: readers of the current
     /// version would keep the old row. The key is deleted like any other.
     MissedBump {
         /// The version that should have changed, as text.
         version: &'a [u8],
     },
-    /// The version went backwards: the name that the row has now may hold an
-    /// entry of long ago. The keys of both versions are deleted.
+    /// The version went backwards: the key of the version that the row has now
+    /// may hold an entry of long ago. The keys of both versions are deleted.
     BackwardVersion {
         /// The version that the row had, as text.
         before: &'a [u8],
@@ -137,24 +131,24 @@ pub enum Action<'a> {
 /// Names of distributions.
 pub type Distributions = Arc<[Arc<str>]>;
 
-/// Where something is invalidated.
+/// The distributions and the tenant for which something is invalidated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// The distributions by their names; `None`: all there are.
+    /// Names of the distributions; `None` for all.
     pub distributions: Option<&'a Distributions>,
-    /// The tenant of the distribution whose copies are meant; `None`: all
-    /// copies.
+    /// The tenant of the distribution whose copies are invalidated; `None` for
+    /// all copies.
     pub tenant: Option<&'a str>,
 }
 
-/// What a process that keeps copies of its own is told about.
+/// A deletion that is published to processes that keep copies of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published<'a> {
     /// A key that was deleted, or a counter that was added to.
     Key {
         /// The key, prefix included.
         key: &'a [u8],
-        /// Whether it is deleted twice, and so published twice.
+        /// Whether it is deleted twice, and thus published twice.
         settles: bool,
     },
     /// Every key that matches a glob was deleted.
@@ -167,13 +161,13 @@ pub enum Published<'a> {
         field: &'a [u8],
     },
     /// The keys that the members of a tag set name were deleted. Which ones is
-    /// known once it is read.
+    /// known once the set is read.
     Members,
 }
 
-/// Receives what a plan consists of.
+/// Takes the actions of a plan.
 pub trait Plan {
-    /// Takes one action of the rule called `rule`.
+    /// Takes an action of the rule called `rule`.
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>);
 
     /// Takes the reason why an action covers more than the change
@@ -181,7 +175,6 @@ pub trait Plan {
     fn widen(&mut self, rule: &Arc<str>, reason: Widening);
 }
 
-/// Both take everything.
 impl<A: Plan, B: Plan> Plan for (A, B) {
     fn act(&mut self, rule: &Arc<str>, action: Action<'_>) {
         self.0.act(rule, action);
@@ -194,7 +187,7 @@ impl<A: Plan, B: Plan> Plan for (A, B) {
     }
 }
 
-/// Why an invalidation covers more than one row.
+/// The reason why an invalidation covers more than one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Widening {
     /// A statement changed rows without row events.
@@ -207,9 +200,9 @@ pub enum Widening {
     MissingColumn,
     /// A rendered path is longer than the edge accepts.
     PathTooLong,
-    /// A rendered tag is none that the edge accepts, and a tag has no wildcard.
+    /// A rendered tag is not accepted by the edge, and a tag has no wildcard.
     TagInvalid,
-    /// What was rendered cannot be the name of a tenant.
+    /// A rendered text cannot be the name of a tenant.
     TenantInvalid,
     /// The server logged that changes are missing (INCIDENT event).
     Incident,

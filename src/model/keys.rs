@@ -1,26 +1,24 @@
-//! Keys in one allocation: a list, and a set that finds its own.
+//! Keys in one allocation: a list, and a set.
 
 use hashbrown::HashTable;
 
-/// Byte strings in the order in which they came, each behind its length: a
-/// byte or two more than the keys themselves.
+/// Byte strings in the order in which they came, each after its length: a byte
+/// or two more than the keys themselves.
 #[derive(Debug, Default)]
 pub struct KeyList {
     bytes: Vec<u8>,
     len: usize,
 }
 
-/// Bits of a length in each of its bytes; the highest says that more follow.
+/// Bits of a length in each of its bytes; the highest bit says that more follow.
 const LENGTH_BITS: u32 = 7;
 const MORE: u8 = 1 << LENGTH_BITS;
 
 impl KeyList {
-    /// How many keys there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -40,7 +38,7 @@ impl KeyList {
         })
     }
 
-    /// Adds a key, and says where it begins.
+    /// Adds a key, and returns the offset at which it begins.
     fn push(&mut self, key: &[u8]) -> usize {
         let start = self.bytes.len();
         let mut length = key.len();
@@ -54,7 +52,7 @@ impl KeyList {
         start
     }
 
-    /// The key that begins there.
+    /// The key that begins at `start`.
     fn at(&self, start: usize) -> &[u8] {
         let rest = self.bytes.get(start..).unwrap_or_default();
         first_key(rest).map_or(&[], |(key, _)| key)
@@ -65,7 +63,7 @@ fn low_bits(length: usize) -> u8 {
     u8::try_from(length & usize::from(MORE - 1)).unwrap_or_default()
 }
 
-/// Takes a key off the front.
+/// The first key, and the bytes after it.
 fn first_key(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut length = 0;
     let mut shift = 0;
@@ -81,20 +79,20 @@ fn first_key(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Distinct keys in the order in which they came. Adding one that is there
-/// already costs a look-up and nothing else.
+/// Distinct keys in the order in which they came. Adding a key that is there
+/// already costs one look-up.
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: KeyList,
-    /// Where each key begins.
+    /// The offset at which each key begins.
     table: HashTable<usize>,
     hasher: foldhash::fast::RandomState,
 }
 
 impl KeySet {
-    /// An empty set with room for as many keys as `other` has, as long, unless
-    /// they take more than so many bytes: what gathers under load is about as
-    /// large as what gathered before.
+    /// An empty set with room for the keys of `other`, unless they take more than
+    /// `at_most` bytes: a batch that gathers under load is about as large as the
+    /// one before.
     pub fn like(other: &KeySet, at_most: usize) -> Self {
         if other.size() > at_most {
             return Self::default();
@@ -114,8 +112,8 @@ impl KeySet {
         self.place(key).1
     }
 
-    /// Adds `key`, and says where it begins, which is later for a later key, and
-    /// whether it is new.
+    /// Adds `key`, and returns the offset at which it begins, which grows with
+    /// every new key, and whether it is new.
     pub(super) fn place(&mut self, key: &[u8]) -> (usize, bool) {
         use std::hash::BuildHasher;
         let Self {
@@ -141,12 +139,10 @@ impl KeySet {
         self.table.find(hash, same).is_some()
     }
 
-    /// How many keys there are.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -161,7 +157,6 @@ impl KeySet {
         self.keys.iter()
     }
 
-    /// The keys.
     pub fn keys(&self) -> &KeyList {
         &self.keys
     }

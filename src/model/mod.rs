@@ -1,18 +1,18 @@
 //! The vocabulary that every other module speaks: values in, values out, no I/O.
 //!
 //! - `value`: column values, and their text as `SELECT` prints it.
-//! - `float`: FLOAT and DOUBLE as MySQL prints them.
+//! - `float`: FLOAT and DOUBLE as `SELECT` prints them.
 //! - `table`: tables and their columns, as far as rules need to know them.
 //! - `change`: a committed change of one row.
-//! - `position`: where a change stands in the binlog.
-//! - `invalidation`: what a change asks of the caches.
-//! - `guards`: version watermarks, and which keys hold them.
-//! - `keys`: keys in one allocation.
+//! - `position`: positions in the binlog, and GTID sets.
+//! - `invalidation`: the actions that a change asks for, in Redis and at the edge.
+//! - `guards`: version watermarks, and the names of the keys that hold them.
+//! - `keys`: keys in one allocation, as a list and as a set.
 //! - `pairs`: pairs of byte strings in one allocation.
 //! - `path`: the form of a path that CloudFront invalidates.
-//! - `edge_item`: what an invalidation is a list of: paths, and cache tags.
+//! - `edge_item`: the items of an invalidation: paths, and cache tags.
 //! - `cast`: casts between integers that end at the target's bounds.
-//! - `order`: which message entered a buffer before another.
+//! - `order`: the order of messages in a buffer.
 //! - `current`: a value that is replaced while others use it.
 
 pub mod cast;

@@ -1,13 +1,13 @@
-//! Which message entered a buffer before another.
+//! The order of messages in a buffer.
 
-/// Where a message stands in its buffer's order.
+/// A message's place in the order of its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePosition {
-    /// Which buffer the order is of.
+    /// Identity of the buffer.
     pub buffer: u64,
-    /// By the buffer's own clock or count, never by this machine's.
+    /// Time or count by the buffer's own clock, never by this machine's.
     pub at: u64,
-    /// Everything that stands here or later certainly came after it: `at`, and
-    /// what the clocks of a shared buffer may differ by.
+    /// The place from which on messages certainly came after this one: `at`, and
+    /// the difference that the clocks of a shared buffer may have.
     pub certain_from: u64,
 }

@@ -1,18 +1,19 @@
-//! A set of pairs in one allocation.
+//! Pairs of byte strings in one allocation.
 
 use super::cast::{to_u64, to_usize};
 use super::keys::KeySet;
 
 /// Distinct pairs of byte strings in the order in which they came: a hash and
-/// its field, a tag set and what goes before its members.
+/// its field, or a tag set and the prefix of its members.
 #[derive(Debug, Default)]
 pub struct PairSet {
-    /// The first's length, the first, the second.
+    /// Each pair as the length of the first, the first, and the second.
     pairs: KeySet,
+    /// A buffer for the pair that is added.
     pair: Vec<u8>,
 }
 
-/// Bytes of the first's length.
+/// Size of the first's length, in bytes.
 const LENGTH_BYTES: usize = size_of::<u64>();
 
 impl PairSet {
@@ -26,12 +27,10 @@ impl PairSet {
         self.pairs.insert(&self.pair)
     }
 
-    /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.pairs.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }

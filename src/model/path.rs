@@ -9,7 +9,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-/// All but RFC 3986's unreserved characters, sub-delims, and `:` `@` `/` `?`.
+/// The characters that a path encodes: all but RFC 3986's unreserved characters, sub-delims, and `:` `@` `/` `?`.
 /// `#` is encoded, because a viewer never sends a fragment.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -35,7 +35,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// A value's `*` is never a wildcard.
 const ENCODED_IN_VALUE: &AsciiSet = &ENCODED.add(b'*');
 
-/// The longest path CloudFront takes, in characters.
+/// Longest path that CloudFront takes, in characters.
 pub const PATH_CHARS_MAX: usize = 4_000;
 
 /// Why a rendered path cannot be invalidated.
@@ -50,16 +50,16 @@ pub enum PathError {
          end the template with \"*\" before the long part"
     )]
     TooLong {
-        /// Its length, encoded.
+        /// Length of the encoded path.
         chars: usize,
     },
-    /// CloudFront knows `*` only as a path's last character.
+    /// A `*` before the end: CloudFront knows it only as a path's last character.
     #[error(
         "\"*\" at byte {at} of the path is not a wildcard: CloudFront knows it only as the \
          template's last character; encode a literal one as %2A"
     )]
     StarInside {
-        /// Its offset in the rendered path.
+        /// Offset of the `*` in the rendered path.
         at: usize,
     },
 }
@@ -67,7 +67,7 @@ pub enum PathError {
 /// Appends `path` in CloudFront's form to `out`.
 ///
 /// A missing leading `/` is added. `%XX` escapes stay as they are, so that
-/// encoding twice changes nothing; a `%` that starts none becomes `%25`.
+/// encoding twice changes nothing; a `%` that does not begin one becomes `%25`.
 /// `wildcard` says that a final `*` is the template's own. Every other `*` is
 /// an error: a value must not widen an invalidation by accident, see
 /// [`encode_value`].
@@ -102,8 +102,8 @@ pub fn encode(path: &[u8], wildcard: bool, out: &mut String) -> Result<(), PathE
     Ok(())
 }
 
-/// Appends a placeholder's value to `out`, ready to stand inside a path that
-/// [`encode`] gets: as there, and `*` becomes `%2A`.
+/// Appends a placeholder's value to `out`, to stand inside a path that is given to
+/// [`encode`]. Encodes as [`encode`] does, and also `*` as `%2A`.
 pub fn encode_value(value: &[u8], out: &mut String) {
     append(value, ENCODED_IN_VALUE, out);
 }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_are_encoded_one_by_one() {
+    fn bytes_that_are_not_utf8_are_encoded_one_by_one() {
         assert_eq!(encoded(b"/\xff\xc3(", false).as_deref(), Ok("/%FF%C3("));
     }
 

@@ -1,4 +1,4 @@
-//! Where a change stands in the binlog: file and offset, and GTID sets.
+//! Positions in the binlog: file and offset, and GTID sets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A place between two transactions, to resume reading from.
+/// A place between two transactions, from which reading can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The binlog file, as the server names it.
     pub file: Arc<str>,
-    /// Byte offset of the next event in it. 64 bits: files can pass 4 GiB,
-    /// though the field in an event's header cannot.
+    /// Byte offset of the next event in the file. 64 bits, since files can grow
+    /// beyond 4 GiB, though the field in an event's header cannot.
     pub offset: u64,
-    /// Every transaction up to here; `None` where the server has no GTIDs.
+    /// Every transaction before the position; `None` where the server has no
+    /// GTIDs.
     pub gtids: Option<GtidSet>,
 }
 
@@ -25,21 +26,21 @@ impl fmt::Display for Position {
     }
 }
 
-/// What happens where changes are lost, as `source.on_gap` has it.
+/// `source.on_gap`: the reaction to lost changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnGap {
     /// Everything is invalidated, and reading goes on.
     #[default]
     InvalidateAll,
-    /// The daemon ends, so that an operator decides.
+    /// The daemon ends, and an operator decides.
     Halt,
 }
 
-/// Where reading should begin, as an operator says it.
+/// The position to begin at, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// The server's end of the binlog now.
+    /// The present end of the server's binlog.
     Current,
     /// The oldest event that the server still has.
     Earliest,
@@ -47,16 +48,15 @@ pub enum Start {
     Checkpoint,
     /// A file and an offset in it.
     Offset {
-        /// The binlog file.
         file: Arc<str>,
-        /// The offset in it; 4 is the first event.
+        /// 4 is the first event.
         offset: u64,
     },
-    /// After every transaction in this set.
+    /// The end of every transaction in this set.
     Gtids(GtidSet),
 }
 
-/// The first event's offset in every binlog file, after the magic number.
+/// Offset of the first event in a binlog file, after the magic number.
 pub const FIRST_EVENT_OFFSET: u64 = 4;
 
 impl FromStr for Start {
@@ -101,22 +101,17 @@ impl fmt::Display for Start {
     }
 }
 
-/// Where reading should end.
+/// The position to end at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// A file and an offset in it.
-    Offset {
-        /// The binlog file.
-        file: Arc<str>,
-        /// The offset in it.
-        offset: u64,
-    },
-    /// Every transaction of this set.
+    Offset { file: Arc<str>, offset: u64 },
+    /// The end of every transaction in this set.
     Gtids(GtidSet),
 }
 
 impl Bound {
-    /// Whether everything up to the bound lies before `position`.
+    /// Whether `position` is at the bound or beyond it.
     pub fn reached(&self, position: &Position) -> bool {
         match self {
             Bound::Gtids(set) => position
@@ -132,12 +127,12 @@ impl Bound {
     }
 }
 
-/// The number that a server gives its binlog files in their order.
+/// The number at the end of a binlog file's name, which counts the files.
 fn number_of(file: &str) -> Option<u64> {
     file.rsplit_once('.')?.1.parse().ok()
 }
 
-/// A text that names no position.
+/// The error that a text does not name a position.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "\"{text}\" is not a position: write `current`, `earliest`, `checkpoint`, a file and offset such as `mysql-bin.000002:4`, or a GTID set"
@@ -154,21 +149,21 @@ impl ParsePositionError {
     }
 }
 
-/// Who numbered a transaction: a server, and since MySQL 8.3 an optional tag.
+/// The source of a transaction's number: a server, and since MySQL 8.3 an
+/// optional tag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GtidSource {
     /// The server's UUID.
     pub uuid: [u8; 16],
-    /// The tag; empty for none.
+    /// Empty for no tag.
     pub tag: Box<str>,
 }
 
-/// One transaction's identifier.
+/// The identifier of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gtid {
-    /// Who numbered it.
     pub source: GtidSource,
-    /// The number, from 1.
+    /// Counted from 1.
     pub number: u64,
 }
 
@@ -198,17 +193,15 @@ impl fmt::Display for Gtid {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GtidSet {
-    /// Inclusive ranges, ascending, never touching each other.
+    /// Inclusive ranges, ascending, with gaps between them.
     ranges: BTreeMap<GtidSource, Vec<(u64, u64)>>,
 }
 
 impl GtidSet {
-    /// Whether it holds no transaction.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Adds one transaction.
     pub fn insert(&mut self, gtid: &Gtid) {
         if let Some(ranges) = self.ranges.get_mut(&gtid.source) {
             insert_range(ranges, gtid.number, gtid.number);
@@ -253,8 +246,8 @@ impl GtidSet {
     }
 }
 
-/// Adds `from..=to`, merging with its neighbours. Numbers arrive almost in
-/// order, so that the search runs from the end.
+/// Adds `from..=to`, and merges it with its neighbours. Numbers arrive almost in
+/// order, so that the search begins at the end.
 fn insert_range(ranges: &mut Vec<(u64, u64)>, from: u64, to: u64) {
     let after = ranges
         .iter()
@@ -285,7 +278,7 @@ impl fmt::Display for GtidSet {
         let mut before: Option<&GtidSource> = None;
         for (source, ranges) in &self.ranges {
             match before {
-                // As the server writes it, a tag follows what is before it.
+                // As the server writes it, a tag follows the ranges before it.
                 Some(before) if before.uuid == source.uuid => write!(f, ":{}", source.tag)?,
                 Some(_) => write!(f, ",{source}")?,
                 None => write!(f, "{source}")?,
@@ -321,7 +314,7 @@ impl FromStr for GtidSet {
 }
 
 impl GtidSet {
-    /// Reads `uuid[:tag][:range]…`; a tag holds for the ranges after it.
+    /// Reads `uuid[:tag][:range]…`. A tag holds for the ranges after it.
     fn parse_source(&mut self, text: &str) -> Option<()> {
         let mut fields = text.split(':').map(str::trim);
         let mut source = GtidSource {

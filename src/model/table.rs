@@ -8,12 +8,10 @@ use std::sync::Arc;
 pub struct TableName {
     /// The database.
     pub schema: Arc<str>,
-    /// The table inside it.
     pub table: Arc<str>,
 }
 
 impl TableName {
-    /// Names `table` in `schema`.
     pub fn new(schema: impl Into<Arc<str>>, table: impl Into<Arc<str>>) -> Self {
         Self {
             schema: schema.into(),
@@ -28,8 +26,8 @@ impl fmt::Display for TableName {
     }
 }
 
-/// Which texts a column's values can render as. Lets the rules prove what a
-/// template can and cannot produce.
+/// The texts that a column's values can render as, from which the rules prove
+/// what a template can and cannot produce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Digits with an optional sign: the integer types, YEAR.
@@ -44,23 +42,19 @@ pub enum Shape {
     Bytes,
 }
 
-/// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: Arc<str>,
-    /// Which texts it can render as.
     pub shape: Shape,
 }
 
 /// A table's columns in their order on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSchema {
-    /// The table.
     pub name: TableName,
-    /// Its columns, by ordinal position.
+    /// In the order of their ordinal positions.
     pub columns: Vec<Column>,
-    /// Indices of the primary key's columns; empty when unknown or none.
+    /// Indices of the primary key's columns; empty if unknown, or without one.
     pub primary_key: Vec<usize>,
 }
 
@@ -79,7 +73,7 @@ impl TableSchema {
 /// 9.6 leave such rows out of the binlog).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cascade {
-    /// The table that is referred to.
+    /// The table that the foreign key refers to.
     pub parent: TableName,
     /// The table whose rows change with it.
     pub child: TableName,
@@ -87,6 +81,6 @@ pub struct Cascade {
     pub columns: Vec<Arc<str>>,
     /// ON DELETE CASCADE, SET NULL or SET DEFAULT.
     pub on_delete: bool,
-    /// The same for ON UPDATE.
+    /// ON UPDATE CASCADE, SET NULL or SET DEFAULT.
     pub on_update: bool,
 }

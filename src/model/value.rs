@@ -10,28 +10,22 @@ pub enum Value<'a> {
     /// The row image does not carry this column.
     Absent,
     /// The row image carries only a difference to the JSON value before
-    /// (`binlog_row_value_options=PARTIAL_JSON`): it changed, into what is not
-    /// known.
+    /// (`binlog_row_value_options=PARTIAL_JSON`): the value changed, and the new
+    /// one is not known.
     Partial,
     /// SQL NULL.
     Null,
-    /// A signed integer.
     Int(i64),
-    /// An unsigned integer.
     UInt(u64),
-    /// FLOAT.
     Float(f32),
-    /// DOUBLE.
     Double(f64),
-    /// Anything that prints as text: character types in UTF-8, DECIMAL, ENUM
-    /// and SET labels, JSON, YEAR.
+    /// A value that prints as text: character types in UTF-8, DECIMAL, labels of
+    /// ENUM and SET, JSON, YEAR.
     Text(Cow<'a, str>),
     /// Bytes that are not text: BINARY, BLOB, BIT (big-endian), GEOMETRY and
     /// VECTOR.
     Bytes(Cow<'a, [u8]>),
-    /// DATE.
     Date(Date),
-    /// TIME.
     Time(Time),
     /// DATETIME, or TIMESTAMP in UTC.
     DateTime(DateTime),
@@ -51,7 +45,6 @@ pub struct Date {
 /// A duration of up to 838 hours, of either sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Time {
-    /// Whether a minus sign stands before it.
     pub negative: bool,
     /// 0 to 838.
     pub hours: u16,
@@ -68,7 +61,6 @@ pub struct Time {
 /// A date and a time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateTime {
-    /// The day.
     pub date: Date,
     /// 0 to 23.
     pub hours: u8,
@@ -83,8 +75,8 @@ pub struct DateTime {
 }
 
 impl Value<'_> {
-    /// Appends the text that `SELECT` prints and says whether there is any:
-    /// NULL and an absent column have none.
+    /// Appends the text that `SELECT` prints. Returns whether there is a text:
+    /// NULL and an unknown value have none.
     pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
         match self {
             Value::Absent | Value::Partial | Value::Null => return false,
@@ -105,7 +97,7 @@ impl Value<'_> {
         true
     }
 
-    /// Whether the value is SQL NULL. An absent column is not: what it holds is
+    /// Whether the value is SQL NULL. An absent column is not: its value is
     /// unknown.
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null)
@@ -168,8 +160,8 @@ fn write_fraction(micros: u32, decimals: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the last `width` decimal digits of `number`, zeros in front; at most
-/// ten.
+/// Appends the last `width` decimal digits of `number`, at most ten, with zeros in
+/// front.
 fn write_padded(mut number: u32, width: usize, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 10];
     let digits = digits.split_at_mut(width.min(10)).0;

@@ -1,4 +1,4 @@
-//! Plans from binlog files, without any server.
+//! Plans from binlog files, without a server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use crate::binlog::file::{BinlogFiles, FileError, FileItem, Notice};
 use crate::evict::plan_item::{RuleInterest, Widened, plan_item};
 use crate::rules::{RenderBuffers, Rules};
 
-/// Binlog files and the rules to plan them with.
+/// Binlog files, and the rules to plan their changes with.
 pub struct FilePlans {
     files: BinlogFiles<RuleInterest>,
     rules: Arc<Rules>,
     scratch: RenderBuffers,
 }
 
-/// What one step led to.
+/// The outcome of one step.
 #[derive(Debug)]
 pub enum FileStep {
-    /// One item is planned; what could not be planned row by row is named.
+    /// An item is planned; with what could not be planned row by row.
     Planned(Option<Widened>),
-    /// Something about the files that the plan cannot show.
+    /// A fact about the files that the plan cannot show.
     Notice(Notice),
 }
 
 impl FilePlans {
-    /// Prepares reading `paths` in this order.
+    /// Prepares to read the files at `paths`, in this order.
     pub fn new(rules: Arc<Rules>, paths: Vec<PathBuf>) -> Self {
         Self {
             files: BinlogFiles::new(RuleInterest(Arc::clone(&rules)), paths),
@@ -34,11 +34,11 @@ impl FilePlans {
         }
     }
 
-    /// Plans the next item into `record`; `None` behind the last file.
+    /// Plans the next item into `record`. `None` after the last file.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or is no binlog.
+    /// A file that cannot be read, or is not a binlog.
     pub fn step(&mut self, record: &mut impl Record) -> Result<Option<FileStep>, FileError> {
         let item = match self.files.next_item()? {
             None => return Ok(None),
@@ -65,12 +65,12 @@ impl FilePlans {
         Ok(Some(FileStep::Planned(widened)))
     }
 
-    /// How many events were read: tells any two steps apart.
+    /// The number of events read so far, which tells any two steps apart.
     pub fn events(&self) -> u64 {
         self.files.events()
     }
 
-    /// Where reading stands.
+    /// The file and offset that are being read.
     pub fn reading_at(&self) -> String {
         let (file, offset) = self.files.reading();
         format!("{file}:{offset}")

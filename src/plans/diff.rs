@@ -1,4 +1,4 @@
-//! What two sets of rules make of the same changes.
+//! Differences between the plans that two sets of rules make of the same changes.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -19,46 +19,42 @@ use crate::rules::Rules;
 /// One change whose plans differ.
 #[derive(Debug, Serialize)]
 pub struct Difference {
-    /// Where it stands.
     pub position: PlanPosition,
-    /// When it was committed.
     pub committed_at: Option<jiff::Timestamp>,
-    /// Its table; `None` where rows are not known.
+    /// The table; `None` where rows are not known.
     pub table: Option<String>,
-    /// What happened to the row.
     pub op: Option<&'static str>,
-    /// Keys and globs.
+    /// Everything in Redis: keys, globs, guards, sets, fields.
     pub cache: Sides,
-    /// Paths.
+    /// Paths and tags.
     pub edge: Sides,
 }
 
-/// What only one side plans.
+/// Items that only one side plans.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sides {
-    /// The other configuration alone.
+    /// Planned by the other configuration alone.
     pub added: Vec<String>,
-    /// This configuration alone.
+    /// Planned by this configuration alone.
     pub removed: Vec<String>,
 }
 
-/// All differences together.
+/// All differences, counted.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DifferenceTotals {
     /// Changes whose plans differ.
     pub differing: u64,
     /// Keys that only the other configuration deletes.
     pub keys_added: u64,
-    /// Keys that only this one deletes.
+    /// Keys that only this configuration deletes.
     pub keys_removed: u64,
-    /// Paths that only the other one invalidates.
+    /// Paths that only the other configuration invalidates.
     pub paths_added: u64,
-    /// Paths that only this one invalidates.
+    /// Paths that only this configuration invalidates.
     pub paths_removed: u64,
 }
 
 impl DifferenceTotals {
-    /// Counts one change.
     pub fn add(&mut self, difference: &Difference) {
         let count = |list: &[String]| to_u64(list.len());
         self.differing += 1;
@@ -107,8 +103,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Reads the same files once for each set of rules, side by side, so that no
-/// more than one item of each is held.
+/// Reads the same files once for each set of rules, side by side, so that at most
+/// one item of each is held (Bounded).
 pub struct Differences {
     mine: OneSide,
     other: OneSide,
@@ -120,17 +116,17 @@ struct OneSide {
     ended: bool,
 }
 
-/// What comes next.
+/// The next finding.
 #[derive(Debug)]
 pub enum DiffItem {
     /// A change whose plans differ.
     Difference(Difference),
-    /// Something about the files.
+    /// A fact about the files.
     Notice(Notice),
 }
 
 impl Differences {
-    /// What `other` would do differently from `mine` over `paths`.
+    /// Compares what `mine` and `other` plan for the files at `paths`.
     pub fn new(mine: Arc<Rules>, other: Arc<Rules>, paths: Vec<PathBuf>) -> Self {
         let half = |rules, paths| OneSide {
             plans: FilePlans::new(rules, paths),
@@ -147,13 +143,13 @@ impl Differences {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or is no binlog.
+    /// A file that cannot be read, or is not a binlog.
     pub fn next_difference(&mut self) -> Result<Option<DiffItem>, FileError> {
         loop {
             if let Some(notice) = self.mine.fill()? {
                 return Ok(Some(DiffItem::Notice(notice)));
             }
-            // The other side notices the same.
+            // The other side has the same notices.
             while self.other.fill()?.is_some() {}
             let order = match (self.mine.number(), self.other.number()) {
                 (None, None) => return Ok(None),
@@ -171,7 +167,7 @@ impl Differences {
 }
 
 impl OneSide {
-    /// Reads until there is a change, or the end.
+    /// Reads until a change is planned, or to the end.
     fn fill(&mut self) -> Result<Option<Notice>, FileError> {
         while self.changes.ready.is_empty() && !self.ended {
             match self.plans.step(&mut self.changes)? {
@@ -188,7 +184,7 @@ impl OneSide {
     }
 }
 
-/// The plans of one item's changes, as sets.
+/// The plans of an item's changes, as sets.
 #[derive(Debug, Default)]
 struct PlanSets {
     place: PlanPosition,
@@ -199,7 +195,7 @@ struct PlanSets {
 
 #[derive(Debug, Default)]
 struct PlannedItem {
-    /// The event, and the row in it: the same for both sides.
+    /// Number of the event, and of the row in it; the same on both sides.
     number: (u64, u64),
     position: PlanPosition,
     committed_at: Option<jiff::Timestamp>,
@@ -215,7 +211,7 @@ impl PlanSets {
         }
     }
 
-    /// The sets of the row that is being planned, or of what belongs to none.
+    /// The sets of the row that is being planned, or of plans of no row.
     fn current(&mut self) -> Option<&mut PlannedItem> {
         if self.ready.is_empty() {
             self.add(None);
@@ -277,7 +273,7 @@ impl Plan for PlanSets {
                     Some(names) => format!("{item} at {}", names.join(", ")),
                 })
             }
-            // They follow what is compared already.
+            // They follow from what is compared already.
             Action::Publish { .. }
             | Action::SkipGuard { .. }
             | Action::BackwardVersion { .. }
@@ -299,7 +295,7 @@ fn difference(mine: Option<PlannedItem>, other: Option<PlannedItem>) -> Option<D
             removed: mine.difference(other).cloned().collect(),
         }
     };
-    let (cache, edge) = (sides(|it| &it.cache), sides(|it| &it.edge));
+    let (cache, edge) = (sides(|item| &item.cache), sides(|item| &item.edge));
     if cache == Sides::default() && edge == Sides::default() {
         return None;
     }

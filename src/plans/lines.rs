@@ -1,4 +1,4 @@
-//! Plans without acting: every planned invalidation becomes a line.
+//! Plans as lines of text or JSON, and the dry run that prints them.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use crate::model::edge_item::of_tenant;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{Op, RowChange, TableName};
 
-/// How plans are printed.
+/// The form in which plans are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanFormat {
     /// For people.
@@ -26,7 +26,7 @@ pub enum PlanFormat {
 /// Why a dry run ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum DryRunError {
-    /// Changes are lost, and the configuration says to halt.
+    /// Changes are lost, and `source.on_gap` is `halt`.
     #[error(transparent)]
     Halted(#[from] SourceError),
     /// The plans cannot be written.
@@ -34,8 +34,8 @@ pub enum DryRunError {
     Output(#[from] io::Error),
 }
 
-/// Prints every plan to `out` until `shutdown` or the tail's end. Touches neither cache nor
-/// buffer nor checkpoint.
+/// Prints every plan to `out` until `shutdown` or the tail's end. Touches neither
+/// cache nor buffer nor checkpoint.
 pub async fn run(
     mut tail: Tail,
     out: impl Write,
@@ -73,7 +73,7 @@ pub async fn run(
     Ok(())
 }
 
-/// One rule's part of one change's plan.
+/// The part of one rule in the plan of one change.
 #[derive(Debug, Default, Serialize)]
 struct Line {
     position: PlanPosition,
@@ -97,8 +97,8 @@ struct Line {
     reason: Option<String>,
 }
 
-/// A guard and what it is raised to; the version is text, since it can be more
-/// than other readers' numbers hold.
+/// A guard, and the version that it is raised to: as text, since it can exceed
+/// the numbers of JSON readers.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct GuardItem {
     key: String,
@@ -124,7 +124,8 @@ impl fmt::Display for FieldItem {
     }
 }
 
-/// Collects a change's actions rule by rule, and writes a line for each rule.
+/// Collects the actions of a change rule by rule, and writes a line for each
+/// rule.
 #[derive(Debug)]
 pub struct PlanLines<W> {
     out: W,
@@ -137,7 +138,6 @@ pub struct PlanLines<W> {
 }
 
 impl<W: Write> PlanLines<W> {
-    /// Writes to `out`.
     pub fn new(out: W, format: PlanFormat) -> Self {
         Self {
             out,
@@ -184,18 +184,18 @@ impl<W: Write> PlanLines<W> {
         }
     }
 
-    /// Where it writes to, for what comes after the plans.
+    /// The output, for what follows the plans.
     pub fn into_inner(self) -> W {
         self.out
     }
 
-    /// Writes what is collected.
+    /// Writes the lines that are collected.
     pub fn write(&mut self) -> io::Result<()> {
         self.write_lines();
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Writes what is collected, so that it can be read now.
+    /// Writes the lines that are collected, and flushes the output.
     pub fn flush(&mut self) -> io::Result<()> {
         self.write()?;
         self.out.flush()
@@ -203,7 +203,7 @@ impl<W: Write> PlanLines<W> {
 }
 
 impl Line {
-    /// Adds a reason to those before.
+    /// Adds a reason, unless it is there already.
     fn because(&mut self, reason: String) {
         match &mut self.reason {
             None => self.reason = Some(reason),
@@ -241,7 +241,7 @@ impl Line {
     }
 }
 
-/// A list that most rules have nothing in.
+/// Writes a list, unless it is empty as for most rules.
 fn write_list(out: &mut impl Write, name: &str, items: &[impl fmt::Display]) -> io::Result<()> {
     for (index, item) in items.iter().enumerate() {
         match index {
@@ -255,7 +255,7 @@ fn write_list(out: &mut impl Write, name: &str, items: &[impl fmt::Display]) -> 
     write!(out, "]")
 }
 
-/// Adds what is not there yet.
+/// Adds `item`, unless it is there already.
 fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
     if !list.contains(&item) {
         list.push(item);

@@ -1,10 +1,10 @@
-//! Plans that are shown and not acted on.
+//! Plans that are printed, compared or counted, and not acted on.
 //!
-//! - `lines`: plans as text and as JSON, a line each.
-//! - `record`: plans kept with the changes that they belong to.
+//! - `lines`: plans as text or JSON, a line each.
+//! - `record`: the contract of what takes plans with their changes.
 //! - `binlog_files`: plans from binlog files, without a server.
-//! - `diff`: what two sets of rules make of the same changes.
-//! - `totals`: what a range of the binlog comes to, and its bill.
+//! - `diff`: differences between the plans of two sets of rules.
+//! - `totals`: plans counted, and their bill.
 
 pub mod binlog_files;
 pub mod diff;

@@ -1,4 +1,4 @@
-//! Plans that are kept with the changes they belong to.
+//! Plans together with the changes that they belong to.
 
 use serde::Serialize;
 
@@ -6,21 +6,20 @@ use crate::model::RowChange;
 use crate::model::invalidation::Plan;
 use crate::model::position::Gtid;
 
-/// Where a change stands in the binlog.
+/// The place of a change in the binlog.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
-    /// The binlog file.
     pub file: &'a str,
     /// The offset behind the change's event.
     pub offset: u64,
-    /// Its transaction, where the server has GTIDs.
+    /// The change's transaction, where the server has GTIDs.
     pub gtid: Option<&'a Gtid>,
-    /// When that was committed, µs since the epoch.
+    /// When the transaction was committed, µs since the epoch.
     pub committed_at_us: u64,
 }
 
 impl At<'_> {
-    /// When it was committed; `None` for a time that is none.
+    /// When the transaction was committed; `None` if that is out of range.
     pub fn committed_at(&self) -> Option<jiff::Timestamp> {
         let at = i64::try_from(self.committed_at_us).unwrap_or(0);
         jiff::Timestamp::from_microsecond(at).ok()
@@ -30,11 +29,10 @@ impl At<'_> {
 /// A place as plans print it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PlanPosition {
-    /// The binlog file.
     pub file: String,
     /// The offset behind the change's event.
     pub offset: u64,
-    /// Its transaction, where the server has GTIDs.
+    /// The change's transaction, where the server has GTIDs.
     pub gtid: Option<String>,
 }
 
@@ -48,16 +46,16 @@ impl From<&At<'_>> for PlanPosition {
     }
 }
 
-/// Takes plans, and is told before what they are for.
+/// Takes plans, each announced by the place and the row that it belongs to.
 pub trait Record: Plan {
-    /// What comes next stands there, and belongs to no row until
-    /// [`Record::begin`].
+    /// Sets the place of the plans that follow. Until [`Record::begin`] they
+    /// belong to no row.
     fn place(&mut self, at: &At<'_>);
 
-    /// What comes next is the plan of this row.
+    /// Begins the plan of a row.
     fn begin(&mut self, change: &RowChange<'_>);
 
-    /// The transaction ended.
+    /// Ends the transaction.
     fn end(&mut self) {}
 }
 
@@ -78,7 +76,7 @@ impl<A: Record, B: Record> Record for (A, B) {
     }
 }
 
-/// Text as it is; bytes that are none as `\xNN`.
+/// Text as it is; bytes that are not text as `\xNN`.
 pub(super) fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

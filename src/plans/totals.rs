@@ -1,4 +1,4 @@
-//! What a range of the binlog comes to: changes, keys, paths, and the bill.
+//! Plans counted: changes, keys, paths, and the bill for the paths.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -19,22 +19,21 @@ use crate::model::{Op, RowChange};
 /// (Amazon CloudFront pricing, "Invalidation requests").
 const FREE_PATHS_A_MONTH: u64 = 1_000;
 
-/// What each one after that costs, in thousandths of a dollar.
+/// Price of each further path, in thousandths of a dollar.
 const PATH_COST_MILLIDOLLARS: u64 = 5;
 
-/// The daemon cuts a huge transaction into batches, and equal keys and paths
-/// collapse within one batch only; so does the count, and stays bounded.
+/// Most names that are remembered to count equal ones once. The daemon too cuts a
+/// huge transaction into batches, and collapses equal names within a batch only.
 const DISTINCT_MAX: usize = 65_536;
 
-/// Counts what is planned. Keys and paths that a transaction names more than
-/// once count once, as they are acted on once.
+/// Counts plans. Keys and paths that a transaction names several times count
+/// once, since they are acted on once.
 #[derive(Debug, Default, Serialize)]
 pub struct Totals {
     /// Transactions that changed a mapped table.
     pub transactions: u64,
     /// Rows, by table and operation.
     pub tables: BTreeMap<String, BTreeMap<&'static str, u64>>,
-    /// What each rule asks for.
     pub rules: BTreeMap<String, RuleTotals>,
     /// All rules together.
     pub total: RuleTotals,
@@ -45,11 +44,11 @@ pub struct Totals {
     sending: BTreeMap<Arc<str>, Sending>,
     #[serde(skip)]
     distributions: Vec<Arc<str>>,
-    /// Paths that go, once for each place that they go to, each transaction by
-    /// itself.
+    /// Paths that are sent, once for each distribution or tenant that they go to;
+    /// each transaction by itself.
     #[serde(skip)]
     billed_paths: u64,
-    /// Those that do not go, because wildcards go for a bulk change.
+    /// Paths that are not sent because wildcards stand for a bulk change.
     #[serde(skip)]
     bulk_paths: u64,
     #[serde(skip)]
@@ -58,7 +57,7 @@ pub struct Totals {
     open: bool,
 }
 
-/// Numbers of one rule, or of all.
+/// The counts of one rule, or of all rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RuleTotals {
     /// Keys to delete.
@@ -75,13 +74,13 @@ pub struct RuleTotals {
     pub hash_fields: u64,
     /// Paths to invalidate, wildcards among them.
     pub paths: u64,
-    /// Those of them that end in `*`.
+    /// Paths among them that end in `*`.
     pub wildcards: u64,
-    /// Those of them that are cache tags.
+    /// Cache tags among them.
     pub tags: u64,
-    /// Paths that their class says not to send.
+    /// Paths whose class is not invalidated.
     pub skipped: u64,
-    /// Updates that forgot the version.
+    /// Updates that left the version as it was.
     pub missed_version_bumps: u64,
     /// Invalidations of more than the row, by reason.
     pub widened: BTreeMap<&'static str, u64>,
@@ -90,37 +89,37 @@ pub struct RuleTotals {
 /// A rule's paths and tags in one transaction.
 #[derive(Clone, Debug, Default)]
 struct Sending {
-    /// As the rule has them.
+    /// All of them, as the rule renders them.
     paths: u64,
-    /// Those that no rule before named, once for each place that they go to.
+    /// Those that no rule before has named, once for each distribution.
     new: u64,
-    /// Those of them that the rule's wildcards do not stand for.
+    /// Those among `new` that the rule's wildcards do not stand for.
     unmatched: u64,
-    /// Where they go.
+    /// The distributions that they go to.
     distributions: Vec<Arc<str>>,
-    /// For whom, up to one more than get wildcards of their own.
+    /// The tenants that they are for, up to one more than [`TENANTS_MAX`].
     tenants: BTreeSet<Option<Arc<str>>>,
 }
 
-/// What CloudFront asks for the paths and tags.
+/// CloudFront's bill for the paths and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Bill {
-    /// Distributions that there are.
+    /// Number of distributions.
     pub distributions: u64,
-    /// Every path once for each distribution or tenant that it goes to; a
+    /// Paths, each once for each distribution or tenant that it goes to. A
     /// wildcard and a tag count as one.
     pub billed_paths: u64,
-    /// Paths that wildcards stand for, since a transaction had more of them
-    /// than `bulk_threshold`.
+    /// Paths that wildcards stand for, because a transaction had more than
+    /// `bulk_threshold` of them.
     pub bulk_paths: u64,
-    /// In thousandths of a dollar, if nothing else was sent this month.
+    /// Cost in thousandths of a dollar if nothing else was sent this month.
     pub millidollars_after_free_paths: u64,
-    /// In thousandths of a dollar, if the free paths are used up.
+    /// Cost in thousandths of a dollar if the free paths are used up.
     pub millidollars_at_most: u64,
 }
 
 impl Totals {
-    /// Starts at nothing. Paths of rules that name no distribution go to all of
+    /// Counts from zero. Paths of rules that name no distribution go to all of
     /// `distributions`.
     pub fn new(distributions: Vec<Arc<str>>) -> Self {
         Self {
@@ -135,12 +134,12 @@ impl Totals {
         Self { bulk, ..self }
     }
 
-    /// All rows of all tables.
+    /// The number of changed rows, of all tables.
     pub fn changes(&self) -> u64 {
         self.tables.values().flat_map(BTreeMap::values).sum()
     }
 
-    /// What the paths cost.
+    /// The bill for the paths so far.
     pub fn bill(&mut self) -> Bill {
         self.send_all();
         let billed_paths = self.billed_paths;
@@ -170,7 +169,7 @@ impl Totals {
         self.count(rule, ("field", &both), |totals| totals.hash_fields += 1);
     }
 
-    /// Counts something for its rule and for all, each time that it is new.
+    /// Counts `what` for its rule and in total, each time that it is new.
     fn count(
         &mut self,
         rule: &Arc<str>,
@@ -195,10 +194,11 @@ impl Totals {
             Some(names) => names.to_vec(),
             None => self.distributions.clone(),
         };
-        let places = names.iter();
-        let new = places.map(|name| u64::from(self.first(("billed", &**name, item))));
-        let new = new.sum();
-        // As the daemon decides: a rule's wildcards stand for its tags too.
+        let new = names
+            .iter()
+            .map(|name| u64::from(self.first(("billed", &**name, item))))
+            .sum();
+        // As in the daemon, a rule's wildcards stand for its tags too.
         let matched = self.bulk.get(rule).is_some_and(|bulk| {
             is_tag(path) || bulk.wildcards.iter().any(|sent| matches(sent, path))
         });
@@ -212,7 +212,7 @@ impl Totals {
         }
     }
 
-    /// The transaction's paths, as the daemon sends them.
+    /// Bills the transaction's paths as the daemon sends them.
     fn send_all(&mut self) {
         let mut wildcards: HashSet<(Arc<str>, String)> = HashSet::new();
         for (rule, mut sending) in std::mem::take(&mut self.sending) {
@@ -230,9 +230,10 @@ impl Totals {
             let before = wildcards.len();
             for name in &sending.distributions {
                 for tenant in &sending.tenants {
-                    let items = bulk.wildcards.iter();
-                    let items = items.map(|sent| of_tenant(tenant.as_deref(), sent).into_owned());
-                    wildcards.extend(items.map(|item| (Arc::clone(name), item)));
+                    wildcards.extend(bulk.wildcards.iter().map(|sent| {
+                        let item = of_tenant(tenant.as_deref(), sent).into_owned();
+                        (Arc::clone(name), item)
+                    }));
                 }
             }
             let added = to_u64(wildcards.len() - before);
@@ -264,7 +265,7 @@ impl Plan for Totals {
             Action::DeleteField { key, field } => {
                 self.count_field(rule, key, field);
             }
-            // They follow what is counted, and what is logged.
+            // They follow from what is counted or logged already.
             Action::Publish { .. } | Action::SkipGuard { .. } | Action::BackwardVersion { .. } => {}
             Action::Invalidate { path, at } => {
                 let (wildcard, tag) = (is_wildcard(path), is_tag(path));
@@ -519,7 +520,7 @@ mod tests {
             let bill = totals.bill();
             (bill.billed_paths, bill.bulk_paths)
         };
-        assert_eq!(bill(1), (7, 0), "seven paths are no bulk change");
+        assert_eq!(bill(1), (7, 0), "seven paths are not a bulk change");
         assert_eq!(bill(2), (2 + 2, 12));
         assert_eq!(bill(15), (15 + 15, 15 * 6));
         assert_eq!(bill(16), (1 + 16, 16 * 6), "one for all");

@@ -1,12 +1,12 @@
-//! How long to wait before trying again.
+//! Delays between attempts.
 
 use std::time::Duration;
 
 /// Exponential backoff with full jitter.
 ///
 /// The n-th delay is uniform between zero and `min * 2^n`, capped at `max`:
-/// copies that failed together do not come back together. Never gives up;
-/// whoever waits also watches the shutdown.
+/// processes that failed together do not come back together. It never gives up:
+/// the caller also watches for the shutdown.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     min: Duration,
@@ -15,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts with delays below `min`, doubling up to `max`.
+    /// Delays that begin below `min`, and double up to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
         // Never zero: a failing loop must not spin.
         let min = min.max(Duration::from_millis(1));
@@ -33,7 +33,7 @@ impl Backoff {
         ceiling.mul_f64(rand::random::<f64>())
     }
 
-    /// After a success: start over.
+    /// Starts over, after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -1,4 +1,5 @@
-//! How much of the binlog is not read yet, asked for beside the reading.
+//! Bytes of the binlog that are not read yet, asked of the server beside the
+//! reading.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,14 +7,14 @@ use std::time::Duration;
 use super::board::Board;
 use crate::binlog::server::end::BinlogEnd;
 
-/// The question takes a lock that commits take too: it is asked seldom.
+/// Time between two questions. Each takes a lock that commits take too.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long it takes until the first place is known.
+/// Time between two looks for the first place that is read.
 const START_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Keeps the board's figure up to date, for ever. While the server does not
-/// answer there is none.
+/// answer there is no figure.
 pub async fn watch(mut end: BinlogEnd, board: Arc<Board>) {
     loop {
         let Some((file, offset)) = board.reading_at().filter(|(file, _)| !file.is_empty()) else {
@@ -24,7 +25,7 @@ pub async fn watch(mut end: BinlogEnd, board: Arc<Board>) {
             .bytes_after(&file, offset)
             .await
             .inspect_err(|error| tracing::debug!(%error, "the end of the binlog is not known"));
-        board.behind(bytes.unwrap_or_default());
+        board.binlog_lag(bytes.unwrap_or_default());
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -1,8 +1,8 @@
-//! What the pipeline's tasks say about themselves, for whoever asks.
+//! The state of every task, for metrics, status and health.
 //!
-//! Written at most a few times for each batch and never for a row; locked for
-//! moments, never across an await, so that nobody who asks can hold up those
-//! who work.
+//! Tasks write to it a few times for each batch at most, and never for a row.
+//! It is locked for moments, never across an await, so that reading it cannot
+//! hold up the work.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,23 +18,23 @@ use crate::model::invalidation::Widening;
 use crate::model::{Current, Position};
 use crate::rules::Rules;
 
-/// Where the pipeline says how it goes, and what must be on record.
+/// The places that tasks report to.
 #[derive(Clone, Debug, Default)]
 pub struct Reports {
-    /// How it goes.
+    /// The present state.
     pub board: Arc<Board>,
-    /// What must be on record.
+    /// Gaps and dead letters.
     pub ledger: Ledger,
-    /// To name the rules that a key can come from.
+    /// The rules, to name those that a key can come from.
     pub rules: Current<Rules>,
 }
 
-/// A part of the work that can be in trouble by itself.
+/// A part of the work that can fail by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Component {
-    /// The binlog.
+    /// Reading the binlog.
     Source,
-    /// Whether rows can be seen yet.
+    /// Waiting until rows are visible.
     Visibility,
     /// First deletions.
     Cache,
@@ -42,11 +42,11 @@ pub enum Component {
     Settling,
     /// Sends to the buffer.
     Buffer,
-    /// The stored position.
+    /// Storing the position.
     Checkpoint,
     /// Receives from the buffer.
     Drain,
-    /// One distribution, by its name.
+    /// Invalidations of one distribution, by its name.
     Edge(Arc<str>),
 }
 
@@ -65,42 +65,42 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// How a part does.
+/// The state of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartState {
-    /// Since when it has been in trouble, if it is.
+    /// Begin of its present outage, if there is one.
     pub trouble_since: Option<Timestamp>,
-    /// The last failure, and when; it stays when the trouble is over.
+    /// The last failure, and its time; kept after the outage is over.
     pub last_error: Option<(Timestamp, String)>,
-    /// When its task last began something; none while it waits for work.
+    /// When its task last began something; `None` while it waits for work.
     pub busy_since: Option<Instant>,
 }
 
-/// Where the reading stands.
+/// How far the binlog is read.
 #[derive(Clone, Debug, Default)]
 pub struct ReadingState {
-    /// The place after the last whole transaction that was read.
+    /// The position after the last whole transaction that was read.
     pub position: Option<Position>,
-    /// The file and offset, within transactions too.
+    /// The file and offset that are being read, within transactions too.
     pub at: Option<(String, u64)>,
     /// When the transaction being read was committed, µs since the epoch.
     pub committed_at_us: u64,
-    /// Something was received, since the start.
+    /// Whether anything was received since the start.
     pub heard: bool,
-    /// Everything that the server sent is read.
+    /// Whether everything that the server has sent is read.
     pub drained: bool,
-    /// When the oldest change that gathers was committed; 0 if none does.
+    /// When the oldest change that gathers was committed, µs since the epoch; 0
+    /// without one.
     pub gathers_since_us: u64,
-    /// The memory of what gathers, in bytes.
+    /// Size of the batch that gathers, in bytes.
     pub gathers_bytes: usize,
 }
 
-/// Whether this process is the one that works, of several that could.
+/// Whether this process leads, of several with one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
-    /// Another one is.
+    /// Another process leads.
     StandsBy,
-    /// It is.
     Leads,
 }
 
@@ -113,25 +113,26 @@ impl std::fmt::Display for Leadership {
     }
 }
 
-/// Everything that is known, at one moment.
+/// Everything that is known at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Whether it leads, and since when; none where that is no question: it
-    /// starts, only drains, or plans.
+    /// Whether this process leads, and since when; `None` while it starts, and
+    /// where it only drains or plans.
     pub leadership: Option<(Leadership, Timestamp)>,
     /// Whether the binlog is being read from a server.
     pub connected: bool,
-    /// Since when that has been so.
+    /// When `connected` last changed.
     pub connection_changed_at: Option<Timestamp>,
-    /// Where the reading stands; none where this process does not read.
+    /// How far the binlog is read; `None` where this process does not read it.
     pub reading: Option<ReadingState>,
-    /// How much of the binlog is not read, where the server tells, and when.
-    pub behind: Option<(Instant, u64)>,
-    /// When the oldest change in a first deletion was committed; 0 without one.
+    /// Bytes of the binlog that are not read, and when the server said so.
+    pub binlog_lag: Option<(Instant, u64)>,
+    /// When the oldest change in a first deletion was committed, µs since the
+    /// epoch; 0 without one.
     pub deletes_since_us: u64,
     /// Batches that wait to be deleted again.
     pub settling_batches: usize,
-    /// Their memory, in bytes.
+    /// Size of these batches, in bytes.
     pub settling_bytes: usize,
     /// Keys deleted since the start.
     pub keys_deleted: u64,
@@ -141,28 +142,29 @@ pub struct Snapshot {
     pub widenings: BTreeMap<Widening, u64>,
     /// The stored position, and when it was stored.
     pub stored: Option<(Timestamp, Position)>,
-    /// Every part that was heard of.
+    /// Every component that has reported.
     pub parts: BTreeMap<Component, PartState>,
 }
 
-/// How old a figure from the server may be.
-const BEHIND_AGE_MAX: Duration = Duration::from_secs(30);
+/// Age at which a figure from the server is not valid any more.
+const BINLOG_LAG_AGE_MAX: Duration = Duration::from_secs(30);
 
 impl Snapshot {
-    /// How old the oldest committed change is that is not deleted yet, as far
-    /// as is known; none where this process does not read.
+    /// Age of the oldest committed change whose keys are not deleted yet, as far
+    /// as is known; `None` where this process does not read the binlog.
     ///
-    /// Without a connection anything may have been committed since it was
-    /// lost. Commit times come from the source's clock.
+    /// Without a connection changes may have been committed since it was lost.
+    /// Commit times come from the source's clock.
     pub fn lag(&self, now: Timestamp) -> Option<Duration> {
         let reading = self.reading.as_ref()?;
         let lost_us = self
             .connection_changed_at
             .filter(|_| !self.connected)
             .and_then(|at| u64::try_from(at.as_microsecond()).ok());
-        let read_us = match reading.drained || !self.connected {
-            true => 0,
-            false => reading.committed_at_us,
+        let read_us = if reading.drained || !self.connected {
+            0
+        } else {
+            reading.committed_at_us
         };
         let now_us = non_negative(now.as_microsecond());
         [
@@ -179,41 +181,40 @@ impl Snapshot {
         })
     }
 
-    /// How much of the binlog is not read, unless that is long ago.
-    pub fn behind_bytes(&self) -> Option<u64> {
-        let (at, bytes) = self.behind?;
-        (at.elapsed() < BEHIND_AGE_MAX).then_some(bytes)
+    /// Bytes of the binlog that are not read, if the figure is recent.
+    pub fn binlog_lag_bytes(&self) -> Option<u64> {
+        let (at, bytes) = self.binlog_lag?;
+        (at.elapsed() < BINLOG_LAG_AGE_MAX).then_some(bytes)
     }
 }
 
-/// What is known, behind a lock.
+/// The snapshot that tasks write to, behind a lock.
 #[derive(Debug, Default)]
 pub struct Board {
     state: Mutex<Snapshot>,
-    /// What the month has cost, while there is a drain.
-    book: Mutex<Weak<Budget>>,
+    /// The count of the month's paths, while there is a drain.
+    budget: Mutex<Weak<Budget>>,
 }
 
 impl Board {
-    /// What is known now.
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
     }
 
-    /// This process drains, and counts there what it costs.
-    pub fn counts_in(&self, book: &Arc<Budget>) {
-        *self.book.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(book);
+    /// This process drains, and counts its paths in `budget`.
+    pub fn counts_in(&self, budget: &Arc<Budget>) {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(budget);
     }
 
-    /// What every distribution has cost this month; none where this process
-    /// does not drain.
+    /// The month's paths and budget of every distribution; none where this
+    /// process does not drain.
     pub fn budgets(&self) -> Vec<BudgetStatus> {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        let book = book.upgrade();
-        book.map(|book| book.statuses()).unwrap_or_default()
+        let budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = budget.upgrade();
+        budget.map(|budget| budget.statuses()).unwrap_or_default()
     }
 
-    /// An attempt failed.
+    /// An attempt of `part` failed.
     pub fn failed(&self, part: &Component, error: String) {
         let now = Timestamp::now();
         self.part(part, |state| {
@@ -222,18 +223,19 @@ impl Board {
         });
     }
 
-    /// The trouble is over.
+    /// The outage of `part` is over.
     pub fn recovered(&self, part: &Component) {
         self.part(part, |state| state.trouble_since = None);
     }
 
-    /// The part's task begins something that has an end.
+    /// The task of `part` begins something that should end soon.
     pub fn started(&self, part: &Component) {
         let now = Instant::now();
         self.part(part, |state| state.busy_since = Some(now));
     }
 
-    /// The part's task waits for work, or does what may take any time.
+    /// The task of `part` waits for work, or does something that may take any
+    /// time.
     pub fn idle(&self, part: &Component) {
         self.part(part, |state| state.busy_since = None);
     }
@@ -246,7 +248,7 @@ impl Board {
         }
     }
 
-    /// This process works from now on.
+    /// This process leads from now on.
     pub fn leads(&self) {
         self.lock().leadership = Some((Leadership::Leads, Timestamp::now()));
     }
@@ -259,7 +261,7 @@ impl Board {
         (snapshot.settling_batches, snapshot.settling_bytes) = (0, 0);
     }
 
-    /// Another one works, and what this one did is over.
+    /// Another process leads. Only what counts from the start is kept.
     pub fn stands_by(&self) {
         let mut snapshot = self.lock();
         let before = std::mem::take(&mut *snapshot);
@@ -276,14 +278,14 @@ impl Board {
         };
     }
 
-    /// The binlog is being read.
+    /// The binlog is read from a server.
     pub fn connected(&self) {
         let mut snapshot = self.lock();
         snapshot.connected = true;
         snapshot.connection_changed_at = Some(Timestamp::now());
     }
 
-    /// It is not.
+    /// The connection to the server is lost.
     pub fn disconnected(&self) {
         let mut snapshot = self.lock();
         if std::mem::take(&mut snapshot.connected) || snapshot.connection_changed_at.is_none() {
@@ -291,34 +293,36 @@ impl Board {
         }
     }
 
-    /// Where the reading stands.
+    /// How far the binlog is read.
     pub fn reads(&self, reading: ReadingState) {
         self.lock().reading = Some(reading);
     }
 
-    /// The place that is being read, to be compared with the server's end.
+    /// The file and offset that are being read, to be compared with the server's
+    /// end.
     pub fn reading_at(&self) -> Option<(String, u64)> {
         self.lock().reading.as_ref()?.at.clone()
     }
 
-    /// How much of the binlog is not read.
-    pub fn behind(&self, bytes: Option<u64>) {
-        self.lock().behind = bytes.map(|bytes| (Instant::now(), bytes));
+    /// Bytes of the binlog that are not read; `None` if the server cannot say.
+    pub fn binlog_lag(&self, bytes: Option<u64>) {
+        self.lock().binlog_lag = bytes.map(|bytes| (Instant::now(), bytes));
     }
 
-    /// A first deletion begins.
+    /// A first deletion begins, whose oldest change was committed at
+    /// `oldest_us`.
     pub fn deletes(&self, oldest_us: u64) {
         self.lock().deletes_since_us = oldest_us;
     }
 
-    /// It is done.
+    /// The first deletion is done.
     pub fn deleted(&self, keys: u64) {
         let mut snapshot = self.lock();
         snapshot.deletes_since_us = 0;
         snapshot.keys_deleted += keys;
     }
 
-    /// What a batch counted while it was planned.
+    /// Adds what was counted while a batch was planned.
     pub fn planned(&self, widened: &BTreeMap<Widening, u64>, missed_bumps: u64) {
         if widened.is_empty() && missed_bumps == 0 {
             return;
@@ -330,7 +334,7 @@ impl Board {
         }
     }
 
-    /// How much waits to be deleted again.
+    /// Batches that wait to be deleted again, and their size in bytes.
     pub fn settles(&self, batches: usize, bytes: usize) {
         let mut snapshot = self.lock();
         snapshot.settling_batches = batches;
@@ -391,12 +395,12 @@ mod tests {
         let ahead = lag(|_, reading| {
             reading.gathers_since_us = NOW_US + 5_000_000;
         });
-        assert_eq!(ahead, 0, "a clock that is ahead is no lag");
+        assert_eq!(ahead, 0, "a clock that is ahead is not a lag");
         assert_eq!(Snapshot::default().lag(Timestamp::now()), None);
     }
 
     #[test]
-    fn trouble_has_a_beginning_and_an_end_and_its_last_error_stays() {
+    fn an_outage_has_a_beginning_and_an_end_and_its_last_error_stays() {
         let board = Board::default();
         board.failed(&Component::Cache, "first".to_owned());
         let begun = board.snapshot().parts[&Component::Cache].trouble_since;

@@ -1,9 +1,9 @@
-//! What the tasks of a daemon say about themselves.
+//! The progress of a daemon's tasks, as they report it.
 //!
-//! - `board`: what each task does, for whoever asks.
-//! - `outage`: a part that does not answer, from its first failure to its end.
-//! - `backoff`: how long to wait before trying again.
-//! - `binlog_lag`: how much of the binlog is not read yet.
+//! - `board`: the state of every task, for metrics, status and health.
+//! - `outage`: an outage of one component, from its first failure to its end.
+//! - `backoff`: delays between attempts.
+//! - `binlog_lag`: bytes of the binlog that are not read yet.
 
 pub mod backoff;
 pub mod binlog_lag;

@@ -1,4 +1,4 @@
-//! An outage of one part.
+//! An outage of one component, from its first failure to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::backoff::Backoff;
 use super::board::{Board, Component};
 use crate::telemetry::repeats;
 
-/// An outage that is over sooner is no change of a state: where such ones come
-/// again and again, they are counted and not each of them logged.
+/// Outages that are shorter and come again and again are counted, and not each
+/// of them is logged.
 const BRIEF: Duration = Duration::from_secs(1);
 
 const BEGINS: &str = "it does not answer as it should; retrying until it does";
 
-/// An outage of one part: its reason is logged when it begins and when it
-/// changes, it stands on the board while it lasts, and every retry is counted.
+/// An outage of one component. Its reason is logged when it begins and when it
+/// changes, it is on the board while it lasts, and every retry is counted.
 pub(crate) struct Outage {
     what: &'static str,
     metric: &'static str,
@@ -25,14 +25,14 @@ pub(crate) struct Outage {
     backoff: Backoff,
     kind: &'static str,
     since: Option<Instant>,
-    /// Its beginning is in the log.
-    said: bool,
-    /// What is tried may take any time: a scan of a large keyspace.
+    /// Whether its beginning is in the log.
+    logged: bool,
+    /// Whether an attempt may take any time, as a scan of a large keyspace.
     lasting: bool,
 }
 
 impl Outage {
-    /// Of `part`, which logs call `what`. `metric` counts the retries.
+    /// Outages of `part`, which logs call `what`. `metric` counts the retries.
     pub(crate) fn new(
         what: &'static str,
         metric: &'static str,
@@ -47,32 +47,32 @@ impl Outage {
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
             kind: "",
             since: None,
-            said: false,
+            logged: false,
             lasting: false,
         }
     }
 
-    /// The part begins something that it may fail at. `lasting` for what has
-    /// no time within which it must be over.
+    /// The component begins an attempt. `lasting` says that it may take any time.
     pub(crate) fn started(&mut self, lasting: bool) {
         self.lasting = lasting;
         self.mark();
     }
 
     fn mark(&self) {
-        match self.lasting {
-            true => self.board.idle(&self.part),
-            false => self.board.started(&self.part),
+        if self.lasting {
+            self.board.idle(&self.part);
+        } else {
+            self.board.started(&self.part);
         }
     }
 
-    /// The part waits for work.
+    /// The component waits for work.
     pub(crate) fn idle(&self) {
         self.board.idle(&self.part);
     }
 
-    /// Takes note of a failed attempt, and returns when the next one is due.
-    /// `kind` is one of few.
+    /// Reports a failed attempt, and returns when the next one is due. `kind` is
+    /// a label of metrics: one of few.
     pub(crate) async fn wait(
         &mut self,
         kind: &'static str,
@@ -84,18 +84,19 @@ impl Outage {
         let subject = || format!("{}: {kind}", self.what);
         let news = std::mem::replace(&mut self.kind, kind) != kind
             && repeats::is_new(tracing::Level::ERROR, BEGINS, &subject());
-        if news || !self.said && since.elapsed() >= BRIEF {
-            self.said = true;
+        if news || !self.logged && since.elapsed() >= BRIEF {
+            self.logged = true;
             tracing::error!(%error, "{} does not answer as it should; retrying until it does", self.what);
         }
         tokio::time::sleep(self.backoff.next_delay()).await;
         self.mark();
     }
 
+    /// Ends the outage, if there is one.
     pub(crate) fn recovered(&mut self) {
         if let Some(since) = self.since.take() {
             self.board.recovered(&self.part);
-            if std::mem::take(&mut self.said) {
+            if std::mem::take(&mut self.logged) {
                 tracing::info!(
                     seconds = since.elapsed().as_secs_f64(),
                     "{} answers again",
@@ -118,22 +119,22 @@ mod tests {
         let mut outage = Outage::new("a part that flaps", "retries", &board, Component::Cache);
         let error = std::io::Error::other("refused");
         outage.wait("connection", &error).await;
-        assert!(outage.said, "the first at once");
+        assert!(outage.logged, "the first at once");
         outage.recovered();
         for _ in 0..100 {
             outage.wait("connection", &error).await;
-            assert!(!outage.said);
+            assert!(!outage.logged);
             outage.recovered();
         }
         outage.wait("timeout", &error).await;
-        assert!(outage.said, "another reason");
+        assert!(outage.logged, "another reason");
         outage.recovered();
         let began = Instant::now();
         while began.elapsed() < 2 * BRIEF {
             outage.wait("connection", &error).await;
         }
         outage.wait("connection", &error).await;
-        assert!(outage.said, "it lasts");
+        assert!(outage.logged, "it lasts");
         outage.recovered();
         let state = board.snapshot().parts[&Component::Cache].clone();
         assert_eq!(state.trouble_since, None);

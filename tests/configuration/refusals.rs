@@ -199,7 +199,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "[buffer]",
             "edge_tags = [\"user {id}\"]\n[buffer]",
-            "12: rule \"users\": edge tag \"user {id}\": byte 4 of the tag is no printable ASCII character, or it is a space or a comma, which no tag can have",
+            "12: rule \"users\": edge tag \"user {id}\": byte 4 of the tag is not a printable ASCII character, or it is a space or a comma, which no tag can have",
         ),
         (
             "[buffer]",
@@ -209,7 +209,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "[buffer]",
             "edge_tags = [\"u\"]\ntable_wide = { edge_tags = [\"a,b\"] }\n[buffer]",
-            "13: rule \"users\": table_wide: edge tag \"a,b\": byte 1 of the tag is no printable ASCII character, or it is a space or a comma, which no tag can have",
+            "13: rule \"users\": table_wide: edge tag \"a,b\": byte 1 of the tag is not a printable ASCII character, or it is a space or a comma, which no tag can have",
         ),
         (
             "[buffer]",

@@ -97,7 +97,7 @@ fn publish(Shown { daemon, reports }: &Shown) {
     let stands_by = matches!(snapshot.leadership, Some((Leadership::StandsBy, _)));
     if let Some(lag) = snapshot.lag(now) {
         metrics::gauge!(metric::LAG_SECONDS).set(lag.as_secs_f64());
-        let bytes = snapshot.behind_bytes();
+        let bytes = snapshot.binlog_lag_bytes();
         metrics::gauge!(metric::LAG_BYTES).set(bytes.map_or(f64::NAN, approximate));
     }
     if snapshot.connection_changed_at.is_some() && !stands_by {

@@ -221,7 +221,7 @@ impl StatusDocument {
                 .map(BinlogPlace::from),
             lag_seconds: lag.map(|lag| lag.as_secs_f64()),
             lag_seconds_max: Some(daemon.lag_max.as_secs_f64()),
-            lag_bytes: snapshot.behind_bytes(),
+            lag_bytes: snapshot.binlog_lag_bytes(),
             checkpoint: snapshot.stored.as_ref().map(|(at, position)| StoredPlace {
                 position: position.into(),
                 stored_at: Some(*at),
