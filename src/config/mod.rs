@@ -1,5 +1,5 @@
 //! Configuration: TOML text in, a validated [`Config`] out. Pure but for
-//! [`load`] reading the file; secrets stay references until a command needs
+//! [`load()`] reading the file; secrets stay references until a command needs
 //! them.
 //!
 //! - `settings`: a validated configuration.

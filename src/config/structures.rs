@@ -156,12 +156,13 @@ pub(super) fn channel(
 ) -> Result<Option<Arc<str>>, ConfigError> {
     match raw {
         None => Ok(None),
-        Some(channel) if channel.get_ref().is_empty() => {
-            Err(place.error(channel, "`publish` is empty: name a channel, or leave it out"))
-        }
+        Some(channel) if channel.get_ref().is_empty() => Err(place.error(
+            channel,
+            "`publish` is empty: name a channel, or leave it out",
+        )),
         Some(channel) if !deletes => Err(place.error(
             channel,
-            "`publish` has nothing to tell: the rule deletes no `keys`, `tag_sets` or `hash_fields`",
+            "`publish` has no effect: the rule deletes no `keys`, `tag_sets` or `hash_fields`",
         )),
         Some(channel) => Ok(Some(channel.get_ref().as_str().into())),
     }

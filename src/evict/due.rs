@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::binlog::server::replica_lag::ReadersApplied;
 
 /// Largest difference to expect between the source's clock and this machine's,
-/// where nothing but clocks tells whether a change is fresh.
+/// where only clocks can say whether a change is fresh.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 
 /// When keys are deleted for the second time.

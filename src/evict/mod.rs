@@ -12,7 +12,7 @@
 //! - `widening_log`: changes that are not known row by row, logged and on record.
 //! - `gather`: gathers a batch while the one before is on its way.
 //! - `batch`: a batch, and the stages that it goes through.
-//! - `pass`: the deletions of a batch, told apart.
+//! - `pass`: the first and the second deletion of a batch.
 //! - `visibility`: holds deletions back until their rows are visible.
 //! - `delete`: first deletions.
 //! - `due`: when keys are deleted a second time.

@@ -1,4 +1,4 @@
-//! The deletions of a batch, told apart.
+//! The first and the second deletion of a batch.
 
 /// One of the deletions of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::model::invalidation::{PathClass, Widening};
 use crate::progress::board::Board;
 use crate::telemetry::{metric, repeating};
 
-/// Gathered while planning, which is no place for a lock or a log line, and
+/// Gathered while planning, where neither a lock nor a log line has a place, and
 /// reported once for each batch.
 #[derive(Debug, Default)]
 pub(super) struct Counts {

@@ -15,7 +15,7 @@
 //! What could go wrong: counting from a moment before the rows were visible ends
 //! the wait too early, so the moment comes from the gate in `visibility`, and
 //! from the commit only where visibility is not known. Batches that wait take
-//! memory, so that beyond [`SETTLING_BYTES_MAX`] the stages before have to wait
+//! memory, so that beyond `SETTLING_BYTES_MAX` the stages before have to wait
 //! (Bounded). Batches leave in the order in which they came, whatever
 //! their due times, so that positions never overtake each other.
 

@@ -5,16 +5,16 @@
 //! row, and nothing deletes it any more.
 //!
 //! Idea: a second connection asks the server to wait until the batch's last GTID
-//! is in its executed set ([`Barrier`]). [`VisibilityGate`] holds the first
+//! is in its executed set ([`Barrier`]). `VisibilityGate` holds the first
 //! deletion back until the answer comes.
 //!
 //! What could go wrong: the server says "not yet" for as long as semi-synchronous
 //! replication waits for a replica. Then nothing is stale, since everybody still
 //! reads the old row, and the gate waits however long it takes. Or the server
 //! cannot say, because the connection is lost or refused. Then waiting would
-//! keep stale entries for ever: after [`PATIENCE`] the gate lets deletions go
+//! keep stale entries for ever: after `PATIENCE` the gate lets deletions go
 //! ahead, and the second deletion (Settled), which then counts from the first
-//! one, has to do alone. It asks again every [`RETRY_INTERVAL`].
+//! one, has to do alone. It asks again every `RETRY_INTERVAL`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Longest time that one question waits for its answer.
 const QUESTION: Duration = Duration::from_secs(5);
 
-/// The same while the server has not answered before.
+/// Longest time that one question waits while the server has not answered before.
 const BRIEF_QUESTION: Duration = Duration::from_secs(1);
 
 const NOT_YET: &str = "rows are in the binlog and not visible yet: their keys wait; look at semi-synchronous replication, whose replicas have to acknowledge";

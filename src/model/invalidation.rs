@@ -81,7 +81,7 @@ pub enum Action<'a> {
     DeleteTagSet {
         /// The set's key, prefix included.
         key: &'a [u8],
-        /// What goes before a member that does not begin with it.
+        /// Put before a member that does not begin with it.
         member_prefix: &'a [u8],
     },
     /// Delete the keys that the members of every set name whose key matches this
@@ -89,7 +89,7 @@ pub enum Action<'a> {
     DeleteTagSetsMatching {
         /// The glob, prefix included.
         glob: &'a [u8],
-        /// What goes before a member that does not begin with it.
+        /// Put before a member that does not begin with it.
         member_prefix: &'a [u8],
     },
     /// Delete this field of a Redis hash.

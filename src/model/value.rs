@@ -54,7 +54,7 @@ pub struct Time {
     pub seconds: u8,
     /// 0 to 999,999.
     pub micros: u32,
-    /// How many digits of the fraction are printed, 0 to 6.
+    /// Digits of the fraction that are printed, 0 to 6.
     pub decimals: u8,
 }
 
@@ -70,7 +70,7 @@ pub struct DateTime {
     pub seconds: u8,
     /// 0 to 999,999.
     pub micros: u32,
-    /// How many digits of the fraction are printed, 0 to 6.
+    /// Digits of the fraction that are printed, 0 to 6.
     pub decimals: u8,
 }
 

@@ -91,9 +91,9 @@ pub struct RuleTotals {
 struct Sending {
     /// All of them, as the rule renders them.
     paths: u64,
-    /// Those that no rule before has named, once for each distribution.
+    /// Paths that no rule before has named, once for each distribution.
     new: u64,
-    /// Those among `new` that the rule's wildcards do not stand for.
+    /// Paths among `new` that the rule's wildcards do not stand for.
     unmatched: u64,
     /// The distributions that they go to.
     distributions: Vec<Arc<str>>,

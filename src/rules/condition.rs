@@ -18,7 +18,7 @@ static FUNCTIONS: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()))
 pub struct Condition {
     text: String,
     program: Program,
-    /// Those of [`VARIABLES`] that it reads.
+    /// The names among [`VARIABLES`] that it reads.
     variables: Vec<&'static str>,
     columns: Columns,
 }

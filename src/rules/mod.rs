@@ -33,7 +33,7 @@
 //! - `wide`: invalidations of all that a rule may have cached.
 //! - `explanation`: reasons for what a rule does.
 //!
-//! What is proved about rules:
+//! Questions about rules:
 //!
 //! - `path_class`: what the edge does with a path, and paths that must never be
 //!   invalidated.

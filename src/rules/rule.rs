@@ -49,7 +49,7 @@ pub struct Rule {
     pub distributions: Option<Distributions>,
     /// The variables that its templates were expanded with.
     pub expand: Expand,
-    /// What is invalidated when single rows cannot be known.
+    /// The invalidation of a whole table, for when single rows cannot be known.
     pub table_wide: TableWide,
     /// Keys to delete when a foreign key carries a parent's change over to
     /// these tables, rendered from the parent's row.

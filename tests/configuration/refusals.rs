@@ -384,7 +384,7 @@ fn what_is_wrong_is_said_in_one_line_with_its_number() {
         (
             "keys = [\"user:{id}\"]\n",
             "publish = \"c\"\n",
-            "10: rule \"users\": `publish` has nothing to tell: the rule deletes no `keys`, `tag_sets` or `hash_fields`",
+            "10: rule \"users\": `publish` has no effect: the rule deletes no `keys`, `tag_sets` or `hash_fields`",
         ),
         (
             "[buffer]",

@@ -104,7 +104,8 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// The same for every set whose key matches `glob`.
+    /// Deletes the keys that the members of every set name whose key matches
+    /// `glob`.
     pub(super) async fn delete_matching(
         &mut self,
         cache: &mut impl Cache,

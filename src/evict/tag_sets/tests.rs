@@ -70,7 +70,7 @@ impl Cache for Memory {
     }
 
     async fn delete_fields(&mut self, _: &PairSet) -> Result<Outcome, CacheError> {
-        unreachable!("hashes are no tag sets")
+        unreachable!("hashes are not tag sets")
     }
 
     async fn find_keys(&mut self, _: &[u8], _: ScanPlace) -> Result<FoundKeys, CacheError> {
