@@ -89,8 +89,9 @@ pub async fn run(
     let all_ended = async {
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {
-            let ended = ended.map_err(|error| PipelineError::Panicked(error.to_string()));
-            let ended = ended.and_then(|ended| ended);
+            let ended = ended
+                .map_err(|error| PipelineError::Panicked(error.to_string()))
+                .flatten();
             // The process that leads now begins at the checkpoint: nothing is
             // left to finish here.
             if let Err(PipelineError::Superseded(_)) = ended {

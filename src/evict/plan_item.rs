@@ -42,8 +42,9 @@ const OTHER: &str = "other";
 
 impl RowCounters {
     fn of(rules: &Rules, table: &TableName) -> Self {
-        let label = rules.glob_of(table).map(ToString::to_string);
-        let label = label.unwrap_or_else(|| OTHER.to_owned());
+        let label = rules
+            .glob_of(table)
+            .map_or_else(|| OTHER.to_owned(), ToString::to_string);
         let counter = |op: Op| {
             let (table, op) = (label.clone(), op.as_str());
             metrics::counter!(metric::CHANGES, "table" => table, "op" => op)

@@ -51,8 +51,7 @@ pub fn push_tag(text: &[u8], out: &mut String) -> Result<(), TagError> {
         return Err(TagError::TooLong { chars: text.len() });
     }
     out.push('#');
-    let lower = text.iter().map(u8::to_ascii_lowercase);
-    out.extend(lower.map(char::from));
+    out.extend(text.iter().map(u8::to_ascii_lowercase).map(char::from));
     Ok(())
 }
 

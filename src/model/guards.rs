@@ -54,8 +54,10 @@ impl Guards {
     /// Key, version and time to live of each guard, in the order in which they
     /// came.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u128, Duration)> {
-        let raises = self.keys.iter().zip(&self.raises);
-        raises.map(|(key, (_, raise))| (key, raise.version, raise.ttl))
+        self.keys
+            .iter()
+            .zip(&self.raises)
+            .map(|(key, (_, raise))| (key, raise.version, raise.ttl))
     }
 }
 

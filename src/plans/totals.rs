@@ -373,8 +373,11 @@ impl fmt::Display for Totals {
             self.transactions
         )?;
         for (table, ops) in &self.tables {
-            let ops = ops.iter().map(|(op, count)| format!("{count} {op}"));
-            writeln!(f, "  table {table}: {}", ops.collect::<Vec<_>>().join(", "))?;
+            let ops: Vec<String> = ops
+                .iter()
+                .map(|(op, count)| format!("{count} {op}"))
+                .collect();
+            writeln!(f, "  table {table}: {}", ops.join(", "))?;
         }
         for (rule, totals) in &self.rules {
             writeln!(f, "  rule {rule}: {totals}")?;

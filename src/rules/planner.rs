@@ -112,8 +112,10 @@ pub(super) fn check(
     }
     structures::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
     if let Some(guard) = &rule.guard {
-        let version = rule.version.as_ref();
-        let version = version.and_then(|column| slots.schema().column(&column.name));
+        let version = rule
+            .version
+            .as_ref()
+            .and_then(|column| slots.schema().column(&column.name));
         guard.check(version, slots, &rule.name)?;
     }
     edge::check(rule, classes, slots)

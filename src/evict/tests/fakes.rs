@@ -64,8 +64,11 @@ impl Flaky {
 
 impl Cache for Flaky {
     async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
-        let keys = keys.iter().flat_map(|keys| keys.iter());
-        let names: Vec<_> = keys.map(String::from_utf8_lossy).collect();
+        let names: Vec<_> = keys
+            .iter()
+            .flat_map(|keys| keys.iter())
+            .map(String::from_utf8_lossy)
+            .collect();
         let attempt = self.attempt(names.join(" "));
         // It is done at once, and answered late.
         if names.iter().any(|name| name == "slow") {
