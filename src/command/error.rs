@@ -22,7 +22,7 @@ pub struct CommandError {
 
 /// The exit codes of a failure, as the manual lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exit {
+pub(crate) enum Exit {
     Failed,
     Configuration,
     Unreachable,

@@ -39,7 +39,7 @@ mod status;
 mod store;
 
 pub use self::dispatch::run;
-use self::error::Exit;
+pub(crate) use self::error::Exit;
 pub use self::error::{CommandError, report};
-use self::output::print;
-use self::parts::aws_config;
+pub(crate) use self::output::print;
+pub(crate) use self::parts::aws_config;

@@ -66,7 +66,7 @@ pub(super) fn derived_server_id(name: &str) -> u32 {
 }
 
 /// Region, credentials and endpoints, as every AWS tool finds them.
-pub(super) async fn aws_config() -> aws_config::SdkConfig {
+pub(crate) async fn aws_config() -> aws_config::SdkConfig {
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .load()
         .await

@@ -1,79 +1,15 @@
 //! `evictd status`: how the daemon does, for people at night and for programs.
+//!
+//! - `answer`: the daemon's answer, or what it left on disk.
+//! - `document`: the status as one document.
+//! - `daemon`: what is known of a daemon besides its tasks' reports.
+//! - `text`: the status for people.
+//! - `span`: durations for people.
 
+mod answer;
 pub mod daemon;
 pub mod document;
 pub mod span;
 pub mod text;
 
-use std::time::Duration;
-
-use self::document::StatusDocument;
-use super::{CommandError, store};
-use crate::checkpoint::Checkpoint;
-use crate::cli::{Global, StatusArgs as Options};
-use crate::config::{self, Config};
-use crate::edge::budget::{Budget, BudgetStatus};
-use crate::ledger::{LedgerFiles, LedgerSummary};
-use crate::telemetry::http;
-
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Asks the daemon, or looks at what it left on disk.
-#[expect(clippy::print_stdout, reason = "the answer")]
-pub async fn run(global: &Global, options: &Options) -> Result<(), CommandError> {
-    let config = config::load(&global.config)?;
-    let (status, silent) = match asked(&config).await {
-        Ok(status) => (status, None),
-        Err(why) => (from_disk(&config).await?, Some(why)),
-    };
-    if options.json {
-        println!("{}", status.json());
-    } else {
-        print!("{}", text::render(&status, jiff::Timestamp::now()));
-    }
-    match silent {
-        None => Ok(()),
-        Some(why) => Err(CommandError::unreachable(why)),
-    }
-}
-
-/// What the daemon says, or why it says nothing.
-async fn asked(config: &Config) -> Result<StatusDocument, String> {
-    let Some(listen) = config.metrics_listen else {
-        return Err(
-            "no daemon can be asked: set metrics.listen and restart it; this is from disk"
-                .to_owned(),
-        );
-    };
-    let (_, body) = http::ask(listen, "/status", PATIENCE).await.map_err(|error| {
-        format!("no daemon answers at {listen}: {error}; this is from disk, start evictd or look at its log")
-    })?;
-    serde_json::from_str(&body).map_err(|error| {
-        format!("what answers at {listen} is no evictd, or of another version: {error}; this is from disk")
-    })
-}
-
-async fn from_disk(config: &Config) -> Result<StatusDocument, CommandError> {
-    let stored = store::open(config)?.load().await?;
-    let book = match &config.ledger_dir {
-        Some(dir) => LedgerFiles::new(dir, &config.name).read().await?,
-        None => LedgerSummary::default(),
-    };
-    let budgets = budgets(config).await?;
-    Ok(StatusDocument::from_disk(
-        &config.name,
-        stored.as_ref(),
-        &book,
-        budgets,
-    ))
-}
-
-/// What the month has cost, as far as this machine's drains have counted it on
-/// disk.
-async fn budgets(config: &Config) -> Result<Vec<BudgetStatus>, CommandError> {
-    let (Some(cloudfront), Some(file)) = (&config.cloudfront, config.budget_file()) else {
-        return Ok(Vec::new());
-    };
-    let book = Budget::read_file(file, cloudfront.path_budgets()).await?;
-    Ok(book.statuses())
-}
+pub use self::answer::run;

@@ -1,0 +1,97 @@
+//! The distributions that paths are sent to.
+
+use std::sync::Arc;
+
+use super::paths;
+use super::report::CheckReport;
+use crate::command::finding::Level;
+use crate::config::{CloudFrontConfig, Config};
+use crate::edge::cloudfront::CloudFront;
+use crate::rules::rule::Rule;
+
+/// Asks CloudFront about each distribution of `section`.
+pub(super) async fn examine(
+    report: &mut CheckReport,
+    config: &Config,
+    section: &CloudFrontConfig,
+    edge: &CloudFront,
+) {
+    for distribution in &section.distributions {
+        let id: Arc<str> = distribution.id.as_str().into();
+        if let Err(error) = edge.check(&id).await {
+            report.fail("cloudfront", error);
+            continue;
+        }
+        traits(report, config, edge, &distribution.name, &id).await;
+        let behaviors = match edge.behaviors(&id).await {
+            Ok(behaviors) => behaviors,
+            Err(error) => {
+                report.fail("cloudfront", error);
+                continue;
+            }
+        };
+        match paths::audit(&distribution.name, config.rules.classes(), &behaviors) {
+            Some(rows) => {
+                report.add(Level::Ok, "cloudfront", format!(
+                    "distribution {} ({id}) answers and has {} behaviors",
+                    distribution.name,
+                    behaviors.len()
+                ));
+                report.paths.extend(rows);
+            }
+            None => report.add(Level::Warning, "cloudfront", format!(
+                "distribution {} ({id}): its patterns and [[path]] together are too intricate to be compared",
+                distribution.name
+            )),
+        }
+    }
+}
+
+/// Tags that nobody reads, and tenants that there cannot be: CloudFront
+/// says nothing about the first, and of the second only when it is too late.
+async fn traits(
+    report: &mut CheckReport,
+    config: &Config,
+    edge: &CloudFront,
+    name: &str,
+    id: &Arc<str>,
+) {
+    let names = |which: fn(&Rule) -> bool| {
+        let rules = config.rules.iter().filter(|rule| rule.goes_to(name));
+        let rules = rules.filter(|rule| which(rule)).map(|rule| &*rule.name);
+        rules.collect::<Vec<&str>>().join(", ")
+    };
+    let tagging = names(Rule::sends_tags);
+    let of_tenants = names(|rule| rule.tenant.is_some());
+    if tagging.is_empty() && of_tenants.is_empty() {
+        return;
+    }
+    let traits = match edge.traits(id).await {
+        Ok(traits) => traits,
+        Err(error) => return report.fail("cloudfront", error),
+    };
+    match traits.tag_header {
+        _ if tagging.is_empty() => {}
+        Some(header) => report.add(
+            Level::Ok,
+            "cloudfront",
+            format!("distribution {name} ({id}) reads cache tags from the header {header}"),
+        ),
+        None => report.add(
+            Level::Error,
+            "cloudfront",
+            format!(
+                "distribution {name} ({id}) has no tag header, so that CloudFront ignores the edge_tags of {tagging}: set CacheTagConfig.HeaderName to the header in which the origin names them"
+            ),
+        ),
+    }
+    if !of_tenants.is_empty() && !traits.multi_tenant {
+        report.add(
+            Level::Error,
+            "cloudfront",
+            format!(
+                "distribution {name} ({id}) is no multi-tenant one, and has none of the tenants of {of_tenants}: name the right one in `distributions`"
+            ),
+        );
+    }
+}

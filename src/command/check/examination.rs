@@ -1,0 +1,96 @@
+//! What is looked at, in which order.
+
+use super::report::CheckReport;
+use super::{cache, directories, distributions, queue};
+use crate::binlog::server::Server;
+use crate::buffer::Sqs;
+use crate::cli::{CheckArgs, Global, OutputFormat};
+use crate::command::finding::Level;
+use crate::command::{CommandError, aws_config, preflight, print};
+use crate::config::{self, BufferConfig, Config, SettleConfig};
+use crate::edge::cloudfront::CloudFront;
+
+/// Looks at everything, prints what it found, and fails if something is wrong.
+pub async fn run(global: &Global, options: &CheckArgs) -> Result<(), CommandError> {
+    let mut config = config::load(&global.config)?;
+    let mut report = CheckReport::default();
+    let rules = config.rules.iter().count();
+    let classes = config.rules.classes().iter().count();
+    report.add(
+        Level::Ok,
+        "configuration",
+        format!(
+            "{}: rules: {rules}, path classes: {classes}, all valid",
+            global.config.display()
+        ),
+    );
+    if options.offline {
+        report.add(
+            Level::Note,
+            "configuration",
+            "nothing was asked of any server (--offline)".to_owned(),
+        );
+    } else {
+        mysql(&mut report, &mut config, global).await;
+        redis(&mut report, &config).await;
+        report.findings.extend(directories::examine(&config));
+        edge(&mut report, &config).await;
+    }
+    let text = match options.format {
+        OutputFormat::Json => report.json(),
+        OutputFormat::Text => report.text(),
+    };
+    print(text.as_bytes())?;
+    report.outcome()
+}
+
+async fn mysql(report: &mut CheckReport, config: &mut Config, global: &Global) {
+    let found = async {
+        let connector = preflight::connector(&config.source)?;
+        let mut server = Server::connect(&connector).await?;
+        let address = connector.address();
+        let found = preflight::examine(&mut server, address, config, &global.config).await?;
+        Ok::<_, CommandError>(found)
+    };
+    match found.await {
+        Ok(found) => report.findings.extend(found),
+        Err(error) => report.fail("mysql", error),
+    }
+}
+
+async fn redis(report: &mut CheckReport, config: &Config) {
+    match cache::examine(config).await {
+        Ok(found) => report.findings.extend(found),
+        Err(error) => report.fail("redis", error),
+    }
+    if config.redis.settle_after == SettleConfig::Off {
+        report.add(
+            Level::Warning,
+            "redis",
+            "redis.settle_after is off: a fill that read the old row may stay".to_owned(),
+        );
+    }
+}
+
+async fn edge(report: &mut CheckReport, config: &Config) {
+    let (Some(section), Some(buffer)) = (&config.cloudfront, &config.buffer) else {
+        report.add(
+            Level::Note,
+            "cloudfront",
+            "no [cloudfront] is configured: paths are only logged".to_owned(),
+        );
+        return;
+    };
+    let aws = aws_config().await;
+    match buffer {
+        BufferConfig::Sqs { queue_url } => match Sqs::new(&aws, queue_url.as_str()).check().await {
+            Ok(queue) => report
+                .findings
+                .extend(queue::settings(&queue, config.max_receives)),
+            Err(error) => report.fail("sqs", error),
+        },
+        // Among the places.
+        BufferConfig::Local { .. } => {}
+    }
+    distributions::examine(report, config, section, &CloudFront::new(&aws)).await;
+}

@@ -1,0 +1,119 @@
+//! The positions between which changes are replayed.
+
+use std::sync::Arc;
+
+use crate::binlog::connection::connector::Connector;
+use crate::binlog::server::Server;
+use crate::binlog::server::since;
+use crate::checkpoint::{Checkpoint, Stored};
+use crate::cli::ReplayArgs;
+use crate::command::CommandError;
+use crate::command::parts::derived_server_id;
+use crate::command::store;
+use crate::config::Config;
+use crate::model::Position;
+use crate::model::position::{Bound, Start};
+
+/// What is replayed.
+pub(super) struct Range {
+    pub(super) from: Position,
+    /// The server that a checkpoint was read from.
+    pub(super) server_uuid: Arc<str>,
+    /// When the checkpoint's file was begun.
+    pub(super) file_begun_s: Option<u32>,
+    pub(super) to: Option<Bound>,
+    /// The server's end when the replay began.
+    pub(super) end: Position,
+}
+
+impl Range {
+    pub(super) async fn locate(
+        server: &mut Server,
+        connector: &Connector,
+        config: &Config,
+        options: &ReplayArgs,
+    ) -> Result<Self, CommandError> {
+        let end = server.status().await?;
+        let mut server_uuid: Arc<str> = server.facts().server_uuid.as_str().into();
+        let mut file_begun_s = None;
+        let from = match (&options.from, options.since) {
+            (Some(Start::Checkpoint), _) => {
+                let stored = stored(config).await?;
+                server_uuid = stored.server_uuid.as_str().into();
+                file_begun_s = stored.file_begun_s;
+                stored.position()
+            }
+            (Some(start), _) => {
+                let position = server.locate(start).await?;
+                server.check_boundary(&position).await?;
+                position
+            }
+            (None, Some(since)) => {
+                since::file_at(server, connector, server_id(config), since.as_second()).await?
+            }
+            (None, None) => {
+                return Err(CommandError::configuration(
+                    "replay needs --from or --since".to_owned(),
+                ));
+            }
+        };
+        let to = match &options.to {
+            None | Some(Start::Current) => None,
+            Some(Start::Earliest) => {
+                return Err(CommandError::configuration(
+                    "--to earliest is no range".to_owned(),
+                ));
+            }
+            Some(Start::Checkpoint) => Some(bound(&stored(config).await?.position())),
+            Some(Start::Offset { file, offset }) => Some(Bound::Offset {
+                file: Arc::clone(file),
+                offset: *offset,
+            }),
+            Some(Start::Gtids(set)) => Some(Bound::Gtids(set.clone())),
+        };
+        Ok(Self {
+            from,
+            server_uuid,
+            file_begun_s,
+            to,
+            end,
+        })
+    }
+
+    pub(super) fn name(&self) -> String {
+        name(&self.from)
+    }
+}
+
+/// A position as `--from` takes it.
+pub(super) fn name(position: &Position) -> String {
+    match &position.gtids {
+        Some(gtids) if !gtids.is_empty() => gtids.to_string(),
+        _ => position.to_string(),
+    }
+}
+
+pub(super) fn bound(position: &Position) -> Bound {
+    match &position.gtids {
+        Some(gtids) if !gtids.is_empty() => Bound::Gtids(gtids.clone()),
+        _ => Bound::Offset {
+            file: Arc::clone(&position.file),
+            offset: position.offset,
+        },
+    }
+}
+
+async fn stored(config: &Config) -> Result<Stored, CommandError> {
+    let stored = store::open(config)?.load().await?;
+    stored.ok_or_else(|| {
+        CommandError::configuration(format!(
+            "checkpoint {}: there is none; name a position",
+            store::place(config)
+        ))
+    })
+}
+
+/// Not the daemon's, which it would throw out.
+pub(super) fn server_id(config: &Config) -> u32 {
+    derived_server_id(&format!("{}/replay", config.name))
+}
