@@ -110,7 +110,7 @@ async fn listen(listener: PubSub, deleted: [CommitTimes; 2]) {
         let deletion = deletions.next().await.expect("Redis runs");
         let key: String = deletion.get_payload().unwrap();
         let (client, id) = key.split_once(':').unwrap();
-        let client = CLIENTS.iter().position(|it| *it == client).unwrap();
+        let client = CLIENTS.iter().position(|known| *known == client).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let id: usize = id.parse().unwrap();
         deleted[client][id].store(now.as_micros() as u64, Ordering::Relaxed);

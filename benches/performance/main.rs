@@ -87,7 +87,7 @@ async fn run(wanted: &[String]) {
     let mut world = World::default();
     let chosen = |name: &str| match wanted {
         [] => SECTIONS.contains(&name),
-        names => names.iter().any(|it| it == name),
+        names => names.iter().any(|wanted| wanted == name),
     };
     for name in SECTIONS.into_iter().chain([ON_REQUEST]) {
         if !chosen(name) {

@@ -121,9 +121,10 @@ impl Plot {
 
     fn y(&self, value: f64) -> f64 {
         let (low, high) = self.range();
-        let share = match self.logarithmic {
-            true => (value / low).ln() / (high / low).ln(),
-            false => (value - low) / (high - low),
+        let share = if self.logarithmic {
+            (value / low).ln() / (high / low).ln()
+        } else {
+            (value - low) / (high - low)
         };
         HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
     }
@@ -135,7 +136,7 @@ impl Plot {
 
     /// Round numbers around all values.
     fn ticks(&self) -> Vec<f64> {
-        let values = self.series.iter().flat_map(|it| &it.points);
+        let values = self.series.iter().flat_map(|series| &series.points);
         let values: Vec<f64> = values.map(|(_, value)| *value).collect();
         let least = values.iter().copied().fold(f64::MAX, f64::min);
         let most = values.iter().copied().fold(f64::MIN, f64::max);

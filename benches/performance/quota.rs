@@ -23,7 +23,11 @@ impl Quota {
     /// An error where this process may not limit others.
     pub fn hold(servers: &[Redis], cores: f64) -> io::Result<Self> {
         let second = fs::read_to_string(Path::new(SECOND_VERSION).join("cgroup.subtree_control"));
-        let second = second.is_ok_and(|names| names.split_whitespace().any(|it| it == "cpu"));
+        let second = second.is_ok_and(|names| {
+            names
+                .split_whitespace()
+                .any(|controller| controller == "cpu")
+        });
         let parent = PathBuf::from(if second {
             SECOND_VERSION
         } else {

@@ -101,7 +101,7 @@ async fn delete(opts: Opts, redis: u16, mut to_delete: mpsc::Receiver<Committed>
         assert_eq!(visible, Some(0));
         let keys: Vec<String> = batch
             .iter()
-            .map(|it| format!("smallest:{}", it.id))
+            .map(|row| format!("smallest:{}", row.id))
             .collect();
         let _: u64 = cache.unlink(keys).await.unwrap();
         batch.clear();

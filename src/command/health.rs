@@ -20,10 +20,7 @@ pub async fn run(global: &Global, options: &HealthArgs) -> Result<(), CommandErr
             "there is nobody to ask: set metrics.listen and restart the daemon".to_owned(),
         ));
     };
-    let path = match options.ready {
-        true => "/readyz",
-        false => "/healthz",
-    };
+    let path = if options.ready { "/readyz" } else { "/healthz" };
     match http::ask(listen, path, PATIENCE).await {
         Ok((true, line)) => {
             println!("{}", line.trim_end());

@@ -103,8 +103,11 @@ fn distributions(config: &Config) -> Vec<Arc<str>> {
     let Some(section) = &config.cloudfront else {
         return vec!["main".into()];
     };
-    let names = section.distributions.iter();
-    names.map(|it| it.name.as_str().into()).collect()
+    section
+        .distributions
+        .iter()
+        .map(|distribution| distribution.name.as_str().into())
+        .collect()
 }
 
 /// What is said once and told again at the end, for programs.

@@ -178,7 +178,9 @@ mod tests {
     const MISSED: &str = "its version did not";
 
     fn more(due: &[Summary]) -> Vec<(&str, u64)> {
-        due.iter().map(|it| (&*it.subject, it.more)).collect()
+        due.iter()
+            .map(|summary| (&*summary.subject, summary.more))
+            .collect()
     }
 
     #[test]

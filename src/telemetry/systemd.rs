@@ -115,9 +115,10 @@ impl Supervisor {
         // A manager that does not read must not hold up those who work.
         socket.set_nonblocking(true)?;
         let sent = socket.send_to_addr(message.as_bytes(), &self.address)?;
-        match sent == message.len() {
-            true => Ok(()),
-            false => Err(io::ErrorKind::WriteZero.into()),
+        if sent == message.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
         }
     }
 }

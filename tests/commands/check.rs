@@ -27,8 +27,10 @@ pub async fn json(options: &EvictdOptions) -> (Option<i32>, Value) {
 /// What was found in `part` at `level`, joined.
 pub fn found(json: &Value, level: &str, part: &str) -> String {
     let findings = json["findings"].as_array().unwrap().iter();
-    let of_part = findings.filter(|it| it["level"] == level && it["part"] == part);
-    let messages: Vec<&str> = of_part.map(|it| it["message"].as_str().unwrap()).collect();
+    let of_part = findings.filter(|finding| finding["level"] == level && finding["part"] == part);
+    let messages: Vec<&str> = of_part
+        .map(|finding| finding["message"].as_str().unwrap())
+        .collect();
     messages.join("\n")
 }
 

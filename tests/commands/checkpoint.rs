@@ -83,9 +83,10 @@ async fn a_position_that_the_server_has_is_stored_and_read_from() {
         let (file, offset, gtids) = shop.end().await;
         shop.sql("INSERT INTO users (id) VALUES (1)").await;
         shop.fill(&["user:1:v1"]).await;
-        let position = match gtid {
-            true => gtids.clone(),
-            false => format!("{file}:{offset}"),
+        let position = if gtid {
+            gtids.clone()
+        } else {
+            format!("{file}:{offset}")
         };
         let set = checkpoint(&shop, &["set", &position]).await;
         assert_eq!(set.code, Some(0), "{}", set.stderr);

@@ -173,9 +173,10 @@ async fn a_change_that_is_none_is_refused_with_what_to_write() {
         ),
     ] {
         let args = [&["explain"], args].concat();
-        let args = match args.contains(&"--table") {
-            true => args,
-            false => [&args[..], &["--table", "shop.users"]].concat(),
+        let args = if args.contains(&"--table") {
+            args
+        } else {
+            [&args[..], &["--table", "shop.users"]].concat()
         };
         let options = EvictdOptions::run(env!("CARGO_BIN_EXE_evictd"), CONFIG).args(&args);
         let refused = Evictd::finish(&options, WITHIN).await;

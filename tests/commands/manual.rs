@@ -41,9 +41,10 @@ pub fn words(line: &str) -> Vec<String> {
 fn commands(text: &str) -> Vec<&str> {
     let lines = || text.lines().map(str::trim);
     let prompted: Vec<&str> = lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-    let typed = match prompted.is_empty() {
-        true => lines().collect(),
-        false => prompted,
+    let typed = if prompted.is_empty() {
+        lines().collect()
+    } else {
+        prompted
     };
     let is_ours = |line: &&str| line.starts_with("evictd ");
     typed.into_iter().filter(is_ours).collect()

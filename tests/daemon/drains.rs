@@ -220,7 +220,9 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
         (status["dead_letters"] == 2).then(|| letters.clone())
     })
     .await;
-    let refused = recorded.iter().find(|it| it["reason"] == "invalid-path");
+    let refused = recorded
+        .iter()
+        .find(|letter| letter["reason"] == "invalid-path");
     let refused = refused.unwrap_or_else(|| panic!("{recorded:?}"));
     assert_eq!(refused["paths"], serde_json::json!(["/refused/7"]));
     assert_eq!(refused["distribution"], "main");

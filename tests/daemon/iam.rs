@@ -57,7 +57,7 @@ async fn every_connection_to_aurora_is_opened_with_a_token_of_its_own() {
     let all = gate.presented();
     let again = &all[first.len()..];
     assert!(again.len() >= 3, "{}", again.len());
-    let latest = first.iter().map(|it| it.date()).max().unwrap();
+    let latest = first.iter().map(|token| token.date()).max().unwrap();
     for presented in again {
         assert!(presented.date() > latest, "{} again", presented.date());
     }

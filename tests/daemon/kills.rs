@@ -74,17 +74,18 @@ fn paid_twice(made: &[FakeInvalidation], changes: &[Changed]) -> Vec<Twice> {
         for item in &invalidation.paths {
             let matched = match item.strip_suffix('*') {
                 Some(prefix) => {
-                    let from = sorted.partition_point(|it| it.path.as_str() < prefix);
-                    let length = sorted[from..].partition_point(|it| it.path.starts_with(prefix));
+                    let from = sorted.partition_point(|change| change.path.as_str() < prefix);
+                    let length =
+                        sorted[from..].partition_point(|change| change.path.starts_with(prefix));
                     &sorted[from..from + length]
                 }
                 None => {
-                    let from = sorted.partition_point(|it| it.path < *item);
+                    let from = sorted.partition_point(|change| change.path < *item);
                     &sorted[from..=from]
                 }
             };
             // What changed after this acceptance needs another one.
-            let asked_for = matched.iter().map(|it| it.at);
+            let asked_for = matched.iter().map(|change| change.at);
             let asked_for = asked_for.filter(|at| *at <= invalidation.at).max();
             let before = accepted.insert(item, invalidation.at);
             if let (Some(before), Some(asked_for)) = (before, asked_for)
@@ -120,9 +121,10 @@ async fn run(load: Load) -> Outcome {
         let dir = &dirs[drain % dirs.len()];
         let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
         let config = config(dir.path(), &buffer);
-        let config = match load.real_time {
-            true => config.replace("window = \"50ms\"\ncalls_per_second = 50\n", ""),
-            false => config,
+        let config = if load.real_time {
+            config.replace("window = \"50ms\"\ncalls_per_second = 50\n", "")
+        } else {
+            config
         };
         options(&config, aws, &fake, &["drain"])
     };
@@ -239,16 +241,17 @@ async fn run(load: Load) -> Outcome {
 
 /// At full size or smaller and faster.
 fn load(drains: usize, machines: bool, kills: u32) -> Load {
-    match full() {
-        true => Load {
+    if full() {
+        Load {
             paths: 100_000,
             drains,
             machines,
             kills: if kills > 0 { 50 } else { 0 },
             visibility_s: 30,
             real_time: true,
-        },
-        false => Load {
+        }
+    } else {
+        Load {
             paths: 20_000,
             drains,
             machines,
@@ -256,7 +259,7 @@ fn load(drains: usize, machines: bool, kills: u32) -> Load {
             // What a busy machine does not extend in time is received, and paid for, by two.
             visibility_s: 10,
             real_time: false,
-        },
+        }
     }
 }
 

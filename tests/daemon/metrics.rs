@@ -207,7 +207,10 @@ async fn every_metric_is_there_with_its_help_kind_and_labels_once_it_was_brought
             format!("# TYPE {name} {kind}"),
             format!("# HELP {name} {}", metric.help()),
         ] {
-            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+            assert!(
+                text.lines().any(|exposed| exposed == line),
+                "{line}\n{text}"
+            );
         }
         let declared: BTreeSet<String> = metric.labels().map(str::to_owned).collect();
         assert_eq!(labels[name], declared, "{name}");

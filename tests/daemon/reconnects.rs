@@ -71,12 +71,11 @@ impl Broken {
                 .unwrap();
             tokio::time::sleep(BETWEEN).await;
             self.cache.cut(Cut::Used);
-            let cut = match dumped.elapsed() > BETWEEN_DUMPS {
-                true => {
-                    dumped = std::time::Instant::now();
-                    Cut::Dumps
-                }
-                false => Cut::Used,
+            let cut = if dumped.elapsed() > BETWEEN_DUMPS {
+                dumped = std::time::Instant::now();
+                Cut::Dumps
+            } else {
+                Cut::Used
             };
             self.source.cut(cut);
         }

@@ -85,7 +85,8 @@ async fn readers_are_followed_while_somebody_listens() {
         // The reader reports once it has the change.
         shop.sql("UPDATE replica_host_status SET LAST_UPDATE_TIMESTAMP = NOW(6) + INTERVAL 10000 MICROSECOND")
             .await;
-        let has_it = applied.wait_for(|applied| applied.is_some_and(|it| it.through >= change));
+        let has_it =
+            applied.wait_for(|applied| applied.is_some_and(|applied| applied.through >= change));
         tokio::time::timeout(WITHIN, has_it).await.unwrap().unwrap();
     }
     drop(applied);

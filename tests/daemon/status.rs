@@ -312,7 +312,10 @@ async fn with_redis_away_it_is_alive_and_says_since_when_and_is_not_ready_beyond
         .await;
     let cache = |status: &Value| {
         let problems = status["problems"].as_array().unwrap();
-        problems.iter().find(|it| it["part"] == "cache").cloned()
+        problems
+            .iter()
+            .find(|problem| problem["part"] == "cache")
+            .cloned()
     };
     let problem = cache(&status).unwrap_or_else(|| panic!("{status:#}"));
     assert!(problem["since"].is_string(), "{problem}");
@@ -427,7 +430,7 @@ async fn a_gap_is_on_record_from_its_beginning_to_its_end_and_after_a_restart() 
     let records = asked.records("gaps");
     let events: Vec<_> = records
         .iter()
-        .map(|it| it["event"].as_str().unwrap())
+        .map(|record| record["event"].as_str().unwrap())
         .collect();
     assert_eq!(events, ["begun", "done"]);
     let gap = &records[0];
@@ -493,7 +496,7 @@ async fn a_kill_while_a_gap_is_invalidated_repeats_all_of_it() {
     let records = asked.records("gaps");
     let events: Vec<_> = records
         .iter()
-        .map(|it| it["event"].as_str().unwrap())
+        .map(|record| record["event"].as_str().unwrap())
         .collect();
     assert_eq!(events, ["begun", "begun", "done"]);
     assert_eq!(records[1]["id"], records[2]["id"]);
@@ -710,7 +713,7 @@ async fn a_ledger_that_cannot_be_written_holds_nothing_up_and_is_not_silent() {
     let events: Vec<_> = asked
         .records("gaps")
         .iter()
-        .map(|it| it["event"].clone())
+        .map(|record| record["event"].clone())
         .collect();
     assert_eq!(events, ["begun", "done"], "what waited");
     stop(evictd).await;

@@ -132,13 +132,14 @@ impl Type {
             Self::Time(decimals) => (19, vec![*decimals]),
             Self::DateTime(decimals) => (18, vec![*decimals]),
             Self::Timestamp(decimals) => (17, vec![*decimals]),
-            Self::Text { length, fixed } | Self::Binary { length, fixed } => match fixed {
-                true => {
+            Self::Text { length, fixed } | Self::Binary { length, fixed } => {
+                if *fixed {
                     let [low, high] = length.to_le_bytes();
                     (254, vec![254 ^ (high << 4), low])
+                } else {
+                    (15, length.to_le_bytes().to_vec())
                 }
-                false => (15, length.to_le_bytes().to_vec()),
-            },
+            }
             Self::Blob { prefix, .. } => (252, vec![*prefix]),
             Self::Enum(count) => (254, vec![247, if *count < 256 { 1 } else { 2 }]),
             Self::Set(count) => (254, vec![248, set_bytes(*count)]),
@@ -208,9 +209,10 @@ impl Type {
             Self::Int { bytes, unsigned } => {
                 let shift = 64 - 8 * u32::from(*bytes);
                 let raw = e.number() << shift >> shift;
-                let text = match unsigned {
-                    true => raw.to_string(),
-                    false => ((raw << shift).cast_signed() >> shift).to_string(),
+                let text = if *unsigned {
+                    raw.to_string()
+                } else {
+                    ((raw << shift).cast_signed() >> shift).to_string()
                 };
                 (raw.to_le_bytes()[..usize::from(*bytes)].to_vec(), text)
             }

@@ -384,7 +384,10 @@ impl Model for Protocol {
                 state.readers[idle] = Some(Held { row, began });
             }
             Step::Fill(held) => {
-                let filling = state.readers.iter().position(|it| *it == Some(held))?;
+                let filling = state
+                    .readers
+                    .iter()
+                    .position(|reader| *reader == Some(held))?;
                 state.readers[filling] = None;
                 self.fill(&mut state, held.row);
             }

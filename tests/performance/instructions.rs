@@ -47,9 +47,10 @@ pub fn off(kept: &Figures, counted: &Figures, tolerance_per_cent: f64) -> Vec<Di
         counted: *counted,
     });
     differences
-        .filter(|it| {
-            it.kept
-                .is_none_or(|kept| (it.counted / kept - 1.0).abs() * 100.0 > tolerance_per_cent)
+        .filter(|difference| {
+            difference.kept.is_none_or(|kept| {
+                (difference.counted / kept - 1.0).abs() * 100.0 > tolerance_per_cent
+            })
         })
         .collect()
 }

@@ -82,9 +82,10 @@ impl Image {
             if [ -n "$user" ]; then chown "$user" "$root/var/lib/evictd"; set -- --userspec="$user" "$root" "$@"
             else set -- "$root" "$@"; fi
             PATH=$PATH:/usr/sbin:/sbin exec chroot "$@""#;
-        let user = match root {
-            true => self.config["User"].as_str().unwrap(),
-            false => "",
+        let user = if root {
+            self.config["User"].as_str().unwrap()
+        } else {
+            ""
         };
         command
             .args(["--mount", "--", "sh", "-euc", ENTER, "sh"])
@@ -196,5 +197,9 @@ async fn evictd_works_in_its_image_as_nobody_with_a_root_that_cannot_be_written(
     }
     evictd.signal("TERM");
     let ended = evictd.wait(WITHIN).await;
-    assert!(ended.is_some_and(|it| it.success()), "{}", evictd.tail());
+    assert!(
+        ended.is_some_and(|status| status.success()),
+        "{}",
+        evictd.tail()
+    );
 }

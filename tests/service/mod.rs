@@ -30,7 +30,8 @@ fn outcome(command: &mut Command) -> Output {
 }
 
 fn text(output: &Output) -> String {
-    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream));
     format!("{}\n{stdout}{stderr}", output.status)
 }
 

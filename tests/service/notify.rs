@@ -50,7 +50,7 @@ impl Manager {
     }
 
     fn count(&self, word: &str) -> usize {
-        self.words().iter().filter(|it| *it == word).count()
+        self.words().iter().filter(|heard| *heard == word).count()
     }
 
     /// When the watchdog was fed.

@@ -51,7 +51,7 @@ fn an_installation_is_whole_and_leaves_configurations_alone() {
         "/usr/local/share/zsh/vendor-completions/_evictd",
     ] {
         assert!(
-            installed.iter().any(|it| it == file),
+            installed.iter().any(|path| path == file),
             "no {file}: {installed:?}"
         );
     }

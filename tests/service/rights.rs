@@ -19,9 +19,10 @@ fn json(file: &str) -> Value {
 fn sources(directory: &Path, out: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => sources(&path, out),
-            false => out.push(path),
+        if path.is_dir() {
+            sources(&path, out);
+        } else {
+            out.push(path);
         }
     }
 }
@@ -118,7 +119,7 @@ fn no_right_holds_for_everything_unless_it_has_to() {
                 .as_array()
                 .unwrap()
                 .iter()
-                .any(|it| it == "*");
+                .any(|resource| resource == "*");
             let sid = statement["Sid"].as_str().unwrap();
             let has_to = ["PoliciesInCheck", "ImageLogin"].contains(&sid);
             assert_eq!(everything, has_to, "{file}: {sid}");
@@ -191,7 +192,7 @@ fn a_task_is_closed_watched_and_given_time_to_end() {
         let secrets = secrets.as_array().cloned().unwrap_or_default();
         let names = secrets
             .iter()
-            .map(|it| it["name"].as_str().unwrap().to_owned());
+            .map(|secret| secret["name"].as_str().unwrap().to_owned());
         names.collect::<BTreeSet<_>>()
     };
     // Those that the configuration beside refers to, and none for a drain.

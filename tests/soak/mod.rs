@@ -219,9 +219,10 @@ async fn run(scenario: Scenario) -> Report {
         fault.inject(&mut world).await;
         tokio::time::sleep(fault.lasts(&mut random)).await;
         // What was changed last stays until the comparison: changes during the fault, or after it.
-        let paused = match fault.writers_may_pause_during() && random.random() {
-            true => Some(traffic.writing.write().await),
-            false => None,
+        let paused = if fault.writers_may_pause_during() && random.random() {
+            Some(traffic.writing.write().await)
+        } else {
+            None
         };
         fault.heal(&mut world).await;
         let healed = injected.elapsed();
@@ -283,9 +284,10 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
             (Manner::Pausing, false, 12),
         ] {
             for _ in 0..readers {
-                let (database, cache) = match lagging {
-                    true => (world.lagging_database.port(), world.lagging_cache()),
-                    false => (world.mysql.port(), world.redis.address()),
+                let (database, cache) = if lagging {
+                    (world.lagging_database.port(), world.lagging_cache())
+                } else {
+                    (world.mysql.port(), world.redis.address())
                 };
                 number += 1;
                 let reader = Reader {

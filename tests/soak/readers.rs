@@ -63,9 +63,10 @@ impl Reader {
                 Manner::Prompt => Duration::ZERO,
                 Manner::Pausing => self.longest_pause().mul_f64(random.random()),
             };
-            let ttl = match random.random_ratio(1, 3) {
-                true => Duration::from_millis(random.random_range(ENTRY_TTL_SHORT)),
-                false => ENTRY_TTL,
+            let ttl = if random.random_ratio(1, 3) {
+                Duration::from_millis(random.random_range(ENTRY_TTL_SHORT))
+            } else {
+                ENTRY_TTL
             };
             match self.read(id, pause, ttl).await {
                 Ok(true) => {

@@ -350,9 +350,10 @@ impl State {
             format!("<CacheTagConfig><HeaderName>{name}</HeaderName></CacheTagConfig>")
         });
         let mut tenants = self.settings.tenants.iter();
-        let mode = match tenants.any(|(_, distribution)| distribution == id) {
-            true => "tenant-only",
-            false => "direct",
+        let mode = if tenants.any(|(_, distribution)| distribution == id) {
+            "tenant-only"
+        } else {
+            "direct"
         };
         format!(
             "<DistributionConfig><ConnectionMode>{mode}</ConnectionMode><CallerReference>{id}</CallerReference><Origins><Quantity>0</Quantity><Items></Items>\
@@ -403,9 +404,10 @@ impl State {
         }
         let (mut singles, mut wildcards) = self.in_progress(distribution);
         for path in &paths {
-            match is_wildcard(path) {
-                true => wildcards += 1,
-                false => singles += 1,
+            if is_wildcard(path) {
+                wildcards += 1;
+            } else {
+                singles += 1;
             }
         }
         if singles > self.settings.singles_max || wildcards > self.settings.wildcards_max {
@@ -441,17 +443,19 @@ impl State {
             running.filter(|made| made.distribution == distribution && made.completes_at > now);
         let paths = running.flat_map(|made| &made.paths);
         paths.fold((0, 0), |(singles, wildcards), path| {
-            match is_wildcard(path) {
-                true => (singles, wildcards + 1),
-                false => (singles + 1, wildcards),
+            if is_wildcard(path) {
+                (singles, wildcards + 1)
+            } else {
+                (singles + 1, wildcards)
             }
         })
     }
 
     fn status(&self, made: &FakeInvalidation) -> &'static str {
-        match made.completes_at > Instant::now() {
-            true => "InProgress",
-            false => "Completed",
+        if made.completes_at > Instant::now() {
+            "InProgress"
+        } else {
+            "Completed"
         }
     }
 

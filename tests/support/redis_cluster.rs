@@ -253,7 +253,10 @@ impl RedisCluster {
     async fn promoted(&self, replicas: &[usize]) -> usize {
         eventually("a replica takes over", HEALTHY_WITHIN, async || {
             let primaries = self.primaries().await;
-            replicas.iter().copied().find(|it| primaries.contains(it))
+            replicas
+                .iter()
+                .copied()
+                .find(|replica| primaries.contains(replica))
         })
         .await
     }

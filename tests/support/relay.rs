@@ -165,7 +165,7 @@ async fn pass(
                 dumps.set(true);
                 asked.fetch_add(1, Ordering::Relaxed);
             }
-            let says = |word: &[u8]| piece[..read].windows(word.len()).any(|it| it == word);
+            let says = |word: &[u8]| piece[..read].windows(word.len()).any(|bytes| bytes == word);
             used.set(used.get() || USE.into_iter().any(says));
             if to_server.write_all(&piece[..read]).await.is_err() {
                 return;

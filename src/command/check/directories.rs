@@ -39,9 +39,10 @@ fn parent(file: &Path, part: &'static str, field: &str) -> Option<Finding> {
 }
 
 fn directory(path: &Path, part: &'static str, field: &str) -> Finding {
-    let path = match path.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => path,
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
     };
     let shown = path.display();
     let error = |problem: String| {

@@ -38,7 +38,10 @@ pub struct ClassRow {
 /// Compares every class with every behaviour that it meets; `None` if the
 /// patterns are too intricate.
 pub fn audit(name: &str, classes: &PathClasses, behaviors: &[Behavior]) -> Option<Vec<ClassRow>> {
-    let patterns: Vec<String> = behaviors.iter().map(|it| it.pattern.clone()).collect();
+    let patterns: Vec<String> = behaviors
+        .iter()
+        .map(|behavior| behavior.pattern.clone())
+        .collect();
     let declared: Vec<(String, PathClass)> = classes.iter().collect();
     let overlaps = classes.overlaps(&patterns)?;
     let rows = overlaps.into_iter().filter_map(|overlap| {

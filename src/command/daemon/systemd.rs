@@ -164,7 +164,11 @@ fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
         "dry-run" => snapshot.connected,
         _ => {
             let stands_by = matches!(snapshot.leadership, Some((Leadership::StandsBy, _)));
-            stands_by || snapshot.reading.as_ref().is_some_and(|it| it.heard)
+            stands_by
+                || snapshot
+                    .reading
+                    .as_ref()
+                    .is_some_and(|reading| reading.heard)
         }
     }
 }
@@ -300,16 +304,25 @@ mod tests {
             // Nothing to do is no standstill, and neither is one attempt after the other.
             for _ in 0..10 {
                 let idle = manager.after(limit).await;
-                assert!(idle.iter().any(|it| it == "WATCHDOG=1"), "{idle:?}");
+                assert!(
+                    idle.iter().any(|message| message == "WATCHDOG=1"),
+                    "{idle:?}"
+                );
                 manager.reports.board.started(&Component::Cache);
             }
             manager.reports.board.started(&Component::Cache);
             manager.after(limit + RUNNING).await;
             let silent = manager.after(10 * watchdog).await;
-            assert!(!silent.iter().any(|it| it == "WATCHDOG=1"), "{silent:?}");
+            assert!(
+                !silent.iter().any(|message| message == "WATCHDOG=1"),
+                "{silent:?}"
+            );
             manager.reports.board.idle(&Component::Cache);
             let again = manager.after(watchdog).await;
-            assert!(again.iter().any(|it| it == "WATCHDOG=1"), "{again:?}");
+            assert!(
+                again.iter().any(|message| message == "WATCHDOG=1"),
+                "{again:?}"
+            );
         }
     }
 
@@ -349,7 +362,10 @@ mod tests {
             "{end:?}"
         );
         let later = manager.after(30 * SECOND).await;
-        assert!(later.iter().all(|it| it == "WATCHDOG=1"), "{later:?}");
+        assert!(
+            later.iter().all(|message| message == "WATCHDOG=1"),
+            "{later:?}"
+        );
         assert!(!later.is_empty());
     }
 }

@@ -80,10 +80,7 @@ impl Plan for Planned {
                 ),
             ),
             Action::Invalidate { path, at } => {
-                let what = match is_tag(path) {
-                    true => "tag ",
-                    false => "",
-                };
+                let what = if is_tag(path) { "tag " } else { "" };
                 let of = at.tenant.map(|tenant| format!(" of tenant {tenant}"));
                 let names = at.distributions;
                 let names = names.map(|names| format!(" at {}", names.join(", ")));

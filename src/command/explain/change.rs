@@ -50,12 +50,11 @@ pub async fn run(global: &Global, options: &ExplainArgs) -> Result<(), CommandEr
     })?;
     let name = TableName::new(database, table);
     let rows: Vec<&GivenRow> = before.iter().chain(&after).collect();
-    let schema = match options.online {
-        true => online(&mut config, &global.config, name, &rows).await?,
-        false => {
-            let rules = config.rules.iter().filter(|rule| rule.is_about(&name));
-            row::schema(name.clone(), &rows, rules.flat_map(Rule::columns))
-        }
+    let schema = if options.online {
+        online(&mut config, &global.config, name, &rows).await?
+    } else {
+        let rules = config.rules.iter().filter(|rule| rule.is_about(&name));
+        row::schema(name.clone(), &rows, rules.flat_map(Rule::columns))
     };
     let explained = explain(
         &config,

@@ -147,9 +147,10 @@ impl StatusDocument {
         let book = reports.ledger.summary();
         let lag = snapshot.lag(now);
         let mut problems = stuck(&snapshot, ATTEMPT_MAX);
-        let mut state = match problems.is_empty() {
-            true => Health::Ok,
-            false => Health::Stuck,
+        let mut state = if problems.is_empty() {
+            Health::Ok
+        } else {
+            Health::Stuck
         };
         let mut worse = |than: Health, problem: Problem| {
             if state == Health::Ok {
@@ -305,7 +306,11 @@ impl StatusDocument {
         if self.state != Health::Stuck {
             return (true, "ok: every task makes progress".to_owned());
         }
-        let texts: Vec<&str> = self.problems.iter().map(|it| it.text.as_str()).collect();
+        let texts: Vec<&str> = self
+            .problems
+            .iter()
+            .map(|problem| problem.text.as_str())
+            .collect();
         let text = texts.first().copied().unwrap_or_default();
         (false, format!("stuck: {text}"))
     }
@@ -321,8 +326,11 @@ impl StatusDocument {
             (_, Some(true)) => {}
             (_, None) => return not("it is starting".to_owned()),
             (_, Some(false)) => {
-                let source = self.problems.iter().find(|it| it.part == "source");
-                let why = source.map_or("it connects", |it| it.text.as_str());
+                let source = self
+                    .problems
+                    .iter()
+                    .find(|problem| problem.part == "source");
+                let why = source.map_or("it connects", |problem| problem.text.as_str());
                 return not(format!("not connected to the source: {why}"));
             }
         }

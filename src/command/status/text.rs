@@ -79,9 +79,10 @@ fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
         )?;
     }
     if let Some(connected) = status.connected {
-        let connected = match connected {
-            true => "connected",
-            false => "NOT CONNECTED",
+        let connected = if connected {
+            "connected"
+        } else {
+            "NOT CONNECTED"
         };
         let since = status.connection_since.map(|since| age(now, since));
         line(
@@ -123,9 +124,10 @@ fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
                 "{} keys deleted, {} missed version bumps, widened: {}",
                 status.keys_deleted,
                 status.missed_version_bumps,
-                match widened.is_empty() {
-                    true => "never".to_owned(),
-                    false => widened.join(", "),
+                if widened.is_empty() {
+                    "never".to_owned()
+                } else {
+                    widened.join(", ")
                 }
             ),
         )?;
