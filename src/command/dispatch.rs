@@ -1,4 +1,4 @@
-//! From the command line to the command that it names.
+//! Runs the command that the command line names.
 
 use super::error::Exit;
 use super::{
@@ -10,7 +10,7 @@ use crate::telemetry;
 use crate::telemetry::log::{LOG_LEVEL, LogLevel};
 use crate::telemetry::repeats;
 
-/// Runs the command that was asked for.
+/// Starts logging, and runs the command.
 pub async fn run(cli: Cli) -> Result<(), CommandError> {
     let level = cli.global.log_level.as_deref().unwrap_or(LOG_LEVEL);
     let log = telemetry::log::init(level, cli.global.log_format.into())

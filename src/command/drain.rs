@@ -1,5 +1,5 @@
-//! `evictd drain`: the half of the daemon that sends paths, and the way back
-//! for dead letters.
+//! `evictd drain`: the half of the daemon that sends paths. It also puts dead
+//! letters back.
 
 use super::daemon::run as run_daemon;
 use super::{CommandError, aws_config};
@@ -44,6 +44,6 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
 fn report(Redriven { moved, left }: Redriven) {
     println!("put back {moved} dead letters");
     if left > 0 {
-        println!("left {left} that no evictd wrote");
+        println!("left {left} that evictd did not write");
     }
 }

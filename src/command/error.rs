@@ -20,7 +20,7 @@ pub struct CommandError {
     pub(super) cause: anyhow::Error,
 }
 
-/// The exit codes of a failure, as the manual lists them.
+/// What the exit code of a failure says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Failed,
@@ -37,7 +37,7 @@ impl CommandError {
         }
     }
 
-    /// Something failed that no other code describes.
+    /// A failure that no other exit code describes.
     pub fn failed(cause: impl Into<anyhow::Error>) -> Self {
         Self::new(Exit::Failed, cause)
     }

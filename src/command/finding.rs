@@ -1,10 +1,10 @@
-//! What looking at the configuration and the servers found.
+//! The result of a check of the configuration and the servers.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -12,14 +12,13 @@ pub enum Level {
     Ok,
     /// Good to know.
     Note,
-    /// It works, and worse than it could.
+    /// It works, but worse than it could.
     Warning,
     /// It does not work, or something stays stale.
     Error,
 }
 
 impl Level {
-    /// The level's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Ok => "ok",
@@ -30,21 +29,21 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
+/// One result of a check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// How bad it is.
     pub level: Level,
-    /// What was looked at: `configuration`, `mysql`, `redis`, `sqs`, `cloudfront`.
+    /// What was checked: `configuration`, `mysql`, `redis`, `sqs`,
+    /// `cloudfront`.
     pub part: &'static str,
     /// What was found, and what to do.
     pub message: String,
-    /// Nobody answered: an error of another kind than a wrong setting.
+    /// Whether the error is that a server does not answer, and not a wrong
+    /// setting.
     pub unreachable: bool,
 }
 
 impl Finding {
-    /// Something found in `part`.
     pub fn new(level: Level, part: &'static str, message: impl Into<String>) -> Self {
         Self {
             level,

@@ -7,7 +7,8 @@ use crate::cli::{Global, HealthArgs};
 use crate::config;
 use crate::telemetry::http;
 
-/// Below the timeouts that container runtimes have by default.
+/// Time that the daemon may take to answer. Probes of container runtimes wait
+/// for longer by default.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks the daemon.
@@ -17,7 +18,7 @@ pub async fn run(global: &Global, options: &HealthArgs) -> Result<(), CommandErr
     let failed = |message: String| CommandError::failed(anyhow::Error::msg(message));
     let Some(listen) = config.metrics_listen else {
         return Err(failed(
-            "there is nobody to ask: set metrics.listen and restart the daemon".to_owned(),
+            "no daemon can be asked: set metrics.listen and restart evictd".to_owned(),
         ));
     };
     let path = if options.ready { "/readyz" } else { "/healthz" };
@@ -28,7 +29,7 @@ pub async fn run(global: &Global, options: &HealthArgs) -> Result<(), CommandErr
         }
         Ok((false, line)) => Err(failed(line.trim_end().to_owned())),
         Err(error) => Err(failed(format!(
-            "no evictd answers at {listen}: {error}; look whether it runs"
+            "no evictd answers at {listen}: {error}; check that it runs"
         ))),
     }
 }

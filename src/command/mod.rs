@@ -1,9 +1,9 @@
 //! One file for each subcommand; the only place that wires parts together.
 //!
-//! - `dispatch`: from the command line to the command that it names.
+//! - `dispatch`: runs the command that the command line names.
 //! - `error`: why a command failed, and its exit code.
 //! - `daemon`: `evictd run`.
-//! - `drain`: `evictd drain`, and the way back for dead letters.
+//! - `drain`: `evictd drain`, which also puts dead letters back.
 //! - `replay`: `evictd replay`.
 //! - `plan`: `evictd plan`.
 //! - `explain`: `evictd explain`.
@@ -12,11 +12,11 @@
 //! - `status`: `evictd status`.
 //! - `health`: `evictd health`.
 //! - `completions`: `evictd completions` and `evictd man`.
-//! - `preflight`: what must hold before anything is touched.
-//! - `finding`: what such a look at servers and configuration found.
+//! - `preflight`: checks before anything is touched.
+//! - `finding`: the result of such a check.
 //! - `parts`: parts that several commands build in the same way.
 //! - `store`: the configured checkpoint.
-//! - `shutdown`: the end that a signal asks for.
+//! - `shutdown`: the shutdown that a signal asks for.
 //! - `output`: standard output.
 
 mod check;

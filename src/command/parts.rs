@@ -13,7 +13,8 @@ use crate::evict::path_sink::ToBuffer;
 use crate::evict::settling::Settling;
 use crate::model::Current;
 
-/// When a rule's paths are too many, and what goes in their place.
+/// For each rule, how many paths at once are too many, and the wildcards that
+/// are sent in their place.
 pub(super) fn bulk_rules(config: &Config) -> BulkRules {
     let rule = |bulk: &crate::config::Bulk| BulkRule {
         threshold: bulk.threshold,
@@ -26,7 +27,7 @@ pub(super) fn bulk_rules(config: &Config) -> BulkRules {
         .collect()
 }
 
-/// Where paths go: into `buffer`, for each distribution of the configuration.
+/// The sink that puts paths into `buffer`, for each configured distribution.
 pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>) -> ToBuffer<B> {
     let distributions = config
         .cloudfront
@@ -42,8 +43,8 @@ pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>) -> ToBuffer<
     )
 }
 
-/// When keys are deleted a second time. Starts to follow the lag of the readers
-/// if that decides it.
+/// When keys are deleted a second time. If that depends on the lag of the
+/// readers, a task begins to follow it.
 pub(super) fn settling(config: &Config) -> Result<Settling, CommandError> {
     match config.redis.settle_after {
         SettleConfig::Off => Ok(Settling::Off),
@@ -58,14 +59,14 @@ pub(super) fn settling(config: &Config) -> Result<Settling, CommandError> {
     }
 }
 
-/// A replica's id that is stable for this name on this machine, and far from
-/// the small numbers that people choose.
+/// A replica id that is stable for this name on this machine, and far from the
+/// small numbers that people choose.
 pub(super) fn derived_server_id(name: &str) -> u32 {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     crc32fast::hash(format!("{name}@{}", host.trim()).as_bytes()) | 0x8000_0000
 }
 
-/// Region, credentials and endpoints, as every AWS tool finds them.
+/// Region, credentials and endpoints, found as every AWS tool finds them.
 pub(crate) async fn aws_config() -> aws_config::SdkConfig {
     aws_config::defaults(aws_config::BehaviorVersion::latest())
         .load()

@@ -1,5 +1,5 @@
-//! `evictd plan`: what binlog files would invalidate. No server is asked and no
-//! secret read.
+//! `evictd plan`: what binlog files would invalidate. It asks no server and
+//! reads no secret.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::plans::diff::{DiffItem, DifferenceTotals, Differences};
 use crate::plans::lines::PlanLines;
 use crate::plans::totals::Totals;
 
-/// Prints the plans, and what they come to.
+/// Prints the plans and a summary.
 pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
     let out = io::BufWriter::new(io::stdout().lock());
@@ -29,14 +29,14 @@ pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
         }
     };
     match printed {
-        // `evictd plan … | head` is no failure.
+        // `evictd plan … | head` is not a failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(CommandError::failed(error)),
         Ok(()) => Ok(()),
     }
 }
 
-/// What went wrong with the output, in what went wrong with the files.
+/// The outcome of reading the files, and within it that of writing the output.
 type Printed = Result<io::Result<()>, CommandError>;
 
 fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
@@ -63,10 +63,10 @@ fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
             lines.into_inner(),
             &json!({ "summary": tally, "cloudfront": bill, "notices": notices.0 }),
         ),
-        OutputFormat::Text => {
-            let flushed = lines.into_inner().flush();
-            flushed.map(|()| say(&format!("{tally}\n{bill}")))
-        }
+        OutputFormat::Text => lines
+            .into_inner()
+            .flush()
+            .map(|()| say(&format!("{tally}\n{bill}"))),
     })
 }
 
@@ -98,7 +98,7 @@ fn differences(config: Config, other: Config, options: &PlanArgs, mut out: impl 
     })
 }
 
-/// Where paths are sent. Without an edge, as if there was one.
+/// The distributions that paths are sent to. Without an edge, one is assumed.
 fn distributions(config: &Config) -> Vec<Arc<str>> {
     let Some(section) = &config.cloudfront else {
         return vec!["main".into()];
@@ -110,7 +110,8 @@ fn distributions(config: &Config) -> Vec<Arc<str>> {
         .collect()
 }
 
-/// What is said once and told again at the end, for programs.
+/// What reading noticed: logged at once, and repeated in the summary for
+/// programs.
 #[derive(Default)]
 struct Notices(Vec<String>);
 
@@ -125,16 +126,16 @@ fn warn_of(widened: Option<Widened>, position: &str) {
     match widened {
         None | Some(Widened::Tables(_)) => {}
         Some(Widened::Undecodable(table, reason)) => {
-            tracing::warn!(%table, reason, position, "rows cannot be decoded: the whole table is planned");
+            tracing::warn!(%table, reason, position, "rows cannot be decoded: planning the whole table");
         }
         Some(Widened::Any(reason)) => {
-            tracing::warn!(%reason, position, "it cannot be known what changed: everything is planned");
+            tracing::warn!(%reason, position, "what changed cannot be known: planning everything");
         }
         Some(Widened::Statement(dml)) => {
             tracing::warn!(
                 statement = dml.text,
                 position,
-                "without a server it cannot be known how far a statement reaches: everything is planned"
+                "without a server it cannot be known how far a statement reaches: planning everything"
             );
         }
     }
@@ -146,7 +147,7 @@ fn print(mut out: impl Write, value: &impl serde::Serialize) -> io::Result<()> {
     out.flush()
 }
 
-/// Standard error, so that plans alone are on standard output.
+/// Prints to standard error, so that standard output holds plans alone.
 #[expect(clippy::print_stderr, reason = "the summary of a command for people")]
 fn say(text: &str) {
     eprintln!("{text}");

@@ -1,5 +1,5 @@
-//! What must hold before anything is touched: the server fits, and the rules
-//! fit its tables. `run` and `check` look at the same things.
+//! Checks before anything is touched: that the server fits, and that the rules
+//! fit its tables. `run` and `check` share them.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,8 @@ use crate::redis::{Layout, RedisTarget, TlsFiles};
 use super::CommandError;
 use super::finding::{Finding, Level};
 
-/// A server that purges its binlog sooner leaves little time for an outage.
+/// Shortest retention of the binlog without a warning. A server that purges
+/// sooner leaves little time for an outage of evictd.
 const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
 /// Reads the password and prepares connections to the source.
@@ -52,7 +53,7 @@ pub fn connector(source: &SourceConfig) -> Result<Connector, CommandError> {
     }))
 }
 
-/// Reads the passwords of Redis, and says how it is reached.
+/// Reads the passwords of Redis, and says how to reach it.
 pub fn redis_target(section: &config::RedisConfig) -> Result<RedisTarget, CommandError> {
     let password = match &section.password {
         None => None,
@@ -113,8 +114,8 @@ fn cache(iam: &RedisIam, url: &url::Url) -> Audience {
     }
 }
 
-/// Connects to the source and refuses what cannot work; what can be better is
-/// logged.
+/// Connects to the source. Refuses what cannot work, and logs what could be
+/// better.
 pub async fn server(
     connector: &Connector,
     config: &mut Config,
@@ -131,12 +132,12 @@ pub async fn server(
     Ok(server)
 }
 
-/// Looks at the server's settings, the account's grants, and every rule against
-/// the tables it matches; fits the rules to the tables.
+/// Examines the server's settings, the account's grants, and every rule with
+/// the tables that it matches. Fits the rules to the tables.
 ///
 /// # Errors
 ///
-/// The server cannot be asked, or the account may not.
+/// The server does not answer, or the account lacks a grant.
 pub async fn examine(
     server: &mut Server,
     address: &str,
@@ -148,7 +149,7 @@ pub async fn examine(
     if matches!(config.source.password, Some(config::PasswordConfig::Iam(_)))
         && config.source.tls.mode == TlsMode::Required
     {
-        let message = "source.tls.mode = \"required\" verifies nobody: whoever takes the server's place gets a token that lets him in for 15 minutes; use \"verify-identity\"";
+        let message = "source.tls.mode = \"required\" does not verify the server: an impostor gets a token with which it can log in for 15 minutes; use \"verify-identity\"";
         found.push(Finding::new(Level::Warning, "mysql", message));
     }
     found.push(retention(server).await?);
@@ -173,8 +174,8 @@ pub async fn examine(
         .filter(|cascade| config.rules.wants(&cascade.child))
     {
         let message = format!(
-            "a foreign key changes rows of the child without a row event: what the parent's change \
-             covers comes from `cascade_from`, or is the whole table (parent {}, child {})",
+            "a foreign key changes rows of the child without a row event: a change of the parent \
+             invalidates what `cascade_from` says, or the whole table (parent {}, child {})",
             cascade.parent, cascade.child
         );
         found.push(Finding::new(Level::Warning, "mysql", message));
@@ -194,12 +195,12 @@ pub async fn examine(
             }
         }
     }
-    let message = format!("rules were compared with the columns of their tables ({fitted})");
+    let message = format!("the rules were compared with the columns of their tables ({fitted})");
     found.push(Finding::new(Level::Ok, "configuration", message));
     Ok(found)
 }
 
-/// The settings of the binlog.
+/// Judges the settings of the binlog.
 fn settings(facts: &ServerFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut look = |good: bool, level, message: &str| {
@@ -215,12 +216,12 @@ fn settings(facts: &ServerFacts) -> Vec<Finding> {
     look(
         facts.row_metadata == "FULL",
         Level::Warning,
-        "column names are not in the binlog and come from information_schema, which shows the tables as they are now; set binlog_row_metadata = FULL",
+        "column names are not in the binlog: they are read from information_schema, which shows the tables as they are now; set binlog_row_metadata = FULL",
     );
     look(
         facts.gtids,
         Level::Warning,
-        "gtid_mode is not ON: the position is a file and offset, which means nothing on another server, and nothing tells when a row is visible, so that redis.settle_after alone covers early deletions",
+        "gtid_mode is not ON: the position is a file and offset, which means nothing on another server, and nothing says when a row becomes visible, so that redis.settle_after alone makes up for early deletions",
     );
     look(
         !facts.partial_json,
@@ -233,7 +234,7 @@ fn settings(facts: &ServerFacts) -> Vec<Finding> {
         "binlog_transaction_compression is ON: transactions are unpacked while they are read, which costs time on this machine",
     );
     let message = format!(
-        "MySQL {}, server UUID {}: binlog_format = ROW, binlog_row_image = {}, binlog_row_metadata = {}, gtid_mode = {}; grants suffice",
+        "MySQL {}, server UUID {}: binlog_format = ROW, binlog_row_image = {}, binlog_row_metadata = {}, gtid_mode = {}; the grants suffice",
         facts.version,
         facts.server_uuid,
         facts.row_image,
@@ -244,7 +245,7 @@ fn settings(facts: &ServerFacts) -> Vec<Finding> {
     found
 }
 
-/// How long the server keeps what evictd has not read yet.
+/// Judges how long the server keeps its binlog.
 async fn retention(server: &mut Server) -> Result<Finding, SourceError> {
     if let Some(hours) = server.rds_retention().await? {
         return Ok(match hours.parse::<u64>() {
@@ -257,18 +258,22 @@ async fn retention(server: &mut Server) -> Result<Finding, SourceError> {
                 Level::Warning,
                 "mysql",
                 format!(
-                    "the binlog is kept for {hours} hours after it was read, which may be no time at all; run CALL mysql.rds_set_configuration('binlog retention hours', 24)"
+                    "the binlog is kept for {hours} hours (NULL: it is purged as soon as possible), so an outage can become a gap; run CALL mysql.rds_set_configuration('binlog retention hours', 24)"
                 ),
             ),
         });
     }
     Ok(match server.facts().retention_s {
-        Some(0) => Finding::new(Level::Ok, "mysql", "the binlog is never purged by itself"),
+        Some(0) => Finding::new(
+            Level::Ok,
+            "mysql",
+            "the binlog is never purged automatically",
+        ),
         Some(seconds) if seconds < RETENTION_SECONDS_MIN => Finding::new(
             Level::Warning,
             "mysql",
             format!(
-                "the binlog is purged after {seconds} s: a longer outage is a gap; set binlog_expire_logs_seconds = {RETENTION_SECONDS_MIN} or more"
+                "the binlog is purged after {seconds} s: a longer outage of evictd is a gap; set binlog_expire_logs_seconds = {RETENTION_SECONDS_MIN} or more"
             ),
         ),
         Some(seconds) => Finding::new(

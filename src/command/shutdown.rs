@@ -1,15 +1,15 @@
-//! The end that an operator or a service manager asks for.
+//! The shutdown that an operator or a service manager asks for.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Time that what is in flight may take after SIGTERM. Below the 30 s after
-/// which ECS kills a task, and systemd's 90 s.
+/// Time that work in flight may take after SIGTERM: less than the 30 s after
+/// which ECS kills a task, and the 90 s of systemd.
 pub(super) const GRACE: Duration = Duration::from_secs(20);
 
-/// Time that the last records may take after the grace period.
+/// Time that the last records of the ledger may take after the grace period.
 pub(super) const LEDGER_GRACE: Duration = Duration::from_secs(2);
 
 /// A token that the first SIGTERM or SIGINT cancels.
@@ -29,7 +29,7 @@ pub(super) fn on_signal() -> std::io::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// The outcome of `starting`, or `None` if `shutdown` comes first: a dependency
+/// The outcome of `starting`, or `None` if `shutdown` comes first. A dependency
 /// that does not answer must not keep a daemon from ending.
 pub(super) async fn unless<T>(
     shutdown: &CancellationToken,

@@ -24,11 +24,12 @@ pub async fn json(options: &EvictdOptions) -> (Option<i32>, Value) {
     (checked.code, json)
 }
 
-/// What was found in `part` at `level`, joined.
+/// The messages of the findings about `part` at `level`, a line each.
 pub fn found(json: &Value, level: &str, part: &str) -> String {
-    let findings = json["findings"].as_array().unwrap().iter();
-    let of_part = findings.filter(|finding| finding["level"] == level && finding["part"] == part);
-    let messages: Vec<&str> = of_part
+    let findings = json["findings"].as_array().unwrap();
+    let messages: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding["level"] == level && finding["part"] == part)
         .map(|finding| finding["message"].as_str().unwrap())
         .collect();
     messages.join("\n")
@@ -42,7 +43,7 @@ fn unreachable(shop: &Shop) -> Config {
 }
 
 #[tokio::test]
-async fn offline_nobody_is_asked_and_no_secret_is_read() {
+async fn offline_no_server_is_asked_and_no_secret_is_read() {
     let shop = Shop::open().await;
     let mut config = unreachable(&shop);
     config.password = r#"{ file = "/nonexistent" }"#.to_owned();
@@ -56,14 +57,14 @@ async fn offline_nobody_is_asked_and_no_secret_is_read() {
         checked.stdout
     );
     assert!(
-        checked.stdout.contains("nothing was asked"),
+        checked.stdout.contains("no server was asked"),
         "{}",
         checked.stdout
     );
 }
 
 #[tokio::test]
-async fn who_does_not_answer_is_named_and_what_is_wrong_besides_decides_the_exit_code() {
+async fn servers_that_do_not_answer_are_named_and_other_errors_decide_the_exit_code() {
     let shop = Shop::open().await;
     let (code, json_) = json(&unreachable(&shop).options()).await;
     assert_eq!(code, Some(3), "{json_}");
@@ -208,7 +209,7 @@ async fn policy(aws: &Aws, name: &str, ttl: (i64, i64, i64)) -> String {
 }
 
 #[tokio::test]
-async fn tags_that_nobody_reads_and_tenants_that_there_cannot_be_are_errors() {
+async fn tags_that_a_distribution_does_not_read_and_tenants_that_it_cannot_have_are_errors() {
     let shop = Shop::open().await;
     let aws = shared_aws().await;
     let fake = FakeCloudFront::start(FakeSettings::default()).await;
@@ -251,8 +252,7 @@ async fn tags_that_nobody_reads_and_tenants_that_there_cannot_be_are_errors() {
     let tenant = "distributions = [\"shop\"]\ntenant = \"{tenant_id}\"\npaths = [\"/users/{id}\"]";
     let (_, without_tenants) = json(&with(tenant, "")).await;
     let errors = found(&without_tenants, "error", "cloudfront");
-    let expected =
-        "distribution shop (E2) is no multi-tenant one, and has none of the tenants of users";
+    let expected = "distribution shop (E2) is not a multi-tenant distribution, and has none of the tenants of users";
     assert!(errors.contains(expected), "{errors}");
     fake.change(|settings| settings.tenants = vec![("dt_1".to_owned(), "E2".to_owned())]);
     let (_, with_tenants) = json(&with(tenant, "")).await;

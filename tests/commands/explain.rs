@@ -1,4 +1,4 @@
-//! `evictd explain` says what the planner says.
+//! `evictd explain`: what the planner says about one change.
 
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ async fn every_rule_says_what_it_does_and_why_or_why_not() {
 }
 
 #[tokio::test]
-async fn tags_variants_tenants_and_distributions_are_told() {
+async fn tags_variants_tenants_and_distributions_are_named() {
     let rule = r#"
 [buffer]
 kind = "local"
@@ -139,7 +139,7 @@ async fn programs_get_one_object_and_missing_columns_and_images_are_named() {
     assert!(does.contains(&json!("invalidate /users/*")), "{users}");
     assert!(
         does.contains(&json!(
-            "widen to the whole table what cannot be known row by row (missing-column)"
+            "widen to the whole table, because single rows cannot be known (missing-column)"
         )),
         "{users}"
     );
@@ -162,11 +162,11 @@ async fn programs_get_one_object_and_missing_columns_and_images_are_named() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_none_is_refused_with_what_to_write() {
+async fn a_change_that_is_malformed_is_refused_with_what_to_write() {
     for (args, expected) in [
         (&[][..], "give --after for an insert"),
-        (&["--after", "[]"], "--after is no object"),
-        (&["--before", "{"], "--before is no JSON"),
+        (&["--after", "[]"], "--after is not an object"),
+        (&["--before", "{"], "--before is not JSON"),
         (
             &["--table", "users", "--after", "{}"],
             "--table \"users\" has no database",

@@ -1,4 +1,4 @@
-//! `evictd check`: what the account in Redis may do, where files are kept, and what the queue is set to.
+//! `evictd check`: the permissions of the account in Redis, the directories, and the settings of the queue.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::check::{found, json};
 use crate::daemon::shop::{Config, Shop, USERS};
 use crate::support::{EVICTD_PASSWORD, shared_aws};
 
-/// Everything that Redis can be asked to do.
+/// A rule's fields that make evictd use every kind of command of Redis.
 const SHAPES: &str = r#"
 tag_sets    = ["tag:user-{id}"]
 hash_fields = [{ key = "users", field = "{id}" }]
@@ -19,7 +19,7 @@ table_wide  = { keys = ["user:*"], generation = "gen:users" }
 
 async fn account(shop: &Shop, rights: &str) -> Config {
     let mut conn = shop.redis.conn().await;
-    // The environment of `check` holds the source's.
+    // The environment of `check` holds the source's password.
     let password = format!(">{EVICTD_PASSWORD}");
     let _: () = redis::cmd("ACL")
         .arg(&["SETUSER", "evictd", "reset", "on", &password])
@@ -76,7 +76,7 @@ async fn each_right_that_the_account_lacks_is_named_and_nothing_is_touched() {
         assert_eq!(errors.lines().count(), 1, "{lacks}: {errors}");
     }
 
-    // Without scripts nobody says whether a counter may be added to.
+    // Without scripts nothing says whether the account may add to a counter.
     let few = "+ping +unlink +scan +incr +info ~user:* ~mark:* ~gen:users";
     let generation = "table_wide = { generation = \"gen:users\" }";
     let config = account(&shop, few).await;
@@ -125,7 +125,7 @@ async fn directories_that_cannot_hold_files_are_errors_that_name_the_field() {
     assert!(ok.contains(&format!("{here} can be written to")), "{ok}");
 
     let rest = format!("{USERS}\n[ledger]\ndir = \"{here}/missing\"");
-    // Nobody can make a file there.
+    // No file can be created there.
     let config = shop
         .config()
         .checkpoint_file(Path::new("/proc/shop.checkpoint.json"))
@@ -139,7 +139,7 @@ async fn directories_that_cannot_hold_files_are_errors_that_name_the_field() {
     );
     let errors = found(&report, "error", "ledger");
     assert!(
-        errors.contains("missing is no directory") && errors.contains("ledger.dir"),
+        errors.contains("missing is not a directory") && errors.contains("ledger.dir"),
         "{errors}"
     );
 

@@ -258,7 +258,7 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
         done.stdout
     );
     assert!(
-        done.stdout.contains("left 1 that no evictd wrote"),
+        done.stdout.contains("left 1 that evictd did not write"),
         "{}",
         done.stdout
     );

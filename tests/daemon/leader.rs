@@ -245,7 +245,7 @@ async fn a_standby_says_that_it_is_one_is_healthy_and_not_ready() {
     let mut command = config.options().args(&["status"]);
     command.env.clear();
     let text = Evictd::finish(&command, WITHIN).await;
-    for words in ["STANDBY", "another one leads, this one stands by"] {
+    for words in ["STANDBY", "another process leads, this one stands by"] {
         assert!(text.stdout.contains(words), "{words}: {}", text.stdout);
     }
 

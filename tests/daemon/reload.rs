@@ -240,13 +240,13 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
         ),
         (
             good.replace(&name, "name = \"store\""),
-            "a restart is needed for name",
+            "a restart is needed to change name",
         ),
         (
             good.replace(&checkpoint, &elsewhere),
-            "a restart is needed for checkpoint",
+            "a restart is needed to change checkpoint",
         ),
-        (both, "a restart is needed for name, checkpoint"),
+        (both, "a restart is needed to change name, checkpoint"),
         (String::new(), "missing field"),
         (
             good.replace(&shop.mysql().port().to_string(), &free_port().to_string()),

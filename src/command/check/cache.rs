@@ -1,23 +1,24 @@
-//! What the account in Redis may do, and what Redis does when it is full.
+//! The permissions of the account in Redis, and what Redis evicts when it is
+//! full.
 
 use crate::cache::{MemoryPolicy, Permissions, Redis, Uses};
 use crate::command::finding::{Finding, Level};
 use crate::command::{CommandError, preflight};
 use crate::config::Config;
 
-/// How many names of one kind of trouble are printed.
+/// Keys and channels that are named for one command that the account lacks.
 const NAMES_MAX: usize = 3;
 
-/// Asks Redis.
+/// Asks Redis about the account and about its memory.
 ///
 /// # Errors
 ///
-/// It does not answer.
+/// Redis does not answer.
 pub async fn examine(config: &Config) -> Result<Vec<Finding>, CommandError> {
     let mut redis = Redis::new(&preflight::redis_target(&config.redis)?)?;
     redis.check().await?;
-    let mut found = vec![Finding::new(Level::Ok, "redis", "it answers")];
-    // So long a number is no row's, and a key that has it is not there.
+    let mut found = vec![Finding::new(Level::Ok, "redis", "the server answers")];
+    // No row has so large a number, so no key with it exists.
     let number = rand::random_range(1_u64 << 62..1 << 63).to_string();
     let uses = uses(config, &number);
     found.extend(permissions(&redis.permissions(&uses).await?));
@@ -65,14 +66,14 @@ fn permissions(permissions: &Permissions) -> Vec<Finding> {
             .next()
             .map_or("", |missing| missing.reason.as_str());
         let message = format!(
-            "the account may not {command} {}: {reason}; grant it (ACL SETUSER), on the keys and channels of all rules",
+            "the account may not {command} {}: {reason}; grant it with ACL SETUSER, on the keys and channels of all rules",
             names.join(", ")
         );
         found.push(Finding::new(Level::Error, "redis", message));
     }
     if !permissions.unknown.is_empty() {
         let message = format!(
-            "whether the account may {} cannot be known without doing it, and this server does not tell (a script's redis.acl_check_cmd, from Redis 7 on and with +eval); see that it may",
+            "whether the account may {} cannot be known without doing it, and this server does not say (a script can ask with redis.acl_check_cmd, which takes Redis 7 and +eval); make sure that it may",
             permissions.unknown.join(", ")
         );
         found.push(Finding::new(Level::Note, "redis", message));
@@ -92,28 +93,28 @@ fn memory(policy: Option<MemoryPolicy>, uses: &Uses) -> Option<Finding> {
         return Some(Finding::new(
             Level::Note,
             "redis",
-            "it does not say what it does when its memory is full (INFO): see that maxmemory-policy spares guards and generations",
+            "the server does not say what it does when its memory is full (INFO): make sure that maxmemory-policy spares guards and generations",
         ));
     };
     let evicts = limited && policy != "noeviction";
-    // A guard has a time to live, and every policy that evicts may take it.
+    // A guard has a time to live, so every policy that evicts may evict it.
     let (level, message) = if evicts && !uses.guards.is_empty() {
         (
             Level::Warning,
             format!(
-                "maxmemory-policy is {policy}, which may evict guards: without its guard a late fill is stored; keep guards where nothing is evicted (noeviction), or give it memory enough"
+                "maxmemory-policy is {policy}, which may evict guards: without its guard a late fill is stored; keep guards in a Redis that evicts nothing (noeviction), or give this one enough memory"
             ),
         )
     } else if evicts && policy.starts_with("allkeys") && !uses.generations.is_empty() {
         (
             Level::Warning,
             format!(
-                "maxmemory-policy is {policy}, which may evict generations: a counter that begins anew makes old entries reachable again; use a volatile policy, which spares keys without a time to live"
+                "maxmemory-policy is {policy}, which may evict generations: a counter that starts over makes old entries reachable again; use a volatile policy, which spares keys without a time to live"
             ),
         )
     } else {
         let limit = if limited { "limited" } else { "not limited" };
-        let message = format!("its memory is {limit}, maxmemory-policy is {policy}");
+        let message = format!("memory is {limit}, and maxmemory-policy is {policy}");
         (Level::Ok, message)
     };
     Some(Finding::new(level, "redis", message))

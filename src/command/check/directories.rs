@@ -1,4 +1,4 @@
-//! Where files are kept.
+//! The directories that hold files.
 
 use std::path::Path;
 
@@ -6,29 +6,30 @@ use crate::checkpoint::FileCheckpoint;
 use crate::command::finding::{Finding, Level};
 use crate::config::{BufferConfig, CheckpointConfig, Config};
 
-/// Looks whether this process could keep files there. Leaves nothing behind.
+/// Checks whether this process could write to them. Leaves nothing behind.
 pub fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut beside = None;
+    let mut checkpoint_dir = None;
     if let CheckpointConfig::File { path } = &config.checkpoint {
-        beside = path.parent();
+        checkpoint_dir = path.parent();
         found.extend(parent(path, "checkpoint", "checkpoint.path"));
         if FileCheckpoint::is_in_use(path) {
-            let message = format!("{} is in use: a daemon runs with it", path.display());
+            let message = format!("{} is in use by a running daemon", path.display());
             found.push(Finding::new(Level::Note, "checkpoint", message));
         }
     }
     match &config.ledger_dir {
-        Some(dir) if Some(dir.as_path()) == beside => {}
+        Some(dir) if Some(dir.as_path()) == checkpoint_dir => {}
         Some(dir) => found.push(directory(dir, "ledger", "ledger.dir")),
         None => found.push(Finding::new(
             Level::Note,
             "ledger",
-            "ledger.dir is not set: gaps and dead letters are in the log and in the status only",
+            "ledger.dir is not set: gaps and dead letters are only in the log and in the status",
         )),
     }
     if let Some(BufferConfig::Local { path }) = &config.buffer {
-        // Opening it would make it, and a running daemon shares it with nobody.
+        // Opening the file would create it, and a running daemon does not share
+        // it.
         found.extend(parent(path, "buffer", "buffer.path"));
     }
     found
@@ -50,12 +51,12 @@ fn directory(path: &Path, part: &'static str, field: &str) -> Finding {
             Level::Error,
             part,
             format!(
-                "{shown} {problem}; make it, let the account that runs evictd write there, or correct {field}"
+                "{shown} {problem}; create it, let the account that runs evictd write to it, or correct {field}"
             ),
         )
     };
     if !path.is_dir() {
-        return error("is no directory".to_owned());
+        return error("is not a directory".to_owned());
     }
     match tempfile::tempfile_in(path) {
         Ok(_) => Finding::new(Level::Ok, part, format!("{shown} can be written to")),

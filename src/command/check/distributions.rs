@@ -9,7 +9,7 @@ use crate::config::{CloudFrontConfig, Config};
 use crate::edge::cloudfront::CloudFront;
 use crate::rules::rule::Rule;
 
-/// Asks CloudFront about each distribution of `section`.
+/// Asks CloudFront about each of them.
 pub(super) async fn examine(
     report: &mut CheckReport,
     config: &Config,
@@ -32,23 +32,28 @@ pub(super) async fn examine(
         };
         match paths::audit(&distribution.name, config.rules.classes(), &behaviors) {
             Some(rows) => {
-                report.add(Level::Ok, "cloudfront", format!(
-                    "distribution {} ({id}) answers and has {} behaviors",
+                let message = format!(
+                    "distribution {} ({id}) answers and has {} cache behaviors",
                     distribution.name,
                     behaviors.len()
-                ));
+                );
+                report.add(Level::Ok, "cloudfront", message);
                 report.paths.extend(rows);
             }
-            None => report.add(Level::Warning, "cloudfront", format!(
-                "distribution {} ({id}): its patterns and [[path]] together are too intricate to be compared",
-                distribution.name
-            )),
+            None => {
+                let message = format!(
+                    "distribution {} ({id}): its path patterns and those of [[path]] are too complex to compare",
+                    distribution.name
+                );
+                report.add(Level::Warning, "cloudfront", message);
+            }
         }
     }
 }
 
-/// Tags that nobody reads, and tenants that there cannot be: CloudFront
-/// says nothing about the first, and of the second only when it is too late.
+/// Checks that the distribution reads the cache tags of the rules, and that it
+/// can have their tenants. CloudFront accepts a tag that it does not read, and
+/// refuses a tenant only when an invalidation is sent.
 async fn traits(
     report: &mut CheckReport,
     config: &Config,
@@ -57,9 +62,13 @@ async fn traits(
     id: &Arc<str>,
 ) {
     let names = |which: fn(&Rule) -> bool| {
-        let rules = config.rules.iter().filter(|rule| rule.goes_to(name));
-        let rules = rules.filter(|rule| which(rule)).map(|rule| &*rule.name);
-        rules.collect::<Vec<&str>>().join(", ")
+        config
+            .rules
+            .iter()
+            .filter(|rule| rule.goes_to(name) && which(rule))
+            .map(|rule| &*rule.name)
+            .collect::<Vec<&str>>()
+            .join(", ")
     };
     let tagging = names(Rule::sends_tags);
     let of_tenants = names(|rule| rule.tenant.is_some());
@@ -90,7 +99,7 @@ async fn traits(
             Level::Error,
             "cloudfront",
             format!(
-                "distribution {name} ({id}) is no multi-tenant one, and has none of the tenants of {of_tenants}: name the right one in `distributions`"
+                "distribution {name} ({id}) is not a multi-tenant distribution, and has none of the tenants of {of_tenants}: name the right one in `distributions`"
             ),
         );
     }

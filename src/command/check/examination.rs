@@ -1,4 +1,5 @@
-//! What is looked at, in which order.
+//! The examination: one part after the other, from the configuration to the
+//! edge.
 
 use super::report::CheckReport;
 use super::{cache, directories, distributions, queue};
@@ -10,7 +11,7 @@ use crate::command::{CommandError, aws_config, preflight, print};
 use crate::config::{self, BufferConfig, Config, SettleConfig};
 use crate::edge::cloudfront::CloudFront;
 
-/// Looks at everything, prints what it found, and fails if something is wrong.
+/// Examines everything, prints the findings, and fails if one is an error.
 pub async fn run(global: &Global, options: &CheckArgs) -> Result<(), CommandError> {
     let mut config = config::load(&global.config)?;
     let mut report = CheckReport::default();
@@ -28,7 +29,7 @@ pub async fn run(global: &Global, options: &CheckArgs) -> Result<(), CommandErro
         report.add(
             Level::Note,
             "configuration",
-            "nothing was asked of any server (--offline)".to_owned(),
+            "no server was asked (--offline)".to_owned(),
         );
     } else {
         mysql(&mut report, &mut config, global).await;
@@ -67,7 +68,8 @@ async fn redis(report: &mut CheckReport, config: &Config) {
         report.add(
             Level::Warning,
             "redis",
-            "redis.settle_after is off: a fill that read the old row may stay".to_owned(),
+            "redis.settle_after is off: an entry that was filled from the old row may stay"
+                .to_owned(),
         );
     }
 }
@@ -77,7 +79,7 @@ async fn edge(report: &mut CheckReport, config: &Config) {
         report.add(
             Level::Note,
             "cloudfront",
-            "no [cloudfront] is configured: paths are only logged".to_owned(),
+            "[cloudfront] is not configured: paths are only logged".to_owned(),
         );
         return;
     };
@@ -89,7 +91,7 @@ async fn edge(report: &mut CheckReport, config: &Config) {
                 .extend(queue::settings(&queue, config.max_receives)),
             Err(error) => report.fail("sqs", error),
         },
-        // Among the places.
+        // Its file is among the directories.
         BufferConfig::Local { .. } => {}
     }
     distributions::examine(report, config, section, &CloudFront::new(&aws)).await;

@@ -1,12 +1,12 @@
-//! `evictd check`: everything that can be wrong, looked at before it is.
+//! `evictd check`: finds what is wrong before it does harm.
 //!
-//! - `examination`: what is looked at, in which order.
-//! - `report`: what was found, printed and summed up.
-//! - `cache`: the account in Redis, and the memory of Redis.
+//! - `examination`: one part after the other.
+//! - `report`: the findings, printed and summed up.
+//! - `cache`: the permissions of the account in Redis, and what Redis evicts.
 //! - `directories`: the directories that hold files.
 //! - `queue`: the queue between the cache and the edge.
 //! - `distributions`: the distributions that paths are sent to.
-//! - `paths`: the path classes against a live distribution.
+//! - `paths`: the path classes, compared with a live distribution.
 
 mod cache;
 mod directories;

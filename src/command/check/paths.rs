@@ -1,4 +1,4 @@
-//! The path classes against a live distribution.
+//! The path classes, compared with the cache behaviours of a live distribution.
 
 use serde::Serialize;
 
@@ -7,64 +7,66 @@ use crate::edge::cache_behavior::{Behavior, Ttl};
 use crate::model::invalidation::PathClass;
 use crate::rules::path_class::PathClasses;
 
-/// Immutable files that expire sooner are fetched more often than they need be.
+/// Shortest TTL that suits immutable files. Those that expire sooner are
+/// fetched more often than they need to be.
 const IMMUTABLE_SECONDS_MIN: i64 = 86_400;
-/// What is semi-dynamic expires within as much (the consistency model).
+/// Longest TTL that suits `short-ttl`: such paths are never invalidated, and
+/// may be stale for as long.
 const SHORT_SECONDS_MAX: i64 = 5;
 
-/// What one class meets in a distribution.
+/// A path class and a cache behaviour that match the same paths.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassRow {
-    /// The distribution's name.
     pub distribution: String,
-    /// The `[[path]]`; `(none)` for what no pattern matches.
+    /// The pattern of the `[[path]]`; `(none)` for paths that no `[[path]]`
+    /// matches.
     pub pattern: String,
-    /// The class that is declared, or `cached` where none is.
+    /// The declared class, or `cached` if there is none.
     pub class: &'static str,
-    /// The behaviour that matches first.
+    /// The pattern of the behaviour that CloudFront applies to these paths.
     pub behavior: String,
     /// A path that both match.
     pub example: String,
-    /// Its cache policy.
+    /// The behaviour's cache policy.
     pub policy: String,
-    /// Its TTLs.
     pub ttl: Ttl,
-    /// How bad it is.
     pub level: Level,
-    /// What is wrong and what to do.
+    /// What is wrong, and what to do.
     pub verdict: String,
 }
 
-/// Compares every class with every behaviour that it meets; `None` if the
-/// patterns are too intricate.
+/// Compares each class with each behaviour that matches some of its paths;
+/// `None` if the patterns are too complex to compare.
 pub fn audit(name: &str, classes: &PathClasses, behaviors: &[Behavior]) -> Option<Vec<ClassRow>> {
     let patterns: Vec<String> = behaviors
         .iter()
         .map(|behavior| behavior.pattern.clone())
         .collect();
     let declared: Vec<(String, PathClass)> = classes.iter().collect();
-    let overlaps = classes.overlaps(&patterns)?;
-    let rows = overlaps.into_iter().filter_map(|overlap| {
-        let behavior = behaviors.get(overlap.behavior)?;
-        let class = overlap.class.and_then(|index| declared.get(index));
-        let (level, verdict) = match class {
-            Some((_, class)) => verdict(*class, behavior),
-            None => undeclared(behavior),
-        };
-        Some(ClassRow {
-            distribution: name.to_owned(),
-            pattern: class.map_or_else(|| "(none)".to_owned(), |(pattern, _)| pattern.clone()),
-            class: class
-                .map_or(PathClass::Cached, |(_, class)| *class)
-                .as_str(),
-            behavior: behavior.pattern.clone(),
-            example: overlap.example,
-            policy: behavior.policy.clone(),
-            ttl: behavior.ttl,
-            level,
-            verdict,
-        })
-    });
+    let rows = classes
+        .overlaps(&patterns)?
+        .into_iter()
+        .filter_map(|overlap| {
+            let behavior = behaviors.get(overlap.behavior)?;
+            let class = overlap.class.and_then(|index| declared.get(index));
+            let (level, verdict) = match class {
+                Some((_, class)) => verdict(*class, behavior),
+                None => undeclared(behavior),
+            };
+            Some(ClassRow {
+                distribution: name.to_owned(),
+                pattern: class.map_or_else(|| "(none)".to_owned(), |(pattern, _)| pattern.clone()),
+                class: class
+                    .map_or(PathClass::Cached, |(_, class)| *class)
+                    .as_str(),
+                behavior: behavior.pattern.clone(),
+                example: overlap.example,
+                policy: behavior.policy.clone(),
+                ttl: behavior.ttl,
+                level,
+                verdict,
+            })
+        });
     Some(rows.collect())
 }
 
@@ -72,7 +74,7 @@ fn undeclared(behavior: &Behavior) -> (Level, String) {
     match behavior.ttl.max_s {
         0 => (
             Level::Note,
-            "no [[path]] covers it: paths count as cached, and are never cached here; declare it strong".to_owned(),
+            "no [[path]] covers it: its paths count as cached, but are never cached here; declare it strong".to_owned(),
         ),
         _ => (Level::Note, "no [[path]] covers it: it counts as cached".to_owned()),
     }
@@ -115,7 +117,7 @@ fn verdict(class: PathClass, behavior: &Behavior) -> (Level, String) {
         PathClass::ShortTtl => fine(),
         PathClass::Cached if max_s == 0 => (
             Level::Warning,
-            "never cached: every invalidation is paid for nothing; declare it strong".to_owned(),
+            "never cached: its invalidations are paid for in vain; declare it strong".to_owned(),
         ),
         PathClass::Cached => fine(),
     }
@@ -165,8 +167,9 @@ pub fn table(rows: &[ClassRow]) -> String {
     }
     let mut out = String::new();
     for row in std::iter::once(&head).chain(&cells) {
-        let padded = row.iter().zip(widths);
-        let line: Vec<String> = padded
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
         out.push_str(line.join("  ").trim_end());

@@ -3,13 +3,15 @@
 use crate::buffer::QueueSettings;
 use crate::command::finding::{Finding, Level};
 
-/// A drain that lost its messages to another after a few seconds would pay
-/// twice.
+/// Shortest visibility timeout without a warning. A drain that loses its
+/// messages to another one makes both pay for the paths.
 const VISIBILITY_SECONDS_MIN: u64 = 10;
 
-/// As the binlog: an outage of CloudFront's side must not cost paths.
+/// Shortest retention without a warning, as for the binlog: an outage of
+/// CloudFront must not lose paths.
 const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
+/// Judges the settings of the queue.
 pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |level, message: String| found.push(Finding::new(level, "sqs", message));
@@ -20,18 +22,18 @@ pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding>
         ),
         None => add(
             Level::Warning,
-            "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy".to_owned(),
+            "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy".to_owned(),
         ),
         Some(count) if count <= max_receives => add(
             Level::Warning,
             format!(
-                "the queue moves a message to its dead-letter queue after {count} receives, and evictd does so with a reason after {max_receives} (buffer.max_receives): without a reason it cannot be told what was wrong, and paths that only waited count too; set maxReceiveCount to {} or more",
+                "the queue moves a message to its dead-letter queue after {count} receives, and evictd does so after {max_receives} (buffer.max_receives), with a reason: the queue gives none, and it also counts receives of paths that only waited; set maxReceiveCount to {} or more",
                 max_receives.saturating_mul(10)
             ),
         ),
         Some(count) => add(
             Level::Ok,
-            format!("the queue answers and has a dead-letter queue, after {count} receives"),
+            format!("the queue answers, and moves a message to its dead-letter queue after {count} receives"),
         ),
     }
     let visibility = queue.visibility.as_secs();
@@ -39,7 +41,7 @@ pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding>
         add(
             Level::Warning,
             format!(
-                "the queue's visibility timeout is {visibility} s: a drain that is held up loses its messages to another, and the paths go twice; set 30 s or more"
+                "the queue's visibility timeout is {visibility} s: a drain that is held up loses its messages to another, and the paths are sent twice; set 30 s or more"
             ),
         );
     }
@@ -49,14 +51,14 @@ pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding>
         add(
             Level::Warning,
             format!(
-                "the queue drops messages after {seconds} s: paths that could not be sent until then are lost; set a retention of {RETENTION_SECONDS_MIN} s or more"
+                "the queue drops messages after {seconds} s: paths that are not sent by then are lost; set a retention of {RETENTION_SECONDS_MIN} s or more"
             ),
         );
     }
     if queue.fifo {
         add(
             Level::Note,
-            "it is a FIFO queue: it works, and a standard queue is quicker and costs less"
+            "the queue is a FIFO queue: that works, but a standard queue is faster and costs less"
                 .to_owned(),
         );
     }

@@ -1,4 +1,4 @@
-//! What a check found: collected, printed and summed up.
+//! The findings of a check: collected, printed, and summed up as an exit code.
 
 use serde_json::json;
 
@@ -30,8 +30,11 @@ impl CheckReport {
     }
 
     pub(super) fn text(&self) -> String {
-        let findings = self.findings.iter();
-        let mut text: String = findings.map(|finding| format!("{finding}\n")).collect();
+        let mut text: String = self
+            .findings
+            .iter()
+            .map(|finding| format!("{finding}\n"))
+            .collect();
         let mut rest = self.paths.as_slice();
         while let Some(first) = rest.first() {
             let name = &first.distribution;
@@ -61,11 +64,11 @@ impl CheckReport {
             .iter()
             .filter(|finding| finding.unreachable)
             .count();
-        // What is set wrong has to be set right whoever answers.
-        let exit = match unreachable {
-            0 => Exit::Configuration,
-            some if some == errors => Exit::Unreachable,
-            _ => Exit::Configuration,
+        // A wrong setting has to be corrected, whether or not a server answers.
+        let exit = if unreachable == errors {
+            Exit::Unreachable
+        } else {
+            Exit::Configuration
         };
         let warnings = count(Level::Warning);
         Err(CommandError::new(

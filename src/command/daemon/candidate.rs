@@ -1,5 +1,5 @@
-//! A process that would lead: it waits for the lock, and says whether there is
-//! another turn after a failure.
+//! The wait for the leader's lock, and the decision after a failure: to wait
+//! for another turn, or to give up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,31 +14,31 @@ use crate::config::Config;
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Board;
 
-/// Time that one wait for the lock takes. The lock is had as soon as it is free,
-/// and the server looks after those who wait.
+/// Time that one wait for the lock takes at most. The server grants the lock as
+/// soon as it is free, and notices when a process that waits is gone.
 const ONE_WAIT: Duration = Duration::from_secs(5);
 
-/// Time that a failure which may pass holds up the next turn, at least and at
-/// most: a standby has to be there when it has passed.
+/// Shortest and longest pause after a failure that may pass. A standby has to
+/// be there when it has passed.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// A process that would lead.
+/// A process that wants to lead.
 pub(super) struct Candidate {
     board: Arc<Board>,
     pub(super) lock: LeaderLock,
-    /// It has waited for another process, or led before: it is needed, and gives
-    /// up for nothing that may pass.
+    /// Whether it has waited for another process, or has led before. Then it is
+    /// needed, and does not give up for a failure that may pass.
     pub(super) stood_by: bool,
-    /// The source did not answer when it was asked last.
+    /// Whether the source did not answer the last time.
     failing: bool,
     backoff: Backoff,
 }
 
 /// How a wait for the lock ended.
 pub(super) enum Waited {
-    /// With the lock, granted at this time in ms since the epoch.
+    /// It has the lock, granted at this time in ms since the epoch.
     Granted(u64),
-    /// Another process leads, as it turned out for the first time.
+    /// Another process leads, which this one sees for the first time.
     StandsBy,
     Shutdown,
 }
@@ -93,7 +93,7 @@ impl Candidate {
                 Err(error) if !self.stood_by => return Err(error.into()),
                 Err(error) => {
                     if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!(%error, "cannot wait for the leader's lock; trying again until it can");
+                        tracing::warn!(%error, "cannot wait for the leader's lock; trying again until that works");
                     }
                     self.pause(shutdown).await;
                 }
@@ -101,7 +101,12 @@ impl Candidate {
         }
     }
 
-    /// Whether there is a next turn after one that ended so.
+    /// Whether this process waits for another turn after one that ended with
+    /// `outcome`.
+    ///
+    /// # Errors
+    ///
+    /// It does not, because of the failure in `outcome`.
     pub(super) async fn after(
         &mut self,
         outcome: Result<(), CommandError>,
@@ -113,7 +118,7 @@ impl Candidate {
         };
         let cause = error.cause.downcast_ref();
         let superseded = matches!(cause, Some(CheckpointError::Superseded { .. }));
-        // By a leader that is paused, or by the last write of this process.
+        // By a leader that is paused, or by this process's own last write.
         let held = matches!(cause, Some(CheckpointError::Held { .. }));
         let passes = superseded || self.stood_by && (held || error.exit == Exit::Unreachable);
         if !passes {

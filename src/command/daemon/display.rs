@@ -1,5 +1,5 @@
-//! What others are shown of the daemon, and where: the status, the log level,
-//! the listener. A reload replaces all of it at once.
+//! What others see of the daemon: its status, its log level and its listener. A
+//! reload replaces all of them at once.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,19 +21,19 @@ use crate::progress::board::Reports;
 use crate::telemetry::exposition;
 use crate::telemetry::log::{LOG_LEVEL, LogLevel};
 
-/// Where it is shown.
+/// What others see of the daemon.
 pub(super) struct Display {
     shown: watch::Sender<Shown>,
     log: LogLevel,
-    /// The level that the command line names, which counts for more than the
+    /// The level that the command line names. It takes precedence over the
     /// configuration's.
     log_level: Option<String>,
     listener: Option<(SocketAddr, AbortHandle)>,
 }
 
 impl Display {
-    /// Shows a daemon that begins with `config`. `ledger` is where its records
-    /// go; a dry run has none.
+    /// Shows a daemon that begins with `config`. Its records go to `ledger`,
+    /// which is off in a dry run.
     ///
     /// # Errors
     ///
@@ -69,22 +69,22 @@ impl Display {
         Ok(display)
     }
 
-    /// What is shown, for whoever shows it.
+    /// What the status is made from, for those who show it.
     pub(super) fn shown(&self) -> &watch::Sender<Shown> {
         &self.shown
     }
 
-    /// Where the tasks of a turn report.
+    /// What the tasks of a turn report to.
     pub(super) fn reports(&self) -> Reports {
         self.shown.borrow().reports.clone()
     }
 
     /// Shows a daemon that works with `config` from now on. `listener` is bound
-    /// to its `metrics.listen` where nothing listens there yet.
+    /// to its `metrics.listen`, unless this daemon listens there already.
     ///
     /// # Errors
     ///
-    /// The ledger cannot be opened. Everything is as it was then.
+    /// The ledger cannot be opened. Nothing has changed then.
     pub(super) async fn show(
         &mut self,
         before: &Config,
@@ -112,12 +112,12 @@ impl Display {
     }
 
     /// A listener at `metrics.listen`, unless this daemon listens there already
-    /// or nobody shall.
+    /// or the field is not set.
     pub(super) async fn bind(&self, config: &Config) -> Result<Option<TcpListener>, CommandError> {
         bind(config, self.address()).await
     }
 
-    /// Where this daemon listens.
+    /// The address that this daemon listens at.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.listener.as_ref().map(|(address, _)| *address)
     }
@@ -151,31 +151,33 @@ impl Display {
     fn set_log_level(&self, config: &Config) -> Result<(), CommandError> {
         match (&self.log_level, &config.log_level) {
             (Some(given), Some(level)) if given != level => {
-                tracing::info!("log.level has no effect: --log-level or EVICTD_LOG says {given}");
+                tracing::info!(
+                    "log.level has no effect, since --log-level or EVICTD_LOG says {given}"
+                );
             }
             (Some(_), _) => {}
             (None, level) => {
                 let level = level.as_deref().unwrap_or(LOG_LEVEL);
-                let set = self.log.set(level);
-                set.map_err(|error| CommandError::configuration(error.to_string()))?;
+                self.log
+                    .set(level)
+                    .map_err(|error| CommandError::configuration(error.to_string()))?;
             }
         }
         Ok(())
     }
 }
 
-/// A listener at `metrics.listen`, unless that is `serving` already.
+/// A listener at `metrics.listen`, unless it is not set, or is `serving`
+/// already.
 pub(super) async fn bind(
     config: &Config,
     serving: Option<SocketAddr>,
 ) -> Result<Option<TcpListener>, CommandError> {
     match config.metrics_listen {
-        Some(address) if serving != Some(address) => {
-            let bound = TcpListener::bind(address).await;
-            bound
-                .map(Some)
-                .map_err(|error| refused(address, &error.to_string()))
-        }
+        Some(address) if serving != Some(address) => TcpListener::bind(address)
+            .await
+            .map(Some)
+            .map_err(|error| refused(address, &error.to_string())),
         _ => Ok(None),
     }
 }
@@ -184,15 +186,15 @@ fn refused(address: SocketAddr, reason: &str) -> CommandError {
     CommandError::configuration(format!("metrics.listen {address}: {reason}"))
 }
 
-/// Opens what is kept on record, as `[ledger]` says.
+/// Opens the ledger that `[ledger]` describes.
 pub(super) async fn open_ledger(config: &Config) -> Result<Ledger, CommandError> {
     let Some(dir) = config.ledger_dir.as_deref() else {
         tracing::info!(
-            "ledger.dir is not set: gaps and dead letters are in this log and in the status only"
+            "ledger.dir is not set: gaps and dead letters are only in this log and in the status"
         );
         return Ok(Ledger::off());
     };
-    // A checkpoint that cannot be kept is refused in its own words.
+    // Opening the checkpoint reports what is wrong with its directory.
     if !holds_the_checkpoint(dir, &config.checkpoint) {
         ledger::check_directory(dir)?;
     }

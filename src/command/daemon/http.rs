@@ -1,4 +1,4 @@
-//! What the daemon answers at `metrics.listen`.
+//! The daemon's answers at `metrics.listen`.
 
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -53,16 +53,21 @@ pub(super) fn serve(
     serving.abort_handle()
 }
 
-/// Has the counters that alerts look at from the beginning: Prometheus sees no
-/// increase in one that appears as 1.
+/// Shows the counters that alerts watch from the start, as 0. In a counter that
+/// first appears as 1, Prometheus sees no increase.
 pub(super) fn from_zero(config: &Config) {
-    let versioned = config.rules.iter().filter(|rule| rule.version.is_some());
-    let rules = versioned.map(|rule| rule.name.to_string());
+    let rules = config
+        .rules
+        .iter()
+        .filter(|rule| rule.version.is_some())
+        .map(|rule| rule.name.to_string());
     exposition::from_zero(metric::MISSED_VERSION_BUMPS, "rule", rules);
     let names = || {
-        let sections = config.cloudfront.iter();
-        let distributions = sections.flat_map(|section| &section.distributions);
-        distributions.map(|distribution| distribution.name.clone())
+        config
+            .cloudfront
+            .iter()
+            .flat_map(|section| &section.distributions)
+            .map(|distribution| distribution.name.clone())
     };
     exposition::from_zero(metric::EDGE_OVERDUE, "distribution", names());
     exposition::from_zero(metric::EDGE_QUOTA_WAITS, "distribution", names());
@@ -78,7 +83,7 @@ pub(super) fn from_zero(config: &Config) {
     exposition::from_zero(metric::CONFIG_RELOADS, "outcome", outcomes);
 }
 
-/// What is known only when somebody asks.
+/// Sets the gauges whose values are computed when somebody asks.
 fn publish(Shown { daemon, reports }: &Shown) {
     let now = Timestamp::now();
     let snapshot = reports.board.snapshot();
@@ -86,8 +91,8 @@ fn publish(Shown { daemon, reports }: &Shown) {
         Some((Leadership::Leads, _)) => metrics::gauge!(metric::LEADER).set(1.0),
         Some((Leadership::StandsBy, _)) => {
             metrics::gauge!(metric::LEADER).set(0.0);
-            // It knows nothing of the lag, and what it knew as the leader is
-            // no longer so.
+            // A standby does not know the lag, and what it knew as the leader
+            // is outdated.
             metrics::gauge!(metric::LAG_SECONDS).set(f64::NAN);
             metrics::gauge!(metric::LAG_BYTES).set(f64::NAN);
             metrics::gauge!(metric::CONNECTED).set(f64::NAN);
@@ -113,8 +118,9 @@ fn publish(Shown { daemon, reports }: &Shown) {
         }
     }
     for (part, state) in &snapshot.parts {
-        let trouble = state.trouble_since.map(|since| now.duration_since(since));
-        let trouble = trouble.map_or(0.0, |lasting| lasting.as_secs_f64().max(0.0));
+        let trouble = state.trouble_since.map_or(0.0, |since| {
+            now.duration_since(since).as_secs_f64().max(0.0)
+        });
         let busy = state
             .busy_since
             .map_or(0.0, |since| since.elapsed().as_secs_f64());
@@ -122,12 +128,16 @@ fn publish(Shown { daemon, reports }: &Shown) {
         metrics::gauge!(metric::PART_TROUBLE_SECONDS, "part" => part()).set(trouble);
         metrics::gauge!(metric::PART_BUSY_SECONDS, "part" => part()).set(busy);
     }
-    let book = reports.ledger.summary();
-    let open = book.recent_gaps.iter().filter(|gap| gap.is_open()).count();
+    let ledger = reports.ledger.summary();
+    let open = ledger
+        .recent_gaps
+        .iter()
+        .filter(|gap| gap.is_open())
+        .count();
     metrics::gauge!(metric::GAPS_OPEN).set(approximate(u64::try_from(open).unwrap_or(u64::MAX)));
-    metrics::gauge!(metric::DEAD_LETTERS_ON_RECORD).set(approximate(book.dead_letters));
-    let last_gap = book.recent_gaps.back().map(|gap| gap.begun_at);
-    let last_letter = book.recent_dead_letters.back().map(|letter| letter.at);
+    metrics::gauge!(metric::DEAD_LETTERS_ON_RECORD).set(approximate(ledger.dead_letters));
+    let last_gap = ledger.recent_gaps.back().map(|gap| gap.begun_at);
+    let last_letter = ledger.recent_dead_letters.back().map(|letter| letter.at);
     for (metric, at) in [
         (metric::LAST_GAP, last_gap),
         (metric::LAST_DEAD_LETTER, last_letter),
@@ -149,9 +159,9 @@ fn one_if(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
-/// A number as a metric has it.
+/// A number as the value of a metric.
 fn approximate(number: u64) -> f64 {
-    // Exact up to 2^32, and then to a 2^20th.
+    // Exact below 2^32, and rounded down to a multiple of 2^20 above.
     match u32::try_from(number) {
         Ok(number) => f64::from(number),
         Err(_) => f64::from(u32::try_from(number >> 20).unwrap_or(u32::MAX)) * 1_048_576.0,

@@ -40,7 +40,7 @@ pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(
     outcome
 }
 
-/// The role, as the status calls it.
+/// The name that the status has for the role.
 fn role(options: &RunArgs) -> &'static str {
     match options.role {
         _ if options.dry_run => "dry-run",

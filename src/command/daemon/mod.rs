@@ -1,15 +1,15 @@
 //! `evictd run`: the daemon.
 //!
 //! - `lifecycle`: from the command line to the end of the process.
-//! - `turns`: whose turn it is to lead, and one turn after another.
-//! - `candidate`: a process that waits for the lock.
-//! - `turn`: a turn's parts: checked, opened, run.
-//! - `source`: a turn's source, from the stored position on.
-//! - `reload`: SIGHUP: another configuration, checked while a turn works.
-//! - `dry_run`: plans printed, nothing touched.
-//! - `display`: what others are shown of the daemon, and where.
-//! - `shown`: that, at one moment.
-//! - `http`: answers at `metrics.listen`.
+//! - `turns`: one turn after another, as long as this process leads.
+//! - `candidate`: the wait for the leader's lock.
+//! - `turn`: the parts of a turn: checked, opened, run.
+//! - `source`: the source of a turn, from the stored position on.
+//! - `reload`: SIGHUP: another configuration, checked while the turn goes on.
+//! - `dry_run`: plans are printed, and nothing is touched.
+//! - `display`: the status, the log level and the listener.
+//! - `shown`: what the status is made from.
+//! - `http`: the answers at `metrics.listen`.
 //! - `systemd`: notifications to the service manager.
 
 mod candidate;

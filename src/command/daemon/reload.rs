@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again and checked as at the start, while
-//! the turn in hand goes on. What is found fit is handed to [`super::turns`],
-//! which ends that turn in order and begins the next one with it.
+//! the current turn goes on. One that fits is handed to [`super::turns`], which
+//! ends that turn in order and begins the next one with it.
 //!
 //! A configuration is taken over as a whole or not at all.
 
@@ -20,20 +20,20 @@ use crate::command::CommandError;
 use crate::config::{self, CheckpointConfig, Config};
 use crate::telemetry::{metric, systemd};
 
-/// Time that servers may take to say whether the configuration fits them.
+/// Time that the servers may take to answer while a configuration is checked.
 const CHECK_MAX: Duration = Duration::from_secs(60);
 
-/// A configuration that was asked for and found fit.
+/// A configuration that a reload asked for and that fits the servers.
 pub(super) struct Takeover {
     pub(super) checked: Checked,
-    /// Bound to its `metrics.listen`, where nothing of this daemon listens yet.
+    /// Bound to its `metrics.listen`, unless this daemon listens there already.
     pub(super) listener: Option<TcpListener>,
-    /// Told when the configuration is in use, and from which position on where
-    /// it reads; or why it is not.
+    /// Is told once the configuration is in use, with the position that reading
+    /// began at, if it reads; or why it is not in use.
     pub(super) done: oneshot::Sender<Result<Option<String>, CommandError>>,
 }
 
-/// SIGHUP from now on.
+/// Catches SIGHUP from now on.
 pub(super) fn hangups() -> Result<Signal, CommandError> {
     signal(SignalKind::hangup()).map_err(CommandError::failed)
 }
@@ -43,7 +43,7 @@ pub(super) fn refuse(mut hangups: Signal, shown: watch::Sender<Shown>) {
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             begin();
-            let error = "a dry run keeps the configuration that it began with: start it again";
+            let error = "a dry run keeps the configuration that it began with: restart it";
             end(Err(CommandError::configuration(error.to_owned())), &shown);
         }
     });
@@ -75,19 +75,20 @@ pub(super) fn follow(
     receiver
 }
 
-/// What a reload did.
+/// What is logged of a reload that was taken over.
 struct TakenOver {
     rules: usize,
     sha256: String,
-    /// From where on changes are planned with the rules, where any are.
+    /// The position from which on changes are planned with the new rules, if
+    /// this process reads the binlog.
     position: Option<String>,
 }
 
 struct Reload {
     path: PathBuf,
     role: Role,
-    /// Its name and the place of its checkpoint stay for as long as the process
-    /// runs: they say whose lock and whose position it has.
+    /// The configuration that the process began with. Its name and the place of
+    /// its checkpoint stay, since they say whose lock and position it has.
     first: Config,
     takeovers: mpsc::Sender<Takeover>,
 }
@@ -98,21 +99,22 @@ impl Reload {
         let fixed = fixed_fields(&self.first, &config);
         if !fixed.is_empty() {
             return Err(CommandError::configuration(format!(
-                "{}: a restart is needed for {}; nothing else was taken over either",
+                "{}: a restart is needed to change {}; nothing of the file was taken over",
                 self.path.display(),
                 fixed.join(", ")
             )));
         }
         let listener = display::bind(&config, in_use.metrics_listen).await?;
         let checking = Checked::new(config.clone(), &self.path, self.role);
-        let checked = tokio::time::timeout(CHECK_MAX, Box::pin(checking)).await;
-        let checked = checked.map_err(|_| {
-            CommandError::unreachable(format!(
-                "the servers that {} names did not all answer within {} s",
-                self.path.display(),
-                CHECK_MAX.as_secs()
-            ))
-        })??;
+        let checked = tokio::time::timeout(CHECK_MAX, Box::pin(checking))
+            .await
+            .map_err(|_| {
+                CommandError::unreachable(format!(
+                    "the servers that {} names did not all answer within {} s",
+                    self.path.display(),
+                    CHECK_MAX.as_secs()
+                ))
+            })??;
         let (done, outcome) = oneshot::channel();
         let takeover = Takeover {
             checked,
@@ -132,7 +134,8 @@ impl Reload {
     }
 }
 
-/// The fields that differ and stay what they were when the process began.
+/// The changed fields among those that stay as they were when the process
+/// began.
 fn fixed_fields(first: &Config, wanted: &Config) -> Vec<&'static str> {
     let mut out = Vec::new();
     if first.name != wanted.name {
@@ -144,18 +147,18 @@ fn fixed_fields(first: &Config, wanted: &Config) -> Vec<&'static str> {
     let in_redis = matches!(first.checkpoint, CheckpointConfig::Redis { .. });
     let (before, after) = (&first.redis, &wanted.redis);
     if in_redis && (before.url != after.url || before.layout != after.layout) {
-        out.push("redis, where the checkpoint is");
+        out.push("redis (which holds the checkpoint)");
     }
     out
 }
 
-/// The service manager waits from here on until the reload is over.
+/// Begins a reload. The service manager waits from here on until it is over.
 fn begin() {
     tracing::info!("SIGHUP: loading the configuration again");
     systemd::reload_begins();
 }
 
-/// Taken over or refused, the service runs on.
+/// Ends a reload. The service runs on, whether it was taken over or refused.
 fn end(outcome: Result<TakenOver, CommandError>, shown: &watch::Sender<Shown>) {
     systemd::reload_ends();
     let label = if outcome.is_ok() {
@@ -179,13 +182,13 @@ fn end(outcome: Result<TakenOver, CommandError>, shown: &watch::Sender<Shown>) {
         }
         Err(error) => {
             let reason = format!("{:#}", error.cause);
-            // Whoever reads the log finds the status as it says.
+            // Set first, so that whoever reads the log finds it in the status.
             shown.send_modify(|shown| {
                 shown.daemon.loaded.refused = Some((Timestamp::now(), reason.clone()));
             });
             tracing::error!(
                 error = reason,
-                "the configuration was not loaded again: the one before stays in use"
+                "the configuration was not loaded again: the previous one stays in use"
             );
         }
     }

@@ -1,9 +1,9 @@
-//! What is shown of the daemon, at one moment.
+//! What the status is made from.
 
 use crate::command::status::daemon::Daemon;
 use crate::progress::board::Reports;
 
-/// The daemon, and what its tasks report.
+/// The daemon, and the reports of its tasks.
 #[derive(Clone)]
 pub(super) struct Shown {
     pub(super) daemon: Daemon,

@@ -13,17 +13,17 @@ use crate::evict::plan_item::RuleInterest;
 use crate::evict::tail::Tail;
 use crate::model::position::Start;
 
-/// Whether plans are acted on.
+/// Whether plans are acted on or only printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// In an epoch that begins here, or later.
+    /// Acted on, in an epoch that is not earlier than the lock was granted.
     Live {
         granted_at_ms: u64,
     },
     DryRun,
 }
 
-/// The source, from the checkpoint or the configured start on.
+/// Opens the source at the checkpoint, or at the configured start.
 pub(super) async fn open_tail(
     config: Config,
     connector: Connector,
@@ -43,12 +43,12 @@ pub(super) async fn open_tail(
             file_begun_s = stored.file_begun_s;
             (stored.position(), Arc::from(stored.server_uuid.as_str()))
         }
-        // Over, never under: Redis can lose a key, and does not tell that from
-        // one that never was. Not stored before everything is invalidated.
+        // Over, never under: Redis cannot tell a lost key from one that never
+        // was. The position is stored once everything is invalidated.
         (None, CheckpointConfig::Redis { .. }) => {
             lost = Some(format!(
-                "there is no checkpoint {}: it was lost, or this is the first start, before which \
-                 `evictd checkpoint set current` says that nothing has to be invalidated",
+                "there is no checkpoint {}: it was lost, or this is the first start (if so, \
+                 `evictd checkpoint set current` beforehand avoids invalidating everything)",
                 store::place(&config)
             ));
             (server.locate(&Start::Earliest).await?, uuid)
@@ -56,7 +56,8 @@ pub(super) async fn open_tail(
         (None, CheckpointConfig::File { .. }) => {
             let position = server.locate(&config.source.start).await?;
             if mode != Mode::DryRun {
-                // Nothing lost: a crash before the first commit begins here again.
+                // Nothing lost: a crash before the first commit begins here
+                // again.
                 checkpoint.store(&Stored::new(&position, &uuid, 0)).await?;
             }
             (position, uuid)
@@ -89,7 +90,7 @@ fn stream_settings(config: &Config, mode: Mode) -> StreamSettings {
     let server_id = match (config.source.server_id, mode) {
         (Some(id), Mode::Live { .. }) => id,
         (None, Mode::Live { .. }) => derived_server_id(&config.name),
-        // A dry run beside the daemon must not throw it out.
+        // Under the daemon's id a dry run would disconnect the daemon.
         (_, Mode::DryRun) => derived_server_id(&format!("{}/dry-run", config.name)),
     };
     StreamSettings {

@@ -1,5 +1,5 @@
-//! Notifications to systemd: that the daemon is up, how it does, that it makes
-//! progress, and that it ends.
+//! Notifications to the service manager: that the daemon is up, how it is
+//! doing, that it makes progress, and that it ends.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ const STARTING: Duration = Duration::from_millis(100);
 /// Longest interval between two looks at the daemon after its start.
 const RUNNING: Duration = Duration::from_secs(5);
 
-/// The shortest time between two lines for people: the position changes all
-/// the time.
+/// Shortest interval between two status lines: the position changes all the
+/// time.
 const STATUS_INTERVAL: Duration = Duration::from_secs(20);
 
-/// The watchdog hears of progress this often within its limit.
+/// How many times the watchdog is fed within its limit.
 const TIMES_ALIVE: u32 = 4;
 
 /// Time that a shutdown needs beyond the grace periods.
 const STOP_MARGIN: Duration = Duration::from_secs(3);
 
-/// Tells the service manager how the daemon does until the process ends, if a
-/// service manager started it.
+/// Keeps the service manager informed until the process ends, if a service
+/// manager started it.
 pub(super) fn report(
     shown: watch::Receiver<Shown>,
     shutdown: &CancellationToken,
@@ -51,15 +51,15 @@ pub(super) fn report(
     Ok(())
 }
 
-/// A daemon whose manager wants to know.
+/// A daemon that a service manager started.
 struct Service {
     supervisor: Supervisor,
-    /// Time for which it may be silent.
+    /// The watchdog's limit: the time for which evictd may be silent.
     watchdog: Option<Duration>,
     shown: watch::Receiver<Shown>,
-    /// The watchdog is not fed.
+    /// Whether the watchdog is not being fed.
     starving: bool,
-    /// The last message did not reach the manager.
+    /// Whether the last message did not reach the manager.
     unheard: bool,
 }
 
@@ -74,7 +74,7 @@ impl Service {
             let Shown { daemon, reports } = self.shown.borrow().clone();
             let snapshot = reports.board.snapshot();
             if !up && is_up(&daemon, &snapshot) {
-                // Tried again if the manager was not to be reached.
+                // Sent again if it does not reach the manager.
                 up = self.heard(self.supervisor.ready());
                 status_due = Instant::now();
             }
@@ -107,10 +107,10 @@ impl Service {
         }
     }
 
-    /// Tells the watchdog that every task makes progress, if so: the same
-    /// judgement as `/healthz`, by the watchdog's limit if that is shorter. The
-    /// tasks say on the board when they begin what has an end; that time passes
-    /// feeds nothing.
+    /// Feeds the watchdog if every task makes progress. The judgement is that
+    /// of `/healthz`, with the watchdog's limit if that is shorter. Tasks say
+    /// on the board when they begin an attempt and when it ends; a timer alone
+    /// never feeds the watchdog.
     fn feed(&mut self, snapshot: &Snapshot) {
         let Some(limit) = self.watchdog else {
             return;
@@ -136,8 +136,8 @@ impl Service {
             .map_or(pause, |limit| pause.min(limit / TIMES_ALIVE))
     }
 
-    /// Whether the manager was told. READY and STOPPING are told again if not,
-    /// and the next of the others replaces the one that was lost.
+    /// Whether the manager was told. READY and STOPPING are sent again if not;
+    /// of the others, the next message replaces the lost one.
     fn heard(&mut self, told: std::io::Result<()>) -> bool {
         match told {
             Ok(()) => {
@@ -146,7 +146,7 @@ impl Service {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.unheard, true) {
-                    tracing::warn!(%error, "the service manager cannot be told how it goes; trying again until it can");
+                    tracing::warn!(%error, "the service manager cannot be notified; trying again until that works");
                 }
                 false
             }
@@ -155,11 +155,11 @@ impl Service {
 }
 
 /// Whether the start is over: the first packet of the binlog came, the queue
-/// answered, or another process leads. A dry run has no more to tell than that it
-/// is connected.
+/// answered, or another process leads. For a dry run, it is enough to be
+/// connected.
 fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
     match daemon.role.as_str() {
-        // Queue and distributions are asked before anything is drained.
+        // The queue and the distributions are asked before the drain begins.
         "drain" => snapshot.parts.contains_key(&Component::Drain),
         "dry-run" => snapshot.connected,
         _ => {
@@ -173,7 +173,7 @@ fn is_up(daemon: &Daemon, snapshot: &Snapshot) -> bool {
     }
 }
 
-/// What `systemctl status` shows.
+/// The status line that `systemctl status` shows.
 fn line(status: &StatusDocument, up: bool) -> String {
     let lag = Duration::try_from_secs_f64(status.lag_seconds.unwrap_or_default());
     let lag = status::span::span(lag.unwrap_or_default());
@@ -301,7 +301,8 @@ mod tests {
         ] {
             let manager = Manager::of("all", Some(watchdog));
             manager.hears();
-            // Nothing to do is no standstill, and neither is one attempt after the other.
+            // Neither an idle task nor one attempt after the other is a
+            // standstill.
             for _ in 0..10 {
                 let idle = manager.after(limit).await;
                 assert!(

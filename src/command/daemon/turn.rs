@@ -1,8 +1,8 @@
-//! A turn's parts: checked, then opened, then run.
+//! The parts of a turn: checked, then opened, then run.
 //!
 //! Checking asks servers and touches nothing, so that a reload can check while
-//! the turn before it works. Opening begins an epoch of the checkpoint and opens
-//! files, which one turn at a time can do.
+//! the turn before it works. Opening begins an epoch of the checkpoint and
+//! opens files, which one turn at a time can do.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,26 +34,25 @@ use crate::model::Current;
 use crate::progress::binlog_lag;
 use crate::progress::board::Reports;
 
-/// For how long a process works.
+/// The time for which a turn lasts.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
-    /// The work is to end in order.
+    /// Cancelled when the work is to end in order.
     pub(super) shutdown: CancellationToken,
-    /// Another process leads: what is in flight is dropped.
+    /// Cancelled when another process leads: what is in flight is dropped.
     pub(super) lost: CancellationToken,
     /// When the lock was granted, ms since the epoch by the source's clock. No
     /// epoch of a checkpoint is earlier than that, whatever a store remembers.
     pub(super) granted_at_ms: u64,
 }
 
-/// A configuration that the servers it names were asked about, and that fits
-/// them.
+/// A configuration that fits the servers that it names, which were asked.
 pub(super) struct Checked {
     pub(super) config: Config,
     queue: Option<Sqs>,
-    /// The edge that paths are sent to, where this process sends them.
+    /// The edge, if this process sends paths.
     edge: Option<CloudFront>,
-    /// What is read and evicted from, where this process does that.
+    /// The source and the cache, if this process reads the binlog.
     reading: Option<Reading>,
 }
 
@@ -65,13 +64,13 @@ struct Reading {
 
 /// A turn whose parts are open.
 pub(super) struct Opened {
-    /// Where it begins to read, if it reads.
+    /// The position that reading begins at, if this process reads.
     pub(super) position: Option<String>,
-    /// Its work, until the term ends.
+    /// The work, which lasts until the term ends.
     pub(super) work: BoxFuture<'static, Result<(), CommandError>>,
 }
 
-/// Whether the configuration has what the role needs.
+/// Checks that the configuration has what the role needs.
 pub(super) fn check_role(config: &Config, role: Role, dry_run: bool) -> Result<(), CommandError> {
     let refused = |message: &str| Err(CommandError::configuration(message.to_owned()));
     if role == Role::Drain && (dry_run || config.cloudfront.is_none()) {
@@ -82,19 +81,19 @@ pub(super) fn check_role(config: &Config, role: Role, dry_run: bool) -> Result<(
     let local = matches!(config.buffer, Some(BufferConfig::Local { .. }));
     if local && role != Role::All && !dry_run {
         return refused(
-            "--role splits the work between processes, and a buffer of kind = \"local\" belongs to one: use kind = \"sqs\", or --role all",
+            "--role splits the work between processes, and a buffer of kind = \"local\" belongs to one process: use kind = \"sqs\", or --role all",
         );
     }
     Ok(())
 }
 
 impl Checked {
-    /// Asks every server that `config` names for what `role` needs of it. The
-    /// rules come back fitted to the tables.
+    /// Asks every server that `config` names for what `role` needs. The rules
+    /// come back fitted to the tables.
     ///
     /// # Errors
     ///
-    /// One of them does not answer, or does not fit.
+    /// A server does not answer, or does not fit.
     pub(super) async fn new(
         mut config: Config,
         config_path: &Path,
@@ -142,7 +141,8 @@ impl Checked {
     ///
     /// # Errors
     ///
-    /// A file or the stored position cannot be used, or the source is away.
+    /// A file or the stored position cannot be used, or the source does not
+    /// answer.
     pub(super) async fn open(
         mut self,
         term: &Term,
@@ -225,7 +225,8 @@ impl Checked {
             Some(_) => Some(BinlogEnd::new(preflight::connector(&config.source)?)),
             None => None,
         };
-        // Two daemons would move one position past what only one of them did.
+        // Two daemons would move one position past what only one of them has
+        // done.
         let mut checkpoint = store::open_locked(&config)?;
         let mode = Mode::Live {
             granted_at_ms: term.granted_at_ms,
@@ -247,14 +248,16 @@ impl Checked {
                 beside.spawn(binlog_lag::watch(end, board));
             }
             let running = pipeline::run(tail, eviction, sink, checkpoint, term.shutdown, GRACE);
-            // Once another process leads, what is in flight is its own to do:
-            // the checkpoint has not passed it.
-            let outcome = unless(&term.lost, Box::pin(running)).await;
-            outcome.unwrap_or(Ok(())).map_err(|error| match error {
-                PipelineError::Halted(gap) => gap.into(),
-                PipelineError::Superseded(by) => by.into(),
-                other @ PipelineError::Panicked(_) => CommandError::failed(other),
-            })
+            // Once another process leads, it does what is in flight here: the
+            // checkpoint has not passed it.
+            unless(&term.lost, Box::pin(running))
+                .await
+                .unwrap_or(Ok(()))
+                .map_err(|error| match error {
+                    PipelineError::Halted(gap) => gap.into(),
+                    PipelineError::Superseded(by) => by.into(),
+                    other @ PipelineError::Panicked(_) => CommandError::failed(other),
+                })
         };
         Ok((Some(position), work.boxed()))
     }
@@ -264,7 +267,7 @@ async fn checked_queue(sqs: Sqs, queue_url: impl std::fmt::Display) -> Result<Sq
     if !sqs.check().await?.has_dead_letter_queue {
         tracing::warn!(
             %queue_url,
-            "the queue has no dead-letter queue: what cannot be sent comes back until its retention ends; set a redrive policy"
+            "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy"
         );
     }
     Ok(sqs)
@@ -288,7 +291,7 @@ async fn open_drain<B: Buffer>(
     };
     let log = match config.history_file() {
         Some(file) => History::open_file(file, buffer.visibility()).await?,
-        // CloudFront's own list has it.
+        // CloudFront lists its own invalidations.
         None => History::off(),
     };
     let options = DrainOptions {

@@ -1,11 +1,12 @@
-//! One evictd of a name leads, all others stand by: whose turn it is, and one
-//! turn after another.
+//! One turn after another. Of all evictds with one name, one leads and has a
+//! turn; the others stand by.
 //!
-//! A turn ends when the process is to end, when another process leads, or when
-//! another configuration was found fit (SIGHUP). The next turn of this process
-//! then begins with that configuration, under the same lock: what was in flight
-//! has settled or is read again from the stored position, so that nothing is
-//! lost between them and no part changes while it works.
+//! A turn ends when the process is asked to end, when another process leads, or
+//! when a reload (SIGHUP) brings another configuration. In the last case the
+//! next turn of this process begins with that configuration, under the same
+//! lock. What was in flight has settled, or is read again from the stored
+//! position: nothing is lost between two turns, and no part changes while it
+//! works.
 
 use std::future::pending;
 use std::path::Path;
@@ -29,22 +30,22 @@ pub(super) struct Turns<'a> {
     role: Role,
     display: Display,
     reloads: mpsc::Receiver<Takeover>,
-    /// A configuration that the next turn begins with.
+    /// The configuration that the next turn begins with, after a reload.
     takeover: Option<Takeover>,
-    /// A turn has begun to work.
+    /// Whether a turn has begun to work.
     has_worked: bool,
     shutdown: CancellationToken,
 }
 
 /// How the turns under one lock ended.
 enum Ended {
-    /// For good, since the process is to end.
+    /// The process was asked to end.
     Shutdown(Result<(), CommandError>),
     /// Another process leads.
     Lost(Result<(), CommandError>),
     /// A turn failed.
     Failed(CommandError),
-    /// The next configuration has another source, and so another lock.
+    /// The next configuration names another source, which has another lock.
     Moved,
 }
 
@@ -67,11 +68,11 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Works whenever this process is to, until the shutdown, or until a failure
-    /// that waiting does not help.
+    /// Works whenever this process leads, until the shutdown, or until a
+    /// failure that does not pass.
     pub(super) async fn run(mut self, mut config: Config) -> Result<(), CommandError> {
-        // Drains work beside others; of those who read for a checkpoint one at a
-        // time does.
+        // Any number of drains may work at once, but only one reader of a
+        // checkpoint.
         if self.role == Role::Drain {
             return match Box::pin(self.turns(&mut config, pending(), 0)).await {
                 Ended::Shutdown(outcome) | Ended::Lost(outcome) => outcome,
@@ -93,7 +94,7 @@ impl<'a> Turns<'a> {
             let lost = candidate.lock.lost();
             let ended = Box::pin(self.turns(&mut config, lost, granted_at_ms)).await;
             candidate.stood_by |= self.has_worked;
-            // What it did is over, and who is next need not wait.
+            // The work is over, and the next leader need not wait.
             candidate.lock.release().await;
             let outcome = match ended {
                 Ended::Shutdown(outcome) => return outcome,
@@ -113,8 +114,8 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// Waits for the lock, and takes over what is loaded meanwhile; `None` once
-    /// the shutdown comes.
+    /// Waits for the lock, and takes over reloads meanwhile; `None` once the
+    /// shutdown comes.
     async fn wait(
         &mut self,
         candidate: &mut Candidate,
@@ -132,7 +133,7 @@ impl<'a> Turns<'a> {
                 Waited::Granted(granted_at_ms) => return Ok(Some(granted_at_ms)),
                 Waited::Shutdown => return Ok(None),
                 Waited::StandsBy => {
-                    // Refused at the start is what could not take over later.
+                    // A standby that could not take over later is refused now.
                     let checking = Checked::new(config.clone(), self.config_path, self.role);
                     let checked = unless(&self.shutdown, Box::pin(checking)).await;
                     if checked.transpose()?.is_none() {
@@ -143,6 +144,7 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Takes over a reload in a process that does not lead.
     async fn replace_while_waiting(
         &mut self,
         takeover: Takeover,
@@ -171,7 +173,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// One turn after another, until `lost` returns.
+    /// Works one turn after another under one lock, until `lost` returns.
     async fn turns(
         &mut self,
         config: &mut Config,
@@ -221,7 +223,7 @@ impl<'a> Turns<'a> {
             }
             match (outcome, taken_over) {
                 (outcome, _) if lost => return Ended::Lost(outcome),
-                // The configuration before was in use, and stays so.
+                // The previous configuration works, and stays in use.
                 (Err(error), Some(refused)) => {
                     let listener = self.display.bind(&before).await.ok().flatten();
                     if let Err(error) = self.display.show(config, &before, listener).await {
@@ -247,8 +249,9 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// Checks, unless `takeover` is checked already, opens, and runs. `taken_over`
-/// holds whom to tell that the configuration is in use, until that is so.
+/// Works one turn: checks the configuration, unless `takeover` brings a checked
+/// one, opens the parts, and runs them. `taken_over` holds the reload's channel
+/// until its configuration is in use.
 async fn one_turn(
     display: &mut Display,
     (config_path, role): (&Path, Role),
@@ -289,7 +292,7 @@ async fn one_turn(
     opened.work.await
 }
 
-/// The outcome of `starting`, unless the term ends before.
+/// The outcome of `starting`, or `None` if the term ends first.
 async fn until<T>(term: &Term, starting: impl Future<Output = T>) -> Option<T> {
     unless(&term.lost, unless(&term.shutdown, starting))
         .await

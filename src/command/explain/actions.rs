@@ -1,4 +1,4 @@
-//! What each rule does, as lines.
+//! What each rule does, as lines of text.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::edge_item::is_tag;
 use crate::model::invalidation::{Action, Plan, Widening};
 
-/// What the planner plans, as lines.
+/// The planner's actions, each with its rule, as lines of text.
 #[derive(Default)]
 pub(super) struct Planned(pub(super) Vec<(Arc<str>, String)>);
 
@@ -31,7 +31,10 @@ impl Plan for Planned {
                 self.add(rule, format_args!("delete {}{again}", Bytes(key)));
             }
             Action::DeleteMatching { glob } => {
-                self.add(rule, format_args!("delete every key like {}", Bytes(glob)));
+                self.add(
+                    rule,
+                    format_args!("delete every key that matches {}", Bytes(glob)),
+                );
             }
             Action::Increment { key } => self.add(rule, format_args!("add one to {}", Bytes(key))),
             Action::RaiseGuard { key, version, .. } => {
@@ -52,13 +55,13 @@ impl Plan for Planned {
             Action::DeleteTagSet { key, .. } => {
                 self.add(
                     rule,
-                    format_args!("delete tag set {} and what it names", Bytes(key)),
+                    format_args!("delete tag set {} and the keys that it names", Bytes(key)),
                 );
             }
             Action::DeleteTagSetsMatching { glob, .. } => self.add(
                 rule,
                 format_args!(
-                    "delete every tag set like {} and what it names",
+                    "delete every tag set that matches {} and the keys that it names",
                     Bytes(glob)
                 ),
             ),
@@ -69,7 +72,10 @@ impl Plan for Planned {
                 );
             }
             Action::Publish { channel, .. } => {
-                self.add(rule, format_args!("tell the subscribers of {channel}"));
+                self.add(
+                    rule,
+                    format_args!("publish the deletion on channel {channel}"),
+                );
             }
             Action::BackwardVersion { before, after } => self.add(
                 rule,
@@ -82,8 +88,9 @@ impl Plan for Planned {
             Action::Invalidate { path, at } => {
                 let what = if is_tag(path) { "tag " } else { "" };
                 let of = at.tenant.map(|tenant| format!(" of tenant {tenant}"));
-                let names = at.distributions;
-                let names = names.map(|names| format!(" at {}", names.join(", ")));
+                let names = at
+                    .distributions
+                    .map(|names| format!(" at {}", names.join(", ")));
                 let (of, names) = (of.unwrap_or_default(), names.unwrap_or_default());
                 self.add(rule, format_args!("invalidate {what}{path}{of}{names}"));
             }
@@ -96,7 +103,7 @@ impl Plan for Planned {
             Action::MissedBump { version } => self.add(
                 rule,
                 format_args!(
-                    "warn: the row changed and its version {} did not",
+                    "warn: the row changed, but its version {} did not",
                     Bytes(version)
                 ),
             ),
@@ -106,12 +113,14 @@ impl Plan for Planned {
     fn widen(&mut self, rule: &Arc<str>, reason: Widening) {
         self.add(
             rule,
-            format_args!("widen to the whole table what cannot be known row by row ({reason})"),
+            format_args!(
+                "widen to the whole table, because single rows cannot be known ({reason})"
+            ),
         );
     }
 }
 
-/// Text as it is; bytes that are none escaped.
+/// Bytes as people read them: text as it is, anything else escaped.
 struct Bytes<'a>(&'a [u8]);
 
 impl fmt::Display for Bytes<'_> {

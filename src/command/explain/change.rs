@@ -16,7 +16,7 @@ use crate::model::{Op, RowChange, TableName, TableSchema};
 use crate::rules::rule::Rule;
 use crate::rules::{RenderBuffers, suggestion};
 
-/// Prints what every rule makes of the change.
+/// Prints what each rule does with the change.
 pub async fn run(global: &Global, options: &ExplainArgs) -> Result<(), CommandError> {
     let mut config = config::load(&global.config)?;
     let usage = CommandError::configuration;
@@ -44,7 +44,7 @@ pub async fn run(global: &Global, options: &ExplainArgs) -> Result<(), CommandEr
         .filter(|(a, b)| !a.is_empty() && !b.is_empty());
     let (database, table) = table.ok_or_else(|| {
         usage(format!(
-            "--table \"{}\" has no database: write shop.users",
+            "--table \"{}\" has no database: write DATABASE.TABLE, such as shop.users",
             options.table
         ))
     })?;
@@ -74,7 +74,7 @@ pub async fn run(global: &Global, options: &ExplainArgs) -> Result<(), CommandEr
     }
 }
 
-/// The table's columns as the server has them.
+/// The table with the columns that it has on the server.
 async fn online(
     config: &mut Config,
     path: &Path,
@@ -85,7 +85,7 @@ async fn online(
     let mut server = preflight::server(&connector, config, path).await?;
     let columns = server.columns(&name).await?.ok_or_else(|| {
         CommandError::configuration(format!(
-            "account \"{}\" sees no table {name} on {}",
+            "account \"{}\" cannot see a table {name} on {}",
             config.source.user,
             connector.address()
         ))
@@ -126,10 +126,10 @@ fn explain(
         after: after.as_deref(),
     };
     let column = |slot: usize| {
-        let column = projection
+        projection
             .get(slot)
-            .and_then(|index| schema.columns.get(*index));
-        column.map_or_else(String::new, |column| column.name.to_string())
+            .and_then(|index| schema.columns.get(*index))
+            .map_or_else(String::new, |column| column.name.to_string())
     };
     let mut reasons = Reasons {
         column: &column,
@@ -177,7 +177,7 @@ fn explain(
     })
 }
 
-/// Everything that every rule says.
+/// What each rule does with a change.
 #[derive(Debug, Serialize)]
 struct Explained {
     table: String,
@@ -188,7 +188,7 @@ struct Explained {
 #[derive(Debug, Serialize)]
 struct RuleExplained {
     rule: String,
-    /// Where it stands in the configuration.
+    /// Its line in the configuration.
     line: usize,
     fires: bool,
     why: Vec<String>,

@@ -1,15 +1,15 @@
-//! Why each rule fires or does not.
+//! Why each rule fires or does not fire.
 
 use std::sync::Arc;
 
 use crate::rules::explanation::{Explanation, Lacks, Note};
 use crate::rules::rule::Rule;
 
-/// The planner's reasons as sentences.
+/// The planner's reasons, as sentences.
 pub(super) struct Reasons<'c> {
-    /// The column of a slot.
+    /// The name of the column in a slot of the projection.
     pub(super) column: &'c dyn Fn(usize) -> String,
-    /// The rule, the reason, and whether it fires.
+    /// The rule, the reason, and whether the rule fires.
     pub(super) heard: Vec<(Arc<str>, String, bool)>,
 }
 
@@ -50,7 +50,7 @@ impl Reasons<'_> {
                 }
             },
             Note::Unknown { template, slot } => format!(
-                "\"{template}\" cannot be rendered: `{}` is not given, or its filter does not take the value",
+                "\"{template}\" cannot be rendered: `{}` is not given, or its filter cannot convert the value",
                 (self.column)(*slot)
             ),
         }

@@ -1,4 +1,4 @@
-//! Rows written as JSON, as the planner knows them.
+//! Rows given as JSON, turned into the planner's values.
 
 use std::borrow::Cow;
 
@@ -6,22 +6,22 @@ use serde_json::{Map, Value as Json};
 
 use crate::model::{Column, Date, DateTime, Shape, TableName, TableSchema, Value};
 
-/// A row as it was given.
+/// A row as it was given: a value for each column.
 pub type GivenRow = Map<String, Json>;
 
-/// Reads an object of columns.
+/// Parses a row. `option` is the argument that gives it, for messages.
 pub fn parse(text: &str, option: &str) -> Result<GivenRow, String> {
     match serde_json::from_str(text) {
         Ok(Json::Object(row)) => Ok(row),
         Ok(_) => Err(format!(
-            "{option} is no object: write {{\"id\": 7, \"slug\": \"ada\"}}"
+            "{option} is not an object: write {{\"id\": 7, \"slug\": \"ada\"}}"
         )),
-        Err(error) => Err(format!("{option} is no JSON: {error}")),
+        Err(error) => Err(format!("{option} is not JSON: {error}")),
     }
 }
 
-/// A table with the columns of the rows, typed by their values, and those that
-/// rules name besides.
+/// A table with the columns of `rows`, typed by their values, and the further
+/// columns that rules name.
 pub fn schema<'a>(
     name: TableName,
     rows: &[&GivenRow],
@@ -38,7 +38,7 @@ pub fn schema<'a>(
                 name: column.as_str().into(),
                 shape: shape(value),
             }),
-            // NULL in one row, and typed by the other.
+            // If it is NULL in one row, the other one says its type.
             Some(index) => {
                 if let (Some(known), false) = (schema.columns.get_mut(index), value.is_null()) {
                     known.shape = shape(value);
@@ -50,7 +50,8 @@ pub fn schema<'a>(
         if schema.column(column).is_none() {
             schema.columns.push(Column {
                 name: column.into(),
-                // What no value speaks for must not make a path look forbidden.
+                // Its type is unknown, and an integer makes no path look
+                // forbidden.
                 shape: Shape::Integer,
             });
         }
@@ -96,7 +97,7 @@ fn typed(value: &Json, shape: Shape) -> Value<'_> {
             .or_else(|| number.as_f64().map(Value::Double))
             .unwrap_or_else(|| Value::Text(Cow::Owned(number.to_string()))),
         Json::String(text) => match shape {
-            // BIGINT UNSIGNED is often written as text.
+            // A BIGINT UNSIGNED is often written as text.
             Shape::Integer => text
                 .parse()
                 .map(Value::Int)

@@ -14,14 +14,13 @@ use crate::config;
 use crate::model::Current;
 use crate::rules::glob::TableGlob;
 
-/// Replays until the range's end, or Ctrl-C.
+/// Replays until the end of the range, or until Ctrl-C.
 pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandError> {
     let mut config = config::load(&global.config)?;
     let shutdown = on_signal().map_err(CommandError::failed)?;
     if let Some(table) = &options.table {
-        let glob = TableGlob::parse(table, 0);
-        let glob =
-            glob.map_err(|reason| CommandError::configuration(format!("--table: {reason}")))?;
+        let glob = TableGlob::parse(table, 0)
+            .map_err(|reason| CommandError::configuration(format!("--table: {reason}")))?;
         config.rules.set_only(glob);
     }
     let connector = preflight::connector(&config.source)?;
@@ -32,7 +31,7 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
     };
     let Some((mut server, range)) = unless(&shutdown, opening).await.transpose()? else {
         return Err(CommandError::failed(anyhow::anyhow!(
-            "stopped before it began"
+            "the replay was stopped before it began"
         )));
     };
     let files = server.files().await?;
@@ -61,7 +60,7 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
         let stopped =
             reached.map_or_else(|| range.name(), |stored| range::name(&stored.position()));
         return Err(CommandError::failed(anyhow::anyhow!(
-            "stopped before the end; go on with: evictd replay --from {stopped}"
+            "the replay was stopped before its end; go on with: evictd replay --from {stopped}"
         )));
     }
     tracing::info!("replayed everything up to {}", range.end);

@@ -1,11 +1,12 @@
-//! `evictd replay`: a range of the binlog once more, through the daemon's own
-//! pipeline. The daemon's checkpoint is read at most.
+//! `evictd replay`: invalidates a range of the binlog once more, through the
+//! daemon's own pipeline. It may read the daemon's checkpoint, and never writes
+//! it.
 //!
 //! - `lifecycle`: from the command line to the end of the range.
 //! - `range`: the positions between which changes are replayed.
-//! - `source`: the source, from the beginning of the range to its end.
+//! - `source`: the source that reads the range.
 //! - `work`: what is done with the changes: printed, or invalidated.
-//! - `progress`: how far a replay is.
+//! - `progress`: how far the replay is.
 
 mod lifecycle;
 mod progress;

@@ -1,5 +1,5 @@
-//! How far a replay is. It stands where a daemon's checkpoint does, and keeps
-//! nothing.
+//! How far a replay is. This takes the place that a checkpoint has in a daemon,
+//! and stores nothing.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
 
-/// How often a line is logged where there is no terminal.
+/// Interval between log lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The bar, or lines.
+/// The progress of a replay: a bar on a terminal, and log lines elsewhere.
 pub struct Progress {
-    /// The server's files with their sizes, oldest first.
+    /// The server's binlog files with their sizes, oldest first.
     files: Vec<(String, u64)>,
     /// Bytes before the range, once its beginning is known.
     begin: Option<u64>,
@@ -28,8 +28,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// From `from` to `to`, each a file and an offset; a beginning that is not
-    /// known by its file shows once something is read.
+    /// A replay from `from` to `to`, each a file and an offset. Without `from`
+    /// the beginning is known once the first position is reached.
     pub fn new(
         files: Vec<(String, u64)>,
         from: Option<(&str, u64)>,
@@ -64,8 +64,9 @@ impl Progress {
     }
 
     fn bytes_before(&self, (file, offset): (&str, u64)) -> u64 {
-        let before = self.files.iter().take_while(|(name, _)| name != file);
-        before
+        self.files
+            .iter()
+            .take_while(|(name, _)| name != file)
             .map(|(_, size)| size)
             .sum::<u64>()
             .saturating_add(offset)

@@ -14,15 +14,15 @@ use crate::config::Config;
 use crate::model::Position;
 use crate::model::position::{Bound, Start};
 
-/// What is replayed.
+/// The range of the binlog that is replayed.
 pub(super) struct Range {
     pub(super) from: Position,
-    /// The server that a checkpoint was read from.
+    /// The server that `from` is a position of.
     pub(super) server_uuid: Arc<str>,
-    /// When the checkpoint's file was begun.
+    /// When the binlog file at `from` was begun, if a checkpoint says so.
     pub(super) file_begun_s: Option<u32>,
     pub(super) to: Option<Bound>,
-    /// The server's end when the replay began.
+    /// The end of the server's binlog when the replay began.
     pub(super) end: Position,
 }
 
@@ -61,7 +61,7 @@ impl Range {
             None | Some(Start::Current) => None,
             Some(Start::Earliest) => {
                 return Err(CommandError::configuration(
-                    "--to earliest is no range".to_owned(),
+                    "--to earliest leaves nothing to replay".to_owned(),
                 ));
             }
             Some(Start::Checkpoint) => Some(bound(&stored(config).await?.position())),
@@ -107,13 +107,14 @@ async fn stored(config: &Config) -> Result<Stored, CommandError> {
     let stored = store::open(config)?.load().await?;
     stored.ok_or_else(|| {
         CommandError::configuration(format!(
-            "checkpoint {}: there is none; name a position",
+            "there is no checkpoint {}; name a position",
             store::place(config)
         ))
     })
 }
 
-/// Not the daemon's, which it would throw out.
+/// The replica id of a replay. Under the daemon's id it would disconnect the
+/// daemon.
 pub(super) fn server_id(config: &Config) -> u32 {
     derived_server_id(&format!("{}/replay", config.name))
 }

@@ -1,4 +1,4 @@
-//! The source of a replay, from the beginning of the range to its end.
+//! The source that reads the range.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::evict::plan_item::RuleInterest;
 use crate::evict::tail::Tail;
 use crate::model::position::{Bound, OnGap};
 
-/// The source of a replay: it begins at the range and ends by itself.
+/// Opens the source at the beginning of the range. It ends where the range
+/// does.
 pub(super) fn open_tail(
     config: &mut Config,
     connector: Connector,
@@ -23,8 +24,8 @@ pub(super) fn open_tail(
         file: Arc::clone(&range.end.file),
         offset: range.end.offset,
     }];
-    // A server that is asked by GTIDs leaves out what is known, and may have
-    // nothing to send that would lead to the end.
+    // A server that is asked by GTIDs leaves out known transactions, and may
+    // have nothing to send that reaches the offset.
     if range.from.gtids.is_some() {
         until.push(bound(&range.end));
     }
@@ -43,7 +44,7 @@ pub(super) fn open_tail(
         source.expect_file_begun(begun_s);
     }
     let since_us = options.since.map_or(0, |since| since.as_microsecond());
-    // A gap is for the operator, who named the range.
+    // The operator named the range, and has to know of a gap in it.
     Tail::new(
         source,
         rules,

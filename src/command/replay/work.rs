@@ -1,4 +1,4 @@
-//! What is done with the changes of a range.
+//! What is done with the changes of a range: they are printed, or invalidated.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::evict::settling::Settling;
 use crate::evict::tail::Tail;
 use crate::model::{Current, GuardPattern};
 
-/// A replay whose range and tables are known.
+/// A replay that is ready to begin.
 pub(super) struct Work<'a> {
     pub(super) guards: Current<Vec<GuardPattern>>,
     pub(super) global: &'a Global,

@@ -13,9 +13,11 @@ use crate::edge::budget::{Budget, BudgetStatus};
 use crate::ledger::{LedgerFiles, LedgerSummary};
 use crate::telemetry::http;
 
+/// Time that the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks the daemon, or looks at what it left on disk.
+/// Prints the daemon's answer, or what it left on disk. Fails in the second
+/// case.
 #[expect(clippy::print_stdout, reason = "the answer")]
 pub async fn run(global: &Global, options: &Options) -> Result<(), CommandError> {
     let config = config::load(&global.config)?;
@@ -34,25 +36,25 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), CommandError>
     }
 }
 
-/// What the daemon says, or why it says nothing.
+/// The daemon's answer, or why there is none.
 async fn asked(config: &Config) -> Result<StatusDocument, String> {
     let Some(listen) = config.metrics_listen else {
         return Err(
-            "no daemon can be asked: set metrics.listen and restart it; this is from disk"
+            "no daemon can be asked: set metrics.listen and restart evictd; what is shown is from disk"
                 .to_owned(),
         );
     };
     let (_, body) = http::ask(listen, "/status", PATIENCE).await.map_err(|error| {
-        format!("no daemon answers at {listen}: {error}; this is from disk, start evictd or look at its log")
+        format!("no daemon answers at {listen}: {error}; start evictd or look at its log; what is shown is from disk")
     })?;
     serde_json::from_str(&body).map_err(|error| {
-        format!("what answers at {listen} is no evictd, or of another version: {error}; this is from disk")
+        format!("{listen} does not answer as an evictd of this version: {error}; what is shown is from disk")
     })
 }
 
 async fn from_disk(config: &Config) -> Result<StatusDocument, CommandError> {
     let stored = store::open(config)?.load().await?;
-    let book = match &config.ledger_dir {
+    let ledger = match &config.ledger_dir {
         Some(dir) => LedgerFiles::new(dir, &config.name).read().await?,
         None => LedgerSummary::default(),
     };
@@ -60,17 +62,16 @@ async fn from_disk(config: &Config) -> Result<StatusDocument, CommandError> {
     Ok(StatusDocument::from_disk(
         &config.name,
         stored.as_ref(),
-        &book,
+        &ledger,
         budgets,
     ))
 }
 
-/// What the month has cost, as far as this machine's drains have counted it on
-/// disk.
+/// The month's paths, as this machine's drains have counted them on disk.
 async fn budgets(config: &Config) -> Result<Vec<BudgetStatus>, CommandError> {
     let (Some(cloudfront), Some(file)) = (&config.cloudfront, config.budget_file()) else {
         return Ok(Vec::new());
     };
-    let book = Budget::read_file(file, cloudfront.path_budgets()).await?;
-    Ok(book.statuses())
+    let budget = Budget::read_file(file, cloudfront.path_budgets()).await?;
+    Ok(budget.statuses())
 }

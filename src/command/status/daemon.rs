@@ -1,4 +1,5 @@
-//! A daemon, apart from what its tasks report.
+//! A daemon's name, role and configuration: what is known of it apart from what
+//! its tasks report.
 
 use std::time::Duration;
 
@@ -8,15 +9,12 @@ use sha2::{Digest, Sha256};
 /// A daemon, apart from what its tasks report.
 #[derive(Clone, Debug)]
 pub struct Daemon {
-    /// The configuration's name.
     pub name: String,
-    /// Which half of the work it does.
+    /// Which half of the work it does: `all`, `tail`, `drain` or `dry-run`.
     pub role: String,
-    /// When it was started.
     pub started_at: Timestamp,
-    /// How far behind it may be and still count as ready.
+    /// How far behind it may be and still be ready (`metrics.lag_max`).
     pub lag_max: Duration,
-    /// The configuration in use.
     pub loaded: Loaded,
 }
 
@@ -27,12 +25,12 @@ pub struct Loaded {
     pub at: Timestamp,
     /// The beginning of its SHA-256, in hexadecimal.
     pub hash: String,
-    /// When another one was refused since then, and why.
+    /// When a newer configuration was last refused, and why.
     pub refused: Option<(Timestamp, String)>,
 }
 
 impl Loaded {
-    /// One that was read just now.
+    /// A configuration that was read just now.
     pub fn of(text: &str) -> Self {
         Self {
             at: Timestamp::now(),

@@ -1,4 +1,5 @@
-//! The status as one document: what `/status` answers and `evictd status` shows.
+//! The status as one document: the answer of `/status`, and the source of what
+//! `evictd status` shows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,138 +14,129 @@ use crate::edge::budget::BudgetStatus;
 use crate::ledger::{BinlogPlace, DeadLetter, Gap, LedgerSummary};
 use crate::progress::board::{Component, Leadership, PartState, Reports, Snapshot};
 
-/// How long one attempt of a task may take before it counts as stuck. Every
-/// call has a shorter timeout of its own; scans are exempt.
+/// Time that one attempt of a task may take before the task counts as stuck.
+/// Every call has a shorter timeout of its own; scans are exempt.
 pub const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
-/// How many dead letters are shown.
+/// Dead letters that a status holds.
 const DEAD_LETTERS_SHOWN: usize = 5;
 
-/// How it does, in a word.
+/// How a daemon is doing, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
-    /// Everything is as it should be.
     Ok,
-    /// It works, and is further behind than `metrics.lag_max`.
+    /// It works, but is further behind than `metrics.lag_max`.
     Behind,
-    /// Something does not work; it is tried again.
+    /// A part does not work, and is being tried again.
     Trouble,
-    /// A task makes no progress: restart it.
+    /// A task makes no progress: evictd has to be restarted.
     Stuck,
-    /// Nothing is wrong; another one works.
+    /// Nothing is wrong; another process leads.
     Standby,
-    /// Nobody answers: this is from disk.
+    /// No daemon answers: the status is from disk.
     NoDaemon,
 }
 
-/// Everything that is known.
+/// Everything that is known of a daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusDocument {
-    /// The configuration's name.
     pub name: String,
-    /// evictd's version.
     pub version: String,
-    /// How it does.
     pub state: Health,
     /// What is wrong, since when, and what to do.
     pub problems: Vec<Problem>,
     /// `all`, `tail`, `drain` or `dry-run`; none from disk.
     pub role: Option<String>,
-    /// When it was started.
     pub started_at: Option<Timestamp>,
     /// When the configuration in use was loaded; none from disk.
     pub config_loaded_at: Option<Timestamp>,
     /// The beginning of its SHA-256.
     pub config_sha256: Option<String>,
-    /// `leads` or `stands-by`; none where that is no question, and from disk.
+    /// `leads` or `stands-by`; none in a process that never leads, and from
+    /// disk.
     #[serde(default)]
     pub leadership: Option<String>,
-    /// Since when.
     #[serde(default)]
     pub leadership_since: Option<Timestamp>,
-    /// Whether the binlog is being read; none where that is not its work.
+    /// Whether the binlog is being read; none in a process that does not read
+    /// it.
     pub connected: Option<bool>,
-    /// Since when it is, or is not.
+    /// Since when it has been connected, or not connected.
     pub connection_since: Option<Timestamp>,
-    /// The place after the last whole transaction that was read.
+    /// The position after the last whole transaction that was read.
     pub position: Option<BinlogPlace>,
-    /// How old the oldest change is that may not be deleted yet.
+    /// Age of the oldest change whose keys may not be deleted yet.
     pub lag_seconds: Option<f64>,
-    /// How far behind it may be and still count as ready.
+    /// How far behind it may be and still be ready.
     pub lag_seconds_max: Option<f64>,
-    /// How much of the binlog is not read yet, where the server tells.
+    /// Bytes of the binlog that are not read yet, where the server says.
     pub lag_bytes: Option<u64>,
-    /// The stored position.
     pub checkpoint: Option<StoredPlace>,
-    /// Batches that wait to be deleted again.
+    /// Batches that wait for their second deletion.
     pub settling_batches: usize,
-    /// Their memory.
+    /// The memory that those batches take.
     pub settling_bytes: usize,
     /// Keys deleted since the start.
     pub keys_deleted: u64,
-    /// Mapped rows that changed while their version did not, since the start.
+    /// Mapped rows that changed without their version, since the start.
     pub missed_version_bumps: u64,
-    /// Invalidations that cover more than a change, since the start, by reason.
+    /// Invalidations that cover more than the change, since the start, by
+    /// reason.
     pub widenings: BTreeMap<String, u64>,
-    /// Every part that was heard of.
+    /// Every part that has reported.
     pub parts: Vec<PartStatus>,
-    /// What each distribution has cost this month, where paths are sent from
-    /// here.
+    /// The month's paths of each distribution, in a process that sends paths.
     pub budgets: Vec<BudgetStatus>,
-    /// How many gaps are on record.
+    /// Number of gaps on record.
     pub gaps: u64,
-    /// The newest, oldest first.
+    /// The newest gaps, oldest first.
     pub recent_gaps: Vec<Gap>,
-    /// How many dead letters are on record.
+    /// Number of dead letters on record.
     pub dead_letters: u64,
-    /// The newest, oldest first.
+    /// The newest dead letters, oldest first.
     pub recent_dead_letters: Vec<DeadLetter>,
 }
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The part.
     pub part: String,
-    /// Since when.
     pub since: Option<Timestamp>,
-    /// What, and what to do.
+    /// What is wrong, and what to do.
     pub text: String,
 }
 
 /// The stored position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredPlace {
-    /// The position.
     pub position: BinlogPlace,
-    /// When it was stored; none from disk, and before the first.
+    /// When it was stored; none from disk.
     pub stored_at: Option<Timestamp>,
-    /// How long ago that is.
+    /// How long ago it was stored.
     pub age_seconds: Option<f64>,
-    /// When the last transaction before it was committed.
+    /// When the last transaction before the position was committed.
     pub committed_at: Option<Timestamp>,
 }
 
-/// How a part does.
+/// How a part is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartStatus {
-    /// Its name.
     pub part: String,
-    /// Since when it has been in trouble, if it is.
+    /// Since when it has been failing, if it is failing.
     pub trouble_since: Option<Timestamp>,
-    /// Its last failure, also when that is over.
+    /// Its last failure, which may be over.
     pub last_error: Option<String>,
-    /// When that was.
+    /// When it last failed.
     pub last_error_at: Option<Timestamp>,
 }
 
 impl StatusDocument {
-    /// Of the daemon that this process is.
+    /// The status of this process.
     pub fn of(daemon: &Daemon, reports: &Reports) -> Self {
         let now = Timestamp::now();
         let snapshot = reports.board.snapshot();
-        let book = reports.ledger.summary();
+        let ledger = reports.ledger.summary();
         let lag = snapshot.lag(now);
         let mut problems = stuck(&snapshot, ATTEMPT_MAX);
         let mut state = if problems.is_empty() {
@@ -168,7 +160,7 @@ impl StatusDocument {
             let problem = Problem::new("ledger", Some(trouble.since), trouble.error);
             worse(Health::Trouble, problem);
         }
-        for gap in book.recent_gaps.iter().filter(|gap| gap.is_open()) {
+        for gap in ledger.recent_gaps.iter().filter(|gap| gap.is_open()) {
             let text = format!(
                 "changes after {} are lost: everything that rules cover is being invalidated; expect load on the database",
                 gap.from
@@ -181,7 +173,7 @@ impl StatusDocument {
         let loaded = &daemon.loaded;
         if let Some((at, reason)) = &loaded.refused {
             let text = format!(
-                "the file was refused, the configuration before stays in use: {reason}; correct it and send SIGHUP again"
+                "the file was refused, and the previous configuration stays in use: {reason}; correct the file and send SIGHUP again"
             );
             worse(
                 Health::Trouble,
@@ -190,7 +182,7 @@ impl StatusDocument {
         }
         if let Some(lag) = lag.filter(|lag| *lag > daemon.lag_max) {
             let text = format!(
-                "{} behind, and metrics.lag_max is {}: if nothing above explains it, evictd is catching up or too slow",
+                "evictd is {} behind, and metrics.lag_max is {}: unless another problem explains it, evictd is catching up or is too slow",
                 span(lag),
                 span(daemon.lag_max)
             );
@@ -240,15 +232,15 @@ impl StatusDocument {
                 .collect(),
             parts: snapshot.parts.iter().map(part_status).collect(),
             budgets: reports.board.budgets(),
-            ..Self::of_book(&book)
+            ..Self::of_ledger(&ledger)
         }
     }
 
-    /// Of a daemon that does not answer.
+    /// The status of a daemon that does not answer, from what it left on disk.
     pub fn from_disk(
         name: &str,
         stored: Option<&Stored>,
-        book: &LedgerSummary,
+        ledger: &LedgerSummary,
         budgets: Vec<BudgetStatus>,
     ) -> Self {
         Self {
@@ -260,13 +252,18 @@ impl StatusDocument {
                 age_seconds: None,
                 committed_at: stored.committed_at,
             }),
-            ..Self::of_book(book)
+            ..Self::of_ledger(ledger)
         }
     }
 
-    fn of_book(book: &LedgerSummary) -> Self {
-        let shown = book.recent_dead_letters.iter().rev();
-        let mut letters: Vec<DeadLetter> = shown.take(DEAD_LETTERS_SHOWN).cloned().collect();
+    fn of_ledger(ledger: &LedgerSummary) -> Self {
+        let mut letters: Vec<DeadLetter> = ledger
+            .recent_dead_letters
+            .iter()
+            .rev()
+            .take(DEAD_LETTERS_SHOWN)
+            .cloned()
+            .collect();
         letters.reverse();
         Self {
             name: String::new(),
@@ -293,33 +290,30 @@ impl StatusDocument {
             widenings: BTreeMap::new(),
             parts: Vec::new(),
             budgets: Vec::new(),
-            gaps: book.gaps,
-            recent_gaps: book.recent_gaps.iter().cloned().collect(),
-            dead_letters: book.dead_letters,
+            gaps: ledger.gaps,
+            recent_gaps: ledger.recent_gaps.iter().cloned().collect(),
+            dead_letters: ledger.dead_letters,
             recent_dead_letters: letters,
         }
     }
 
-    /// Whether every task makes progress. What a restart does not help, a
-    /// server that is away, is no ill health.
+    /// Whether every task makes progress, and a line that says so. A server
+    /// that does not answer is not ill health, since a restart does not help.
     pub fn health(&self) -> (bool, String) {
         if self.state != Health::Stuck {
             return (true, "ok: every task makes progress".to_owned());
         }
-        let texts: Vec<&str> = self
-            .problems
-            .iter()
-            .map(|problem| problem.text.as_str())
-            .collect();
-        let text = texts.first().copied().unwrap_or_default();
+        let first = self.problems.first();
+        let text = first.map_or("", |problem| problem.text.as_str());
         (false, format!("stuck: {text}"))
     }
 
-    /// Whether it reads the binlog and is not too far behind.
+    /// Whether the daemon reads the binlog and is not too far behind, and a
+    /// line that says so.
     pub fn readiness(&self) -> (bool, String) {
         let not = |text: String| (false, format!("not ready: {text}"));
         if self.leadership == Some(Leadership::StandsBy.to_string()) {
-            return not("it stands by, and another evictd leads".to_owned());
+            return not("it stands by while another evictd leads".to_owned());
         }
         match (self.role.as_deref(), self.connected) {
             (Some("drain"), _) => return (true, "ready: it only drains".to_owned()),
@@ -330,7 +324,7 @@ impl StatusDocument {
                     .problems
                     .iter()
                     .find(|problem| problem.part == "source");
-                let why = source.map_or("it connects", |problem| problem.text.as_str());
+                let why = source.map_or("it is connecting", |problem| problem.text.as_str());
                 return not(format!("not connected to the source: {why}"));
             }
         }
@@ -339,12 +333,14 @@ impl StatusDocument {
             self.lag_seconds_max.unwrap_or(f64::INFINITY),
         );
         if lag > max {
-            return not(format!("{lag:.1} s behind, at most {max:.1} s are allowed"));
+            return not(format!(
+                "{lag:.1} s behind, and at most {max:.1} s are allowed"
+            ));
         }
         (true, format!("ready: {lag:.1} s behind"))
     }
 
-    /// As one line of JSON.
+    /// The status as one line of JSON.
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
@@ -360,15 +356,16 @@ impl Problem {
     }
 }
 
-/// The tasks of which one attempt takes longer than `attempt_max`.
+/// The tasks whose current attempt takes longer than `attempt_max`.
 pub fn stuck(snapshot: &Snapshot, attempt_max: Duration) -> Vec<Problem> {
-    let parts = snapshot.parts.iter();
-    parts
+    snapshot
+        .parts
+        .iter()
         .filter_map(|(part, found)| {
             let elapsed = found.busy_since?.elapsed();
             (elapsed > attempt_max).then(|| {
                 let text = format!(
-                    "the task of {part} has made no progress for {}: restart evictd, and report it",
+                    "the task of {part} has made no progress for {}: restart evictd, and report this",
                     span(elapsed)
                 );
                 Problem::new(part, None, text)

@@ -1,10 +1,10 @@
-//! `evictd status`: how the daemon does, for people at night and for programs.
+//! `evictd status`: how the daemon is doing, for people and for programs.
 //!
 //! - `answer`: the daemon's answer, or what it left on disk.
-//! - `document`: the status as one document.
-//! - `daemon`: what is known of a daemon besides its tasks' reports.
-//! - `text`: the status for people.
-//! - `span`: durations for people.
+//! - `document`: the status, as `/status` answers it.
+//! - `daemon`: a daemon's name, role and configuration.
+//! - `text`: the status as text for people.
+//! - `span`: durations as people read them.
 
 mod answer;
 pub mod daemon;

@@ -1,4 +1,4 @@
-//! The status for people: what is wrong comes first.
+//! The status as text for people: what is wrong comes first.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::span::span;
 use crate::edge::budget::BudgetStatus;
 use crate::ledger::Gap;
 
-/// Dead letters and gaps that are shown.
+/// Dead letters, and gaps, that are shown.
 const RECENT_SHOWN: usize = 3;
 
-/// The whole text. `now` is what ages are counted to.
+/// The whole text, with ages as of `now`.
 pub fn render(status: &StatusDocument, now: Timestamp) -> String {
     let mut out = String::new();
     // A String takes whatever is written.
@@ -59,7 +59,7 @@ fn write(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fmt:
     on_disk(out, status, now)
 }
 
-/// What only a running daemon knows.
+/// Writes what only a running daemon knows.
 fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fmt::Result {
     if let (Some(at), Some(sha256)) = (status.config_loaded_at, &status.config_sha256) {
         let text = format!("loaded {} ago, SHA-256 {sha256}", age(now, at));
@@ -68,8 +68,8 @@ fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
     if let Some(leadership) = &status.leadership {
         let since = status.leadership_since.map(|since| age(now, since));
         let what = match leadership.as_str() {
-            "leads" => "this one leads",
-            _ => "another one leads, this one stands by",
+            "leads" => "this process leads",
+            _ => "another process leads, this one stands by",
         };
         let since = since.map(|since| format!(" for {since}"));
         line(
@@ -95,7 +95,7 @@ fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
         let lag = span(Duration::try_from_secs_f64(lag).unwrap_or_default());
         let bytes = match status.lag_bytes {
             Some(bytes) => format!("{} not read", size(bytes)),
-            None => "bytes not known".to_owned(),
+            None => "unread bytes unknown".to_owned(),
         };
         line(out, "lag", &format!("{lag}, {bytes}"))?;
     }
@@ -136,14 +136,14 @@ fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
         if let (None, Some(error), Some(at)) =
             (part.trouble_since, &part.last_error, part.last_error_at)
         {
-            let text = format!("works; failed last {} ago: {error}", age(now, at));
+            let text = format!("works; last failed {} ago: {error}", age(now, at));
             line(out, &part.part, &text)?;
         }
     }
     Ok(())
 }
 
-/// What outlives the daemon.
+/// Writes what outlives the daemon.
 fn on_disk(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fmt::Result {
     match &status.checkpoint {
         Some(stored) => {
@@ -226,7 +226,10 @@ fn gap_text(gap: &Gap, now: Timestamp) -> String {
                 age(done_at, gap.begun_at)
             )
         }
-        (None, _) => format!("being invalidated for {}", age(now, gap.begun_at)),
+        (None, _) => format!(
+            "everything is being invalidated, for {} so far",
+            age(now, gap.begun_at)
+        ),
     };
     let to = gap.to.as_ref().map(|to| format!(" to {to}"));
     format!(
@@ -297,7 +300,7 @@ mod tests {
             halted: false,
             repeated: false,
         };
-        let book = LedgerSummary {
+        let ledger = LedgerSummary {
             gaps: 1,
             recent_gaps: [gap].into(),
             dead_letters: 1,
@@ -348,7 +351,7 @@ mod tests {
                 last_error: Some("MySQL at db:3306 ended the binlog stream".to_owned()),
                 last_error_at: Some(at("2026-11-23T02:12:00Z")),
             }],
-            ..StatusDocument::from_disk("shop", None, &book, budgets)
+            ..StatusDocument::from_disk("shop", None, &ledger, budgets)
         };
         insta::assert_snapshot!(render(&status, at("2026-11-23T03:12:00Z")));
     }
