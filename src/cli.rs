@@ -13,9 +13,9 @@ use crate::telemetry::log::LogFormat;
 #[derive(Debug, Parser)]
 #[command(name = "evictd", version, propagate_version = true)]
 #[command(after_help = "Examples:\n  \
-    evictd check --config shop.toml           look at everything before the first start\n  \
+    evictd check --config shop.toml           find what is wrong before the first start\n  \
     evictd run --config shop.toml             the daemon\n  \
-    evictd replay --since 2026-11-23T03:00:00Z    do the last night once more\n\n\
+    evictd replay --since 2026-11-23T03:00:00Z    invalidate last night's changes once more\n\n\
     Exit codes: 0 done, 1 failed, 2 usage or configuration, \
     3 a dependency is unreachable, 4 halted on a gap.")]
 pub struct Cli {
@@ -30,17 +30,17 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// The configuration
+    /// The configuration file
     #[arg(long, global = true, env = "EVICTD_CONFIG", value_name = "FILE")]
     #[arg(default_value = "/etc/evictd/evictd.toml")]
     pub config: PathBuf,
 
-    /// What is logged: error, warn, info, debug, trace, or directives per module
-    /// [default: log.level of the daemon's configuration, else info]
+    /// The log level: error, warn, info, debug, trace, or directives for each module
+    /// [default: for a daemon log.level of its configuration, otherwise info]
     #[arg(long, global = true, env = "EVICTD_LOG", value_name = "LEVEL")]
     pub log_level: Option<String>,
 
-    /// How log lines on standard error look
+    /// The format of the log on standard error
     #[arg(long, global = true, env = "EVICTD_LOG_FORMAT", value_name = "FORMAT")]
     #[arg(default_value = "text")]
     pub log_format: OutputFormat,
@@ -55,21 +55,21 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Print what binlog files on disk would invalidate; needs no server
     Plan(PlanArgs),
-    /// Say what one change would invalidate, and why or why not
+    /// Explain what one change would invalidate, and why or why not
     Explain(ExplainArgs),
     /// Show, set or remove the stored position
     Checkpoint(CheckpointArgs),
-    /// Look at the configuration, the servers and the distributions
+    /// Check the configuration, the servers and the distributions
     Check(CheckArgs),
     /// Send buffered paths to CloudFront, or put dead letters back
     Drain(DrainArgs),
-    /// Show how the daemon does, what is wrong and since when
+    /// Show how the daemon is doing, what is wrong and since when
     Status(StatusArgs),
     /// Say in one line whether the daemon works, for probes
     Health(HealthArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
-    /// Write the manual's pages
+    /// Write the manual pages
     #[command(hide = true)]
     Man(ManArgs),
 }
@@ -81,7 +81,7 @@ pub enum Command {
     evictd completions zsh > ~/.zfunc/_evictd\n  \
     evictd completions fish > ~/.config/fish/completions/evictd.fish")]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell that completes the command line
     pub shell: clap_complete::Shell,
 }
 
@@ -97,16 +97,16 @@ pub struct ManArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     evictd check --config shop.toml\n  \
-    evictd check --offline                    the configuration alone, as in a build\n  \
+    evictd check --offline                    check the configuration alone, as in a build\n  \
     evictd check --format json | jq '.paths[] | select(.level == \"error\")'\n\n\
-    Ends with 0 if nothing is wrong (warnings and notes are nothing wrong), with 2 if a\n\
-    setting is, and with 3 if all that is wrong is that somebody does not answer.")]
+    Exit codes: 0 without errors (warnings and notes are not errors), 2 if a setting is\n\
+    wrong, 3 if all that is wrong is that a server does not answer.")]
 pub struct CheckArgs {
-    /// Ask no server
+    /// Do not ask any server
     #[arg(long)]
     pub offline: bool,
 
-    /// How the findings are printed
+    /// The format of the findings
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: OutputFormat,
 }
@@ -117,10 +117,10 @@ pub struct CheckArgs {
     evictd checkpoint show --format json\n  \
     evictd checkpoint set mysql-bin.000042:4\n  \
     evictd checkpoint set 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-4711\n  \
-    evictd checkpoint clear                   the next start begins at source.start\n\n\
-    A running daemon keeps its checkpoint to itself: stop it first.")]
+    evictd checkpoint clear                   let the next start begin at source.start\n\n\
+    A running daemon has its checkpoint to itself: stop the daemon before `set` and `clear`.")]
 pub struct CheckpointArgs {
-    /// What to do with it
+    /// What to do with the stored position
     #[command(subcommand)]
     pub action: CheckpointAction,
 }
@@ -128,9 +128,9 @@ pub struct CheckpointArgs {
 /// What to do with the stored position.
 #[derive(Debug, Subcommand)]
 pub enum CheckpointAction {
-    /// Print position, GTID set, server and age
+    /// Print the position, its GTID set, its server and its age
     Show {
-        /// How it is printed
+        /// The format of the answer
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: OutputFormat,
     },
@@ -148,7 +148,7 @@ pub enum CheckpointAction {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     evictd explain --table shop.users --before '{\"id\": 7, \"slug\": \"ada\"}' --after '{\"id\": 7, \"slug\": \"grace\"}'\n  \
-    evictd explain --table shop.users --after '{\"id\": 8}' --online     with the columns that the server has\n\n\
+    evictd explain --table shop.users --after '{\"id\": 8}' --online     with the server's columns\n\n\
     Columns are typed by their JSON values; with --online, by the server. A column\n\
     that is left out counts as missing from the row image.")]
 pub struct ExplainArgs {
@@ -156,19 +156,19 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "DATABASE.TABLE")]
     pub table: String,
 
-    /// The row before, as a JSON object; none for an insert
+    /// The row before the change, as a JSON object; leave it out for an insert
     #[arg(long, value_name = "JSON")]
     pub before: Option<String>,
 
-    /// The row after, as a JSON object; none for a delete
+    /// The row after the change, as a JSON object; leave it out for a delete
     #[arg(long, value_name = "JSON")]
     pub after: Option<String>,
 
-    /// Take the columns' types from the server, and foreign keys into account
+    /// Ask the server for the types of the columns and for foreign keys
     #[arg(long)]
     pub online: bool,
 
-    /// How the answer is printed
+    /// The format of the answer
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: OutputFormat,
 }
@@ -176,13 +176,13 @@ pub struct ExplainArgs {
 /// `evictd replay`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    evictd replay --since 2026-11-23T03:00:00Z --dry-run      what the last night would invalidate\n  \
+    evictd replay --since 2026-11-23T03:00:00Z --dry-run      print what it would invalidate\n  \
     evictd replay --from mysql-bin.000041:4 --to mysql-bin.000042:4\n  \
     evictd replay --from checkpoint --table 'shop.users' --only cache\n\n\
     A position is FILE:OFFSET, a GTID set, `checkpoint`, `earliest` or `current`. The\n\
     replay ends at --to, or where the binlog ended when it began. It may run beside the\n\
-    daemon, and leaves the daemon's checkpoint alone. Ctrl-C ends it with exit code 1 and\n\
-    says where to go on.")]
+    daemon, and leaves the daemon's checkpoint alone. After Ctrl-C it says where to go on,\n\
+    and ends with exit code 1.")]
 pub struct ReplayArgs {
     /// Where to begin
     #[arg(long, value_name = "POSITION", required_unless_present = "since")]
@@ -192,7 +192,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "POSITION")]
     pub to: Option<Start>,
 
-    /// Leave out what was committed before: an RFC 3339 time
+    /// Leave out what was committed before this time, in RFC 3339
     #[arg(long, value_name = "TIME")]
     pub since: Option<jiff::Timestamp>,
 
@@ -208,7 +208,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// How a dry run prints plans on standard output
+    /// The format of the plans that a dry run prints
     #[arg(
         long,
         value_name = "FORMAT",
@@ -218,7 +218,7 @@ pub struct ReplayArgs {
     pub format: OutputFormat,
 }
 
-/// One half of what a change asks for.
+/// One half of what a change invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Half {
     /// Keys of the cache
@@ -232,11 +232,11 @@ pub enum Half {
 #[command(after_help = "Examples:\n  \
     evictd plan --binlog mysql-bin.000041 mysql-bin.000042\n  \
     evictd plan --format json --binlog mysql-bin.000042 | jq 'select(.rule == \"users\")'\n  \
-    evictd plan --diff new.toml --binlog mysql-bin.000042   what new.toml would do differently\n\n\
+    evictd plan --diff new.toml --binlog mysql-bin.000042   print what new.toml would do differently\n\n\
     Files come from the server's data directory, or from\n  \
     mysqlbinlog --read-from-remote-server --raw --host HOST --user USER --password mysql-bin.000042")]
 pub struct PlanArgs {
-    /// Binlog files, in their order
+    /// Binlog files, in the order of their numbers
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub binlog: Vec<PathBuf>,
 
@@ -244,7 +244,7 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     pub diff: Option<PathBuf>,
 
-    /// How plans are printed on standard output
+    /// The format of the plans
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: OutputFormat,
 }
@@ -253,9 +253,9 @@ pub struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     evictd drain --config shop.toml        the same as `evictd run --role drain`\n  \
-    evictd drain --redrive                 once what made them dead letters is mended")]
+    evictd drain --redrive                 put dead letters back, once their cause is mended")]
 pub struct DrainArgs {
-    /// Make messages of the dead letters again, print how many, and end
+    /// Put the dead letters back into the queue, print how many, and end
     #[arg(long)]
     pub redrive: bool,
 }
@@ -265,10 +265,10 @@ pub struct DrainArgs {
 #[command(after_help = "Examples:\n  \
     evictd status --config shop.toml\n  \
     evictd status --json | jq .lag_seconds\n\n\
-    It asks the daemon at metrics.listen. If none answers there, it shows the\n\
-    checkpoint and the ledger from disk and ends with exit code 3.")]
+    The daemon is asked at metrics.listen. If none answers there, the checkpoint and the\n\
+    ledger are shown from disk, and the exit code is 3.")]
 pub struct StatusArgs {
-    /// Print one JSON object, as /status has it
+    /// Print the answer of /status, one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -276,11 +276,11 @@ pub struct StatusArgs {
 /// `evictd health`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    evictd health                          is it alive? for a container's health check\n  \
+    evictd health                          does it make progress? for a container's health check\n  \
     evictd health --ready                  is it connected and not behind?\n\n\
-    Exit codes: 0 yes, 1 no or nobody answers at metrics.listen.")]
+    Exit codes: 0 yes, 1 no, or no daemon answers at metrics.listen.")]
 pub struct HealthArgs {
-    /// Ask whether it is connected and not behind, not only whether it makes progress
+    /// Ask whether the daemon is connected and not behind, not only whether it makes progress
     #[arg(long)]
     pub ready: bool,
 }
@@ -289,18 +289,18 @@ pub struct HealthArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     evictd run --config shop.toml\n  \
-    evictd run --dry-run --format json     plan only: no cache, buffer or checkpoint is touched\n  \
-    evictd run --role drain                only send buffered paths to CloudFront")]
+    evictd run --dry-run --format json     print plans; touch no cache, buffer or checkpoint\n  \
+    evictd run --role drain                send buffered paths to CloudFront, and do nothing else")]
 pub struct RunArgs {
     /// Print every planned invalidation and touch nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Which half of the work to do
+    /// The part of the work to do
     #[arg(long, value_name = "ROLE", default_value = "all")]
     pub role: Role,
 
-    /// How a dry run prints plans on standard output
+    /// The format of the plans that a dry run prints
     #[arg(
         long,
         value_name = "FORMAT",
@@ -310,23 +310,23 @@ pub struct RunArgs {
     pub format: OutputFormat,
 }
 
-/// Which half of the work a process does.
+/// The part of the work that a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// Both
+    /// Everything
     All,
-    /// From the binlog to cache and buffer
+    /// From the binlog to the cache and the buffer
     Tail,
     /// From the buffer to CloudFront
     Drain,
 }
 
-/// How something is printed.
+/// The format of an answer, of plans or of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// For people
     Text,
-    /// One JSON object a line
+    /// For programs: one JSON object a line
     Json,
 }
 

@@ -1,4 +1,5 @@
-//! Parses arguments, starts the runtime, and maps the outcome to an exit code.
+//! The program: parses the command line, runs the command, and ends with its
+//! exit code.
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         Err(error) => return command::report(&command::CommandError::failed(error)),
     };
     let outcome = runtime.block_on(command::run(cli));
-    // A blocked thread must not keep a daemon from ending.
+    // A thread that is blocked must not keep the process from ending.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 /// Joins an error and its sources with `": "`.
 ///
 /// Vendor errors print only their outermost layer ("dispatch failure"); the
-/// cause an operator can act on ("connection refused") stands further in.
+/// cause that an operator can act on ("connection refused") is further in.
 /// A source whose text its parent already ends with is not repeated.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

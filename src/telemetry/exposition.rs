@@ -1,4 +1,4 @@
-//! Metrics in Prometheus' text format.
+//! Metrics in the text format of Prometheus.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,22 +7,23 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 
 use super::metric::{self, Metric, MetricKind};
 
-/// Upper bounds of every histogram, in seconds: from a deletion on an idle
-/// machine to an outage.
+/// Upper bounds of the buckets of every histogram, in seconds: from a deletion
+/// on an idle machine to an outage.
 const BUCKETS: [f64; 17] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0,
     1_800.0,
 ];
 
-/// How often what histograms gathered is taken in; nobody may ever ask.
+/// Interval at which the samples of histograms are summed up. Otherwise they
+/// would pile up in memory until somebody asks.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The collector of this process' metrics, each with the label `name`. They are
-/// collected from the first call on, which must be in a runtime.
+/// Collects this process's metrics from the first call on, each with the label
+/// `name`. The first call has to be in a Tokio runtime.
 ///
 /// # Errors
 ///
-/// Another recorder was installed before.
+/// Another recorder is installed already.
 pub fn install(name: &str) -> Result<PrometheusHandle, BuildError> {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     if let Some(handle) = HANDLE.get() {
@@ -45,8 +46,8 @@ pub fn install(name: &str) -> Result<PrometheusHandle, BuildError> {
     Ok(HANDLE.get_or_init(|| handle).clone())
 }
 
-/// Says what a metric is. A counter without labels is there from the beginning:
-/// Prometheus sees no increase in one that appears as 1.
+/// Describes a metric. A counter without labels is shown from the start, as 0:
+/// in a counter that first appears as 1, Prometheus sees no increase.
 fn announce(metric: &Metric) {
     let Metric { name, .. } = *metric;
     let help = metric.help();
@@ -62,7 +63,7 @@ fn announce(metric: &Metric) {
     }
 }
 
-/// Has a labelled counter from the beginning, as those without labels are.
+/// Shows a labelled counter from the start, as those without labels are.
 pub fn from_zero(
     name: &'static str,
     label: &'static str,

@@ -1,8 +1,9 @@
-//! A small HTTP listener for probes, Prometheus and `evictd status`, and the
-//! other end of it.
+//! A small HTTP listener for probes, Prometheus and `evictd status`, and a
+//! client for it.
 //!
-//! It has its own tasks, takes a moment's locks only, and is bounded: so many
-//! connections, one request on each, so much of a request, so much time.
+//! The listener runs in tasks of its own, holds locks for moments only, and is
+//! bounded: in connections, in the size of a request, and in time. A connection
+//! serves one request.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,31 +22,31 @@ use tokio::sync::Semaphore;
 
 use super::repeating;
 
-/// Connections at a time; further ones wait to be accepted.
+/// Connections at a time. Further ones wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How much of a request's head is read.
+/// Size of a request's head.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
 
-/// How long a connection may last.
+/// Time that a connection may last.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How much of an answer is read.
+/// Size of an answer that the client reads.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
-/// What a path is answered with.
+/// The answer to a request for a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpAnswer {
-    /// Good: 200. Otherwise 503.
+    /// Whether the status is 200. Otherwise it is 503.
     pub good: bool,
-    /// The media type.
+    /// The media type of the body.
     pub content_type: &'static str,
-    /// The text.
+    /// The text of the answer.
     pub body: String,
 }
 
-/// Answers the requests on `listener`, for ever. `answer` is given the path;
-/// it must not block.
+/// Answers the requests on `listener` until it is cancelled. `answer` is given
+/// the path, and must not block.
 pub async fn serve(
     listener: TcpListener,
     answer: impl Fn(&str) -> Option<HttpAnswer> + Send + Sync + 'static,
@@ -59,7 +60,7 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, say: others need them as well.
+                // It may be out of file descriptors, which others need too.
                 repeating!(warn, "", { %error }, "a connection to metrics.listen cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
@@ -75,7 +76,7 @@ pub async fn serve(
                 .keep_alive(false)
                 .max_buf_size(REQUEST_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service_fn(respond));
-            // What a client does wrong is its own concern.
+            // A client's mistake is not a problem of the daemon.
             match tokio::time::timeout(CONNECTION_TIME_MAX, connection).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a request to metrics.listen failed"),
@@ -106,7 +107,8 @@ fn respond<B>(
     }) = found
     else {
         *response.status_mut() = StatusCode::NOT_FOUND;
-        *response.body_mut() = "there are /metrics, /healthz, /readyz and /status\n".into();
+        *response.body_mut() =
+            "not found: the paths are /metrics, /healthz, /readyz and /status\n".into();
         return response;
     };
     if !good {
@@ -118,11 +120,12 @@ fn respond<B>(
     response
 }
 
-/// Asks the listener at `listen` for `path`: whether it said good, and what.
+/// Asks the listener at `listen` for `path`. Returns whether the status is
+/// good, and the body.
 ///
 /// # Errors
 ///
-/// Nothing answers there within `patience`, or not in HTTP.
+/// Nothing answers there within `patience`, or the answer is not HTTP.
 pub async fn ask(
     listen: SocketAddr,
     path: &'static str,
@@ -164,7 +167,8 @@ pub async fn ask(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// An address that listens everywhere is asked on this machine.
+/// The address to connect to: a listener on all addresses is reached at
+/// localhost.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Error;
 
-/// The level that is logged unless another is asked for.
+/// The default log level.
 pub const LOG_LEVEL: &str = "info";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -18,7 +18,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// A filter that is none.
+/// A log level that cannot be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("log level \"{level}\": {reason}; write error, warn, info, debug or trace")]
 pub struct BadLevel {
@@ -26,14 +26,14 @@ pub struct BadLevel {
     reason: String,
 }
 
-/// What is logged, to be changed while the process runs.
+/// The log level, which can be changed while the process runs.
 #[derive(Clone)]
 pub struct LogLevel {
     set: Arc<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync>,
 }
 
 impl LogLevel {
-    /// Logs this from now on.
+    /// Logs at `level` from now on.
     pub fn set(&self, level: &str) -> Result<(), BadLevel> {
         (self.set)(filter(level)?).map_err(|error| BadLevel {
             level: level.to_owned(),
@@ -60,7 +60,7 @@ pub fn init(level: &str, format: LogFormat) -> Result<LogLevel, BadLevel> {
         .with_writer(std::io::stderr)
         .with_ansi(color)
         .with_target(false);
-    // Two types of one shape: what they format differs.
+    // The formats make two types, with one interface.
     let set: Arc<dyn Fn(EnvFilter) -> Result<(), Error> + Send + Sync> = match format {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();

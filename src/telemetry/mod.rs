@@ -1,13 +1,13 @@
-//! What an operator sees: logs, metrics, error texts, the HTTP listener that is
-//! asked for them, and what the service manager is told.
+//! What an operator sees: logs, error texts, metrics, the HTTP listener that
+//! serves them, and notifications to the service manager.
 //!
 //! - `log`: logs on standard error.
-//! - `repeats`: log lines that would come again and again.
+//! - `repeats`: log lines that would repeat, summed up.
 //! - `cause`: an error together with everything that caused it.
 //! - `metric`: the names of metrics, and what they mean.
-//! - `exposition`: metrics in Prometheus' text format.
+//! - `exposition`: metrics in the text format of Prometheus.
 //! - `http`: a small HTTP listener, and its client.
-//! - `systemd`: the protocol of the service manager.
+//! - `systemd`: systemd's protocol for notifications.
 
 pub mod cause;
 pub mod exposition;

@@ -1,9 +1,9 @@
-//! Log lines that would come again and again: the first is written at once, and
-//! then once a minute how many there were.
+//! Log lines that would repeat: the first is logged at once, and then the
+//! number of further ones once a minute.
 //!
-//! What repeats is the same message about the same subject: a rule, a table, a
-//! distribution. What changes a state, an outage's beginning and its end, is
-//! logged as it is.
+//! A line repeats if it has the same message about the same subject: a rule, a
+//! table, a distribution. Changes of state, such as the beginning and the end
+//! of an outage, do not go through here.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-/// How long is counted before it is said.
+/// Time for which repetitions are counted before they are logged.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How often windows are looked at.
+/// Interval at which windows are looked through.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many subjects are told apart (Bounded). Further ones share one window
-/// for each message.
+/// Subjects that are told apart (Bounded). Further ones share one window for
+/// each message.
 const SUBJECTS_MAX: usize = 1_000;
 
 /// Stands for the subjects beyond [`SUBJECTS_MAX`].
 const OTHERS: &str = "others";
 
-/// Logs a message about a subject, unless it was logged lately; then counts it.
+/// Logs a message about a subject. If it was logged lately, it is only counted.
 ///
 /// `repeating!(warn, subject, { field = value, … }, "message")`, with what
 /// tracing's macros take between the braces.
@@ -48,12 +48,13 @@ pub(crate) use repeating;
 
 static REPEATS: LazyLock<Mutex<Repeats>> = LazyLock::new(Mutex::default);
 
-/// Whether a message about `subject` is to be logged now. If not, it is counted.
+/// Whether a message about `subject` is to be logged now. If not, it is
+/// counted.
 pub fn is_new(level: Level, message: &'static str, subject: &str) -> bool {
     lock().is_new(level, message, subject, Instant::now())
 }
 
-/// Says once a minute what came again, for ever.
+/// Logs once a minute what was repeated. Never returns.
 pub async fn summarise() {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -63,13 +64,14 @@ pub async fn summarise() {
     }
 }
 
-/// Says what came again and was not said yet, before the process ends.
+/// Logs the repetitions that are not logged yet, before the process ends.
 pub fn flush() {
+    // The lock is released before anything is logged.
     let due = lock().due(Instant::now(), Duration::ZERO);
     due.iter().for_each(Summary::log);
 }
 
-/// Locked for moments, never across an await or a log line.
+/// Locks the windows: for a moment, never across an await or a log line.
 fn lock() -> MutexGuard<'static, Repeats> {
     REPEATS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -84,11 +86,11 @@ struct Repeats {
 struct Window {
     level: Level,
     began: Instant,
-    /// Since then.
+    /// Repetitions since then.
     more: u64,
 }
 
-/// What is said of a window that ends.
+/// What is logged of a window that ends.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     level: Level,
@@ -121,8 +123,8 @@ impl Repeats {
         }
     }
 
-    /// Ends the windows that are `at_least` as old: what repeats begins another
-    /// one, and what does not is forgotten, so that it is new again.
+    /// Ends the windows that are `at_least` as old. A message that repeated
+    /// begins another window; any other is forgotten, so that it is new again.
     fn due(&mut self, now: Instant, at_least: Duration) -> Vec<Summary> {
         let mut due = Vec::new();
         self.windows.retain(|(message, subject), window| {

@@ -1,9 +1,9 @@
-//! What the service manager that started this process is told, by systemd's
+//! Notifications to the service manager that started this process, by systemd's
 //! protocol: sd_notify(3) and sd_watchdog_enabled(3).
 //!
-//! `sd_notify` knows the words and the clock. Its socket knows no abstract
-//! addresses, which managers in containers use, and waits where the manager
-//! does not read; hence a socket of our own.
+//! The crate `sd_notify` provides the words of the protocol and the clock. Its
+//! socket supports no abstract addresses, which managers in containers use, and
+//! blocks while the manager does not read; hence the socket here.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -12,21 +12,22 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Where the manager listens.
+/// The variable that says where the manager listens.
 const ADDRESS: &str = "NOTIFY_SOCKET";
 
-/// The manager of this process. Cheap to make, and as often as one likes.
+/// The service manager of this process. It holds no more than an address, and
+/// is cheap to make.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     address: SocketAddr,
 }
 
 impl Supervisor {
-    /// The manager that the environment names; none if nobody asks to be told.
+    /// The manager that the environment names, if it names one.
     ///
     /// # Errors
     ///
-    /// `NOTIFY_SOCKET` is no address of a Unix socket.
+    /// `NOTIFY_SOCKET` is not the address of a Unix socket.
     pub fn of_environment() -> io::Result<Option<Self>> {
         match std::env::var(ADDRESS) {
             Ok(address) => Self::at(&address).map(Some),
@@ -40,7 +41,7 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// It is neither, or longer than an address can be.
+    /// The address is neither, or is too long.
     pub fn at(address: &str) -> io::Result<Self> {
         let address = match address.strip_prefix('@') {
             Some(name) => SocketAddr::from_abstract_name(name)?,
@@ -53,17 +54,16 @@ impl Supervisor {
         Ok(Self { address })
     }
 
-    /// The start is over.
+    /// Says that the start, or a reload, is over.
     ///
     /// # Errors
     ///
-    /// The manager does not listen, or has no room for another message; so do
-    /// the others.
+    /// The manager does not listen, or has no room for another message.
     pub fn ready(&self) -> io::Result<()> {
         self.tell(&[NotifyState::Ready])
     }
 
-    /// How it goes, for people: one line.
+    /// Says how the process is doing, in one line for people.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Supervisor {
         self.tell(&[NotifyState::Status(&line)])
     }
 
-    /// The watchdog may sleep on.
+    /// Feeds the watchdog.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Supervisor {
         self.tell(&[NotifyState::Watchdog])
     }
 
-    /// The end has begun, and takes `within` at most.
+    /// Says that the process is ending, and takes `within` at most.
     ///
     /// # Errors
     ///
@@ -96,14 +96,14 @@ impl Supervisor {
         ])
     }
 
-    /// The configuration is being read again. [`Supervisor::ready`] has to
-    /// follow, also where it is refused.
+    /// Says that the configuration is being loaded again. [`Supervisor::ready`]
+    /// has to follow, even if the configuration is refused.
     ///
     /// # Errors
     ///
     /// As [`Supervisor::ready`].
     pub fn reloading(&self) -> io::Result<()> {
-        // systemd 253 and later tell this reload from an earlier one by the time.
+        // systemd 253 and later distinguish reloads by the time.
         let now = NotifyState::monotonic_usec_now()?;
         self.tell(&[NotifyState::Reloading, now])
     }
@@ -112,7 +112,7 @@ impl Supervisor {
         let lines: Vec<String> = words.iter().map(ToString::to_string).collect();
         let message = lines.join("\n");
         let socket = UnixDatagram::unbound()?;
-        // A manager that does not read must not hold up those who work.
+        // A manager that does not read must not hold up the work.
         socket.set_nonblocking(true)?;
         let sent = socket.send_to_addr(message.as_bytes(), &self.address)?;
         if sent == message.len() {
@@ -123,14 +123,14 @@ impl Supervisor {
     }
 }
 
-/// Tells the manager, if there is one, that a reload begins.
-/// [`reload_ends`] has to follow, also where it is refused.
+/// Tells the manager, if there is one, that a reload begins. [`reload_ends`]
+/// has to follow, even if the configuration is refused.
 pub fn reload_begins() {
     report(Supervisor::reloading);
 }
 
-/// Tells the manager, if there is one, that a reload is over: `systemctl
-/// reload` waits for it.
+/// Tells the manager, if there is one, that a reload is over. `systemctl
+/// reload` waits for this.
 pub fn reload_ends() {
     report(Supervisor::ready);
 }
@@ -143,8 +143,8 @@ fn report(tell: impl Fn(&Supervisor) -> io::Result<()>) {
     }
 }
 
-/// How long this process may be silent before the manager ends it; none if it
-/// does not watch.
+/// The time after which the manager ends a process that is silent; none if it
+/// has no watchdog.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
 }
