@@ -8,23 +8,24 @@ use crate::figure::{HEAD, Table};
 use crate::plot::Plot;
 
 const INTRODUCTION: &str = "\
-What evictd does, against what the same machine can do at all in the same run. `make bench` measures everything
-and writes this page; `cargo bench --bench performance -- drain` measures a section and prints it. Figures move
-with the machine, ratios much less: compare those.
+This page compares what evictd does with what the same machine can do at all, in the same run. `make bench` measures
+everything and writes this page; `cargo bench --bench performance -- drain` measures one section and prints it. Figures
+vary with the machine, ratios much less: compare the ratios.
 
 - The *bare stream* is `mysql_async` reading the same binlog from the same server without decoding a row: the least
   that any reader pays. `redis-benchmark -P 100` deletes keys that were set before, one UNLINK each.
-- Drains begin with the first event and end when the last key is gone, proved by an empty Redis. The best of three
-  rounds counts, since everything that disturbs a measurement makes it slower. MySQL, Redis and evictd share the
-  cores.
+- A drain measurement begins with the first event and ends when the last key is gone, proved by an empty Redis. The best
+  of three rounds counts, since everything that disturbs a measurement makes it slower. MySQL, Redis and evictd share
+  the cores.
 - The *smallest possible client* reads the same commits at the same time and deletes keys of its own: a stream, a
   wait until the rows are visible, one UNLINK for everything that came meanwhile. It has no rules, settles nothing
   and stores no position.
-- Processor time is that of all of evictd's threads, with the kernel's work for them. Instructions, which repeat, are
-  those from the bytes of a binlog to a batch of keys, as callgrind counts them in the optimised build. `make test`
-  counts them in a build that takes less time to make, and compares with `tests/performance/instructions.toml`.
-- A cluster's primaries share the cores with everything else, so that more of them are no faster. Whether the drain
-  grows with them is measured with primaries that are held to a part of a core.
+- Processor time is that of all of evictd's threads, including the kernel's work for them. Instructions are counted from
+  the bytes of a binlog to a batch of keys, by callgrind in the optimised build, and are repeatable.
+  `make test` counts them in a build that takes less time to make, and compares them with
+  `tests/performance/instructions.toml`.
+- A cluster's primaries share the cores with everything else, so more primaries are no faster. Whether the drain
+  scales with them is measured with primaries that are limited to a part of a core.
 - Growth in rules, tables and columns is measured in one process, from the bytes of a binlog to batches of keys.
 ";
 
