@@ -78,7 +78,7 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
         ),
         ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
             "no-permission",
-            "grant the ACL user the commands that docs/configuration.md lists, on the keys of all rules",
+            "grant the ACL user the commands that docs/requirements.md lists, on the keys of all rules",
         ),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => unavailable("read-only"),
         ErrorKind::Server(ServerErrorKind::BusyLoading) => unavailable("loading"),
