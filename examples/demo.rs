@@ -1,8 +1,8 @@
 //! One screen that shows what evictd does, on a real MySQL, a real Redis and an AWS emulator.
 //!
-//! A small shop fills its caches, then rows change in MySQL. The screen says which change came, which keys went
-//! from Redis and how long after the commit, and which paths CloudFront was told to drop. Nothing is left
-//! behind, whether the demo ends by itself, fails or is interrupted.
+//! A small shop fills its caches, then rows change in MySQL. The screen shows each change, the keys that were deleted
+//! from Redis and how long after the commit, and the paths that were invalidated at CloudFront. Nothing is left behind,
+//! whether the demo ends by itself, fails or is interrupted.
 //!
 //! Run it with `make demo`.
 #![allow(
@@ -49,7 +49,7 @@ INSERT INTO shop.products (id, slug, name, price_cents) VALUES (1, 'teapot', 'Te
 INSERT INTO shop.orders (id, user_id, total_cents, status) VALUES (1, 1, 3600, 'placed');
 ";
 
-/// A change to a row and what must follow from it. Of the keys, those that were not cached cannot go.
+/// A change to a row, and the keys and paths that have to be gone after it.
 struct Change {
     sql: &'static str,
     why: &'static str,
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a Tokio runtime can be built");
-    // Everything started is owned by `demo`: dropped when it ends, fails, or is dropped itself by Ctrl-C.
+    // `demo` owns everything that was started, and drops it when it ends, fails, or is dropped itself by Ctrl-C.
     runtime.block_on(async {
         tokio::select! {
             () = Box::pin(demo()) => ExitCode::SUCCESS,
@@ -131,7 +131,7 @@ async fn demo() {
         .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD)
         .envs(aws.env());
     let mut evictd = Evictd::start(&options);
-    // It stores where it starts before it reads on.
+    // evictd stores its position before it reads on.
     wait_until(&mut evictd, STARTED_WITHIN, "start", async || {
         checkpoint.exists()
     })
@@ -226,7 +226,7 @@ async fn show(
     .await;
 
     if change.paths.is_empty() {
-        // Paths are sent only once the keys are settled; without paths nothing tells.
+        // Paths show that the keys are settled. Without paths, wait for that long.
         tokio::time::sleep(SETTLED_AFTER).await;
     }
 
@@ -251,7 +251,7 @@ async fn show(
     println!();
 }
 
-/// What an application does when it misses: reads the row and stores the answer under its key.
+/// What an application does on a miss: it reads the row and stores the answer under its key.
 async fn fill_cache(mysql: &Mysql, redis: &Redis) {
     let mut entries: Vec<(String, String)> = Vec::new();
     let users: Vec<(u32, u32, String, u32)> = mysql
@@ -356,7 +356,7 @@ keys    = ["order:{{id}}:v{{version}}", "user:{{user_id}}:orders"]
     )
 }
 
-/// Beside this example, in the directory above.
+/// The program, which is in the directory above this example's.
 fn evictd_binary() -> PathBuf {
     let example = std::env::current_exe().expect("the demo knows where it is");
     let directory = example.parent().and_then(std::path::Path::parent);

@@ -1,6 +1,6 @@
 //! Counts the instructions that a row change takes, and compares them with `tests/performance/instructions.toml`.
 //!
-//! `make instructions` writes that file anew; `make test` compares.
+//! `make test` compares, and `make instructions` replaces the file.
 #![allow(
     clippy::as_conversions,
     clippy::expect_used,
@@ -30,7 +30,7 @@ use instructions::{Figures, off};
 use provision::provision;
 use workloads::{WORKLOADS, Workload};
 
-/// How far off a figure may be, in per cent: another C library, another processor.
+/// How far off a figure may be, in per cent: C libraries and processors differ.
 const TOLERANCE_PER_CENT: f64 = 5.0;
 
 const HEAD: &str = "\
@@ -65,7 +65,7 @@ fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/performance/instructions.toml")
 }
 
-/// By kind of processor and compiler.
+/// The figures on file, by kind of processor and compiler.
 fn kept() -> BTreeMap<String, Figures> {
     let text = std::fs::read_to_string(file()).unwrap_or_default();
     toml::from_str(&text).expect("the figures are TOML")
@@ -77,7 +77,7 @@ fn built_with() -> String {
     let output = Command::new(rustc).arg("--version").output();
     let output = output.expect("the compiler says its version");
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Without the hash and the date behind it.
+    // The hash and the date at its end are left out.
     let version: Vec<&str> = version.split_whitespace().take(2).collect();
     format!("{}, {}", std::env::consts::ARCH, version.join(" "))
 }

@@ -1,4 +1,4 @@
-//! The screenshots of the documentation, of real commands on real servers.
+//! Takes the screenshots of the documentation, of real commands on real servers.
 //!
 //! `make screenshots` writes them to `docs/images`: what `evictd check`, `status` and `replay` print to a terminal,
 //! with MySQL, Redis and an AWS emulator behind them.
@@ -25,7 +25,7 @@ use terminal::Terminal;
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 const COLUMNS: u16 = 150;
 
-/// What a replay reads: enough to be seen halfway.
+/// Rows that a replay reads: enough to see it half done.
 const ROWS: usize = 200_000;
 
 const SCHEMA: &str = "
@@ -108,7 +108,7 @@ async fn take_all() {
         .await;
 }
 
-/// Rows, and a change of each.
+/// Inserts the rows, and changes one of them.
 async fn fill(mysql: &Mysql) {
     let values: Vec<String> = (0..1_000)
         .map(|row| format!("('user-{row}', 'User {row}')"))
@@ -181,7 +181,7 @@ paths   = ["/users/{{slug}}"]
     )
 }
 
-/// Beside this example, in the directory above.
+/// The program, which is in the directory above this example's.
 fn evictd_binary() -> PathBuf {
     let example = std::env::current_exe().expect("the example knows where it is");
     let directory = example.parent().and_then(Path::parent);

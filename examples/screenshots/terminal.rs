@@ -9,15 +9,15 @@ use tokio::process::Command;
 use vt100::{Color, Parser};
 
 const ROWS: u16 = 60;
-/// Of a character, in pixels.
+/// The size of a character, in pixels.
 const WIDTH: f32 = 7.8;
 const HEIGHT: f32 = 18.0;
 const MARGIN: f32 = 16.0;
 
-/// Where commands run.
+/// A terminal that commands run in.
 pub struct Terminal {
     pub directory: PathBuf,
-    /// Goes before `PATH`.
+    /// A directory that is put before `PATH`.
     pub path: PathBuf,
     pub env: Vec<(String, String)>,
     pub columns: u16,
@@ -27,7 +27,7 @@ impl Terminal {
     /// Runs `command` and writes its last screen to `image`, or the first one that `wanted` accepts.
     pub async fn take(&self, command: &str, image: &Path, wanted: impl Fn(&str) -> bool) {
         let path = std::env::var("PATH").unwrap_or_default();
-        // util-linux' script runs it in a terminal of its own.
+        // `script` of util-linux runs it in a terminal of its own.
         let mut script = Command::new("script")
             .args(["--quiet", "--flush", "--return", "--command"])
             .arg(format!("stty cols {} rows {ROWS}; {command}", self.columns))
@@ -39,7 +39,7 @@ impl Terminal {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("util-linux' script runs");
+            .expect("`script` of util-linux runs");
         let mut output = script.stdout.take().expect("it has a standard output");
         let mut parser = Parser::new(ROWS, self.columns, 0);
         let mut bytes = vec![0; 4096];
@@ -60,14 +60,14 @@ impl Terminal {
         println!("{command}: {}", image.display());
     }
 
-    /// The screen with the place where a package keeps its files, in place of the scratch directory.
+    /// Draws the screen. The scratch directory is shown as the directory of a package's files.
     fn draw(&self, command: &str, screen: &vt100::Screen) -> String {
         let here = self.directory.display().to_string();
         draw(command, screen).replace(&here, "/var/lib/evictd")
     }
 }
 
-/// The screen as SVG, below the command.
+/// Draws the command, and the screen below it, as SVG.
 fn draw(command: &str, screen: &vt100::Screen) -> String {
     let (_, columns) = screen.size();
     let lines: Vec<String> = screen.rows(0, columns).collect();

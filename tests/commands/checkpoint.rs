@@ -1,4 +1,4 @@
-//! `evictd checkpoint`, and what a running daemon says to it.
+//! `evictd checkpoint`, with and without a running daemon.
 
 use serde_json::Value;
 
@@ -54,10 +54,10 @@ async fn a_running_daemon_keeps_its_checkpoint_to_itself() {
         assert_eq!(refused.code, Some(2), "{args:?}");
         assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
     }
-    // Neither set nor gone; others' commits move it on.
+    // It is neither set nor removed; commits of other tests may move it on.
     let after = shop.checkpoint().unwrap();
     assert_eq!(after["epoch"], before.unwrap()["epoch"]);
-    // One of the same name stands by; one of another is no successor.
+    // A daemon of the same name would stand by; one of another name is refused.
     let mut other = shop.config().options();
     let name = format!("name = \"{}\"", shop.database);
     other.config = other.config.replacen(&name, "name = \"other\"", 1);
@@ -65,7 +65,7 @@ async fn a_running_daemon_keeps_its_checkpoint_to_itself() {
     assert_eq!(second.code, Some(2));
     assert!(second.stderr.contains(&holder), "{}", second.stderr);
 
-    // However it ended: nothing has to be cleaned up.
+    // However the daemon ended, nothing has to be cleaned up.
     let mut evictd = evictd;
     evictd.kill();
     let evictd = start(&shop.config().options()).await;

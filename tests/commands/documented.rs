@@ -1,5 +1,5 @@
-//! Every command of the documentation and of the help, run as it stands there: with the README's configuration, on
-//! servers that answer.
+//! Every command in the documentation and in the help, run as it is written there, with the README's configuration and
+//! real servers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::support::{
     shared_aws,
 };
 
-/// The tables of the README's rules, and changes in the files that the documentation names.
+/// The tables of the README's rules, and changes in the binlog files that the documentation names.
 const CHANGES: [&str; 4] = [
     "RESET BINARY LOGS AND GTIDS TO 41",
     "CREATE DATABASE shop;
@@ -68,7 +68,7 @@ impl World {
         let other = config.replace("user:{id}:profile", "user:{id}:page");
         assert_ne!(config, other);
         fs::write(dir.path().join("new.toml"), other).unwrap();
-        // In place of the machine's own, and what was kept of the one in use.
+        // The machine's own configurations, and copies that the run books name.
         fs::create_dir_all(dir.path().join("etc/evictd")).unwrap();
         for file in [
             "etc/evictd/evictd.toml",
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// Runs one line. What lies at `/` is in the scratch directory.
+    /// Runs one line. Absolute paths are taken as relative to the scratch directory.
     fn spawn(&self, line: &str) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_evictd"));
         for word in words(line).iter().skip(1) {
@@ -112,7 +112,7 @@ impl World {
         Process::spawn(&name, &command, &self.made("logs"))
     }
 
-    /// Runs a line that ends by itself, and compares its exit code.
+    /// Runs a line that ends by itself, and checks its exit code.
     async fn ends(&self, line: &str) {
         let mut evictd = self.spawn(line);
         let Some(status) = evictd.wait(WITHIN).await else {
@@ -127,7 +127,7 @@ impl World {
         assert!(!evictd.tail().contains("panicked"), "{}", evictd.tail());
     }
 
-    /// Runs a line that is a daemon until it says `healthy`, and asks it to end.
+    /// Runs a line that is a daemon until it is healthy, and asks it to end.
     async fn serves(&self, line: &str) {
         let mut evictd = self.serving(line).await;
         evictd.signal("TERM");
@@ -151,7 +151,7 @@ impl World {
         evictd
     }
 
-    /// A file of the scratch directory, or else a directory.
+    /// A file in the scratch directory, or else a directory that is created there.
     fn made(&self, path: &str) -> PathBuf {
         let here = self.dir.path().join(path);
         if !here.is_file() {
@@ -168,18 +168,17 @@ fn is_daemon(line: &str) -> bool {
     has("run") || has("drain") && !has("--redrive")
 }
 
-/// How a line that ends by itself may end.
+/// The exit codes that a line may end with.
 fn codes(line: &str) -> &'static [i32] {
-    match () {
+    let checks = words(line).get(1).is_some_and(|word| word == "check");
+    if checks && !line.contains("--offline") {
         // The distribution caches what the configuration calls strong.
-        () if words(line).get(1).is_some_and(|word| word == "check")
-            && !line.contains("--offline") =>
-        {
-            &[2]
-        }
-        // Another server's GTIDs.
-        () if line.contains("checkpoint set 3e11fa47-") => &[2],
-        () => &[0],
+        &[2]
+    } else if line.contains("checkpoint set 3e11fa47-") {
+        // These GTIDs are another server's.
+        &[2]
+    } else {
+        &[0]
     }
 }
 
@@ -213,7 +212,7 @@ async fn every_command_in_the_documentation_and_in_the_help_does_what_it_is_for(
     }
 }
 
-/// The TOML of README's "A first configuration".
+/// The TOML in the README's section "A first configuration".
 fn first_configuration() -> String {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let (_, after) = readme.split_once("## A first configuration").unwrap();

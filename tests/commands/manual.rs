@@ -1,4 +1,4 @@
-//! What the command line says of itself, and that the documentation's commands are some.
+//! The command line: its help, its completions, its manual pages, and that the documentation's commands exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,8 +12,8 @@ use crate::support::scratch;
 
 const EVICTD: &str = env!("CARGO_BIN_EXE_evictd");
 
-/// Splits as a shell does, as far as the examples need it: quotes, comments, and what comes after a pipe, a
-/// redirection or a wide gap is left out.
+/// Splits a line into words as a shell does, as far as the examples need it. Comments are left out, and so is what
+/// follows a pipe, a redirection or a wide gap.
 pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut letters = line.chars().peekable();
@@ -36,8 +36,7 @@ pub fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The lines of `text` that run evictd, without their indentation. Where there are prompts, the lines without one are
-/// what a command prints.
+/// The lines of `text` that run evictd, without their indentation. Where some lines have a prompt, the others are output.
 fn commands(text: &str) -> Vec<&str> {
     let lines = || text.lines().map(str::trim);
     let prompted: Vec<&str> = lines().filter_map(|line| line.strip_prefix("$ ")).collect();
@@ -50,7 +49,7 @@ fn commands(text: &str) -> Vec<&str> {
     typed.into_iter().filter(is_ours).collect()
 }
 
-/// Every command in the fences of the documentation and in the help's examples, once.
+/// Every command in the code blocks of the documentation and in the examples of the help, once.
 pub fn documented() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = vec![root.join("README.md")];
@@ -84,7 +83,7 @@ fn examples(command: &clap::Command) -> Vec<String> {
 }
 
 #[test]
-fn every_command_in_the_documentation_and_in_the_help_is_one() {
+fn every_command_in_the_documentation_and_in_the_help_exists() {
     let cli = Cli::command();
     cli.clone().debug_assert();
     for command in cli.get_subcommands() {
@@ -100,7 +99,7 @@ fn every_command_in_the_documentation_and_in_the_help_is_one() {
 }
 
 #[test]
-fn a_command_that_is_none_is_refused_with_a_suggestion_and_no_trace() {
+fn a_wrong_command_is_refused_with_a_suggestion_and_without_a_trace() {
     for (args, expected) in [
         (&["chekc"][..], "'check'"),
         (&["replay", "--form", "earliest"], "'--from'"),
@@ -164,7 +163,7 @@ fn completions_name_every_command_and_the_manual_has_a_page_for_each() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_output_early_is_not_a_failure() {
     for command in [
         "completions bash",
         "check --offline --config config/evictd.toml",

@@ -1,4 +1,6 @@
-//! The commands beside `run`, as processes.
+//! The commands besides `run`, as processes.
+//!
+//! - `workload`: changes of every kind, in binlog files of their own.
 
 mod check;
 mod checkpoint;

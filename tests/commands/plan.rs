@@ -1,4 +1,4 @@
-//! `evictd plan` reads files and nothing else.
+//! `evictd plan`, which reads files and nothing else.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use super::workload::Workload;
 use crate::daemon::shop::{WITHIN, stop};
 use crate::support::{Evictd, MysqlOptions, eventually, scratch};
 
-/// What `run --dry-run` prints from the workload's beginning on.
+/// What `run --dry-run` prints for the workload.
 async fn dry_run(work: &Workload, format: &str, lines: usize) -> String {
     let args = ["run", "--dry-run", "--format", format];
     let evictd = Evictd::start(&work.config().options().args(&args));
@@ -179,7 +179,7 @@ impl Interest for Everything {
     }
 }
 
-/// How many events a file has, what was noticed, and how often something was widened.
+/// The number of events in a file, the notices, and the number of items that widen.
 fn read(path: &Path) -> (u64, Vec<Notice>, usize) {
     let mut files = BinlogFiles::new(Everything, vec![path.to_owned()]);
     let (mut notices, mut widened) = (Vec::new(), 0);
@@ -243,8 +243,8 @@ async fn a_damaged_byte_anywhere_widens_or_is_noticed_and_loses_no_event_silentl
     }
 }
 
-/// A copy of a binlog without checksums whose transactions stand behind 4 GiB of events that mean nothing. The bytes
-/// of those are holes, which take no room on the disk.
+/// A copy of a binlog without checksums in which 4 GiB of meaningless events come before the transactions. Their bytes
+/// are holes, which take no room on the disk. Returns by how much the transactions moved.
 fn pushed_beyond_4_gib(original: &[u8], path: &Path) -> u64 {
     const FILLER_BYTES: u64 = 64 << 20;
     const FILLERS: u64 = 65;

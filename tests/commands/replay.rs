@@ -1,4 +1,4 @@
-//! `evictd replay` does once more what the daemon did, and leaves its checkpoint alone.
+//! `evictd replay`, which does the daemon's work once more and leaves its checkpoint alone.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn a_replays_plans_are_byte_identical_to_those_from_files_and_end_by_thems
         assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
         assert_eq!(replayed.stdout.trim_end(), plans, "gtid {gtid}");
 
-        // The first file alone, and one table of both.
+        // The first file alone, and then one table in both files.
         let second = work.files[1].file_name().unwrap().to_str().unwrap();
         let planned = work.plan(&["--format", "json"], &work.files[..1]).await;
         let (plans, _) = planned.stdout.trim_end().rsplit_once('\n').unwrap();
@@ -84,7 +84,7 @@ async fn keys_and_paths_of_a_range_go_again_beside_a_running_daemon_whose_checkp
     assert_eq!(run(&["--only", "cache"]).await, (1, false));
     assert_eq!(run(&["--only", "edge"]).await, (4, true));
     assert_eq!(run(&["--table", "*.orders"]).await, (4, false));
-    // Up to where the daemon was when it had read nothing yet.
+    // The range is empty.
     assert_eq!(run(&["--to", &from]).await, (4, false));
 
     assert_eq!(shop.checkpoint(), Some(before));
@@ -160,11 +160,11 @@ async fn a_checkpoint_of_a_binlog_that_was_reset_is_a_gap_and_no_empty_range() {
         shop.done(&evictd).await;
         let stored = shop.checkpoint_at_end().await;
         stop(evictd).await;
-        // The time at which a file was begun is in seconds.
+        // The time at which a file was begun is known to the second.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         shop.mysql().exec("RESET BINARY LOGS AND GTIDS").await;
 
-        // It ends before the checkpoint, then behind it.
+        // At first the new file ends before the checkpoint's offset, and later behind it.
         let args = ["--from", "checkpoint"];
         let replayed = replay(&config, &args).await;
         assert_eq!(replayed.code, Some(4), "gtid {gtid}: {}", replayed.stderr);
@@ -190,7 +190,7 @@ async fn a_checkpoint_of_a_binlog_that_was_reset_is_a_gap_and_no_empty_range() {
 async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_it() {
     let mut shop = Shop::own(MysqlOptions::default()).await;
     let (file, offset, _) = shop.end().await;
-    // More than the stages between binlog and Redis hold.
+    // More rows than the stages between binlog and Redis hold.
     let numbers =
         "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) SELECT";
     for chunk in 0..30 {
@@ -231,7 +231,7 @@ async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_
     assert_eq!(shop.redis.keys().await, Vec::<String>::new());
     assert_eq!(shop.checkpoint(), None);
 
-    // On a terminal a bar shows how far it is.
+    // On a terminal a bar shows the progress.
     let path = shop.dir.path().join("evictd.toml");
     std::fs::write(&path, config.text()).unwrap();
     let binary = env!("CARGO_BIN_EXE_evictd");

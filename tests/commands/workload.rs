@@ -1,4 +1,4 @@
-//! Changes of every kind, in files of their own.
+//! Changes of every kind, in binlog files of their own.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::support::{Evictd, Finished, MysqlOptions};
 
 /// Rules over rows, with keys, paths, tags, variants and a tenant.
 pub const RULES: &str = r#"
-# Nobody listens there.
+# Nothing listens there.
 [buffer]
 kind      = "sqs"
 queue_url = "http://127.0.0.1:1/000000000000/none"
@@ -95,7 +95,7 @@ impl Workload {
         self.shop.config().rest(RULES).source(&start)
     }
 
-    /// A configuration whose servers nobody can reach and whose secrets nobody can read.
+    /// A configuration whose servers cannot be reached and whose secrets cannot be read.
     pub fn unreachable(&self) -> Config {
         let mut config = self.config();
         config.source_url = "mysql://evictd@127.0.0.1:1".to_owned();
@@ -104,12 +104,12 @@ impl Workload {
         config
     }
 
-    /// `evictd plan`, with arguments before the files.
+    /// Runs `evictd plan`, with arguments before the files.
     pub async fn plan(&self, args: &[&str], files: &[PathBuf]) -> Finished {
         self.plan_within(WITHIN, args, files).await
     }
 
-    /// The same, of files that take a busy machine a while.
+    /// The same, for files that take a busy machine a while.
     pub async fn plan_within(
         &self,
         within: Duration,

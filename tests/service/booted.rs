@@ -1,4 +1,5 @@
-//! The package on a system that systemd booted: a copy of this machine's in a container, with MySQL and Redis outside.
+//! The package on a system that systemd booted: a copy of this machine's system in a container, with MySQL and Redis
+//! outside of it.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +11,7 @@ use super::{EVICTD, outcome, script, succeeds};
 use crate::daemon::shop::{Shop, WITHIN};
 use crate::support::{EVICTD_PASSWORD, Process, eventually, provision, scratch};
 
-/// A booted system. What is written to it goes into a directory of its own; with its first process all of it ends.
+/// A booted system. What is written to it goes into a directory of its own. All of it ends with its first process.
 struct Booted {
     leader: u32,
     _container: Process,
@@ -18,7 +19,7 @@ struct Booted {
 }
 
 impl Drop for Booted {
-    /// The first process outlives whoever started the container, and everything else ends with it.
+    /// The first process outlives the process that started the container, and everything else ends with it.
     fn drop(&mut self) {
         let mut kill = Command::new("kill");
         outcome(kill.args(["-KILL", &self.leader.to_string()]));
@@ -28,7 +29,7 @@ impl Drop for Booted {
 impl Booted {
     /// Boots a copy of this machine's system, with the package and `config` in it and without this machine's services.
     async fn boot(package: &str, config: &str) -> Self {
-        // The container is in a mount namespace of its own, so that the copy is gone when that is.
+        // The copy is mounted in a mount namespace of its own, and is gone with it.
         const BOOT: &str = r#"
             dir=$1 package=$2 nspawn=$3 root=$1/root
             mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" "$root"
@@ -81,7 +82,7 @@ impl Booted {
         booted
     }
 
-    /// What a command line inside prints, however it ends.
+    /// What a command line prints inside of it, however it ends.
     fn says(&self, line: &str) -> String {
         let mut command = Command::new("nsenter");
         command
@@ -152,7 +153,7 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     })
     .await;
 
-    // Nobody in particular, without a right, behind a filter.
+    // It runs under an account of its own, without capabilities, behind a filter of system calls.
     let main = system.property("MainPID");
     let status = system.says(&format!("cat /proc/{main}/status"));
     let field = |name: &str| {
@@ -168,7 +169,7 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     let owner = system.says("stat --format %U:%a /var/lib/private/evictd/shop.checkpoint.json");
     assert_eq!(owner, "evictd:600");
 
-    // Killed, it is back.
+    // After it is killed, it is started again.
     system.says(&format!("kill -KILL {main}"));
     eventually("another process", WITHIN, async || {
         let now = system.property("MainPID");
@@ -177,7 +178,7 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     .await;
     system.reaches("active").await;
 
-    // A task that waits for longer than the watchdog does is no progress.
+    // A task that waits for longer than the watchdog's limit makes no progress.
     system.says("mkdir -p /run/systemd/system/evictd.service.d");
     system.says("printf '[Service]\\nWatchdogSec=3s\\n' > /run/systemd/system/evictd.service.d/watchdog.conf");
     system.says("systemctl daemon-reload && systemctl restart evictd");
@@ -208,7 +209,7 @@ async fn the_package_runs_closed_watched_and_restarted_on_a_booted_system() {
     system.says("sed -i 1d /etc/evictd/evictd.toml; systemctl enable --now evictd");
     system.reaches("active").await;
 
-    // It ends in order, and takes with it what it should.
+    // It ends in order, and removing the package leaves only what it should.
     system.says("systemctl stop evictd");
     assert_eq!(system.property("Result"), "success", "{}", system.journal());
     system.says("systemctl start evictd; dpkg --remove evictd");

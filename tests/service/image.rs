@@ -1,5 +1,5 @@
-//! The image: what it consists of, and that evictd works in it as it will be run, as nobody in particular, with a root
-//! that cannot be written.
+//! The image: its contents, and that evictd works in it as it will be run, under an account without rights and with a
+//! read-only root.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,11 +13,11 @@ use super::{EVICTD, outcome, repository, script, succeeds, text};
 use crate::daemon::shop::{Shop, WITHIN};
 use crate::support::{EVICTD_PASSWORD, Process, eventually, free_port, scratch};
 
-/// What the files beside the program may come to. A release's program has 23 MB, which leaves some of the 30 that the
-/// image may have; a debug build's says nothing about that.
+/// Size of the files besides the program. A release's program has 23 MB, which leaves this much of the 30 MB that the
+/// image may have. The program of a debug build says nothing about that.
 const REST_BYTES_MAX: u64 = 5_000_000;
 
-/// An image that was made, unpacked.
+/// An image, unpacked.
 struct Image {
     dir: TempDir,
     config: Value,
@@ -39,7 +39,7 @@ impl Image {
         let manifest = json(blob(&index["manifests"][0]));
         let root = dir.path().join("root");
         for layer in manifest["layers"].as_array().unwrap() {
-            // Owners are looked at in the list, and are nobody's who unpacks without being root.
+            // Owners are checked in the list, since only root can unpack files of other owners.
             unpack(&blob(layer), &root, &["--gzip", "--no-same-owner"]);
         }
         let layers = manifest["layers"].as_array().unwrap();
@@ -66,8 +66,8 @@ impl Image {
         fs::read_to_string(self.dir.path().join("list")).unwrap()
     }
 
-    /// What runs the program in the image: its own root, read-only but for the volume, and its own user where the
-    /// test may become one.
+    /// Runs the program in the image: the image is the root, read-only except for the volume, and the user is the
+    /// image's where the test may change users.
     fn command(&self, args: &[&str]) -> Command {
         let root = succeeds(Command::new("id").arg("-u")).trim() == "0";
         let mut command = Command::new("unshare");
@@ -112,7 +112,7 @@ fn unpack(archive: &Path, directory: &Path, options: &[&str]) {
 }
 
 #[tokio::test]
-async fn evictd_works_in_its_image_as_nobody_with_a_root_that_cannot_be_written() {
+async fn evictd_works_in_its_image_without_rights_and_with_a_read_only_root() {
     let image = tokio::task::spawn_blocking(Image::make).await.unwrap();
 
     // As the Dockerfile says.
@@ -129,7 +129,7 @@ async fn evictd_works_in_its_image_as_nobody_with_a_root_that_cannot_be_written(
         assert!(rest.starts_with("0/0 "), "not root's: {line}");
         assert!(!mode[4..].contains('w') && !mode.contains('s'), "{line}");
     }
-    // The program, the C library, the authorities, the account.
+    // The program, the C library, the certificate authorities, the account.
     let files = list.lines().filter(|line| line.starts_with('-')).count();
     assert!(files < 15, "{list}");
     let size = |path: &str| fs::metadata(image.root().join(path)).unwrap().len();
@@ -143,7 +143,7 @@ async fn evictd_works_in_its_image_as_nobody_with_a_root_that_cannot_be_written(
         concat!("evictd ", env!("CARGO_PKG_VERSION"))
     );
 
-    // The configuration that ecs/README.md adds to it.
+    // The configuration that ecs/README.md adds to the image.
     let config = image.root().join("etc/evictd/evictd.toml");
     fs::copy(repository().join("ecs/evictd.toml"), &config).unwrap();
     succeeds(&mut image.command(&["check", "--offline"]));
@@ -154,7 +154,7 @@ async fn evictd_works_in_its_image_as_nobody_with_a_root_that_cannot_be_written(
         text(&man)
     );
 
-    // The whole way, by a name that the image's own C library resolves.
+    // From a change to a deletion, with a host name that the image's own C library resolves.
     let shop = Shop::open().await;
     let mut settings = shop.config().source("tls = { mode = \"disabled\" }");
     settings.source_url = settings

@@ -1,4 +1,4 @@
-//! evictd as a service: what systemd hears of it, its units, its package, its image, and what ECS is given.
+//! evictd as a service: its notifications to systemd, its units, its package, its image, and its definitions for ECS.
 
 mod booted;
 mod image;
@@ -16,7 +16,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs it, and returns what it printed. Panics if it fails.
+/// Runs a command and returns what it printed. Panics if it fails.
 fn succeeds(command: &mut Command) -> String {
     let output = outcome(command);
     assert!(output.status.success(), "{command:?}\n{}", text(&output));
@@ -40,7 +40,7 @@ fn script(name: &str) -> Command {
     Command::new(repository().join("scripts").join(name))
 }
 
-/// `command` as root of a user namespace of its own, where it is not root already.
+/// `program` as root: of a user namespace of its own, unless this is root already.
 fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let root = succeeds(Command::new("id").arg("-u")).trim() == "0";
     if root {

@@ -1,5 +1,5 @@
-//! systemd's protocol against a socket that is one: when evictd says that it is up, how it does, that it makes
-//! progress, and that it ends.
+//! Notifications to systemd, received at a real socket: that evictd is up, how it is doing, that it makes progress, and
+//! that it ends.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -13,15 +13,15 @@ use crate::support::{
     Evictd, EvictdOptions, FakeCloudFront, FakeSettings, Relay, eventually, shared_aws,
 };
 
-/// The end of the protocol that systemd has.
+/// The receiving end of the protocol, in place of systemd.
 struct Manager {
     address: String,
-    /// Word by word, and when it came.
+    /// Each word that came, and when.
     heard: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
 impl Manager {
-    /// Listens at an abstract name; at a path, the unit tests do.
+    /// Listens at an abstract name. The unit tests listen at a path.
     fn listen() -> Self {
         static MANAGERS: AtomicU32 = AtomicU32::new(1);
         let number = MANAGERS.fetch_add(1, Ordering::Relaxed);
@@ -43,7 +43,7 @@ impl Manager {
         Evictd::start(&options.env("NOTIFY_SOCKET", &self.address))
     }
 
-    /// Everything that was sent so far.
+    /// Every word that came so far.
     fn words(&self) -> Vec<String> {
         let heard = self.heard.lock().unwrap();
         heard.iter().map(|(_, word)| word.clone()).collect()
@@ -53,7 +53,7 @@ impl Manager {
         self.words().iter().filter(|heard| *heard == word).count()
     }
 
-    /// When the watchdog was fed.
+    /// The times at which the watchdog was fed.
     fn fed(&self) -> Vec<Instant> {
         let heard = self.heard.lock().unwrap();
         let fed = heard.iter().filter(|(_, word)| word == "WATCHDOG=1");
@@ -73,7 +73,7 @@ impl Manager {
     }
 }
 
-/// Until nobody wants to know any more.
+/// Listens until the manager is dropped.
 fn listen(socket: &UnixDatagram, heard: &Weak<Mutex<Vec<(Instant, String)>>>) {
     let mut bytes = [0; 4096];
     while let Some(heard) = heard.upgrade() {
@@ -123,7 +123,7 @@ async fn evictd_is_up_once_the_binlog_streams_and_says_when_it_ends() {
     manager.hears("EXTEND_TIMEOUT_USEC=", &mut evictd).await;
     assert!(evictd.exit(WITHIN).await.success(), "{}", evictd.tail());
     let counts = ["READY=1", "STOPPING=1", "WATCHDOG=1"].map(|word| manager.count(word));
-    // The watchdog did not ask.
+    // No watchdog is set.
     assert_eq!(counts, [1, 1, 0], "{:?}", manager.words());
 }
 
@@ -132,7 +132,7 @@ async fn an_evictd_that_cannot_begin_is_never_up() {
     let shop = Shop::open().await;
     let config = shop.config().source("on_gap = \"halt\"");
     stop(config.start().await).await;
-    // A position on another server: a gap, which shows once MySQL has let evictd in.
+    // The position is another server's. That is a gap, which evictd finds once it is connected.
     let mut stored = shop.checkpoint().unwrap();
     stored["server_uuid"] = "3e11fa47-71ca-11e1-9e33-c80aa9429562".into();
     stored["gtid_set"] = serde_json::Value::Null;
@@ -145,7 +145,7 @@ async fn an_evictd_that_cannot_begin_is_never_up() {
     assert_eq!(manager.count("READY=1"), 0, "{}", evictd.tail());
 }
 
-/// The time between two words when all goes well is a quarter of this.
+/// While all is well, the watchdog is fed four times within this limit.
 const WATCHDOG: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn the_watchdog_hears_nothing_while_a_task_makes_no_progress() {
     let manager = Manager::listen();
     let mut evictd = manager.starts(watched(&shop.config()));
     manager.hears("READY=1", &mut evictd).await;
-    // An idle source is no standstill: its heartbeats come every ten seconds, far beyond the limit.
+    // An idle source is not a standstill, although its heartbeats come every ten seconds, far beyond the limit.
     let before = manager.fed().len();
     eventually(
         "the watchdog is fed while nothing happens",

@@ -1,4 +1,4 @@
-//! `make install` and the Debian package: what they put where, and that it goes again.
+//! `make install` and the Debian package: what they install where, and that it can be removed again.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{EVICTD, as_root, outcome, repository, script, succeeds, text};
 use crate::support::scratch;
 
-/// Every file below `root`, without it.
+/// Every file below `root`, relative to it.
 fn files(root: &Path) -> Vec<String> {
     let listed = succeeds(
         Command::new("find")
@@ -31,7 +31,7 @@ fn an_installation_is_whole_and_leaves_configurations_alone() {
     fs::write(&environment, "EVICTD_LOG=debug\n").unwrap();
     let install = || succeeds(script("install").arg(EVICTD).arg(&destdir));
     install();
-    // Once more, over itself.
+    // Once more, over the first installation.
     install();
     assert_eq!(
         fs::read_to_string(&environment).unwrap(),
@@ -62,14 +62,14 @@ fn an_installation_is_whole_and_leaves_configurations_alone() {
         unit.contains("ExecStart=/usr/local/bin/evictd run"),
         "{unit}"
     );
-    // DESTDIR is where the files go, and not where they think that they are.
+    // DESTDIR is where the files are written, and none of them names it.
     assert!(!unit.contains(destdir.to_str().unwrap()) && !unit.contains("/usr/bin/evictd"));
     let completions = destdir.join("usr/local/share/bash-completion/completions/evictd");
     assert!(fs::read_to_string(completions).unwrap().contains("_evictd"));
 }
 
 #[test]
-fn make_knows_what_is_installed_packaged_and_made_into_an_image() {
+fn make_has_targets_that_install_package_and_build_an_image() {
     for (target, script) in [
         ("install", "install"),
         ("deb", "package"),
@@ -83,7 +83,7 @@ fn make_knows_what_is_installed_packaged_and_made_into_an_image() {
     }
 }
 
-/// A system that consists of nothing but dpkg's records.
+/// A system that consists only of dpkg's records.
 struct System {
     dir: TempDir,
 }
@@ -105,7 +105,7 @@ impl System {
         self.dir.path().join(file.trim_start_matches('/'))
     }
 
-    /// The maintainer's scripts run without chroot, and are told where the system is.
+    /// Runs dpkg on the system. The maintainer's scripts run without chroot, and are told where the system is.
     fn dpkg(&self, args: &[&str]) -> String {
         let mut command = as_root("dpkg");
         command
@@ -141,7 +141,7 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
         script("package")
             .arg(EVICTD)
             .arg(dir.path())
-            // Packing a program with its debug information well takes longer than the rest of the test.
+            // Compressing a program with its debug information takes longer than the rest of the test.
             .env("DEB_COMPRESSION", "none"),
     );
     let package = package.trim_end();
@@ -172,9 +172,9 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
     for unit in ["evictd.service", "evictd-drain@.service"] {
         assert!(system.path("/usr/lib/systemd/system").join(unit).exists());
     }
-    // Nothing was enabled: that is a link in there.
+    // Nothing is enabled: that would be a link in there.
     assert!(!system.path("/etc/systemd").exists());
-    // A package that anybody may read, and nobody but root changes.
+    // Anybody may read the files, and only root may change them.
     let mode = fs::metadata(&evictd).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
     let listed = succeeds(Command::new("dpkg-deb").args(["--contents", package]));
@@ -183,7 +183,7 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
         "{listed}"
     );
 
-    // What an operator wrote survives an upgrade, and what evictd wrote a removal.
+    // What an operator wrote survives an upgrade, and what evictd wrote survives a removal.
     let environment = system.path("/etc/default/evictd");
     fs::write(&environment, "EVICTD_LOG=debug\n").unwrap();
     let own = system.path("/etc/evictd/evictd.toml");

@@ -1,5 +1,5 @@
-//! What ECS and IAM are given: the rights are the calls that evictd makes, and AWS's own model of its interface knows
-//! every field.
+//! The definitions for ECS and IAM: the permissions are exactly the calls that evictd makes, and AWS's own model of its
+//! API knows every field.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,8 +27,8 @@ fn sources(directory: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// The operations that `source` asks an SDK's client for, `send_message_batch` as SendMessageBatch. They are
-/// methods without arguments, which a chain that is sent begins with.
+/// The operations that `source` calls on a client of the SDK, such as SendMessageBatch for `send_message_batch`. They
+/// are methods without arguments, at the beginning of a chain.
 fn operations(source: &str) -> BTreeSet<String> {
     const VERBS: [&str; 9] = [
         "change", "create", "delete", "describe", "get", "list", "receive", "send", "update",
@@ -55,7 +55,7 @@ fn operations(source: &str) -> BTreeSet<String> {
     out
 }
 
-/// A call for several messages takes the right for one.
+/// The permission that an operation takes. A call for several messages takes the one for a single message.
 fn right(service: &str, operation: &str) -> String {
     format!("{service}:{}", operation.trim_end_matches("Batch"))
 }
@@ -71,7 +71,7 @@ fn calls_are_found_however_they_are_broken_into_lines() {
     assert_eq!(right("sqs", "SendMessageBatch"), "sqs:SendMessage");
 }
 
-/// The actions of a policy, by statement.
+/// The actions that a policy allows, by statement.
 fn actions(file: &str) -> BTreeMap<String, BTreeSet<String>> {
     let policy = json(file);
     assert_eq!(policy["Version"], "2012-10-17");
@@ -90,7 +90,7 @@ fn actions(file: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_tasks_may_do_what_evictd_calls_and_no_more() {
+fn the_tasks_may_call_what_evictd_calls_and_no_more() {
     let mut called = BTreeSet::new();
     for (service, directory) in [("sqs", "src/buffer"), ("cloudfront", "src/edge")] {
         let mut files = Vec::new();
@@ -102,7 +102,7 @@ fn the_tasks_may_do_what_evictd_calls_and_no_more() {
     }
     assert!(called.len() >= 10, "{called:?}");
     let granted = actions("iam-policy.json");
-    // Not calls of an SDK: tokens that are signed here.
+    // These are not calls of an SDK: evictd signs the tokens itself.
     let granted: BTreeSet<String> = granted
         .into_iter()
         .filter(|(statement, _)| statement != "LoginWithoutPasswords")
@@ -112,7 +112,7 @@ fn the_tasks_may_do_what_evictd_calls_and_no_more() {
 }
 
 #[test]
-fn no_right_holds_for_everything_unless_it_has_to() {
+fn no_permission_is_for_all_resources_unless_it_has_to_be() {
     for file in ["iam-policy.json", "iam-execution-policy.json"] {
         for statement in json(file)["Statement"].as_array().unwrap() {
             let everything = statement["Resource"]
@@ -148,7 +148,7 @@ fn valid(operation: &str, parameters: &Value) -> Result<(), String> {
 }
 
 #[test]
-fn the_task_definitions_are_some() {
+fn the_task_definitions_are_valid() {
     for file in DEFINITIONS {
         let definition = json(file);
         valid("RegisterTaskDefinition", &definition)
@@ -175,13 +175,13 @@ fn a_task_is_closed_watched_and_given_time_to_end() {
             container["healthCheck"]["command"],
             serde_json::json!(["CMD", "/evictd", "health"])
         );
-        // Fargate allows no more, and evictd needs less.
+        // Fargate allows no more than this, and evictd needs less.
         assert_eq!(container["stopTimeout"], 120);
         assert_eq!(
             container["mountPoints"][0]["containerPath"],
             "/var/lib/evictd"
         );
-        // No password stands where everybody reads it who may describe a task.
+        // Whoever may describe a task can read its environment, so no password is there.
         for variable in container["environment"].as_array().unwrap() {
             let name = variable["name"].as_str().unwrap();
             assert!(!name.contains("PASSWORD"), "{file}: {name}");
@@ -195,7 +195,7 @@ fn a_task_is_closed_watched_and_given_time_to_end() {
             .map(|secret| secret["name"].as_str().unwrap().to_owned());
         names.collect::<BTreeSet<_>>()
     };
-    // Those that the configuration beside refers to, and none for a drain.
+    // The secrets are those that ecs/evictd.toml refers to, and a drain has none.
     let config = fs::read_to_string(repository().join("ecs/evictd.toml")).unwrap();
     let tail = secrets(DEFINITIONS[0]);
     assert_eq!(tail.len(), config.matches("env = ").count());

@@ -1,4 +1,4 @@
-//! The units: systemd knows every word of them, and finds the services as closed as they are meant to be.
+//! The units: systemd knows every setting in them, and finds the services as closed as they are meant to be.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use super::{EVICTD, outcome, repository, text};
 use crate::support::{provision, scratch};
 
-/// How exposed a service may be, of 10.
+/// Highest exposure of a service, on systemd's scale from 0 to 10.
 const EXPOSURE_MAX: f64 = 1.5;
 
 const UNITS: [&str; 2] = ["evictd.service", "evictd-drain@.service"];
 
-/// The units, with the program where it is. `change` edits the text.
+/// Copies of the units that name the program of this build. `change` edits the text.
 fn units(change: impl Fn(&str) -> String) -> (TempDir, Vec<PathBuf>) {
     let dir = scratch("units");
     let paths = UNITS.map(|unit| {
@@ -32,8 +32,8 @@ fn analyze(args: &[&str], unit: &PathBuf) -> (bool, String) {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_about_the_units() {
-    // The manual's pages are where the package puts them.
+fn systemd_finds_nothing_wrong_with_the_units() {
+    // The manual pages are only where the package installs them.
     let verify = ["verify", "--man=no"];
     let (_dir, paths) = units(str::to_owned);
     for unit in paths {
@@ -44,7 +44,10 @@ fn systemd_has_nothing_to_say_about_the_units() {
     let (_dir, paths) = units(|text| text.replace("WatchdogSec=", "WatchDogSec="));
     for unit in paths {
         let (_, said) = analyze(&verify, &unit);
-        assert!(said.contains("WatchDogSec"), "it would not be told: {said}");
+        assert!(
+            said.contains("WatchDogSec"),
+            "a mistake is not noticed: {said}"
+        );
     }
 }
 
