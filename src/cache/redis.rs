@@ -1,5 +1,6 @@
 //! Deletions in Redis.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::contract::Cache;
@@ -9,7 +10,7 @@ use super::refusal::unless_refused;
 use super::scan::Sweep;
 use super::steps::{FoundKeys, MemberRemoval, ScanPlace, TagScan, TagStep};
 use super::{acl, guard, hash, scan, tag_sets, unlink};
-use crate::model::{Current, GuardPattern, Guards, KeyList, PairSet};
+use crate::model::{GuardPattern, Guards, KeyList, PairSet};
 use crate::redis::RedisTarget;
 use crate::redis::connection::Connection;
 
@@ -17,7 +18,7 @@ use crate::redis::connection::Connection;
 pub struct Redis {
     connection: Connection,
     /// Keys that deletions by glob leave alone.
-    guards: Current<Vec<GuardPattern>>,
+    guards: Arc<[GuardPattern]>,
     /// The scan of [`Cache::find_keys`] that is in progress.
     sweep: Option<Sweep>,
 }
@@ -36,14 +37,14 @@ impl Redis {
     pub fn new(target: &RedisTarget) -> Result<Self, CacheError> {
         Ok(Self {
             connection: Connection::new(target)?,
-            guards: Current::default(),
+            guards: Arc::default(),
             sweep: None,
         })
     }
 
     /// Lets deletions by glob spare guards. The patterns that hold when a deletion
     /// begins count.
-    pub fn sparing(mut self, guards: Current<Vec<GuardPattern>>) -> Self {
+    pub fn sparing(mut self, guards: Arc<[GuardPattern]>) -> Self {
         self.guards = guards;
         self
     }
@@ -52,7 +53,7 @@ impl Redis {
     pub fn another(&self) -> Self {
         Self {
             connection: self.connection.another(),
-            guards: self.guards.clone(),
+            guards: Arc::clone(&self.guards),
             sweep: None,
         }
     }
@@ -87,8 +88,7 @@ impl Cache for Redis {
     }
 
     async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
-        let guards = self.guards.get();
-        scan::delete_matching(&mut self.connection, &guards, glob).await
+        scan::delete_matching(&mut self.connection, &self.guards, glob).await
     }
 
     async fn delete_guarded(

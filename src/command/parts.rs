@@ -11,7 +11,6 @@ use crate::config::{Config, SettleConfig};
 use crate::evict::bulk_paths::{BulkGuard, BulkRule, BulkRules};
 use crate::evict::path_sink::ToBuffer;
 use crate::evict::settling::Settling;
-use crate::model::Current;
 
 /// For each rule, how many paths at once are too many, and the wildcards that
 /// are sent in their place.
@@ -39,7 +38,7 @@ pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>) -> ToBuffer<
         buffer,
         config.name.as_str().into(),
         distributions,
-        BulkGuard::new(Current::new(bulk_rules(config))),
+        BulkGuard::new(bulk_rules(config)),
     )
 }
 

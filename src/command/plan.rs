@@ -40,10 +40,10 @@ pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
 type Printed = Result<io::Result<()>, CommandError>;
 
 fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
-    let tally = Totals::new(distributions(&config)).with_bulk(bulk_rules(&config));
+    let totals = Totals::new(distributions(&config)).with_bulk(bulk_rules(&config));
     let mut plans = FilePlans::new(Arc::new(config.rules), options.binlog.clone());
     let lines = PlanLines::new(out, options.format.into());
-    let mut record = (lines, tally);
+    let mut record = (lines, totals);
     let mut notices = Notices::default();
     loop {
         let step = plans.step(&mut record)?;
@@ -56,24 +56,24 @@ fn plans(config: Config, options: &PlanArgs, out: impl Write) -> Printed {
             Some(FileStep::Planned(widened)) => warn_of(widened, &plans.reading_at()),
         }
     }
-    let (lines, mut tally) = record;
-    let bill = tally.bill();
+    let (lines, mut totals) = record;
+    let bill = totals.bill();
     Ok(match options.format {
         OutputFormat::Json => print(
             lines.into_inner(),
-            &json!({ "summary": tally, "cloudfront": bill, "notices": notices.0 }),
+            &json!({ "summary": totals, "cloudfront": bill, "notices": notices.0 }),
         ),
         OutputFormat::Text => lines
             .into_inner()
             .flush()
-            .map(|()| say(&format!("{tally}\n{bill}"))),
+            .map(|()| say(&format!("{totals}\n{bill}"))),
     })
 }
 
 fn differences(config: Config, other: Config, options: &PlanArgs, mut out: impl Write) -> Printed {
     let (mine, other) = (Arc::new(config.rules), Arc::new(other.rules));
     let mut differences = Differences::new(mine, other, options.binlog.clone());
-    let mut tally = DifferenceTotals::default();
+    let mut totals = DifferenceTotals::default();
     let mut notices = Notices::default();
     while let Some(next) = differences.next_difference()? {
         let difference = match next {
@@ -83,7 +83,7 @@ fn differences(config: Config, other: Config, options: &PlanArgs, mut out: impl 
             }
             DiffItem::Difference(difference) => difference,
         };
-        tally.add(&difference);
+        totals.add(&difference);
         let written = match options.format {
             OutputFormat::Json => print(&mut out, &difference),
             OutputFormat::Text => writeln!(out, "{difference}"),
@@ -93,8 +93,8 @@ fn differences(config: Config, other: Config, options: &PlanArgs, mut out: impl 
         }
     }
     Ok(match options.format {
-        OutputFormat::Json => print(out, &json!({ "summary": tally, "notices": notices.0 })),
-        OutputFormat::Text => out.flush().map(|()| say(&tally.to_string())),
+        OutputFormat::Json => print(out, &json!({ "summary": totals, "notices": notices.0 })),
+        OutputFormat::Text => out.flush().map(|()| say(&totals.to_string())),
     })
 }
 

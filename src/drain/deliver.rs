@@ -144,9 +144,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     fn next_batch(&self, round: &mut Gathering) -> Option<NextRequest> {
         let budget_mode = self.parts.budget.status(&self.name).mode();
         let room = self.distribution.room();
-        let always = self.parts.options.always.get();
-        let always = |path: &str| always.contains(path);
-        let batch = round.next_batch(&self.scope, room, budget_mode, always)?;
+        let budget_exempt = &self.parts.options.budget_exempt;
+        let budget_exempt = |path: &str| budget_exempt.contains(path);
+        let batch = round.next_batch(&self.scope, room, budget_mode, budget_exempt)?;
         let coalesced = batch.coalesced();
         if coalesced > 0 {
             counter!(metric::EDGE_PATHS_COALESCED, "distribution" => self.name.to_string())

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Current;
 use crate::rules::budget_exempt::AlwaysPaths;
 
 /// How a drain works.
@@ -22,7 +21,7 @@ pub struct DrainOptions {
     /// dead letter.
     pub max_receives: u32,
     /// Paths that are sent as they are, whatever the budget says.
-    pub always: Current<AlwaysPaths>,
+    pub budget_exempt: AlwaysPaths,
     /// How long an invalidation may be in progress before it is reported.
     pub overdue_after: Duration,
 }

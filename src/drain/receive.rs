@@ -213,9 +213,12 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
     fn gather(&mut self, id: Arc<str>, info: MessageInfo, message: Message) {
         let mut window = self.parts.options.window;
         let status = self.parts.budget.status(&message.distribution);
-        let always = self.parts.options.always.get();
+        let budget_exempt = &self.parts.options.budget_exempt;
         if status.mode() == BudgetMode::Spent
-            && !message.paths.iter().any(|path| always.contains(path))
+            && !message
+                .paths
+                .iter()
+                .any(|path| budget_exempt.contains(path))
         {
             window = window.max(SPENT_WINDOW);
         }

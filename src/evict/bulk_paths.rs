@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use metrics::counter;
 
+use crate::model::KeySet;
 use crate::model::edge_item::{is_tag, matches, of_tenant, split_tenant};
 use crate::model::invalidation::{Distributions, Target};
-use crate::model::{Current, KeySet};
 use crate::telemetry::metric;
 
 /// Paths to invalidate, by rule.
@@ -180,7 +180,7 @@ pub(crate) const TENANTS_MAX: usize = 15;
 /// Decides for each batch what is sent.
 #[derive(Debug, Default)]
 pub struct BulkGuard {
-    rules: Current<BulkRules>,
+    rules: BulkRules,
     runs: HashMap<Arc<str>, SpreadTransaction>,
 }
 
@@ -194,7 +194,7 @@ struct SpreadTransaction {
 
 impl BulkGuard {
     /// A guard that goes by the rules as they are at each batch.
-    pub fn new(rules: Current<BulkRules>) -> Self {
+    pub fn new(rules: BulkRules) -> Self {
         Self {
             rules,
             runs: HashMap::new(),
@@ -238,8 +238,7 @@ impl BulkGuard {
             .iter()
             .map(|path| String::from_utf8_lossy(path).into_owned())
             .collect();
-        let rules = self.rules.get();
-        let wildcards = self.wildcards(rules.get(name), name, parts);
+        let wildcards = self.wildcards(name, parts);
         if wildcards.is_empty() {
             return paths;
         }
@@ -271,13 +270,8 @@ impl BulkGuard {
 
     /// The wildcards that stand for the rule's paths; none, unless the paths are
     /// too many.
-    fn wildcards<'r>(
-        &mut self,
-        rule: Option<&'r BulkRule>,
-        name: &Arc<str>,
-        parts: &[RulePaths],
-    ) -> &'r [String] {
-        let Some(rule) = rule else {
+    fn wildcards(&mut self, name: &Arc<str>, parts: &[RulePaths]) -> &[String] {
+        let Some(rule) = self.rules.get(name) else {
             return &[];
         };
         let mut most = 0;
@@ -313,10 +307,10 @@ mod tests {
             threshold: 10,
             wildcards: wildcards.iter().map(|&path| path.to_owned()).collect(),
         };
-        BulkGuard::new(Current::new(HashMap::from([
+        BulkGuard::new(HashMap::from([
             ("products".into(), rule(&["/products/*"])),
             ("keyless".into(), rule(&[])),
-        ])))
+        ]))
     }
 
     fn batch(rules: &[(&str, usize)], commits: [u64; 2]) -> Paths {

@@ -53,7 +53,7 @@ impl<'a> RefusedKeys<'a> {
         let letter = |refused: &Refused, detail: String| {
             let mut letter = DeadLetter::new(refused.code, detail, REMEDY).of_key(&refused.key);
             letter.position.clone_from(&position);
-            letter.rules = self.reports.rules.get().names_of_key(&refused.key);
+            letter.rules = self.reports.rules.names_of_key(&refused.key);
             letter
         };
         let mut letters: Vec<DeadLetter> = refused

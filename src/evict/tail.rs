@@ -123,7 +123,7 @@ impl Tail {
     #[must_use]
     pub fn reporting(mut self, reports: Reports) -> Self {
         self.reports = reports;
-        self.reports.rules.set(Arc::clone(&self.rules));
+        self.reports.rules = Arc::clone(&self.rules);
         self
     }
 

@@ -13,11 +13,9 @@
 //! - `edge_item`: the items of an invalidation: paths, and cache tags.
 //! - `cast`: casts between integers that end at the target's bounds.
 //! - `order`: the order of messages in a buffer.
-//! - `current`: a value that is replaced while others use it.
 
 pub mod cast;
 pub mod change;
-pub mod current;
 pub mod edge_item;
 pub mod float;
 pub mod guards;
@@ -31,7 +29,6 @@ pub mod table;
 pub mod value;
 
 pub use self::change::{Op, RowChange};
-pub use self::current::Current;
 pub use self::guards::{GuardPattern, Guards};
 pub use self::keys::{KeyList, KeySet};
 pub use self::order::QueuePosition;

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::edge::budget::{Budget, BudgetStatus};
 use crate::ledger::Ledger;
+use crate::model::Position;
 use crate::model::cast::non_negative;
 use crate::model::invalidation::Widening;
-use crate::model::{Current, Position};
 use crate::rules::Rules;
 
 /// The places that tasks report to.
@@ -26,7 +26,7 @@ pub struct Reports {
     /// Gaps and dead letters.
     pub ledger: Ledger,
     /// The rules, to name those that a key can come from.
-    pub rules: Current<Rules>,
+    pub rules: Arc<Rules>,
 }
 
 /// A part of the work that can fail by itself.

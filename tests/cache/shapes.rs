@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evictd::cache::{Cache, FoundKeys, MemberRemoval, Redis, ScanPlace, TagKind, TagScan, TagStep};
-use evictd::model::{Current, GuardPattern, Guards, PairSet};
+use evictd::model::{GuardPattern, Guards, PairSet};
 use futures_util::StreamExt;
 use redis::aio::ConnectionLike;
 use redis::{AsyncCommands, Value};
@@ -185,7 +185,7 @@ async fn a_glob_spares_guards_and_nothing_else_of_their_name() {
     let pattern = GuardPattern::new(vec![b"user:".to_vec(), b":guard".to_vec()]);
     let mut redis = Redis::new(&target(server.url()))
         .unwrap()
-        .sparing(Current::new(vec![pattern]));
+        .sparing(vec![pattern].into());
     let _: () = conn.set("user:8:guard", "an entry").await.unwrap();
     let _: () = conn.set("user:9:guard", "1".repeat(40)).await.unwrap();
     let _: () = conn.hset("user:10:guard", "a", "1").await.unwrap();
@@ -381,7 +381,7 @@ async fn an_account_needs_what_the_manual_says_and_no_more() {
     let mut conn = server.conn().await;
     let pattern = GuardPattern::new(vec![b"user:".to_vec(), b":guard".to_vec()]);
     let redis = Redis::new(&as_evictd(&server.url())).unwrap();
-    let mut redis = redis.sparing(Current::new(vec![pattern]));
+    let mut redis = redis.sparing(vec![pattern].into());
 
     let _: () = conn.set("user:7", "x").await.unwrap();
     let _: () = conn.hset("user:h", "a", "x").await.unwrap();

@@ -11,7 +11,6 @@ use std::time::Duration;
 use evictd::buffer::Local;
 use evictd::evict::bulk_paths::{BulkGuard, BulkRule, Paths};
 use evictd::evict::path_sink::{PathSink, ToBuffer};
-use evictd::model::Current;
 use evictd::model::invalidation::Target;
 use evictd::rules::budget_exempt::AlwaysPaths;
 
@@ -36,10 +35,10 @@ impl Shop {
             threshold: 1_000,
             wildcards: wildcards.iter().map(|&path| path.to_owned()).collect(),
         };
-        let guard = BulkGuard::new(Current::new(HashMap::from([(
+        let guard = BulkGuard::new(HashMap::from([(
             "products".into(),
             rule(&["/products/*", "/categories/*", "/api/products/*"]),
-        )])));
+        )]));
         let sink = ToBuffer::new(
             Arc::clone(&bench.queue),
             "shop".into(),

@@ -9,7 +9,6 @@ use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
 use evictd::ledger::Ledger;
-use evictd::model::Current;
 use evictd::progress::board::Reports;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -115,7 +114,7 @@ impl Bench {
             calls_per_second: 100.0,
             max_receives: 2,
             overdue_after: Duration::from_secs(900),
-            always: Current::default(),
+            budget_exempt: Default::default(),
         };
         let edge = Arc::new(CloudFront::new(&aws::config(self.fake.url()).await));
         let reports = Reports {

@@ -22,7 +22,6 @@ use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
-use evictd::model::Current;
 use tokio_util::sync::CancellationToken;
 
 pub use contract::message;
@@ -194,7 +193,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         calls_per_second: 50.0,
         max_receives: 5,
         overdue_after: Duration::from_secs(900),
-        always: Current::default(),
+        budget_exempt: Default::default(),
     };
     let shutdown = CancellationToken::new();
     let edge = Arc::new(CloudFront::new(&config));

@@ -8,7 +8,6 @@ use evictd::buffer::{Buffer, Local, Message, pack};
 use evictd::drain::{Drain, DrainOptions, Stopped};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Scope};
-use evictd::model::Current;
 use evictd::rules::budget_exempt::AlwaysPaths;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -98,7 +97,7 @@ async fn drain(
         calls_per_second: 50.0,
         max_receives: 5,
         overdue_after: Duration::from_secs(900),
-        always: Current::new(always),
+        budget_exempt: always,
     };
     let edge = Arc::new(CloudFront::new(&aws::config(fake.url()).await));
     Drain::new(Arc::clone(queue), edge, Arc::clone(budget), options)

@@ -30,7 +30,6 @@ use crate::edge::budget::Budget;
 use crate::edge::invalidation_log::History;
 use crate::evict::path_sink::{PathSink, ToLog};
 use crate::evict::pipeline::{self, Eviction, PipelineError};
-use crate::model::Current;
 use crate::progress::binlog_lag;
 use crate::progress::board::Reports;
 
@@ -119,7 +118,7 @@ impl Checked {
         let mut reading = None;
         if role != Role::Drain {
             let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
-                .sparing(Current::new(config.rules.guard_patterns()));
+                .sparing(config.rules.guard_patterns().into());
             cache.check().await?;
             let connector = preflight::connector(&config.source)?;
             let server = preflight::server(&connector, &mut config, config_path).await?;
@@ -300,7 +299,7 @@ async fn open_drain<B: Buffer>(
         calls_per_second: cloudfront.calls_per_second,
         max_receives: config.max_receives,
         overdue_after: cloudfront.overdue_after,
-        always: Current::new(cloudfront.always),
+        budget_exempt: cloudfront.always,
         distributions: cloudfront
             .distributions
             .iter()

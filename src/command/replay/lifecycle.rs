@@ -11,7 +11,6 @@ use crate::cli::{Global, ReplayArgs};
 use crate::command::shutdown::{on_signal, unless};
 use crate::command::{CommandError, preflight};
 use crate::config;
-use crate::model::Current;
 use crate::rules::glob::TableGlob;
 
 /// Replays until the end of the range, or until Ctrl-C.
@@ -46,7 +45,7 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
         reached,
     );
     let work = Work {
-        guards: Current::new(config.rules.guard_patterns()),
+        guards: config.rules.guard_patterns().into(),
         global,
         options,
         tail: open_tail(&mut config, connector, &range, options),

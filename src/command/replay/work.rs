@@ -19,11 +19,11 @@ use crate::evict::path_sink::{PathSink, ToLog};
 use crate::evict::pipeline::{self, Eviction, PipelineError};
 use crate::evict::settling::Settling;
 use crate::evict::tail::Tail;
-use crate::model::{Current, GuardPattern};
+use crate::model::GuardPattern;
 
 /// A replay that is ready to begin.
 pub(super) struct Work<'a> {
-    pub(super) guards: Current<Vec<GuardPattern>>,
+    pub(super) guards: Arc<[GuardPattern]>,
     pub(super) global: &'a Global,
     pub(super) options: &'a ReplayArgs,
     pub(super) config: Config,
@@ -75,8 +75,8 @@ impl Work<'_> {
                 .invalidate(NoCache, NoCache, Settling::Off, paths)
                 .await;
         }
-        let mut cache =
-            Redis::new(&preflight::redis_target(&self.config.redis)?)?.sparing(self.guards.clone());
+        let mut cache = Redis::new(&preflight::redis_target(&self.config.redis)?)?
+            .sparing(Arc::clone(&self.guards));
         let settling = settling(&self.config)?;
         if unless(&self.shutdown, cache.check())
             .await

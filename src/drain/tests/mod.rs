@@ -32,7 +32,6 @@ use super::{Drain, DrainOptions, Stopped};
 use crate::edge::budget::Budget;
 use crate::edge::invalidation_log::History;
 use crate::ledger::Ledger;
-use crate::model::Current;
 use crate::progress::board::Reports;
 
 const WINDOW: Duration = Duration::from_secs(2);
@@ -91,7 +90,7 @@ impl Bench {
             calls_per_second: 100.0,
             max_receives: 5,
             overdue_after: Duration::from_secs(900),
-            always: Current::default(),
+            budget_exempt: Default::default(),
         };
         let budget = Arc::new(Budget::in_memory(BTreeMap::new()));
         let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), budget, options)

@@ -12,7 +12,6 @@ use super::error::BudgetError;
 use super::file;
 use super::month::{forecast, month_of};
 use super::status::BudgetStatus;
-use crate::model::Current;
 
 /// The distributions' budgets, where they have one.
 pub type Limits = BTreeMap<Arc<str>, Option<u64>>;
@@ -24,7 +23,7 @@ pub type Limits = BTreeMap<Arc<str>, Option<u64>>;
 pub struct Budget {
     /// `None`: nothing is kept.
     path: Option<PathBuf>,
-    limits: Current<Limits>,
+    limits: Limits,
     /// As last read or written.
     accounts: Arc<Mutex<Accounts>>,
 }
@@ -34,7 +33,7 @@ impl Budget {
     pub fn in_memory(limits: Limits) -> Self {
         Self {
             path: None,
-            limits: Current::new(limits),
+            limits,
             accounts: Arc::default(),
         }
     }
@@ -51,11 +50,6 @@ impl Budget {
         };
         budget.change(|_| ()).await?;
         Ok(budget)
-    }
-
-    /// Goes by other budgets from now on.
-    pub fn set_limits(&self, limits: Limits) {
-        self.limits.set(limits);
     }
 
     /// Counts a request before it is made. Counting one again that is open
@@ -148,8 +142,7 @@ impl Budget {
 
     /// Says what every distribution has cost this month.
     pub fn statuses(&self) -> Vec<BudgetStatus> {
-        let limits = self.limits.get();
-        limits.keys().map(|name| self.status(name)).collect()
+        self.limits.keys().map(|name| self.status(name)).collect()
     }
 
     /// Says what a distribution has cost this month.
@@ -162,7 +155,7 @@ impl Budget {
             .get(&**distribution)
             .filter(|account| account.month == month)
             .map_or(0, |account| account.spent);
-        let limit = self.limits.get().get(distribution).copied().flatten();
+        let limit = self.limits.get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),
             month,
