@@ -12,6 +12,12 @@ SOAK_SECONDS ?= 600
 DESTDIR ?=
 PREFIX  ?= /usr/local
 
+# rust-toolchain.toml pins the toolchain. Where rustup cannot have that one, the default one builds evictd too.
+ifneq ($(shell cargo --version >/dev/null 2>&1 || echo missing),)
+export RUSTUP_TOOLCHAIN := stable
+$(info rust-toolchain.toml: that toolchain is not installed and cannot be: using stable)
+endif
+
 SCRIPTS := $(filter-out scripts/debian,$(wildcard scripts/* .ci/*)) $(addprefix scripts/debian/,postinst prerm postrm)
 
 .PHONY: help
@@ -52,13 +58,13 @@ test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 	cargo test
 	$(count-instructions) check
 
-# Of the integration tests, those that start no server and need no other program: what to run, and what not of it.
+# The integration tests that start no server, many at a time: most of them wait and do not compute.
 without-servers = architecture:: commands::explain commands::manual configuration:: decoder::properties edge:: \
-  guarantees:: metrics:: model:: performance:: planner:: service::rights \
-  $(addprefix --skip ,daemon:: with_the_server prometheus_accepts counts_repeat the_task_definitions)
+  guarantees:: messages:: metrics:: model:: performance:: planner:: service::rights --test-threads=16 \
+  $(addprefix --skip=,daemon:: with_the_server prometheus_accepts counts_repeat the_task_definitions)
 
 .PHONY: quick
-quick: ## Every test that needs no server: within a minute of a change to one file
+quick: ## Every test that needs no server, within a minute of a change to one file
 	@trap 'echo "make quick took $$SECONDS s"' EXIT; \
 	cargo test --no-run --lib --test live; \
 	cargo test --quiet --lib; \
