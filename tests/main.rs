@@ -17,6 +17,7 @@ mod decoder;
 mod edge;
 mod guarantees;
 mod live;
+mod messages;
 mod metrics;
 mod model;
 mod performance;

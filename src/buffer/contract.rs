@@ -11,27 +11,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::message::MessageError;
+use super::message::{Message, MessageError};
 use crate::model::QueuePosition;
-
-/// One message: many paths and tags of one distribution, or of one of its
-/// tenants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The name of the configuration that sent it.
-    pub source: Arc<str>,
-    /// The distribution's name in the configuration, not its id: an id may
-    /// change while messages wait.
-    pub distribution: Arc<str>,
-    /// The tenant of the distribution whose copies are meant; `None`: all.
-    pub tenant: Option<Arc<str>>,
-    /// Paths as [`crate::model::path::encode`] writes them, and tags as
-    /// [`crate::model::edge_item::push_tag`] does.
-    pub paths: Vec<String>,
-    /// When the oldest change in it was committed, in microseconds since the
-    /// Unix epoch.
-    pub committed_at_us: u64,
-}
 
 /// A message taken from the buffer, invisible to others for
 /// [`Buffer::visibility`] from now on.

@@ -1,7 +1,11 @@
-//! The structure of the sources, read out of them: who may import whom.
+//! The structure of the sources, read out of them: who may import whom, no
+//! circles, a map of every folder, one name for one type, files of one concept.
 
+mod circles;
 mod imports;
-mod tokens;
+mod maps;
+mod names;
+pub mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +15,7 @@ fn src() -> PathBuf {
 }
 
 /// Every source file, relative to `src`, sorted.
-fn sources() -> Vec<String> {
+pub fn sources() -> Vec<String> {
     fn collect(directory: &Path, out: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -31,6 +35,12 @@ fn sources() -> Vec<String> {
     files
 }
 
-fn text(path: &str) -> String {
+pub fn text(path: &str) -> String {
     fs::read_to_string(src().join(path)).unwrap()
+}
+
+/// Whether all of a file is a test.
+pub fn is_test(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap();
+    path.contains("/tests/") || matches!(name, "tests.rs" | "fakes.rs")
 }

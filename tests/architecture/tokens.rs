@@ -4,11 +4,22 @@
 pub type Token = (usize, String);
 
 /// Splits Rust into words and punctuation. Comments, strings and characters
-/// are left out, so that a link in a comment is no import.
+/// are left out, so that a link in a comment is not an import.
 pub fn tokens(source: &str) -> Vec<Token> {
+    scan(source).0
+}
+
+/// The string literals, as they are written between their quotes.
+pub fn literals(source: &str) -> Vec<Token> {
+    scan(source).1
+}
+
+/// The words and punctuation, and the string literals.
+fn scan(source: &str) -> (Vec<Token>, Vec<Token>) {
     let text: Vec<char> = source.chars().collect();
     let at = |index: usize| text.get(index).copied().unwrap_or('\0');
     let mut out: Vec<Token> = Vec::new();
+    let mut literals: Vec<Token> = Vec::new();
     let (mut index, mut line) = (0, 1);
     while index < text.len() {
         let start = index;
@@ -31,9 +42,14 @@ pub fn tokens(source: &str) -> Vec<Token> {
                     }
                 }
             }
-            ('"', _) => index = end_of_string(&text, index),
+            ('"', _) => {
+                index = end_of_string(&text, index);
+                let end = (index - 1).min(text.len());
+                literals.push((line, text[start + 1..end].iter().collect()));
+            }
             ('r', '"' | '#') if raw_string(&text, index).is_some() => {
                 index = raw_string(&text, index).unwrap();
+                literals.push((line, text[start..index].iter().collect()));
             }
             ('\'', '\\') => {
                 index += 3;
@@ -58,7 +74,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
         let end = index.min(text.len());
         line += text[start..end].iter().filter(|c| **c == '\n').count();
     }
-    out
+    (out, literals)
 }
 
 fn end_of_string(text: &[char], open: usize) -> usize {
@@ -82,4 +98,14 @@ fn raw_string(text: &[char], start: usize) -> Option<usize> {
             && text[index + 1..=index + hashes].iter().all(|c| *c == '#')
     };
     Some((open + 1..text.len()).find(close)? + hashes + 1)
+}
+
+/// The part of a file that is not a test: what stands before its first
+/// `#[cfg(test)]` on a module with a body.
+pub fn code(source: &str) -> &str {
+    let end = source.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
+        let line = source[*at..].lines().nth(1).unwrap_or_default();
+        line.ends_with('{')
+    });
+    end.map_or(source, |(at, _)| &source[..at])
 }

@@ -1,4 +1,5 @@
-//! `docs/guarantees.md` names a test for every row, and the tests exist.
+//! `docs/guarantees.md` names a test for every row, `docs/architecture.md` names
+//! files and functions, and all of them exist.
 
 use std::fs;
 use std::path::Path;
@@ -52,4 +53,39 @@ fn a_function_that_is_no_test_proves_nothing() {
     ] {
         assert_eq!(is_test(source, name), expected, "{name}");
     }
+}
+
+/// A file that `docs/architecture.md` names: below `src`, or below the
+/// repository for tests.
+fn named_file(file: &str) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let below = ["src", ""].map(|folder| root.join(folder).join(file));
+    below.iter().find_map(|path| fs::read_to_string(path).ok())
+}
+
+#[test]
+fn every_file_and_function_that_the_page_about_the_architecture_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let mut named = 0;
+    // What stands between two backticks is every second part.
+    for name in page.split('`').skip(1).step_by(2) {
+        let (file, function) = name.split_once("::").unwrap_or((name, ""));
+        // A bare `login.rs` belongs to the folder that was named before it.
+        if !file.ends_with(".rs") || !file.contains('/') {
+            continue;
+        }
+        let source = named_file(file).unwrap_or_else(|| panic!("`{name}`: there is no {file}"));
+        let defines = |kind: &str| {
+            [format!("{kind} {function}("), format!("{kind} {function}<")]
+                .iter()
+                .any(|definition| source.contains(definition))
+        };
+        assert!(
+            function.is_empty() || defines("fn"),
+            "`{name}`: {file} has no function {function}"
+        );
+        named += 1;
+    }
+    assert!(named > 80, "only {named} names were found");
 }
