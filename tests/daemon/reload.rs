@@ -482,3 +482,25 @@ async fn a_configuration_whose_files_cannot_be_opened_leaves_the_one_before_in_u
     assert_eq!(deleted, keys);
     stop(evictd).await;
 }
+
+#[tokio::test]
+async fn a_standby_takes_over_with_what_it_loaded_while_it_waited() {
+    let shop = Shop::open().await;
+    let config = shop.config();
+    let leader = config.start().await;
+    let mut standby = Evictd::start(&config.options());
+    standby.wait_for_line("standing by until", WITHIN).await;
+    reload(&mut standby, &with(&config, &rule("added")), IN_USE).await;
+    let keys = ["added:1", "user:1:profile"];
+    let deleted = shop
+        .deleted_by(&leader, &keys, "INSERT INTO users (id) VALUES (1)")
+        .await;
+    assert_eq!(deleted, ["user:1:profile"], "the leader keeps its own");
+    stop(leader).await;
+    standby.wait_for_line("taking over", WITHIN).await;
+    let deleted = shop
+        .deleted_by(&standby, &keys, "DELETE FROM users WHERE id = 1")
+        .await;
+    assert_eq!(deleted, keys);
+    stop(standby).await;
+}

@@ -109,6 +109,8 @@ impl<'a> Turns<'a> {
                 }
             };
             board.stands_by();
+            self.take_over_without_a_turn(&mut candidate, &mut config)
+                .await?;
             candidate.after(outcome, &self.shutdown).await?;
         }
         Ok(())
@@ -133,6 +135,7 @@ impl<'a> Turns<'a> {
                 Waited::Granted(granted_at_ms) => return Ok(Some(granted_at_ms)),
                 Waited::Shutdown => return Ok(None),
                 Waited::StandsBy => {
+                    self.take_over_without_a_turn(candidate, config).await?;
                     // A standby that could not take over later is refused now.
                     let checking = Checked::new(config.clone(), self.config_path, self.role);
                     let checked = unless(&self.shutdown, Box::pin(checking)).await;
@@ -145,6 +148,22 @@ impl<'a> Turns<'a> {
     }
 
     /// Takes over a reload in a process that does not lead.
+    /// Takes over a configuration that was to come with the next turn, now that
+    /// another process has the next turn.
+    async fn take_over_without_a_turn(
+        &mut self,
+        candidate: &mut Candidate,
+        config: &mut Config,
+    ) -> Result<(), CommandError> {
+        match self.takeover.take() {
+            Some(takeover) => {
+                self.replace_while_waiting(takeover, candidate, config)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn replace_while_waiting(
         &mut self,
         takeover: Takeover,
