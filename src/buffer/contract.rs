@@ -146,7 +146,6 @@ pub struct SendError {
 #[derive(Debug, thiserror::Error)]
 #[error("{} of the messages were not reached: {cause}", .failed.len())]
 pub struct ReceiptError<R> {
-    /// The receipts.
     pub failed: Vec<R>,
     /// The first failure.
     pub cause: BufferError,

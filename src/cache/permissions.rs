@@ -35,7 +35,6 @@ pub struct Permissions {
 /// A command that the account may not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPermission {
-    /// The command.
     pub command: &'static str,
     /// The key or channel that it was tried with.
     pub on: Vec<u8>,

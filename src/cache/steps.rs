@@ -25,11 +25,9 @@ pub struct TagScan<'s> {
 /// What a step through a tag set found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagStep {
-    /// Some members.
     Members {
         /// The type of the set.
         kind: TagKind,
-        /// The members.
         members: Vec<Vec<u8>>,
         /// The cursor of the next step; 0 after the last.
         next: u64,
@@ -47,7 +45,6 @@ pub struct MemberRemoval<'s> {
     pub key: &'s [u8],
     /// The type of the set.
     pub kind: TagKind,
-    /// The members.
     pub members: Vec<Vec<u8>>,
 }
 

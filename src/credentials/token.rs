@@ -47,7 +47,6 @@ pub enum Audience {
     },
     /// ElastiCache or MemoryDB.
     Cache {
-        /// The kind of cache.
         kind: CacheKind,
         /// The name that AWS has for the cache, which is not a host name.
         name: String,
@@ -62,7 +61,6 @@ pub enum CacheKind {
     /// A replication group of ElastiCache.
     #[default]
     ElastiCache,
-    /// A serverless cache of ElastiCache.
     ElastiCacheServerless,
     /// A cluster of MemoryDB.
     MemoryDb,

@@ -17,7 +17,6 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A whole distribution.
     pub fn of(distribution: &Arc<str>) -> Self {
         Self {
             distribution: Arc::clone(distribution),
@@ -51,7 +50,6 @@ pub struct AcceptedInvalidation {
 /// An invalidation as the edge lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id.
     pub id: String,
     /// When it was accepted, by the vendor's clock.
     pub made_at: SystemTime,
@@ -73,7 +71,6 @@ pub struct Page {
 pub struct Made {
     /// The name of the request.
     pub caller_reference: String,
-    /// Its paths.
     pub paths: Vec<String>,
     /// Whether it is no longer in progress.
     pub completed: bool,

@@ -8,10 +8,8 @@ use crate::model::Position;
 /// Identifies a gap: the time at which it was met, in microseconds since 1970.
 pub type GapId = i64;
 
-/// A place in the binlog.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinlogPlace {
-    /// The binlog file.
     pub file: String,
     /// The offset in the file.
     pub offset: u64,

@@ -157,7 +157,6 @@ pub enum Published<'a> {
     Field {
         /// The hash's key, prefix included.
         key: &'a [u8],
-        /// The field.
         field: &'a [u8],
     },
     /// The keys that the members of a tag set name were deleted. Which ones is

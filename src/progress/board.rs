@@ -65,7 +65,6 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// The state of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartState {
     /// Begin of its present outage, if there is one.

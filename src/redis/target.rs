@@ -18,7 +18,6 @@ pub struct RedisTarget {
     pub url: String,
     /// The password of the account, or of the server.
     pub password: Option<Password>,
-    /// The files for TLS.
     pub tls: TlsFiles,
     /// What is behind the URL.
     pub layout: Layout,

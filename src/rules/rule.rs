@@ -27,7 +27,6 @@ pub struct Rule {
     pub changed: Vec<ColumnRef>,
     /// A further condition, and its line in the configuration.
     pub when: Option<(Condition, usize)>,
-    /// The version column.
     pub version: Option<ColumnRef>,
     /// Redis keys to delete.
     pub keys: Vec<Template>,

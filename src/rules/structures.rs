@@ -25,7 +25,6 @@ pub struct TagSetGlob {
     pub member_prefix: Vec<u8>,
 }
 
-/// A field of a hash.
 #[derive(Clone, Debug)]
 pub struct HashField {
     pub key: Template,

@@ -11,7 +11,6 @@ use crate::model::Shape;
 /// One row of `information_schema.columns`, in order of ORDINAL_POSITION.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogColumn {
-    /// COLUMN_NAME.
     pub name: String,
     /// COLUMN_TYPE, such as `enum('a','b')` or `int(5) unsigned zerofill`.
     pub column_type: String,

@@ -16,7 +16,6 @@ pub struct TableMap<'a> {
     pub table_id: u64,
     /// The database.
     pub schema: &'a str,
-    /// The table in it.
     pub table: &'a str,
     layout_bytes: &'a [u8],
     types: &'a [u8],

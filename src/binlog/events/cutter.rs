@@ -96,7 +96,6 @@ impl Events {
         })
     }
 
-    /// Reads a whole event.
     fn read(&mut self, bytes: Bytes) -> Arrival {
         let event_type = event_type(&bytes);
         if !self.described {

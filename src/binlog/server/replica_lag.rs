@@ -44,7 +44,6 @@ pub struct ReadersApplied {
     pub seen_at: Instant,
 }
 
-/// The report of one instance.
 #[derive(Clone, Debug)]
 struct InstanceReport {
     server: String,

@@ -123,7 +123,6 @@ fn verdict(class: PathClass, behavior: &Behavior) -> (Level, String) {
     }
 }
 
-/// The rows as a table.
 pub fn table(rows: &[ClassRow]) -> String {
     const HEAD: [&str; 7] = [
         "",

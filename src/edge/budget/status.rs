@@ -21,7 +21,6 @@ pub struct BudgetStatus {
     pub month: String,
     /// Paths that this machine's drains have sent in it.
     pub spent: u64,
-    /// The budget, if there is one.
     pub limit: Option<u64>,
     /// The paths that are left of it.
     pub left: Option<u64>,

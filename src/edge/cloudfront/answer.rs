@@ -12,7 +12,6 @@ pub(super) const PAGE_ITEMS: i32 = 100;
 /// What `Status` says of one that is in progress. The other is `Completed`.
 const IN_PROGRESS: &str = "InProgress";
 
-/// A page of a list.
 pub(super) fn page(list: Option<types::InvalidationList>) -> Page {
     let Some(list) = list else {
         return Page::default();

@@ -17,7 +17,6 @@ pub struct Past {
     pub caller_reference: String,
     /// Time at which it was accepted.
     pub at: Timestamp,
-    /// The paths.
     pub paths: Vec<String>,
 }
 

@@ -97,7 +97,6 @@ impl<'a, S: AsRef<str>> UnitSet<'a, S> {
             .count()
     }
 
-    /// One unit as it is.
     pub(super) fn exact(&self, unit: usize) -> Cover {
         let of = self.units.get(unit).map_or(0..0, |unit| unit.of.clone());
         let star = self.units.get(unit).is_some_and(|unit| unit.wildcard);
@@ -107,7 +106,6 @@ impl<'a, S: AsRef<str>> UnitSet<'a, S> {
         }
     }
 
-    /// Units under a wildcard.
     pub(super) fn under_wildcard(&self, units: &Range<usize>) -> Cover {
         let starts = self.units.get(units.start).map_or(0, |unit| unit.of.start);
         let ends = self.units.get(units.end - 1).map_or(0, |unit| unit.of.end);

@@ -44,7 +44,6 @@ struct PartlySent {
 }
 
 impl Gathering {
-    /// Adds a message by its id.
     pub fn add(&mut self, id: Arc<str>, arrival: MessageInfo, paths: Vec<String>) {
         let index = self.messages.len();
         let mut left = 0;

@@ -8,7 +8,6 @@ use crate::edge::cover::already_invalidated::CoveredUpTo;
 /// One request and the messages with paths in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextRequest {
-    /// The request.
     pub invalidation: InvalidationBatch,
     /// The ids of the messages, sorted.
     pub messages: Vec<Arc<str>>,
