@@ -75,7 +75,7 @@ fn scattered() -> Vec<String> {
 /// How many requests carry the messages of these paths, each filled as SQS allows.
 fn requests(paths: &[String]) -> usize {
     let (source, distribution): (Arc<str>, Arc<str>) = ("shop".into(), "main".into());
-    let messages: Vec<Message> = pack(&source, &distribution, paths.iter().cloned(), 1);
+    let messages: Vec<Message> = pack(&source, &distribution, paths.iter().cloned(), None);
     let (mut requests, mut entries, mut bytes) = (0, ENTRIES_MAX, 0);
     for it in &messages {
         let body = message::encode(it).unwrap();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::CommitTime;
 use crate::model::edge_item::is_tag;
 
 /// One message: many paths and tags of one distribution, or of one of its
@@ -34,9 +35,8 @@ pub struct Message {
     /// Paths as [`crate::model::path::encode`] writes them, and tags as
     /// [`crate::model::edge_item::push_tag`] does.
     pub paths: Vec<String>,
-    /// When the oldest change in it was committed, in microseconds since the
-    /// Unix epoch.
-    pub committed_at_us: u64,
+    /// When the oldest change in it was committed, if that is known.
+    pub committed_at: Option<CommitTime>,
 }
 
 /// The newest format, which this build writes where it has to. Fields may be
@@ -96,6 +96,7 @@ struct Outgoing<'a> {
     distribution: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
+    /// 0 where the commit time is not known.
     committed_at_us: u64,
     paths: &'a [String],
 }
@@ -126,7 +127,7 @@ pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
         tenant: message.tenant.as_deref(),
         source: &message.source,
         distribution: &message.distribution,
-        committed_at_us: message.committed_at_us,
+        committed_at_us: message.committed_at.map_or(0, CommitTime::micros),
         paths: &message.paths,
     })?;
     Ok(escape(json))
@@ -157,7 +158,7 @@ pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
         tenant: tenant.map(Into::into),
         distribution: incoming.distribution.into(),
         paths: incoming.paths,
-        committed_at_us: incoming.committed_at_us,
+        committed_at: CommitTime::from_micros(incoming.committed_at_us),
     })
 }
 
@@ -169,9 +170,9 @@ pub fn pack(
     source: &Arc<str>,
     distribution: &Arc<str>,
     paths: impl IntoIterator<Item = String>,
-    committed_at_us: u64,
+    committed_at: Option<CommitTime>,
 ) -> Vec<Message> {
-    pack_for(source, distribution, None, paths, committed_at_us)
+    pack_for(source, distribution, None, paths, committed_at)
 }
 
 /// Splits paths into messages like [`pack`], for one tenant of the distribution.
@@ -180,14 +181,14 @@ pub fn pack_for(
     distribution: &Arc<str>,
     tenant: Option<&Arc<str>>,
     paths: impl IntoIterator<Item = String>,
-    committed_at_us: u64,
+    committed_at: Option<CommitTime>,
 ) -> Vec<Message> {
     let empty = || Message {
         source: Arc::clone(source),
         tenant: tenant.cloned(),
         distribution: Arc::clone(distribution),
         paths: Vec::new(),
-        committed_at_us,
+        committed_at,
     };
     let frame = frame_bytes(source, distribution, tenant.map_or("", |name| name));
     let mut messages = Vec::new();
@@ -268,7 +269,7 @@ mod tests {
             distribution: "main".into(),
             tenant: None,
             paths,
-            committed_at_us: 1_763_892_000_000_000,
+            committed_at: CommitTime::from_micros(1_763_892_000_000_000),
         }
     }
 
@@ -278,6 +279,20 @@ mod tests {
             encode(&message(vec!["/users/42".to_owned()])).unwrap(),
             r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/users/42"]}"#
         );
+    }
+
+    #[test]
+    fn a_message_without_a_commit_time_says_zero() {
+        let unknown = Message {
+            committed_at: None,
+            ..message(vec!["/users/42".to_owned()])
+        };
+        let body = encode(&unknown).unwrap();
+        assert_eq!(
+            body,
+            r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":0,"paths":["/users/42"]}"#
+        );
+        assert_eq!(decode(body.as_bytes()), Ok(unknown));
     }
 
     #[test]
@@ -333,7 +348,12 @@ mod tests {
     fn a_million_paths_of_fifty_bytes_need_under_two_hundred_requests() {
         let paths =
             (0..1_000_000).map(|n| format!("/shop/products/category-{n:07}/some-slug-{n:07}"));
-        let messages = pack(&"shop".into(), &"main".into(), paths, 1);
+        let messages = pack(
+            &"shop".into(),
+            &"main".into(),
+            paths,
+            CommitTime::from_micros(1),
+        );
         assert_eq!(
             messages.iter().map(|m| m.paths.len()).sum::<usize>(),
             1_000_000
@@ -343,13 +363,13 @@ mod tests {
 
     #[test]
     fn no_paths_make_no_message() {
-        assert_eq!(pack(&"s".into(), &"d".into(), Vec::new(), 1), Vec::new());
+        assert_eq!(pack(&"s".into(), &"d".into(), Vec::new(), None), Vec::new());
     }
 
     #[test]
     fn short_paths_are_limited_by_number() {
         let paths: Vec<_> = (0..6_001).map(|n| format!("/{n}")).collect();
-        let messages = pack(&"s".into(), &"d".into(), paths, 1);
+        let messages = pack(&"s".into(), &"d".into(), paths, CommitTime::from_micros(1));
         let sizes: Vec<_> = messages.iter().map(|m| m.paths.len()).collect();
         assert_eq!(sizes, [3_000, 3_000, 1]);
     }
@@ -368,7 +388,7 @@ mod tests {
                 distribution: distribution.into(),
                 tenant: tenant.map(Into::into),
                 paths,
-                committed_at_us,
+                committed_at: CommitTime::from_micros(committed_at_us),
             };
             let body = encode(&message).unwrap();
             // All of these are XML 1.0 characters.
@@ -387,11 +407,12 @@ mod tests {
             paths.push(odd);
             let tenant: Option<Arc<str>> = tenant.map(Into::into);
             let (source, main) = (source.into(), "main".into());
-            let messages = pack_for(&source, &main, tenant.as_ref(), paths.clone(), 7);
+            let at = CommitTime::from_micros(7);
+            let messages = pack_for(&source, &main, tenant.as_ref(), paths.clone(), at);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);
-                prop_assert_eq!((&message.tenant, message.committed_at_us), (&tenant, 7));
+                prop_assert_eq!((&message.tenant, message.committed_at), (&tenant, at));
             }
             let unpacked: Vec<String> = messages.into_iter().flat_map(|m| m.paths).collect();
             prop_assert_eq!(unpacked, paths);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{GtidSet, Position};
+use crate::model::{CommitTime, GtidSet, Position};
 
 /// A position, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,17 +43,14 @@ pub const FORMAT_VERSION: u32 = 1;
 
 impl Stored {
     /// The `position` on the server with `server_uuid`, of the epoch 0.
-    pub fn new(position: &Position, server_uuid: &str, committed_at_us: u64) -> Self {
-        let micros = i64::try_from(committed_at_us).unwrap_or(0);
+    pub fn new(position: &Position, server_uuid: &str, committed_at: Option<CommitTime>) -> Self {
         Self {
             version: FORMAT_VERSION,
             server_uuid: server_uuid.to_owned(),
             file: position.file.to_string(),
             offset: position.offset,
             gtid_set: position.gtids.clone(),
-            committed_at: (micros > 0)
-                .then(|| jiff::Timestamp::from_microsecond(micros).ok())
-                .flatten(),
+            committed_at: committed_at.and_then(CommitTime::timestamp),
             file_begun_s: None,
             epoch: 0,
         }

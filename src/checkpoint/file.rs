@@ -159,7 +159,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::model::Position;
+    use crate::model::{CommitTime, Position};
 
     fn stored(offset: u64) -> Stored {
         let position = Position {
@@ -170,7 +170,7 @@ mod tests {
         Stored::new(
             &position,
             "3e11fa47-71ca-11e1-9e33-c80aa9429562",
-            1_700_000_000_123_456,
+            CommitTime::from_micros(1_700_000_000_123_456),
         )
     }
 

@@ -128,7 +128,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         )),
         other => other.into(),
     })?;
-    let stored = Stored::new(&located, &server.facts().server_uuid, 0);
+    let stored = Stored::new(&located, &server.facts().server_uuid, None);
     checkpoint.lead_anew(granted_at_ms).await?;
     checkpoint.store(&stored).await?;
     lock.release().await;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{counter, histogram};
@@ -65,11 +65,11 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let messages = round.messages();
         self.delete(&round.empty()).await;
         self.distribution.looked().await;
-        if round.oldest_redelivered_us().is_some() {
+        if round.oldest_redelivered().is_some() {
             self.distribution.read_log().await;
             self.leave_out(&mut round).await;
         }
-        if let Some(since) = round.oldest_redelivered_us() {
+        if let Some(since) = round.oldest_redelivered() {
             match self.scope.tenant {
                 None => self.distribution.recall(since).await,
                 Some(_) => {
@@ -357,14 +357,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         if complete.is_empty() {
             return;
         }
-        let now = SystemTime::now();
         let mut receipts = Vec::with_capacity(complete.len());
         for message in self.parts.in_flight.leaving(complete) {
-            let committed_at = UNIX_EPOCH + Duration::from_micros(message.committed_at_us);
-            // A commit in the future is a clock that is off, not a latency.
-            let elapsed = now.duration_since(committed_at).unwrap_or_default();
-            histogram!(metric::COMMIT_TO_EDGE_ACCEPTED, "distribution" => self.name.to_string())
-                .record(elapsed);
+            if let Some(committed_at) = message.committed_at {
+                histogram!(metric::COMMIT_TO_EDGE_ACCEPTED, "distribution" => self.name.to_string())
+                    .record(committed_at.age());
+            }
             receipts.push(message.receipt);
         }
         let mut deleted = receipts.len();

@@ -185,10 +185,10 @@ impl Distribution {
 
     /// Finds out what was made since a commit: somebody may have taken care of
     /// it, and not lived to say so. Waits for an answer, but not for ever.
-    pub(super) async fn recall(&self, committed_at_us: u64) {
-        let since = UNIX_EPOCH + Duration::from_micros(committed_at_us);
+    pub(super) async fn recall(&self, committed_at: SystemTime) {
+        let since = committed_at.checked_sub(CLOCKS_DIFFER);
         self.look(|state| {
-            state.recall_since(since.checked_sub(CLOCKS_DIFFER).unwrap_or(UNIX_EPOCH));
+            state.recall_since(since.unwrap_or(UNIX_EPOCH));
             state.now = true;
             state.unanswered = 0;
         })
@@ -231,9 +231,8 @@ impl Distribution {
         let counted = count(paths);
         let tenant = batch.invalidation.scope.tenant.as_ref();
         let mut state = self.lock();
-        let (now, committed_at) = (Instant::now(), Some(batch.committed_at_us));
         let in_progress = &mut state.in_progress;
-        in_progress.start_for(tenant, id, counted, now, committed_at);
+        in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);
         state.read.put(id.to_owned(), counted);
         if let Some(horizon) = batch.horizon {
             let tenant = tenant.map(|name| &**name);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use metrics::gauge;
 
 use crate::buffer::Message;
+use crate::model::CommitTime;
 use crate::telemetry::metric;
 
 /// Bounded: beyond any of these nothing more is received. One last receive may
@@ -31,7 +32,7 @@ struct InFlightState<R> {
 #[derive(Debug)]
 struct MessageInFlight<R> {
     receipt: R,
-    committed_at_us: u64,
+    committed_at: Option<CommitTime>,
     load: Load,
     stage: Stage,
 }
@@ -58,7 +59,7 @@ pub(super) struct Load {
 /// A message that is about to be deleted.
 pub(super) struct Deletable<R> {
     pub(super) receipt: R,
-    pub(super) committed_at_us: u64,
+    pub(super) committed_at: Option<CommitTime>,
 }
 
 /// A message that is for others to receive.
@@ -107,7 +108,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
             Arc::clone(id),
             MessageInFlight {
                 receipt,
-                committed_at_us: message.committed_at_us,
+                committed_at: message.committed_at,
                 load,
                 stage: Stage::Waiting,
             },
@@ -135,7 +136,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
                 message.stage = Stage::Deleting;
                 leaving.push(Deletable {
                     receipt: message.receipt.clone(),
-                    committed_at_us: message.committed_at_us,
+                    committed_at: message.committed_at,
                 });
             }
         }
@@ -245,7 +246,7 @@ mod tests {
             distribution: "main".into(),
             tenant: None,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
-            committed_at_us: 1,
+            committed_at: CommitTime::from_micros(1),
         }
     }
 

@@ -290,14 +290,10 @@ impl<E: Edge> Poller<E> {
     }
 
     fn completed(&self, state: &mut DistributionState, id: &str) {
-        let Some(committed_at_us) = state.in_progress.complete(id) else {
-            return;
-        };
-        let committed_at = UNIX_EPOCH + Duration::from_micros(committed_at_us);
-        let elapsed = SystemTime::now().duration_since(committed_at);
-        // A commit in the future is a clock that is off, not a latency.
-        histogram!(metric::COMMIT_TO_EDGE_COMPLETED, "distribution" => self.name.to_string())
-            .record(elapsed.unwrap_or_default());
+        if let Some(committed_at) = state.in_progress.complete(id) {
+            histogram!(metric::COMMIT_TO_EDGE_COMPLETED, "distribution" => self.name.to_string())
+                .record(committed_at.age());
+        }
     }
 
     fn report_overdue(&self) {

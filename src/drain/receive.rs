@@ -150,7 +150,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 let info = MessageInfo {
                     order,
                     deliveries,
-                    committed_at_us: message.committed_at_us,
+                    committed_at: message.committed_at,
                 };
                 self.gather(id, info, message);
             }

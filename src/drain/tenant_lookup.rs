@@ -4,7 +4,7 @@
 //! tenants. So each tenant has to be asked about by itself, which is done only
 //! when one of its messages comes back.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use metrics::counter;
 use tracing::warn;
@@ -21,9 +21,9 @@ pub(super) async fn recall<E: Edge>(
     rate_limit: &RateLimit,
     distribution: &Distribution,
     scope: &Scope,
-    committed_at_us: u64,
+    committed_at: SystemTime,
 ) {
-    let since = (UNIX_EPOCH + Duration::from_micros(committed_at_us))
+    let since = committed_at
         .checked_sub(CLOCKS_DIFFER)
         .unwrap_or(UNIX_EPOCH);
     if let Err(error) = read(edge, rate_limit, distribution, scope, since).await {

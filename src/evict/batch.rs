@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::bulk_paths::Paths;
 use super::due::Due;
@@ -17,9 +16,8 @@ use super::plan_counts::Counts;
 use super::structures::Structures;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::GapId;
-use crate::model::cast::micros;
 use crate::model::invalidation::{Action, Plan, Widening};
-use crate::model::{GtidSet, KeyList, KeySet, Position};
+use crate::model::{CommitTime, GtidSet, KeyList, KeySet, Position};
 use crate::progress::board::Board;
 use crate::telemetry::metric;
 
@@ -38,10 +36,11 @@ pub struct Batch {
     /// Every transaction that a change in it belongs to, and those before;
     /// `None` where the source has no GTIDs.
     pub(super) gtids: Option<GtidSet>,
-    /// When the newest change was committed, µs since the epoch.
-    pub(super) newest_us: u64,
-    /// When the oldest change was committed, µs since the epoch; 0 without one.
-    pub(super) oldest_us: u64,
+    /// When the newest change was committed; `None` before the first one, and
+    /// where no change has a commit time.
+    pub(super) newest: Option<CommitTime>,
+    /// The same of the oldest change.
+    pub(super) oldest: Option<CommitTime>,
     /// The gap for which it invalidates everything.
     pub(super) gap: Option<GapId>,
     counts: Counts,
@@ -71,8 +70,9 @@ pub struct Mark {
     pub position: Position,
     /// The server whose binlog the position is in.
     pub server_uuid: Arc<str>,
-    /// When the last transaction before it was committed, µs since the epoch.
-    pub committed_at_us: u64,
+    /// When the last transaction before it was committed; `None` if none was
+    /// read yet.
+    pub committed_at: Option<CommitTime>,
     /// When its file was begun, in seconds since the epoch, if that is known.
     pub file_begun_s: Option<u32>,
 }
@@ -87,7 +87,7 @@ pub struct Deleted {
     pub(super) due: Option<Due>,
     paths: Paths,
     mark: Option<Mark>,
-    oldest_us: u64,
+    oldest: Option<CommitTime>,
     gap: Option<GapId>,
 }
 
@@ -137,14 +137,13 @@ impl Batch {
         keys + self.structures.size() + self.paths.size() + size_of(&self.wide)
     }
 
-    /// Sets when the changes that are planned next were committed, in µs since
-    /// the epoch.
-    pub fn committed_at(&mut self, at_us: u64) {
-        self.paths.committed_at(at_us);
+    /// Sets when the changes that are planned next were committed.
+    pub fn committed_at(&mut self, at: Option<CommitTime>) {
+        self.paths.committed_at(at);
         if self.is_empty() {
-            self.oldest_us = at_us;
+            self.oldest = at;
         }
-        self.newest_us = self.newest_us.max(at_us);
+        self.newest = self.newest.max(at);
     }
 
     /// Marks the batch as the one that invalidates everything because of a gap.
@@ -153,11 +152,11 @@ impl Batch {
     /// committed just now, since an old row that was read until now may still
     /// be stored after the first deletion (Settled).
     pub(super) fn covers_gap(&mut self, id: GapId) {
-        let now_us = now_us();
+        let now = CommitTime::now();
         self.gap = Some(id);
-        self.newest_us = now_us;
-        self.oldest_us = now_us;
-        self.paths.all_committed_at(now_us);
+        self.newest = Some(now);
+        self.oldest = Some(now);
+        self.paths.all_committed_at(now);
     }
 
     /// Makes one attempt to delete everything in it, and returns the keys that
@@ -204,7 +203,7 @@ impl Batch {
             structures,
             paths: self.paths,
             mark: self.mark,
-            oldest_us: self.oldest_us,
+            oldest: self.oldest,
             gap: self.gap,
         }
     }
@@ -284,8 +283,8 @@ impl Deleted {
 
     /// The batch after its second deletion, or where one was enough.
     pub(super) fn settled(self) -> Settled {
-        if self.oldest_us > 0 {
-            metrics::histogram!(metric::COMMIT_TO_SETTLED).record(since(self.oldest_us));
+        if let Some(oldest) = self.oldest {
+            metrics::histogram!(metric::COMMIT_TO_SETTLED).record(oldest.age());
         }
         Settled {
             paths: self.paths,
@@ -364,16 +363,4 @@ impl Settled {
             gaps: self.gaps,
         }
     }
-}
-
-/// This machine's time, in microseconds since the epoch.
-pub(super) fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    micros(now.unwrap_or_default())
-}
-
-/// Time since `at_us`. A commit in the future comes from a clock that is off,
-/// and counts as now.
-pub(super) fn since(at_us: u64) -> Duration {
-    Duration::from_micros(now_us().saturating_sub(at_us))
 }

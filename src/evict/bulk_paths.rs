@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use metrics::counter;
 
-use crate::model::KeySet;
 use crate::model::edge_item::{is_tag, matches, of_tenant, split_tenant};
 use crate::model::invalidation::{Distributions, Target};
+use crate::model::{CommitTime, KeySet};
 use crate::telemetry::metric;
 
 /// Paths to invalidate, by rule.
@@ -23,10 +23,10 @@ pub struct Paths {
     rules: Vec<OfRule>,
     /// Index of the newest path's rule: paths of a rule come in runs.
     last: usize,
-    /// When the change was committed whose paths come next, µs since the epoch.
-    at_us: u64,
-    oldest_us: u64,
-    newest_us: u64,
+    /// When the change was committed whose paths come next.
+    at: Option<CommitTime>,
+    oldest: Option<CommitTime>,
+    newest: Option<CommitTime>,
 }
 
 #[derive(Debug)]
@@ -44,15 +44,15 @@ struct OfRule {
 /// The paths of one rule in one batch, counted.
 #[derive(Clone, Copy, Debug)]
 struct RulePaths {
-    oldest_us: u64,
-    newest_us: u64,
+    oldest: Option<CommitTime>,
+    newest: Option<CommitTime>,
     paths: usize,
 }
 
 impl Paths {
     /// Adds a path of `rule`.
     pub fn insert(&mut self, rule: &Arc<str>, at: Target<'_>, path: &str) {
-        self.newest_us = self.newest_us.max(self.at_us);
+        self.newest = self.newest.max(self.at);
         let path = of_tenant(at.tenant, path);
         let path = path.as_bytes();
         if let Some(of_rule) = self.rules.get_mut(self.last)
@@ -88,7 +88,7 @@ impl Paths {
             return;
         }
         self.part();
-        self.newest_us = self.newest_us.max(later.newest_us);
+        self.newest = self.newest.max(later.newest);
         for theirs in later.rules {
             match self.rules.iter_mut().find(|own| own.name == theirs.name) {
                 Some(own) => {
@@ -104,38 +104,36 @@ impl Paths {
 
     /// Counts the paths so far as a part of their own, before others are added.
     fn part(&mut self) {
-        let (oldest_us, newest_us) = (self.oldest_us, self.newest_us);
+        let (oldest, newest) = (self.oldest, self.newest);
         for of_rule in &mut self.rules {
             if of_rule.parts.is_empty() {
                 of_rule.parts.push(RulePaths {
-                    oldest_us,
-                    newest_us,
+                    oldest,
+                    newest,
                     paths: of_rule.paths.len(),
                 });
             }
         }
     }
 
-    /// Sets that all of its changes were committed at `at_us`, in µs since the
-    /// epoch.
-    pub fn all_committed_at(&mut self, at_us: u64) {
-        self.at_us = at_us;
-        self.oldest_us = at_us;
-        self.newest_us = at_us;
+    /// Sets that all of its changes were committed at `at`.
+    pub fn all_committed_at(&mut self, at: CommitTime) {
+        self.at = Some(at);
+        self.oldest = Some(at);
+        self.newest = Some(at);
     }
 
-    /// Sets when the changes of the paths that come next were committed, in µs
-    /// since the epoch.
-    pub fn committed_at(&mut self, at_us: u64) {
+    /// Sets when the changes of the paths that come next were committed.
+    pub fn committed_at(&mut self, at: Option<CommitTime>) {
         if self.is_empty() {
-            self.oldest_us = at_us;
+            self.oldest = at;
         }
-        self.at_us = at_us;
+        self.at = at;
     }
 
-    /// When the oldest change was committed, in µs since the epoch.
-    pub fn oldest_us(&self) -> u64 {
-        self.oldest_us
+    /// When the oldest change was committed.
+    pub fn oldest(&self) -> Option<CommitTime> {
+        self.oldest
     }
 
     pub fn is_empty(&self) -> bool {
@@ -188,7 +186,7 @@ pub struct BulkGuard {
 /// transaction comes in many batches, each of them below the threshold.
 #[derive(Debug)]
 struct SpreadTransaction {
-    committed_at_us: u64,
+    committed_at: Option<CommitTime>,
     paths: usize,
 }
 
@@ -226,8 +224,8 @@ impl BulkGuard {
             name, paths, parts, ..
         } = of_rule;
         let whole = [RulePaths {
-            oldest_us: batch.oldest_us,
-            newest_us: batch.newest_us,
+            oldest: batch.oldest,
+            newest: batch.newest,
             paths: paths.len(),
         }];
         let parts = match parts.as_slice() {
@@ -279,11 +277,11 @@ impl BulkGuard {
             let before = self
                 .runs
                 .get(name)
-                .filter(|run| run.committed_at_us == part.oldest_us);
+                .filter(|run| run.committed_at == part.oldest);
             let in_run = before.map_or(0, |run| run.paths).saturating_add(part.paths);
-            let one_commit = part.oldest_us == part.newest_us;
+            let one_commit = part.oldest == part.newest;
             let run = SpreadTransaction {
-                committed_at_us: part.newest_us,
+                committed_at: part.newest,
                 paths: if one_commit { in_run } else { part.paths },
             };
             self.runs.insert(Arc::clone(name), run);
@@ -315,15 +313,15 @@ mod tests {
 
     fn batch(rules: &[(&str, usize)], commits: [u64; 2]) -> Paths {
         let mut paths = Paths::default();
-        paths.committed_at(commits[0]);
+        paths.committed_at(CommitTime::from_micros(commits[0]));
         for (rule, count) in rules {
             let rule: Arc<str> = (*rule).into();
             for n in 0..*count {
                 paths.insert(&rule, Target::default(), &format!("/{rule}/{n}"));
-                paths.committed_at(commits[1]);
+                paths.committed_at(CommitTime::from_micros(commits[1]));
             }
         }
-        paths.committed_at(commits[1] + 100);
+        paths.committed_at(CommitTime::from_micros(commits[1] + 100));
         paths
     }
 
@@ -427,8 +425,8 @@ mod tests {
     fn batches_that_are_sent_together_are_no_bulk_change_unless_one_of_them_is() {
         let gathered = |sizes: [usize; 3]| {
             let mut paths = Paths::default();
-            for (at_us, size) in (1..).zip(sizes) {
-                paths.add(batch(&[("products", size), ("users", 1)], [at_us, at_us]));
+            for (at, size) in (1..).zip(sizes) {
+                paths.add(batch(&[("products", size), ("users", 1)], [at, at]));
             }
             to_main(&mut guard(), &paths)
         };

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::batch::{self, Batch, Deleted};
+use super::batch::{Batch, Deleted};
 use super::pass::Pass;
 use super::refused_keys::RefusedKeys;
 use super::settling::Settling;
@@ -29,14 +29,17 @@ pub(super) async fn delete(
     while let Some(mut batch) = batches.recv().await {
         let acts = !batch.is_empty();
         if acts {
-            board.deletes(batch.oldest_us);
+            board.deletes(batch.oldest);
         }
         let visible_by = match &batch.gtids {
             Some(gtids) if acts => Some(gate.wait(gtids).await),
             _ => None,
         };
-        if visible_by.is_some() && gate.knows() {
-            metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(batch::since(batch.oldest_us));
+        if visible_by.is_some()
+            && gate.knows()
+            && let Some(oldest) = batch.oldest
+        {
+            metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(oldest.age());
         }
         if acts {
             outage.started(batch.takes_long());
@@ -46,7 +49,7 @@ pub(super) async fn delete(
             // first one is sent. A late fill can arrive between the deletion and
             // a slow answer to it, or behind a long scan. After failed attempts
             // the change may be old enough to need no second deletion any more.
-            let due = settling.due(visible_by, batch.newest_us);
+            let due = settling.due(visible_by, batch.newest);
             let pass = match due {
                 Some(_) => Pass::First,
                 None => Pass::Once,
@@ -60,7 +63,9 @@ pub(super) async fn delete(
         let keys = to_u64(batch.keys());
         metrics::counter!(metric::CACHE_KEYS).increment(keys);
         if acts {
-            metrics::histogram!(metric::COMMIT_TO_DELETED).record(batch::since(batch.oldest_us));
+            if let Some(oldest) = batch.oldest {
+                metrics::histogram!(metric::COMMIT_TO_DELETED).record(oldest.age());
+            }
             board.deleted(keys);
             outage.idle();
         }

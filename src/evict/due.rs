@@ -1,12 +1,13 @@
 //! When keys are deleted for the second time.
 
 use std::future::pending;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::binlog::server::replica_lag::ReadersApplied;
+use crate::model::CommitTime;
 
 /// Largest difference to expect between the source's clock and this machine's,
 /// where only clocks can say whether a change is fresh.
@@ -41,18 +42,22 @@ pub(super) struct Due {
 impl Settling {
     /// When keys are deleted again whose changes were visible by `visible_by`
     /// or, where that is not known, of which the newest was committed at
-    /// `committed_at_us`. `None` if no fill of an old row can be under way any
-    /// more.
+    /// `committed_at`; no time counts as long ago. `None` if no fill of an old
+    /// row can be under way any more.
     ///
     /// Where visibility is known the commit does not count: a commit that was
     /// held up would leave too little time to a reader that fetched the old
     /// row just before the new one was visible.
-    pub(super) fn due(&self, visible_by: Option<Instant>, committed_at_us: u64) -> Option<Due> {
+    pub(super) fn due(
+        &self,
+        visible_by: Option<Instant>,
+        committed_at: Option<CommitTime>,
+    ) -> Option<Due> {
         let now = Instant::now();
         let visible_by = match visible_by {
             Some(visible_by) => visible_by,
             // None: committed before this machine's clock began to count.
-            None => now.checked_sub(age(committed_at_us).saturating_sub(CLOCK_SKEW_MAX))?,
+            None => now.checked_sub(committed_at?.age().saturating_sub(CLOCK_SKEW_MAX))?,
         };
         let at = self.at(visible_by).filter(|at| *at > now)?;
         Some(Due { visible_by, at })
@@ -84,21 +89,13 @@ impl Settling {
     }
 }
 
-/// Age of a change, by the clock of the source and this machine's.
-fn age(committed_at_us: u64) -> Duration {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    now.saturating_sub(Duration::from_micros(committed_at_us))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn committed(ago: Duration) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        u64::try_from((now - ago).as_micros()).unwrap()
+    fn committed(ago: Duration) -> Option<CommitTime> {
+        let ago_us = u64::try_from(ago.as_micros()).unwrap();
+        CommitTime::from_micros(CommitTime::now().micros() - ago_us)
     }
 
     const AFTER: Duration = Duration::from_secs(2);
@@ -121,7 +118,7 @@ mod tests {
         assert_eq!(due(Duration::from_secs(1_000_000_000)), None);
         assert_eq!(Settling::Off.due(None, committed(Duration::ZERO)), None);
         // A source whose clock is ahead: never longer than after the deletion.
-        let ahead = committed(Duration::ZERO) + 60_000_000;
+        let ahead = CommitTime::from_micros(CommitTime::now().micros() + 60_000_000);
         let wait = Settling::After(AFTER).due(None, ahead).unwrap().at - Instant::now();
         assert!(wait <= AFTER, "{wait:?}");
     }
@@ -145,7 +142,7 @@ mod tests {
         let (min, max) = (Duration::from_millis(200), Duration::from_secs(10));
         let settling = Settling::Readers { min, max, applied };
         let visible_by = Instant::now();
-        let at = || settling.due(Some(visible_by), 0).map(|due| due.at);
+        let at = || settling.due(Some(visible_by), None).map(|due| due.at);
         assert_eq!(at(), Some(visible_by + max), "nothing is known");
         tokio::time::advance(Duration::from_secs(3)).await;
         let seen_at = Instant::now();

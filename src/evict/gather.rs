@@ -99,7 +99,7 @@ pub(super) async fn gather(
                 let mut next = Some(next);
                 let mut planned_items = 0;
                 while let Some(Ok(item)) = next {
-                    batch.committed_at(tail.source().committed_at_us());
+                    batch.committed_at(tail.source().committed_at());
                     let whole = tail.plan(item, &mut batch, |_, _| {}).await.is_ok();
                     planned_items += 1;
                     let more = whole
@@ -178,10 +178,10 @@ fn reading(tail: &Tail, batch: &Batch) -> ReadingState {
     ReadingState {
         position: Some(source.position().clone()),
         at: Some((file.to_owned(), offset)),
-        committed_at_us: source.committed_at_us(),
+        committed_at: source.committed_at(),
         heard: source.heard(),
         drained: source.drained(),
-        gathers_since_us: if batch.is_empty() { 0 } else { batch.oldest_us },
+        gathers_since: batch.oldest.filter(|_| !batch.is_empty()),
         gathers_bytes: batch.size(),
     }
 }
@@ -195,7 +195,7 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
     batch.mark = Some(Mark {
         position: tail.source().position().clone(),
         server_uuid: tail.server_uuid(),
-        committed_at_us: tail.source().committed_at_us(),
+        committed_at: tail.source().committed_at(),
         file_begun_s: tail.source().file_begun_s(),
     });
     batch.take()

@@ -62,7 +62,7 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
         if paths.is_empty() {
             return Vec::new();
         }
-        let committed_at_us = paths.oldest_us();
+        let committed_at = paths.oldest();
         let items = self.guard.send(paths, &self.distributions);
         let mut messages = Vec::new();
         for (distribution, items) in self.distributions.iter().zip(items) {
@@ -77,7 +77,7 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
             }
             for (tenant, paths) in by_tenant {
                 let (source, tenant) = (&self.source, tenant.as_ref());
-                let packed = pack_for(source, distribution, tenant, paths, committed_at_us);
+                let packed = pack_for(source, distribution, tenant, paths, committed_at);
                 messages.extend(packed);
             }
         }

@@ -66,7 +66,7 @@ async fn write(
     reports: &Reports,
 ) -> Result<(), PipelineError> {
     let Some(mark) = mark else { return Ok(()) };
-    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at_us)
+    let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at)
         .begun_at(mark.file_begun_s);
     outage.started(false);
     while let Err(error) = checkpoint.store(&stored).await {

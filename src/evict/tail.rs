@@ -13,9 +13,9 @@ use crate::binlog::reader::Item;
 use crate::binlog::server::reach::StatementReach;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Came, Source};
-use crate::model::RowChange;
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::position::OnGap;
+use crate::model::{CommitTime, RowChange};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::{Component, Reports};
 use crate::rules::{RenderBuffers, Rules};
@@ -38,7 +38,7 @@ pub struct Tail {
     /// A gap that was met only while the binlog was read.
     gap: Option<SourceError>,
     scratch: RenderBuffers,
-    since_us: u64,
+    since: Option<CommitTime>,
     reports: Reports,
     widening_log: WideningLog,
 }
@@ -90,7 +90,7 @@ impl Tail {
             hasty: false,
             gap: None,
             scratch: RenderBuffers::default(),
-            since_us: 0,
+            since: None,
             reports: Reports::default(),
             widening_log: WideningLog::default(),
         }
@@ -106,17 +106,16 @@ impl Tail {
         self
     }
 
-    /// Plans nothing that was committed before `since_us`, microseconds since
-    /// the epoch.
+    /// Plans nothing that was committed before `since`, if there is one.
     #[must_use]
-    pub fn since(mut self, since_us: u64) -> Self {
-        self.since_us = since_us;
+    pub fn since(mut self, since: Option<CommitTime>) -> Self {
+        self.since = since;
         self
     }
 
-    /// Whether the transaction being read was committed before `since_us`.
+    /// Whether the transaction being read was committed before `since`.
     fn too_early(&self) -> bool {
-        self.source.committed_at_us() < self.since_us
+        self.since.is_some() && self.source.committed_at() < self.since
     }
 
     /// Reports its state to `reports`.

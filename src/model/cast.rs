@@ -26,11 +26,6 @@ pub fn non_negative(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Whole microseconds.
-pub fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// Whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -48,7 +43,6 @@ mod tests {
             (non_negative(-1), non_negative(i64::MAX)),
             (0, 1_u64.wrapping_shl(63) - 1)
         );
-        assert_eq!(micros(Duration::from_millis(2)), 2_000);
         assert_eq!(millis(Duration::MAX), u64::MAX);
     }
 }

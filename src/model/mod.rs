@@ -4,6 +4,7 @@
 //! - `float`: FLOAT and DOUBLE as `SELECT` prints them.
 //! - `table`: tables and their columns, as far as rules need to know them.
 //! - `change`: a committed change of one row.
+//! - `commit_time`: the time at which a change was committed.
 //! - `position`: positions in the binlog, and GTID sets.
 //! - `invalidation`: the actions that a change asks for, in Redis and at the edge.
 //! - `guards`: version watermarks, and the names of the keys that hold them.
@@ -16,6 +17,7 @@
 
 pub mod cast;
 pub mod change;
+pub mod commit_time;
 pub mod edge_item;
 pub mod float;
 pub mod guards;
@@ -29,6 +31,7 @@ pub mod table;
 pub mod value;
 
 pub use self::change::{Op, RowChange};
+pub use self::commit_time::CommitTime;
 pub use self::guards::{GuardPattern, Guards};
 pub use self::keys::{KeyList, KeySet};
 pub use self::order::QueuePosition;

@@ -50,7 +50,7 @@ impl FilePlans {
             file,
             offset,
             gtid: self.files.gtid(),
-            committed_at_us: self.files.committed_at_us(),
+            committed_at: self.files.committed_at(),
         });
         let widened = plan_item(
             &self.rules,

@@ -233,7 +233,7 @@ impl PlanSets {
 impl Record for PlanSets {
     fn place(&mut self, at: &At<'_>) {
         self.place = at.into();
-        self.committed_at = at.committed_at();
+        self.committed_at = at.timestamp();
         self.rows = 0;
     }
 

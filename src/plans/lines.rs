@@ -61,7 +61,7 @@ pub async fn run(
                 file,
                 offset,
                 gtid: source.gtid(),
-                committed_at_us: source.committed_at_us(),
+                committed_at: source.committed_at(),
             });
             // A lost connection shows in `connected`.
             tail.plan(next, &mut lines, |change, lines| lines.begin(change))
@@ -266,7 +266,7 @@ impl<W: Write> Record for PlanLines<W> {
     fn place(&mut self, at: &At<'_>) {
         self.write_lines();
         self.place = PlanPosition::from(at);
-        self.committed_at = at.committed_at();
+        self.committed_at = at.timestamp();
         self.change = None;
     }
 

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::model::RowChange;
 use crate::model::invalidation::Plan;
 use crate::model::position::Gtid;
+use crate::model::{CommitTime, RowChange};
 
 /// The place of a change in the binlog.
 #[derive(Clone, Copy, Debug)]
@@ -14,15 +14,18 @@ pub struct At<'a> {
     pub offset: u64,
     /// The change's transaction, where the server has GTIDs.
     pub gtid: Option<&'a Gtid>,
-    /// When the transaction was committed, µs since the epoch.
-    pub committed_at_us: u64,
+    /// When the transaction was committed; `None` where none was begun yet.
+    pub committed_at: Option<CommitTime>,
 }
 
 impl At<'_> {
-    /// When the transaction was committed; `None` if that is out of range.
-    pub fn committed_at(&self) -> Option<jiff::Timestamp> {
-        let at = i64::try_from(self.committed_at_us).unwrap_or(0);
-        jiff::Timestamp::from_microsecond(at).ok()
+    /// The commit time as plans print it: the Unix epoch where no transaction
+    /// was begun yet, `None` for a time that is out of range.
+    pub fn timestamp(&self) -> Option<jiff::Timestamp> {
+        match self.committed_at {
+            Some(at) => at.timestamp(),
+            None => Some(jiff::Timestamp::UNIX_EPOCH),
+        }
     }
 }
 

@@ -13,9 +13,8 @@ use tokio::time::Instant;
 
 use crate::edge::budget::{Budget, BudgetStatus};
 use crate::ledger::Ledger;
-use crate::model::Position;
-use crate::model::cast::non_negative;
 use crate::model::invalidation::Widening;
+use crate::model::{CommitTime, Position};
 use crate::rules::Rules;
 
 /// The places that tasks report to.
@@ -82,15 +81,14 @@ pub struct ReadingState {
     pub position: Option<Position>,
     /// The file and offset that are being read, within transactions too.
     pub at: Option<(String, u64)>,
-    /// When the transaction being read was committed, µs since the epoch.
-    pub committed_at_us: u64,
+    /// When the transaction being read was committed.
+    pub committed_at: Option<CommitTime>,
     /// Whether anything was received since the start.
     pub heard: bool,
     /// Whether everything that the server has sent is read.
     pub drained: bool,
-    /// When the oldest change that gathers was committed, µs since the epoch; 0
-    /// without one.
-    pub gathers_since_us: u64,
+    /// When the oldest change that gathers was committed, if one does.
+    pub gathers_since: Option<CommitTime>,
     /// Size of the batch that gathers, in bytes.
     pub gathers_bytes: usize,
 }
@@ -126,9 +124,9 @@ pub struct Snapshot {
     pub reading: Option<ReadingState>,
     /// Bytes of the binlog that are not read, and when the server said so.
     pub binlog_lag: Option<(Instant, u64)>,
-    /// When the oldest change in a first deletion was committed, µs since the
-    /// epoch; 0 without one.
-    pub deletes_since_us: u64,
+    /// When the oldest change in a first deletion was committed, if there is
+    /// one.
+    pub deletes_since: Option<CommitTime>,
     /// Batches that wait to be deleted again.
     pub settling_batches: usize,
     /// Size of these batches, in bytes.
@@ -156,28 +154,18 @@ impl Snapshot {
     /// Commit times come from the source's clock.
     pub fn lag(&self, now: Timestamp) -> Option<Duration> {
         let reading = self.reading.as_ref()?;
-        let lost_us = self
+        let lost = self
             .connection_changed_at
             .filter(|_| !self.connected)
-            .and_then(|at| u64::try_from(at.as_microsecond()).ok());
-        let read_us = if reading.drained || !self.connected {
-            0
-        } else {
-            reading.committed_at_us
-        };
-        let now_us = non_negative(now.as_microsecond());
-        [
-            self.deletes_since_us,
-            reading.gathers_since_us,
-            read_us,
-            lost_us.unwrap_or_default(),
-        ]
-        .into_iter()
-        .filter(|at_us| *at_us > 0)
-        .min()
-        .map_or(Some(Duration::ZERO), |at_us| {
-            Some(Duration::from_micros(now_us.saturating_sub(at_us)))
-        })
+            .and_then(CommitTime::from_timestamp);
+        let read = reading
+            .committed_at
+            .filter(|_| self.connected && !reading.drained);
+        let oldest = [self.deletes_since, reading.gathers_since, read, lost]
+            .into_iter()
+            .flatten()
+            .min();
+        Some(oldest.map_or(Duration::ZERO, |oldest| oldest.age_at(now)))
     }
 
     /// Bytes of the binlog that are not read, if the figure is recent.
@@ -256,7 +244,7 @@ impl Board {
     pub fn next_turn(&self) {
         let mut snapshot = self.lock();
         snapshot.parts.clear();
-        snapshot.deletes_since_us = 0;
+        snapshot.deletes_since = None;
         (snapshot.settling_batches, snapshot.settling_bytes) = (0, 0);
     }
 
@@ -308,16 +296,15 @@ impl Board {
         self.lock().binlog_lag = bytes.map(|bytes| (Instant::now(), bytes));
     }
 
-    /// A first deletion begins, whose oldest change was committed at
-    /// `oldest_us`.
-    pub fn deletes(&self, oldest_us: u64) {
-        self.lock().deletes_since_us = oldest_us;
+    /// A first deletion begins, whose oldest change was committed at `oldest`.
+    pub fn deletes(&self, oldest: Option<CommitTime>) {
+        self.lock().deletes_since = oldest;
     }
 
     /// The first deletion is done.
     pub fn deleted(&self, keys: u64) {
         let mut snapshot = self.lock();
-        snapshot.deletes_since_us = 0;
+        snapshot.deletes_since = None;
         snapshot.keys_deleted += keys;
     }
 
@@ -363,7 +350,7 @@ mod tests {
         };
         let mut reading = ReadingState {
             drained: true,
-            committed_at_us: NOW_US - 900_000_000,
+            committed_at: CommitTime::from_micros(NOW_US - 900_000_000),
             ..ReadingState::default()
         };
         change(&mut snapshot, &mut reading);
@@ -377,8 +364,8 @@ mod tests {
         assert_eq!(lag(|_, _| {}), 0, "everything is read and deleted");
         assert_eq!(lag(|_, reading| reading.drained = false), 900);
         let deleting = lag(|snapshot, reading| {
-            snapshot.deletes_since_us = NOW_US - 20_000_000;
-            reading.gathers_since_us = NOW_US - 10_000_000;
+            snapshot.deletes_since = CommitTime::from_micros(NOW_US - 20_000_000);
+            reading.gathers_since = CommitTime::from_micros(NOW_US - 10_000_000);
         });
         assert_eq!(deleting, 20);
         let ago = |seconds: u64| {
@@ -392,7 +379,7 @@ mod tests {
         });
         assert_eq!(lost, 40, "anything may have been committed since");
         let ahead = lag(|_, reading| {
-            reading.gathers_since_us = NOW_US + 5_000_000;
+            reading.gathers_since = CommitTime::from_micros(NOW_US + 5_000_000);
         });
         assert_eq!(ahead, 0, "a clock that is ahead is not a lag");
         assert_eq!(Snapshot::default().lag(Timestamp::now()), None);

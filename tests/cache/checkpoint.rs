@@ -23,7 +23,7 @@ fn stored(offset: u64) -> Stored {
         offset,
         gtids: None,
     };
-    Stored::new(&position, "uuid", 0)
+    Stored::new(&position, "uuid", None)
 }
 
 async fn offset(checkpoint: &mut RedisCheckpoint) -> Option<u64> {

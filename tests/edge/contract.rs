@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use evictd::buffer::{Buffer, Message, Received};
+use evictd::model::CommitTime;
 
 pub fn message(distribution: &str, path: &str) -> Message {
     Message {
@@ -11,7 +12,7 @@ pub fn message(distribution: &str, path: &str) -> Message {
         distribution: distribution.into(),
         tenant: None,
         paths: vec![path.to_owned()],
-        committed_at_us: 1_763_892_000_000_000,
+        committed_at: CommitTime::from_micros(1_763_892_000_000_000),
     }
 }
 

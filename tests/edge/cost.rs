@@ -11,6 +11,7 @@ use std::time::Duration;
 use evictd::buffer::Local;
 use evictd::evict::bulk_paths::{BulkGuard, BulkRule, Paths};
 use evictd::evict::path_sink::{PathSink, ToBuffer};
+use evictd::model::CommitTime;
 use evictd::model::invalidation::Target;
 use evictd::rules::budget_exempt::AlwaysPaths;
 
@@ -58,7 +59,7 @@ impl Shop {
         let rule: Arc<str> = "products".into();
         self.at_us += 1_000;
         let mut batch = Paths::default();
-        batch.committed_at(self.at_us);
+        batch.committed_at(CommitTime::from_micros(self.at_us));
         for product in products {
             for path in [
                 format!("/products/{product}"),

@@ -9,6 +9,7 @@ use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
 use evictd::ledger::Ledger;
+use evictd::model::CommitTime;
 use evictd::progress::board::Reports;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +103,8 @@ impl Bench {
     async fn send(&self, tenant: Option<&str>, paths: &[&str]) {
         let tenant: Option<Arc<str>> = tenant.map(Into::into);
         let (source, main) = ("shop".into(), "main".into());
-        let messages = pack_for(&source, &main, tenant.as_ref(), texts(paths), 1);
+        let at = CommitTime::from_micros(1);
+        let messages = pack_for(&source, &main, tenant.as_ref(), texts(paths), at);
         self.queue.send(messages).await.unwrap();
     }
 

@@ -22,6 +22,7 @@ use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
 use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
+use evictd::model::CommitTime;
 use tokio_util::sync::CancellationToken;
 
 pub use contract::message;
@@ -67,7 +68,8 @@ pub async fn sqs_limits(endpoint: &str) {
     let paths = (0..60_000)
         .map(|n| format!("/shop/products/category-{n:07}/slug-of-{n:07}"))
         .chain([odd]);
-    let sent = pack(&"shop".into(), &"main".into(), paths, 1);
+    let at = CommitTime::from_micros(1);
+    let sent = pack(&"shop".into(), &"main".into(), paths, at);
     assert!(sent.len() > 20, "more than two requests");
     buffer.send(sent.clone()).await.unwrap();
     let mut received: Vec<Message> = Vec::new();
@@ -174,8 +176,9 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
     let buffer = Arc::new(Sqs::new(&config, aws::queue(endpoint, "", &[]).await));
     let distribution = aws::distribution(endpoint).await;
     let paths: Vec<String> = (0..2_900).map(|n| format!("/products/{n:05}")).collect();
+    let at = CommitTime::from_micros(1);
     buffer
-        .send(pack(&"shop".into(), &"main".into(), paths.clone(), 1))
+        .send(pack(&"shop".into(), &"main".into(), paths.clone(), at))
         .await
         .unwrap();
     buffer

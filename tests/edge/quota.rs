@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use evictd::buffer::{Buffer, Local, Message, pack};
 use evictd::drain::{Drain, DrainOptions, Stopped};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Scope};
+use evictd::model::CommitTime;
 use evictd::rules::budget_exempt::AlwaysPaths;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -20,9 +21,8 @@ use crate::support::{FakeCloudFront, FakeSettings, eventually};
 const WITHIN: Duration = Duration::from_secs(120);
 
 pub fn messages(paths: impl IntoIterator<Item = String>) -> Vec<Message> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = u64::try_from(now.as_micros()).unwrap();
-    pack(&"shop".into(), &"main".into(), paths, now)
+    let now = CommitTime::now();
+    pack(&"shop".into(), &"main".into(), paths, Some(now))
 }
 
 /// A local queue, a drain, and the fake.

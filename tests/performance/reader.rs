@@ -74,7 +74,7 @@ impl Reader {
             step => step,
         };
         let Step::Item(item) = step else { return };
-        self.batch.committed_at(self.assembler.committed_at_us());
+        self.batch.committed_at(self.assembler.committed_at());
         let widened = plan_item(
             &self.rules,
             item,

@@ -7,8 +7,8 @@ use super::notice::Notice;
 use super::open_file::{OpenFile, ReadStep, name_of};
 use crate::binlog::events::event::Event;
 use crate::binlog::reader::{Assembler, Interest, Item, Step};
-use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
+use crate::model::{CommitTime, Position};
 
 /// The next thing that the files say.
 #[derive(Debug)]
@@ -68,9 +68,9 @@ impl<I: Interest> BinlogFiles<I> {
         self.assembler.gtid()
     }
 
-    /// When it was committed, µs since the epoch.
-    pub fn committed_at_us(&self) -> u64 {
-        self.assembler.committed_at_us()
+    /// When it was committed; `None` where no transaction was begun yet.
+    pub fn committed_at(&self) -> Option<CommitTime> {
+        self.assembler.committed_at()
     }
 
     /// Whether a transaction was begun and not ended.

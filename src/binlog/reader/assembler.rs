@@ -9,7 +9,7 @@ use super::offset::beyond_dump_offset;
 use super::transaction::{Prepared, Transaction};
 use crate::binlog::decode::catalog::CatalogColumn;
 use crate::model::position::Gtid;
-use crate::model::{GtidSet, Position, TableName};
+use crate::model::{CommitTime, GtidSet, Position, TableName};
 
 /// Follows a binlog stream.
 #[derive(Debug)]
@@ -116,10 +116,10 @@ impl<I: Interest> Assembler<I> {
         &self.interest
     }
 
-    /// When the transaction being read was committed, or the one just ended:
-    /// microseconds since the epoch.
-    pub fn committed_at_us(&self) -> u64 {
-        self.transaction.committed_at_us
+    /// When the transaction being read was committed, or the one just ended;
+    /// `None` where none was begun yet.
+    pub fn committed_at(&self) -> Option<CommitTime> {
+        self.transaction.committed_at
     }
 
     /// The file and offset where reading stands, within transactions too.

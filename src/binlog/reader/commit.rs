@@ -8,6 +8,7 @@ use super::item::{Item, Step, Unknowable};
 use super::transaction::Transaction;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type;
+use crate::model::CommitTime;
 use crate::model::position::{Gtid, GtidSource};
 
 impl<I: Interest> Assembler<I> {
@@ -23,18 +24,20 @@ impl<I: Interest> Assembler<I> {
             },
             number: gtid.gno(),
         };
-        Ok(self.begin_group(Some(id), gtid.immediate_commit_timestamp(), event))
+        let at = CommitTime::from_micros(gtid.immediate_commit_timestamp());
+        Ok(self.begin_group(Some(id), at, event))
     }
 
     pub(super) fn begin_anonymous(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let gtid: AnonymousGtidEvent = event.read_event()?;
-        Ok(self.begin_group(None, gtid.0.immediate_commit_timestamp(), event))
+        let at = CommitTime::from_micros(gtid.0.immediate_commit_timestamp());
+        Ok(self.begin_group(None, at, event))
     }
 
     pub(super) fn begin_group(
         &mut self,
         gtid: Option<Gtid>,
-        at_us: u64,
+        at: Option<CommitTime>,
         event: &Event,
     ) -> Step<I::Table> {
         let lost = self.lost_payload();
@@ -42,7 +45,7 @@ impl<I: Interest> Assembler<I> {
             gtid,
             open: true,
             begun: false,
-            committed_at_us: commit_time(at_us, event),
+            committed_at: at.or_else(|| Some(header_time(event))),
             payload_bytes_left: None,
             xa: None,
         };
@@ -73,7 +76,7 @@ impl<I: Interest> Assembler<I> {
     /// after it.
     pub(super) fn end(&mut self) -> Step<I::Table> {
         let ended = std::mem::take(&mut self.transaction);
-        self.transaction.committed_at_us = ended.committed_at_us;
+        self.transaction.committed_at = ended.committed_at;
         if let Some(prepared) = ended.xa {
             self.prepared.insert(prepared);
         }
@@ -97,12 +100,8 @@ pub(super) fn undecoded_payload<T>(bytes: u64) -> Item<T> {
     })
 }
 
-/// Microseconds from the GTID event, which servers before 8.0.1 do not send;
-/// else the header's second, rounded up.
-pub(super) fn commit_time(at_us: u64, event: &Event) -> u64 {
-    if at_us == 0 {
-        (u64::from(event.header().timestamp()) + 1) * 1_000_000
-    } else {
-        at_us
-    }
+/// The commit time where no GTID event has one: servers before 8.0.1 do not send
+/// it. The header's second, rounded up.
+pub(super) fn header_time(event: &Event) -> CommitTime {
+    CommitTime::end_of_second(event.header().timestamp())
 }

@@ -5,7 +5,7 @@ use mysql_async::binlog::StatusVarKey;
 use mysql_async::binlog::events::{QueryEvent, StatusVarVal};
 
 use super::assembler::Assembler;
-use super::commit::commit_time;
+use super::commit::header_time;
 use super::interest::Interest;
 use super::item::{Item, Step, Unknowable};
 use super::transaction::{Touched, Xa};
@@ -17,7 +17,7 @@ impl<I: Interest> Assembler<I> {
     pub(super) fn query(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
         let query: QueryEvent<'_> = event.read_event()?;
         if !self.transaction.open {
-            self.transaction.committed_at_us = commit_time(0, event);
+            self.transaction.committed_at = Some(header_time(event));
         }
         let sql = query.query();
         let statement = match Statement::read(&query.schema(), &sql) {

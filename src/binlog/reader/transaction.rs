@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::interest::Interest;
 use super::item::Item;
-use crate::model::TableName;
 use crate::model::position::Gtid;
+use crate::model::{CommitTime, TableName};
 
 /// The most prepared XA transactions that are remembered. The commit of another
 /// one means any table.
@@ -24,8 +24,8 @@ pub(super) struct Transaction {
     pub(super) open: bool,
     /// BEGIN was read, so that a statement does not end it.
     pub(super) begun: bool,
-    /// Microseconds since the epoch.
-    pub(super) committed_at_us: u64,
+    /// When it was committed; `None` where no transaction was begun yet.
+    pub(super) committed_at: Option<CommitTime>,
     /// Bytes of a compressed payload that its events have not added up to.
     pub(super) payload_bytes_left: Option<u64>,
     /// It began with XA START.

@@ -11,7 +11,7 @@ use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::reader::{Assembler, Interest};
 use crate::binlog::server::{Server, ServerFacts};
 use crate::model::position::{Bound, Gtid};
-use crate::model::{GtidSet, Position};
+use crate::model::{CommitTime, GtidSet, Position};
 
 /// A server's binlog from a position on. Every item comes at least once; after
 /// an error, [`Source::reconnect`] goes on at the last whole transaction, so
@@ -109,9 +109,9 @@ impl<I: Interest> Source<I> {
         self.assembler.in_transaction()
     }
 
-    /// When the transaction being read was committed, µs since the epoch.
-    pub fn committed_at_us(&self) -> u64 {
-        self.assembler.committed_at_us()
+    /// [`Assembler::committed_at`].
+    pub fn committed_at(&self) -> Option<CommitTime> {
+        self.assembler.committed_at()
     }
 
     /// The transaction being read, or the one just ended, where the server has

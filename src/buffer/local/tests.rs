@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::queue::RECEIVE_MAX;
 use super::*;
 use crate::buffer::{Buffer, Buried, Message, Received, Redriven, RejectedMessage};
+use crate::model::CommitTime;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -12,7 +13,7 @@ fn message(path: &str) -> Message {
         distribution: "main".into(),
         tenant: None,
         paths: vec![path.to_owned()],
-        committed_at_us: 1,
+        committed_at: CommitTime::from_micros(1),
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn split(
 mod tests {
     use super::*;
     use crate::buffer::message::BODY_BYTES_MAX;
+    use crate::model::CommitTime;
 
     fn message(path_bytes: usize) -> Message {
         Message {
@@ -82,7 +83,7 @@ mod tests {
             distribution: "main".into(),
             tenant: None,
             paths: vec!["/".repeat(path_bytes)],
-            committed_at_us: 1,
+            committed_at: CommitTime::from_micros(1),
         }
     }
 

@@ -58,7 +58,9 @@ pub(super) async fn open_tail(
             if mode != Mode::DryRun {
                 // Nothing lost: a crash before the first commit begins here
                 // again.
-                checkpoint.store(&Stored::new(&position, &uuid, 0)).await?;
+                checkpoint
+                    .store(&Stored::new(&position, &uuid, None))
+                    .await?;
             }
             (position, uuid)
         }

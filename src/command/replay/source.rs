@@ -9,6 +9,7 @@ use crate::cli::ReplayArgs;
 use crate::config::Config;
 use crate::evict::plan_item::RuleInterest;
 use crate::evict::tail::Tail;
+use crate::model::CommitTime;
 use crate::model::position::{Bound, OnGap};
 
 /// Opens the source at the beginning of the range. It ends where the range
@@ -43,7 +44,6 @@ pub(super) fn open_tail(
     if let Some(begun_s) = range.file_begun_s {
         source.expect_file_begun(begun_s);
     }
-    let since_us = options.since.map_or(0, |since| since.as_microsecond());
     // The operator named the range, and has to know of a gap in it.
     Tail::new(
         source,
@@ -51,5 +51,5 @@ pub(super) fn open_tail(
         OnGap::Halt,
         Some(Arc::clone(&range.server_uuid)),
     )
-    .since(u64::try_from(since_us).unwrap_or(0))
+    .since(options.since.and_then(CommitTime::from_timestamp))
 }

@@ -388,6 +388,7 @@ fn part_status((part, found): (&Component, &PartState)) -> PartStatus {
 mod tests {
     use super::*;
     use crate::command::status::daemon::Loaded;
+    use crate::model::CommitTime;
 
     fn daemon() -> Daemon {
         Daemon {
@@ -439,10 +440,8 @@ mod tests {
         assert!(!ready().0);
         reports.board.connected();
         assert!(ready().0);
-        let reading = |age_us: i64| crate::progress::board::ReadingState {
-            committed_at_us: (Timestamp::now().as_microsecond() - age_us)
-                .try_into()
-                .unwrap(),
+        let reading = |age_us: u64| crate::progress::board::ReadingState {
+            committed_at: CommitTime::from_micros(CommitTime::now().micros() - age_us),
             ..Default::default()
         };
         reports.board.reads(reading(59_000_000));

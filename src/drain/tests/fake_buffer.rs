@@ -11,7 +11,7 @@ use crate::buffer::{
     Buffer, BufferError, Buried, Message, MessageError, ReceiptError, Received, Redriven,
     RejectedMessage, SendError,
 };
-use crate::model::QueuePosition;
+use crate::model::{CommitTime, QueuePosition};
 
 pub(super) const VISIBILITY: Duration = Duration::from_secs(30);
 
@@ -55,7 +55,7 @@ pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
         distribution: distribution.into(),
         tenant: None,
         paths: paths.iter().map(|&path| path.to_owned()).collect(),
-        committed_at_us: 1_763_892_000_000_000,
+        committed_at: CommitTime::from_micros(1_763_892_000_000_000),
     }
 }
 

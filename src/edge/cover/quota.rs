@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::coalesce::Room;
+use crate::model::CommitTime;
 use crate::model::edge_item::is_wildcard;
 
 /// The paths that CloudFront has in progress at once, for each distribution
@@ -62,17 +63,17 @@ struct Started {
     paths: Room,
     at: Instant,
     /// When the oldest change behind it was committed; `None` if it is another
-    /// drain's.
-    committed_at_us: Option<u64>,
+    /// drain's, or its messages do not say.
+    committed_at: Option<CommitTime>,
     overdue: bool,
     /// The tenant it was made for. The distribution's list does not show it then.
     tenant: Option<Arc<str>>,
 }
 
 impl InProgress {
-    /// Adds one, unless it is known. `committed_at_us` is given for own ones.
-    pub fn start(&mut self, id: &str, paths: Room, at: Instant, committed_at_us: Option<u64>) {
-        self.start_for(None, id, paths, at, committed_at_us);
+    /// Adds one, unless it is known. `committed_at` is given for own ones.
+    pub fn start(&mut self, id: &str, paths: Room, at: Instant, committed_at: Option<CommitTime>) {
+        self.start_for(None, id, paths, at, committed_at);
     }
 
     /// The same for a tenant of the distribution: the quota is shared.
@@ -82,20 +83,20 @@ impl InProgress {
         id: &str,
         paths: Room,
         at: Instant,
-        committed_at_us: Option<u64>,
+        committed_at: Option<CommitTime>,
     ) {
         self.invalidations.entry(id.to_owned()).or_insert(Started {
             paths,
             at,
-            committed_at_us,
+            committed_at,
             overdue: false,
             tenant: tenant.cloned(),
         });
     }
 
     /// Takes one out. Returns its commit time, if it is known and was an own one.
-    pub fn complete(&mut self, id: &str) -> Option<u64> {
-        self.invalidations.remove(id)?.committed_at_us
+    pub fn complete(&mut self, id: &str) -> Option<CommitTime> {
+        self.invalidations.remove(id)?.committed_at
     }
 
     /// Whether nothing is in progress.
@@ -177,13 +178,14 @@ mod tests {
         let mut progress = InProgress::default();
         assert_eq!(progress.room(), QUOTA);
         let now = Instant::now();
-        progress.start("a", count(["/1", "/2", "/3/*"]), now, Some(7));
-        progress.start("a", count(["/1"; 100]), now, Some(7));
+        let committed_at = CommitTime::from_micros(7);
+        progress.start("a", count(["/1", "/2", "/3/*"]), now, committed_at);
+        progress.start("a", count(["/1"; 100]), now, committed_at);
         progress.start("b", count(["/x*"; 20]), now, None);
         let room = progress.room();
         assert_eq!((room.singles, room.wildcards), (2_998, 0));
         assert_eq!(progress.complete("b"), None);
-        assert_eq!(progress.complete("a"), Some(7));
+        assert_eq!(progress.complete("a"), committed_at);
         assert_eq!(progress.complete("a"), None);
         assert_eq!(progress.room(), QUOTA);
     }

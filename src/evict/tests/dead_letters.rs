@@ -24,7 +24,7 @@ async fn a_refused_key_is_a_dead_letter_once_and_everything_else_goes_on() {
     for (key, settles) in [(&b"locked:settles"[..], true), (b"locked:once", false)] {
         fresh.act(&"r".into(), Action::Delete { key, settles });
     }
-    fresh.newest_us = committed(Duration::ZERO);
+    fresh.newest = committed(Duration::ZERO);
     stages.planned.send(fresh).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(dead(&reports), ["locked:once"], "the other is tried again");

@@ -25,7 +25,7 @@ use crate::evict::settling::{Settling, settle};
 use crate::evict::store::store;
 use crate::evict::visibility::Visibility;
 use crate::model::invalidation::{Action, Plan, Target};
-use crate::model::{GtidSet, Guards, KeyList, PairSet, Position};
+use crate::model::{CommitTime, GtidSet, Guards, KeyList, PairSet, Position};
 use crate::progress::board::Reports;
 
 /// The calls that the fakes took, in their order.
@@ -254,7 +254,7 @@ pub(super) fn mark(offset: u64) -> Mark {
     Mark {
         position,
         server_uuid: "uuid".into(),
-        committed_at_us: 1_000_000,
+        committed_at: CommitTime::from_micros(1_000_000),
         file_begun_s: None,
     }
 }
@@ -336,11 +336,9 @@ impl Stages {
 }
 
 /// Microseconds since the epoch, `ago` before now.
-pub(super) fn committed(ago: Duration) -> u64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    u64::try_from((now - ago).as_micros()).unwrap()
+pub(super) fn committed(ago: Duration) -> Option<CommitTime> {
+    let ago_us = u64::try_from(ago.as_micros()).unwrap();
+    CommitTime::from_micros(CommitTime::now().micros() - ago_us)
 }
 
 pub(super) const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::fakes::{Stages, batch, committed, mark};
-use crate::evict::batch::{self, Batch};
+use crate::evict::batch::Batch;
 use crate::progress::board::Component;
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +190,7 @@ async fn a_batch_without_a_mark_or_a_change_passes_through() {
 async fn the_board_tells_what_is_in_trouble_and_how_old_the_oldest_change_is() {
     let stages = Stages::start([u32::MAX, 0, 0]);
     let mut old = batch(10);
-    old.oldest_us = committed(Duration::from_secs(30));
+    old.oldest = committed(Duration::from_secs(30));
     stages.planned.send(old).await.unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
     let snapshot = stages.reports.board.snapshot();
@@ -201,6 +201,6 @@ async fn the_board_tells_what_is_in_trouble_and_how_old_the_oldest_change_is() {
         busy < Duration::from_secs(6),
         "a retry is progress: {busy:?}"
     );
-    let oldest = batch::since(snapshot.deletes_since_us);
+    let oldest = snapshot.deletes_since.unwrap().age();
     assert!(oldest >= Duration::from_secs(30), "{oldest:?}");
 }

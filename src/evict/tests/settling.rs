@@ -15,7 +15,7 @@ use crate::model::invalidation::{Action, Plan};
 async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
     let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
     let mut fresh = batch(10);
-    fresh.newest_us = committed(Duration::ZERO);
+    fresh.newest = committed(Duration::ZERO);
     fresh.gtids = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".parse().unwrap());
     let start = Instant::now();
     stages.planned.send(fresh).await.unwrap();
@@ -35,7 +35,7 @@ async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
 async fn a_change_that_is_older_than_settling_is_deleted_once() {
     let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
     let mut old = batch(10);
-    old.newest_us = committed(Duration::from_secs(10));
+    old.newest = committed(Duration::from_secs(10));
     stages.planned.send(old).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(
@@ -53,7 +53,7 @@ async fn a_versioned_key_needs_no_second_deletion() {
         settles: false,
     };
     batch.act(&"r".into(), versioned);
-    batch.newest_us = committed(Duration::ZERO);
+    batch.newest = committed(Duration::ZERO);
     batch.mark = Some(mark(10));
     stages.planned.send(batch).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -69,7 +69,7 @@ async fn a_versioned_key_needs_no_second_deletion() {
 async fn a_commit_that_was_held_up_settles_from_when_its_rows_were_visible() {
     let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
     let mut held_up = batch(10);
-    held_up.newest_us = committed(Duration::from_secs(10));
+    held_up.newest = committed(Duration::from_secs(10));
     held_up.gtids = Some(GTIDS.parse().unwrap());
     stages.planned.send(held_up).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -84,7 +84,7 @@ async fn what_is_deleted_without_knowing_whether_it_is_visible_settles_however_o
     let settling = Settling::After(Duration::from_secs(1));
     let stages = Stages::seeing(u32::MAX, [0, 0, 0], settling);
     let mut unknown = batch(10);
-    unknown.newest_us = committed(Duration::from_secs(10));
+    unknown.newest = committed(Duration::from_secs(10));
     unknown.gtids = Some(GTIDS.parse().unwrap());
     stages.planned.send(unknown).await.unwrap();
     let mut journal = stages.end().await;
@@ -157,7 +157,7 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
     let mut wide = Batch::default();
     let rule: Arc<str> = "r".into();
     wide.act(&rule, Action::DeleteMatching { glob: b"user:*" });
-    wide.newest_us = committed(Duration::ZERO);
+    wide.newest = committed(Duration::ZERO);
     wide.mark = Some(mark(10));
     stages.planned.send(wide).await.unwrap();
     let journal = stages.end().await;
@@ -180,7 +180,7 @@ async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
     let stages = Stages::settling([0, 0, 0], settling);
     let mut wide = Batch::default();
     wide.act(&"r".into(), Action::DeleteMatching { glob: b"slow:*" });
-    wide.newest_us = committed(Duration::ZERO);
+    wide.newest = committed(Duration::ZERO);
     wide.mark = Some(mark(10));
     stages.planned.send(wide).await.unwrap();
     let mut scans = stages.end().await;

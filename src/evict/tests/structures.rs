@@ -50,7 +50,7 @@ fn structures(offset: u64) -> Batch {
         let channel = &channel;
         batch.act(&rule, Action::Publish { channel, what });
     }
-    batch.newest_us = committed(Duration::ZERO);
+    batch.newest = committed(Duration::ZERO);
     batch
 }
 

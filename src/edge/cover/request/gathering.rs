@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::budget_mode::BudgetMode;
 use super::fit::fit;
@@ -10,8 +11,8 @@ use crate::edge::cover::already_invalidated::CoveredUpTo;
 use crate::edge::cover::caller_reference::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
-use crate::model::QueuePosition;
 use crate::model::edge_item::is_wildcard;
+use crate::model::{CommitTime, QueuePosition};
 
 /// How a message was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub struct MessageInfo {
     pub order: Option<QueuePosition>,
     /// How often it was received, this time included.
     pub deliveries: u32,
-    /// When its oldest change was committed, µs since the epoch.
-    pub committed_at_us: u64,
+    /// When its oldest change was committed, if the message says so.
+    pub committed_at: Option<CommitTime>,
 }
 
 /// Messages of one distribution or tenant whose paths are to be sent.
@@ -80,12 +81,14 @@ impl Gathering {
     }
 
     /// When the oldest change was committed whose message was received before,
-    /// and is not done: somebody may have sent its paths already.
-    pub fn oldest_redelivered_us(&self) -> Option<u64> {
+    /// and is not done: somebody may have sent its paths at any time since. The
+    /// Unix epoch if one of these messages has no commit time.
+    pub fn oldest_redelivered(&self) -> Option<SystemTime> {
         self.messages
             .iter()
             .filter(|waiting| waiting.left > 0 && waiting.arrival.deliveries > 1)
-            .map(|waiting| waiting.arrival.committed_at_us)
+            .map(|waiting| waiting.arrival.committed_at)
+            .map(|at| UNIX_EPOCH + at.map_or(Duration::ZERO, CommitTime::since_epoch))
             .min()
     }
 
@@ -180,13 +183,14 @@ impl Gathering {
             .flat_map(|(_, owners)| owners)
             .copied()
             .collect();
-        let waiting = owners.iter().filter_map(|&owner| self.messages.get(owner));
-        let mut messages: Vec<Arc<str>> = Vec::with_capacity(owners.len());
-        let mut committed_at_us = u64::MAX;
-        for waiting in waiting {
-            messages.push(Arc::clone(&waiting.id));
-            committed_at_us = committed_at_us.min(waiting.arrival.committed_at_us);
-        }
+        let waiting: Vec<&PartlySent> = owners
+            .iter()
+            .filter_map(|&owner| self.messages.get(owner))
+            .collect();
+        let mut messages: Vec<Arc<str>> = waiting
+            .iter()
+            .map(|waiting| Arc::clone(&waiting.id))
+            .collect();
         messages.sort_unstable();
         // Every message in hand was in the buffer before this call.
         let horizon = CoveredUpTo::of(self.messages.iter().map(|waiting| waiting.arrival.order));
@@ -199,7 +203,10 @@ impl Gathering {
                 paths: parts.iter().map(|part| part.path.clone()).collect(),
             },
             messages,
-            committed_at_us,
+            committed_at: waiting
+                .iter()
+                .filter_map(|waiting| waiting.arrival.committed_at)
+                .min(),
             horizon,
             parts,
             salt,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::edge::InvalidationBatch;
 use crate::edge::cover::already_invalidated::CoveredUpTo;
+use crate::model::CommitTime;
 
 /// One request and the messages with paths in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +12,8 @@ pub struct NextRequest {
     pub invalidation: InvalidationBatch,
     /// The ids of the messages, sorted.
     pub messages: Vec<Arc<str>>,
-    /// When the oldest change in it was committed, µs since the epoch.
-    pub committed_at_us: u64,
+    /// When the oldest change in it was committed, as far as its messages say.
+    pub committed_at: Option<CommitTime>,
     /// Which messages it covers besides its own.
     pub horizon: Option<CoveredUpTo>,
     pub(super) parts: Vec<RequestPath>,

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use proptest::prelude::*;
 
@@ -7,8 +8,8 @@ use crate::edge::cover::already_invalidated::CoveredUpTo;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::quota::{QUOTA, count};
 use crate::edge::{BATCH_PATHS_MAX, Scope};
-use crate::model::QueuePosition;
 use crate::model::edge_item::matches;
+use crate::model::{CommitTime, QueuePosition};
 
 fn ids(texts: &[&str]) -> Vec<Arc<str>> {
     texts.iter().map(|text| Arc::from(*text)).collect()
@@ -22,7 +23,7 @@ fn arrival(at: u64) -> MessageInfo {
             certain_from: at,
         }),
         deliveries: 1,
-        committed_at_us: at,
+        committed_at: CommitTime::from_micros(at),
     }
 }
 
@@ -171,6 +172,27 @@ fn a_single_path_cannot_be_halved() {
     let renamed = gathering.renamed(batch.clone());
     assert_eq!(renamed.invalidation.paths, batch.invalidation.paths);
     assert_ne!(renamed, batch);
+}
+
+#[test]
+fn a_message_without_a_commit_time_may_be_as_old_as_can_be() {
+    let redelivered = |committed_at| MessageInfo {
+        deliveries: 2,
+        committed_at,
+        ..arrival(7)
+    };
+    let mut gathering = gathering(&[("a", vec!["/a".to_owned()])]);
+    assert_eq!(gathering.oldest_redelivered(), None, "it came once");
+    let five = CommitTime::from_micros(5).unwrap();
+    gathering.add("b".into(), redelivered(Some(five)), vec!["/b".to_owned()]);
+    assert_eq!(
+        gathering.oldest_redelivered(),
+        Some(UNIX_EPOCH + five.since_epoch())
+    );
+    gathering.add("c".into(), redelivered(None), vec!["/c".to_owned()]);
+    assert_eq!(gathering.oldest_redelivered(), Some(UNIX_EPOCH));
+    let request = next(&mut gathering, QUOTA).unwrap();
+    assert_eq!(request.committed_at, Some(five), "as far as is known");
 }
 
 #[test]
