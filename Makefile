@@ -72,7 +72,7 @@ quick: ## Every test that needs no server, within a minute of a change to one fi
 
 # Optimised is what the instructions of a row change are spent in; the rest is as tests have it already.
 count-instructions = CARGO_INCREMENTAL=0 cargo run --quiet --example instructions \
-  $(foreach package,evictd mysql_common crc32fast, \
+  $(foreach package,evictd mysql_common crc32fast percent-encoding, \
     --config 'profile.dev.package.$(package).opt-level=1' \
     --config 'profile.dev.package.$(package).codegen-units=16' \
     --config 'profile.dev.package.$(package).debug-assertions=false') --
