@@ -95,16 +95,21 @@
 //!   record in the ledger, and everything else goes on. A message that cannot be
 //!   used, or that the edge refuses for good, becomes a dead letter of the
 //!   buffer with its reason, and is put on record too. *Holds.*
+//! - **Honest.** `OK`, `ready` and a lag of zero are said only of what was looked
+//!   at. *Holds in part*: a binlog that was reset, a position that the server no
+//!   longer has and a leader whose server became read-only are found, and a lag
+//!   that nobody told is unknown, not zero. Tables that filters leave out of the
+//!   binlog and queues that nobody drains are not looked for yet.
 //!
-//! Of several evictds of a name one leads: who has a lock of the source
-//! ([`binlog::server::leader`]). What keeps the checkpoint from one that leads no more is
-//! the epoch stored with it. A turn of a leader is all of the above, from the
-//! stored position on.
+//! Of several evictds with one name, the process that holds a lock of the source
+//! leads ([`binlog::server::leader`]). A former leader that still runs cannot move
+//! the checkpoint, because each turn of a leader stores its epoch with it. A turn
+//! is all of the above, from the stored position on; a reload begins another one.
 //!
-//! `tests/model` has the protocol behind visibility, settling, order and position
-//! in words, and checks every interleaving of it.
-//!
-//! Where something is not there yet, the README says so too.
+//! `docs/architecture.md` walks through the code and names the file that holds each
+//! guarantee. `tests/model` explains the protocol behind visibility, settling,
+//! order and position, and checks every interleaving of it. `docs/limits.md` says
+//! what is not there yet.
 
 pub mod binlog;
 pub mod buffer;
