@@ -103,6 +103,15 @@ pub struct SourceConfig {
     pub on_gap: OnGap,
 }
 
+impl SourceConfig {
+    /// Whether connections made by `self` and by `other` lead to the same server
+    /// and account in the same way.
+    pub fn connects_like(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.user) == (&other.host, other.port, &other.user)
+            && (&self.password, &self.tls) == (&other.password, &other.tls)
+    }
+}
+
 /// `[redis]`
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
@@ -135,6 +144,17 @@ pub enum SettleConfig {
     },
 }
 
+impl SettleConfig {
+    /// The longest time from a change's visibility to its second deletion.
+    pub fn longest(self) -> Duration {
+        match self {
+            Self::Off => Duration::ZERO,
+            Self::Fixed(after) => after,
+            Self::ReplicaLag { max, .. } => max,
+        }
+    }
+}
+
 /// The kind of deployment that `redis.url` leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisLayout {
@@ -154,7 +174,7 @@ pub enum RedisLayout {
 }
 
 /// `[buffer]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BufferConfig {
     /// An SQS queue.
     Sqs { queue_url: String },

@@ -43,7 +43,7 @@ pub struct Eviction<V, C> {
 /// Runs until `shutdown`, or until the tail ends. Batches in flight may then take
 /// up to `grace`.
 ///
-/// What is not acknowledged by then is read again at the next start, since the
+/// What is not acknowledged by then is read again by the next run, since the
 /// checkpoint has not passed it.
 ///
 /// # Errors
@@ -105,7 +105,7 @@ pub async fn run(
         outcome = all_ended => outcome,
         () = after(shutdown, grace) => {
             tracing::warn!(grace_s = grace.as_secs_f64(),
-                "what is in flight did not end within the grace period; it is read again at the next start");
+                "what is in flight did not end within the grace period; it is read again from the stored position");
             Ok(())
         }
     }

@@ -504,3 +504,60 @@ async fn a_standby_takes_over_with_what_it_loaded_while_it_waited() {
     assert_eq!(deleted, keys);
     stop(standby).await;
 }
+
+#[tokio::test]
+async fn a_reload_to_another_account_is_answered_though_a_standby_takes_the_lock() {
+    let shop = Shop::open().await;
+    shop.sql(&format!(
+        "CREATE USER third IDENTIFIED BY '{EVICTD_PASSWORD}'; \
+         GRANT SELECT, TRIGGER, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO third"
+    ))
+    .await;
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let config = shop.config();
+    let watched = config
+        .clone()
+        .rest(&format!("[metrics]\nlisten = \"{listen}\"\n{USERS}"));
+    let mut leader = watched.start().await;
+    let mut standby = Evictd::start(&config.options());
+    standby.wait_for_line("standing by until", WITHIN).await;
+    let mut wanted = watched.clone();
+    wanted.source_url = wanted.source_url.replace("evictd@", "third@");
+    reload(&mut leader, &wanted.text(), IN_USE).await;
+    // Either has the lock, and the status says which.
+    eventually("one leads", WITHIN, async || {
+        let leads = value(&scrape(listen).await, "evictd_leader{") > 0.5;
+        let other = logged(&standby, "taking over") > 0;
+        (leads != other).then_some(())
+    })
+    .await;
+    let deleted = shop
+        .deleted_by(
+            &leader,
+            &["user:1:profile"],
+            "INSERT INTO users (id) VALUES (1)",
+        )
+        .await;
+    assert_eq!(deleted, ["user:1:profile"]);
+    stop(leader).await;
+    stop(standby).await;
+    shop.sql("DROP USER third").await;
+}
+
+#[tokio::test]
+async fn what_settles_when_a_shorter_wait_is_loaded_still_settles_by_the_longer_one() {
+    let shop = Shop::open().await;
+    let config = shop.config().redis("settle_after = \"22s\"");
+    let mut evictd = config.start().await;
+    shop.fill(&["user:1:profile"]).await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    let committed = Instant::now();
+    shop.gone(&["user:1:profile"], &evictd).await;
+    evictd.rewrite(&config.clone().redis("settle_after = \"100ms\"").text());
+    evictd.signal("HUP");
+    tokio::time::sleep(Duration::from_secs(21).saturating_sub(committed.elapsed())).await;
+    shop.fill(&["user:1:profile"]).await;
+    shop.gone(&["user:1:profile"], &evictd).await;
+    evictd.wait_for_line(IN_USE, WITHIN).await;
+    stop(evictd).await;
+}

@@ -29,6 +29,8 @@ pub(super) struct Candidate {
     /// Whether it has waited for another process, or has led before. Then it is
     /// needed, and does not give up for a failure that may pass.
     pub(super) stood_by: bool,
+    /// It is known, and shown, that another process leads.
+    pub(super) waits: bool,
     /// Whether the source did not answer the last time.
     failing: bool,
     backoff: Backoff,
@@ -54,6 +56,7 @@ impl Candidate {
             board,
             lock: lock(config)?,
             stood_by: false,
+            waits: false,
             failing: false,
             backoff: Backoff::new(RETRY_AFTER.0, RETRY_AFTER.1),
         })
@@ -65,24 +68,20 @@ impl Candidate {
         shutdown: &CancellationToken,
     ) -> Result<Waited, CommandError> {
         loop {
-            let at_most = if self.stood_by {
-                ONE_WAIT
-            } else {
-                Duration::ZERO
-            };
+            let at_most = if self.waits { ONE_WAIT } else { Duration::ZERO };
             let Some(answer) = unless(shutdown, self.lock.take(at_most)).await else {
                 return Ok(Waited::Shutdown);
             };
             match answer {
                 Ok(Some(granted_at_ms)) => return Ok(Waited::Granted(granted_at_ms)),
-                Ok(None) if self.stood_by => {
+                Ok(None) if self.waits => {
                     self.backoff.reset();
                     if std::mem::take(&mut self.failing) {
                         tracing::info!("the source answers again; standing by");
                     }
                 }
                 Ok(None) => {
-                    self.stood_by = true;
+                    (self.stood_by, self.waits) = (true, true);
                     tracing::info!(
                         lock = self.lock.name(),
                         "another evictd leads; standing by until it ends"

@@ -6,10 +6,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::source::{Mode, open_tail};
@@ -33,9 +35,16 @@ use crate::evict::pipeline::{self, Eviction, PipelineError};
 use crate::progress::binlog_lag;
 use crate::progress::board::Reports;
 
+/// Time that a reload waits for what is in flight beyond what it takes to settle.
+const RELOAD_MARGIN: Duration = Duration::from_secs(2);
+
 /// The time for which a turn lasts.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
+    /// Cancelled when the process is to end.
+    pub(super) process: CancellationToken,
+    /// Cancelled before `shutdown` when a reload ends the turn.
+    pub(super) reload: CancellationToken,
     /// Cancelled when the work is to end in order.
     pub(super) shutdown: CancellationToken,
     /// Cancelled when another process leads: what is in flight is dropped.
@@ -43,6 +52,26 @@ pub(super) struct Term {
     /// When the lock was granted, ms since the epoch by the source's clock. No
     /// epoch of a checkpoint is earlier than that, whatever a store remembers.
     pub(super) granted_at_ms: u64,
+}
+
+impl Term {
+    /// Returns when what is in flight has had its time since the work was to end:
+    /// the grace period at the end of the process, and at a reload what it takes
+    /// to settle, since nothing is read meanwhile.
+    async fn overdue(&self, settles_within: Duration) {
+        self.shutdown.cancelled().await;
+        if !self.reload.is_cancelled() {
+            return sleep(GRACE).await;
+        }
+        let process_ends = async {
+            self.process.cancelled().await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            () = process_ends => {}
+            () = sleep(settles_within + RELOAD_MARGIN) => {}
+        }
+    }
 }
 
 /// A configuration that fits the servers that it names, which were asked.
@@ -174,6 +203,7 @@ impl Checked {
             _ => None,
         };
         let sink = path_sink(&self.config, buffer);
+        let settles_within = self.config.redis.settle_after.longest();
         let (position, tail) = self.open_tail(sink, term, reports).await?;
         let Some(drain) = drain else {
             return Ok(Opened {
@@ -184,17 +214,28 @@ impl Checked {
         let drain = drain.reporting(reports.clone());
         let shutdown = term.shutdown.clone();
         let drains_alone = position.is_none();
+        let term = term.clone();
         let work = async move {
             if drains_alone {
                 drain.run(shutdown).await;
                 return Ok(());
             }
-            let draining = tokio::spawn(drain.run(shutdown.clone()));
+            let mut draining = tokio::spawn(drain.run(shutdown.clone()));
             let outcome = tail.await;
             // The failure of either half ends both.
             shutdown.cancel();
-            draining.await.map_err(CommandError::failed)?;
-            outcome
+            let ended = tokio::select! {
+                ended = &mut draining => ended,
+                () = term.overdue(settles_within) => {
+                    // As after a crash: its messages come back to the next drain.
+                    draining.abort();
+                    draining.await
+                }
+            };
+            match ended {
+                Err(error) if error.is_panic() => Err(CommandError::failed(error)),
+                _ => outcome,
+            }
         };
         Ok(Opened {
             position,
@@ -219,6 +260,7 @@ impl Checked {
         };
         let config = self.config;
         let settling = settling(&config)?;
+        let settles_within = config.redis.settle_after.longest();
         let barrier = Barrier::new(preflight::connector(&config.source)?);
         let watched = match config.metrics_listen {
             Some(_) => Some(BinlogEnd::new(preflight::connector(&config.source)?)),
@@ -246,7 +288,18 @@ impl Checked {
             if let Some(end) = watched {
                 beside.spawn(binlog_lag::watch(end, board));
             }
-            let running = pipeline::run(tail, eviction, sink, checkpoint, term.shutdown, GRACE);
+            let shutdown = term.shutdown.clone();
+            let grace = GRACE.max(settles_within + RELOAD_MARGIN);
+            let running = pipeline::run(tail, eviction, sink, checkpoint, shutdown, grace);
+            let running = async {
+                tokio::select! {
+                    outcome = Box::pin(running) => outcome,
+                    () = term.overdue(settles_within) => {
+                        tracing::warn!("what is in flight did not end in time; it is read again from the stored position");
+                        Ok(())
+                    }
+                }
+            };
             // Once another process leads, it does what is in flight here: the
             // checkpoint has not passed it.
             unless(&term.lost, Box::pin(running))

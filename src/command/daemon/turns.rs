@@ -105,10 +105,12 @@ impl<'a> Turns<'a> {
                         candidate = Candidate::new(&next.checked.config, Arc::clone(&board))?;
                         candidate.stood_by = true;
                     }
+                    // Whether this process leads shows when it asks for the lock.
                     continue;
                 }
             };
             board.stands_by();
+            candidate.waits = true;
             self.take_over_without_a_turn(&mut candidate, &mut config)
                 .await?;
             candidate.after(outcome, &self.shutdown).await?;
@@ -178,7 +180,7 @@ impl<'a> Turns<'a> {
         let wanted = checked.config;
         match self.display.show(config, &wanted, listener).await {
             Ok(()) => {
-                if wanted.source != config.source {
+                if !wanted.source.connects_like(&config.source) {
                     candidate.lock.release().await;
                     candidate.lock = lock(&wanted)?;
                 }
@@ -202,6 +204,8 @@ impl<'a> Turns<'a> {
         tokio::pin!(lost);
         loop {
             let term = Term {
+                process: self.shutdown.clone(),
+                reload: CancellationToken::new(),
                 shutdown: self.shutdown.child_token(),
                 lost: CancellationToken::new(),
                 granted_at_ms,
@@ -231,6 +235,7 @@ impl<'a> Turns<'a> {
                         }
                         Some(next) = reloads.recv(), if self.takeover.is_none() => {
                             self.takeover = Some(next);
+                            term.reload.cancel();
                             term.shutdown.cancel();
                         }
                     }
@@ -257,7 +262,8 @@ impl<'a> Turns<'a> {
             }
             match &self.takeover {
                 Some(next)
-                    if self.role != Role::Drain && next.checked.config.source != config.source =>
+                    if self.role != Role::Drain
+                        && !next.checked.config.source.connects_like(&config.source) =>
                 {
                     return Ended::Moved;
                 }
@@ -288,6 +294,11 @@ async fn one_turn(
         }) => {
             *taken_over = Some(done);
             display.show(config, &checked.config, listener).await?;
+            if config.buffer.is_some() && config.buffer != checked.config.buffer {
+                tracing::warn!(
+                    "[buffer] is another one now: paths that wait in the previous one go to CloudFront only once evictd runs with it again"
+                );
+            }
             config.clone_from(&checked.config);
             checked
         }
