@@ -1,5 +1,7 @@
 //! From the command line to the end of the process.
 
+use std::time::Duration;
+
 use super::display::{Display, open_ledger};
 use super::turns::Turns;
 use super::{dry_run, reload, systemd, turn};
@@ -9,6 +11,9 @@ use crate::command::shutdown::{LEDGER_GRACE, on_signal};
 use crate::config;
 use crate::ledger::Ledger;
 use crate::telemetry::log::LogLevel;
+
+/// Time that the service manager may take to hear that the process is stopping.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(), CommandError> {
@@ -23,7 +28,8 @@ pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(
         open_ledger(&config).await?
     };
     let display = Display::new(global, log, role(options), &config, ledger).await?;
-    systemd::report(display.shown().subscribe(), &shutdown)?;
+    let told_stopping = systemd::report(display.shown().subscribe(), &shutdown)?;
+    let process = shutdown.clone();
     let shown = display.shown().clone();
     let outcome = if options.dry_run {
         reload::refuse(hangups, shown.clone());
@@ -37,6 +43,14 @@ pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(
     };
     let ledger = shown.borrow().reports.ledger.clone();
     ledger.flush(LEDGER_GRACE).await;
+    // An idle daemon can end before the manager is told that it is about to.
+    if let Some(told) = told_stopping
+        && process.is_cancelled()
+    {
+        tokio::time::timeout(TOLD_WITHIN, told.cancelled())
+            .await
+            .ok();
+    }
     outcome
 }
 

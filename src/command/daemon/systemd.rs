@@ -32,23 +32,27 @@ const TIMES_ALIVE: u32 = 4;
 const STOP_MARGIN: Duration = Duration::from_secs(3);
 
 /// Keeps the service manager informed until the process ends, if a service
-/// manager started it.
+/// manager started it. The token is cancelled once the manager was told that the
+/// process is stopping.
 pub(super) fn report(
     shown: watch::Receiver<Shown>,
     shutdown: &CancellationToken,
-) -> Result<(), CommandError> {
+) -> Result<Option<CancellationToken>, CommandError> {
     let refused = |error| CommandError::failed(anyhow::Error::new(error).context("NOTIFY_SOCKET"));
-    if let Some(supervisor) = Supervisor::of_environment().map_err(refused)? {
-        let service = Service {
-            supervisor,
-            watchdog: systemd::watchdog(),
-            shown,
-            starving: false,
-            unheard: false,
-        };
-        tokio::spawn(service.run(shutdown.clone()));
-    }
-    Ok(())
+    let Some(supervisor) = Supervisor::of_environment().map_err(refused)? else {
+        return Ok(None);
+    };
+    let told_stopping = CancellationToken::new();
+    let service = Service {
+        supervisor,
+        watchdog: systemd::watchdog(),
+        shown,
+        told_stopping: told_stopping.clone(),
+        starving: false,
+        unheard: false,
+    };
+    tokio::spawn(service.run(shutdown.clone()));
+    Ok(Some(told_stopping))
 }
 
 /// A daemon that a service manager started.
@@ -57,6 +61,8 @@ struct Service {
     /// The watchdog's limit: the time for which evictd may be silent.
     watchdog: Option<Duration>,
     shown: watch::Receiver<Shown>,
+    /// Cancelled once the manager was told that the process is stopping.
+    told_stopping: CancellationToken,
     /// Whether the watchdog is not being fed.
     starving: bool,
     /// Whether the last message did not reach the manager.
@@ -82,6 +88,9 @@ impl Service {
             if shutdown.is_cancelled() && !stopping {
                 let within = GRACE + LEDGER_GRACE + STOP_MARGIN;
                 stopping = self.heard(self.supervisor.stopping(within));
+                if stopping {
+                    self.told_stopping.cancel();
+                }
                 status_due = Instant::now();
             }
             if status_due <= Instant::now() {
@@ -232,6 +241,7 @@ mod tests {
                     reports: reports.clone(),
                 })
                 .subscribe(),
+                told_stopping: CancellationToken::new(),
                 starving: false,
                 unheard: false,
             };
