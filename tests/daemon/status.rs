@@ -710,12 +710,13 @@ async fn a_ledger_that_cannot_be_written_holds_nothing_up_and_is_not_silent() {
     asked
         .status_with("the ledger is written", |status| status["state"] == "ok")
         .await;
-    let events: Vec<_> = asked
-        .records("gaps")
-        .iter()
-        .map(|record| record["event"].clone())
-        .collect();
-    assert_eq!(events, ["begun", "done"], "what waited");
+    // What waited behind the first record is written right after it.
+    eventually("both records that waited", WITHIN, async || {
+        let records = asked.records("gaps");
+        let events = records.iter().map(|record| record["event"].clone());
+        (events.collect::<Vec<_>>() == ["begun", "done"]).then_some(())
+    })
+    .await;
     stop(evictd).await;
 }
 
