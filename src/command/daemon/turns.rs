@@ -138,6 +138,10 @@ impl<'a> Turns<'a> {
                 Waited::Shutdown => return Ok(None),
                 Waited::StandsBy => {
                     self.take_over_without_a_turn(candidate, config).await?;
+                    if self.has_worked {
+                        // Its configuration has proved itself, or its reload has.
+                        continue;
+                    }
                     // A standby that could not take over later is refused now.
                     let checking = Checked::new(config.clone(), self.config_path, self.role);
                     let checked = unless(&self.shutdown, Box::pin(checking)).await;
@@ -149,7 +153,6 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Takes over a reload in a process that does not lead.
     /// Takes over a configuration that was to come with the next turn, now that
     /// another process has the next turn.
     async fn take_over_without_a_turn(
@@ -166,6 +169,7 @@ impl<'a> Turns<'a> {
         }
     }
 
+    /// Takes over a reload in a process that does not lead.
     async fn replace_while_waiting(
         &mut self,
         takeover: Takeover,
@@ -246,7 +250,13 @@ impl<'a> Turns<'a> {
                 return Ended::Shutdown(outcome);
             }
             match (outcome, taken_over) {
-                (outcome, _) if lost => return Ended::Lost(outcome),
+                (outcome, taken_over) if lost => {
+                    // In use by a standby, then.
+                    if let Some(done) = taken_over {
+                        done.send(Ok(None)).ok();
+                    }
+                    return Ended::Lost(outcome);
+                }
                 // The previous configuration works, and stays in use.
                 (Err(error), Some(refused)) => {
                     let listener = self.display.bind(&before).await.ok().flatten();
