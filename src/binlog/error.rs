@@ -16,7 +16,7 @@ pub enum SourceError {
     #[error("MySQL at {address}: {reason}")]
     Unfit {
         address: String,
-        /// What does not fit, and what to do.
+        /// The part that does not fit, and what to do.
         reason: String,
     },
     /// Changes after the position cannot be read any more.

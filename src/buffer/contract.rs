@@ -45,7 +45,7 @@ pub struct RejectedMessage<R> {
     pub body: String,
     /// Why nothing can be done with it.
     pub reason: String,
-    /// How often it was received.
+    /// Number of times it was received.
     pub deliveries: u32,
 }
 
@@ -159,7 +159,7 @@ pub enum BufferError {
     Unavailable {
         /// The queue's URL or file.
         buffer: Arc<str>,
-        /// What was asked of it.
+        /// The request that it did not answer.
         operation: &'static str,
         /// The vendor's error code.
         code: String,
@@ -171,13 +171,13 @@ pub enum BufferError {
     Refused {
         /// The queue's URL or file.
         buffer: Arc<str>,
-        /// What was asked of it.
+        /// The request that it did not answer.
         operation: &'static str,
         /// The vendor's error code.
         code: String,
         /// The vendor's words.
         reason: String,
-        /// What to do.
+        /// The remedy.
         remedy: String,
     },
 }

@@ -69,7 +69,7 @@ pub enum MessageError {
         "the message is not one of evictd's ({reason}); does another program send to this buffer?"
     )]
     Malformed {
-        /// What is wrong with it.
+        /// The fault found in it.
         reason: String,
     },
 }

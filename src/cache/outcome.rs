@@ -1,8 +1,8 @@
-//! What a call to the cache did, and why it failed.
+//! The outcome of a call to the cache.
 
 pub use crate::redis::RequestError as CacheError;
 
-/// What a call did.
+/// The outcome of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The number of keys that existed.

@@ -1,4 +1,4 @@
-//! What an account in Redis may do.
+//! The permissions of an account in Redis.
 
 /// What the account is needed for, by example. Nothing is at the names in `keys`;
 /// whatever is at the other names stays as it is.
@@ -23,12 +23,12 @@ pub struct Uses {
 /// What the account may do of that.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
-    /// What the account may not do.
+    /// Commands that the account may not use.
     pub missing: Vec<MissingPermission>,
     /// Commands that cannot be tried without taking effect, and of which this
     /// server does not tell whether the account may run them.
     pub unknown: Vec<&'static str>,
-    /// How many commands were allowed, each with one name.
+    /// Number of commands that were allowed, each with one name.
     pub allowed: usize,
 }
 
@@ -42,7 +42,7 @@ pub struct MissingPermission {
     pub reason: String,
 }
 
-/// What a server does when its memory is full.
+/// The policy of a server for a full memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPolicy {
     /// The setting `maxmemory-policy`.

@@ -68,7 +68,7 @@ impl Redis {
         acl::check(&mut self.connection, uses).await
     }
 
-    /// What one of the servers does when its memory is full, if it tells.
+    /// The policy of one of the servers for a full memory, if it tells.
     pub async fn memory_policy(&mut self) -> Result<Option<MemoryPolicy>, CacheError> {
         acl::memory(&mut self.connection).await
     }

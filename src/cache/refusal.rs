@@ -26,7 +26,7 @@ pub(super) async fn unless_refused(
     Ok(outcome)
 }
 
-/// What is wrong with the key of the command that `error` answers.
+/// The fault in the key of the command that `error` answers.
 ///
 /// # Errors
 ///

@@ -22,7 +22,7 @@ pub struct TagScan<'s> {
     pub cursor: u64,
 }
 
-/// What a step through a tag set found.
+/// The findings of a step through a tag set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagStep {
     Members {

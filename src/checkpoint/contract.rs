@@ -164,7 +164,7 @@ pub enum CheckpointError {
     Malformed {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The fault found in it.
         reason: String,
     },
 }

@@ -20,7 +20,7 @@ pub struct CommandError {
     pub(super) cause: anyhow::Error,
 }
 
-/// What the exit code of a failure says.
+/// The meaning of a failure's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Failed,

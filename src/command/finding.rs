@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -36,7 +36,7 @@ pub struct Finding {
     /// What was checked: `configuration`, `mysql`, `redis`, `sqs`,
     /// `cloudfront`.
     pub part: &'static str,
-    /// What was found, and what to do.
+    /// The finding, and what to do.
     pub message: String,
     /// Whether the error is that a server does not answer, and not a wrong
     /// setting.

@@ -31,7 +31,7 @@ pub(super) fn place(config: &Config) -> String {
     }
 }
 
-/// What `evictd run` does without a stored position.
+/// The beginning of `evictd run` without a stored position.
 pub(super) fn without_one(config: &Config) -> String {
     match config.checkpoint {
         CheckpointConfig::File { .. } => {

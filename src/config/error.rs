@@ -17,7 +17,7 @@ pub enum ConfigError {
         file: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong, and what to do about it.
+        /// The fault, and what to do about it.
         message: String,
     },
     /// A secret that the configuration refers to cannot be read.

@@ -1,4 +1,5 @@
-//! What opens a connection: a password, or a token that AWS IAM takes for one.
+//! Credentials that open a connection: a password, or a token that AWS IAM
+//! takes for one.
 //!
 //! - `password`: a password, or a token in its place.
 //! - `token`: a signed request that serves as a password.

@@ -51,7 +51,7 @@ struct Failures {
     outage: Option<&'static str>,
     /// The name of the last refusal for good.
     refusal: Option<&'static str>,
-    /// How many invalid paths were found by halving.
+    /// Number of invalid paths found by halving.
     isolated: u32,
     /// Whether it is logged that the round waits for room.
     waiting: bool,

@@ -23,7 +23,7 @@ use crate::edge::invalidation_log::Reader;
 use crate::edge::{Made, Scope};
 use crate::telemetry::{metric, repeating};
 
-/// How much the edge's clock may differ from this machine's or the source's.
+/// Most that the edge's clock may differ from this machine's or the source's.
 /// Only money depends on it.
 pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
@@ -46,7 +46,7 @@ pub(super) struct Distribution {
     reader: Reader,
     /// Tells the poller that somebody needs a look.
     pub(super) wish: Notify,
-    /// How often the poller has looked.
+    /// Number of times the poller has looked.
     pub(super) looks: watch::Sender<u64>,
 }
 
@@ -54,14 +54,15 @@ pub(super) struct Distribution {
 pub(super) struct DistributionState {
     pub(super) in_progress: InProgress,
     pub(super) already_invalidated: AlreadyInvalidated,
-    /// How many paths invalidations have that were read in full or made here.
+    /// Number of paths of the invalidations that were read in full or made
+    /// here.
     pub(super) read: LruCache<String, Room>,
     /// The next look reads completed invalidations too, if they were made since
     /// then.
     pub(super) recall: Option<SystemTime>,
     /// Whether the next look is to be at once.
     pub(super) now: bool,
-    /// How many rounds wait for something to complete.
+    /// Number of rounds that wait for something to complete.
     pub(super) waiting: usize,
     /// Looks that failed, one after the other, since something was recalled.
     pub(super) unanswered: u32,
@@ -164,7 +165,7 @@ impl Distribution {
         looks.wait_for(|looks| *looks > 0).await.ok();
     }
 
-    /// How much more may be sent.
+    /// Room for paths that may still be sent.
     pub(super) fn room(&self) -> Room {
         self.lock().in_progress.room()
     }

@@ -37,7 +37,7 @@ struct MessageInFlight<R> {
     stage: Stage,
 }
 
-/// How far a message in flight is.
+/// The stage of a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It waits.
@@ -48,7 +48,7 @@ enum Stage {
     Deleting,
 }
 
-/// How much is in flight.
+/// The number and size of messages in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) messages: usize,
@@ -68,7 +68,7 @@ pub(super) struct LetGo<R> {
     pub(super) receipt: R,
 }
 
-/// What became of a received message.
+/// The end of a received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It is in flight from now on.

@@ -25,7 +25,8 @@ use crate::progress::board::Component;
 /// Dead letters on their way.
 const LETTERS_MAX: usize = 100;
 
-/// How often the loop turns at least, so that the board shows one that hangs.
+/// Longest time between two turns of the loop, so that the board shows one that
+/// hangs.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The longest that SQS waits for a first message.
@@ -33,7 +34,7 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) type Receiving<'a, R> = BoxFuture<'a, Result<Vec<Received<R>>, BufferError>>;
 
-/// What a drain does at the same time.
+/// The work that a drain does at the same time.
 pub(super) struct MainLoop<'a, B: Buffer, E> {
     pub(super) parts: &'a DrainParts<B, E>,
     distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,

@@ -1,4 +1,4 @@
-//! How a drain works.
+//! The options of a drain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::rules::budget_exempt::AlwaysPaths;
 
-/// How a drain works.
+/// The options of a drain.
 #[derive(Clone, Debug)]
 pub struct DrainOptions {
-    /// How long a distribution's messages gather, from the first one on.
+    /// Time for which a distribution's messages gather, from the first one on.
     pub window: Duration,
-    /// How long deliveries under way may go on after the shutdown.
+    /// Time for which deliveries under way may go on after the shutdown.
     pub grace: Duration,
     /// The distributions' ids by their names in the configuration.
     pub distributions: BTreeMap<Arc<str>, Arc<str>>,
@@ -22,6 +22,6 @@ pub struct DrainOptions {
     pub max_receives: u32,
     /// Paths that are sent as they are, whatever the budget says.
     pub budget_exempt: AlwaysPaths,
-    /// How long an invalidation may be in progress before it is reported.
+    /// Time for which an invalidation may be in progress before it is reported.
     pub overdue_after: Duration,
 }

@@ -1,4 +1,4 @@
-//! What all of a drain's tasks share.
+//! The parts that all of a drain's tasks share.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::edge::invalidation_log::History;
 use crate::edge::rate_limit::RateLimit;
 use crate::progress::board::Reports;
 
-/// What all of a drain's tasks share.
+/// The parts that all of a drain's tasks share.
 #[derive(Debug)]
 pub(super) struct DrainParts<B: Buffer, E> {
     pub(super) options: DrainOptions,

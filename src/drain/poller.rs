@@ -69,7 +69,7 @@ pub(super) struct Poller<E> {
     pub(super) name: Arc<str>,
     /// Its id at the edge.
     pub(super) id: Arc<str>,
-    /// How long an invalidation may be in progress before it is reported.
+    /// Time for which an invalidation may be in progress before it is reported.
     pub(super) overdue_after: Duration,
 }
 

@@ -18,14 +18,14 @@ use crate::edge::Edge;
 use crate::progress::board::Component;
 use crate::telemetry::metric;
 
-/// How long giving messages back may take after the grace period.
+/// Time that giving messages back may take after the grace period.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The long poll that is open when a drain stops takes what it gives back. It
 /// then answers at once, unless others were faster.
 const LAST_POLL_WITHIN: Duration = Duration::from_secs(2);
 
-/// How a drain ended.
+/// The end of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
     /// Messages that others can receive at once.

@@ -1,4 +1,4 @@
-//! What was invalidated for a tenant before, by whomever.
+//! Earlier invalidations for a tenant, by whomever.
 //!
 //! The list of a distribution's invalidations does not show those of its
 //! tenants. So each tenant has to be asked about by itself, which is done only

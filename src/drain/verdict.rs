@@ -1,8 +1,8 @@
-//! What a failed call to the edge asks for: every error maps to one action.
+//! The verdict on a failed call to the edge: every error maps to one action.
 
 use crate::edge::{EdgeError, EdgeErrorKind};
 
-/// How to go on after a failure.
+/// The way to go on after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Whether it was accepted is not known: the same batch, until it is.

@@ -23,7 +23,7 @@ pub struct Behavior {
     pub pattern: String,
     /// The name of its cache policy, or words that say that it has none.
     pub policy: String,
-    /// How long it caches.
+    /// Time for which it caches.
     pub ttl: Ttl,
     /// Whether all headers and cookies reach the origin.
     pub forwards_all: bool,
@@ -39,7 +39,7 @@ pub struct Traits {
     pub multi_tenant: bool,
 }
 
-/// How long something is cached, in seconds.
+/// Time for which something is cached, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Ttl {
     /// The shortest time, whatever the origin says.

@@ -1,4 +1,4 @@
-//! What takes invalidations, and what it promises.
+//! The contract of an edge, which takes invalidations.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -113,11 +113,12 @@ pub struct EdgeError {
     pub code: String,
     /// The vendor's words.
     pub reason: String,
-    /// What the failure means.
+    /// The meaning of the failure.
     pub kind: EdgeErrorKind,
 }
 
-/// What a failed call to the edge means, in words that follow the distribution.
+/// The meaning of a failed call to the edge, in words that follow the
+/// distribution.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdgeErrorKind {
     /// The quota of paths in progress is used up; it frees up by itself.
@@ -132,7 +133,7 @@ pub enum EdgeErrorKind {
     /// The batch holds more than one request may.
     #[error("refused a batch of {paths} paths as too large")]
     TooLarge {
-        /// How many it held.
+        /// Number of paths that it held.
         paths: usize,
     },
     /// The caller reference was used before with other paths.
@@ -147,7 +148,7 @@ pub enum EdgeErrorKind {
          find the rule that renders such a path and correct its template"
     )]
     InvalidPath {
-        /// How many the batch held.
+        /// Number of paths that the batch held.
         paths: usize,
     },
     /// evictd lacks the permission for `action`.

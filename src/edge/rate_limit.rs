@@ -1,11 +1,11 @@
-//! How often the edge may be called.
+//! The rate at which the edge may be called.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many calls an idle time saves up.
+/// Most calls that an idle time saves up.
 const BURST: f64 = 3.0;
 
 /// A token bucket that all distributions of an account share: CloudFront
@@ -39,7 +39,7 @@ impl RateLimit {
         tokio::time::sleep(self.reserve(Instant::now())).await;
     }
 
-    /// How long this many calls take.
+    /// Time that this many calls take.
     pub fn time_of(&self, calls: u32) -> Duration {
         Duration::from_secs_f64(f64::from(calls) / self.per_second)
     }

@@ -70,7 +70,7 @@ impl Ledger {
         *self.lock() = summary;
     }
 
-    /// What is on record, including what waits to be written.
+    /// The records, including those that wait to be written.
     pub fn summary(&self) -> LedgerSummary {
         self.lock().clone()
     }

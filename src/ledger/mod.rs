@@ -1,4 +1,4 @@
-//! What must be on record: gaps, and dead letters (Retried or reported).
+//! Records of gaps and dead letters (Retried or reported).
 //!
 //! Two files of JSON lines beside the checkpoint, each appended to and synced:
 //!

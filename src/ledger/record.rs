@@ -102,7 +102,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// The reason in words.
     pub detail: String,
-    /// What an operator can do.
+    /// The remedy: something that an operator can do.
     pub remedy: String,
     /// The place of the change, or the end of the batch that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

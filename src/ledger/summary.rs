@@ -1,13 +1,13 @@
-//! How much is on record, and the newest of it.
+//! The number of records, and the newest of them.
 
 use std::collections::VecDeque;
 
 use super::record::{DeadLetter, Gap, GapEvent};
 
-/// How many of the newest records are kept in memory, for the status.
+/// Most of the newest records that are kept in memory, for the status.
 const RECENT_MAX: usize = 20;
 
-/// How much is on record, and the newest of it.
+/// The number of records, and the newest of them.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerSummary {
     /// The number of gaps.

@@ -74,7 +74,7 @@ pub struct PartState {
     pub busy_since: Option<Instant>,
 }
 
-/// How far the binlog is read.
+/// The place up to which the binlog is read.
 #[derive(Clone, Debug, Default)]
 pub struct ReadingState {
     /// The position after the last whole transaction that was read.
@@ -120,7 +120,8 @@ pub struct Snapshot {
     pub connected: bool,
     /// When `connected` last changed.
     pub connection_changed_at: Option<Timestamp>,
-    /// How far the binlog is read; `None` where this process does not read it.
+    /// The place up to which the binlog is read; `None` where this process does
+    /// not read it.
     pub reading: Option<ReadingState>,
     /// Bytes of the binlog that are not read, and when the server said so.
     pub binlog_lag: Option<(Instant, u64)>,
@@ -280,7 +281,7 @@ impl Board {
         }
     }
 
-    /// How far the binlog is read.
+    /// The place up to which the binlog is read.
     pub fn reads(&self, reading: ReadingState) {
         self.lock().reading = Some(reading);
     }

@@ -1,4 +1,4 @@
-//! What an error means for the caller.
+//! The meaning of an error for the caller.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -153,7 +153,7 @@ pub enum RequestError {
         code: &'static str,
         /// The reason in the server's words.
         reason: String,
-        /// What an operator can do.
+        /// The remedy: something that an operator can do.
         remedy: &'static str,
     },
 }

@@ -19,13 +19,13 @@ pub struct RedisTarget {
     /// The password of the account, or of the server.
     pub password: Option<Password>,
     pub tls: TlsFiles,
-    /// What is behind the URL.
+    /// The kind of target behind the URL.
     pub layout: Layout,
     /// The number of replicas that have to acknowledge a change before it counts.
     pub replicas: u16,
 }
 
-/// What is behind a URL.
+/// The kind of target behind a URL.
 #[derive(Clone, Debug, Default)]
 pub enum Layout {
     /// One primary.
@@ -54,7 +54,7 @@ pub struct TlsFiles {
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// How to connect to any server of a target.
+/// Everything needed to connect to any server of a target.
 #[derive(Clone)]
 pub(crate) struct Access {
     info: ConnectionInfo,

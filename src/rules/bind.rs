@@ -54,7 +54,7 @@ pub enum Renders {
 pub struct BindError {
     /// The line in the configuration.
     pub line: usize,
-    /// What is wrong, and what to do about it.
+    /// The fault, and what to do about it.
     pub message: String,
 }
 

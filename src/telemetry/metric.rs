@@ -215,7 +215,8 @@ pub const COMMIT_TO_VISIBLE: &str = "evictd_commit_to_visible_seconds";
 pub const QUEUE_BYTES: &str = "evictd_queue_bytes";
 /// Whether the binlog is being read: 1 or 0. Gauge.
 pub const CONNECTED: &str = "evictd_connected";
-/// How long a part of the work has been failing, by `part`; 0 while it works.
+/// Time for which a part of the work has been failing, by `part`; 0 while it
+/// works.
 /// Gauge.
 pub const PART_TROUBLE_SECONDS: &str = "evictd_part_trouble_seconds";
 /// How long the current attempt of a part of the work has lasted, by `part`; 0

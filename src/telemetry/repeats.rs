@@ -76,7 +76,7 @@ fn lock() -> MutexGuard<'static, Repeats> {
     REPEATS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What was logged lately, by message and subject.
+/// The messages logged lately, by message and subject.
 #[derive(Debug, Default)]
 struct Repeats {
     windows: HashMap<(&'static str, Box<str>), Window>,
@@ -90,7 +90,7 @@ struct Window {
     more: u64,
 }
 
-/// What is logged of a window that ends.
+/// The line that is logged for a window that ends.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     level: Level,

@@ -19,7 +19,7 @@ pub struct MysqlTarget {
     pub tls: Option<TlsTarget>,
 }
 
-/// What TLS verifies.
+/// The checks that TLS makes.
 #[derive(Clone, Debug)]
 pub struct TlsTarget {
     /// The certificate must come from an authority.

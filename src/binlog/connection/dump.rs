@@ -20,7 +20,7 @@ use crate::binlog::events::cutter::{Arrival, Events};
 pub struct DumpRequest<'a> {
     /// The replica's id.
     pub server_id: u32,
-    /// How often an idle server says that it is alive, in nanoseconds.
+    /// Time after which an idle server says that it is alive, in nanoseconds.
     pub heartbeat_ns: u128,
     pub from: DumpFrom<'a>,
 }
@@ -42,7 +42,7 @@ pub enum DumpFrom<'a> {
 /// command has it.
 pub(in crate::binlog) const FIRST_EVENT: u32 = 4;
 
-/// How much is read from the socket at once.
+/// Number of bytes read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
 
 /// A binlog, received as the server writes it.

@@ -24,7 +24,7 @@ pub(in crate::binlog) trait Wire: AsyncRead + AsyncWrite + Send + Sync {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync> Wire for T {}
 
-/// What the connection needs of the protocol, and no more.
+/// The part of the protocol that the connection needs, and no more.
 const WANTED: CapabilityFlags = CapabilityFlags::CLIENT_PROTOCOL_41
     .union(CapabilityFlags::CLIENT_LONG_PASSWORD)
     .union(CapabilityFlags::CLIENT_SECURE_CONNECTION)

@@ -57,7 +57,7 @@ pub enum WireType {
     Null,
 }
 
-/// How a value's end is found.
+/// The way to find a value's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     /// Always so many bytes.
@@ -169,7 +169,7 @@ impl WireType {
         Ok(read)
     }
 
-    /// How a value of this type ends.
+    /// The end of a value of this type.
     pub fn width(self) -> Width {
         match self {
             Self::Int { bytes } | Self::Enum { bytes } | Self::Set { bytes } => {

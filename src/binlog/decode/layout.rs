@@ -141,7 +141,7 @@ impl TableLayout {
         })
     }
 
-    /// How many columns a row has.
+    /// Number of columns of a row.
     pub fn column_count(&self) -> usize {
         self.columns.len()
     }

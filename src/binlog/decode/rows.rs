@@ -15,7 +15,7 @@ const STMT_END_F: u16 = 1;
 pub struct RowsEvent<'a> {
     /// The id that a table map gave the table.
     pub table_id: u64,
-    /// What the statement did to the rows.
+    /// The statement's effect on the rows.
     pub op: Op,
     /// Whether no further rows event of the same statement follows.
     pub end_of_statement: bool,

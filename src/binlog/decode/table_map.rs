@@ -65,7 +65,7 @@ impl<'a> TableMap<'a> {
         self.layout_bytes
     }
 
-    /// How many columns a row has.
+    /// Number of columns of a row.
     pub fn column_count(&self) -> usize {
         self.types.len()
     }

@@ -21,7 +21,7 @@ impl<'a> Cursor<'a> {
         Self { rest: bytes }
     }
 
-    /// What is left to read.
+    /// The bytes that are left to read.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
@@ -141,7 +141,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes hold the length that stands before a value.
+/// Number of bytes that hold the length before a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
     /// CHAR and VARCHAR of up to 255 bytes, TINYBLOB.

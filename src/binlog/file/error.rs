@@ -15,7 +15,7 @@ pub enum FileError {
     #[error("{} is not a binlog file: {reason}", path.display())]
     NotBinlog {
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault, and what to do.
         reason: &'static str,
     },
 }

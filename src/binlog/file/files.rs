@@ -24,7 +24,7 @@ pub struct BinlogFiles<I: Interest> {
     assembler: Assembler<I>,
     left: std::vec::IntoIter<PathBuf>,
     open: Option<OpenFile>,
-    /// How the previous file ended.
+    /// The end of the previous file.
     last: Option<Last>,
     /// Events read so far, those in compressed transactions too.
     events: u64,

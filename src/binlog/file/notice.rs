@@ -21,7 +21,7 @@ pub enum Notice {
         file: String,
         /// Where the last whole event ends.
         offset: u64,
-        /// What is wrong there.
+        /// The fault found there.
         reason: String,
     },
     /// The last transaction has no end.

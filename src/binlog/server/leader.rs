@@ -21,7 +21,7 @@ use crate::binlog::error::SourceError;
 /// (`wait_timeout`), and the lock is free.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often the leader asks whether it still has the lock.
+/// Time between two questions of the leader whether it still has the lock.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// Time that the server may take to answer. Together with the interval it is

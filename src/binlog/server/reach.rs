@@ -10,7 +10,7 @@ use super::questions::Server;
 use crate::binlog::error::SourceError;
 use crate::binlog::statement::Dml;
 
-/// How far the changes of a statement can reach.
+/// The tables that the changes of a statement can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatementReach {
     /// The tables that it names, and the children of their foreign keys.

@@ -1,4 +1,4 @@
-//! How far the readers of an Aurora cluster are behind the writer.
+//! The lag of an Aurora cluster's readers behind the writer.
 //!
 //! Every instance of a cluster reports its lag about once a second, and the
 //! writer lists the reports in a table of `information_schema` ("Replicas lag
@@ -35,7 +35,7 @@ const GONE_AFTER: Duration = Duration::from_secs(300);
 /// Most that a report may seem to come from the future.
 const AHEAD_MAX: Duration = Duration::from_secs(1);
 
-/// How far every reader has applied the writer's changes.
+/// The writer's changes that every reader has applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadersApplied {
     /// Changes that were visible on the writer by then are visible on every reader.

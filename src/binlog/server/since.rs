@@ -15,7 +15,7 @@ use crate::model::position::FIRST_EVENT_OFFSET;
 /// A made-up ROTATE event, which names the file, comes before the format.
 const EVENTS_BEFORE_FORMAT_MAX: usize = 3;
 
-/// How long the server may take to send the beginning of a file.
+/// Time that the server may take to send the beginning of a file.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The beginning of the file that was written at `since_s` (seconds since the

@@ -5,7 +5,7 @@ use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::reader::{Item, Step};
 use crate::model::TableName;
 
-/// What [`super::Source::next`] came upon.
+/// The result of [`super::Source::next`].
 #[derive(Debug)]
 pub enum Came<T> {
     /// Something to act on.

@@ -38,7 +38,7 @@ pub struct Source<I: Interest> {
 pub struct StreamSettings {
     /// The replica's id. Two replicas with the same id throw each other out.
     pub server_id: u32,
-    /// How often an idle server says that it is alive.
+    /// Time after which an idle server says that it is alive.
     pub heartbeat: Duration,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::buffer::BufferError;
 
-/// What to do about an error that should not happen.
+/// The remedy for an error that should not happen.
 pub(super) const BUG: &str = "this is a defect in evictd, report it with this line";
 
 pub(super) fn refusal(

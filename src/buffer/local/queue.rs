@@ -72,7 +72,8 @@ impl Local {
         self
     }
 
-    /// How many messages it holds, those that somebody has received included.
+    /// Number of messages that it holds, those that somebody has received
+    /// included.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ pub(super) struct LocalStore {
 #[derive(Debug)]
 struct Hold {
     delivery: u64,
-    /// How often the message was handed out by this process.
+    /// Number of times the message was handed out by this process.
     times: u32,
     until: Instant,
 }

@@ -77,7 +77,7 @@ impl Sqs {
         error::of_call(&self.url, operation, error)
     }
 
-    /// How long a received message stays invisible.
+    /// Time for which a received message stays invisible.
     pub(super) fn visibility_timeout(&self) -> Duration {
         self.visibility.get().copied().unwrap_or(VISIBILITY_DEFAULT)
     }

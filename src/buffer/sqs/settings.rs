@@ -13,13 +13,13 @@ use crate::buffer::message::BODY_BYTES_MAX;
 /// A queue's settings, as [`Sqs::check`] found them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How long a received message stays invisible.
+    /// Time for which a received message stays invisible.
     pub visibility: Duration,
     /// Whether messages that keep failing move to a dead-letter queue.
     pub has_dead_letter_queue: bool,
     /// The number of receives after which SQS moves a message there by itself.
     pub max_receive_count: Option<u32>,
-    /// How long a message is kept.
+    /// Time for which a message is kept.
     pub retention: Option<Duration>,
     /// Whether it is a FIFO queue.
     pub fifo: bool,

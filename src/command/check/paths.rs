@@ -31,7 +31,7 @@ pub struct ClassRow {
     pub policy: String,
     pub ttl: Ttl,
     pub level: Level,
-    /// What is wrong, and what to do.
+    /// The fault, and what to do.
     pub verdict: String,
 }
 

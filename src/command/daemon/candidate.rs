@@ -36,7 +36,7 @@ pub(super) struct Candidate {
     backoff: Backoff,
 }
 
-/// How a wait for the lock ended.
+/// The end of a wait for the lock.
 pub(super) enum Waited {
     /// It has the lock, granted at this time in ms since the epoch.
     Granted(u64),

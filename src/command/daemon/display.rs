@@ -21,7 +21,7 @@ use crate::progress::board::Reports;
 use crate::telemetry::exposition;
 use crate::telemetry::log::{LOG_LEVEL, LogLevel};
 
-/// What others see of the daemon.
+/// The daemon as others see it.
 pub(super) struct Display {
     shown: watch::Sender<Shown>,
     log: LogLevel,
@@ -69,12 +69,12 @@ impl Display {
         Ok(display)
     }
 
-    /// What the status is made from, for those who show it.
+    /// The sources of the status, for those who show it.
     pub(super) fn shown(&self) -> &watch::Sender<Shown> {
         &self.shown
     }
 
-    /// What the tasks of a turn report to.
+    /// The receivers of what the tasks of a turn report.
     pub(super) fn reports(&self) -> Reports {
         self.shown.borrow().reports.clone()
     }

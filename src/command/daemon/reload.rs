@@ -75,7 +75,7 @@ pub(super) fn follow(
     receiver
 }
 
-/// What is logged of a reload that was taken over.
+/// The line that is logged for a reload that was taken over.
 struct TakenOver {
     rules: usize,
     sha256: String,

@@ -1,4 +1,4 @@
-//! What the status is made from.
+//! The sources that the status is made from.
 
 use crate::command::status::daemon::Daemon;
 use crate::progress::board::Reports;

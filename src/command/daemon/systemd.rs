@@ -25,7 +25,7 @@ const RUNNING: Duration = Duration::from_secs(5);
 /// time.
 const STATUS_INTERVAL: Duration = Duration::from_secs(20);
 
-/// How many times the watchdog is fed within its limit.
+/// Number of times the watchdog is fed within its limit.
 const TIMES_ALIVE: u32 = 4;
 
 /// Time that a shutdown needs beyond the grace periods.
@@ -254,7 +254,7 @@ mod tests {
             }
         }
 
-        /// What was sent since the last time, after `time` has passed.
+        /// The messages sent since the last time, after `time` has passed.
         async fn after(&self, time: Duration) -> Vec<String> {
             tokio::time::sleep(time).await;
             let mut messages = Vec::new();

@@ -37,7 +37,7 @@ pub(super) struct Turns<'a> {
     shutdown: CancellationToken,
 }
 
-/// How the turns under one lock ended.
+/// The end of the turns under one lock.
 enum Ended {
     /// The process was asked to end.
     Shutdown(Result<(), CommandError>),

@@ -1,4 +1,4 @@
-//! What each rule does, as lines of text.
+//! The effect of each rule, as lines of text.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;

@@ -177,7 +177,7 @@ fn explain(
     })
 }
 
-/// What each rule does with a change.
+/// The effect of each rule on a change.
 #[derive(Debug, Serialize)]
 struct Explained {
     table: String,

@@ -1,4 +1,4 @@
-//! What is done with the changes of a range: they are printed, or invalidated.
+//! The work on the changes of a range: they are printed, or invalidated.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ pub struct Daemon {
     /// Which half of the work it does: `all`, `tail`, `drain` or `dry-run`.
     pub role: String,
     pub started_at: Timestamp,
-    /// How far behind it may be and still be ready (`metrics.lag_max`).
+    /// Longest lag at which it is still ready (`metrics.lag_max`).
     pub lag_max: Duration,
     pub loaded: Loaded,
 }

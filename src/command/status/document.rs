@@ -21,7 +21,7 @@ pub const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 /// Dead letters that a status holds.
 const DEAD_LETTERS_SHOWN: usize = 5;
 
-/// How a daemon is doing, in a word.
+/// The state of a daemon, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
@@ -44,7 +44,7 @@ pub struct StatusDocument {
     pub name: String,
     pub version: String,
     pub state: Health,
-    /// What is wrong, since when, and what to do.
+    /// The trouble, since when, and what to do.
     pub problems: Vec<Problem>,
     /// `all`, `tail`, `drain` or `dry-run`; none from disk.
     pub role: Option<String>,
@@ -68,7 +68,7 @@ pub struct StatusDocument {
     pub position: Option<BinlogPlace>,
     /// Age of the oldest change whose keys may not be deleted yet.
     pub lag_seconds: Option<f64>,
-    /// How far behind it may be and still be ready.
+    /// Longest lag at which it is still ready.
     pub lag_seconds_max: Option<f64>,
     /// Bytes of the binlog that are not read yet, where the server says.
     pub lag_bytes: Option<u64>,
@@ -103,7 +103,7 @@ pub struct StatusDocument {
 pub struct Problem {
     pub part: String,
     pub since: Option<Timestamp>,
-    /// What is wrong, and what to do.
+    /// The fault, and what to do.
     pub text: String,
 }
 
@@ -113,13 +113,13 @@ pub struct StoredPlace {
     pub position: BinlogPlace,
     /// When it was stored; none from disk.
     pub stored_at: Option<Timestamp>,
-    /// How long ago it was stored.
+    /// Time since it was stored.
     pub age_seconds: Option<f64>,
     /// When the last transaction before the position was committed.
     pub committed_at: Option<Timestamp>,
 }
 
-/// How a part is doing.
+/// The state of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartStatus {
     pub part: String,

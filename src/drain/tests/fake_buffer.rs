@@ -37,7 +37,7 @@ pub(super) struct BufferState {
     /// The reasons of the dead letters by their bodies.
     pub(super) dead: BTreeMap<String, String>,
     pub(super) no_place: bool,
-    /// How long it takes to give messages back.
+    /// Time that it takes to give messages back.
     pub(super) slow_returns: Duration,
     pub(super) chaos: bool,
 }

@@ -11,7 +11,7 @@ pub enum BudgetError {
     Io {
         /// The file.
         path: String,
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The system's words.
         reason: String,
@@ -24,7 +24,7 @@ pub enum BudgetError {
     Malformed {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The fault found in it.
         reason: String,
     },
 }

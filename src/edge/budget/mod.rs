@@ -1,4 +1,4 @@
-//! What a month's invalidations cost, in paths.
+//! The cost of a month's invalidations, in paths.
 //!
 //! CloudFront bills every path of an invalidation, wildcards as one. A path is
 //! counted on disk *before* the call, so that none is paid for unseen; what was

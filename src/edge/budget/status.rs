@@ -1,4 +1,4 @@
-//! What a distribution has cost, and how much a request may cost because of it.
+//! The cost of a distribution, and how much a request may cost because of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ const LOW_FROM_PERCENT: u64 = 80;
 /// wildcards, and single edits stay as they are for a long time.
 const LOW_PART: u64 = 50;
 
-/// What a distribution has cost this month.
+/// The cost of a distribution this month.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetStatus {
     /// The distribution's name.
@@ -24,12 +24,12 @@ pub struct BudgetStatus {
     pub limit: Option<u64>,
     /// The paths that are left of it.
     pub left: Option<u64>,
-    /// What the month will have cost at its end, at the pace so far.
+    /// The month's cost at its end, at the pace so far.
     pub forecast: u64,
 }
 
 impl BudgetStatus {
-    /// How sparing the next request has to be.
+    /// The thrift that the next request has to show.
     pub fn mode(&self) -> BudgetMode {
         let (Some(limit), Some(left)) = (self.limit, self.left) else {
             return BudgetMode::Free;

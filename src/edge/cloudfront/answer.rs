@@ -9,7 +9,7 @@ use crate::edge::{Listed, Made, Page};
 /// The most that one page lists.
 pub(super) const PAGE_ITEMS: i32 = 100;
 
-/// What `Status` says of one that is in progress. The other is `Completed`.
+/// The `Status` of one that is in progress. The other is `Completed`.
 const IN_PROGRESS: &str = "InProgress";
 
 pub(super) fn page(list: Option<types::InvalidationList>) -> Page {

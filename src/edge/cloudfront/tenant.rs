@@ -14,7 +14,7 @@ const INVALIDATE: &str = "cloudfront:CreateInvalidationForDistributionTenant";
 const LIST: &str = "cloudfront:ListInvalidationsForDistributionTenant";
 const READ: &str = "cloudfront:GetInvalidationForDistributionTenant";
 
-/// What CloudFront says of a tenant that it does not know.
+/// CloudFront's error code for a tenant that it does not know.
 const NOT_FOUND: &str = "EntityNotFound";
 
 impl CloudFront {

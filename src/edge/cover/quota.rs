@@ -129,7 +129,7 @@ impl InProgress {
             .collect()
     }
 
-    /// How many paths are in progress.
+    /// Number of paths in progress.
     pub fn used(&self) -> Room {
         self.invalidations
             .values()
@@ -139,7 +139,7 @@ impl InProgress {
             })
     }
 
-    /// How many more may be sent.
+    /// Number of paths that may still be sent.
     pub fn room(&self) -> Room {
         let used = self.used();
         Room {

@@ -109,7 +109,7 @@ impl RowDecoder {
 #[derive(Debug)]
 struct Image<'a> {
     present: &'a [u8],
-    /// How many columns it carries.
+    /// Number of columns that it carries.
     carried: usize,
     /// Whether it carries them all, as with `binlog_row_image=FULL`.
     full: bool,

@@ -14,7 +14,7 @@ use super::single_byte;
 use crate::binlog::decode::error::ValueError;
 use crate::model::Value;
 
-/// How a column's bytes become text.
+/// The way from a column's bytes to text.
 #[derive(Clone, Debug)]
 pub enum Charset {
     Binary,

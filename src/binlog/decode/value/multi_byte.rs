@@ -24,7 +24,7 @@ pub enum MultiByte {
     EucJpMs,
 }
 
-/// How a code becomes a character.
+/// The way from a code to a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mapping {
     /// As the encoding maps it.
@@ -67,7 +67,7 @@ impl MultiByte {
         Some(text)
     }
 
-    /// How many bytes the code that begins with `lead` has.
+    /// Number of bytes of the code that begins with `lead`.
     fn length(self, lead: u8, second: Option<&u8>) -> usize {
         match (self, lead) {
             (_, 0..=0x7F) => 1,

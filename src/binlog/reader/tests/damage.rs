@@ -40,7 +40,7 @@ impl Interest for Decoded {
     }
 }
 
-/// What some events came to.
+/// The result of some events.
 #[derive(Debug, Default)]
 struct Outcome {
     rows: Vec<String>,
@@ -174,7 +174,7 @@ fn damaged(hit: usize, damage: &Damage, checksums: bool) -> Vec<Event> {
     out
 }
 
-/// What happens to an event's body.
+/// The damage to an event's body.
 #[derive(Clone, Debug)]
 enum Damage {
     /// Bytes here and there become others.

@@ -131,7 +131,7 @@ impl Stream {
         }
     }
 
-    /// What a step comes to, as text.
+    /// The result of a step, as text.
     pub(super) fn step(&mut self, event: Event) -> String {
         match self.assembler.feed(event) {
             Step::Quiet => String::new(),

@@ -1,4 +1,4 @@
-//! What a path that is sent stands for.
+//! The paths that a path that is sent stands for.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! How much may be sent.
+//! Room for paths that may be sent.
 
 use crate::model::edge_item::is_wildcard;
 
-/// How much may be sent.
+/// Room for paths that may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Paths without a wildcard.

@@ -80,14 +80,14 @@ impl<'a, S: AsRef<str>> UnitSet<'a, S> {
         }
     }
 
-    /// How many single paths and wildcards these units are.
+    /// Number of single paths and of wildcards among these units.
     pub(super) fn count(&self, units: &Range<usize>) -> (usize, usize) {
         let before = |end: usize| self.wildcards.partition_point(|unit| *unit < end);
         let wildcards = before(units.end) - before(units.start);
         (units.len() - wildcards, wildcards)
     }
 
-    /// How many bytes the texts of these units begin with in common.
+    /// Number of bytes that the texts of these units begin with in common.
     pub(super) fn common(&self, units: &Range<usize>) -> usize {
         let (first, last) = (self.text(units.start), self.text(units.end - 1));
         first

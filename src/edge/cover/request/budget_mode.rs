@@ -1,6 +1,6 @@
-//! What the budget lets a request cost.
+//! The cost that the budget allows a request.
 
-/// How much a request may cost, apart from what is in progress.
+/// The cost that a request may have, apart from what is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BudgetMode {
     /// Whatever the quota allows.

@@ -1,4 +1,4 @@
-//! What fits into one request, given the room and the budget.
+//! The part that fits into one request, given the room and the budget.
 
 use super::budget_mode::BudgetMode;
 use crate::edge::cover::coalesce::{Cover, Room, coalesce};
@@ -67,7 +67,7 @@ pub(super) fn fit(
         .collect()
 }
 
-/// How many tags a request may hold at most, when nothing is in progress.
+/// Most tags that a request may hold, when nothing is in progress.
 fn tags_max(budget_mode: BudgetMode) -> usize {
     match budget_mode {
         BudgetMode::Free => QUOTA.singles,

@@ -14,12 +14,12 @@ use crate::edge::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
 use crate::model::edge_item::is_wildcard;
 use crate::model::{CommitTime, QueuePosition};
 
-/// How a message was received.
+/// A message's receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageInfo {
     /// Where it stands in its buffer's order, if the buffer has one.
     pub order: Option<QueuePosition>,
-    /// How often it was received, this time included.
+    /// Number of times it was received, this one included.
     pub deliveries: u32,
     /// When its oldest change was committed, if the message says so.
     pub committed_at: Option<CommitTime>,
@@ -58,7 +58,7 @@ impl Gathering {
         self.messages.push(PartlySent { id, arrival, left });
     }
 
-    /// How many distinct paths are to be sent.
+    /// Number of distinct paths to be sent.
     pub fn distinct_paths(&self) -> usize {
         self.owners.len()
     }
@@ -92,7 +92,7 @@ impl Gathering {
             .min()
     }
 
-    /// How often the message with this id was received.
+    /// Number of times the message with this id was received.
     pub fn deliveries(&self, id: &Arc<str>) -> u32 {
         self.messages
             .iter()

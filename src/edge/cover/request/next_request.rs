@@ -17,7 +17,7 @@ pub struct NextRequest {
     /// Which messages it covers besides its own.
     pub horizon: Option<CoveredUpTo>,
     pub(super) parts: Vec<RequestPath>,
-    /// How often the request was renamed.
+    /// Number of times the request was renamed.
     pub(super) salt: u32,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct RequestPath {
 }
 
 impl NextRequest {
-    /// How many gathered paths go under a wildcard that is none of them.
+    /// Number of gathered paths that go under a wildcard that is none of them.
     pub fn coalesced(&self) -> usize {
         self.parts
             .iter()
