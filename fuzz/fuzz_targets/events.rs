@@ -131,6 +131,9 @@ fn act(assembler: &mut Assembler<Ruled>, arrival: Arrival, scratch: &mut RenderB
                 RULES.widen_table(table, Widening::Statement, &mut Nowhere);
             }
         }
+        Step::Item(Item::DatabaseDropped(name)) => {
+            RULES.widen_database(&name, Widening::Statement, &mut Nowhere);
+        }
         Step::Item(Item::Statement(dml)) => {
             for table in &dml.targets {
                 RULES.widen_table(table, Widening::Statement, &mut Nowhere);

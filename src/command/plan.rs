@@ -124,7 +124,7 @@ impl Notices {
 
 fn warn_of(widened: Option<Widened>, position: &str) {
     match widened {
-        None | Some(Widened::Tables(_)) => {}
+        None | Some(Widened::Tables(_) | Widened::Databases(_)) => {}
         Some(Widened::Undecodable(table, reason)) => {
             tracing::warn!(%table, reason, position, "rows cannot be decoded: planning the whole table");
         }

@@ -72,6 +72,10 @@ impl Interest for RuleInterest {
         self.0.wants(table)
     }
 
+    fn reads(&self, table: &TableName, column: &str) -> bool {
+        self.0.reads(table, column)
+    }
+
     fn bind(&self, layout: TableLayout) -> Result<TrackedTable, String> {
         let planner = self.0.bind(&layout.schema).map_err(|error| error.message)?;
         let changes = RowCounters::of(&self.0, &layout.schema.name);
@@ -90,6 +94,8 @@ impl Interest for RuleInterest {
 pub enum Widened {
     /// These tables changed without row events.
     Tables(Vec<TableName>),
+    /// These databases were dropped.
+    Databases(Vec<String>),
     /// Rows of this table cannot be decoded, for this reason.
     Undecodable(TableName, String),
     /// Any table may have changed, for this reason.
@@ -147,6 +153,16 @@ pub fn plan_item<P: Plan>(
         }
         Item::AnyChanged(reason) => {
             rules.widen_all(widening(&reason), plan);
+        Item::DatabaseDropped(name) => {
+            // `lower_case_table_names=1` stores it in lower case, however it was typed.
+            let mut names = vec![name.to_lowercase(), name];
+            names.dedup();
+            names.retain(|name| rules.wants_database(name));
+            for name in &names {
+                rules.widen_database(name, Widening::Statement, plan);
+            }
+            Some(Widened::Databases(names))
+        }
             Some(Widened::Any(reason))
         }
     }

@@ -54,6 +54,12 @@ impl WideningLog {
                     table_changed(&table, source);
                 }
             }
+            Widened::Databases(databases) => {
+                for database in databases {
+                    repeating!(info, &database, { database, position },
+                        "a database was dropped: invalidating everything that the rules about its tables cover");
+                }
+            }
             Widened::Undecodable(table, reason) => {
                 repeating!(error, &table.to_string(), { %table, reason, position },
                     "rows cannot be decoded: invalidating the whole table");

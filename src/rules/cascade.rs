@@ -81,6 +81,12 @@ impl Cascades {
         self.reaching.iter().filter(from).map(|reach| &reach.child)
     }
 
+    /// The mapped tables that changes of tables of the database `name` reach.
+    pub fn children_of_database(&self, name: &str) -> impl Iterator<Item = &TableName> {
+        let from = |reach: &&CascadePath| *reach.ancestor.schema == *name;
+        self.reaching.iter().filter(from).map(|reach| &reach.child)
+    }
+
     /// Binds the rules that changes of the slots' table reach to its columns.
     pub(super) fn bind(
         &self,

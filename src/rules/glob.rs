@@ -118,6 +118,11 @@ impl TableGlob {
         }
     }
 
+    /// Whether it can match a table of the database `name`.
+    pub fn matches_database(&self, name: &str) -> bool {
+        matches(self.schema.as_bytes(), name.as_bytes())
+    }
+
     /// Whether it matches `name`.
     pub fn matches(&self, name: &TableName) -> bool {
         matches(self.schema.as_bytes(), name.schema.as_bytes())

@@ -80,6 +80,21 @@ impl Rule {
         self.tables.iter().any(|glob| glob.matches(table))
     }
 
+    /// Whether one of its globs can match a table of the database `name`.
+    pub fn is_about_database(&self, name: &str) -> bool {
+        self.tables.iter().any(|glob| glob.matches_database(name))
+    }
+
+    /// Every column that its `cascade_from` names of `parent`.
+    pub fn columns_of_parent(&self, parent: &TableName) -> impl Iterator<Item = &str> {
+        self.cascade_from
+            .iter()
+            .filter(|from| from.table.matches(parent))
+            .flat_map(|from| &from.keys)
+            .flat_map(Template::placeholders)
+            .map(|placeholder| placeholder.column.as_str())
+    }
+
     /// Every column that it names, as often as it names it.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let named = match self.when.as_ref().map(|(condition, _)| condition.columns()) {

@@ -103,6 +103,41 @@ impl Rules {
             && (self.of_table(table).next().is_some() || self.cascades.start_at(table))
     }
 
+    /// Whether a rule about `table`, or about one that a cascade from it changes,
+    /// reads its column of this name.
+    pub fn reads(&self, table: &TableName, column: &str) -> bool {
+        let is_it = |name: &str| name.eq_ignore_ascii_case(column);
+        let by_cascade = || {
+            let children = self.cascades.children(table);
+            let rules = children.flat_map(|child| self.of_table(child));
+            let mut from = rules.flat_map(|rule| rule.columns_of_parent(table));
+            from.any(is_it)
+        };
+        self.wants(table)
+            && (self
+                .of_table(table)
+                .flat_map(|rule| rule.columns())
+                .any(is_it)
+                || by_cascade())
+    }
+
+    /// Whether rules can be about tables of the database `name`, or about those
+    /// that cascades from them change.
+    pub fn wants_database(&self, name: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|glob| glob.matches_database(name))
+            && self.of_database(name).next().is_some()
+    }
+
+    fn of_database<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Rule>> {
+        let children = self.cascades.children_of_database(name);
+        self.rules
+            .iter()
+            .filter(|rule| rule.is_about_database(name))
+            .chain(children.flat_map(|child| self.of_table(child)))
+    }
+
     fn of_table<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = &'a Arc<Rule>> {
         self.rules.iter().filter(|rule| rule.is_about(table))
     }
@@ -163,6 +198,14 @@ impl Rules {
             for rule in self.of_table(child) {
                 widen(rule, &self.classes, reason, plan);
             }
+        }
+    }
+
+    /// Invalidates everything that the rules about tables of the database `name`
+    /// may have cached.
+    pub fn widen_database<P: Plan>(&self, name: &str, reason: Widening, plan: &mut P) {
+        for rule in self.of_database(name) {
+            widen(rule, &self.classes, reason, plan);
         }
     }
 

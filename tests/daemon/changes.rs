@@ -220,7 +220,6 @@ async fn what_cannot_be_known_row_by_row_widens_to_the_table() {
         &["user:1:other", "tenant:1", "elsewhere"],
     ]
     .concat();
-    let both = [&users[..], &orders].concat();
     for (sql, expected) in [
         ("TRUNCATE TABLE users", &users[..]),
         ("ALTER TABLE orders ADD COLUMN note TEXT", &[]),
@@ -238,7 +237,7 @@ async fn what_cannot_be_known_row_by_row_widens_to_the_table() {
                 "DROP DATABASE IF EXISTS {0}_2; CREATE DATABASE {0}_2; DROP DATABASE {0}_2",
                 shop.database
             ),
-            &both,
+            &[],
         ),
     ] {
         assert_eq!(

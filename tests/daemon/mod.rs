@@ -1,5 +1,6 @@
 //! The whole daemon as a process, between real servers.
 
+mod alterations;
 mod beyond_4_gib;
 mod cascades;
 mod changes;

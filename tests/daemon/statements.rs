@@ -287,3 +287,79 @@ keys   = ["pair:{b}"]
     shop.gone(&keys, &evictd).await;
     stop(evictd).await;
 }
+
+/// All of it can be told: none of it is about a table of a rule.
+#[tokio::test]
+async fn statements_about_other_tables_and_databases_delete_nothing() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let evictd = shop
+        .config()
+        .rest(&format!("{USERS}{ORDERS}"))
+        .start()
+        .await;
+    for sql in [
+        "CREATE DATABASE other; CREATE TABLE other.users (id INT); DROP DATABASE IF EXISTS other",
+        "SET NAMES latin1; ALTER TABLE unrelated COMMENT 'größe'; SET NAMES utf8mb4",
+        "SET NAMES latin1; ALTER TABLE unrelated COMMENT \"größe\", DROP note; SET NAMES utf8mb4",
+        "SET NAMES latin1; TRUNCATE unrelated /* größe */; SET NAMES utf8mb4",
+        "SET NAMES gbk; CREATE TABLE plain (id INT COMMENT 'ä'); DROP TABLE plain; SET NAMES utf8mb4",
+        "CREATE VIEW `größen` AS SELECT * FROM unrelated; DROP VIEW `größen`",
+        "CREATE USER 'größe'@'%'; DROP USER 'größe'@'%'",
+    ] {
+        assert_eq!(shop.deleted_by(&evictd, &KEYS, sql).await, [""; 0], "{sql}");
+    }
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_table_whose_name_a_client_wrote_in_its_own_character_set_is_known() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    // Of the bytes that a client sends as latin1 the server makes these names.
+    let latin1 = |name: &str| -> String { name.bytes().map(char::from).collect() };
+    let table = latin1("käse");
+    shop.sql(&format!("CREATE TABLE `{table}` (id INT)")).await;
+    let rule = format!(
+        "[[rule]]\nname = \"cheese\"\ntables = [\"$db.{table}\"]\nkeys = [\"cheese:{{id}}\"]"
+    );
+    let evictd = shop.config().rest(&format!("{rule}{ORDERS}")).start().await;
+    let keys = ["cheese:1", "order:404"];
+    for sql in [
+        "TRUNCATE `käse`",
+        "ALTER TABLE `käse` DROP COLUMN x",
+        "DROP TABLE `käse`",
+    ] {
+        shop.sql(&format!("ALTER TABLE `{table}` ADD COLUMN x INT"))
+            .await;
+        let sql = format!("SET NAMES latin1; {sql}; SET NAMES utf8mb4");
+        assert_eq!(
+            shop.deleted_by(&evictd, &keys, &sql).await,
+            keys[..1],
+            "{sql}"
+        );
+        if !sql.contains("DROP COLUMN") && !sql.contains("DROP TABLE") {
+            shop.sql(&format!("ALTER TABLE `{table}` DROP COLUMN x"))
+                .await;
+        }
+    }
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_dropped_database_widens_the_rules_about_its_tables_and_no_others() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let items = "[[rule]]\nname = \"items\"\ntables = [\"tenant_*.items\"]\nkeys = [\"item:{id}\"]";
+    shop.sql("CREATE DATABASE tenant_1; CREATE TABLE tenant_1.items (id INT PRIMARY KEY)")
+        .await;
+    let evictd = shop
+        .config()
+        .rest(&format!("{items}{ORDERS}"))
+        .start()
+        .await;
+    let keys = ["item:1", "order:404"];
+    assert_eq!(
+        shop.deleted_by(&evictd, &keys, "DROP DATABASE tenant_1")
+            .await,
+        keys[..1]
+    );
+    stop(evictd).await;
+}

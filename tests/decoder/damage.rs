@@ -76,7 +76,7 @@ impl Outcome {
         let Step::Item(item) = step else { return };
         match item {
             Item::Commit => self.commits += 1,
-            Item::AnyChanged(_) => self.everything = true,
+            Item::AnyChanged(_) | Item::DatabaseDropped(_) => self.everything = true,
             Item::TablesChanged(tables) => tables.iter().for_each(|table| self.widen(table)),
             Item::Undecodable(table, _) => self.widen(&table),
             Item::Statement(dml) => dml.targets.iter().for_each(|table| self.widen(table)),

@@ -12,6 +12,12 @@ pub trait Interest {
     /// past its first table map.
     fn wants(&self, table: &TableName) -> bool;
 
+    /// Whether a wanted table's rows mean something else once it has a column of
+    /// this name.
+    fn reads(&self, table: &TableName, _column: &str) -> bool {
+        self.wants(table)
+    }
+
     /// Prepares a table whose layout was just learnt, or says why its rows
     /// cannot be handled.
     fn bind(&self, layout: TableLayout) -> Result<Self::Table, String>;

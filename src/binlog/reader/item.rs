@@ -18,6 +18,9 @@ pub enum Item<T> {
     /// These tables changed without row events, or rows of them that came before
     /// became visible. The list may hold names that are not tables.
     TablesChanged(Vec<TableName>),
+    /// A database of this name was dropped, with its tables. The name is as it was
+    /// typed.
+    DatabaseDropped(String),
     /// A statement changed rows without row events.
     Statement(Dml),
     /// Any table may have changed, for this reason.

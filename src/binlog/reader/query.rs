@@ -9,8 +9,9 @@ use super::commit::header_time;
 use super::interest::Interest;
 use super::item::{Item, Step, Unknowable};
 use super::transaction::{Touched, Xa};
+use crate::binlog::decode::value::charset::Charset;
 use crate::binlog::events::event::Event;
-use crate::binlog::statement::{Statement, beginning, tables_named};
+use crate::binlog::statement::{Statement, beginning};
 
 impl<I: Interest> Assembler<I> {
     /// Follows a statement.
@@ -20,14 +21,7 @@ impl<I: Interest> Assembler<I> {
             self.transaction.committed_at = Some(header_time(event));
         }
         let sql = query.query();
-        let statement = match Statement::read(&query.schema(), &sql) {
-            // Keywords are ASCII in every character set; names need not be.
-            Statement::Layout | Statement::Rows(_) | Statement::Dml(_) if !is_utf8(&query) => {
-                Statement::AnyRows
-            }
-            statement => statement,
-        };
-        let changed = match statement {
+        let changed = match effect(&query) {
             Statement::Begin => {
                 self.transaction.open = true;
                 self.transaction.begun = true;
@@ -68,10 +62,14 @@ impl<I: Interest> Assembler<I> {
                 return Ok(self.end());
             }
             Statement::Harmless => None,
-            Statement::Layout => {
-                let guessed = self.guessed(&tables_named(&query.schema(), &sql));
+            Statement::Layout { tables, added } => {
+                let changed = self.changed_with_columns(tables, &added);
                 self.forget_layouts();
-                (!guessed.is_empty()).then_some(Item::TablesChanged(guessed))
+                (!changed.is_empty()).then_some(Item::TablesChanged(changed))
+            }
+            Statement::DropDatabase(name) => {
+                self.forget_layouts();
+                Some(Item::DatabaseDropped(name))
             }
             Statement::Rows(tables) => {
                 self.forget_layouts();
@@ -92,22 +90,46 @@ impl<I: Interest> Assembler<I> {
     }
 }
 
-/// Whether a statement's bytes are UTF-8, which the client's character set
-/// says; they are logged as the client sent them.
-fn is_utf8(query: &QueryEvent<'_>) -> bool {
-    let sql = query.query_raw();
-    let charset = query.status_vars().get_status_var(StatusVarKey::Charset);
-    let foreign = charset.is_some_and(|charset| match charset.get_value() {
-        Ok(StatusVarVal::Charset { charset_client, .. }) => !utf8_collation(charset_client),
-        _ => true,
-    });
-    sql.is_ascii() || (!foreign && std::str::from_utf8(sql).is_ok())
+/// The effect of a statement. Its bytes are in the character set of the client,
+/// or, where the server put it together, in UTF-8.
+fn effect(query: &QueryEvent<'_>) -> Statement {
+    let (schema, bytes) = (query.schema(), query.query_raw());
+    let read = |sql: &str| Statement::read(&schema, sql);
+    let utf8 = std::str::from_utf8(bytes).ok();
+    if let Some(ascii) = utf8.filter(|sql| sql.is_ascii()) {
+        return read(ascii);
+    }
+    let charset = client_charset(query);
+    let sent = charset.as_ref().and_then(|charset| charset.text(bytes));
+    match (sent, utf8) {
+        (Some(sent), Some(utf8)) if sent != utf8 => read(&sent).or(read(utf8)),
+        (Some(sent), _) => read(&sent),
+        // Keywords are ASCII in every character set; names need not be.
+        (None, _) => match read(&query.query()) {
+            Statement::Harmless
+            | Statement::Layout { .. }
+            | Statement::Rows(_)
+            | Statement::DropDatabase(_)
+            | Statement::Dml(_)
+            | Statement::AnyRows => Statement::AnyRows,
+            boundary => boundary,
+        },
+    }
 }
 
-/// Whether a collation's id is one of `utf8mb3` or `utf8mb4`
-/// (`information_schema.collations`).
-fn utf8_collation(id: u16) -> bool {
-    matches!(id, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323)
+/// The character set that a statement was sent in; `None` if it is not known.
+fn client_charset(query: &QueryEvent<'_>) -> Option<Charset> {
+    let Some(charset) = query.status_vars().get_status_var(StatusVarKey::Charset) else {
+        return Some(Charset::Utf8);
+    };
+    let Ok(StatusVarVal::Charset { charset_client, .. }) = charset.get_value() else {
+        return None;
+    };
+    match Charset::of_collation(charset_client.into()) {
+        // Names sent as `binary` are not converted, and have to be UTF-8.
+        Some(Charset::Binary) => Some(Charset::Utf8),
+        charset => charset,
+    }
 }
 
 fn any_rows<T>(sql: &str) -> Item<T> {

@@ -89,13 +89,21 @@ impl<I: Interest> Assembler<I> {
         Ok(None)
     }
 
-    /// The tables of `named`, whose columns change here, whose rows were read
-    /// with columns from the catalog. The catalog may have shown them as they are
-    /// only after the change, so that values had the names of other columns.
-    pub(super) fn guessed(&mut self, named: &[TableName]) -> Vec<TableName> {
+    /// The tables of `named` whose rows count as changed where only columns do:
+    /// one of the columns that are `added` matters; or rows were read with columns
+    /// from the catalog, which may have shown them as they are only after the
+    /// change, so that values had the names of other columns.
+    pub(super) fn changed_with_columns(
+        &mut self,
+        mut named: Vec<TableName>,
+        added: &[String],
+    ) -> Vec<TableName> {
+        named.retain(|table| {
+            self.looked_up.remove(table)
+                || added
+                    .iter()
+                    .any(|column| self.interest.reads(table, column))
+        });
         named
-            .iter()
-            .filter_map(|name| self.looked_up.take(name))
-            .collect()
     }
 }

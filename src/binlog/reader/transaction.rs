@@ -84,7 +84,9 @@ impl Xa {
             }
             Item::Undecodable(table, _) => self.touch(table),
             // A statement may have changed tables that are not known here.
-            Item::AnyChanged(_) | Item::Statement(_) => self.touched = Touched::Any,
+            Item::AnyChanged(_) | Item::Statement(_) | Item::DatabaseDropped(_) => {
+                self.touched = Touched::Any;
+            }
             // The table map before the rows was noted.
             Item::Rows(..) | Item::Commit => {}
         }

@@ -37,12 +37,7 @@ pub(super) fn dml(schema: &str, sql: &str, tokens: &[Token]) -> Option<Dml> {
     if names.len() > NAMES_MAX {
         return None;
     }
-    // It is not known whether the server read a versioned comment.
-    let target = if sql.contains("/*!") {
-        None
-    } else {
-        insert_target(schema, tokens)
-    };
+    let target = insert_target(schema, tokens);
     Some(Dml {
         targets: target.map_or_else(|| tables(schema, tokens), with_lower_case),
         names,
@@ -62,10 +57,10 @@ fn insert_target(schema: &str, tokens: &[Token]) -> Option<Vec<TableName>> {
     let is_modifier = |token: &&Token| modifiers.iter().any(|word| token.is(word));
     let modifiers = rest.iter().take_while(is_modifier).count();
     let table = match rest.get(modifiers..)? {
-        [first, Token::Dot, second, ..] => {
+        [first, Token::Mark('.'), second, ..] => {
             TableName::new(first.identifier()?, second.identifier()?)
         }
-        [Token::Dot, table, ..] | [table, ..] => TableName::new(schema, table.identifier()?),
+        [Token::Mark('.'), table, ..] | [table, ..] => TableName::new(schema, table.identifier()?),
         [] => return None,
     };
     Some(vec![table])

@@ -6,14 +6,18 @@
 //! lower case: with `lower_case_table_names=1` row events carry lower-case
 //! names, and statements the names that were typed. Only for INSERT and REPLACE
 //! is the table that they write to told from those that they read, since
-//! checksumming tools write statements that read every table.
+//! checksumming tools write statements that read every table. Whatever is not
+//! known to leave rows alone may change them.
 //!
 //! - `effect`: the effect of a statement.
+//! - `alter`: the clauses of ALTER TABLE that leave rows as they are.
 //! - `dml`: statements that were logged in place of the rows that they changed.
 //! - `tables`: the tables that a statement may be about.
-//! - `tokens`: a statement's words, names and punctuation, in any SQL mode.
+//! - `tokens`: a statement's words, names and punctuation, in every way that the
+//!   server may have read it.
 //! - `tests`: statements of every kind, and the tables that they name.
 
+mod alter;
 mod dml;
 mod effect;
 mod tables;
@@ -23,4 +27,3 @@ mod tokens;
 
 pub use dml::{Dml, beginning};
 pub use effect::Statement;
-pub use tables::tables_named;

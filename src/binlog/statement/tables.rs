@@ -1,13 +1,7 @@
 //! The tables that a statement may be about.
 
-use super::tokens::{Token, readings};
+use super::tokens::Token;
 use crate::model::TableName;
-
-/// Every table that a statement may be about, and maybe names that are not
-/// tables.
-pub fn tables_named(schema: &str, sql: &str) -> Vec<TableName> {
-    tables(schema, &readings(sql))
-}
 
 /// The words that may be names: not a number, and no longer than names are (MySQL
 /// manual, "Identifier Length Limits").
@@ -27,7 +21,7 @@ pub(super) fn identifiers(tokens: &[Token]) -> impl Iterator<Item = &str> {
 pub(super) fn tables(schema: &str, tokens: &[Token]) -> Vec<TableName> {
     let mut out: Vec<TableName> = Vec::new();
     for window in tokens.windows(3) {
-        if let [first, Token::Dot, last] = window
+        if let [first, Token::Mark('.'), last] = window
             && let (Some(schema), Some(table)) = (first.identifier(), last.identifier())
         {
             out.push(TableName::new(schema, table));

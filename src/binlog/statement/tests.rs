@@ -18,16 +18,22 @@ fn statements_that_delimit_transactions_are_known() {
         ("SAVEPOINT `s`", Statement::Within),
         ("XA END X'61',X'',1", Statement::Within),
         ("XA COMMIT X'61',X'',1", Statement::XaCommit(xid())),
-        ("/* app */ create table a (b int)", Statement::Layout),
         (
             "CREATE TABLE `a` (`b` int) START TRANSACTION",
             Statement::LayoutThenRows,
         ),
-        ("ALTER TABLE a ADD c int", Statement::Layout),
-        ("CREATE USER 'a'@'b'", Statement::Harmless),
-        ("GRANT SELECT ON *.* TO a", Statement::Harmless),
-        ("DROP DATABASE shop", Statement::AnyRows),
+        (
+            "DROP DATABASE shop",
+            Statement::DropDatabase("shop".to_owned()),
+        ),
+        (
+            "drop schema if exists `Sh``op`",
+            Statement::DropDatabase("Sh`op".to_owned()),
+        ),
+        ("DROP DATABASE shop, other", Statement::AnyRows),
         ("FROBNICATE", Statement::AnyRows),
+        ("/*!80000 FROBNICATE */", Statement::AnyRows),
+        ("/* a comment */", Statement::AnyRows),
         ("", Statement::AnyRows),
     ];
     for (sql, expected) in cases {
@@ -235,4 +241,148 @@ fn what_follows_a_string_counts_in_both_readings_of_a_backslash() {
             "{sql}"
         );
     }
+}
+
+/// The names of the columns that a statement adds, and whether it says that rows stay as they are.
+fn added(sql: &str) -> Option<Vec<String>> {
+    match Statement::read("shop", sql) {
+        Statement::Harmless => Some(Vec::new()),
+        Statement::Layout { tables, added } => {
+            assert!(
+                tables.iter().any(|table| &*table.table == "users"),
+                "{sql}: {tables:?}"
+            );
+            Some(added)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn an_alteration_leaves_rows_alone_only_if_all_of_its_clauses_do() {
+    for sql in [
+        "ALTER TABLE users",
+        "ALTER TABLE shop.users COMMENT 'a, DROP b'",
+        "ALTER TABLE .users comment='x' engine = innodb, AUTO_INCREMENT 5",
+        "ALTER TABLE users ADD INDEX (a, b) COMMENT 'x', ADD UNIQUE (c)",
+        "ALTER TABLE users ADD CONSTRAINT `primary` FOREIGN KEY (a) REFERENCES b (c) ON DELETE CASCADE",
+        "ALTER TABLE users ADD CHECK (a > 1), DROP CONSTRAINT b",
+        "ALTER TABLE users DROP KEY a, RENAME KEY b TO c, DROP PRIMARY KEY, DROP FOREIGN KEY d",
+        "ALTER TABLE users ALTER a SET DEFAULT (b + 1), ALTER COLUMN c DROP DEFAULT",
+        "ALTER TABLE users ADD PARTITION PARTITIONS 2",
+        "ALTER TABLE users LOCK = NONE, OPTIMIZE PARTITION p0, p1",
+        "ALTER TABLE users DEFAULT CHARACTER SET utf8mb4 COLLATE = utf8mb4_bin;",
+        "ALTER TABLE users WITHOUT VALIDATION, FORCE, ENABLE KEYS",
+        "/*!40000 ALTER TABLE users DISABLE KEYS */",
+        "ALTER TABLE users /*!99999 ADD INDEX (a), */ ADD INDEX (b)",
+    ] {
+        assert_eq!(Statement::read("shop", sql), Statement::Harmless, "{sql}");
+    }
+    for sql in [
+        "ALTER TABLE users DROP COLUMN a",
+        "ALTER TABLE users DROP a, ADD a INT",
+        "ALTER TABLE users COMMENT 'x', DROP a",
+        "ALTER TABLE users COMMENT 'x' UNION = (a, b)",
+        "ALTER TABLE users ADD PRIMARY KEY (a)",
+        "ALTER TABLE users ADD CONSTRAINT a PRIMARY KEY (a)",
+        "ALTER TABLE users ADD (a INT, PRIMARY KEY (a))",
+        "ALTER TABLE users ADD IF NOT EXISTS a INT",
+        "ALTER TABLE users ADD INDEX (a) REMOVE PARTITIONING",
+        "ALTER TABLE users ADD a INT PARTITION BY HASH (a)",
+        "ALTER TABLE users REPAIR PARTITION p",
+        "ALTER TABLE users ALTER a SET INVISIBLE",
+        "ALTER TABLE users RENAME COLUMN a TO b",
+        "ALTER TABLE users RENAME users_old",
+        "ALTER TABLE users ENGINE = MEMORY",
+        "ALTER TABLE users CONNECTION = 'mysql://other'",
+        "ALTER TABLE users ORDER BY a, b",
+        "ALTER TABLE users ADD INDEX (a) /*!99999 , DROP b */",
+        "ALTER TABLE users /*!99999 COMMENT */ DROP b",
+        "ALTER TABLE users FROBNICATE",
+        "ALTER IGNORE TABLE users ADD UNIQUE (a)",
+    ] {
+        assert!(
+            named("shop", sql).contains(&"shop.users".to_owned()),
+            "{sql}"
+        );
+    }
+}
+
+#[test]
+fn added_columns_are_named() {
+    for (sql, expected) in [
+        ("ALTER TABLE users ADD a INT", &["a"][..]),
+        (
+            "alter table users add column `a b` DECIMAL(5,2) DEFAULT 3 AFTER id, ADD INDEX (c), ADD d INT FIRST",
+            &["a b", "d"],
+        ),
+        (
+            "ALTER TABLE users ADD COLUMN (a INT, INDEX (b), c SET('x','y'))",
+            &["a", "c"],
+        ),
+        (
+            "ALTER TABLE users ADD a INT AS (b * 2), ALGORITHM INPLACE",
+            &["a"],
+        ),
+        (
+            r"ALTER TABLE users ADD a INT COMMENT '\', ADD b INT COMMENT '\'",
+            &["a", "a", "b"],
+        ),
+        ("/* app */ create table users (b int)", &[]),
+        ("CREATE TABLE users (engine INT) ENGINE=InnoDB", &[]),
+        ("CREATE TABLE users LIKE others", &[]),
+    ] {
+        assert_eq!(
+            added(sql).as_deref(),
+            Some(expected)
+                .map(|names| names
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .collect::<Vec<_>>())
+                .as_deref(),
+            "{sql}"
+        );
+    }
+    for sql in [
+        "CREATE TABLE users (a INT) ENGINE = MERGE UNION = (a, b)",
+        "CREATE TABLE users (a INT) ENGINE FEDERATED CONNECTION 'x'",
+        "CREATE EXTERNAL TABLE users (a INT)",
+    ] {
+        assert_eq!(added(sql), None, "{sql}");
+    }
+}
+
+#[test]
+fn what_has_no_rows_is_harmless_and_what_is_not_known_is_not() {
+    for sql in [
+        "CREATE USER 'a'@'b'",
+        "GRANT SELECT ON *.* TO a",
+        "RENAME USER a TO b",
+        "SET PASSWORD FOR a = 'x'",
+        "ALTER DATABASE shop CHARACTER SET latin1",
+        "CREATE ALGORITHM=UNDEFINED DEFINER=`root`@`%` SQL SECURITY DEFINER VIEW a AS SELECT * FROM users",
+        "CREATE OR REPLACE VIEW a AS TABLE users",
+        "DROP VIEW a",
+        "CREATE DEFINER=CURRENT_USER() TRIGGER t AFTER INSERT ON users FOR EACH ROW DELETE FROM a",
+        "CREATE DEFINER = me FUNCTION f() RETURNS INT RETURN 1",
+        "ALTER EVENT e DISABLE",
+        "DROP PROCEDURE p",
+        "CREATE UNIQUE INDEX i ON users (a)",
+        "DROP INDEX i ON users",
+        "ALTER INSTANCE ROTATE INNODB MASTER KEY",
+        "CREATE UNDO TABLESPACE t ADD DATAFILE 't.ibu'",
+        "ANALYZE TABLE users",
+        "OPTIMIZE TABLE users",
+    ] {
+        assert_eq!(Statement::read("shop", sql), Statement::Harmless, "{sql}");
+    }
+    for sql in [
+        "ALTER SERVER s OPTIONS (USER 'x')",
+        "CREATE SOMETHING NEW",
+        "IMPORT TABLE FROM 'x'",
+        "DO f()",
+    ] {
+        assert_eq!(Statement::read("shop", sql), Statement::AnyRows, "{sql}");
+    }
+    assert!(named("shop", "DROP TABLES users").contains(&"shop.users".to_owned()));
 }

@@ -1,14 +1,16 @@
-//! A statement's words, names and punctuation, in any SQL mode.
+//! A statement's words, names and punctuation, in every way that the server may
+//! have read it.
 
 /// A part of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Word(String),
+    /// In backticks or double quotes: with ANSI_QUOTES `"…"` is a name, and counts
+    /// as one always.
     Quoted(String),
-    Dot,
-    Other,
-    /// The statement ends.
-    End,
+    /// In single quotes.
+    Text,
+    Mark(char),
 }
 
 impl Token {
@@ -21,34 +23,75 @@ impl Token {
     pub(super) fn identifier(&self) -> Option<&str> {
         match self {
             Token::Word(name) | Token::Quoted(name) => Some(name),
-            Token::Dot | Token::Other | Token::End => None,
+            Token::Text | Token::Mark(_) => None,
+        }
+    }
+
+    /// The word in upper case, or the punctuation.
+    pub(super) fn shape(&self) -> String {
+        match self {
+            Token::Word(word) => word.to_ascii_uppercase(),
+            Token::Quoted(_) => "`".to_owned(),
+            Token::Text => "'".to_owned(),
+            Token::Mark(mark) => mark.to_string(),
         }
     }
 }
 
-/// The statement's tokens. A backslash escapes what comes after it or, with
-/// the SQL mode NO_BACKSLASH_ESCAPES, does not: where that makes a difference,
-/// both readings, one after the other.
-pub(super) fn readings(sql: &str) -> Vec<Token> {
-    let mut out = tokens(sql, true);
-    if sql.contains('\\') {
-        let literal = tokens(sql, false);
-        if literal != out {
-            out.extend(literal);
+/// What a server's settings and version decide.
+#[derive(Clone, Copy)]
+struct Syntax {
+    /// A backslash escapes what comes after it: not so with the SQL mode
+    /// NO_BACKSLASH_ESCAPES.
+    escapes: bool,
+    /// The contents of a comment such as `/*!80000 … */` are read.
+    versioned: bool,
+}
+
+/// The statement's tokens, in each way that the server may have read it. A
+/// reading without any token is none: nothing was run.
+pub(super) fn readings(sql: &str) -> Vec<Vec<Token>> {
+    let either = |possible: bool| {
+        if possible {
+            &[true, false][..]
+        } else {
+            &[true]
+        }
+    };
+    let mut out: Vec<Vec<Token>> = Vec::new();
+    for &versioned in either(sql.contains("/*!")) {
+        for &escapes in either(sql.contains('\\')) {
+            let tokens = tokens(sql, Syntax { escapes, versioned });
+            if !tokens.is_empty() && !out.contains(&tokens) {
+                out.push(tokens);
+            }
         }
     }
     out
 }
 
-/// Splits a statement into words, quoted identifiers and the rest. Comments
-/// are skipped, but not the contents of a versioned one (`/*!80000 … */`).
-pub(super) fn tokens(sql: &str, escapes: bool) -> Vec<Token> {
+/// The parts between commas that stand in no parentheses.
+pub(super) fn split(tokens: &[Token]) -> impl Iterator<Item = &[Token]> {
+    let mut depth = 0_usize;
+    tokens.split(move |token| {
+        match token {
+            Token::Mark('(') => depth += 1,
+            Token::Mark(')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && *token == Token::Mark(',')
+    })
+}
+
+/// Splits a statement into words, names, texts and punctuation, without comments
+/// and semicolons.
+fn tokens(sql: &str, syntax: Syntax) -> Vec<Token> {
     let mut out = Vec::new();
     let mut rest = sql;
     while let Some(c) = rest.chars().next() {
         let after = |n: usize| rest.get(n..).unwrap_or_default();
-        if let Some(versioned) = rest.strip_prefix("/*!") {
-            rest = versioned.trim_start_matches(|c: char| c.is_ascii_digit());
+        if let Some(contents) = rest.strip_prefix("/*!").filter(|_| syntax.versioned) {
+            rest = contents.trim_start_matches(|c: char| c.is_ascii_digit());
         } else if rest.starts_with("*/") {
             rest = after(2);
         } else if let Some(comment) = rest.strip_prefix("/*") {
@@ -56,10 +99,9 @@ pub(super) fn tokens(sql: &str, escapes: bool) -> Vec<Token> {
         } else if c == '#' || rest.starts_with("-- ") || rest.starts_with("--\t") {
             rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
         } else if matches!(c, '`' | '\'' | '"') {
-            let (text, tail) = quoted(after(1), c, escapes);
-            // With ANSI_QUOTES "…" is an identifier, and counts as one always.
+            let (text, tail) = quoted(after(1), c, syntax.escapes);
             out.push(if c == '\'' {
-                Token::Other
+                Token::Text
             } else {
                 Token::Quoted(text)
             });
@@ -69,15 +111,12 @@ pub(super) fn tokens(sql: &str, escapes: bool) -> Vec<Token> {
             out.push(Token::Word(rest.get(..end).unwrap_or_default().to_owned()));
             rest = after(end);
         } else {
-            match c {
-                '.' => out.push(Token::Dot),
-                c if c.is_whitespace() => {}
-                _ => out.push(Token::Other),
+            if !c.is_whitespace() && c != ';' {
+                out.push(Token::Mark(c));
             }
             rest = after(c.len_utf8());
         }
     }
-    out.push(Token::End);
     out
 }
 

@@ -72,7 +72,7 @@ impl Outcome {
                 self.tables
                     .extend(dml.targets.iter().map(ToString::to_string));
             }
-            Step::Item(Item::AnyChanged(_)) => self.anything = true,
+            Step::Item(Item::AnyChanged(_) | Item::DatabaseDropped(_)) => self.anything = true,
             Step::Item(Item::Undecodable(table, _)) => {
                 self.tables.insert(table.to_string());
             }

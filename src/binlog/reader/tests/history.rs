@@ -20,6 +20,10 @@ impl Interest for Shop {
         &*table.schema == "shop"
     }
 
+    fn reads(&self, table: &TableName, column: &str) -> bool {
+        table == &TableName::new("shop", "users") && column == "price"
+    }
+
     fn bind(&self, layout: TableLayout) -> Result<TableName, String> {
         match &*layout.schema.name.table {
             "broken" => Err("no rule fits".to_owned()),
@@ -144,6 +148,7 @@ impl Stream {
                 let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
                 format!("changed {}", names.join(" "))
             }
+            Step::Item(Item::DatabaseDropped(name)) => format!("dropped {name}"),
             Step::Item(Item::Statement(dml)) => {
                 let names: Vec<String> = dml.targets.iter().map(ToString::to_string).collect();
                 format!("statement on {}", names.join(" "))

@@ -83,35 +83,67 @@ fn query_in(collation: u16, schema: &str, sql: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_statement_whose_names_cannot_be_read_means_anything() {
+fn a_statement_is_read_in_the_character_set_of_its_client() {
     const UTF8: u16 = 255;
     const LATIN1: u16 = 8;
-    for (collation, sql, known) in [
-        (UTF8, "TRUNCATE größe".as_bytes(), true),
-        (33, "TRUNCATE größe".as_bytes(), true),
-        (LATIN1, b"TRUNCATE users", true),
-        (LATIN1, b"TRUNCATE gr\xf6\xdfe", false),
-        (UTF8, b"TRUNCATE gr\xf6\xdfe", false),
-        // Which would be valid UTF-8 as well.
-        (LATIN1, "TRUNCATE größe".as_bytes(), false),
-        // In GBK a letter may end like a quote or a backslash.
+    const BINARY: u16 = 63;
+    const DEC8: u16 = 3;
+    const GBK: u16 = 28;
+    for (collation, sql, names) in [
+        (UTF8, "TRUNCATE größe".as_bytes(), &["größe"][..]),
+        (33, "TRUNCATE größe".as_bytes(), &["größe"]),
+        (BINARY, "TRUNCATE größe".as_bytes(), &["größe"]),
+        (LATIN1, b"TRUNCATE users", &["users"]),
+        (LATIN1, b"TRUNCATE gr\xf6\xdfe", &["größe"]),
+        (LATIN1, b"TRUNCATE users /* gr\xf6\xdfe */", &["users"]),
+        // The server writes names in UTF-8, in statements that it puts together.
         (
-            28,
+            LATIN1,
+            "DROP TABLE `größe`".as_bytes(),
+            &["größe", "grã¶ãÿe"],
+        ),
+        // A letter may end like a quote or a backslash.
+        (
+            GBK,
             b"ALTER TABLE a COMMENT '\x81\\', TRUNCATE PARTITION p",
-            false,
+            &["a"],
         ),
     ] {
         let mut stream = Stream::at(position(4, None));
         let said = stream.write(QUERY, &query_in(collation, "shop", sql));
-        let expected = if known {
-            "changed shop.T"
-        } else {
-            "a statement changed"
-        };
-        assert!(said.starts_with(expected), "{collation}: {said}");
+        if names.is_empty() {
+            assert!(
+                said.starts_with("a statement changed"),
+                "{collation}: {said}"
+            );
+        }
+        for name in names {
+            let words: Vec<&str> = said.split(' ').collect();
+            assert!(
+                words[0] == "changed" && words.contains(&&*format!("shop.{name}")),
+                "{collation}: {name}: {said}"
+            );
+        }
     }
     // What ends and begins transactions is ASCII, whatever the client speaks.
     let mut stream = Stream::at(position(4, None));
-    let savepoint = query_in(LATIN1, "shop", b"SAVEPOINT `gr\xf6\xdfe`");
+    let savepoint = query_in(DEC8, "shop", b"SAVEPOINT `gr\xf6\xdfe`");
     assert_eq!(stream.write(QUERY, &savepoint), "");
+}
+        // Which cannot be converted.
+        (UTF8, b"TRUNCATE gr\xf6\xdfe", &[]),
+        (BINARY, b"ALTER TABLE a COMMENT 'gr\xf6\xdfe'", &[]),
+        (DEC8, b"TRUNCATE gr\xf6\xdfe", &[]),
+        (9_999, b"TRUNCATE gr\xf6\xdfe", &[]),
+
+#[test]
+fn columns_that_matter_and_databases_that_are_dropped_are_handed_on() {
+    let mut stream = Stream::at(position(4, None));
+    let mut said = |sql: &str| stream.write(QUERY, &query("shop", sql));
+    assert_eq!(
+        said("ALTER TABLE users ADD price INT"),
+        "changed shop.users"
+    );
+    assert_eq!(said("ALTER TABLE users ADD note INT"), "commit");
+    assert_eq!(said("DROP DATABASE Shop"), "dropped Shop");
 }
