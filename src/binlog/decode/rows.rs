@@ -39,6 +39,14 @@ pub fn table_id(data: &[u8]) -> Result<u64, DecodeError> {
         .map_err(DecodeError::truncated("the rows event's table id"))
 }
 
+/// Whether it is the last rows event of its statement.
+#[inline]
+pub fn ends_statement(data: &[u8]) -> bool {
+    data.get(6..8)
+        .and_then(|flags| flags.try_into().ok())
+        .is_some_and(|flags| u16::from_le_bytes(flags) & STMT_END_F != 0)
+}
+
 impl<'a> RowsEvent<'a> {
     /// Parses the event's body: what follows the common header, without the
     /// checksum.

@@ -33,9 +33,12 @@ pub struct Assembler<I: Interest> {
     /// A file was read from its beginning and no GTID stands before it: the
     /// first one begins the set.
     pub(super) no_gtid_before: bool,
+    /// By the ids in table maps.
     pub(super) tables: HashMap<u64, KnownLayout<I::Table>, foldhash::fast::RandomState>,
+    /// Those of wanted tables.
     pub(super) layouts: HashMap<TableName, KnownLayout<I::Table>>,
-    pub(super) catalog: HashMap<TableName, Option<Vec<CatalogColumn>>>,
+    /// The columns that were asked for last.
+    pub(super) catalog: Option<(TableName, Option<Vec<CatalogColumn>>)>,
     /// Tables whose rows were read with names from the catalog, which are those
     /// of the moment when it was asked.
     pub(super) looked_up: BTreeSet<TableName>,
@@ -57,7 +60,7 @@ impl<I: Interest> Assembler<I> {
             no_gtid_before: false,
             tables: HashMap::default(),
             layouts: HashMap::new(),
-            catalog: HashMap::new(),
+            catalog: None,
             looked_up: BTreeSet::new(),
         }
     }
@@ -135,7 +138,7 @@ impl<I: Interest> Assembler<I> {
     /// Takes the columns of a table from `information_schema`; `None` if the table
     /// is not there.
     pub fn learn(&mut self, table: TableName, columns: Option<Vec<CatalogColumn>>) {
-        self.catalog.insert(table, columns);
+        self.catalog = Some((table, columns));
     }
 
     /// Columns may have changed under the same table map
@@ -143,6 +146,6 @@ impl<I: Interest> Assembler<I> {
     pub(super) fn forget_layouts(&mut self) {
         self.tables.clear();
         self.layouts.clear();
-        self.catalog.clear();
+        self.catalog = None;
     }
 }

@@ -12,10 +12,29 @@ use crate::binlog::decode::table_map::TableMap;
 use crate::binlog::events::event::Event;
 use crate::model::TableName;
 
+/// The most ids that are known when a statement ends (Bounded). A server gives a
+/// table another id whenever it opens it anew.
+const TABLE_IDS_MAX: usize = 4_096;
+
+/// The most tables whose layouts are known (Bounded): a layout takes a few KiB.
+const LAYOUTS_MAX: usize = 10_000;
+
 impl<I: Interest> Assembler<I> {
     /// Hands on a rows event of a wanted table.
     pub(super) fn rows(&mut self, event: Event, inside: bool) -> Step<I::Table> {
         self.advance(&event, inside);
+        let ends_statement = rows::ends_statement(event.data());
+        let step = self.step_of(event);
+        // The ids of its table maps mean nothing from here on (MySQL source,
+        // `Relay_log_info::cleanup_context`). Most come again at once, for the same
+        // tables.
+        if ends_statement && self.tables.len() > TABLE_IDS_MAX {
+            self.tables.clear();
+        }
+        step
+    }
+
+    fn step_of(&self, event: Event) -> Step<I::Table> {
         let entry =
             rows::table_id(event.data()).map(|id| self.tables.get(&id).map(|known| &known.entry));
         let reason = match entry {
@@ -43,8 +62,9 @@ impl<I: Interest> Assembler<I> {
     pub(super) fn table_map(&mut self, event: &Event) -> Result<Option<TableName>, String> {
         let map = TableMap::parse(event.data()).map_err(|error| error.to_string())?;
         // Under load of small transactions the same table map comes again and again.
-        if let (None, Some(known)) = (&self.transaction.xa, self.tables.get(&map.table_id))
+        if let Some(known) = self.tables.get(&map.table_id)
             && *known.bytes == *map.layout_bytes()
+            && (self.transaction.xa.is_none() || matches!(known.entry, TableUse::Unwanted))
         {
             return Ok(None);
         }
@@ -52,16 +72,14 @@ impl<I: Interest> Assembler<I> {
         if let Some(known) = self.layouts.get(&name)
             && *known.bytes == *map.layout_bytes()
         {
-            if let (Some(xa), TableUse::Wanted(_) | TableUse::Unusable(..)) =
-                (&mut self.transaction.xa, &known.entry)
-            {
+            if let Some(xa) = &mut self.transaction.xa {
                 xa.touch(&name);
             }
             self.tables.insert(map.table_id, known.clone());
             return Ok(None);
         }
         let entry = if self.interest.wants(&name) {
-            let Some(catalog) = self.catalog.get(&name) else {
+            let Some((_, catalog)) = self.catalog.take_if(|(table, _)| *table == name) else {
                 return Ok(Some(name));
             };
             if let Some(xa) = &mut self.transaction.xa {
@@ -84,8 +102,13 @@ impl<I: Interest> Assembler<I> {
             bytes: map.layout_bytes().into(),
             entry,
         };
-        self.tables.insert(map.table_id, known.clone());
-        self.layouts.insert(name, known);
+        if !matches!(known.entry, TableUse::Unwanted) {
+            if self.layouts.len() >= LAYOUTS_MAX {
+                self.layouts.clear();
+            }
+            self.layouts.insert(name, known.clone());
+        }
+        self.tables.insert(map.table_id, known);
         Ok(None)
     }
 

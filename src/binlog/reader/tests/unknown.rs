@@ -68,6 +68,47 @@ fn tables_are_wanted_unwanted_or_unusable() {
     assert!(rows_of(5, "shop", "gone").starts_with("undecodable shop.gone: "));
 }
 
+#[test]
+fn table_ids_are_forgotten_between_statements_and_never_within_one() {
+    const IDS: u64 = 100_000;
+    let mut stream = Stream::at(position(4, None));
+    stream.write(QUERY, &query("", "BEGIN"));
+    // A server gives a table another id whenever it opens it anew.
+    for id in 1..IDS {
+        let schema = if id % 2 == 0 { "shop" } else { "other" };
+        stream.write(TABLE_MAP, &table_map(id, schema, "users"));
+        let said = stream.write(WRITE_ROWS, &insert(id, 1));
+        assert_eq!(said, if id % 2 == 0 { "insert shop.users" } else { "" });
+    }
+    assert!(stream.assembler.tables.len() < 5_000);
+    // All table maps of a statement stand before its rows.
+    for id in IDS..2 * IDS {
+        stream.write(TABLE_MAP, &table_map(id, "shop", "users"));
+    }
+    for id in IDS..2 * IDS {
+        let mut rows = insert(id, 1);
+        // Not the last of the statement.
+        rows[6] = u8::from(id == 2 * IDS - 1);
+        assert_eq!(stream.write(WRITE_ROWS, &rows), "insert shop.users");
+    }
+    assert!(stream.assembler.tables.is_empty());
+}
+
+#[test]
+fn layouts_are_bounded_and_learnt_anew() {
+    let mut stream = Stream::at(position(4, None));
+    stream.write(QUERY, &query("", "BEGIN"));
+    let names = (0..30_000).chain(0..3).map(|number| format!("t{number}"));
+    for (id, name) in (1..).zip(names) {
+        stream.write(TABLE_MAP, &table_map(id, "shop", &name));
+        let said = stream.write(WRITE_ROWS, &insert(id, 1));
+        assert_eq!(said, format!("insert shop.{name}"));
+        stream.write(TABLE_MAP, &table_map(id + 100_000, "other", &name));
+        stream.write(WRITE_ROWS, &insert(id + 100_000, 1));
+    }
+    assert!(stream.assembler.layouts.len() <= 10_000);
+}
+
 /// The body of a statement whose client used a character set, by collation.
 fn query_in(collation: u16, schema: &str, sql: &[u8]) -> Vec<u8> {
     let mut body = vec![0; 8];
@@ -108,6 +149,11 @@ fn a_statement_is_read_in_the_character_set_of_its_client() {
             b"ALTER TABLE a COMMENT '\x81\\', TRUNCATE PARTITION p",
             &["a"],
         ),
+        // Which cannot be converted.
+        (UTF8, b"TRUNCATE gr\xf6\xdfe", &[]),
+        (BINARY, b"ALTER TABLE a COMMENT 'gr\xf6\xdfe'", &[]),
+        (DEC8, b"TRUNCATE gr\xf6\xdfe", &[]),
+        (9_999, b"TRUNCATE gr\xf6\xdfe", &[]),
     ] {
         let mut stream = Stream::at(position(4, None));
         let said = stream.write(QUERY, &query_in(collation, "shop", sql));
@@ -130,11 +176,6 @@ fn a_statement_is_read_in_the_character_set_of_its_client() {
     let savepoint = query_in(DEC8, "shop", b"SAVEPOINT `gr\xf6\xdfe`");
     assert_eq!(stream.write(QUERY, &savepoint), "");
 }
-        // Which cannot be converted.
-        (UTF8, b"TRUNCATE gr\xf6\xdfe", &[]),
-        (BINARY, b"ALTER TABLE a COMMENT 'gr\xf6\xdfe'", &[]),
-        (DEC8, b"TRUNCATE gr\xf6\xdfe", &[]),
-        (9_999, b"TRUNCATE gr\xf6\xdfe", &[]),
 
 #[test]
 fn columns_that_matter_and_databases_that_are_dropped_are_handed_on() {
