@@ -45,6 +45,11 @@ const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
      'server_uuid', 'version', 'binlog_row_value_options', 'binlog_transaction_compression', \
      'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge')";
 
+/// Row images have the columns of generated invisible primary keys, and without
+/// their names in the binlog the catalog has to show them (since MySQL 8.0.30).
+const SESSION: &str = "SET autocommit = ON \
+    /*!80030 , SESSION show_gipk_in_create_table_and_information_schema = ON */";
+
 impl Server {
     /// Connects and refuses a server whose binlog cannot be used.
     pub async fn connect(connector: &Connector) -> Result<Self, SourceError> {
@@ -85,6 +90,9 @@ impl Server {
                 "binlog_format is {format}, so that changes are written as statements; run SET PERSIST binlog_format = ROW, on Aurora set it in the cluster parameter group"
             )));
         }
+        conn.query_drop(SESSION)
+            .await
+            .map_err(|error| connector.statement_error(&error, "set variables", "USAGE"))?;
         Ok(Self {
             connector: connector.clone(),
             conn,
