@@ -128,6 +128,9 @@ fn warn_of(widened: Option<Widened>, position: &str) {
         Some(Widened::Undecodable(table, reason)) => {
             tracing::warn!(%table, reason, position, "rows cannot be decoded: planning the whole table");
         }
+        Some(Widened::Value(table, reason)) => {
+            tracing::warn!(%table, reason, position, "a value cannot be decoded: planning everything that can be made of its column");
+        }
         Some(Widened::Any(reason)) => {
             tracing::warn!(%reason, position, "what changed cannot be known: planning everything");
         }

@@ -98,6 +98,8 @@ pub enum Widened {
     Databases(Vec<String>),
     /// Rows of this table cannot be decoded, for this reason.
     Undecodable(TableName, String),
+    /// A value of this table cannot be decoded, for this reason.
+    Value(TableName, String),
     /// Any table may have changed, for this reason.
     Any(Unknowable),
     /// A statement may have changed any table, since the catalog was not asked.
@@ -125,16 +127,20 @@ pub fn plan_item<P: Plan>(
                     watch(&change, plan);
                     table.planner.plan(&change, scratch, plan);
                 }
-                Ok::<_, DecodeError>(())
+                Ok::<_, DecodeError>(rows.undecodable().cloned())
             };
-            let error = planned().err();
+            let planned = planned();
             if let Some((op, rows)) = count {
                 table.changes.add(op, rows);
             }
-            let error = error?;
-            let name = table.decoder.layout().schema.name.clone();
-            rules.widen_table(&name, Widening::Undecodable, plan);
-            Some(Widened::Undecodable(name, error.to_string()))
+            let name = || table.decoder.layout().schema.name.clone();
+            match planned {
+                Ok(error) => Some(Widened::Value(name(), error?.to_string())),
+                Err(error) => {
+                    rules.widen_table(&name(), Widening::Undecodable, plan);
+                    Some(Widened::Undecodable(name(), error.to_string()))
+                }
+            }
         }
         Item::Undecodable(table, reason) => {
             rules.widen_table(&table, Widening::Undecodable, plan);
@@ -147,12 +153,6 @@ pub fn plan_item<P: Plan>(
             }
             Some(Widened::Tables(tables))
         }
-        Item::Statement(dml) => {
-            rules.widen_all(Widening::Statement, plan);
-            Some(Widened::Statement(dml))
-        }
-        Item::AnyChanged(reason) => {
-            rules.widen_all(widening(&reason), plan);
         Item::DatabaseDropped(name) => {
             // `lower_case_table_names=1` stores it in lower case, however it was typed.
             let mut names = vec![name.to_lowercase(), name];
@@ -163,6 +163,12 @@ pub fn plan_item<P: Plan>(
             }
             Some(Widened::Databases(names))
         }
+        Item::Statement(dml) => {
+            rules.widen_all(Widening::Statement, plan);
+            Some(Widened::Statement(dml))
+        }
+        Item::AnyChanged(reason) => {
+            rules.widen_all(widening(&reason), plan);
             Some(Widened::Any(reason))
         }
     }

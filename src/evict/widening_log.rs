@@ -63,15 +63,16 @@ impl WideningLog {
             Widened::Undecodable(table, reason) => {
                 repeating!(error, &table.to_string(), { %table, reason, position },
                     "rows cannot be decoded: invalidating the whole table");
-                if self.is_new(&table, &reason) {
-                    let mut letter = DeadLetter::new(
-                        Widening::Undecodable.as_str(),
-                        &reason,
-                        "the whole table was invalidated instead; compare its columns with the rule's, and report what cannot be decoded with this line",
-                    );
-                    letter.table = Some(table.to_string());
-                    letter.rules = rules.names_of_table(&table);
-                    self.undecodable = Some((table, reason, Instant::now()));
+                let remedy = "the whole table was invalidated instead; compare its columns with the rule's, and report what cannot be decoded with this line";
+                if let Some(letter) = self.undecodable(table, &reason, remedy, rules) {
+                    record(letter, source, ledger);
+                }
+            }
+            Widened::Value(table, reason) => {
+                repeating!(error, &table.to_string(), { %table, reason, position },
+                    "a value cannot be decoded: invalidating everything that can be made of its column");
+                let remedy = "everything that can be made of the column was invalidated instead; convert the column to utf8mb4";
+                if let Some(letter) = self.undecodable(table, &reason, remedy, rules) {
                     record(letter, source, ledger);
                 }
             }
@@ -92,6 +93,24 @@ impl WideningLog {
                     "a statement without row events can have changed any table: invalidating everything that any rule covers");
             }
         }
+    }
+
+    /// The dead letter of what could not be decoded, unless there was one lately.
+    fn undecodable(
+        &mut self,
+        table: TableName,
+        reason: &str,
+        remedy: &str,
+        rules: &Rules,
+    ) -> Option<DeadLetter> {
+        if !self.is_new(&table, reason) {
+            return None;
+        }
+        let mut letter = DeadLetter::new(Widening::Undecodable.as_str(), reason, remedy);
+        letter.table = Some(table.to_string());
+        letter.rules = rules.names_of_table(&table);
+        self.undecodable = Some((table, reason.to_owned(), Instant::now()));
+        Some(letter)
     }
 
     fn is_new(&self, table: &TableName, reason: &str) -> bool {

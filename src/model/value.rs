@@ -13,6 +13,9 @@ pub enum Value<'a> {
     /// (`binlog_row_value_options=PARTIAL_JSON`): the value changed, and the new
     /// one is not known.
     Partial,
+    /// Bytes of text that cannot be converted to UTF-8 exactly: what the value is
+    /// is not known, only whether it changed.
+    Undecodable(&'a [u8]),
     /// SQL NULL.
     Null,
     Int(i64),
@@ -79,7 +82,7 @@ impl Value<'_> {
     /// NULL and an unknown value have none.
     pub fn write_text(&self, out: &mut Vec<u8>) -> bool {
         match self {
-            Value::Absent | Value::Partial | Value::Null => return false,
+            Value::Absent | Value::Partial | Value::Undecodable(_) | Value::Null => return false,
             Value::Int(number) => {
                 out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
             }

@@ -151,7 +151,7 @@ fn image(row: Option<&[Value<'_>]>, slots: &[(Arc<String>, usize)]) -> cel::Valu
 /// literals; DECIMAL, which is text here, compares as text.
 fn cel_value(value: &Value<'_>) -> Option<cel::Value> {
     Some(match value {
-        Value::Absent | Value::Partial => return None,
+        Value::Absent | Value::Partial | Value::Undecodable(_) => return None,
         Value::Null => cel::Value::Null,
         Value::Int(number) => cel::Value::Int(*number),
         Value::UInt(number) => match i64::try_from(*number) {

@@ -138,7 +138,7 @@ impl BoundEdge {
                 explain(rule, source, &rendered, explanation);
                 let unknown = match rendered {
                     Rendered::Nothing(_) => continue,
-                    Rendered::Unknown(_) => Some(Widening::MissingColumn),
+                    Rendered::Unknown(unknown) => Some(unknown.reason),
                     Rendered::Done => {
                         scratch.path.clear();
                         let pushed = push_tag(&scratch.key, &mut scratch.path);
@@ -188,7 +188,7 @@ impl BoundEdge {
         explain(rule, source, &rendered, explanation);
         let reason = match rendered {
             Rendered::Nothing(_) => return Whose::Nobody,
-            Rendered::Unknown(_) => Widening::MissingColumn,
+            Rendered::Unknown(unknown) => unknown.reason,
             Rendered::Done if is_tenant(&scratch.key) => {
                 scratch.tenant.clear();
                 scratch

@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 pub use super::render::Lacks;
-use super::render::Rendered;
+use super::render::{Rendered, Unknown};
 use super::rule::{ColumnRef, Rule};
 use super::template::Template;
 use crate::model::Op;
@@ -61,6 +61,8 @@ pub(super) fn explain<E: Explanation>(
     match *rendered {
         Rendered::Done => {}
         Rendered::Nothing(lacks) => explanation.note(rule, || Note::NoText { template, lacks }),
-        Rendered::Unknown(slot) => explanation.note(rule, || Note::Unknown { template, slot }),
+        Rendered::Unknown(Unknown { slot, .. }) => {
+            explanation.note(rule, || Note::Unknown { template, slot });
+        }
     }
 }

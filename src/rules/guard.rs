@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::bind::{BindError, BoundTemplate, Slots};
 use super::render::{Lookup, RenderBuffers, Rendered, Side, find, push_bytes, render};
 use super::template::{Template, TemplatePart};
-use crate::model::invalidation::{Action, Plan};
+use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{GuardPattern, Op, RowChange, Shape, Value};
 
 /// A rule's guard as configured.
@@ -75,12 +75,11 @@ enum Version {
     At(u128),
     /// NULL or negative.
     Unguarded,
-    /// Neither image has it.
-    Unknown,
+    Unknown(Widening),
 }
 
-/// The error that a column that the guard needs is in neither image.
-pub(super) struct Unknown;
+/// The error that a value that the guard needs cannot be known, for this reason.
+pub(super) struct NotKnown(pub(super) Widening);
 
 impl BoundGuard {
     /// Raises the guard of every row that the change touched to the row's
@@ -92,7 +91,7 @@ impl BoundGuard {
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-    ) -> Result<(), Unknown> {
+    ) -> Result<(), NotKnown> {
         match change.op {
             Op::Insert => self.plan_side(Side::After, rule, change, scratch, plan),
             Op::Delete => self.plan_side(Side::Before, rule, change, scratch, plan),
@@ -100,7 +99,7 @@ impl BoundGuard {
                 let before = self.version(change, Side::Before);
                 let after = self.version(change, Side::After);
                 let version = match (before, after) {
-                    (_, Version::Unknown) => return Err(Unknown),
+                    (_, Version::Unknown(reason)) => return Err(NotKnown(reason)),
                     // The version went back: the old row must not be stored any more.
                     (Version::At(before), Version::At(after)) if after < before => before + 1,
                     (_, Version::At(after)) => after,
@@ -108,7 +107,7 @@ impl BoundGuard {
                         self.skip(Side::After, rule, change, scratch, plan);
                         match before {
                             Version::At(before) => before + 1,
-                            Version::Unguarded | Version::Unknown => return Ok(()),
+                            Version::Unguarded | Version::Unknown(_) => return Ok(()),
                         }
                     }
                 };
@@ -128,7 +127,7 @@ impl BoundGuard {
         &self,
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
-    ) -> Result<bool, Unknown> {
+    ) -> Result<bool, NotKnown> {
         let before = self.render(change, Side::Before, scratch)?;
         std::mem::swap(&mut scratch.key, &mut scratch.other);
         let after = self.render(change, Side::After, scratch)?;
@@ -141,12 +140,12 @@ impl BoundGuard {
         change: &RowChange<'_>,
         side: Side,
         scratch: &mut RenderBuffers,
-    ) -> Result<bool, Unknown> {
+    ) -> Result<bool, NotKnown> {
         scratch.key.clear();
         match render(&self.key, change, side, scratch, push_bytes) {
             Rendered::Done => Ok(true),
             Rendered::Nothing(_) => Ok(false),
-            Rendered::Unknown(_) => Err(Unknown),
+            Rendered::Unknown(unknown) => Err(NotKnown(unknown.reason)),
         }
     }
 
@@ -158,12 +157,12 @@ impl BoundGuard {
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
-    ) -> Result<(), Unknown> {
+    ) -> Result<(), NotKnown> {
         if !self.render(change, side, scratch)? {
             return Ok(());
         }
         match self.version(change, side) {
-            Version::Unknown => return Err(Unknown),
+            Version::Unknown(reason) => return Err(NotKnown(reason)),
             Version::Unguarded => self.skip(side, rule, change, scratch, plan),
             Version::At(version) => {
                 let left = u128::from(side == Side::Before);
@@ -203,7 +202,8 @@ impl BoundGuard {
     fn version(&self, change: &RowChange<'_>, side: Side) -> Version {
         let value = match find(change, side, self.version) {
             Lookup::Value(value) => value,
-            Lookup::NoImage | Lookup::Unknown => return Version::Unknown,
+            Lookup::NoImage => return Version::Unknown(Widening::MissingColumn),
+            Lookup::Unknown(unknown) => return Version::Unknown(unknown.reason),
         };
         let version = match value {
             Value::Int(number) => u128::try_from(*number).ok(),

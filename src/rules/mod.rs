@@ -26,6 +26,7 @@
 //! - `version`: compares a row's version before and after a change.
 //! - `guard`: watermarks that refuse fills of older rows.
 //! - `structures`: tag sets and fields of hashes.
+//! - `bound_structures`: the same, bound to a table's columns.
 //! - `publish`: deletions published to a channel.
 //! - `edge`: paths and cache tags, of all copies or of one tenant's.
 //! - `path`: paths in the form that the edge compares.
@@ -44,6 +45,7 @@
 //!   have permission for.
 
 mod bind;
+mod bound_structures;
 pub mod budget_exempt;
 pub mod cascade;
 pub mod condition;

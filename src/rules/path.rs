@@ -51,7 +51,7 @@ impl BoundPath {
     ) -> Option<Widening> {
         match rendered {
             Rendered::Nothing(_) => None,
-            Rendered::Unknown(_) => Some(Widening::MissingColumn),
+            Rendered::Unknown(unknown) => Some(unknown.reason),
             Rendered::Done => {
                 scratch.path.clear();
                 if !scratch.key.starts_with(b"/") {

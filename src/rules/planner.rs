@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use super::bind::{BindError, BoundTemplate, Slots};
+use super::bound_structures::{self, BoundStructures};
 use super::cascade::BoundCascade;
 use super::condition::Judgement;
 use super::edge::{self, BoundEdge, Fired};
 use super::explanation::{Explanation, Note, explain};
-use super::guard::BoundGuard;
+use super::guard::{BoundGuard, NotKnown};
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
 use super::render::{RenderBuffers, Rendered, Side, differs, push_bytes, render, sides};
 use super::rule::Rule;
-use super::structures::{self, BoundStructures};
 use super::template::Template;
 use super::version::{self, VersionStep};
-use super::wide::widen_keys;
+use super::wide::{widen_keys, widen_template};
 use crate::model::RowChange;
-use crate::model::invalidation::{Action, Plan, Widening};
+use crate::model::invalidation::{Action, Plan};
 
 /// The rules about one table, fitted to its columns.
 #[derive(Debug)]
@@ -36,9 +36,16 @@ pub(super) struct BoundRule {
     when: Vec<(Arc<String>, usize)>,
     version: Option<usize>,
     guard: Option<BoundGuard>,
-    keys: Vec<BoundTemplate>,
+    keys: Vec<BoundKey>,
     structures: BoundStructures,
     edge: BoundEdge,
+}
+
+#[derive(Debug)]
+struct BoundKey {
+    template: BoundTemplate,
+    /// What stands for all that it can render.
+    wide: Option<Vec<u8>>,
 }
 
 impl TablePlanner {
@@ -110,7 +117,7 @@ pub(super) fn check(
     for template in &rule.keys {
         slots.add_template(template, &place("key"))?;
     }
-    structures::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
+    bound_structures::check(&rule.tag_sets, &rule.hash_fields, slots, &rule.name)?;
     if let Some(guard) = &rule.guard {
         let version = rule
             .version
@@ -135,24 +142,16 @@ impl BoundRule {
                 .map(|(name, index)| (name, slots.slot(index)))
                 .collect()
         });
-        let templates = |templates: &[Template], prefix: &[u8]| {
-            templates
-                .iter()
-                .map(|template| slots.bind(template, version, prefix))
-                .collect()
+        let key = |template: &Template| BoundKey {
+            template: slots.bind(template, version, key_prefix),
+            wide: rule.table_wide.glob_of_key(key_prefix, template).cloned(),
         };
         Self {
             changed: changed.map(|index| slots.slot(index)).collect(),
             when: when.unwrap_or_default(),
             version: version.map(|index| slots.slot(index)),
-            keys: templates(&rule.keys, key_prefix),
-            structures: BoundStructures::new(
-                &rule.tag_sets,
-                &rule.hash_fields,
-                slots,
-                version,
-                key_prefix,
-            ),
+            keys: rule.keys.iter().map(key).collect(),
+            structures: BoundStructures::new(rule, slots, version, key_prefix),
             guard: rule
                 .guard
                 .as_ref()
@@ -221,32 +220,27 @@ impl BoundRule {
     ) {
         let rule = &self.rule;
         let step = version::step(self.version, &rule.name, change, scratch, plan);
-        let mut unknown_key = false;
-        if let Some(guard) = &self.guard {
-            unknown_key = guard.plan(&rule.name, change, scratch, plan).is_err();
-        }
-        for (template, source) in self.keys.iter().zip(&rule.keys) {
-            for side in sides(template.renders, change.op) {
-                let rendered = self.delete_key(template, *side, step, change, scratch, plan);
+        let guarded = match &self.guard {
+            Some(guard) => guard.plan(&rule.name, change, scratch, plan),
+            None => Ok(()),
+        };
+        for (key, source) in self.keys.iter().zip(&rule.keys) {
+            for side in sides(key.template.renders, change.op) {
+                let rendered = self.delete_key(key, *side, step, change, scratch, plan);
                 explain(rule, source, &rendered, explanation);
-                unknown_key |= matches!(rendered, Rendered::Unknown(_));
             }
         }
         if step == VersionStep::Back {
-            let versioned = self.keys.iter().filter(|template| template.versioned);
-            for template in versioned {
-                let rendered = self.delete_key(template, Side::After, step, change, scratch, plan);
-                unknown_key |= matches!(rendered, Rendered::Unknown(_));
+            for key in self.keys.iter().filter(|key| key.template.versioned) {
+                self.delete_key(key, Side::After, step, change, scratch, plan);
             }
         }
         if !self.structures.is_empty() {
             let both = step == VersionStep::Back;
-            unknown_key |= !self
-                .structures
-                .plan(both, &rule.name, change, scratch, plan);
+            self.structures.plan(both, rule, change, scratch, plan);
         }
-        if unknown_key {
-            plan.widen(&rule.name, Widening::MissingColumn);
+        if let Err(NotKnown(reason)) = guarded {
+            plan.widen(&rule.name, reason);
             widen_keys(rule, plan);
         }
         let fired = Fired {
@@ -258,22 +252,30 @@ impl BoundRule {
         self.edge.plan(&fired, scratch, plan, explanation);
     }
 
-    /// Renders one key and deletes it.
+    /// Renders one key and deletes it; all that its template can render where it
+    /// cannot be known.
     fn delete_key<P: Plan>(
         &self,
-        template: &BoundTemplate,
+        key: &BoundKey,
         side: Side,
         step: VersionStep,
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
     ) -> Rendered {
+        let BoundKey { template, wide } = key;
         scratch.key.clear();
         let rendered = render(template, change, side, scratch, push_bytes);
-        if let Rendered::Done = rendered {
-            let key = &scratch.key;
-            let settles = step != VersionStep::On || !template.versioned;
-            plan.act(&self.rule.name, Action::Delete { key, settles });
+        match &rendered {
+            Rendered::Done => {
+                let key = &scratch.key;
+                let settles = step != VersionStep::On || !template.versioned;
+                plan.act(&self.rule.name, Action::Delete { key, settles });
+            }
+            Rendered::Nothing(_) => {}
+            Rendered::Unknown(unknown) => {
+                widen_template(&self.rule, wide.as_ref(), unknown.reason, plan);
+            }
         }
         rendered
     }

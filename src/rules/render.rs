@@ -2,6 +2,7 @@
 
 use super::bind::{BoundPart, BoundTemplate, Renders};
 use super::template::RowImage;
+use crate::model::invalidation::Widening;
 use crate::model::path;
 use crate::model::{Op, RowChange, Value};
 
@@ -29,9 +30,18 @@ pub(super) enum Rendered {
     Done,
     /// There is no text: a value is NULL, or the operation has no such image.
     Nothing(Lacks),
-    /// The text cannot be known: the column in this slot is missing from both
-    /// images, or its value cannot pass a filter.
-    Unknown(usize),
+    /// The text cannot be known.
+    Unknown(Unknown),
+}
+
+/// A value that cannot be known: its column is missing from both images, or it
+/// cannot be decoded or pass a filter.
+#[derive(Clone, Copy)]
+pub(super) struct Unknown {
+    /// The column's slot.
+    pub(super) slot: usize,
+    /// Why what is made of it widens.
+    pub(super) reason: Widening,
 }
 
 /// Why a template renders nothing.
@@ -130,7 +140,7 @@ pub(super) fn render(
         let value = match find(change, wanted, *slot) {
             Lookup::Value(value) => value,
             Lookup::NoImage => return Rendered::Nothing(Lacks::Image),
-            Lookup::Unknown => return Rendered::Unknown(*slot),
+            Lookup::Unknown(unknown) => return Rendered::Unknown(unknown),
         };
         scratch.value.clear();
         if !value.write_text(&mut scratch.value) {
@@ -142,7 +152,10 @@ pub(super) fn render(
         }
         for filter in filters {
             if filter.apply(value, &mut scratch.value).is_err() {
-                return Rendered::Unknown(*slot);
+                return Rendered::Unknown(Unknown {
+                    slot: *slot,
+                    reason: Widening::MissingColumn,
+                });
             }
         }
         push(&scratch.value, &mut scratch.key);
@@ -153,7 +166,7 @@ pub(super) fn render(
 pub(super) enum Lookup<'v> {
     Value(&'v Value<'v>),
     NoImage,
-    Unknown,
+    Unknown(Unknown),
 }
 
 /// The value in the wanted image. A column that the after image lacks did not
@@ -161,11 +174,15 @@ pub(super) enum Lookup<'v> {
 /// value is lost (Over, never under).
 pub(super) fn find<'v>(change: &RowChange<'v>, side: Side, slot: usize) -> Lookup<'v> {
     let get = |image: &'v [Value<'v>]| image.get(slot).filter(|value| **value != Value::Absent);
-    let known = |value: &&Value<'v>| **value != Value::Partial;
     let found = match (side, change.before, change.after) {
         (Side::Before, None, _) | (Side::After, _, None) => return Lookup::NoImage,
         (Side::Before, Some(before), _) => get(before),
         (Side::After, before, Some(after)) => get(after).or_else(|| before.and_then(get)),
     };
-    found.filter(known).map_or(Lookup::Unknown, Lookup::Value)
+    let reason = match found {
+        Some(Value::Undecodable(_)) => Widening::Undecodable,
+        None | Some(Value::Partial) => Widening::MissingColumn,
+        Some(value) => return Lookup::Value(value),
+    };
+    Lookup::Unknown(Unknown { slot, reason })
 }

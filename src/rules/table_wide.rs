@@ -1,6 +1,7 @@
 //! `table_wide`: what stands for everything that a rule may have cached.
 
-use super::structures::TagSetGlob;
+use super::glob::key_matches;
+use super::structures::{TagSet, TagSetGlob};
 use super::template::{Template, TemplatePart};
 use crate::model::path;
 
@@ -21,6 +22,25 @@ pub struct TableWide {
 }
 
 impl TableWide {
+    /// The narrowest glob that stands for every key that `template` can render;
+    /// `None` if no one does.
+    pub fn glob_of_key(&self, prefix: &[u8], template: &Template) -> Option<&Vec<u8>> {
+        // A generation stands for them without a visit to the keyspace.
+        let globs = self.keys.iter().filter(|_| self.generation.is_none());
+        globs
+            .filter(|glob| covers(glob, prefix, template))
+            .max_by_key(|glob| glob.len())
+    }
+
+    /// The narrowest glob that stands for every tag set that `set` can render.
+    pub fn glob_of_tag_set(&self, prefix: &[u8], set: &TagSet) -> Option<&TagSetGlob> {
+        let same = |sets: &&TagSetGlob| sets.member_prefix == set.member_prefix;
+        let globs = self.tag_sets.iter().filter(same);
+        globs
+            .filter(|sets| covers(&sets.glob, prefix, &set.key))
+            .max_by_key(|sets| sets.glob.len())
+    }
+
     /// The templates with `*` for every placeholder. At the edge a `*` can only
     /// stand last, so that a path ends at its first placeholder.
     pub fn from_templates(prefix: &[u8], keys: &[Template], paths: &[Template]) -> Self {
@@ -49,6 +69,23 @@ impl TableWide {
             paths: sorted(paths.iter().map(path_wildcard).collect()),
         }
     }
+}
+
+/// Whether `glob` matches every key that `template` can render.
+fn covers(glob: &[u8], prefix: &[u8], template: &Template) -> bool {
+    // Where the glob has no such byte, only a `*` matches it.
+    let Some(foreign) = (0..=u8::MAX).find(|byte| !glob.contains(byte)) else {
+        return false;
+    };
+    let mut key = prefix.to_vec();
+    for part in &template.parts {
+        match part {
+            TemplatePart::Literal(bytes) => key.extend_from_slice(bytes),
+            TemplatePart::Placeholder(_) => key.push(foreign),
+        }
+    }
+    let stars_only = !glob.iter().any(|byte| b"?[".contains(byte));
+    stars_only && key_matches(glob, &key)
 }
 
 /// The glob over every key that `template` can render, with `*` for each

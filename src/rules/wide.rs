@@ -3,6 +3,7 @@
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
 use super::rule::Rule;
+use super::structures::TagSetGlob;
 use crate::model::invalidation::{Action, PathClass, Plan, Target, Widening};
 
 /// Invalidates everything that `rule` may have cached.
@@ -24,11 +25,36 @@ pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
         plan.act(&rule.name, Action::DeleteMatching { glob });
     }
     for sets in &rule.table_wide.tag_sets {
-        let action = Action::DeleteTagSetsMatching {
-            glob: &sets.glob,
-            member_prefix: &sets.member_prefix,
-        };
-        plan.act(&rule.name, action);
+        plan.act(&rule.name, sets.deletion());
+    }
+}
+
+/// Invalidates every key that one template of `rule` can have rendered, which
+/// `glob` stands for, or else everything that the rule may have in Redis.
+pub(super) fn widen_template<P: Plan>(
+    rule: &Rule,
+    glob: Option<&Vec<u8>>,
+    reason: Widening,
+    plan: &mut P,
+) {
+    plan.widen(&rule.name, reason);
+    match glob {
+        Some(glob) => plan.act(&rule.name, Action::DeleteMatching { glob }),
+        None => widen_keys(rule, plan),
+    }
+}
+
+/// Invalidates every tag set that one template of `rule` can have rendered.
+pub(super) fn widen_tag_set<P: Plan>(
+    rule: &Rule,
+    sets: Option<&TagSetGlob>,
+    reason: Widening,
+    plan: &mut P,
+) {
+    plan.widen(&rule.name, reason);
+    match sets {
+        Some(sets) => plan.act(&rule.name, sets.deletion()),
+        None => widen_keys(rule, plan),
     }
 }
 

@@ -314,3 +314,111 @@ async fn a_truncated_table_begins_a_new_generation_instead_of_a_scan() {
     assert_eq!(shop.redis.keys().await, ["gen:users", "user:1"]);
     stop(evictd).await;
 }
+
+#[tokio::test]
+async fn a_column_that_a_row_image_lacks_widens_what_is_made_of_it_and_nothing_else() {
+    let shop = Shop::open().await;
+    let evictd = shop.config().start().await;
+    let keys = ["user:1:v1", "user:2:v1", "user:1:profile", "user:2:profile"];
+    shop.sql("INSERT INTO users (id) VALUES (2)").await;
+    shop.done(&evictd).await;
+    let update = "SET binlog_row_image = MINIMAL; UPDATE users SET name = 'Ada' WHERE id = 2";
+    let deleted = shop.deleted_by(&evictd, &keys, update).await;
+    // The version is in neither image.
+    assert_eq!(deleted, ["user:1:v1", "user:2:v1", "user:2:profile"]);
+    stop(evictd).await;
+}
+
+/// The value is as unknown as one that is not there.
+#[tokio::test]
+async fn text_that_cannot_be_converted_widens_what_is_made_of_it_and_nothing_else() {
+    let shop = Shop::open().await;
+    shop.sql(
+        "CREATE TABLE posts (id INT PRIMARY KEY, slug VARCHAR(50) CHARACTER SET dec8, title TEXT);
+         INSERT INTO posts VALUES (1, 'thé', 'x'), (2, 'pot', 'x')",
+    )
+    .await;
+    let rules = r#"
+[[rule]]
+name    = "titles"
+tables  = ["$db.posts"]
+changed = ["title"]
+keys    = ["title:{id}"]
+
+[[rule]]
+name    = "posts"
+tables  = ["$db.posts"]
+changed = ["slug"]
+keys    = ["post:{id}", "slug:{slug}"]
+"#;
+    let evictd = shop.config().rest(rules).start().await;
+    let keys = [
+        "post:1",
+        "post:2",
+        "slug:thé",
+        "slug:pot",
+        "title:1",
+        "title:2",
+    ];
+    for (sql, expected) in [
+        // The same bytes: the slug did not change.
+        (
+            "UPDATE posts SET title = 'y' WHERE id = 1",
+            &["title:1"][..],
+        ),
+        (
+            "UPDATE posts SET slug = 'café' WHERE id = 1",
+            &["post:1", "slug:thé", "slug:pot"],
+        ),
+        (
+            "UPDATE posts SET slug = 'tea' WHERE id = 2",
+            &["post:2", "slug:pot"],
+        ),
+    ] {
+        assert_eq!(
+            shop.deleted_by(&evictd, &keys, sql).await,
+            expected,
+            "{sql}"
+        );
+    }
+    stop(evictd).await;
+}
+
+/// Rows in the binlog have columns that `SELECT *` does not show, and the catalog may not show them either.
+#[tokio::test]
+async fn columns_that_nobody_sees_do_not_hide_those_that_are_seen() {
+    for show in ["ON", "OFF"] {
+        let shop = Shop::own(MysqlOptions {
+            row_metadata: "MINIMAL",
+            extra: vec![
+                "--sql-generate-invisible-primary-key=ON".to_owned(),
+                format!("--show-gipk-in-create-table-and-information-schema={show}"),
+            ],
+            ..MysqlOptions::default()
+        })
+        .await;
+        shop.sql(
+            "CREATE TABLE notes (name VARCHAR(20), number INT);
+             CREATE TABLE secrets (id INT PRIMARY KEY, hidden INT INVISIBLE, name VARCHAR(20))",
+        )
+        .await;
+        let rules = "[[rule]]\nname = \"notes\"\ntables = [\"$db.notes\", \"$db.secrets\"]\nkeys = [\"note:{name}\"]\n\
+            [[rule]]\nname = \"generated\"\ntables = [\"$db.notes\"]\nkeys = [\"note:{my_row_id}\"]";
+        let evictd = shop.config().rest(rules).start().await;
+        let keys = ["note:tea", "note:pot", "note:1", "note:2"];
+        for (sql, expected) in [
+            (
+                "INSERT INTO notes VALUES ('tea', 5)",
+                &["note:tea", "note:1"][..],
+            ),
+            (
+                "INSERT INTO secrets (id, hidden, name) VALUES (1, 2, 'pot')",
+                &["note:pot"],
+            ),
+        ] {
+            let deleted = shop.deleted_by(&evictd, &keys, sql).await;
+            assert_eq!(deleted, expected, "{show}: {sql}\n{}", evictd.tail());
+        }
+        stop(evictd).await;
+    }
+}

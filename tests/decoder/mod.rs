@@ -10,7 +10,6 @@ mod properties;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evictd::binlog::decode::error::{DecodeError, ValueError};
 use evictd::binlog::decode::layout::{CatalogColumn, TableLayout};
 use evictd::binlog::decode::row::RowDecoder;
 use evictd::binlog::decode::rows::{self, RowsEvent};
@@ -573,20 +572,19 @@ fn decode(
             let row = match rows.next_row() {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
-                // Inserts of what we do not convert.
-                Err(DecodeError::Value {
-                    problem: ValueError::Text,
-                    ..
-                }) if table.starts_with("cs_") => {
-                    decoded.push(DecodedRow {
-                        op: Op::Insert,
-                        before: None,
-                        after: None,
-                    });
-                    continue;
-                }
                 Err(error) => panic!("{table}: {error}"),
             };
+            // Inserts of what we do not convert.
+            let unknown = |value: &Value<'_>| matches!(value, Value::Undecodable(_));
+            if table.starts_with("cs_") && row.after.is_some_and(|after| after.iter().any(unknown))
+            {
+                decoded.push(DecodedRow {
+                    op: Op::Insert,
+                    before: None,
+                    after: None,
+                });
+                continue;
+            }
             let cells = |image: Option<&[Value<'_>]>| {
                 image.map(|values| values.iter().map(Cell::new).collect::<Vec<_>>())
             };

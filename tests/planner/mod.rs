@@ -335,19 +335,18 @@ fn a_column_that_the_after_image_lacks_did_not_change() {
 }
 
 #[test]
-fn a_value_that_is_lost_widens_to_the_table() {
+fn a_value_that_is_lost_widens_what_is_made_of_it() {
     let before = with(row(7, "", 1), "slug", Value::Absent);
     check(
         "keys = [\"page:{slug}:x\", \"user:{id}\"]\npaths = [\"/p/{slug}\", \"/u/{id}\"]",
         Some(before),
         Some(row(7, "b", 2)),
         &[
+            "r: widened by missing-column",
+            "r: delete all page:*:x",
             "r: delete page:b:x",
             "r: delete user:7",
             "r: delete user:7",
-            "r: widened by missing-column",
-            "r: delete all page:*:x",
-            "r: delete all user:*",
             "r: widened by missing-column",
             "r: invalidate /p/*",
             "r: invalidate /p/b",
@@ -355,6 +354,64 @@ fn a_value_that_is_lost_widens_to_the_table() {
             "r: invalidate /u/7",
         ],
     );
+}
+
+#[test]
+fn a_value_that_cannot_be_decoded_is_as_one_that_is_lost_but_for_whether_it_changed() {
+    let slug = |bytes: &'static [u8]| with(row(7, "", 1), "slug", Value::Undecodable(bytes));
+    let fields = "keys = [\"page:{slug}\", \"user:{id}\"]\npaths = [\"/p/{slug}\"]";
+    check(
+        fields,
+        Some(row(7, "a", 1)),
+        Some(slug(b"\xe9")),
+        &[
+            "r: delete page:a",
+            "r: widened by undecodable",
+            "r: delete all page:*",
+            "r: delete user:7",
+            "r: delete user:7",
+            "r: invalidate /p/a",
+            "r: widened by undecodable",
+            "r: invalidate /p/*",
+        ],
+    );
+    let changed = "changed = [\"slug\"]\nkeys = [\"user:{id}\"]";
+    check(changed, Some(slug(b"\xe9")), Some(slug(b"\xe9")), &[]);
+    let deleted = ["r: delete user:7", "r: delete user:7"];
+    check(changed, Some(slug(b"\xe9")), Some(slug(b"\xe8")), &deleted);
+    // Of the rest `when` knows nothing either.
+    check(
+        "when = \"after.slug == 'a'\"\nkeys = [\"user:{id}\"]",
+        None,
+        Some(slug(b"a\xe9")),
+        &deleted[1..],
+    );
+}
+
+#[test]
+fn a_lost_value_takes_of_table_wide_what_covers_its_template() {
+    let lost = || Some(with(row(7, "", 1), "slug", Value::Absent));
+    for (table_wide, expected) in [
+        (
+            "{ keys = [\"p*\", \"page:*\", \"user:*\"] }",
+            &["r: delete all page:*"][..],
+        ),
+        ("{ keys = [\"*:x\", \"user:*\"] }", &["r: delete all *:x"]),
+        // None of them covers it alone.
+        (
+            "{ keys = [\"page:?*:x\", \"user:*\"] }",
+            &["r: delete all page:?*:x", "r: delete all user:*"],
+        ),
+        ("{ paths = [\"/all\"] }", &[]),
+        (
+            "{ generation = \"gen\", keys = [\"page:*\"] }",
+            &["r: increment gen", "r: delete all page:*"],
+        ),
+    ] {
+        let fields = format!("keys = [\"page:{{slug}}:x\"]\ntable_wide = {table_wide}");
+        let expected = [&["r: widened by missing-column"], expected].concat();
+        check(&fields, lost(), None, &expected);
+    }
 }
 
 #[test]
@@ -371,6 +428,7 @@ fn a_value_that_a_filter_cannot_take_widens_too() {
         &[
             "r: widened by missing-column",
             "r: delete all day:*",
+            "r: widened by missing-column",
             "r: delete all uuid:*",
         ],
     );

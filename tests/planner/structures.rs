@@ -86,15 +86,21 @@ fn a_hash_and_its_field_come_from_the_same_row() {
 }
 
 #[test]
-fn a_shape_whose_column_is_lost_widens_to_the_table() {
+fn a_shape_whose_column_is_lost_widens_alone() {
+    let fields = "keys = [\"user:{id}\"]\ntag_sets = [\"tag:{slug}\", \"tag:{id}\"]\n\
+        hash_fields = [{ key = \"h:{id}\", field = \"{slug}\" }, { key = \"g:{id}\", field = \"{id}\" }]";
     check(
-        "tag_sets = [\"tag:{slug}\"]\nhash_fields = [{ key = \"h:{slug}\", field = \"{id}\" }]",
+        fields,
         Some(with(row(7, "", 1), "slug", Value::Absent)),
         None,
         &[
+            "r: delete user:7",
+            "r: widened by missing-column",
+            "r: delete members of all tag:* after \"\"",
+            "r: delete members of tag:7 after \"\"",
             "r: widened by missing-column",
             "r: delete all h:*",
-            "r: delete members of all tag:* after \"\"",
+            "r: delete field 7 of g:7",
         ],
     );
 }

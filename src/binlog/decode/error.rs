@@ -57,8 +57,8 @@ pub enum DecodeError {
     /// The rows event does not belong to the layout.
     #[error("the rows event has {event} columns, its table map {layout}")]
     ColumnCount { layout: usize, event: u64 },
-    /// One value is damaged; the row's other values and the rows after it are
-    /// still readable.
+    /// One value cannot be decoded; the row's other values and the rows after it
+    /// can.
     #[error("column {column}: {problem}")]
     Value {
         column: Arc<str>,
@@ -67,6 +67,18 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// Whether nothing but a value is in doubt. Other problems may come from
+    /// damage, or from a layout that is not the row's.
+    pub(in crate::binlog) fn is_of_a_value_alone(&self) -> bool {
+        matches!(
+            self,
+            Self::Value {
+                problem: ValueError::Text | ValueError::Unreadable,
+                ..
+            }
+        )
+    }
+
     /// Turns a reader's [`Truncated`] into an error that names what was read.
     pub(in crate::binlog) fn truncated(reading: &'static str) -> impl Fn(Truncated) -> Self + Copy {
         move |Truncated| Self::Truncated { reading }

@@ -100,6 +100,7 @@ impl RowDecoder {
             before,
             after,
             imageless: widest == Some(0) && event.rows.is_empty(),
+            undecodable: None,
         })
     }
 }
@@ -143,10 +144,18 @@ pub struct Rows<'a> {
     /// An event whose images carry no column has no bytes to show for its one
     /// row (`binlog_row_image=MINIMAL`, an INSERT of nothing but defaults).
     imageless: bool,
+    /// The first problem that left a value unknown.
+    undecodable: Option<DecodeError>,
 }
 
 impl<'a> Rows<'a> {
-    /// The next row change, or `None` after the last.
+    /// Why a value of the rows so far is [`Value::Undecodable`], if one is.
+    pub fn undecodable(&self) -> Option<&DecodeError> {
+        self.undecodable.as_ref()
+    }
+
+    /// The next row change, or `None` after the last. Text that cannot be
+    /// converted leaves its value unknown, and nothing else.
     ///
     /// # Errors
     ///
@@ -173,18 +182,22 @@ impl<'a> Rows<'a> {
             });
         }
         match damaged {
-            Some(error) => Err(error),
-            None => Ok(Some(RowChange {
-                table: &self.decoder.layout.schema,
-                op: self.op,
-                before: self.before.as_ref().map(|image| image.values.as_slice()),
-                after: self.after.as_ref().map(|image| image.values.as_slice()),
-            })),
+            Some(error) if !error.is_of_a_value_alone() => return Err(error),
+            Some(error) => {
+                self.undecodable.get_or_insert(error);
+            }
+            None => {}
         }
+        Ok(Some(RowChange {
+            table: &self.decoder.layout.schema,
+            op: self.op,
+            before: self.before.as_ref().map(|image| image.values.as_slice()),
+            after: self.after.as_ref().map(|image| image.values.as_slice()),
+        }))
     }
 
-    /// Reads both images to their end, even past a damaged value, which it
-    /// returns: the next row begins where they end.
+    /// Reads both images to their end, even past a value that cannot be decoded,
+    /// whose problem it returns: the next row begins where they end.
     fn read_images(&mut self) -> Result<Option<DecodeError>, DecodeError> {
         let mut damaged = None;
         if let Some(image) = &mut self.before {
@@ -197,7 +210,7 @@ impl<'a> Rows<'a> {
                 None
             };
             let in_after = self.decoder.read_image(&mut self.cursor, image, partial)?;
-            damaged = damaged.or(in_after);
+            damaged = worst(damaged, in_after);
         }
         Ok(damaged)
     }
@@ -256,10 +269,7 @@ impl RowDecoder {
                         .map(|column| column.kind.decode(bytes));
                     values.push(match decoded {
                         Some(Ok(value)) => value,
-                        Some(Err(problem)) => {
-                            damaged.get_or_insert_with(|| self.value_error(index, problem));
-                            Value::Absent
-                        }
+                        Some(Err(problem)) => self.undecodable(index, problem, bytes, &mut damaged),
                         None => Value::Absent,
                     });
                 }
@@ -309,10 +319,7 @@ impl RowDecoder {
                     } else {
                         match column.kind.decode(bytes) {
                             Ok(value) => value,
-                            Err(problem) => {
-                                damaged.get_or_insert_with(|| self.value_error(index, problem));
-                                Value::Absent
-                            }
+                            Err(problem) => self.undecodable(index, problem, bytes, &mut damaged),
                         }
                     }
                 }
@@ -341,12 +348,36 @@ impl RowDecoder {
             .map_err(cut)
     }
 
+    /// The value of `bytes` that cannot be decoded, for a `problem` that joins what
+    /// was `damaged` before.
     #[cold]
-    fn value_error(&self, index: usize, problem: ValueError) -> DecodeError {
+    fn undecodable<'a>(
+        &self,
+        index: usize,
+        problem: ValueError,
+        bytes: &'a [u8],
+        damaged: &mut Option<DecodeError>,
+    ) -> Value<'a> {
         let column = self.layout.schema.columns.get(index);
-        DecodeError::Value {
+        let error = DecodeError::Value {
             column: column.map_or_else(|| "".into(), |column| Arc::clone(&column.name)),
             problem,
+        };
+        *damaged = worst(damaged.take(), Some(error));
+        Value::Undecodable(bytes)
+    }
+}
+
+/// The first of two problems, unless the second puts more than a value in doubt.
+fn worst(first: Option<DecodeError>, second: Option<DecodeError>) -> Option<DecodeError> {
+    match (first, second) {
+        (Some(first), Some(second)) if first.is_of_a_value_alone() => {
+            Some(if second.is_of_a_value_alone() {
+                first
+            } else {
+                second
+            })
         }
+        (first, second) => first.or(second),
     }
 }

@@ -44,6 +44,44 @@ fn a_damaged_value_leaves_the_rows_behind_it_readable() {
     assert!(rows.next_row().unwrap().is_none());
 }
 
+/// `shop.items (slug VARCHAR(10), day DATE)`, the slug in utf8mb4.
+const TEXT_MAP: &[u8] = b"\x07\0\0\0\0\0\x01\0\x04shop\0\x05items\0\x02\x0F\x0A\x02\x28\0\x03\x02\x01\x2D\x04\x09\x04slug\x03day";
+
+#[test]
+fn text_that_cannot_be_converted_leaves_its_value_unknown_and_nothing_else() {
+    let map = TableMap::parse(TEXT_MAP).unwrap();
+    let layout = Arc::new(TableLayout::new(&map, None).unwrap());
+    let decoder = RowDecoder::new(layout, &[0, 1]);
+    let text = DecodeError::Value {
+        column: "slug".into(),
+        problem: ValueError::Text,
+    };
+    let rows = [0, 1, b'a', 0x21, 0xD0, 0x0F, 0, 1, 0xE9, 0x21, 0xD0, 0x0F];
+    let event = insert(3, &rows);
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
+    rows.next_row().unwrap().unwrap();
+    assert_eq!(rows.undecodable(), None);
+    let row = rows.next_row().unwrap().unwrap();
+    let after = row.after.unwrap();
+    assert_eq!(after.first(), Some(&Value::Undecodable(b"\xE9")));
+    assert!(matches!(after.last(), Some(Value::Date(_))));
+    assert_eq!(rows.undecodable(), Some(&text));
+    // Month 15: it may be that nothing of the row is what it seems.
+    let event = insert(3, &[0, 1, 0xE9, 0xE1, 0xD1, 0x0F]);
+    let mut rows = decoder
+        .rows(RowsEvent::parse(WRITE_ROWS, &event).unwrap())
+        .unwrap();
+    assert!(matches!(
+        rows.next_row(),
+        Err(DecodeError::Value {
+            problem: ValueError::Temporal,
+            ..
+        })
+    ));
+}
+
 #[test]
 fn a_damaged_value_that_nobody_wants_is_not_looked_at() {
     let event = insert(3, &[0, 1, 0xE1, 0xD1, 0x0F]);
