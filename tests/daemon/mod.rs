@@ -28,6 +28,7 @@ mod refusals;
 mod register;
 mod reload;
 mod replica_lag;
+mod sessions;
 mod shapes;
 pub mod shop;
 mod statements;

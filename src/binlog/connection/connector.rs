@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mysql_async::{Conn, Error, IoError, Opts, OptsBuilder, SslOpts};
+use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, SslOpts};
 
+use super::client::Client;
+use super::session::SETTINGS;
 use crate::binlog::error::SourceError;
 use crate::credentials::{Password, TokenError};
 
@@ -111,15 +113,24 @@ impl Connector {
     }
 
     /// Opens a connection.
-    pub async fn connect(&self) -> Result<Conn, SourceError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.attempt()).await {
-            Ok(Ok(conn)) => Ok(conn),
-            Ok(Err(error)) => Err(self.connect_error(&error)),
-            Err(_) => Err(self.unreachable(format!(
-                "no answer within {} s; check host, port and firewall",
-                CONNECT_TIMEOUT.as_secs()
-            ))),
-        }
+    pub async fn connect(&self) -> Result<Client, SourceError> {
+        let attempt = async {
+            let conn = self.attempt().await;
+            let mut client = Client::new(conn.map_err(|error| self.connect_error(&error))?);
+            let set_up = client.query_drop(SETTINGS).await;
+            set_up.map_err(|error| {
+                self.statement_error(&error, "set the session's variables", "USAGE")
+            })?;
+            Ok(client)
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, attempt)
+            .await
+            .unwrap_or_else(|_| {
+                Err(self.unreachable(format!(
+                    "no answer within {} s; check host, port and firewall",
+                    CONNECT_TIMEOUT.as_secs()
+                )))
+            })
     }
 
     /// For `verify-ca`, mysql_async's own switch tells a certificate for another
@@ -152,6 +163,9 @@ impl Connector {
                 ))
             }
             Error::Server(server) => self.unfit(format!("cannot {doing}: {server}")),
+            Error::Driver(DriverError::FromRow { row }) => self.unfit(format!(
+                "cannot {doing}: the answer has a row that is not what was asked for ({row:?})"
+            )),
             other => self.unreachable(format!("the connection broke while trying to {doing}: {other}")),
         }
     }
@@ -205,10 +219,10 @@ impl Connector {
                     _ => self.unreachable(text),
                 }
             }
-            Error::Driver(mysql_async::DriverError::NoClientSslFlagFromServer) => self.unfit(
+            Error::Driver(DriverError::NoClientSslFlagFromServer) => self.unfit(
                 "the server offers no TLS; set it up there, or choose source.tls.mode = \"disabled\"",
             ),
-            Error::Driver(mysql_async::DriverError::CleartextPluginDisabled) => self.unfit(format!(
+            Error::Driver(DriverError::CleartextPluginDisabled) => self.unfit(format!(
                 "the server asks for the password of \"{}\" in clear, which is refused; if the account logs in through IAM, set source.password = {{ iam = … }} and source.tls, and otherwise be wary of this server",
                 self.target.user
             )),

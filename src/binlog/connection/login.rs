@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::connector::Connector;
 use super::failure::broken;
+use super::session::SETTINGS;
 use super::tls;
 
 /// A socket, secured or not.
@@ -55,7 +56,7 @@ impl<'a> Login<'a> {
         Self { connector }
     }
 
-    /// Connects and logs in.
+    /// Connects, logs in, and sets up the session.
     pub(in crate::binlog) async fn session(&self) -> Result<Session, Error> {
         let target = self.connector.target();
         let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
@@ -108,6 +109,7 @@ impl<'a> Login<'a> {
         );
         session.write(&bytes(&response)).await?;
         session.prove(password, nonce).await?;
+        session.query(SETTINGS).await?;
         Ok(session)
     }
 }

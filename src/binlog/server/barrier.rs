@@ -19,10 +19,9 @@
 
 use std::time::Duration;
 
-use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
+use crate::binlog::connection::client::Client;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 use crate::model::GtidSet;
@@ -35,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Barrier {
     connector: Connector,
-    conn: Option<Conn>,
+    conn: Option<Client>,
     /// The transactions that the server is known to have executed.
     executed: GtidSet,
     /// When the server said so.

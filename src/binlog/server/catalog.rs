@@ -1,6 +1,6 @@
 //! Questions to the server's catalog: tables, their columns, foreign keys.
 
-use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::prelude::FromRow;
 use mysql_async::{Params, params};
 
 use super::questions::Server;
@@ -84,7 +84,8 @@ impl Server {
             .conn
             .query(
                 "SELECT k.referenced_table_schema, k.referenced_table_name, k.table_schema, \
-                   k.table_name, GROUP_CONCAT(k.referenced_column_name), r.delete_rule, r.update_rule \
+                   k.table_name, GROUP_CONCAT(k.referenced_column_name SEPARATOR 0x00), \
+                   r.delete_rule, r.update_rule \
                  FROM information_schema.referential_constraints r \
                  JOIN information_schema.key_column_usage k \
                    ON k.constraint_schema = r.constraint_schema \
@@ -100,7 +101,7 @@ impl Server {
                 |(schema, parent, child_schema, child, columns, delete, update)| Cascade {
                     parent: TableName::new(schema, parent),
                     child: TableName::new(child_schema, child),
-                    columns: columns.split(',').map(Into::into).collect(),
+                    columns: columns.split('\0').map(Into::into).collect(),
                     on_delete: acts(&delete),
                     on_update: acts(&update),
                 },
@@ -130,7 +131,7 @@ impl Server {
     }
 
     /// The first row's answer to a question about the catalog.
-    pub(in crate::binlog) async fn ask<T: FromRow + Send + 'static>(
+    pub(in crate::binlog) async fn ask<T: FromRow>(
         &mut self,
         question: impl AsRef<str>,
         parameters: Params,

@@ -10,10 +10,9 @@
 
 use std::time::Duration;
 
-use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
+use crate::binlog::connection::client::Client;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 
@@ -45,7 +44,7 @@ pub struct LeaderLock {
 
 #[derive(Debug)]
 struct LockSession {
-    conn: Conn,
+    conn: Client,
     id: u64,
     /// A writer of Aurora that became a reader keeps its sessions' locks while
     /// the next leader takes its own on the new writer.

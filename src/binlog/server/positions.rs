@@ -2,7 +2,6 @@
 //! still has what comes next.
 
 use mysql_async::Row;
-use mysql_async::prelude::Queryable;
 
 use super::questions::Server;
 use crate::binlog::error::SourceError;

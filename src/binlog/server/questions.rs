@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
+use mysql_async::prelude::FromValue;
+use mysql_async::{DriverError, Row};
 
+use crate::binlog::connection::client::Client;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 use crate::model::{GtidSet, Position};
@@ -14,7 +15,7 @@ use crate::model::{GtidSet, Position};
 #[derive(Debug)]
 pub struct Server {
     pub(super) connector: Connector,
-    pub(super) conn: Conn,
+    pub(super) conn: Client,
     pub(super) facts: ServerFacts,
 }
 
@@ -45,22 +46,12 @@ const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
      'server_uuid', 'version', 'binlog_row_value_options', 'binlog_transaction_compression', \
      'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge')";
 
-/// Row images have the columns of generated invisible primary keys, and without
-/// their names in the binlog the catalog has to show them (since MySQL 8.0.30).
-const SESSION: &str = "SET autocommit = ON \
-    /*!80030 , SESSION show_gipk_in_create_table_and_information_schema = ON */";
-
-impl Server {
-    /// Connects and refuses a server whose binlog cannot be used.
-    pub async fn connect(connector: &Connector) -> Result<Self, SourceError> {
-        let mut conn = connector.connect().await?;
-        let rows: Vec<(String, String)> = conn
-            .query(VARIABLES)
-            .await
-            .map_err(|error| connector.statement_error(&error, "read variables", "USAGE"))?;
-        let variables: HashMap<_, _> = rows.into_iter().collect();
+impl ServerFacts {
+    /// The facts out of the server's global variables, or why its binlog cannot
+    /// be used.
+    fn of(variables: &HashMap<String, String>) -> Result<Self, String> {
         let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
-        let facts = ServerFacts {
+        let facts = Self {
             version: get("version"),
             server_uuid: get("server_uuid"),
             gtids: get("gtid_mode") == "ON",
@@ -73,26 +64,43 @@ impl Server {
                 _ => get("binlog_expire_logs_seconds").parse().ok(),
             },
         };
-        if facts.version.to_ascii_lowercase().contains("mariadb") || facts.server_uuid.is_empty() {
-            return Err(connector.unfit(format!(
+        if facts.version.to_ascii_lowercase().contains("mariadb") {
+            return Err(format!(
                 "version {} is not MySQL; MariaDB's binlog and GTIDs differ",
                 facts.version
-            )));
+            ));
+        }
+        let needed = ["version", "server_uuid", "log_bin"];
+        if let Some(name) = needed.iter().find(|name| get(name).is_empty()) {
+            return Err(format!(
+                "SHOW GLOBAL VARIABLES does not tell {name}; connect to a MySQL server itself, and not through something that answers in its place"
+            ));
         }
         if get("log_bin") != "ON" {
-            return Err(connector.unfit(
-                "log_bin is OFF; start the server with --log-bin, on Aurora set binlog_format = ROW in the cluster parameter group and restart the writer",
-            ));
+            return Err(
+                "log_bin is OFF; start the server with --log-bin, on Aurora set binlog_format = ROW in the cluster parameter group and restart the writer".to_owned(),
+            );
         }
         let format = get("binlog_format");
         if !matches!(format.as_str(), "ROW" | "") {
-            return Err(connector.unfit(format!(
+            return Err(format!(
                 "binlog_format is {format}, so that changes are written as statements; run SET PERSIST binlog_format = ROW, on Aurora set it in the cluster parameter group"
-            )));
+            ));
         }
-        conn.query_drop(SESSION)
+        Ok(facts)
+    }
+}
+
+impl Server {
+    /// Connects and refuses a server whose binlog cannot be used.
+    pub async fn connect(connector: &Connector) -> Result<Self, SourceError> {
+        let mut conn = connector.connect().await?;
+        let variables: Vec<(String, String)> = conn
+            .query(VARIABLES)
             .await
-            .map_err(|error| connector.statement_error(&error, "set variables", "USAGE"))?;
+            .map_err(|error| connector.statement_error(&error, "read variables", "USAGE"))?;
+        let facts = ServerFacts::of(&variables.into_iter().collect())
+            .map_err(|reason| connector.unfit(reason))?;
         Ok(Self {
             connector: connector.clone(),
             conn,
@@ -125,9 +133,9 @@ impl Server {
         }
         let row = result.map_err(|error| self.client_error(&error))?;
         let row = row.ok_or_else(|| self.connector.unfit("log_bin is OFF"))?;
-        let file: Option<String> = row.get("File");
-        let offset: Option<u64> = row.get("Position");
-        let executed: Option<String> = row.get("Executed_Gtid_Set");
+        let file: Option<String> = field(&row, "File");
+        let offset: Option<u64> = field(&row, "Position");
+        let executed: Option<String> = field(&row, "Executed_Gtid_Set");
         let (Some(file), Some(offset)) = (file, offset) else {
             return Err(self
                 .connector
@@ -161,10 +169,14 @@ impl Server {
             .query("SHOW BINARY LOGS")
             .await
             .map_err(|error| self.client_error(&error))?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| Some((row.get("Log_name")?, row.get("File_size")?)))
-            .collect())
+        rows.into_iter()
+            .map(
+                |row| match (field(&row, "Log_name"), field(&row, "File_size")) {
+                    (Some(name), Some(size)) => Ok((name, size)),
+                    _ => Err(self.client_error(&DriverError::FromRow { row }.into())),
+                },
+            )
+            .collect()
     }
 
     pub(super) async fn global_gtids(&mut self, variable: &str) -> Result<GtidSet, SourceError> {
@@ -174,5 +186,45 @@ impl Server {
             .await
             .map_err(|error| self.client_error(&error))?;
         self.parse_gtids(&text.unwrap_or_default())
+    }
+}
+
+/// A row's field by its name, as versions add columns and move them.
+fn field<T: FromValue>(row: &Row, name: &str) -> Option<T> {
+    row.get_opt(name)?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_refused_for_what_it_is_and_not_for_what_it_leaves_out() {
+        let whole = [
+            ("version", "9.7.4"),
+            ("server_uuid", "3e11fa47-71ca-11e1-9e33-c80aa9429562"),
+            ("log_bin", "ON"),
+            ("binlog_format", "ROW"),
+        ];
+        let with = |name: &str, value: &str| {
+            let mut variables: HashMap<String, String> = whole
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            variables.insert(name.to_owned(), value.to_owned());
+            ServerFacts::of(&variables)
+        };
+        assert!(with("log_bin", "ON").is_ok());
+        for (name, value, expected) in [
+            ("version", "11.4.2-MariaDB", "is not MySQL"),
+            ("version", "", "does not tell version"),
+            ("server_uuid", "", "does not tell server_uuid"),
+            ("log_bin", "", "does not tell log_bin"),
+            ("log_bin", "OFF", "log_bin is OFF"),
+            ("binlog_format", "MIXED", "binlog_format is MIXED"),
+        ] {
+            let reason = with(name, value).unwrap_err();
+            assert!(reason.contains(expected), "{name}: {reason}");
+        }
     }
 }

@@ -8,11 +8,10 @@
 
 use std::time::Duration;
 
-use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::binlog::connection::client::Client;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::error::SourceError;
 use crate::telemetry::metric;
@@ -59,7 +58,7 @@ struct InstanceReport {
 pub struct ReplicaLag {
     connector: Connector,
     question: String,
-    conn: Option<Conn>,
+    conn: Option<Client>,
 }
 
 impl ReplicaLag {
@@ -135,21 +134,30 @@ impl ReplicaLag {
         Ok(ReadersApplied { through, seen_at })
     }
 
+    /// The table may have its times in the server's own time zone, with which
+    /// AWS' drivers compare them too.
+    async fn connect(&self) -> Result<Client, SourceError> {
+        let mut conn = self.connector.connect().await?;
+        let zone = conn.query_drop("SET time_zone = @@GLOBAL.time_zone").await;
+        zone.map_err(|error| self.not_read(&error))?;
+        Ok(conn)
+    }
+
+    fn not_read(&self, error: &mysql_async::Error) -> SourceError {
+        let doing = "read how far the readers are behind";
+        self.connector.statement_error(error, doing, "SELECT")
+    }
+
     async fn reports(&mut self) -> Result<Vec<InstanceReport>, SourceError> {
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => self.connector.connect().await?,
+            None => self.connect().await?,
         };
         type LagRow = (String, Option<bool>, Option<f64>, Option<i64>);
-        let rows: Vec<LagRow> = match conn.query(&self.question).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                let doing = "read how far the readers are behind";
-                return Err(self.connector.statement_error(&error, doing, "SELECT"));
-            }
-        };
+        let rows: Result<Vec<LagRow>, _> = conn.query(&self.question).await;
+        let rows = rows.map_err(|error| self.not_read(&error))?;
         self.conn = Some(conn);
         let report = |(server, is_writer, lag_ms, age_us): LagRow| InstanceReport {
             server,
