@@ -32,10 +32,24 @@ pub struct Stored {
     /// another file of the same name has another time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_begun_s: Option<u32>,
+    /// Rows before the position were read with the columns of this place, which
+    /// lies after it: a statement in between may show that they had others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns_of: Option<ColumnsOf>,
     /// The epoch of the leader that stored the position, greater than all epochs
     /// before. The store sets it.
     #[serde(default)]
     pub epoch: u64,
+}
+
+/// The end of the server's binlog when columns were looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsOf {
+    /// The binlog file.
+    pub file: String,
+    /// The offset of its end.
+    pub offset: u64,
 }
 
 /// The version of the format that this evictd writes.
@@ -52,6 +66,7 @@ impl Stored {
             gtid_set: position.gtids.clone(),
             committed_at: committed_at.and_then(CommitTime::timestamp),
             file_begun_s: None,
+            columns_of: None,
             epoch: 0,
         }
     }
@@ -74,6 +89,24 @@ impl Stored {
     pub fn begun_at(mut self, file_begun_s: Option<u32>) -> Self {
         self.file_begun_s = file_begun_s;
         self
+    }
+
+    /// Adds the place whose columns rows were read with, if it is ahead.
+    pub fn with_columns_of(mut self, place: Option<&Position>) -> Self {
+        self.columns_of = place.map(|place| ColumnsOf {
+            file: place.file.to_string(),
+            offset: place.offset,
+        });
+        self
+    }
+
+    /// The place whose columns rows were read with, if it is ahead.
+    pub fn columns_of(&self) -> Option<Position> {
+        self.columns_of.as_ref().map(|place| Position {
+            file: Arc::from(place.file.as_str()),
+            offset: place.offset,
+            gtids: None,
+        })
     }
 
     /// The position at which reading resumes.

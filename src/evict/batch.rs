@@ -73,6 +73,8 @@ pub struct Mark {
     /// When the last transaction before it was committed; `None` if none was
     /// read yet.
     pub committed_at: Option<CommitTime>,
+    /// Rows before it were read with the columns of this place, which is ahead.
+    pub columns_of: Option<Position>,
     /// When its file was begun, in seconds since the epoch, if that is known.
     pub file_begun_s: Option<u32>,
 }

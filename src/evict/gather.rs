@@ -197,6 +197,7 @@ fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
         server_uuid: tail.server_uuid(),
         committed_at: tail.source().committed_at(),
         file_begun_s: tail.source().file_begun_s(),
+        columns_of: tail.source().columns_of().cloned(),
     });
     batch.take()
 }

@@ -67,7 +67,8 @@ async fn write(
 ) -> Result<(), PipelineError> {
     let Some(mark) = mark else { return Ok(()) };
     let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at)
-        .begun_at(mark.file_begun_s);
+        .begun_at(mark.file_begun_s)
+        .with_columns_of(mark.columns_of.as_ref());
     outage.started(false);
     while let Err(error) = checkpoint.store(&stored).await {
         if let CheckpointError::Superseded { .. } = error {

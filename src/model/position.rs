@@ -20,6 +20,14 @@ pub struct Position {
     pub gtids: Option<GtidSet>,
 }
 
+impl Position {
+    /// Whether reading that stands at `offset` of `file` is at this place or
+    /// beyond it.
+    pub fn is_reached_at(&self, file: &str, offset: u64) -> bool {
+        reached((&self.file, self.offset), (file, offset))
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.offset)
@@ -118,17 +126,27 @@ impl Bound {
                 .gtids
                 .as_ref()
                 .is_some_and(|read| read.includes(set)),
-            Bound::Offset { file, offset } if *file == position.file => *offset <= position.offset,
-            Bound::Offset { file, .. } => match (number_of(file), number_of(&position.file)) {
-                (Some(end), Some(read)) => end < read,
-                _ => false,
-            },
+            Bound::Offset { file, offset } => {
+                reached((file, *offset), (&position.file, position.offset))
+            }
         }
     }
 }
 
-/// The number at the end of a binlog file's name, which counts the files.
-fn number_of(file: &str) -> Option<u64> {
+/// Whether `read` is at `end` or beyond it, each a file and an offset.
+fn reached(end: (&str, u64), read: (&str, u64)) -> bool {
+    if end.0 == read.0 {
+        return end.1 <= read.1;
+    }
+    match (number_of(end.0), number_of(read.0)) {
+        (Some(end), Some(read)) => end < read,
+        _ => false,
+    }
+}
+
+/// The number at the end of a binlog file's name, which counts the files. As
+/// text, the names of a server's files are not in their order for ever.
+pub fn number_of(file: &str) -> Option<u64> {
     file.rsplit_once('.')?.1.parse().ok()
 }
 

@@ -256,3 +256,38 @@ async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_
         "{text}"
     );
 }
+
+/// The columns are those of now, and the statement that made them so comes after the range.
+#[tokio::test]
+async fn a_range_that_ends_before_its_columns_changed_invalidates_what_was_read_with_their_names() {
+    let shop = Shop::own(MysqlOptions {
+        row_metadata: "MINIMAL",
+        ..MysqlOptions::default()
+    })
+    .await;
+    shop.sql("CREATE TABLE pairs (a INT, b INT)").await;
+    let (file, offset, before) = shop.end().await;
+    shop.sql("INSERT INTO pairs VALUES (1, 2)").await;
+    let (_, end, after) = shop.end().await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    shop.sql("ALTER TABLE pairs DROP COLUMN a, ADD COLUMN c INT AFTER b")
+        .await;
+    shop.sql("INSERT INTO users (id) VALUES (2)").await;
+    let rule = "[[rule]]\nname = \"pairs\"\ntables = [\"$db.pairs\"]\nkeys = [\"pair:{b}\"]\n";
+    let config = shop
+        .config()
+        .rest(&format!("{rule}{}", crate::daemon::shop::USERS));
+    let offsets = [offset, end].map(|offset| format!("{file}:{offset}"));
+    for [from, to] in [offsets, [before, after]] {
+        let users = ["user:1:profile", "user:2:profile"];
+        shop.fill(&["pair:1", "pair:2", users[0], users[1]]).await;
+        let replayed = replay(&config, &["--from", &from, "--to", &to]).await;
+        assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+        assert_eq!(
+            shop.redis.keys().await,
+            users,
+            "rows after the range stay: {to}\n{}",
+            replayed.stderr
+        );
+    }
+}

@@ -15,6 +15,7 @@ mod idle;
 mod items;
 mod kills;
 mod large;
+mod layouts;
 mod leader;
 mod logs;
 mod metrics;

@@ -42,6 +42,10 @@ pub struct Assembler<I: Interest> {
     /// Tables whose rows were read with names from the catalog, which are those
     /// of the moment when it was asked.
     pub(super) looked_up: BTreeSet<TableName>,
+    /// Where the server's binlog ended when the catalog was last asked.
+    catalog_of: Option<Position>,
+    /// The same, of the columns that rows were read with.
+    pub(super) columns_of: Option<Position>,
 }
 
 impl<I: Interest> Assembler<I> {
@@ -62,6 +66,8 @@ impl<I: Interest> Assembler<I> {
             layouts: HashMap::new(),
             catalog: None,
             looked_up: BTreeSet::new(),
+            catalog_of: None,
+            columns_of: None,
         }
     }
 
@@ -87,6 +93,7 @@ impl<I: Interest> Assembler<I> {
         self.committed = position;
         self.prepared.clear();
         self.looked_up.clear();
+        self.columns_of = None;
         self.rewind();
     }
 
@@ -139,6 +146,39 @@ impl<I: Interest> Assembler<I> {
     /// is not there.
     pub fn learn(&mut self, table: TableName, columns: Option<Vec<CatalogColumn>>) {
         self.catalog = Some((table, columns));
+    }
+
+    /// The same, from a server whose binlog ended at `end` once it had answered:
+    /// whatever had changed the columns by then stands before it.
+    pub fn learn_at(
+        &mut self,
+        table: TableName,
+        columns: Option<Vec<CatalogColumn>>,
+        end: Position,
+    ) {
+        self.catalog_of = Some(end);
+        self.learn(table, columns);
+    }
+
+    /// The place ahead of the position up to which a statement may have changed
+    /// the columns that rows before the position were read with.
+    pub fn columns_of(&self) -> Option<&Position> {
+        let Position { file, offset, .. } = &self.committed;
+        let place = self.columns_of.as_ref();
+        place.filter(|place| !place.is_reached_at(file, *offset))
+    }
+
+    /// Rows before the position were read with the columns of this place.
+    pub fn read_with_columns_of(&mut self, place: Position) {
+        self.columns_of = Some(place);
+    }
+
+    /// Notes that rows are read with columns of the catalog.
+    pub(super) fn rely_on_catalog(&mut self, table: &TableName) {
+        self.looked_up.insert(table.clone());
+        if let Some(end) = &self.catalog_of {
+            self.columns_of = Some(end.clone());
+        }
     }
 
     /// Columns may have changed under the same table map

@@ -89,7 +89,7 @@ impl<I: Interest> Assembler<I> {
                 .map_err(|error| error.to_string())
                 .and_then(|layout| self.interest.bind(layout));
             if TableLayout::needs_catalog(&map) == Ok(true) {
-                self.looked_up.insert(name.clone());
+                self.rely_on_catalog(&name);
             }
             match bound {
                 Ok(table) => TableUse::Wanted(Arc::new(table)),
@@ -116,13 +116,19 @@ impl<I: Interest> Assembler<I> {
     /// one of the columns that are `added` matters; or rows were read with columns
     /// from the catalog, which may have shown them as they are only after the
     /// change, so that values had the names of other columns.
+    ///
+    /// An evictd before this one may have read rows with columns of a place that
+    /// is still ahead, and then it is not known of which tables.
     pub(super) fn changed_with_columns(
         &mut self,
         mut named: Vec<TableName>,
         added: &[String],
     ) -> Vec<TableName> {
+        let columns_of = self.columns_of.as_ref();
+        let ahead = columns_of.is_some_and(|place| !place.is_reached_at(&self.file, self.offset));
         named.retain(|table| {
             self.looked_up.remove(table)
+                || (ahead && self.interest.wants(table))
                 || added
                     .iter()
                     .any(|column| self.interest.reads(table, column))

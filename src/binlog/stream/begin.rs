@@ -46,7 +46,15 @@ impl<I: Interest> Source<I> {
             self.generation = None;
         }
         server.check_resumable(position).await?;
+        // On another server the statement may stand anywhere in what is written.
+        let columns_of = match self.assembler.columns_of() {
+            Some(_) if !same_server => Some(server.status().await?),
+            _ => None,
+        };
         let dump = self.open_dump(by_gtid).await?;
+        if let Some(end) = columns_of {
+            self.assembler.read_with_columns_of(end);
+        }
         self.assembler.rewind();
         self.begun = true;
         self.open = Some(OpenStream {

@@ -25,6 +25,7 @@ impl<I: Interest> Source<I> {
             if self.ended() {
                 return Ok(Came::End);
             }
+            self.beyond |= self.at_bound();
             let step = match self.next_arrival().await? {
                 Arrival::Event(event) => {
                     if let Some(heartbeat) = Heartbeat::read(&event) {
@@ -38,7 +39,7 @@ impl<I: Interest> Source<I> {
                     self.assembler.feed_unreadable(event_type, reason)
                 }
             };
-            match step {
+            match self.within_bounds(step) {
                 // The first event after a pause: what is known of the reading
                 // has changed.
                 Step::Quiet if self.drained() => return Ok(Came::Quiet),
@@ -55,11 +56,33 @@ impl<I: Interest> Source<I> {
     /// Must not be cancelled: the event would be lost.
     pub async fn look_up(&mut self, needed: LookUp) -> Result<Option<Item<I::Table>>, SourceError> {
         let open = self.open.as_mut().ok_or_else(|| ended(&self.connector))?;
-        let columns = answered(&self.connector, open.server.columns(&needed.table)).await?;
-        self.assembler.learn(needed.table, columns);
+        let asked = async {
+            let columns = open.server.columns(&needed.table).await?;
+            // In this order: what the columns show is before this end.
+            Ok((columns, open.server.status().await?))
+        };
+        let (columns, end) = answered(&self.connector, asked).await?;
+        self.assembler.learn_at(needed.table, columns, end);
         match self.assembler.feed(needed.event) {
             Step::Item(item) => Ok(Some(item)),
             Step::Quiet | Step::NeedsCatalog(..) => Ok(None),
+        }
+    }
+
+    /// Beyond a bound, nothing is left but what tells that rows before it were read
+    /// with the columns of later.
+    fn within_bounds(&mut self, step: Step<I::Table>) -> Step<I::Table> {
+        if !self.beyond {
+            return step;
+        }
+        match step {
+            Step::Item(Item::TablesChanged(_) | Item::AnyChanged(_)) => step,
+            Step::NeedsCatalog(table, event) => {
+                self.assembler.learn(table, None);
+                self.assembler.feed(event);
+                Step::Quiet
+            }
+            Step::Item(_) | Step::Quiet => Step::Quiet,
         }
     }
 

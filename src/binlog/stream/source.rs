@@ -31,6 +31,9 @@ pub struct Source<I: Interest> {
     /// A server has sent some of its binlog.
     pub(super) heard: bool,
     pub(super) until: Vec<Bound>,
+    /// A bound was reached, and what follows is read only for the statements that
+    /// changed columns.
+    pub(super) beyond: bool,
 }
 
 /// Settings of the request for the stream.
@@ -75,6 +78,7 @@ impl<I: Interest> Source<I> {
             begun: false,
             heard: false,
             until: Vec::new(),
+            beyond: false,
         }
     }
 
@@ -85,10 +89,27 @@ impl<I: Interest> Source<I> {
         self
     }
 
+    /// Whether a bound is reached, and every statement is read that may have
+    /// changed the columns that rows before it were read with.
+    pub fn ended(&self) -> bool {
+        self.at_bound() && self.columns_known()
+    }
+
+    /// Whether the columns of what was read are known to be those of then. A
+    /// server that is asked by GTIDs may have nothing to send that reaches the
+    /// offset.
+    fn columns_known(&self) -> bool {
+        let read = self.assembler.position().gtids.as_ref();
+        self.assembler.columns_of().is_none_or(|place| {
+            let wanted = place.gtids.as_ref().filter(|set| !set.is_empty());
+            matches!((read, wanted), (Some(read), Some(wanted)) if read.includes(wanted))
+        })
+    }
+
     /// Whether a bound is reached. Only between transactions: one that began
     /// before the bound is read to its end. Never before a server accepted the
     /// position: one that lies behind the binlog's end is a gap, and not an end.
-    pub fn ended(&self) -> bool {
+    pub(super) fn at_bound(&self) -> bool {
         let position = self.assembler.position();
         let reached = self.until.iter().any(|bound| bound.reached(position));
         self.begun && reached && !self.in_transaction()
@@ -97,6 +118,17 @@ impl<I: Interest> Source<I> {
     /// The place after the last whole transaction that was delivered.
     pub fn position(&self) -> &Position {
         self.assembler.position()
+    }
+
+    /// [`Assembler::columns_of`].
+    pub fn columns_of(&self) -> Option<&Position> {
+        self.assembler.columns_of()
+    }
+
+    /// [`Assembler::read_with_columns_of`], of the server that is named to
+    /// [`Source::reconnect`].
+    pub fn read_with_columns_of(&mut self, place: Position) {
+        self.assembler.read_with_columns_of(place);
     }
 
     /// [`Assembler::reading_gtids`].

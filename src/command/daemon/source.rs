@@ -33,6 +33,7 @@ pub(super) async fn open_tail(
 ) -> Result<Tail, CommandError> {
     let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
     let mut file_begun_s = None;
+    let mut columns_of = None;
     let mut lost = None;
     let stored = match mode {
         Mode::Live { granted_at_ms } => checkpoint.lead(granted_at_ms).await?,
@@ -41,6 +42,7 @@ pub(super) async fn open_tail(
     let (position, uuid) = match (stored, &config.checkpoint) {
         (Some(stored), _) => {
             file_begun_s = stored.file_begun_s;
+            columns_of = stored.columns_of();
             (stored.position(), Arc::from(stored.server_uuid.as_str()))
         }
         // Over, never under: Redis cannot tell a lost key from one that never
@@ -80,6 +82,9 @@ pub(super) async fn open_tail(
     let mut source = Source::new(connector, settings, interest, position);
     if let Some(begun_s) = file_begun_s {
         source.expect_file_begun(begun_s);
+    }
+    if let Some(place) = columns_of {
+        source.read_with_columns_of(place);
     }
     let tail = Tail::new(source, rules, config.source.on_gap, Some(uuid));
     Ok(match lost {

@@ -256,6 +256,7 @@ pub(super) fn mark(offset: u64) -> Mark {
         server_uuid: "uuid".into(),
         committed_at: CommitTime::from_micros(1_000_000),
         file_begun_s: None,
+        columns_of: None,
     }
 }
 

@@ -188,3 +188,35 @@ fn columns_that_matter_and_databases_that_are_dropped_are_handed_on() {
     assert_eq!(said("ALTER TABLE users ADD note INT"), "commit");
     assert_eq!(said("DROP DATABASE Shop"), "dropped Shop");
 }
+
+/// A reader before this one read rows with the columns that the server had when its binlog ended there.
+#[test]
+fn a_statement_on_columns_means_the_table_up_to_the_place_that_rows_were_read_with() {
+    let alter = query("shop", "ALTER TABLE users ADD COLUMN a INT");
+    // Words that are no tables may be among the names.
+    let widened = |said: String| said.starts_with("changed ") && said.contains(" shop.users");
+    let mut stream = Stream::at(position(4, None));
+    assert_eq!(stream.write(QUERY, &alter), "commit");
+    let mut place = position(stream.offset + 1, None);
+    stream.assembler.read_with_columns_of(place.clone());
+    assert_eq!(stream.assembler.columns_of(), Some(&place));
+    let elsewhere = query("other", "ALTER TABLE users ADD COLUMN b INT");
+    place.offset = stream.offset + 1_000;
+    stream.assembler.read_with_columns_of(place.clone());
+    assert_eq!(stream.write(QUERY, &elsewhere), "commit");
+    while stream.assembler.columns_of().is_some() {
+        assert!(widened(stream.write(QUERY, &alter)));
+    }
+    assert!(stream.offset >= place.offset);
+    assert_eq!(stream.write(QUERY, &alter), "commit");
+    // Numbers of files are compared, and not their names.
+    for (file, ahead) in [("bin.999999", false), ("bin.1000000", true)] {
+        place.file = file.into();
+        let mut stream = Stream::at(crate::model::Position {
+            file: "bin.1000000".into(),
+            ..position(4, None)
+        });
+        stream.assembler.read_with_columns_of(place.clone());
+        assert_eq!(stream.assembler.columns_of().is_some(), ahead, "{file}");
+    }
+}
