@@ -16,6 +16,7 @@ use crate::plans::binlog_files::{FilePlans, FileStep};
 use crate::plans::diff::{DiffItem, DifferenceTotals, Differences};
 use crate::plans::lines::PlanLines;
 use crate::plans::totals::Totals;
+use crate::telemetry::repeating;
 
 /// Prints the plans and a summary.
 pub fn run(global: &Global, options: &PlanArgs) -> Result<(), CommandError> {
@@ -126,20 +127,19 @@ fn warn_of(widened: Option<Widened>, position: &str) {
     match widened {
         None | Some(Widened::Tables(_) | Widened::Databases(_)) => {}
         Some(Widened::Undecodable(table, reason)) => {
-            tracing::warn!(%table, reason, position, "rows cannot be decoded: planning the whole table");
+            repeating!(warn, &table.to_string(), { %table, reason, position },
+                "rows cannot be decoded: planning the whole table");
         }
         Some(Widened::Value(table, reason)) => {
             tracing::warn!(%table, reason, position, "a value cannot be decoded: planning everything that can be made of its column");
         }
         Some(Widened::Any(reason)) => {
-            tracing::warn!(%reason, position, "what changed cannot be known: planning everything");
+            repeating!(warn, &reason.to_string(), { %reason, position },
+                "what changed cannot be known: planning everything");
         }
         Some(Widened::Statement(dml)) => {
-            tracing::warn!(
-                statement = dml.text,
-                position,
-                "without a server it cannot be known how far a statement reaches: planning everything"
-            );
+            repeating!(warn, "", { statement = dml.text, position },
+                "without a server it cannot be known how far a statement reaches: planning everything");
         }
     }
 }

@@ -12,7 +12,7 @@ use evictd::model::TableName;
 use serde_json::Value;
 
 use super::workload::Workload;
-use crate::daemon::shop::{WITHIN, stop};
+use crate::daemon::shop::{Shop, WITHIN, stop};
 use crate::support::{Evictd, MysqlOptions, eventually, scratch};
 
 /// What `run --dry-run` prints for the workload.
@@ -311,4 +311,60 @@ async fn offsets_beyond_4_gib_and_events_of_64_mib_are_planned_like_others() {
         plan["position"]["offset"] = Value::from(offset + shift);
     }
     assert_eq!(plans(&path).await, expected);
+}
+
+#[tokio::test]
+async fn what_widens_again_and_again_is_said_once_with_its_number() {
+    let work = Workload::new(MysqlOptions {
+        row_metadata: "MINIMAL",
+        ..MysqlOptions::default()
+    })
+    .await;
+    let planned = work.plan(&[], &work.files).await;
+    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    let of_users: Vec<&str> = planned
+        .stderr
+        .lines()
+        .filter(|line| line.contains("cannot be decoded") && line.contains("shop.users"))
+        .collect();
+    let [first, more] = of_users[..] else {
+        panic!("{}", planned.stderr);
+    };
+    assert!(first.contains("the column names"), "{first}");
+    assert!(more.contains(" more in the last"), "{more}");
+}
+
+/// A shell that lists the files sorts their names as text.
+#[tokio::test]
+async fn files_are_read_by_their_numbers_when_those_grow_a_digit() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    shop.mysql()
+        .exec("RESET BINARY LOGS AND GTIDS TO 999998")
+        .await;
+    for id in 1..=4 {
+        shop.sql(&format!(
+            "INSERT INTO users (id) VALUES ({id}); FLUSH BINARY LOGS"
+        ))
+        .await;
+    }
+    let data = shop.mysql().data_dir();
+    let files = ["1000000", "1000001", "999998", "999999"];
+    let files = files.map(|number| {
+        data.join(format!("mysql-bin.{number}"))
+            .display()
+            .to_string()
+    });
+    let mut args = vec!["plan", "--binlog"];
+    args.extend(files.iter().map(String::as_str));
+    let planned = Evictd::finish(&shop.config().options().args(&args), WITHIN).await;
+    assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+    assert!(
+        !planned.stderr.contains("does not follow"),
+        "{}",
+        planned.stderr
+    );
+    let ids: Vec<usize> = (1..=4)
+        .filter_map(|id| planned.stdout.find(&format!("user:{id}:profile")))
+        .collect();
+    assert!(ids.len() == 4 && ids.is_sorted(), "{}", planned.stdout);
 }

@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::open_file::{OpenFile, ReadStep, name_of};
 use crate::binlog::events::event::Event;
 use crate::binlog::reader::{Assembler, Interest, Item, Step};
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
+use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, number_of};
 use crate::model::{CommitTime, Position};
 
 /// The next thing that the files say.
@@ -38,8 +38,14 @@ struct Last {
 }
 
 impl<I: Interest> BinlogFiles<I> {
-    /// Prepares reading `paths`; nothing is opened yet.
-    pub fn new(interest: I, paths: Vec<PathBuf>) -> Self {
+    /// Prepares reading `paths` in this order; nothing is opened yet. Those that
+    /// are in the order of their names as text, as a shell lists them, are read in
+    /// the order of their numbers.
+    pub fn new(interest: I, mut paths: Vec<PathBuf>) -> Self {
+        let numbered = |path: &PathBuf| (path.with_extension(""), number_of(&name_of(path)));
+        if paths.is_sorted() && paths.iter().all(|path| numbered(path).1.is_some()) {
+            paths.sort_by_cached_key(numbered);
+        }
         let position = Position {
             file: paths
                 .first()
