@@ -4,10 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::parts::derived_server_id;
 use super::{CommandError, preflight, print, store};
 use crate::binlog::SourceError;
-use crate::binlog::server::Server;
 use crate::binlog::server::leader::LeaderLock;
+use crate::binlog::server::{Server, since};
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::{self, CheckpointAction, Global, OutputFormat};
 use crate::config::{self, Config};
@@ -128,7 +129,11 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         )),
         other => other.into(),
     })?;
-    let stored = Stored::new(&located, &server.facts().server_uuid, None);
+    let file_begun_s = match &*located.file {
+        "" => None,
+        file => Some(since::begun_s(&connector, server_id(config), file).await?),
+    };
+    let stored = Stored::new(&located, &server.facts().server_uuid, None).begun_at(file_begun_s);
     checkpoint.lead_anew(granted_at_ms).await?;
     checkpoint.store(&stored).await?;
     lock.release().await;
@@ -141,6 +146,11 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         }
     );
     print(text.as_bytes())
+}
+
+/// The replica id for a look at the beginning of a file.
+fn server_id(config: &Config) -> u32 {
+    derived_server_id(&format!("{}/checkpoint", config.name))
 }
 
 async fn clear(config: &Config) -> Result<(), CommandError> {

@@ -29,6 +29,7 @@ mod refusals;
 mod register;
 mod reload;
 mod replica_lag;
+mod restores;
 mod sessions;
 mod shapes;
 pub mod shop;

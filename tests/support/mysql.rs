@@ -1,5 +1,6 @@
 //! A MySQL server.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -59,11 +60,7 @@ impl Mysql {
         let port = free_port();
         let dir = scratch("mysql");
         let data = dir.path().join("data");
-        let mut make_data = Command::new("cp");
-        make_data
-            .args(["-r", "--sparse=always", "--"])
-            .arg(&servers().mysql_data)
-            .arg(&data);
+        let mut make_data = copying(&servers().mysql_data, &data);
         if options.lower_case_names {
             // The setting is fixed when a data directory is made.
             make_data = Command::new(&servers().mysqld);
@@ -209,6 +206,17 @@ impl Mysql {
         self.start_again().await;
     }
 
+    /// Keeps a copy of a stopped server's data and binlog, for [`put_back`](Self::put_back).
+    pub fn copy_data(&self) {
+        copy(&self.data_dir(), &self.dir.path().join("copy"));
+    }
+
+    /// Replaces a stopped server's data and binlog by the copy.
+    pub fn put_back(&self) {
+        std::fs::remove_dir_all(self.data_dir()).expect("the server is stopped");
+        copy(&self.dir.path().join("copy"), &self.data_dir());
+    }
+
     async fn ready(&mut self) {
         let opts = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
@@ -250,6 +258,18 @@ const FIXED_OPTIONS: [&str; 24] = [
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-fast-shutdown=1",
 ];
+
+fn copying(from: &Path, to: &Path) -> Command {
+    let mut command = Command::new("cp");
+    command.args(["-r", "--sparse=always", "--"]);
+    command.args([from, to]);
+    command
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = copying(from, to).status().expect("cp can be run");
+    assert!(status.success(), "{}: {status}", to.display());
+}
 
 fn spawn(command_line: &[String], dir: &TempDir) -> Process {
     let mut command = Command::new(&servers().mysqld);

@@ -8,7 +8,7 @@ use super::known_layout::KnownLayout;
 use super::offset::beyond_dump_offset;
 use super::transaction::{Prepared, Transaction};
 use crate::binlog::decode::catalog::CatalogColumn;
-use crate::model::position::Gtid;
+use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
 use crate::model::{CommitTime, GtidSet, Position, TableName};
 
 /// Follows a binlog stream.
@@ -94,6 +94,14 @@ impl<I: Interest> Assembler<I> {
         self.prepared.clear();
         self.looked_up.clear();
         self.columns_of = None;
+        self.rewind();
+    }
+
+    /// Goes back to the last whole transaction, on a server where its file and
+    /// offset mean nothing. The next event says where it stands there.
+    pub fn forget_place(&mut self) {
+        self.committed.file = "".into();
+        self.committed.offset = FIRST_EVENT_OFFSET;
         self.rewind();
     }
 

@@ -4,7 +4,7 @@ use crate::model::Position;
 
 /// The offset to skip to, if COM_BINLOG_DUMP cannot name it.
 pub(super) fn beyond_dump_offset(position: &Position) -> Option<u64> {
-    let needed = position.gtids.is_none() && position.offset > u64::from(u32::MAX);
+    let needed = position.offset > u64::from(u32::MAX);
     needed.then_some(position.offset)
 }
 

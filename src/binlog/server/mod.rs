@@ -4,7 +4,7 @@
 //! - `positions`: where to begin, and whether the server has what comes next.
 //! - `catalog`: tables, their columns, foreign keys.
 //! - `reach`: how far a statement's changes reach.
-//! - `since`: which binlog file a time lies in.
+//! - `since`: when binlog files were begun, and which of them a time lies in.
 //! - `end`: the end of the binlog, and how much is left to read.
 //! - `barrier`: waits until the rows of transactions are visible to other sessions.
 //! - `replica_lag`: how far the readers of an Aurora cluster are behind.

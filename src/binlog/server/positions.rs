@@ -49,7 +49,7 @@ impl Server {
                     offset: *offset,
                     gtids: None,
                 };
-                self.check_resumable(&position).await?;
+                self.check_place(&position).await?;
                 Ok(position)
             }
             Start::Gtids(set) => {
@@ -63,49 +63,58 @@ impl Server {
                     offset: FIRST_EVENT_OFFSET,
                     gtids: Some(set.clone()),
                 };
-                self.check_resumable(&position).await?;
+                self.check_gtids(&position).await?;
                 Ok(position)
             }
         }
     }
 
-    /// Refuses a position whose next change the server no longer has, or never
-    /// had.
-    pub async fn check_resumable(&mut self, position: &Position) -> Result<(), SourceError> {
-        if let (Some(wanted), true) = (&position.gtids, self.facts.gtids) {
-            let purged = self.global_gtids("gtid_purged").await?;
-            if !wanted.includes(&purged) {
-                return Err(SourceError::gap(
-                    position,
-                    format!("the server purged transactions after it (gtid_purged is {purged})"),
-                ));
-            }
-            let executed = self.global_gtids("gtid_executed").await?;
-            if !executed.includes(wanted) {
-                return Err(SourceError::gap(
-                    position,
-                    format!(
-                        "the server never executed some of these transactions (gtid_executed is {executed}): it was restored, or is another server"
-                    ),
-                ));
-            }
+    /// Refuses a position whose transactions the server never had, or after
+    /// which it purged some. Says nothing where either side has no GTIDs.
+    pub async fn check_gtids(&mut self, position: &Position) -> Result<(), SourceError> {
+        let (Some(wanted), true) = (&position.gtids, self.facts.gtids) else {
+            return Ok(());
+        };
+        let purged = self.global_gtids("gtid_purged").await?;
+        if !wanted.includes(&purged) {
+            return Err(SourceError::gap(
+                position,
+                format!("the server purged transactions after it (gtid_purged is {purged})"),
+            ));
+        }
+        let executed = self.global_gtids("gtid_executed").await?;
+        if executed.includes(wanted) {
             return Ok(());
         }
+        Err(SourceError::gap(
+            position,
+            format!(
+                "the server never executed some of these transactions (gtid_executed is {executed}): it was restored, or is another server"
+            ),
+        ))
+    }
+
+    /// Refuses a position whose file and offset this server does not have, or no
+    /// longer has.
+    pub async fn check_place(&mut self, position: &Position) -> Result<(), SourceError> {
         let files = self.files().await?;
-        match files.iter().find(|(file, _)| **file == *position.file) {
-            Some((_, size)) if position.offset <= *size => Ok(()),
-            Some((_, size)) => Err(SourceError::gap(
-                position,
-                format!("the file ends at {size}: it is another file of the same name"),
-            )),
+        let reason = match files.iter().find(|(file, _)| **file == *position.file) {
+            Some((_, size)) if position.offset <= *size => return Ok(()),
+            Some((_, size)) => format!(
+                "the file ends at {size}: it is another file of the same name, or an earlier copy was put back"
+            ),
             None => {
-                let oldest = files.first().map_or("none", |(file, _)| file.as_str());
-                Err(SourceError::gap(
-                    position,
-                    format!("the server has no such file (the oldest is {oldest}): it was purged"),
-                ))
+                let name = |file: Option<&(String, u64)>| {
+                    file.map_or_else(|| "none".to_owned(), |(name, _)| name.clone())
+                };
+                format!(
+                    "the server has no such file (the oldest is {}, the newest {}): it was purged, the binlog was reset, or the server was restored",
+                    name(files.first()),
+                    name(files.last())
+                )
             }
-        }
+        };
+        Err(SourceError::gap(position, reason))
     }
 
     /// Refuses an offset inside an event: a dump from there would read garbage.

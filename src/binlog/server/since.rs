@@ -1,4 +1,4 @@
-//! Which binlog file a time lies in.
+//! When binlog files were begun, and which of them a time lies in.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub async fn file_at(
         let Some((file, _)) = files.get(middle) else {
             break;
         };
-        if began_at_s(connector, server_id, file).await? > since_s {
+        if i64::from(begun_s(connector, server_id, file).await?) > since_s {
             newer = middle;
         } else {
             older = middle + 1;
@@ -64,8 +64,16 @@ pub async fn file_at(
 }
 
 /// When a file was begun, in seconds since the epoch.
-async fn began_at_s(connector: &Connector, server_id: u32, file: &str) -> Result<i64, SourceError> {
-    let began = tokio::time::timeout(
+///
+/// # Errors
+///
+/// The server cannot be asked, or the account may not read the binlog.
+pub async fn begun_s(
+    connector: &Connector,
+    server_id: u32,
+    file: &str,
+) -> Result<u32, SourceError> {
+    let begun = tokio::time::timeout(
         ANSWER_TIMEOUT,
         format_written_at(connector, server_id, file),
     )
@@ -75,9 +83,7 @@ async fn began_at_s(connector: &Connector, server_id: u32, file: &str) -> Result
         connector.unreachable(format!("no answer within {seconds} s"))
     })?
     .map_err(|error| connector.statement_error(&error, "read the binlog", "REPLICATION SLAVE"))?;
-    began
-        .map(i64::from)
-        .ok_or_else(|| connector.unfit(format!("binlog file {file} does not begin as it should")))
+    begun.ok_or_else(|| connector.unfit(format!("binlog file {file} does not begin as it should")))
 }
 
 /// The time in a file's format description.

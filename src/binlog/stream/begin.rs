@@ -1,4 +1,13 @@
 //! Connects, and asks the server to begin at the position.
+//!
+//! A position has a file and offset, which belong to one server, and GTIDs, which
+//! mean the same on all. Numbers of GTIDs are given again, though: by a server
+//! whose binlog was reset, or that was put back to an earlier copy of its data.
+//! And a server that is asked by GTIDs leaves out whole files, with whatever
+//! anonymous transactions they have. So the server that was read is asked by file
+//! and offset. It is the same one as before only if it still has that file, begun
+//! at the same time and as long: a server begins another file whenever it starts.
+//! GTIDs are for another server.
 
 use mysql_async::{GnoInterval, Sid};
 use mysql_common::packets::Tag;
@@ -29,33 +38,36 @@ impl<I: Interest> Source<I> {
     async fn connect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
         let mut server = Server::connect(&self.connector).await?;
         let position = self.assembler.position();
-        let same_server = expected_uuid == Some(server.facts().server_uuid.as_str());
-        let by_offset = self.anonymous_ahead && same_server && !position.file.is_empty();
-        let by_gtid = position.gtids.is_some() && server.facts().gtids && !by_offset;
-        if let Some(uuid) = expected_uuid
-            && uuid != server.facts().server_uuid
-            && !by_gtid
-        {
+        let has_gtids = position.gtids.is_some() && server.facts().gtids;
+        let another = expected_uuid.filter(|uuid| *uuid != server.facts().server_uuid);
+        if let (Some(uuid), false) = (another, has_gtids) {
             let reason = format!(
                 "it was read from server {uuid} and this is {}, where the same file holds other data",
                 server.facts().server_uuid
             );
             return Err(SourceError::gap(position, reason));
         }
-        if !same_server {
-            self.generation = None;
+        server.check_gtids(position).await?;
+        // A set of GTIDs that an operator named has no file.
+        let by_gtid = has_gtids && (another.is_some() || position.file.is_empty());
+        if !by_gtid {
+            server.check_place(position).await?;
         }
-        server.check_resumable(position).await?;
         // On another server the statement may stand anywhere in what is written.
         let columns_of = match self.assembler.columns_of() {
-            Some(_) if !same_server => Some(server.status().await?),
+            Some(_) if another.is_some() => Some(server.status().await?),
             _ => None,
         };
         let dump = self.open_dump(by_gtid).await?;
+        if another.is_some() {
+            self.generation = None;
+            self.assembler.forget_place();
+        } else {
+            self.assembler.rewind();
+        }
         if let Some(end) = columns_of {
             self.assembler.read_with_columns_of(end);
         }
-        self.assembler.rewind();
         self.begun = true;
         self.open = Some(OpenStream {
             dump,
@@ -80,7 +92,6 @@ impl<I: Interest> Source<I> {
         });
         let (position, uuid) = current.await?;
         self.generation = None;
-        self.anonymous_ahead = false;
         self.assembler.restart(position);
         Ok(uuid)
     }
@@ -131,12 +142,14 @@ impl<I: Interest> Source<I> {
 
     pub(super) fn stream_error(&self, error: &mysql_async::Error) -> SourceError {
         match error {
-            // Nothing is lost: a position of the same server has a file and
-            // offset too.
+            // Nothing is lost: from the first event on, the position has a file
+            // and offset of this server. Asked by those it says GTID_MODE = ON
+            // in place of AUTO_POSITION, and sends such a transaction to nobody.
             mysql_async::Error::Server(server)
                 if server.code == 1236
                     && server.message.contains("anonymous transaction")
-                    && !self.anonymous_ahead =>
+                    && server.message.contains("AUTO_POSITION")
+                    && !self.assembler.position().file.is_empty() =>
             {
                 SourceError::Anonymous {
                     address: self.connector.address().to_owned(),

@@ -134,11 +134,7 @@ impl<I: Interest> Source<I> {
                 self.heard = true;
                 return Ok(arrival);
             }
-            Err(error) => {
-                let error = self.stream_error(&error);
-                self.anonymous_ahead |= matches!(error, SourceError::Anonymous { .. });
-                error
-            }
+            Err(error) => self.stream_error(&error),
             Ok(None) => ended(&self.connector),
         };
         self.open = None;

@@ -22,9 +22,6 @@ pub struct Source<I: Interest> {
     pub(super) assembler: Assembler<I>,
     /// The file being read, told from another of the same name.
     pub(super) generation: Option<Generation>,
-    /// Transactions without GTIDs are ahead: a server sends them only to a reader
-    /// that asks by file and offset.
-    pub(super) anonymous_ahead: bool,
     pub(super) open: Option<OpenStream>,
     /// A server has accepted the position.
     pub(super) begun: bool,
@@ -73,7 +70,6 @@ impl<I: Interest> Source<I> {
             settings,
             assembler: Assembler::new(interest, position),
             generation: None,
-            anonymous_ahead: false,
             open: None,
             begun: false,
             heard: false,

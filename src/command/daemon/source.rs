@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::binlog::connection::connector::Connector;
-use crate::binlog::server::Server;
+use crate::binlog::server::{Server, since};
 use crate::binlog::stream::{Source, StreamSettings};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Stored};
 use crate::command::parts::derived_server_id;
@@ -32,6 +32,7 @@ pub(super) async fn open_tail(
     mode: Mode,
 ) -> Result<Tail, CommandError> {
     let uuid: Arc<str> = server.facts().server_uuid.as_str().into();
+    let settings = stream_settings(&config, mode);
     let mut file_begun_s = None;
     let mut columns_of = None;
     let mut lost = None;
@@ -60,8 +61,12 @@ pub(super) async fn open_tail(
             if mode != Mode::DryRun {
                 // Nothing lost: a crash before the first commit begins here
                 // again.
+                if !position.file.is_empty() {
+                    let begun = since::begun_s(&connector, settings.server_id, &position.file);
+                    file_begun_s = Some(begun.await?);
+                }
                 checkpoint
-                    .store(&Stored::new(&position, &uuid, None))
+                    .store(&Stored::new(&position, &uuid, None).begun_at(file_begun_s))
                     .await?;
             }
             (position, uuid)
@@ -76,7 +81,6 @@ pub(super) async fn open_tail(
         epoch = (mode != Mode::DryRun).then(|| checkpoint.epoch()),
         "starting"
     );
-    let settings = stream_settings(&config, mode);
     let rules = Arc::new(config.rules);
     let interest = RuleInterest(Arc::clone(&rules));
     let mut source = Source::new(connector, settings, interest, position);
