@@ -19,6 +19,14 @@ pub enum SourceError {
         /// The part that does not fit, and what to do.
         reason: String,
     },
+    /// The server writes no binlog.
+    #[error(
+        "MySQL at {address}: log_bin is OFF; start the server with --log-bin, on Aurora set binlog_format = ROW in the cluster parameter group and restart the writer"
+    )]
+    NoBinlog { address: String },
+    /// The address leads to another server by now.
+    #[error("MySQL at {address} is another server by now: {reason}")]
+    Moved { address: String, reason: String },
     /// Changes after the position cannot be read any more.
     #[error(
         "the binlog cannot be resumed at {position}: {reason}; what changed since then is unknown: set \
@@ -52,6 +60,8 @@ impl SourceError {
         match self {
             SourceError::Unreachable { .. } => "unreachable",
             SourceError::Unfit { .. } => "unfit",
+            SourceError::NoBinlog { .. } => "no-binlog",
+            SourceError::Moved { .. } => "moved",
             SourceError::Gap { .. } => "gap",
             SourceError::Silent { .. } => "silent",
             SourceError::Ended { .. } => "ended",

@@ -64,8 +64,9 @@ impl From<SourceError> for CommandError {
             | SourceError::Silent { .. }
             | SourceError::Ended { .. }
             | SourceError::Anonymous { .. }
+            | SourceError::Moved { .. }
             | SourceError::Replaced { .. } => Exit::Unreachable,
-            SourceError::Unfit { .. } => Exit::Configuration,
+            SourceError::Unfit { .. } | SourceError::NoBinlog { .. } => Exit::Configuration,
             SourceError::Gap { .. } => Exit::Gap,
         };
         Self::new(exit, error)

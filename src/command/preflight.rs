@@ -168,6 +168,7 @@ pub async fn examine(
             }
         }
     }
+    found.extend(omissions(server, config).await?);
     let cascades = server.cascades().await?;
     for cascade in cascades
         .iter()
@@ -243,6 +244,34 @@ fn settings(facts: &ServerFacts) -> Vec<Finding> {
     );
     found.push(Finding::new(Level::Ok, "mysql", message));
     found
+}
+
+/// Judges whether what changes is in the binlog, and whether anything changes.
+async fn omissions(server: &mut Server, config: &Config) -> Result<Vec<Finding>, SourceError> {
+    let mut found = Vec::new();
+    let mut add = |level, message: String| found.push(Finding::new(level, "mysql", message));
+    if let Some(reason) = server.left_out(|table| config.rules.wants(table)).await? {
+        add(
+            Level::Error,
+            format!(
+                "changes are not in the binlog: {reason}; then empty the caches, since nobody knows what changed before"
+            ),
+        );
+    } else if !server.binlog_filters().await?.is_empty() {
+        let message = "binlog-do-db or binlog-ignore-db leaves no mapped database out of the binlog, but statements such as TRUNCATE go by the session's default database: USE one that is left out, and a mapped table's TRUNCATE is not seen";
+        add(Level::Warning, message.to_owned());
+    }
+    if server.facts().read_only {
+        if server.is_replica().await? {
+            let message =
+                "the server is a read-only replica: keys go once a change has arrived there";
+            add(Level::Note, message.to_owned());
+        } else {
+            let message = "the server is read-only and not a replica, so that nothing changes there: if another server has taken over, have source.url lead to that one";
+            add(Level::Warning, message.to_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// Judges how long the server keeps its binlog.

@@ -44,6 +44,7 @@ pub(super) async fn gather(
     let mut mark_due = false;
     let Reports { board, ledger, .. } = tail.reports().clone();
     let mut report = ReportTimer::new();
+    let mut whereabouts = tail.whereabouts();
     while !shutdown.is_cancelled() && !tail.source().ended() {
         if !tail.connected() {
             // Keys of what was read must not stay cached during the outage.
@@ -58,7 +59,7 @@ pub(super) async fn gather(
             report.changed();
             let from = tail.source().position().clone();
             match tail.connect(&shutdown, &mut batch).await {
-                Ok(Connected::Resumed) => {}
+                Ok(Connected::Resumed) => whereabouts.connected(),
                 Ok(Connected::Skipped { reason }) => {
                     let to = tail.source().position();
                     batch.covers_gap(ledger.gap_begun((&from).into(), to.into(), &reason));
@@ -88,6 +89,7 @@ pub(super) async fn gather(
                 }
                 Err(_) => break,
             },
+            look = whereabouts.next() => tail.judge(look, &mut whereabouts),
             () = report.due() => {
                 report.made(reading(&tail, &batch), &board);
                 mark_due |= whole && handed_on != *tail.source().position();

@@ -8,6 +8,7 @@
 //! - `pipeline`: the tasks, and the channels that join them.
 //! - `error`: why the pipeline ends before it was asked to.
 //! - `tail`: the source with its reconnects and gaps.
+//! - `whereabouts`: compares the server that is read with the one that new connections reach.
 //! - `plan_item`: plans one item of the binlog.
 //! - `widening_log`: changes that are not known row by row, logged and on record.
 //! - `gather`: gathers a batch while the one before is on its way.
@@ -52,4 +53,5 @@ pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod visibility;
+mod whereabouts;
 mod widening_log;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::plan_item::{RuleInterest, TrackedTable, plan_item};
+use super::whereabouts::Whereabouts;
 use super::widening_log::{self, WideningLog};
 use crate::binlog::SourceError;
 use crate::binlog::reader::Item;
+use crate::binlog::server::address::Look;
 use crate::binlog::server::reach::StatementReach;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Came, Source};
@@ -41,6 +44,7 @@ pub struct Tail {
     since: Option<CommitTime>,
     reports: Reports,
     widening_log: WideningLog,
+    looks: watch::Receiver<Option<Look>>,
 }
 
 /// The outcome of [`Tail::connect`].
@@ -93,6 +97,30 @@ impl Tail {
             since: None,
             reports: Reports::default(),
             widening_log: WideningLog::default(),
+            looks: watch::channel(None).1,
+        }
+    }
+
+    /// Leaves a server that the looks at the source's address do not find there
+    /// any more.
+    #[must_use]
+    pub fn watching(mut self, looks: watch::Receiver<Option<Look>>) -> Self {
+        self.looks = looks;
+        self
+    }
+
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::new(self.looks.clone())
+    }
+
+    /// Reports a look at the source's address, and ends the connection if it is
+    /// to be made anew.
+    pub(super) fn judge(&mut self, look: Look, whereabouts: &mut Whereabouts) {
+        let read = self.server_uuid();
+        let reads = (self.source.address(), &*read);
+        let board = &self.reports.board;
+        if let Some(error) = whereabouts.judge(look, reads, self.source.left_out(), board) {
+            self.disconnected(error);
         }
     }
 
@@ -186,7 +214,10 @@ impl Tail {
                     self.connected = true;
                     self.connected_at = Instant::now();
                     board.connected();
-                    board.recovered(&Component::Source);
+                    match self.source.left_out() {
+                        Some(reason) => board.failed(&Component::Source, reason.to_owned()),
+                        None => board.recovered(&Component::Source),
+                    }
                     board.idle(&Component::Source);
                     tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
                     return Ok(Connected::Resumed);

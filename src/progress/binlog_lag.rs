@@ -16,11 +16,18 @@ const START_INTERVAL: Duration = Duration::from_millis(200);
 /// Keeps the board's figure up to date, for ever. While the server does not
 /// answer there is no figure.
 pub async fn watch(mut end: BinlogEnd, board: Arc<Board>) {
+    let mut asked_of = None;
     loop {
         let Some((file, offset)) = board.reading_at().filter(|(file, _)| !file.is_empty()) else {
             tokio::time::sleep(START_INTERVAL).await;
             continue;
         };
+        // Another server may be read since.
+        let connection = board.connection_changed_at();
+        if asked_of != connection {
+            asked_of = connection;
+            end.forget_connection();
+        }
         let bytes = end
             .bytes_after(&file, offset)
             .await

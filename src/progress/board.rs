@@ -33,6 +33,8 @@ pub struct Reports {
 pub enum Component {
     /// Reading the binlog.
     Source,
+    /// The source's address, and who is there.
+    Address,
     /// Waiting until rows are visible.
     Visibility,
     /// First deletions.
@@ -53,6 +55,7 @@ impl std::fmt::Display for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Component::Source => f.write_str("source"),
+            Component::Address => f.write_str("address"),
             Component::Visibility => f.write_str("visibility"),
             Component::Cache => f.write_str("cache"),
             Component::Settling => f.write_str("settling"),
@@ -290,6 +293,11 @@ impl Board {
     /// end.
     pub fn reading_at(&self) -> Option<(String, u64)> {
         self.lock().reading.as_ref()?.at.clone()
+    }
+
+    /// When the connection to the server was made or lost.
+    pub fn connection_changed_at(&self) -> Option<Timestamp> {
+        self.lock().connection_changed_at
     }
 
     /// Bytes of the binlog that are not read; `None` if the server cannot say.

@@ -206,6 +206,13 @@ impl Mysql {
         self.start_again().await;
     }
 
+    /// Starts a stopped server with one more argument, this time only.
+    pub async fn start_with(&mut self, argument: &str) {
+        self.command_line.push(argument.to_owned());
+        self.start_again().await;
+        self.command_line.pop();
+    }
+
     /// Keeps a copy of a stopped server's data and binlog, for [`put_back`](Self::put_back).
     pub fn copy_data(&self) {
         copy(&self.data_dir(), &self.dir.path().join("copy"));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +31,8 @@ const USE: [&[u8]; 2] = [b"UNLINK", b"WAIT_FOR_EXECUTED_GTID_SET"];
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
+    /// Where new connections go.
+    server: Arc<AtomicU16>,
     allowed: watch::Sender<u64>,
     cut: watch::Sender<Cut>,
     made: Arc<AtomicU64>,
@@ -51,6 +53,8 @@ impl Relay {
         let dumps = Arc::new(AtomicU64::new(0));
         let counted = [Arc::clone(&made), Arc::clone(&open)];
         let asked = Arc::clone(&dumps);
+        let server = Arc::new(AtomicU16::new(port));
+        let leads_to = Arc::clone(&server);
         let (end, ended) = oneshot::channel();
         let (bound, own) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -74,6 +78,7 @@ impl Relay {
                         let open = Arc::clone(&counted[1]);
                         let mut cuts = cuts.clone();
                         cuts.mark_unchanged();
+                        let port = leads_to.load(Ordering::Relaxed);
                         let passing = pass(client, port, limit.clone(), cuts, Arc::clone(&asked));
                         connections.spawn_local(async move {
                             passing.await;
@@ -90,6 +95,7 @@ impl Relay {
         });
         Self {
             port: own.await.expect("the relay listens"),
+            server,
             allowed,
             cut,
             made,
@@ -102,6 +108,11 @@ impl Relay {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Passes new connections on to another port, and leaves those that are open.
+    pub fn lead_to(&self, port: u16) {
+        self.server.store(port, Ordering::Relaxed);
     }
 
     /// Holds back what the server sends on a connection beyond its first `bytes`.

@@ -25,6 +25,11 @@ impl BinlogEnd {
         }
     }
 
+    /// Asks on a new connection from now on.
+    pub fn forget_connection(&mut self) {
+        self.server = None;
+    }
+
     /// The number of bytes that follow `offset` in `file`; `None` if the server
     /// does not have the file. After an error the next question makes a new
     /// connection.

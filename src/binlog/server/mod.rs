@@ -9,15 +9,20 @@
 //! - `barrier`: waits until the rows of transactions are visible to other sessions.
 //! - `replica_lag`: how far the readers of an Aurora cluster are behind.
 //! - `leader`: the leader among several evictds.
+//! - `address`: which server new connections to the source's address reach.
+//! - `omissions`: what the server leaves out of its binlog.
 
+pub mod address;
 pub mod barrier;
 pub mod catalog;
 pub mod end;
 pub mod leader;
+mod omissions;
 mod positions;
 mod questions;
 pub mod reach;
 pub mod replica_lag;
 pub mod since;
 
+pub use omissions::BinlogFilters;
 pub use questions::{Server, ServerFacts};

@@ -39,12 +39,20 @@ pub struct ServerFacts {
     /// `binlog_expire_logs_seconds`, or never (0) where
     /// `binlog_expire_logs_auto_purge` is OFF.
     pub retention_s: Option<u64>,
+    /// Whether it refuses writes of ordinary accounts, or of all.
+    pub read_only: bool,
+    /// Whether what it applies as a replica is in its own binlog.
+    pub logs_replicated: bool,
+    /// Whether it is a member of a replication group.
+    pub grouped: bool,
 }
 
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
     ('log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', \
      'server_uuid', 'version', 'binlog_row_value_options', 'binlog_transaction_compression', \
-     'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge')";
+     'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge', \
+     'read_only', 'innodb_read_only', 'log_replica_updates', 'log_slave_updates', \
+     'group_replication_group_name')";
 
 impl ServerFacts {
     /// The facts out of the server's global variables, or why its binlog cannot
@@ -63,6 +71,10 @@ impl ServerFacts {
                 "OFF" => Some(0),
                 _ => get("binlog_expire_logs_seconds").parse().ok(),
             },
+            read_only: get("read_only") == "ON" || get("innodb_read_only") == "ON",
+            // MySQL 8.0.26 renamed it, and has both names.
+            logs_replicated: get("log_replica_updates") == "ON" || get("log_slave_updates") == "ON",
+            grouped: !get("group_replication_group_name").is_empty(),
         };
         if facts.version.to_ascii_lowercase().contains("mariadb") {
             return Err(format!(
@@ -75,11 +87,6 @@ impl ServerFacts {
             return Err(format!(
                 "SHOW GLOBAL VARIABLES does not tell {name}; connect to a MySQL server itself, and not through something that answers in its place"
             ));
-        }
-        if get("log_bin") != "ON" {
-            return Err(
-                "log_bin is OFF; start the server with --log-bin, on Aurora set binlog_format = ROW in the cluster parameter group and restart the writer".to_owned(),
-            );
         }
         let format = get("binlog_format");
         if !matches!(format.as_str(), "ROW" | "") {
@@ -99,7 +106,13 @@ impl Server {
             .query(VARIABLES)
             .await
             .map_err(|error| connector.statement_error(&error, "read variables", "USAGE"))?;
-        let facts = ServerFacts::of(&variables.into_iter().collect())
+        let variables: HashMap<_, _> = variables.into_iter().collect();
+        if variables.get("log_bin").is_some_and(|on| on == "OFF") {
+            return Err(SourceError::NoBinlog {
+                address: connector.address().to_owned(),
+            });
+        }
+        let facts = ServerFacts::of(&variables)
             .map_err(|reason| connector.unfit(reason))?;
         Ok(Self {
             connector: connector.clone(),
@@ -110,6 +123,11 @@ impl Server {
 
     pub fn facts(&self) -> &ServerFacts {
         &self.facts
+    }
+
+    /// Ends the connection in order: servers count those that just break.
+    pub async fn disconnect(self) {
+        self.conn.disconnect().await.ok();
     }
 
     /// Refuses an account that may not read the binlog.
@@ -123,8 +141,8 @@ impl Server {
         })
     }
 
-    /// The end of the binlog now.
-    pub async fn status(&mut self) -> Result<Position, SourceError> {
+    /// What `SHOW BINARY LOG STATUS` says.
+    pub(super) async fn status_row(&mut self) -> Result<Row, SourceError> {
         // MySQL 8.2 renamed it, 8.4 dropped the old name.
         let mut result: Result<Option<Row>, _> =
             self.conn.query_first("SHOW BINARY LOG STATUS").await;
@@ -132,7 +150,12 @@ impl Server {
             result = self.conn.query_first("SHOW MASTER STATUS").await;
         }
         let row = result.map_err(|error| self.client_error(&error))?;
-        let row = row.ok_or_else(|| self.connector.unfit("log_bin is OFF"))?;
+        row.ok_or_else(|| self.connector.unfit("log_bin is OFF"))
+    }
+
+    /// The end of the binlog now.
+    pub async fn status(&mut self) -> Result<Position, SourceError> {
+        let row = self.status_row().await?;
         let file: Option<String> = field(&row, "File");
         let offset: Option<u64> = field(&row, "Position");
         let executed: Option<String> = field(&row, "Executed_Gtid_Set");
@@ -190,7 +213,7 @@ impl Server {
 }
 
 /// A row's field by its name, as versions add columns and move them.
-fn field<T: FromValue>(row: &Row, name: &str) -> Option<T> {
+pub(super) fn field<T: FromValue>(row: &Row, name: &str) -> Option<T> {
     row.get_opt(name)?.ok()
 }
 
@@ -220,7 +243,6 @@ mod tests {
             ("version", "", "does not tell version"),
             ("server_uuid", "", "does not tell server_uuid"),
             ("log_bin", "", "does not tell log_bin"),
-            ("log_bin", "OFF", "log_bin is OFF"),
             ("binlog_format", "MIXED", "binlog_format is MIXED"),
         ] {
             let reason = with(name, value).unwrap_err();

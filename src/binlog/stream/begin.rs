@@ -36,7 +36,15 @@ impl<I: Interest> Source<I> {
     }
 
     async fn connect(&mut self, expected_uuid: Option<&str>) -> Result<(), SourceError> {
-        let mut server = Server::connect(&self.connector).await?;
+        let mut server = match Server::connect(&self.connector).await {
+            // Until it has one again.
+            Err(error @ SourceError::NoBinlog { .. }) => {
+                self.left_out = Some(error.to_string());
+                return Err(error);
+            }
+            connected => connected?,
+        };
+        self.compare_left_out(&mut server).await?;
         let position = self.assembler.position();
         let has_gtids = position.gtids.is_some() && server.facts().gtids;
         let another = expected_uuid.filter(|uuid| *uuid != server.facts().server_uuid);
@@ -79,6 +87,23 @@ impl<I: Interest> Source<I> {
             idle: None,
         });
         Ok(())
+    }
+
+    /// Reading goes on where changes are left out of the binlog, for the sake of
+    /// the others. Those that were left out are lost when it begins and when it
+    /// ends.
+    async fn compare_left_out(&mut self, server: &mut Server) -> Result<(), SourceError> {
+        let interest = self.assembler.interest();
+        let left_out = server.left_out(|table| interest.wants(table)).await?;
+        if left_out == self.left_out {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.left_out, left_out);
+        let reason = match (&self.left_out, before) {
+            (Some(reason), _) => reason.clone(),
+            (None, before) => format!("until now, {}", before.unwrap_or_default()),
+        };
+        Err(SourceError::gap(self.assembler.position(), reason))
     }
 
     /// Skips everything between the position and the server's current end, and

@@ -23,6 +23,8 @@ pub struct Source<I: Interest> {
     /// The file being read, told from another of the same name.
     pub(super) generation: Option<Generation>,
     pub(super) open: Option<OpenStream>,
+    /// Why wanted changes are not in the server's binlog, as it was found last.
+    pub(super) left_out: Option<String>,
     /// A server has accepted the position.
     pub(super) begun: bool,
     /// A server has sent some of its binlog.
@@ -71,6 +73,7 @@ impl<I: Interest> Source<I> {
             assembler: Assembler::new(interest, position),
             generation: None,
             open: None,
+            left_out: None,
             begun: false,
             heard: false,
             until: Vec::new(),
@@ -163,6 +166,16 @@ impl<I: Interest> Source<I> {
     /// only after it was asked for the binlog.
     pub fn heard(&self) -> bool {
         self.heard
+    }
+
+    /// Why wanted changes are not in the server's binlog; `None` if all are.
+    pub fn left_out(&self) -> Option<&str> {
+        self.left_out.as_deref()
+    }
+
+    /// Host and port, for messages.
+    pub fn address(&self) -> &str {
+        self.connector.address()
     }
 
     /// Where reading stands, for errors.

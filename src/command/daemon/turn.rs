@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::source::{Mode, open_tail};
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::server::Server;
+use crate::binlog::server::address::SourceAddress;
 use crate::binlog::server::barrier::Barrier;
 use crate::binlog::server::end::BinlogEnd;
 use crate::buffer::{Buffer, Local, Sqs};
@@ -32,6 +34,7 @@ use crate::edge::budget::Budget;
 use crate::edge::invalidation_log::History;
 use crate::evict::path_sink::{PathSink, ToLog};
 use crate::evict::pipeline::{self, Eviction, PipelineError};
+use crate::evict::plan_item::RuleInterest;
 use crate::progress::binlog_lag;
 use crate::progress::board::Reports;
 
@@ -269,12 +272,15 @@ impl Checked {
         // Two daemons would move one position past what only one of them has
         // done.
         let mut checkpoint = store::open_locked(&config)?;
+        let interest = RuleInterest(Arc::new(config.rules.clone()));
+        let address = SourceAddress::new(preflight::connector(&config.source)?, interest);
         let mode = Mode::Live {
             granted_at_ms: term.granted_at_ms,
         };
         let tail = open_tail(config, connector, server, &mut checkpoint, mode).await?;
         let position = tail.source().position().to_string();
-        let tail = tail.reporting(reports.clone());
+        let (look, looks) = watch::channel(None);
+        let tail = tail.reporting(reports.clone()).watching(looks);
         let eviction = Eviction {
             visibility: barrier,
             again: cache.another(),
@@ -285,6 +291,7 @@ impl Checked {
         let work = async move {
             // Ends with the pipeline.
             let mut beside = JoinSet::new();
+            beside.spawn(address.watch(look));
             if let Some(end) = watched {
                 beside.spawn(binlog_lag::watch(end, board));
             }
