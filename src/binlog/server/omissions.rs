@@ -5,7 +5,6 @@
 //! Nothing in the binlog says that something is left out of it.
 
 use mysql_async::Row;
-use mysql_async::prelude::Queryable;
 
 use super::questions::{Server, field};
 use crate::binlog::error::SourceError;
