@@ -14,8 +14,11 @@ pub struct BoundTemplate {
     pub parts: Vec<BoundPart>,
     /// The images of an update that it is rendered from.
     pub renders: Renders,
-    /// Whether it contains the version column.
-    pub versioned: bool,
+    /// Whether each version gives it another name: it contains the version
+    /// column, through no filter that makes one text of two versions.
+    pub names_versions: bool,
+    /// The slots of all other columns in it.
+    pub others: Vec<usize>,
 }
 
 /// A piece of a bound template.
@@ -146,6 +149,8 @@ impl<'s> Slots<'s> {
         }
         let mut reads_version = false;
         let mut reads_either = false;
+        let mut names_versions = false;
+        let mut others = Vec::new();
         for part in &template.parts {
             match part {
                 TemplatePart::Literal(bytes) => match parts.last_mut() {
@@ -156,8 +161,14 @@ impl<'s> Slots<'s> {
                     let Some(index) = self.schema.column(&placeholder.column) else {
                         continue;
                     };
-                    reads_version |= Some(index) == version;
                     reads_either |= placeholder.image == RowImage::Either;
+                    if Some(index) == version {
+                        reads_version = true;
+                        names_versions |= placeholder.image != RowImage::After
+                            && placeholder.filters.iter().all(Filter::keeps_apart);
+                    } else {
+                        others.push(self.slot(index));
+                    }
                     parts.push(self.bind_placeholder(placeholder, index));
                 }
             }
@@ -170,7 +181,8 @@ impl<'s> Slots<'s> {
         BoundTemplate {
             parts,
             renders,
-            versioned: reads_version,
+            names_versions,
+            others,
         }
     }
 

@@ -4,6 +4,7 @@ use super::bind::{BindError, BoundTemplate, Renders, Slots};
 use super::render::{RenderBuffers, Rendered, push_bytes, render, sides, together};
 use super::rule::Rule;
 use super::structures::{HashField, TagSet, TagSetGlob};
+use super::version::VersionStep;
 use super::wide::{widen_tag_set, widen_template};
 use crate::model::RowChange;
 use crate::model::invalidation::{Action, Plan};
@@ -83,23 +84,19 @@ impl BoundStructures {
         self.tag_sets.is_empty() && self.hash_fields.is_empty()
     }
 
-    /// Plans their deletion, rendered from the images that the templates ask for,
-    /// or from both images where `both` is set. One whose text cannot be known
-    /// widens.
+    /// Plans their deletion, rendered from the images that the templates ask for.
+    /// One whose text cannot be known widens.
     pub(super) fn plan<P: Plan>(
         &self,
-        both: bool,
+        step: VersionStep,
         rule: &Rule,
         change: &RowChange<'_>,
         scratch: &mut RenderBuffers,
         plan: &mut P,
     ) {
-        let images = |renders| match renders {
-            Renders::Before if both => sides(Renders::Both, change.op),
-            renders => sides(renders, change.op),
-        };
         for set in &self.tag_sets {
-            for side in images(set.key.renders) {
+            let reused = || step.reuses([&set.key].into_iter(), change);
+            for side in sides(set.key.renders, change.op, reused) {
                 scratch.key.clear();
                 match render(&set.key, change, *side, scratch, push_bytes) {
                     Rendered::Done => {
@@ -117,7 +114,8 @@ impl BoundStructures {
             }
         }
         for hash in &self.hash_fields {
-            for side in images(hash.renders) {
+            let reused = || step.reuses([&hash.key, &hash.field].into_iter(), change);
+            for side in sides(hash.renders, change.op, reused) {
                 scratch.key.clear();
                 let field = render(&hash.field, change, *side, scratch, push_bytes);
                 std::mem::swap(&mut scratch.key, &mut scratch.other);

@@ -1,7 +1,7 @@
 //! The paths and cache tags that a rule sends to the edge, for all copies or
 //! for those of one tenant.
 
-use super::bind::{BindError, BoundTemplate, Renders, Slots};
+use super::bind::{BindError, BoundTemplate, Slots};
 use super::explanation::{Explanation, explain};
 use super::path::{BoundPath, forbidden_path};
 use super::path_class::PathClasses;
@@ -92,7 +92,7 @@ impl BoundEdge {
     }
 
     /// Plans paths and tags, rendered from the images that their templates ask
-    /// for, or from both where the version went back.
+    /// for.
     pub(super) fn plan<P: Plan, E: Explanation>(
         &self,
         fired: &Fired<'_>,
@@ -164,10 +164,11 @@ impl BoundEdge {
             // A row that moves to another tenant has had its pages with both.
             Some(tenant) => together(template, tenant),
         };
-        match (renders, fired.step) {
-            (Renders::Before, VersionStep::Back) => sides(Renders::Both, fired.change.op),
-            (renders, _) => sides(renders, fired.change.op),
-        }
+        let reused = || {
+            let templates = [template].into_iter().chain(&self.tenant);
+            fired.step.reuses(templates, fired.change)
+        };
+        sides(renders, fired.change.op, reused)
     }
 
     /// Renders the tenant of one image into the scratch.

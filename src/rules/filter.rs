@@ -107,6 +107,21 @@ impl Filter {
         }
     }
 
+    /// Whether it never makes one text of two numbers or points in time.
+    pub fn keeps_apart(&self) -> bool {
+        match self {
+            Filter::Lower
+            | Filter::Upper
+            | Filter::UrlEncode
+            | Filter::Hex
+            | Filter::Uuid
+            | Filter::Md5
+            | Filter::Sha1
+            | Filter::Default(_) => true,
+            Filter::Crc32 | Filter::Date(_) => false,
+        }
+    }
+
     /// Rewrites `text`, which was rendered from `value`.
     pub fn apply(&self, value: &Value<'_>, text: &mut Vec<u8>) -> Result<(), Unrenderable> {
         match self {

@@ -11,10 +11,10 @@ use super::explanation::{Explanation, Note, explain};
 use super::guard::{BoundGuard, NotKnown};
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
-use super::render::{RenderBuffers, Rendered, Side, differs, push_bytes, render, sides};
+use super::render::{RenderBuffers, Rendered, differs, push_bytes, render, sides};
 use super::rule::Rule;
 use super::template::Template;
-use super::version::{self, VersionStep};
+use super::version;
 use super::wide::{widen_keys, widen_template};
 use crate::model::RowChange;
 use crate::model::invalidation::{Action, Plan};
@@ -224,20 +224,27 @@ impl BoundRule {
             Some(guard) => guard.plan(&rule.name, change, scratch, plan),
             None => Ok(()),
         };
-        for (key, source) in self.keys.iter().zip(&rule.keys) {
-            for side in sides(key.template.renders, change.op) {
-                let rendered = self.delete_key(key, *side, step, change, scratch, plan);
+        for (BoundKey { template, wide }, source) in self.keys.iter().zip(&rule.keys) {
+            let reused = || step.reuses([template].into_iter(), change);
+            let settles = !step.ends(template, change);
+            for side in sides(template.renders, change.op, reused) {
+                scratch.key.clear();
+                let rendered = render(template, change, *side, scratch, push_bytes);
+                match &rendered {
+                    Rendered::Done => {
+                        let key = &scratch.key;
+                        plan.act(&rule.name, Action::Delete { key, settles });
+                    }
+                    Rendered::Nothing(_) => {}
+                    Rendered::Unknown(unknown) => {
+                        widen_template(rule, wide.as_ref(), unknown.reason, plan);
+                    }
+                }
                 explain(rule, source, &rendered, explanation);
             }
         }
-        if step == VersionStep::Back {
-            for key in self.keys.iter().filter(|key| key.template.versioned) {
-                self.delete_key(key, Side::After, step, change, scratch, plan);
-            }
-        }
         if !self.structures.is_empty() {
-            let both = step == VersionStep::Back;
-            self.structures.plan(both, rule, change, scratch, plan);
+            self.structures.plan(step, rule, change, scratch, plan);
         }
         if let Err(NotKnown(reason)) = guarded {
             plan.widen(&rule.name, reason);
@@ -250,33 +257,5 @@ impl BoundRule {
             classes,
         };
         self.edge.plan(&fired, scratch, plan, explanation);
-    }
-
-    /// Renders one key and deletes it; all that its template can render where it
-    /// cannot be known.
-    fn delete_key<P: Plan>(
-        &self,
-        key: &BoundKey,
-        side: Side,
-        step: VersionStep,
-        change: &RowChange<'_>,
-        scratch: &mut RenderBuffers,
-        plan: &mut P,
-    ) -> Rendered {
-        let BoundKey { template, wide } = key;
-        scratch.key.clear();
-        let rendered = render(template, change, side, scratch, push_bytes);
-        match &rendered {
-            Rendered::Done => {
-                let key = &scratch.key;
-                let settles = step != VersionStep::On || !template.versioned;
-                plan.act(&self.rule.name, Action::Delete { key, settles });
-            }
-            Rendered::Nothing(_) => {}
-            Rendered::Unknown(unknown) => {
-                widen_template(&self.rule, wide.as_ref(), unknown.reason, plan);
-            }
-        }
-        rendered
     }
 }

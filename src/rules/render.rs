@@ -60,23 +60,24 @@ pub(super) enum Side {
     After,
 }
 
-/// The images a template is rendered from.
-pub(super) fn sides(renders: Renders, op: Op) -> &'static [Side] {
+/// The images a template is rendered from. `reused` says whether the name that
+/// an update gives the row may have been in use before.
+pub(super) fn sides(renders: Renders, op: Op, reused: impl FnOnce() -> bool) -> &'static [Side] {
     match (op, renders) {
         (Op::Insert, _) => &[Side::After],
-        (Op::Delete, _) | (Op::Update, Renders::Before) => &[Side::Before],
+        (Op::Delete, _) => &[Side::Before],
         (Op::Update, Renders::Once) => &[Side::After],
-        (Op::Update, Renders::Both) => &[Side::Before, Side::After],
+        (Op::Update, Renders::Before) if !reused() => &[Side::Before],
+        (Op::Update, Renders::Before | Renders::Both) => &[Side::Before, Side::After],
     }
 }
 
 /// The images that two templates are rendered from if they belong together.
 pub(super) fn together(first: &BoundTemplate, second: &BoundTemplate) -> Renders {
-    let once = first.renders == Renders::Once && second.renders == Renders::Once;
-    match (once, first.versioned || second.versioned) {
-        (true, _) => Renders::Once,
-        (false, true) => Renders::Before,
-        (false, false) => Renders::Both,
+    match (first.renders, second.renders) {
+        (Renders::Once, Renders::Once) => Renders::Once,
+        (Renders::Before, _) | (_, Renders::Before) => Renders::Before,
+        (Renders::Both, _) | (_, Renders::Both) => Renders::Both,
     }
 }
 

@@ -1,20 +1,51 @@
 //! Compares a row's version before and after a change.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::bind::BoundTemplate;
 use super::render::{RenderBuffers, differs};
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{RowChange, Value};
 
-/// The way that an update moved the version column.
+/// The way that a change moved the version column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VersionStep {
-    /// Forward, as it should; or there is no version to compare.
+    /// Forward, as it should: nobody reads the old version any more.
     On,
     /// Not at all: readers of the current version would keep the old row.
     Stayed,
-    /// Back, to a name that may hold an entry of long ago.
-    Back,
+    /// Back, or nobody can say: the row is new or gone, or its versions have no
+    /// order. A name that this leads to may hold an entry of long ago, and one
+    /// that it leaves may be the row's name again.
+    Anywhere,
+}
+
+impl VersionStep {
+    /// Whether the name that an update gives the row by `templates`, which make
+    /// it together, may have been in use before.
+    pub(super) fn reuses<'t>(
+        self,
+        mut templates: impl Iterator<Item = &'t BoundTemplate>,
+        change: &RowChange<'_>,
+    ) -> bool {
+        self == VersionStep::Anywhere || templates.any(|template| moves(template, change))
+    }
+
+    /// Whether the name that the row had by `template` is never read again, so
+    /// that what is filled there late does no harm.
+    pub(super) fn ends(self, template: &BoundTemplate, change: &RowChange<'_>) -> bool {
+        self == VersionStep::On && template.names_versions && !moves(template, change)
+    }
+}
+
+/// Whether an update changed more of a name than its version.
+fn moves(template: &BoundTemplate, change: &RowChange<'_>) -> bool {
+    let (Some(before), Some(after)) = (change.before, change.after) else {
+        return false;
+    };
+    let mut others = template.others.iter();
+    others.any(|slot| differs(before.get(*slot), after.get(*slot)))
 }
 
 /// Compares the version before and after, and reports one that did not move
@@ -27,10 +58,10 @@ pub(super) fn step<P: Plan>(
     plan: &mut P,
 ) -> VersionStep {
     let (Some(slot), Some(before), Some(after)) = (slot, change.before, change.after) else {
-        return VersionStep::On;
+        return VersionStep::Anywhere;
     };
     let (Some(before), Some(after)) = (before.get(slot), after.get(slot)) else {
-        return VersionStep::On;
+        return VersionStep::Anywhere;
     };
     if !differs(Some(before), Some(after)) {
         scratch.value.clear();
@@ -39,29 +70,32 @@ pub(super) fn step<P: Plan>(
         plan.act(rule, Action::MissedBump { version });
         return VersionStep::Stayed;
     }
-    if !is_below(after, before) {
-        return VersionStep::On;
+    match order(before, after) {
+        Some(Ordering::Less) => VersionStep::On,
+        Some(Ordering::Greater) => {
+            let RenderBuffers { value, other, .. } = scratch;
+            value.clear();
+            other.clear();
+            before.write_text(value);
+            after.write_text(other);
+            let (before, after) = (value.as_slice(), other.as_slice());
+            plan.act(rule, Action::BackwardVersion { before, after });
+            VersionStep::Anywhere
+        }
+        Some(Ordering::Equal) | None => VersionStep::Anywhere,
     }
-    let RenderBuffers { value, other, .. } = scratch;
-    value.clear();
-    other.clear();
-    before.write_text(value);
-    after.write_text(other);
-    let (before, after) = (value.as_slice(), other.as_slice());
-    plan.act(rule, Action::BackwardVersion { before, after });
-    VersionStep::Back
 }
 
-/// Whether `value` is known to be below `other`. Numbers and points in time have
-/// an order, texts that serve as versions have none.
-fn is_below(value: &Value<'_>, other: &Value<'_>) -> bool {
+/// How two versions compare. Numbers and points in time have an order, texts
+/// that serve as versions have none.
+fn order(value: &Value<'_>, other: &Value<'_>) -> Option<Ordering> {
     if let (Some(value), Some(other)) = (integer(value), integer(other)) {
-        return value < other;
+        return Some(value.cmp(&other));
     }
     match (value, other) {
-        (Value::DateTime(value), Value::DateTime(other)) => value < other,
-        (Value::Date(value), Value::Date(other)) => value < other,
-        _ => false,
+        (Value::DateTime(value), Value::DateTime(other)) => Some(value.cmp(other)),
+        (Value::Date(value), Value::Date(other)) => Some(value.cmp(other)),
+        _ => None,
     }
 }
 

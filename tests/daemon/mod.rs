@@ -20,6 +20,7 @@ mod leader;
 mod logs;
 mod metrics;
 mod modes;
+mod names;
 mod omissions;
 mod paths;
 mod php;

@@ -1,4 +1,4 @@
-//! Guards, and versions that do not move as they should.
+//! Guards.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_guard_is_raised_to_the_version_and_past_that_of_a_row_that_is_gone() {
         Some(row(7, "a", 1)),
         &[
             &format!("r: raise user:{{7}}:guard to 1 {DAY}"),
-            "r: delete once user:7:v1",
+            "r: delete user:7:v1",
             "r: delete user:7",
         ],
     );
@@ -35,7 +35,7 @@ fn a_guard_is_raised_to_the_version_and_past_that_of_a_row_that_is_gone() {
         None,
         &[
             &format!("r: raise user:{{7}}:guard to 6 {DAY}"),
-            "r: delete once user:7:v5",
+            "r: delete user:7:v5",
             "r: delete user:7",
         ],
     );
@@ -49,7 +49,7 @@ fn a_version_that_is_as_large_as_it_can_be_still_has_one_past_it() {
         None,
         &[
             &format!("r: raise user:{{7}}:guard to 18446744073709551616 {DAY}"),
-            "r: delete once user:7:v18446744073709551615",
+            "r: delete user:7:v18446744073709551615",
             "r: delete user:7",
         ],
     );
@@ -81,48 +81,10 @@ fn a_version_that_went_back_deletes_both_keys_twice_and_raises_the_guard_past_th
             "r: version 5 went back to 3",
             &format!("r: raise user:{{7}}:guard to 6 {DAY}"),
             "r: delete user:7:v5",
-            "r: delete user:7",
-            "r: delete user:7",
             "r: delete user:7:v3",
+            "r: delete user:7",
+            "r: delete user:7",
         ],
-    );
-}
-
-#[test]
-fn a_version_that_went_back_is_reported_without_a_guard_and_for_dates_too() {
-    let at = |seconds| {
-        let date = Date {
-            year: 2026,
-            month: 1,
-            day: 2,
-        };
-        Value::DateTime(DateTime {
-            date,
-            hours: 0,
-            minutes: 0,
-            seconds,
-            micros: 0,
-            decimals: 0,
-        })
-    };
-    check(
-        "version = \"at\"\nkeys = [\"user:{id}:{at}\"]\npaths = [\"/u/{id}/{at}\"]",
-        Some(with(row(7, "a", 1), "at", at(5))),
-        Some(with(row(7, "a", 1), "at", at(4))),
-        &[
-            "r: version 2026-01-02 00:00:05 went back to 2026-01-02 00:00:04",
-            "r: delete user:7:2026-01-02 00:00:05",
-            "r: delete user:7:2026-01-02 00:00:04",
-            "r: invalidate /u/7/2026-01-02%2000:00:05",
-            "r: invalidate /u/7/2026-01-02%2000:00:04",
-        ],
-    );
-    // Texts have no order.
-    check(
-        "version = \"slug\"\nkeys = [\"user:{id}:{slug}\"]",
-        Some(row(7, "b", 1)),
-        Some(row(7, "a", 1)),
-        &["r: delete once user:7:b"],
     );
 }
 

@@ -3,7 +3,10 @@
 mod cascade;
 mod edge;
 mod guards;
+mod paths;
 mod structures;
+mod versions;
+mod wide;
 
 use std::sync::Arc;
 
@@ -242,47 +245,6 @@ fn an_update_renders_both_images_so_that_a_changed_slug_evicts_both() {
 }
 
 #[test]
-fn a_versioned_template_names_the_entry_that_just_died() {
-    let fields = "version = \"version\"\nkeys = [\"user:{id}:v{version}\"]";
-    check(
-        fields,
-        Some(row(7, "a", 4)),
-        Some(row(7, "a", 5)),
-        &["r: delete once user:7:v4"],
-    );
-    check(
-        fields,
-        None,
-        Some(row(7, "a", 1)),
-        &["r: delete once user:7:v1"],
-    );
-    check(
-        fields,
-        Some(row(7, "a", 5)),
-        None,
-        &["r: delete once user:7:v5"],
-    );
-}
-
-#[test]
-fn a_version_that_stayed_is_reported_and_its_key_deleted() {
-    let fields = "version = \"version\"\nkeys = [\"user:{id}:v{version}\"]";
-    check(
-        fields,
-        Some(row(7, "a", 4)),
-        Some(row(7, "b", 4)),
-        &["r: version 4 stayed", "r: delete user:7:v4"],
-    );
-    // MINIMAL: the after image lacks what was not set.
-    check(
-        fields,
-        Some(row(7, "a", 4)),
-        Some(with(row(7, "b", 0), "version", Value::Absent)),
-        &["r: version 4 stayed", "r: delete user:7:v4"],
-    );
-}
-
-#[test]
 fn a_placeholder_may_name_its_image() {
     let fields = "keys = [\"from:{before.slug}:to:{after.slug}\", \"old:{before.slug}\"]";
     check(
@@ -435,59 +397,6 @@ fn a_value_that_a_filter_cannot_take_widens_too() {
 }
 
 #[test]
-fn a_path_that_is_too_long_becomes_a_wildcard() {
-    let fields = "paths = [\"/p/{slug}\", \"/q/{id}/{slug}*\"]";
-    let fits = "x".repeat(4_000 - "/p/".len());
-    let expected = format!("r: invalidate /p/{fits}");
-    let planned = plan(&rule(fields), None, Some(&row(7, &fits, 1)));
-    assert_eq!(planned[0], expected);
-    check(
-        fields,
-        None,
-        Some(row(7, &format!("{fits}x"), 1)),
-        &[
-            "r: widened by path-too-long",
-            "r: invalidate /p/*",
-            "r: widened by path-too-long",
-            "r: invalidate /q/*",
-        ],
-    );
-}
-
-#[test]
-fn values_in_paths_are_encoded_as_cloudfront_compares_them() {
-    let cases = [
-        ("a b", "/p/a%20b"),
-        ("5*4", "/p/5%2A4"),
-        ("a/b", "/p/a/b"),
-        ("größe", "/p/gr%C3%B6%C3%9Fe"),
-        ("100%", "/p/100%25"),
-        ("a%20b", "/p/a%20b"),
-        ("q?x=1&y", "/p/q?x=1&y"),
-        ("#top", "/p/%23top"),
-        ("", "/p/"),
-    ];
-    for (slug, path) in cases {
-        check(
-            "paths = [\"/p/{slug}\"]",
-            None,
-            Some(row(7, slug, 1)),
-            &[&format!("r: invalidate {path}")],
-        );
-    }
-    let encoded = "paths = [\"/p/{slug|urlencode}\", \"/größe/{id}*\"]";
-    check(
-        encoded,
-        None,
-        Some(row(7, "a/b*ü", 1)),
-        &[
-            "r: invalidate /p/a%2Fb%2A%C3%BC",
-            "r: invalidate /gr%C3%B6%C3%9Fe/7*",
-        ],
-    );
-}
-
-#[test]
 fn keys_are_bytes_and_take_the_prefix() {
     let rules = rules(
         "key_prefix = \"app[1]:\"\n[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\n\
@@ -517,107 +426,6 @@ fn keys_are_bytes_and_take_the_prefix() {
             r"r: delete all app\\[1\\]:u\x01{*}:*:*",
         ]
     );
-}
-
-#[test]
-fn the_default_for_a_whole_table_escapes_what_redis_would_interpret() {
-    let rules = rule(
-        "keys = ['a*b?[c]\\\\:{id}{slug}', \"user:{id}\", \"user:{slug}\"]\n\
-         paths = [\"/u/{id}/x\", \"/u/{slug}\", \"/fixed\", \"/all/*\", \"/größe 1/{id}\"]",
-    );
-    let mut wide = Lines::default();
-    rules.widen_all(Widening::Gap, &mut wide);
-    assert_eq!(
-        wide.0,
-        [
-            "r: widened by gap",
-            r"r: delete all a\\*b\\?\\[c\\]\\\\:*",
-            "r: delete all user:*",
-            "r: invalidate /all/*",
-            "r: invalidate /fixed",
-            "r: invalidate /gr%C3%B6%C3%9Fe%201/*",
-            "r: invalidate /u/*",
-        ]
-    );
-}
-
-#[test]
-fn a_rules_own_table_wide_replaces_the_default() {
-    let rules =
-        rule("keys = [\"user:{id}\"]\ntable_wide = { keys = [\"u*\"], paths = [\"/u ü/*\"] }");
-    let mut wide = Lines::default();
-    rules.widen_table(
-        &TableName::new("shop", "users"),
-        Widening::Undecodable,
-        &mut wide,
-    );
-    assert_eq!(
-        wide.0,
-        [
-            "r: widened by undecodable",
-            "r: delete all u*",
-            "r: invalidate /u%20%C3%BC/*"
-        ]
-    );
-    let mut other = Lines::default();
-    rules.widen_table(
-        &TableName::new("shop", "orders"),
-        Widening::Undecodable,
-        &mut other,
-    );
-    assert_eq!(other.0, [""; 0]);
-}
-
-const CLASSES: &str = "[[path]]\npattern = \"/checkout/*\"\nclass = \"strong\"\n\
-     [[path]]\npattern = \"/static/*\"\nclass = \"immutable\"\n\
-     [[path]]\npattern = \"/stock/*\"\nclass = \"short-ttl\"\n";
-
-#[test]
-fn a_short_ttl_path_is_counted_and_not_sent() {
-    let rules = rules(&format!(
-        "{CLASSES}[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\n\
-         keys = [\"stock:{{id}}\"]\npaths = [\"/stock/{{slug|urlencode}}\", \"/u/{{id}}\"]\n"
-    ));
-    assert_eq!(
-        plan(&rules, None, Some(&row(7, "a", 1))),
-        [
-            "r: delete stock:7",
-            "r: skip /stock/a (short-ttl)",
-            "r: invalidate /u/7"
-        ]
-    );
-}
-
-#[test]
-fn whether_a_path_can_be_strong_depends_on_the_columns_type() {
-    let bind = |path: &str| {
-        let rules = rules(&format!(
-            "{CLASSES}[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\npaths = ['{path}']\n"
-        ));
-        rules
-            .bind(&users())
-            .map(drop)
-            .map_err(|error| (error.line, error.message))
-    };
-    for path in [
-        "/{id}",
-        "/{id}/x",
-        "/{slug|urlencode}",
-        "/{raw|hex}/pay",
-        "/{slug|md5}/x",
-        "/{raw|uuid}/{slug}",
-        "/u/{slug}",
-    ] {
-        assert_eq!(bind(path), Ok(()), "{path}");
-    }
-    for path in ["/{slug}", "/{at}", "/{slug|urlencode}/{id}"] {
-        let expected = format!(
-            "rule \"r\": path \"{path}\" can produce /static/, which is of class immutable and never \
-             invalidated; narrow the template (`|urlencode` keeps a value inside its segment) or put a \
-             more specific [[path]] before"
-        );
-        assert_eq!(bind(path), Err((17, expected)));
-    }
 }
 
 #[test]
@@ -741,15 +549,4 @@ proptest! {
         }
         prop_assert_eq!(&planned, &plan(&rules, before.as_ref(), after.as_ref()));
     }
-}
-
-#[test]
-fn a_generation_replaces_the_globs_of_a_whole_table() {
-    let rules = rules(
-        "key_prefix = \"app:\"\n[[rule]]\nname = \"r\"\ntables = [\"shop.users\"]\nkeys = [\"user:{id}\"]\n\
-         table_wide = { generation = \"gen:users\" }",
-    );
-    let mut lines = Lines::default();
-    rules.widen_all(Widening::Gap, &mut lines);
-    assert_eq!(lines.0, ["r: widened by gap", "r: increment app:gen:users"]);
 }

@@ -63,6 +63,7 @@ fn a_hash_and_its_field_come_from_the_same_row() {
             "r: delete field 7 of page:old",
             "r: delete field 8 of page:new",
             "r: delete field old of users:v1",
+            "r: delete field new of users:v2",
         ],
     );
     check(
@@ -134,8 +135,8 @@ fn what_a_rule_with_a_channel_deletes_is_published() {
     assert_eq!(
         plan(&rules, None, Some(&row(7, "a", 1))),
         [
-            "r: delete once user:7:v1",
-            "r: tell once shop user:7:v1",
+            "r: delete user:7:v1",
+            "r: tell shop user:7:v1",
             "r: delete user:7",
             "r: tell shop user:7",
             "r: delete members of tag:7 after \"\"",
@@ -145,6 +146,9 @@ fn what_a_rule_with_a_channel_deletes_is_published() {
             "r: invalidate /u/7",
         ]
     );
+    let update = plan(&rules, Some(&row(7, "a", 1)), Some(&row(7, "a", 2)));
+    let once = ["r: delete once user:7:v1", "r: tell once shop user:7:v1"];
+    assert_eq!(update[..2], once);
     let mut wide = Lines::default();
     rules.widen_all(Widening::Gap, &mut wide);
     assert_eq!(
