@@ -4,18 +4,20 @@
 //! viewer sent it. Encoding too little is refused, encoding too much names
 //! another object, and then **nothing is invalidated without an error**. So
 //! exactly the characters that RFC 3986 does not allow in a path or a query
-//! are encoded (CloudFront developer guide, "Specify the files to
+//! are encoded, and `~`, which CloudFront refuses: it wants what RFC 1738 calls
+//! unsafe to be encoded (CloudFront developer guide, "Specify the files to
 //! invalidate").
+
+use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-/// The characters that a path encodes: all but RFC 3986's unreserved characters, sub-delims, and `:` `@` `/` `?`.
-/// `#` is encoded, because a viewer never sends a fragment.
+/// The characters that a path encodes: all but RFC 3986's unreserved characters without `~`, sub-delims, and `:` `@`
+/// `/` `?`. `#` is encoded, because a viewer never sends a fragment.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
-    .remove(b'~')
     .remove(b'!')
     .remove(b'$')
     .remove(b'&')
@@ -33,7 +35,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'?');
 
 /// A value's `*` is never a wildcard.
-const ENCODED_IN_VALUE: &AsciiSet = &ENCODED.add(b'*');
+const ENCODED_IN_QUERY: &AsciiSet = &ENCODED.add(b'*');
+
+/// A value's `?` begins no query string.
+const ENCODED_IN_VALUE: &AsciiSet = &ENCODED_IN_QUERY.add(b'?');
 
 /// Longest path that CloudFront takes, in characters.
 pub const PATH_CHARS_MAX: usize = 4_000;
@@ -102,10 +107,57 @@ pub fn encode(path: &[u8], wildcard: bool, out: &mut String) -> Result<(), PathE
     Ok(())
 }
 
-/// Appends a placeholder's value to `out`, to stand inside a path that is given to
-/// [`encode`]. Encodes as [`encode`] does, and also `*` as `%2A`.
-pub fn encode_value(value: &[u8], out: &mut String) {
-    append(value, ENCODED_IN_VALUE, out);
+/// Appends the text of a template without its wildcard to `out`. Encodes as
+/// [`encode`] does: a `?` begins the query string.
+pub fn encode_literal(text: &[u8], out: &mut String) {
+    append(text, ENCODED, out);
+}
+
+/// Appends a placeholder's value to `out`. Encodes as [`encode`] does, and also
+/// what would end the path: `*`, and `?` unless the value stands `in_query`, a
+/// query string that the template began, where `?` is a character like others.
+/// A value that is encoded stays as it is.
+pub fn encode_value(value: &[u8], in_query: bool, out: &mut String) {
+    let encoded = if in_query {
+        ENCODED_IN_QUERY
+    } else {
+        ENCODED_IN_VALUE
+    };
+    append(value, encoded, out);
+}
+
+/// The form in which paths and patterns are compared: escapes that RFC 3986,
+/// section 6.2.2, calls equal to their byte are that byte, and those of reserved
+/// characters stay. So `/%7Eme` and `/~me` are one path, and `/a%2Fb` and `/a/b`
+/// are two.
+pub fn normalized(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
+    }
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let escaped = match after {
+            [high, low, ..] if byte == b'%' => hex_byte(*high, *low).filter(is_not_reserved),
+            _ => None,
+        };
+        out.push(escaped.unwrap_or(byte));
+        if escaped.is_some() {
+            rest = after.get(2..).unwrap_or_default();
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// Not one of RFC 3986's gen-delims and sub-delims, nor `%`.
+fn is_not_reserved(byte: &u8) -> bool {
+    !b"%:/?#[]@!$&'()*+,;=".contains(byte)
 }
 
 fn append(path: &[u8], encoded: &'static AsciiSet, out: &mut String) {
@@ -143,7 +195,7 @@ mod tests {
             ("/100%", "/100%25"),
             ("/100%2", "/100%252"),
             ("/100%zz", "/100%25zz"),
-            ("/~me/-._", "/~me/-._"),
+            ("/~me/-._", "/%7Eme/-._"),
             ("/s?q=a&b=c,d;e", "/s?q=a&b=c,d;e"),
             ("/!$&'()+,;=:@", "/!$&'()+,;=:@"),
             ("/\"<>\\^`{|}", "/%22%3C%3E%5C%5E%60%7B%7C%7D"),
@@ -177,11 +229,38 @@ mod tests {
     #[test]
     fn a_star_from_a_value_never_widens_the_path() {
         let mut rendered = String::from("/search/");
-        encode_value("5*4 ü".as_bytes(), &mut rendered);
+        encode_value("5*4 ü".as_bytes(), false, &mut rendered);
         assert_eq!(
             encoded(rendered.as_bytes(), true).as_deref(),
             Ok("/search/5%2A4%20%C3%BC")
         );
+    }
+
+    #[test]
+    fn a_values_question_mark_begins_no_query_string() {
+        for (template, value, expected) in [
+            ("/p/", "what?", "/p/what%3F"),
+            ("/s?q=", "what?", "/s?q=what?"),
+            ("/p/", "what%3F", "/p/what%3F"),
+        ] {
+            let mut rendered = String::from(template);
+            encode_value(value.as_bytes(), template.contains('?'), &mut rendered);
+            assert_eq!(rendered, expected);
+        }
+    }
+
+    #[test]
+    fn equal_paths_have_one_form() {
+        for (path, expected) in [
+            ("/~me/ö", "/~me/ö"),
+            ("/%7Eme/%c3%B6", "/~me/ö"),
+            ("/a%2Fb%3f%2A%25", "/a%2Fb%3f%2A%25"),
+            ("/%", "/%"),
+            ("/%7", "/%7"),
+            ("/%%7E", "/%~"),
+        ] {
+            assert_eq!(&*normalized(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
     }
 
     #[test]
@@ -222,7 +301,7 @@ mod tests {
         ) {
             let once = encoded(&path, false).unwrap();
             prop_assert!(once.starts_with('/'));
-            let allowed = b"-._~!$&'()*+,;=:@/?%";
+            let allowed = b"-._!$&'()*+,;=:@/?%";
             prop_assert!(once.bytes().all(|b| b.is_ascii_alphanumeric() || allowed.contains(&b)));
             prop_assert_eq!(encoded(once.as_bytes(), false), Ok(once.clone()));
         }
@@ -232,8 +311,8 @@ mod tests {
             value in prop::collection::vec(any::<u8>().prop_filter("escape", |b| *b != b'%'), 0..200)
         ) {
             let mut out = String::new();
-            encode_value(&value, &mut out);
-            prop_assert!(!out.contains('*'));
+            encode_value(&value, false, &mut out);
+            prop_assert!(!out.contains(['*', '?']));
             prop_assert_eq!(decoded(&out), value);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::glob;
 use super::path_class::PathPattern;
+use crate::model::path;
 
 /// The patterns of `[[path]]` in their order, each with its `always`.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +16,7 @@ impl AlwaysPaths {
         Self {
             patterns: patterns
                 .into_iter()
-                .map(|(pattern, always)| (pattern.glob().into_bytes(), always))
+                .map(|(pattern, always)| (pattern.glob(), always))
                 .collect(),
         }
     }
@@ -24,10 +25,10 @@ impl AlwaysPaths {
     /// matched by its beginning.
     pub fn contains(&self, path: &str) -> bool {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let path = path.strip_suffix('*').unwrap_or(path);
+        let path = path::normalized(path.strip_suffix('*').unwrap_or(path).as_bytes());
         self.patterns
             .iter()
-            .find(|(glob, _)| glob::matches(glob, path.as_bytes()))
+            .find(|(glob, _)| glob::matches(glob, &path))
             .is_some_and(|(_, always)| *always)
     }
 }

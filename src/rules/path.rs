@@ -31,7 +31,7 @@ impl BoundPath {
         for part in &mut template.parts {
             if let BoundPart::Literal(bytes) = part {
                 let mut encoded = String::new();
-                path::encode_value(bytes, &mut encoded);
+                path::encode_literal(bytes, &mut encoded);
                 *bytes = encoded.into_bytes();
             }
         }

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 
 use super::glob;
 use crate::model::invalidation::PathClass;
+use crate::model::path;
 
 /// `[[path]]`: a pattern as in CloudFront's cache behaviours, with `*` and `?`;
 /// case counts, the leading `/` is optional, and the query string is ignored.
@@ -18,18 +19,19 @@ pub struct PathPattern {
 }
 
 impl PathPattern {
-    pub(super) fn glob(&self) -> String {
+    pub(super) fn glob(&self) -> Vec<u8> {
         glob_of(&self.text)
     }
 }
 
-/// A pattern with its leading `/`, which CloudFront makes optional.
-pub(super) fn glob_of(pattern: &str) -> String {
-    if pattern.starts_with(['/', '*']) {
-        pattern.to_owned()
-    } else {
-        format!("/{pattern}")
+/// A pattern in the form in which paths are compared, with its leading `/`, which
+/// CloudFront makes optional.
+pub(super) fn glob_of(pattern: &str) -> Vec<u8> {
+    let mut glob = path::normalized(pattern.as_bytes()).into_owned();
+    if !pattern.starts_with(['/', '*']) {
+        glob.insert(0, b'/');
     }
+    glob
 }
 
 /// All patterns in their order. The first match wins; a path without a match is
@@ -94,7 +96,7 @@ impl PathClasses {
         Self {
             patterns: patterns
                 .iter()
-                .map(|pattern| (pattern.glob().into_bytes(), pattern.class))
+                .map(|pattern| (pattern.glob(), pattern.class))
                 .collect(),
         }
     }
@@ -104,18 +106,20 @@ impl PathClasses {
     /// `cached` (Over, never under).
     pub fn of(&self, path: &str) -> PathClass {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let Some(prefix) = path.strip_suffix('*') else {
-            return self
-                .patterns
-                .iter()
-                .find(|(glob, _)| glob::matches(glob, path.as_bytes()))
-                .map_or(PathClass::Cached, |(_, class)| *class);
-        };
         if self.patterns.is_empty() {
             return PathClass::Cached;
         }
+        let Some(prefix) = path.strip_suffix('*') else {
+            let path = path::normalized(path.as_bytes());
+            return self
+                .patterns
+                .iter()
+                .find(|(glob, _)| glob::matches(glob, &path))
+                .map_or(PathClass::Cached, |(_, class)| *class);
+        };
+        let prefix = path::normalized(prefix.as_bytes());
         // A byte that no pattern names stands for what the star may be.
-        let longest = format!("{prefix}\u{1}\u{1}").into_bytes();
+        let longest = [&prefix, &[1, 1][..]].concat();
         for (glob, class) in &self.patterns {
             if *class == PathClass::Cached {
                 return PathClass::Cached;
@@ -297,6 +301,19 @@ mod tests {
         ]);
         assert_eq!(short.of("/stock/7*"), PathClass::ShortTtl);
         assert_eq!(short.of("/sto*"), PathClass::Cached);
+    }
+
+    #[test]
+    fn a_pattern_matches_a_path_however_either_is_encoded() {
+        for pattern in ["/~me/ö/*", "/%7eme/%c3%b6/*"] {
+            let classes = classes(&[(pattern, PathClass::Cached), ("/*", PathClass::ShortTtl)]);
+            for path in ["/%7Eme/%C3%B6/7", "/%7Eme/%C3%B6/*"] {
+                assert_eq!(classes.of(path), PathClass::Cached, "{pattern} {path}");
+            }
+            assert_eq!(classes.of("/me/7"), PathClass::ShortTtl);
+        }
+        let slash = classes(&[("/a/b", PathClass::ShortTtl)]);
+        assert_eq!(slash.of("/a%2Fb"), PathClass::Cached);
     }
 
     /// `{` stands for any value, `#` for an integer, `$` for an encoded segment.

@@ -4,6 +4,7 @@ use super::filter::Filter;
 use super::path_class::{Alphabet, Symbol};
 use super::template::{Placeholder, Template, TemplatePart};
 use crate::model::Shape;
+use crate::model::path;
 
 /// The language of paths that `template` can produce, up to the query string. A
 /// trailing `*` is a wildcard and can be anything.
@@ -14,7 +15,8 @@ pub fn path_language(template: &Template, shape: impl Fn(&Placeholder) -> Shape)
             TemplatePart::Literal(bytes) => {
                 let last = index + 1 == template.parts.len();
                 let wildcard = last && bytes.ends_with(b"*");
-                for byte in bytes.iter().take(bytes.len() - usize::from(wildcard)) {
+                let body = bytes.get(..bytes.len() - usize::from(wildcard));
+                for byte in path::normalized(body.unwrap_or_default()).iter() {
                     if *byte == b'?' {
                         return symbols;
                     }

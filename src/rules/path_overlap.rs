@@ -42,7 +42,7 @@ impl PathClasses {
             .chain(
                 behaviors
                     .iter()
-                    .map(|pattern| pattern_symbols(glob_of(pattern).as_bytes())),
+                    .map(|pattern| pattern_symbols(&glob_of(pattern))),
             )
             .collect();
         let mut alphabet: Vec<u8> = b"x".to_vec();

@@ -97,7 +97,7 @@ pub(super) fn push_bytes(value: &[u8], out: &mut Vec<u8>) {
 
 pub(super) fn push_encoded(value: &[u8], out: &mut Vec<u8>) {
     let mut encoded = String::with_capacity(value.len());
-    path::encode_value(value, &mut encoded);
+    path::encode_value(value, out.contains(&b'?'), &mut encoded);
     out.extend_from_slice(encoded.as_bytes());
 }
 

@@ -50,7 +50,7 @@ impl TableWide {
                 match part {
                     TemplatePart::Literal(bytes) => {
                         let body = bytes.strip_suffix(b"*");
-                        path::encode_value(body.unwrap_or(bytes), &mut path);
+                        path::encode_literal(body.unwrap_or(bytes), &mut path);
                         path.push_str(body.map_or("", |_| "*"));
                     }
                     TemplatePart::Placeholder(_) => {

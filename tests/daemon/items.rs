@@ -103,3 +103,40 @@ async fn a_row_change_reaches_the_distributions_tags_variants_and_tenants_of_its
     .await;
     stop(evictd).await;
 }
+
+/// The fake refuses what AWS says. A path that it refuses would be a dead letter, and its page would stay.
+#[tokio::test]
+async fn values_with_any_character_reach_the_paths_that_viewers_ask_for_and_none_is_refused() {
+    let shop = Shop::open().await;
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let file = shop.dir.path().join("queue.redb");
+    let rest = format!(
+        "[buffer]\nkind = \"local\"\npath = \"{}\"\n[cloudfront]\nwindow = \"50ms\"\ncalls_per_second = 50\n\
+         [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n\
+         [[rule]]\nname = \"users\"\ntables = [\"$db.users\"]\n\
+         paths = [\"/~users/{{slug}}\", \"/u/{{slug|urlencode}}?tab=~{{id}}\"]",
+        file.display()
+    );
+    let options = shop
+        .config()
+        .rest(&rest)
+        .options()
+        .envs(shared_aws().await.env());
+    let evictd = start(&options.env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url())).await;
+    shop.sql(
+        r#"INSERT INTO users (id, slug) VALUES (1, '~ada'), (2, 'what?page=2'), (3, '#<">|\\^`{}[] *~é'), (4, 'a~b%7Ec%')"#,
+    )
+    .await;
+    let expected = [
+        "/%7Eusers/%7Eada",
+        "/%7Eusers/what%3Fpage=2",
+        "/%7Eusers/%23%3C%22%3E%7C%5C%5E%60%7B%7D%5B%5D%20%2A%7E%C3%A9",
+        "/%7Eusers/a%7Eb%7Ec%25",
+        "/u/%7Eada?tab=%7E1",
+        "/u/what%3Fpage%3D2?tab=%7E2",
+        "/u/%23%3C%22%3E%7C%5C%5E%60%7B%7D%5B%5D%20%2A%7E%C3%A9?tab=%7E3",
+        "/u/a%7Eb%257Ec%25?tab=%7E4",
+    ];
+    accepted("main", &expected, || fake.of_distribution("E1")).await;
+    stop(evictd).await;
+}

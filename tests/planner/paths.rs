@@ -31,8 +31,15 @@ fn values_in_paths_are_encoded_as_cloudfront_compares_them() {
         ("größe", "/p/gr%C3%B6%C3%9Fe"),
         ("100%", "/p/100%25"),
         ("a%20b", "/p/a%20b"),
-        ("q?x=1&y", "/p/q?x=1&y"),
+        ("q?x=1&y", "/p/q%3Fx=1&y"),
         ("#top", "/p/%23top"),
+        ("~me", "/p/%7Eme"),
+        (
+            "a;b|c^d`e[f]{g}<h>\\\"",
+            "/p/a;b%7Cc%5Ed%60e%5Bf%5D%7Bg%7D%3Ch%3E%5C%22",
+        ),
+        ("\u{0}\r\n\u{7f}", "/p/%00%0D%0A%7F"),
+        ("a//b/../c/.", "/p/a//b/../c/."),
         ("", "/p/"),
     ];
     for (slug, path) in cases {
@@ -47,10 +54,24 @@ fn values_in_paths_are_encoded_as_cloudfront_compares_them() {
     check(
         encoded,
         None,
-        Some(row(7, "a/b*ü", 1)),
+        Some(row(7, "a/b*ü~%3F?", 1)),
         &[
-            "r: invalidate /p/a%2Fb%2A%C3%BC",
+            "r: invalidate /p/a%2Fb%2A%C3%BC%7E%253F%3F",
             "r: invalidate /gr%C3%B6%C3%9Fe/7*",
+        ],
+    );
+}
+
+#[test]
+fn a_query_string_begins_where_the_template_says() {
+    check(
+        "paths = [\"/~s?q={slug}\", \"/p/{slug}?page={id}\"]\nkeys = [\"p:{slug|urlencode}\"]",
+        None,
+        Some(row(7, "what?~", 1)),
+        &[
+            "r: delete p:what%3F~",
+            "r: invalidate /%7Es?q=what?%7E",
+            "r: invalidate /p/what%3F%7E?page=7",
         ],
     );
 }

@@ -391,11 +391,7 @@ impl State {
                     let allowed = |byte: u8| (33..=126).contains(&byte) && byte != b',';
                     (1..=256).contains(&tag.len()) && tag.bytes().all(allowed)
                 }
-                None => {
-                    path.starts_with('/')
-                        && path.len() <= 4_000
-                        && !path.trim_end_matches('*').contains('*')
-                }
+                None => is_path(path),
             };
             formed && !refuse.is_some_and(|part| path.contains(part))
         };
@@ -516,6 +512,22 @@ impl State {
             page.len()
         )
     }
+}
+
+/// Whether CloudFront takes it: a leading `/`, at most 4,000 characters, `*` only at the end, and everything encoded that
+/// is not ASCII or that RFC 1738, section 2.2, calls unsafe (CloudFront developer guide, "Specify the files to
+/// invalidate"). It refuses `~` although RFC 3986 does not.
+fn is_path(path: &str) -> bool {
+    let body = path.strip_suffix('*').unwrap_or(path);
+    let escapes = |text: &str| {
+        let digits = text.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    path.starts_with('/')
+        && path.len() <= 4_000
+        && body.bytes().all(|byte| byte.is_ascii_graphic())
+        && !body.contains(|c| r##"*<>"#{}|\^~[]`"##.contains(c))
+        && body.split('%').skip(1).all(escapes)
 }
 
 /// The `*` of a tag is a character like others.
