@@ -30,15 +30,17 @@ impl fmt::Display for TableName {
 /// what a template can and cannot produce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Digits with an optional sign: the integer types, YEAR.
+    /// Digits with an optional sign: the integer types, BIT, YEAR.
     Integer,
     /// Digits, sign, point, exponent: DECIMAL, FLOAT, DOUBLE.
     Number,
-    /// Digits, `-`, `:`, `.`, space: DATE, TIME, DATETIME, TIMESTAMP.
+    /// Digits, `-`, `:`, `.`, space: DATE, TIME, DATETIME.
     Temporal,
+    /// The same, of a point in time that is known in UTC: TIMESTAMP.
+    Timestamp,
     /// Anything.
     Text,
-    /// Any bytes: BINARY, BLOB, BIT, GEOMETRY, VECTOR.
+    /// Any bytes: BINARY, BLOB, GEOMETRY, VECTOR.
     Bytes,
 }
 

@@ -25,8 +25,7 @@ pub enum Value<'a> {
     /// A value that prints as text: character types in UTF-8, DECIMAL, labels of
     /// ENUM and SET, JSON, YEAR.
     Text(Cow<'a, str>),
-    /// Bytes that are not text: BINARY, BLOB, BIT (big-endian), GEOMETRY and
-    /// VECTOR.
+    /// Bytes that are not text: BINARY, BLOB, GEOMETRY and VECTOR.
     Bytes(Cow<'a, [u8]>),
     Date(Date),
     Time(Time),

@@ -40,7 +40,7 @@ fn alphabet(placeholder: &Placeholder, shape: Shape) -> Alphabet {
     let from_shape = match shape {
         Shape::Integer => Alphabet::Integer,
         Shape::Number => Alphabet::Number,
-        Shape::Temporal | Shape::Text | Shape::Bytes => Alphabet::Any,
+        Shape::Temporal | Shape::Timestamp | Shape::Text | Shape::Bytes => Alphabet::Any,
     };
     placeholder
         .filters
@@ -60,7 +60,7 @@ fn alphabet(placeholder: &Placeholder, shape: Shape) -> Alphabet {
             Filter::Hex | Filter::Md5 | Filter::Sha1 => Alphabet::Hex,
             Filter::Crc32 => Alphabet::Integer,
             Filter::Uuid if shape == Shape::Bytes => Alphabet::Hex,
-            Filter::Uuid | Filter::Date(_) | Filter::Default(_) => Alphabet::Any,
+            Filter::Uuid | Filter::Date { .. } | Filter::Default(_) => Alphabet::Any,
         })
 }
 

@@ -201,25 +201,41 @@ impl<'t> Parser<'t> {
         })
     }
 
-    /// Reads `name` or `name("argument")`.
+    /// Reads `name`, `name("argument")` or `name("argument", "argument")`.
     fn filter(&mut self) -> Result<Filter, String> {
         let end = self
             .rest
             .find(['|', '}', '('])
             .ok_or("a `{` is not closed; write `{{` for a brace")?;
-        let name = self.rest.get(..end).unwrap_or_default().trim().to_owned();
+        let name = self.rest.get(..end).unwrap_or_default().trim();
         self.skip(end);
-        let mut argument = None;
-        if let Some(rest) = self.rest.strip_prefix("(\"") {
-            let (text, rest) = rest
-                .split_once("\")")
-                .ok_or_else(|| format!("the argument of `{name}` is not closed"))?;
-            argument = Some(text.to_owned());
-            self.rest = rest.trim_start();
-        } else if self.rest.starts_with('(') {
-            return Err(format!("the argument of `{name}` needs double quotes"));
+        let mut arguments = Vec::new();
+        if self.rest.starts_with('(') {
+            self.skip(1);
+            while !self.rest.starts_with(')') {
+                arguments.push(self.argument(name)?);
+            }
+            self.skip(1);
+            self.rest = self.rest.trim_start();
         }
-        Filter::new(&name, argument)
+        Filter::new(name, &arguments)
+    }
+
+    /// Reads `"argument"`, and the comma if another one follows.
+    fn argument(&mut self, filter: &str) -> Result<&'t str, String> {
+        let not_closed = || format!("the argument of `{filter}` is not closed");
+        let quoted = self
+            .rest
+            .strip_prefix('"')
+            .ok_or_else(|| format!("the argument of `{filter}` needs double quotes"))?;
+        let (text, rest) = quoted.split_once('"').ok_or_else(not_closed)?;
+        let rest = rest.trim_start();
+        self.rest = match rest.strip_prefix(',') {
+            Some(rest) => rest.trim_start(),
+            None if rest.starts_with(')') => rest,
+            None => return Err(not_closed()),
+        };
+        Ok(text)
     }
 }
 
@@ -249,7 +265,7 @@ mod tests {
                 placeholder(
                     RowImage::After,
                     "slug",
-                    vec![Filter::Lower, Filter::Date("%Y}".into())]
+                    vec![Filter::Lower, Filter::new("date", &["%Y}"]).unwrap()]
                 ),
                 TemplatePart::Literal("\\é".as_bytes().to_vec()),
             ]
@@ -267,6 +283,10 @@ mod tests {
             ("{id|}", "no filter"),
             ("{id|nope}", "no filter `nope`"),
             ("{id|date(x)}", "double quotes"),
+            ("{id|date(\"%Y\", UTC)}", "double quotes"),
+            ("{id|date(\"%Y\" \"UTC\")}", "not closed"),
+            ("{id|date(\"%Y", "not closed"),
+            ("{id|date()}", "needs a format"),
             (r"\q", "after a backslash"),
             (r"\x0", "after a backslash"),
         ];

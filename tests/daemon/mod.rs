@@ -5,6 +5,7 @@ mod beyond_4_gib;
 mod cascades;
 mod changes;
 mod clock;
+mod columns;
 mod disk;
 mod drains;
 mod dry_run;

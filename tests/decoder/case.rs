@@ -234,7 +234,7 @@ impl Type {
             Self::Bit { bits } => {
                 let raw = e.number() >> (64 - bits);
                 let bytes = raw.to_be_bytes()[8 - usize::from(*bits).div_ceil(8)..].to_vec();
-                return (bytes.clone(), bytes);
+                (bytes, raw.to_string())
             }
             Self::Date => {
                 let (y, m, d) = day(e);

@@ -22,7 +22,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{BinlogStreamRequest, Conn, Opts};
 use others::{Column, Compared, Decoder, Field, MysqlCdc};
 
-/// A row as text, NULL as `None`.
+/// A row as text, NULL as `None`, and BIT as its number.
 type Printed = Vec<Option<Vec<u8>>>;
 
 const DATABASE: &str = "evictd_decoder";
@@ -366,6 +366,15 @@ pub async fn every_character_set_converts_as_the_server_does(url: &str) {
     assert!(wrong.is_empty(), "{} characters differ", wrong.len());
 }
 
+fn is_bit(column: &mysql_async::Column) -> bool {
+    column.column_type() == mysql_async::consts::ColumnType::MYSQL_TYPE_BIT
+}
+
+fn number(bits: &[u8]) -> Vec<u8> {
+    let number = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    bits.iter().fold(0, number).to_string().into_bytes()
+}
+
 /// A connection and the database that the test fills.
 struct Session {
     conn: Conn,
@@ -431,10 +440,12 @@ impl Session {
             .unwrap();
         rows.into_iter()
             .map(|row| {
-                row.unwrap()
-                    .into_iter()
-                    .map(|value| match value {
+                let columns = row.columns();
+                let values = row.unwrap().into_iter().zip(columns.iter());
+                values
+                    .map(|(value, column)| match value {
                         mysql_async::Value::NULL => None,
+                        mysql_async::Value::Bytes(bytes) if is_bit(column) => Some(number(&bytes)),
                         mysql_async::Value::Bytes(bytes) => Some(bytes),
                         other => panic!("{other:?} is not of the text protocol"),
                     })

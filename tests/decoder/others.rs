@@ -90,7 +90,7 @@ pub enum Field {
     /// The image holds a difference to the JSON before.
     Partial,
     Null,
-    /// What `SELECT` prints.
+    /// What `SELECT` prints, and of BIT the number.
     Text(Vec<u8>),
 }
 
@@ -468,10 +468,13 @@ fn of_mysql_common(column: &Column, value: &BinlogValue<'_>) -> Option<Vec<u8>> 
             wide[..bits.len()].copy_from_slice(bits);
             chosen(labels, u64::from_le_bytes(wide))
         }
+        (Kind::Bit, Raw::Bytes(bytes)) => {
+            let number = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+            bytes.iter().fold(0, number).to_string()
+        }
         (
             Kind::Decimal
             | Kind::Year
-            | Kind::Bit
             | Kind::Text
             | Kind::LongText
             | Kind::Binary { .. }
@@ -500,11 +503,8 @@ fn of_mysql_cdc(column: &Column, value: Cdc) -> Vec<u8> {
         (Kind::Year, Cdc::Year(year)) => year.to_string(),
         (Kind::Bit, Cdc::Bit(bits)) => {
             // The highest comes first.
-            let byte = |bits: &[bool]| {
-                bits.iter()
-                    .fold(0_u8, |byte, bit| byte << 1 | u8::from(*bit))
-            };
-            return bits.rchunks(8).rev().map(byte).collect();
+            let number = |number: u64, bit: &bool| number << 1 | u64::from(*bit);
+            bits.iter().fold(0, number).to_string()
         }
         (Kind::Date, Cdc::Date(at)) => date(at.year, at.month, at.day),
         (Kind::Time { .. } | Kind::OldTime, Cdc::Time(at)) => {

@@ -65,9 +65,12 @@ impl CatalogType {
     /// The texts that a column of this type can render as.
     pub(in crate::binlog) fn shape(&self) -> Shape {
         match self.name.as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Shape::Integer,
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "bit" | "year" => {
+                Shape::Integer
+            }
             "decimal" | "float" | "double" => Shape::Number,
-            "date" | "time" | "datetime" | "timestamp" => Shape::Temporal,
+            "date" | "time" | "datetime" => Shape::Temporal,
+            "timestamp" => Shape::Timestamp,
             "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "enum"
             | "set" | "json" => Shape::Text,
             _ => Shape::Bytes,

@@ -265,9 +265,8 @@ impl ColumnFacts<'_> {
             WireType::Enum { .. } => Kind::Enum(self.labels(catalog_type)),
             WireType::Set { .. } => Kind::Set(self.labels(catalog_type)),
             WireType::Json { .. } => Kind::Json,
-            WireType::Bit { .. } | WireType::Geometry { .. } | WireType::Vector { .. } => {
-                Kind::Bytes
-            }
+            WireType::Bit { .. } => Kind::Bit,
+            WireType::Geometry { .. } | WireType::Vector { .. } => Kind::Bytes,
             WireType::TypedArray | WireType::Null => Kind::Unreadable,
         };
         match catalog_type.and_then(CatalogType::zerofill_width) {

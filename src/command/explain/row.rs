@@ -64,8 +64,14 @@ fn shape(value: &Json) -> Shape {
         Json::Null | Json::Bool(_) => Shape::Integer,
         Json::Number(number) if number.is_f64() => Shape::Number,
         Json::Number(_) => Shape::Integer,
-        Json::String(text) if date_time(text).is_some() => Shape::Temporal,
-        Json::String(_) | Json::Array(_) | Json::Object(_) => Shape::Text,
+        // A text does not say whether it is of a TIMESTAMP or of a DATETIME, and
+        // what rules want of a TIMESTAMP they do not want of a DATETIME.
+        Json::String(text) => match date_time(text) {
+            Some(Value::DateTime(_)) => Shape::Timestamp,
+            Some(_) => Shape::Temporal,
+            None => Shape::Text,
+        },
+        Json::Array(_) | Json::Object(_) => Shape::Text,
     }
 }
 
@@ -103,7 +109,9 @@ fn typed(value: &Json, shape: Shape) -> Value<'_> {
                 .map(Value::Int)
                 .or_else(|_| text.parse().map(Value::UInt))
                 .unwrap_or(Value::Text(text.into())),
-            Shape::Temporal => date_time(text).unwrap_or(Value::Text(text.into())),
+            Shape::Temporal | Shape::Timestamp => {
+                date_time(text).unwrap_or(Value::Text(text.into()))
+            }
             Shape::Bytes => Value::Bytes(text.as_bytes().into()),
             Shape::Number | Shape::Text => Value::Text(text.into()),
         },

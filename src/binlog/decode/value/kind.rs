@@ -2,6 +2,8 @@
 //! utf8mb4. The text differs in these cases:
 //!
 //! - CHAR never has the spaces that `PAD_CHAR_TO_FULL_LENGTH` in `sql_mode` adds.
+//! - BIT is the decimal number that `SELECT b + 0` prints, and that PHP's mysqlnd
+//!   makes of BIT columns.
 //! - TIMESTAMP is in UTC, as in a session with `time_zone = '+00:00'`.
 //! - ZEROFILL prints no zeros, and FLOAT(M,D) and DOUBLE(M,D) as many digits as
 //!   without (M,D), where a table map with `binlog_row_metadata=FULL` is all there
@@ -15,7 +17,7 @@ use super::charset::Charset;
 use super::label::{self, Label};
 use super::{decimal, json, temporal};
 use crate::binlog::decode::error::ValueError;
-use crate::binlog::events::cursor::uint_le;
+use crate::binlog::events::cursor::{uint_be, uint_le};
 use crate::model::{Shape, Value, float};
 
 /// Everything that turns a column's bytes into its value, resolved once for a
@@ -44,6 +46,8 @@ pub enum Kind {
     Padded { length: usize },
     /// Bytes as they are.
     Bytes,
+    /// BIT, whose bytes are big-endian.
+    Bit,
     /// ENUM.
     Enum(Box<[Label]>),
     /// SET.
@@ -72,7 +76,7 @@ impl Kind {
     /// Which texts the values can render as.
     pub fn shape(&self) -> Shape {
         match self {
-            Self::Signed | Self::Unsigned | Self::Year => Shape::Integer,
+            Self::Signed | Self::Unsigned | Self::Bit | Self::Year => Shape::Integer,
             Self::Float | Self::Double | Self::Scaled { .. } | Self::Decimal { .. } => {
                 Shape::Number
             }
@@ -82,10 +86,9 @@ impl Kind {
             Self::Date
             | Self::OldTime
             | Self::OldDateTime
-            | Self::OldTimestamp
             | Self::Time { .. }
-            | Self::DateTime { .. }
-            | Self::Timestamp { .. } => Shape::Temporal,
+            | Self::DateTime { .. } => Shape::Temporal,
+            Self::OldTimestamp | Self::Timestamp { .. } => Shape::Timestamp,
         }
     }
 
@@ -127,6 +130,7 @@ impl Kind {
                 digits.splice(..0, std::iter::repeat_n(b'0', missing));
                 digits_text(digits)
             }
+            Self::Bit => Value::UInt(uint_be(bytes).ok_or(ValueError::Length)?),
             Self::Year => match exactly::<1>(bytes)? {
                 [0] => Value::Text(Cow::Borrowed("0000")),
                 [year] => Value::UInt(1900 + u64::from(year)),
