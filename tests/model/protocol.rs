@@ -20,6 +20,17 @@ pub enum Entry {
     Pointed,
 }
 
+/// What a write does to the row's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// An update that moves it on.
+    Bumps,
+    /// An update that leaves it as it was.
+    Forgets,
+    /// The row is deleted and inserted again under the version that it had.
+    Recreates,
+}
+
 /// How long a reader may take from reading the row to storing the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fills {
@@ -56,8 +67,7 @@ pub enum Once {
 /// The protocol, with every part that a test may take away.
 #[derive(Clone, Debug)]
 pub struct Protocol {
-    /// For each write, whether it bumps the row's version.
-    pub bumps: &'static [bool],
+    pub writes: &'static [Write],
     pub readers: usize,
     pub crashes: u8,
     pub entry: Entry,
@@ -70,6 +80,8 @@ pub struct Protocol {
     /// Whether Redis may drop the guard, by its eviction policy or when it expires.
     pub guard_is_lost: bool,
     pub settle: Settle,
+    /// Whether a name with a version is deleted a second time where the row was recreated under it.
+    pub recreated_settles: bool,
     /// When the position may be stored.
     pub checkpoint: Once,
     /// When the path may be sent; `None`: there is no edge.
@@ -154,13 +166,33 @@ impl fmt::Display for Step {
 
 impl Protocol {
     fn writes(&self) -> u8 {
-        u8::try_from(self.bumps.len()).unwrap()
+        u8::try_from(self.writes.len()).unwrap()
     }
 
     /// The version of the row that this write made.
     fn version(&self, row: u8) -> u8 {
-        let bumps = self.bumps[..usize::from(row)].iter();
-        u8::try_from(bumps.filter(|bumped| **bumped).count()).unwrap()
+        let writes = self.writes[..usize::from(row)].iter();
+        u8::try_from(writes.filter(|write| **write == Write::Bumps).count()).unwrap()
+    }
+
+    fn write(&self, write: u8) -> Write {
+        self.writes[usize::from(write) - 1]
+    }
+
+    /// What the guard is raised to: past the version of a row that was deleted.
+    fn watermark(&self, write: u8) -> u8 {
+        self.version(write) + u8::from(self.write(write) == Write::Recreates)
+    }
+
+    /// Whether this write's second deletion is one. A name whose version an update moved on is not read any more.
+    fn settles(&self, write: u8) -> bool {
+        let names_versions = matches!(self.entry, Entry::Versioned | Entry::Pointed);
+        let in_use = match self.write(write) {
+            Write::Bumps => !names_versions,
+            Write::Forgets => true,
+            Write::Recreates => !names_versions || self.recreated_settles,
+        };
+        self.settle != Settle::Off && in_use
     }
 
     /// Where the row is cached.
@@ -181,7 +213,7 @@ impl Protocol {
             Entry::Plain | Entry::Guarded => state.entries[0],
             // It knows the current version from elsewhere.
             Entry::Versioned => state.entries[self.slot(state.visible)],
-            Entry::Pointed => state.entries[usize::from(state.guard?)],
+            Entry::Pointed => *state.entries.get(usize::from(state.guard?))?,
         }
     }
 
@@ -345,7 +377,7 @@ impl Model for Protocol {
             Step::ReadEvent(write) => state.read = write,
             Step::RaiseGuard(write) => {
                 state.raised = write;
-                state.guard = state.guard.max(Some(self.version(write)));
+                state.guard = state.guard.max(Some(self.watermark(write)));
             }
             Step::Delete(write) => {
                 state.deleted = write;
@@ -353,7 +385,7 @@ impl Model for Protocol {
             }
             Step::DeleteAgain(write) => {
                 state.settled = write;
-                if self.settle != Settle::Off {
+                if self.settles(write) {
                     self.delete(&mut state, write);
                 }
             }
