@@ -227,6 +227,16 @@ pub enum Half {
     Edge,
 }
 
+impl Half {
+    /// As the command line has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Half::Cache => "cache",
+            Half::Edge => "edge",
+        }
+    }
+}
+
 /// `evictd plan`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \

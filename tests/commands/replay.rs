@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mysql_async::prelude::Queryable;
+
 use super::workload::Workload;
 use crate::daemon::shop::{Config, Shop, WITHIN, stop};
 use crate::support::{EVICTD_PASSWORD, Evictd, Finished, MysqlOptions, shared_aws};
@@ -147,6 +149,85 @@ async fn a_time_finds_its_file_and_leaves_out_what_was_committed_before() {
 }
 
 #[tokio::test]
+async fn a_time_in_the_second_in_which_a_file_was_begun_may_lie_in_the_file_before() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let config = shop.config();
+    let mut conn = shop.mysql().conn().await;
+    // The clock of the session that rotates the file is the file's.
+    let begin_file_at = async |conn: &mut mysql_async::Conn, at_s: i64| {
+        let sql = format!("SET timestamp = {at_s}; FLUSH BINARY LOGS");
+        conn.query_drop(sql).await.unwrap();
+    };
+    let now_s = jiff::Timestamp::now().as_second();
+    let begins = [
+        now_s + 100,
+        now_s + 200,
+        now_s + 200,
+        now_s + 50,
+        now_s + 150,
+    ];
+    for (id, at_s) in (1..).zip(begins) {
+        begin_file_at(&mut conn, at_s).await;
+        let insert = format!("INSERT INTO {}.users (id) VALUES ({id})", shop.database);
+        conn.query_drop(insert).await.unwrap();
+    }
+    let since = jiff::Timestamp::from_second(now_s + 200).unwrap();
+    let replayed = replay(&config, &["--since", &since.to_string(), "--dry-run"]).await;
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    // The first of the files begun then is the third, after that of the server's start.
+    let from = "from=mysql-bin.000002:4";
+    assert!(replayed.stderr.contains(from), "{}", replayed.stderr);
+    let since = jiff::Timestamp::from_second(now_s + 140).unwrap();
+    let replayed = replay(&config, &["--since", &since.to_string(), "--dry-run"]).await;
+    assert!(replayed.stderr.contains(from), "{}", replayed.stderr);
+}
+
+#[tokio::test]
+async fn a_range_ends_where_it_is_asked_to_and_one_that_is_the_wrong_way_round_is_refused() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let config = shop.config();
+    let mut ends = Vec::new();
+    for id in 1..=3 {
+        ends.push(shop.end().await);
+        shop.sql(&format!("INSERT INTO users (id) VALUES ({id})"))
+            .await;
+    }
+    let offset = |end: &(String, u64, String)| format!("{}:{}", end.0, end.1);
+    let gtids = |end: &(String, u64, String)| end.2.clone();
+    for write in [offset, gtids] {
+        shop.fill(&["user:1:v1", "user:2:v1"]).await;
+        let [from, to] = [&ends[0], &ends[1]].map(write);
+        let replayed = replay(&config, &["--from", &from, "--to", &to]).await;
+        assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+        let said = format!("replayed everything up to {to}");
+        assert!(replayed.stderr.contains(&said), "{}", replayed.stderr);
+        assert_eq!(shop.redis.keys().await, ["user:2:v1"]);
+    }
+    let [first, last] = [&ends[0], &ends[2]];
+    for (from, to) in [(offset(last), offset(first)), (gtids(last), gtids(first))] {
+        let refused = replay(&config, &["--from", &from, "--to", &to]).await;
+        assert_eq!(refused.code, Some(2), "{from} {to}: {}", refused.stderr);
+        let said = "--to lies before --from";
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    // The event after the GTID.
+    let (file, offset, _) = first;
+    let sql = format!("SHOW BINLOG EVENTS IN '{file}' FROM {offset} LIMIT 2");
+    let events: Vec<mysql_async::Row> = shop.mysql().rows(sql).await;
+    let inside: u64 = events[1].get("Pos").unwrap();
+    let from = format!("{file}:{inside}");
+    for args in [
+        &["replay", "--from", &from][..],
+        &["checkpoint", "set", &from],
+    ] {
+        let refused = Evictd::finish(&config.options().args(args), WITHIN).await;
+        assert_ne!(refused.code, Some(0), "{args:?}");
+        let said = "inside a transaction";
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_checkpoint_of_a_binlog_that_was_reset_is_a_gap_and_no_empty_range() {
     for gtid in [true, false] {
         let shop = Shop::own(MysqlOptions {
@@ -204,7 +285,11 @@ async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_
     shop.fill(&["user:1:profile", "user:9999999:profile"]).await;
     let from = format!("{file}:{offset}");
     let config = shop.config();
-    let options = config.options().args(&["replay", "--from", &from]);
+    let (_, end, _) = shop.end().await;
+    let rest = format!(" --to {file}:{end} --table 'shop.users' --only cache");
+    let mut args = vec!["replay", "--from", &from];
+    args.extend(rest.split_whitespace().map(|arg| arg.trim_matches('\'')));
+    let options = config.options().args(&args);
     let mut evictd = Evictd::start(&options);
     evictd.wait_for_line("reading the binlog", WITHIN).await;
     shop.redis.signal("STOP");
@@ -218,7 +303,9 @@ async fn a_replay_that_is_interrupted_says_where_to_go_on_and_going_on_finishes_
     let said = evictd
         .wait_for_line("go on with: evictd replay --from ", WITHIN)
         .await;
-    let from = said.rsplit_once("--from ").unwrap().1.trim().to_owned();
+    let going_on = said.rsplit_once("--from ").unwrap().1.trim();
+    let from = going_on.strip_suffix(&rest);
+    let from = from.unwrap_or_else(|| panic!("{said}")).to_owned();
     assert!(
         shop.redis
             .keys()

@@ -8,6 +8,19 @@ use crate::binlog::error::SourceError;
 use crate::model::Position;
 use crate::model::position::{FIRST_EVENT_OFFSET, Start};
 
+/// The events that can follow a whole transaction, as SHOW BINLOG EVENTS calls
+/// them: those that begin another one, and those of the file itself.
+const BETWEEN_TRANSACTIONS: [&str; 8] = [
+    "Gtid",
+    "Gtid_tagged",
+    "Anonymous_Gtid",
+    "Format_desc",
+    "Previous_gtids",
+    "Rotate",
+    "Stop",
+    "Heartbeat",
+];
+
 impl Server {
     /// The number of bytes of binlog after `offset` in `file`; `None` if the
     /// server does not have the file.
@@ -117,7 +130,8 @@ impl Server {
         Err(SourceError::gap(position, reason))
     }
 
-    /// Refuses an offset inside an event: a dump from there would read garbage.
+    /// Refuses an offset inside an event, from which a dump would read garbage, and
+    /// one inside a transaction, whose rows before it would be left out.
     pub async fn check_boundary(&mut self, position: &Position) -> Result<(), SourceError> {
         if position.gtids.is_some() && self.facts.gtids {
             return Ok(());
@@ -136,7 +150,17 @@ impl Server {
             position.offset
         );
         match self.conn.query_first::<Row, _>(question).await {
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(event)) => match event.get::<String, _>("Event_type") {
+                Some(event_type) if !BETWEEN_TRANSACTIONS.contains(&event_type.as_str()) => {
+                    Err(SourceError::gap(
+                        position,
+                        format!(
+                            "it is inside a transaction (an event {event_type} begins there), whose earlier rows would be left out: name the offset of its GTID event, see SHOW BINLOG EVENTS"
+                        ),
+                    ))
+                }
+                _ => Ok(()),
+            },
             Ok(None) => Err(SourceError::gap(position, "no event begins there")),
             // ER_ERROR_WHEN_EXECUTING_COMMAND: "Wrong offset or I/O error".
             Err(mysql_async::Error::Server(error)) if error.code == 1220 => Err(SourceError::gap(

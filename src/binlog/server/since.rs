@@ -22,7 +22,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// epoch), or of the oldest file.
 ///
 /// A file's first event has the time when the file was begun, so that only the
-/// beginnings of a few files are read.
+/// beginnings of files are read, from the oldest on: after a clock was set back,
+/// their times do not ascend. What was committed in the second in which a file was
+/// begun may be in the file before it.
 ///
 /// # Errors
 ///
@@ -34,18 +36,13 @@ pub async fn file_at(
     since_s: i64,
 ) -> Result<Position, SourceError> {
     let files = server.files().await?;
-    let (mut older, mut newer) = (0, files.len());
-    // All files before `older` were begun by then, and none from `newer` on.
-    while older < newer {
-        let middle = usize::midpoint(older, newer);
-        let Some((file, _)) = files.get(middle) else {
+    // None of these was begun at that time or later.
+    let mut older = 0_usize;
+    for (file, _) in &files {
+        if i64::from(begun_s(connector, server_id, file).await?) >= since_s {
             break;
-        };
-        if i64::from(begun_s(connector, server_id, file).await?) > since_s {
-            newer = middle;
-        } else {
-            older = middle + 1;
         }
+        older += 1;
     }
     let (file, _) = files
         .get(older.saturating_sub(1))
@@ -53,7 +50,7 @@ pub async fn file_at(
     if older == 0 {
         tracing::warn!(
             file,
-            "the server's oldest binlog file was begun after that time: what happened before is purged"
+            "the server's oldest binlog file was not begun before that time: what happened before is purged"
         );
     }
     Ok(Position {

@@ -35,7 +35,7 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
     };
     let files = server.files().await?;
     drop(server);
-    tracing::info!(from = %range.name(), to = %range.end, "replaying");
+    tracing::info!(from = %range.name(), to = range.goal, "replaying");
     let (reached, position) = watch::channel(None);
     let from = range.from.file.as_ref();
     let progress = Progress::new(
@@ -59,9 +59,28 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
         let stopped =
             reached.map_or_else(|| range.name(), |stored| range::name(&stored.position()));
         return Err(CommandError::failed(anyhow::anyhow!(
-            "the replay was stopped before its end; go on with: evictd replay --from {stopped}"
+            "the replay was stopped before its end; go on with: evictd replay --from {stopped}{}",
+            others(options, &range)
         )));
     }
-    tracing::info!("replayed everything up to {}", range.end);
+    tracing::info!("replayed everything up to {}", range.goal);
     Ok(())
+}
+
+/// The options but `--from`, for going on.
+fn others(options: &ReplayArgs, range: &Range) -> String {
+    let to = range.to.as_ref().map(|_| range.goal.clone());
+    let table = options.table.as_ref().map(|glob| format!("'{glob}'"));
+    let only = options.only.map(|half| half.as_str().to_owned());
+    let since = options.since.map(|since| since.to_string());
+    let given = [
+        ("to", to),
+        ("since", since),
+        ("table", table),
+        ("only", only),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(option, value)| Some(format!(" --{option} {}", value?)))
+        .collect()
 }

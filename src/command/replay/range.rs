@@ -22,6 +22,8 @@ pub(super) struct Range {
     /// When the binlog file at `from` was begun, if a checkpoint says so.
     pub(super) file_begun_s: Option<u32>,
     pub(super) to: Option<Bound>,
+    /// The position at which it ends, as `--to` takes it.
+    pub(super) goal: String,
     /// The end of the server's binlog when the replay began.
     pub(super) end: Position,
 }
@@ -71,11 +73,26 @@ impl Range {
             }),
             Some(Start::Gtids(set)) => Some(Bound::Gtids(set.clone())),
         };
+        if to
+            .as_ref()
+            .is_some_and(|to| to.reached(&from) && *to != bound(&from))
+        {
+            return Err(CommandError::configuration(format!(
+                "--to lies before --from ({}): nothing was replayed",
+                name(&from)
+            )));
+        }
+        let goal = match &to {
+            None => end.to_string(),
+            Some(Bound::Offset { file, offset }) => format!("{file}:{offset}"),
+            Some(Bound::Gtids(set)) => set.to_string(),
+        };
         Ok(Self {
             from,
             server_uuid,
             file_begun_s,
             to,
+            goal,
             end,
         })
     }
