@@ -1,12 +1,23 @@
 -- Begins an epoch in the hash KEYS[1]: one more than the epoch that is there, and
--- ARGV[1] at least. Returns it, as text, with the value that is there.
+-- ARGV[1] at least. Returns it, as text, with the value that is there. With a
+-- second argument, a key that is not a hash is removed first; returns, last,
+-- whether there was one.
 -- Epochs are milliseconds since 1970, or a little more: doubles hold them
--- exactly.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'value')
+-- exactly. One that is not a number counts as none.
+local removed = 0
+local held = redis.pcall('HMGET', KEYS[1], 'epoch', 'value')
+if held.err then
+  if not ARGV[2] or not string.find(held.err, 'WRONGTYPE') then
+    return held
+  end
+  removed = redis.call('UNLINK', KEYS[1])
+  held = {}
+end
 local epoch = tonumber(ARGV[1])
-if held[1] and tonumber(held[1]) >= epoch then
-  epoch = tonumber(held[1]) + 1
+local before = held[1] and tonumber(held[1])
+if before and before >= epoch then
+  epoch = before + 1
 end
 epoch = string.format('%.0f', epoch)
 redis.call('HSET', KEYS[1], 'epoch', epoch)
-return {epoch, held[2]}
+return {epoch, held[2] or false, removed}

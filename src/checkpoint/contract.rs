@@ -40,6 +40,20 @@ pub struct Stored {
     /// before. The store sets it.
     #[serde(default)]
     pub epoch: u64,
+    /// The evictd that stored it. The store sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<StoredBy>,
+}
+
+/// The evictd that stored a position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredBy {
+    /// Its `name`: a position belongs to the evictds of one name.
+    pub name: String,
+    /// Host and port of its `source.url`.
+    pub source: String,
+    /// The beginning of its configuration's SHA-256.
+    pub config_sha256: String,
 }
 
 /// The end of the server's binlog when columns were looked up.
@@ -68,6 +82,7 @@ impl Stored {
             file_begun_s: None,
             columns_of: None,
             epoch: 0,
+            by: None,
         }
     }
 
@@ -144,6 +159,16 @@ pub enum CheckpointError {
         "checkpoint {path}: cannot {action}: {reason}; check that the directory exists and can be written"
     )]
     Io {
+        /// The file.
+        path: String,
+        /// The action that failed.
+        action: &'static str,
+        /// The reason in the system's words.
+        reason: String,
+    },
+    /// The disk is full.
+    #[error("checkpoint {path}: cannot {action}: {reason}; make room on its disk")]
+    Full {
         /// The file.
         path: String,
         /// The action that failed.

@@ -4,14 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::contract::{Checkpoint, CheckpointError, Stored};
-use crate::durable::{FileLock, FileLockError, atomic_file, blocking};
+use super::contract::{Checkpoint, CheckpointError, Stored, StoredBy};
+use crate::durable::{FileLock, FileLockError, atomic_file, blocking, is_full};
 
 /// A checkpoint in a JSON file, which is replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct FileCheckpoint {
     path: PathBuf,
     epoch: u64,
+    by: Option<StoredBy>,
     /// Kept until the last write has ended, even one whose caller was cancelled.
     lock: Option<Arc<FileLock>>,
 }
@@ -22,8 +23,16 @@ impl FileCheckpoint {
         Self {
             path: path.into(),
             epoch: 0,
+            by: None,
             lock: None,
         }
+    }
+
+    /// What it stores from now on is `by` this evictd.
+    #[must_use]
+    pub fn by(mut self, by: StoredBy) -> Self {
+        self.by = Some(by);
+        self
     }
 
     /// Whether another process has locked the checkpoint at `path`.
@@ -111,6 +120,7 @@ impl Checkpoint for FileCheckpoint {
         let epoch = self.epoch;
         let stored = Stored {
             epoch,
+            by: self.by.clone(),
             ..stored.clone()
         };
         let unless_later = move |path: &Path| {
@@ -147,10 +157,18 @@ fn epoch_at(path: &Path) -> Option<u64> {
 }
 
 fn io_error(path: &Path, action: &'static str, error: &io::Error) -> CheckpointError {
+    let (path, reason) = (path.display().to_string(), error.to_string());
+    if is_full(error) {
+        return CheckpointError::Full {
+            path,
+            action,
+            reason,
+        };
+    }
     CheckpointError::Io {
-        path: path.display().to_string(),
+        path,
         action,
-        reason: error.to_string(),
+        reason,
     }
 }
 

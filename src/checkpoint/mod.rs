@@ -10,7 +10,7 @@ mod file;
 mod redis;
 mod store;
 
-pub use self::contract::{Checkpoint, CheckpointError, FORMAT_VERSION, Stored};
+pub use self::contract::{Checkpoint, CheckpointError, FORMAT_VERSION, Stored, StoredBy};
 pub use self::file::FileCheckpoint;
 pub use self::redis::RedisCheckpoint;
 pub use self::store::CheckpointStore;

@@ -6,7 +6,7 @@
 
 use redis::{Cmd, FromRedisValue};
 
-use super::contract::{Checkpoint, CheckpointError, Stored};
+use super::contract::{Checkpoint, CheckpointError, Stored, StoredBy};
 use crate::redis::connection::Connection;
 use crate::redis::{RedisTarget, RequestError};
 use crate::telemetry::metric;
@@ -23,6 +23,7 @@ pub struct RedisCheckpoint {
     connection: Connection,
     key: String,
     epoch: u64,
+    by: Option<StoredBy>,
 }
 
 impl std::fmt::Debug for RedisCheckpoint {
@@ -46,19 +47,34 @@ impl RedisCheckpoint {
             connection: Connection::new(target)?,
             key: key.to_owned(),
             epoch: 0,
+            by: None,
         })
+    }
+
+    /// What it stores from now on is `by` this evictd.
+    #[must_use]
+    pub fn by(mut self, by: StoredBy) -> Self {
+        self.by = Some(by);
+        self
     }
 
     /// Begins an epoch, `floor` or later, and returns the stored position.
     pub async fn lead(&mut self, floor: u64) -> Result<Option<Stored>, CheckpointError> {
-        let value = self.begin_epoch(floor).await?;
+        let mut command = self.script(BEGIN_EPOCH);
+        command.arg(floor);
+        let (epoch, value, _): (u64, Option<Vec<u8>>, bool) = self.run(command).await?;
+        self.epoch = epoch;
         self.parse(value)
     }
 
-    /// Begins an epoch without reading what is stored, which need not be a
-    /// checkpoint.
-    pub async fn lead_anew(&mut self, floor: u64) -> Result<(), CheckpointError> {
-        self.begin_epoch(floor).await.map(drop)
+    /// Begins an epoch without reading what is stored. Returns whether that was
+    /// not a checkpoint, and is removed.
+    pub async fn lead_anew(&mut self, floor: u64) -> Result<bool, CheckpointError> {
+        let mut command = self.script(BEGIN_EPOCH);
+        command.arg(floor).arg("anew");
+        let (epoch, _, removed): (u64, Option<Vec<u8>>, bool) = self.run(command).await?;
+        self.epoch = epoch;
+        Ok(removed)
     }
 
     /// The epoch that was begun; 0 before.
@@ -77,21 +93,11 @@ impl RedisCheckpoint {
         Ok(true)
     }
 
-    /// The stored value. An empty one counts as none: it is what `clear` leaves.
+    /// The stored value. An empty one is none: it is what `clear` leaves.
     async fn value(&mut self) -> Result<Option<Vec<u8>>, CheckpointError> {
         let mut command = redis::cmd("HMGET");
-        command.arg(&self.key).arg("epoch").arg("value");
-        let (epoch, value): (Option<u64>, Option<Vec<u8>>) = self.run(command).await?;
-        Ok(value.filter(|value| epoch.is_some() && !value.is_empty()))
-    }
-
-    /// Raises the epoch above the stored one, and to `floor` at least. Returns
-    /// the stored value.
-    async fn begin_epoch(&mut self, floor: u64) -> Result<Option<Vec<u8>>, CheckpointError> {
-        let mut command = self.script(BEGIN_EPOCH);
-        command.arg(floor);
-        let (epoch, value): (u64, Option<Vec<u8>>) = self.run(command).await?;
-        self.epoch = epoch;
+        command.arg(&self.key).arg("value");
+        let (value,): (Option<Vec<u8>>,) = self.run(command).await?;
         Ok(value.filter(|value| !value.is_empty()))
     }
 
@@ -99,8 +105,9 @@ impl RedisCheckpoint {
     async fn write(&mut self, value: &[u8]) -> Result<(), CheckpointError> {
         let mut command = self.script(STORE);
         command.arg(self.epoch).arg(value);
-        let (stored, found): (bool, Option<u64>) = self.run(command).await?;
-        match found {
+        let (stored, found): (bool, Option<String>) = self.run(command).await?;
+        let found_epoch = found.as_ref().and_then(|found| found.parse().ok());
+        match found_epoch {
             Some(by) if !stored => {
                 return Err(CheckpointError::Superseded {
                     place: self.place(),
@@ -108,24 +115,26 @@ impl RedisCheckpoint {
                     by,
                 });
             }
-            Some(found) if found == self.epoch => return Ok(()),
+            Some(epoch) if epoch == self.epoch => return Ok(()),
             _ => {}
         }
-        // This epoch was begun there and is gone: the key was flushed or evicted,
-        // or the server that answers now never received it. Nothing is lost while
-        // a leader knows the position.
+        // This epoch was begun there and is gone: the key was flushed, evicted or
+        // overwritten, or the server that answers now never received it. Nothing
+        // is lost while a leader knows the position.
         metrics::counter!(metric::CHECKPOINTS_LOST).increment(1);
         tracing::error!(
             place = self.place(),
             epoch = self.epoch,
             found,
-            "the stored position was lost, and is stored anew; had evictd ended before, this would be a gap: see that nothing flushes or evicts the key"
+            "the stored position was lost, and is stored anew; had evictd ended before, this would be a gap: see that nothing flushes, evicts or overwrites the key"
         );
         Ok(())
     }
 
     fn parse(&self, value: Option<Vec<u8>>) -> Result<Option<Stored>, CheckpointError> {
-        let Some(value) = value else { return Ok(None) };
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
         let stored = Stored::parse(&value).map_err(|reason| CheckpointError::Refused {
             place: self.place(),
             reason: format!(
@@ -154,7 +163,13 @@ impl RedisCheckpoint {
     }
 
     fn failed(&self, error: &RequestError) -> CheckpointError {
-        let (place, reason) = (self.place(), error.to_string());
+        let (place, mut reason) = (self.place(), error.to_string());
+        if reason.contains("WRONGTYPE") {
+            reason.push_str(
+                "; the key is not a checkpoint: name another checkpoint.key, or remove what is there with \
+                 `evictd checkpoint clear`",
+            );
+        }
         match error {
             RequestError::Unavailable { .. } | RequestError::NoToken { .. } => {
                 CheckpointError::Unavailable { place, reason }
@@ -177,6 +192,7 @@ impl Checkpoint for RedisCheckpoint {
     async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
         let stored = Stored {
             epoch: self.epoch,
+            by: self.by.clone(),
             ..stored.clone()
         };
         let value = serde_json::to_vec(&stored).map_err(|error| CheckpointError::Refused {

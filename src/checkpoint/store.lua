@@ -1,7 +1,16 @@
 -- Stores the value ARGV[2] of the epoch ARGV[1] in the hash KEYS[1], unless a
--- later epoch is there. Returns whether it did, and the epoch that was there.
-local held = redis.call('HGET', KEYS[1], 'epoch')
-if held and tonumber(held) > tonumber(ARGV[1]) then
+-- later epoch is there. Returns whether it did, and what was there as the epoch.
+-- A key that is not a hash any more is replaced.
+local held = redis.pcall('HGET', KEYS[1], 'epoch')
+if type(held) == 'table' then
+  if not string.find(held.err, 'WRONGTYPE') then
+    return held
+  end
+  redis.call('UNLINK', KEYS[1])
+  held = 'another type'
+end
+local before = held and tonumber(held)
+if before and before > tonumber(ARGV[1]) then
   return {0, held}
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'value', ARGV[2])

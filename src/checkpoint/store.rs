@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::contract::{Checkpoint, CheckpointError, Stored};
+use super::contract::{Checkpoint, CheckpointError, Stored, StoredBy};
 use super::file::FileCheckpoint;
 use super::redis::RedisCheckpoint;
 use crate::redis::{RedisTarget, RequestError};
@@ -31,6 +31,15 @@ impl CheckpointStore {
         RedisCheckpoint::new(target, key).map(Self::Redis)
     }
 
+    /// What it stores from now on is `by` this evictd.
+    #[must_use]
+    pub fn by(self, by: StoredBy) -> Self {
+        match self {
+            Self::File(file) => Self::File(file.by(by)),
+            Self::Redis(redis) => Self::Redis(redis.by(by)),
+        }
+    }
+
     /// Prepares to write. A file is locked, so that only this process writes to
     /// it; a key in Redis cannot be, and its epochs tell writers apart.
     ///
@@ -52,12 +61,13 @@ impl CheckpointStore {
         }
     }
 
-    /// Begins an epoch for a position that replaces whatever is stored.
-    pub async fn lead_anew(&mut self, floor: u64) -> Result<(), CheckpointError> {
+    /// Begins an epoch for a position that replaces whatever is stored. Returns
+    /// whether that was not a checkpoint, and is removed.
+    pub async fn lead_anew(&mut self, floor: u64) -> Result<bool, CheckpointError> {
         match self {
             Self::File(file) => {
                 file.lead_anew(floor).await;
-                Ok(())
+                Ok(false)
             }
             Self::Redis(redis) => redis.lead_anew(floor).await,
         }

@@ -88,12 +88,19 @@ fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: Option<bool>) 
         _ => "unknown".to_owned(),
     };
     format!(
-        "checkpoint   {path}\nposition     {}\nGTID set     {}\nserver UUID  {}\ncommitted    {committed}\nin use       {}\n",
+        "checkpoint   {path}\nposition     {}\nGTID set     {}\nserver UUID  {}\ncommitted    {committed}\nstored by    {}\nin use       {}\n",
         stored.position(),
         gtids
             .as_deref()
             .unwrap_or("none: the server has no GTIDs, or reading began at a file and offset"),
         stored.server_uuid,
+        stored.by.as_ref().map_or_else(
+            || "not known: an earlier version".to_owned(),
+            |by| format!(
+                "{}, from {}, configuration {}",
+                by.name, by.source, by.config_sha256
+            ),
+        ),
         match running {
             Some(true) => "yes: a daemon runs",
             Some(false) => "no",
@@ -158,11 +165,12 @@ async fn clear(config: &Config) -> Result<(), CommandError> {
     let place = store::place(config);
     let mut lock = leader_lock(config)?;
     // A locked file can be removed without the source.
+    let mut removed = false;
     if let config::CheckpointConfig::Redis { .. } = config.checkpoint {
         let granted_at_ms = lead(config, &mut lock).await?;
-        checkpoint.lead_anew(granted_at_ms).await?;
+        removed = checkpoint.lead_anew(granted_at_ms).await?;
     }
-    let cleared = checkpoint.clear().await?;
+    let cleared = checkpoint.clear().await? || removed;
     lock.release().await;
     let text = if cleared {
         format!(

@@ -49,6 +49,15 @@ impl CommandError {
     pub(super) fn configuration(message: String) -> Self {
         Self::new(Exit::Configuration, anyhow::Error::msg(message))
     }
+
+    /// What is refused now and was not before passes once a server, an account
+    /// or a disk is mended. No exit code may say that it does not.
+    pub(super) fn of_what_worked_before(mut self) -> Self {
+        if self.exit == Exit::Configuration {
+            self.exit = Exit::Unreachable;
+        }
+        self
+    }
 }
 
 impl From<ConfigError> for CommandError {
@@ -131,7 +140,7 @@ impl From<LedgerError> for CommandError {
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         let exit = match &error {
-            CheckpointError::Unavailable { .. } => Exit::Unreachable,
+            CheckpointError::Unavailable { .. } | CheckpointError::Full { .. } => Exit::Unreachable,
             CheckpointError::Superseded { .. } => Exit::Failed,
             CheckpointError::Io { .. }
             | CheckpointError::Held { .. }

@@ -1,17 +1,28 @@
 //! The checkpoint that the configuration names.
 
+use super::status::daemon::hash;
 use super::{CommandError, preflight};
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::{CheckpointStore, StoredBy};
 use crate::config::{CheckpointConfig, Config};
 
 /// Opens the checkpoint to read it.
 pub(super) fn open(config: &Config) -> Result<CheckpointStore, CommandError> {
-    Ok(match &config.checkpoint {
+    let store = match &config.checkpoint {
         CheckpointConfig::File { path } => CheckpointStore::file(path),
         CheckpointConfig::Redis { key } => {
             CheckpointStore::redis(&preflight::redis_target(&config.redis)?, key)?
         }
-    })
+    };
+    Ok(store.by(stored_by(config)))
+}
+
+/// How positions name an evictd with this configuration.
+pub(super) fn stored_by(config: &Config) -> StoredBy {
+    StoredBy {
+        name: config.name.clone(),
+        source: format!("{}:{}", config.source.host, config.source.port),
+        config_sha256: hash(&config.text),
+    }
 }
 
 /// Opens the checkpoint to write to it. A file is kept to this process from now

@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::room::is_full;
+
 /// [`FileLock::is_taken`] holds the lock for a moment. A process that takes the
 /// lock just then waits for that moment to pass.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -76,9 +78,11 @@ impl FileLock {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock it", error)),
         }
+        // For the message of others only: a full disk has no room for it.
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .or_else(|error| if is_full(&error) { Ok(()) } else { Err(error) })
             .map_err(|error| failed("write it", error))?;
         Ok(Self { _file: file })
     }

@@ -8,6 +8,7 @@
 //! - `directory_lock`: a lock that the processes of a machine take for moments.
 //! - `directory`: the directory of a file, and its sync.
 //! - `blocking`: work on files in async code.
+//! - `room`: whether what a disk lacks is room.
 
 pub(crate) mod atomic_file;
 mod blocking;
@@ -15,7 +16,9 @@ mod directory;
 mod directory_lock;
 mod file_lock;
 pub(crate) mod line_file;
+mod room;
 
 pub(crate) use self::blocking::blocking;
 pub(crate) use self::directory_lock::DirectoryLock;
 pub(crate) use self::file_lock::{FileLock, FileLockError};
+pub(crate) use self::room::is_full;

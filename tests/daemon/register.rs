@@ -325,6 +325,76 @@ async fn a_position_in_redis_is_shown_set_and_cleared_unless_a_daemon_leads() {
     stop(start(&config.options()).await).await;
 }
 
+#[tokio::test]
+async fn a_key_that_is_overwritten_under_a_leader_is_stored_anew() {
+    let shop = own().await;
+    set(&config(&shop), "current").await;
+    let mut evictd = config(&shop).start().await;
+    shop.done(&evictd).await;
+    let before = at_end(&shop, &shop.redis).await;
+    let mut conn = shop.redis.conn().await;
+    let _: () = conn.hset(KEY, "epoch", "soon").await.unwrap();
+    shop.done(&evictd).await;
+    let line = evictd
+        .wait_for_line("the stored position was lost", WITHIN)
+        .await;
+    assert_eq!(at_end(&shop, &shop.redis).await.epoch, before.epoch);
+    assert!(
+        line.contains("soon") && line.contains("overwrites"),
+        "{line}"
+    );
+    let _: () = conn.set(KEY, "an application's").await.unwrap();
+    shop.done(&evictd).await;
+    eventually("the position is back", WITHIN, async || {
+        let kind: String = redis::cmd("TYPE")
+            .arg(KEY)
+            .query_async(&mut conn)
+            .await
+            .ok()?;
+        (kind == "hash").then_some(())
+    })
+    .await;
+    assert_eq!(at_end(&shop, &shop.redis).await.epoch, before.epoch);
+    evictd.wait_for_line("another type", WITHIN).await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_damaged_key_is_mended_by_set_and_clear_and_refused_by_a_start_where_it_is_not_a_position()
+ {
+    let shop = own().await;
+    let config = config(&shop);
+    set(&config, "current").await;
+    let mut conn = shop.redis.conn().await;
+    // The position itself is whole, and the epoch is counted anew.
+    let _: () = conn.hset(KEY, "epoch", "soon").await.unwrap();
+    let evictd = config.start().await;
+    shop.done(&evictd).await;
+    assert!(!says(&evictd, "changes are lost"), "{}", evictd.tail());
+    stop(evictd).await;
+    for args in [
+        &["checkpoint", "set", "current"][..],
+        &["checkpoint", "clear"],
+    ] {
+        for other in ["type", "epoch"] {
+            let _: () = conn.del(KEY).await.unwrap();
+            if other == "type" {
+                let _: () = conn.rpush(KEY, "an application's").await.unwrap();
+                let refused = config.finish().await;
+                assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+                for words in ["checkpoint.key", "evictd checkpoint"] {
+                    assert!(refused.stderr.contains(words), "{}", refused.stderr);
+                }
+            } else {
+                let _: () = conn.hset(KEY, "epoch", "soon").await.unwrap();
+            }
+            let mended = command(&config, args).await;
+            assert_eq!(mended.code, Some(0), "{args:?}: {}", mended.stderr);
+            stop(config.start().await).await;
+        }
+    }
+}
+
 /// What goes beside the checkpoint elsewhere has its place here too, if one is named.
 #[tokio::test]
 async fn what_is_put_on_record_has_a_directory_only_if_one_is_named() {

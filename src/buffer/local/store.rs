@@ -11,6 +11,8 @@ use redb::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::durable::is_full;
+
 /// Bodies by sequence number.
 const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
 /// Messages that nothing could be done with, as JSON, by sequence number.
@@ -75,11 +77,16 @@ pub(super) enum Taken {
 }
 
 impl LocalStore {
+    /// A file on a full disk is opened by the first use that finds room.
     pub(super) fn open(path: &Path) -> Result<Self, redb::Error> {
-        let (database, identity) = open(path)?;
+        let (database, identity) = match open(path) {
+            Ok((database, identity)) => (Some(database), identity),
+            Err(redb::Error::Io(error)) if is_full(&error) => (None, 0),
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             path: path.to_owned(),
-            database: Some(database),
+            database,
             identity,
             unread_from: 0,
             in_flight: HashMap::new(),

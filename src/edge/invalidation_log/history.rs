@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::error::{HistoryError, blocking};
 use super::past::Past;
 use super::reader::Reader;
-use crate::durable::{DirectoryLock, atomic_file, line_file};
+use crate::durable::{DirectoryLock, atomic_file, is_full, line_file};
 
 /// Visibility timeouts for which records are kept. The messages of a drain that
 /// was killed come back after one, and those that its successor did not finish
@@ -169,11 +169,4 @@ impl Kept {
         *self.clean_bytes() = u64::try_from(size).unwrap_or(u64::MAX);
         Ok(())
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
