@@ -22,6 +22,9 @@ use super::finding::{Finding, Level};
 /// sooner leaves little time for an outage of evictd.
 const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
+/// The part that findings about rules name.
+const RULES: &str = "configuration";
+
 /// Reads the password and prepares connections to the source.
 pub fn connector(source: &SourceConfig) -> Result<Connector, CommandError> {
     let password = match &source.password {
@@ -114,6 +117,17 @@ fn cache(iam: &RedisIam, url: &url::Url) -> Audience {
     }
 }
 
+/// What becomes of a rule that does not fit the tables as they are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfits {
+    /// It is refused, and with it the configuration: somebody is there to correct
+    /// it.
+    Refused,
+    /// It counts as it does for a daemon that runs while a table changes: what
+    /// cannot be planned row by row widens (Over, never under).
+    Degraded,
+}
+
 /// Connects to the source. Refuses what cannot work, and logs what could be
 /// better.
 pub async fn server(
@@ -121,15 +135,31 @@ pub async fn server(
     config: &mut Config,
     config_path: &Path,
 ) -> Result<Server, CommandError> {
+    let fitted = server_despite(Misfits::Refused, connector, config, config_path);
+    fitted.await.map(|(server, _)| server)
+}
+
+/// Does as [`server`] does, and returns why rules do not fit, if `misfits` lets
+/// them.
+pub async fn server_despite(
+    misfits: Misfits,
+    connector: &Connector,
+    config: &mut Config,
+    config_path: &Path,
+) -> Result<(Server, Vec<String>), CommandError> {
     let mut server = Server::connect(connector).await?;
+    let mut unfit = Vec::new();
     for finding in examine(&mut server, connector.address(), config, config_path).await? {
         match finding.level {
             Level::Ok | Level::Note => tracing::debug!("{}", finding.message),
             Level::Warning => tracing::warn!("{}", finding.message),
+            Level::Error if misfits == Misfits::Degraded && finding.part == RULES => {
+                unfit.push(finding.message);
+            }
             Level::Error => return Err(CommandError::configuration(finding.message)),
         }
     }
-    Ok(server)
+    Ok((server, unfit))
 }
 
 /// Examines the server's settings, the account's grants, and every rule with
@@ -164,7 +194,7 @@ pub async fn examine(
                     rule.name,
                     config.source.user,
                 );
-                found.push(Finding::new(Level::Error, "configuration", message));
+                found.push(Finding::new(Level::Error, RULES, message));
             }
         }
     }
@@ -188,16 +218,12 @@ pub async fn examine(
             fitted += 1;
             if let Err(error) = config.rules.bind(&catalog::schema(table, &columns)) {
                 let error = ConfigError::from_bind(error, config_path);
-                found.push(Finding::new(
-                    Level::Error,
-                    "configuration",
-                    error.to_string(),
-                ));
+                found.push(Finding::new(Level::Error, RULES, error.to_string()));
             }
         }
     }
     let message = format!("the rules were compared with the columns of their tables ({fitted})");
-    found.push(Finding::new(Level::Ok, "configuration", message));
+    found.push(Finding::new(Level::Ok, RULES, message));
     Ok(found)
 }
 

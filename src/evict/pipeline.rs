@@ -10,8 +10,6 @@
 //! through the other stages, each of which ends when the one before has ended
 //! and its channel is empty.
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +39,7 @@ pub struct Eviction<V, C> {
 }
 
 /// Runs until `shutdown`, or until the tail ends. Batches in flight may then take
-/// up to `grace`.
+/// until `overdue` returns.
 ///
 /// What is not acknowledged by then is read again by the next run, since the
 /// checkpoint has not passed it.
@@ -56,7 +54,7 @@ pub async fn run(
     paths: impl PathSink,
     checkpoint: impl Checkpoint,
     shutdown: CancellationToken,
-    grace: Duration,
+    overdue: impl Future<Output = ()>,
 ) -> Result<(), PipelineError> {
     let (planned, to_delete) = mpsc::channel(1);
     let (deleted, to_settle) = mpsc::channel(1);
@@ -72,7 +70,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let reports = || tail.reports().clone();
     let [deleting, settles, sending, storing] = [reports(), reports(), reports(), reports()];
-    tasks.spawn(gather(tail, planned, shutdown.clone()));
+    tasks.spawn(gather(tail, planned, shutdown));
     tasks.spawn(async move {
         delete(deleting, visibility, cache, settling, to_delete, deleted).await;
         Ok(())
@@ -103,15 +101,9 @@ pub async fn run(
     };
     tokio::select! {
         outcome = all_ended => outcome,
-        () = after(shutdown, grace) => {
-            tracing::warn!(grace_s = grace.as_secs_f64(),
-                "what is in flight did not end within the grace period; it is read again from the stored position");
+        () = overdue => {
+            tracing::warn!("what is in flight did not end in time; it is read again from the stored position");
             Ok(())
         }
     }
-}
-
-async fn after(shutdown: CancellationToken, grace: Duration) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(grace).await;
 }

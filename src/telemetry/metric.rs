@@ -240,6 +240,9 @@ pub const CONFIG_RELOADS: &str = "evictd_config_reloads_total";
 /// Whether the configuration in use is the one that was last asked for: 1 or 0.
 /// Gauge.
 pub const CONFIG_CURRENT: &str = "evictd_config_current";
+/// Rules, each with one table or glob, that do not fit the tables as they were at
+/// the start of the turn. What they are about widens. Gauge.
+pub const RULES_UNFIT: &str = "evictd_rules_unfit";
 /// When the configuration in use was loaded, in seconds since the epoch. Gauge.
 pub const CONFIG_LOADED: &str = "evictd_config_loaded_timestamp_seconds";
 /// Always 1, by `version`. Gauge.

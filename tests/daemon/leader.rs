@@ -19,21 +19,21 @@ async fn own() -> Shop {
 }
 
 /// Starts one that has to wait.
-async fn stand_by(config: &Config) -> Evictd {
+pub async fn stand_by(config: &Config) -> Evictd {
     let mut evictd = Evictd::start(&config.options());
     evictd.wait_for_line("standing by until", WITHIN).await;
     evictd
 }
 
 /// How many turns it has begun.
-fn leads(evictd: &Evictd) -> usize {
+pub fn leads(evictd: &Evictd) -> usize {
     let lines = evictd.lines();
     let begun = lines.iter().filter(|line| line.contains(" starting "));
     begun.count()
 }
 
 /// Waits until it leads once more than `before` times.
-async fn takes_over(evictd: &Evictd, before: usize) {
+pub async fn takes_over(evictd: &Evictd, before: usize) {
     eventually("the standby leads", WITHIN, async || {
         (leads(evictd) > before).then_some(())
     })
@@ -267,8 +267,11 @@ async fn a_standby_ends_when_it_is_asked_to_and_is_refused_if_it_could_not_take_
     let shop = Shop::open().await;
     let leader = shop.config().start().await;
     stop(stand_by(&shop.config()).await).await;
+    // With nothing to go on from, as on another machine.
+    let elsewhere = shop.dir.path().join("elsewhere.json");
     let unfit = shop
         .config()
+        .checkpoint_file(&elsewhere)
         .rest(&USERS.replace("$db.users", "$db.nothing"));
     let refused = unfit.finish().await;
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);

@@ -31,6 +31,8 @@ pub(super) struct Candidate {
     pub(super) stood_by: bool,
     /// It is known, and shown, that another process leads.
     pub(super) waits: bool,
+    /// Whether a later epoch ended its last turn.
+    pub(super) superseded: bool,
     /// Whether the source did not answer the last time.
     failing: bool,
     backoff: Backoff,
@@ -57,6 +59,7 @@ impl Candidate {
             lock: lock(config)?,
             stood_by: false,
             waits: false,
+            superseded: false,
             failing: false,
             backoff: Backoff::new(RETRY_AFTER.0, RETRY_AFTER.1),
         })
@@ -117,6 +120,7 @@ impl Candidate {
         };
         let cause = error.cause.downcast_ref();
         let superseded = matches!(cause, Some(CheckpointError::Superseded { .. }));
+        self.superseded = superseded || self.superseded && error.exit == Exit::Unreachable;
         // By a leader that is paused, or by this process's own last write.
         let held = matches!(cause, Some(CheckpointError::Held { .. }));
         let passes = superseded || self.stood_by && (held || error.exit == Exit::Unreachable);

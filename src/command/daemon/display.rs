@@ -28,7 +28,7 @@ pub(super) struct Display {
     /// The level that the command line names. It takes precedence over the
     /// configuration's.
     log_level: Option<String>,
-    listener: Option<(SocketAddr, AbortHandle)>,
+    listener: Option<AbortHandle>,
 }
 
 impl Display {
@@ -58,7 +58,11 @@ impl Display {
             loaded: Loaded::of(&config.text),
         };
         let mut display = Self {
-            shown: watch::Sender::new(Shown { daemon, reports }),
+            shown: watch::Sender::new(Shown {
+                daemon,
+                reports,
+                listens: None,
+            }),
             log: log.clone(),
             log_level: global.log_level.clone(),
             listener: None,
@@ -111,15 +115,17 @@ impl Display {
         Ok(())
     }
 
+    /// Shows the rules that do not fit their tables, and why.
+    pub(super) fn misfits(&self, misfits: Vec<String>) {
+        self.shown
+            .send_modify(|shown| shown.daemon.loaded.misfits = misfits);
+    }
+
     /// A listener at `metrics.listen`, unless this daemon listens there already
     /// or the field is not set.
     pub(super) async fn bind(&self, config: &Config) -> Result<Option<TcpListener>, CommandError> {
-        bind(config, self.address()).await
-    }
-
-    /// The address that this daemon listens at.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().map(|(address, _)| *address)
+        let listens = self.shown.borrow().listens;
+        bind(config, listens).await
     }
 
     fn listen(
@@ -133,7 +139,9 @@ impl Display {
                     .map_err(|error| refused(address, &error.to_string()))?;
                 let serving = http::serve(listener, metrics, self.shown.subscribe());
                 self.stop_listening();
-                self.listener = Some((address, serving));
+                self.listener = Some(serving);
+                self.shown
+                    .send_modify(|shown| shown.listens = Some(address));
             }
             http::from_zero(config);
         } else {
@@ -143,8 +151,9 @@ impl Display {
     }
 
     fn stop_listening(&mut self) {
-        if let Some((_, serving)) = self.listener.take() {
+        if let Some(serving) = self.listener.take() {
             serving.abort();
+            self.shown.send_modify(|shown| shown.listens = None);
         }
     }
 

@@ -84,7 +84,11 @@ pub(super) fn from_zero(config: &Config) {
 }
 
 /// Sets the gauges whose values are computed when somebody asks.
-fn publish(Shown { daemon, reports }: &Shown) {
+fn publish(
+    Shown {
+        daemon, reports, ..
+    }: &Shown,
+) {
     let now = Timestamp::now();
     let snapshot = reports.board.snapshot();
     match snapshot.leadership {
@@ -148,6 +152,8 @@ fn publish(Shown { daemon, reports }: &Shown) {
     }
     let loaded = &daemon.loaded;
     metrics::gauge!(metric::CONFIG_CURRENT).set(one_if(loaded.refused.is_none()));
+    let misfits = u64::try_from(loaded.misfits.len()).unwrap_or(u64::MAX);
+    metrics::gauge!(metric::RULES_UNFIT).set(approximate(misfits));
     metrics::gauge!(metric::CONFIG_LOADED).set(seconds(loaded.at));
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::display::{Display, open_ledger};
+use super::reload::Reload;
 use super::turns::Turns;
 use super::{dry_run, reload, systemd, turn};
 use crate::cli::{Global, Role, RunArgs};
@@ -37,9 +38,11 @@ pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(
         let (path, format) = (&global.config, options.format);
         Box::pin(dry_run::run(config, path, format, reports, shutdown)).await
     } else {
-        let reloads = reload::follow(hangups, global, options.role, &config, shown.clone());
-        let turns = Turns::new(&global.config, options.role, display, reloads, shutdown);
-        Box::pin(turns.run(config)).await
+        let (path, role) = (&global.config, options.role);
+        let reload = Reload::new(path, role, &config, shown.clone());
+        let reloads = reload::follow(hangups, reload.clone());
+        let turns = Turns::new(path, role, (config, display), (reload, reloads), shutdown);
+        Box::pin(turns.run()).await
     };
     let ledger = shown.borrow().reports.ledger.clone();
     ledger.flush(LEDGER_GRACE).await;

@@ -3,6 +3,8 @@
 //! - `lifecycle`: from the command line to the end of the process.
 //! - `turns`: one turn after another, as long as this process leads.
 //! - `candidate`: the wait for the leader's lock.
+//! - `worker`: one turn, from the configuration that it begins with to its end.
+//! - `inheritance`: what the leaders before have left.
 //! - `turn`: the parts of a turn: checked, opened, run.
 //! - `source`: the source of a turn, from the stored position on.
 //! - `reload`: SIGHUP: another configuration, checked while the turn goes on.
@@ -16,6 +18,7 @@ mod candidate;
 mod display;
 mod dry_run;
 mod http;
+mod inheritance;
 mod lifecycle;
 mod reload;
 mod shown;
@@ -23,6 +26,7 @@ mod source;
 mod systemd;
 mod turn;
 mod turns;
+mod worker;
 
 pub(super) use self::dry_run::print_plans;
 pub use self::lifecycle::run;

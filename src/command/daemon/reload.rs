@@ -4,9 +4,11 @@
 //!
 //! A configuration is taken over as a whole or not at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,8 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::display;
 use super::shown::Shown;
 use super::turn::Checked;
-use crate::cli::{Global, Role};
+use crate::cli::Role;
 use crate::command::CommandError;
+use crate::command::preflight::Misfits;
 use crate::config::{self, CheckpointConfig, Config};
 use crate::telemetry::{metric, systemd};
 
@@ -28,10 +31,12 @@ pub(super) struct Takeover {
     pub(super) checked: Checked,
     /// Bound to its `metrics.listen`, unless this daemon listens there already.
     pub(super) listener: Option<TcpListener>,
-    /// Is told once the configuration is in use, with the position that reading
-    /// began at, if it reads; or why it is not in use.
-    pub(super) done: oneshot::Sender<Result<Option<String>, CommandError>>,
+    pub(super) done: Done,
 }
+
+/// Is told once a configuration is in use, with the position that reading began
+/// at, if this process reads; or why it is not in use.
+pub(super) type Done = oneshot::Sender<Result<Option<String>, CommandError>>;
 
 /// Catches SIGHUP from now on.
 pub(super) fn hangups() -> Result<Signal, CommandError> {
@@ -44,57 +49,106 @@ pub(super) fn refuse(mut hangups: Signal, shown: watch::Sender<Shown>) {
         while hangups.recv().await.is_some() {
             begin();
             let error = "a dry run keeps the configuration that it began with: restart it";
-            end(Err(CommandError::configuration(error.to_owned())), &shown);
+            let refused = CommandError::configuration(error.to_owned());
+            systemd::reload_ends();
+            say(Err(refused), &shown);
         }
     });
 }
 
 /// Loads the configuration at each signal. Ends with the process.
-pub(super) fn follow(
-    mut hangups: Signal,
-    global: &Global,
-    role: Role,
-    config: &Config,
-    shown: watch::Sender<Shown>,
-) -> mpsc::Receiver<Takeover> {
+pub(super) fn follow(mut hangups: Signal, reload: Reload) -> mpsc::Receiver<Takeover> {
     let (takeovers, receiver) = mpsc::channel(1);
-    let reload = Reload {
-        path: global.config.clone(),
-        role,
-        first: config.clone(),
-        takeovers,
-    };
     tokio::spawn(async move {
-        let mut in_use = reload.first.clone();
         while hangups.recv().await.is_some() {
             begin();
-            let outcome = Box::pin(reload.load(&mut in_use)).await;
-            end(outcome, &shown);
+            let outcome = Box::pin(reload.load(&takeovers)).await;
+            systemd::reload_ends();
+            say(outcome, &reload.shown);
         }
     });
     receiver
 }
 
-/// The line that is logged for a reload that was taken over.
-struct TakenOver {
-    rules: usize,
-    sha256: String,
-    /// The position from which on changes are planned with the new rules, if
-    /// this process reads the binlog.
-    position: Option<String>,
+/// The outcome of a configuration that is handed over.
+type Pending = BoxFuture<'static, Result<ReloadEnd, CommandError>>;
+
+/// The end of a reload that was not refused.
+enum ReloadEnd {
+    InUse {
+        rules: usize,
+        sha256: String,
+        /// The position from which on changes are planned with the new rules, if
+        /// this process reads the binlog.
+        position: Option<String>,
+    },
+    /// The process ends, or a later reload came first.
+    Dropped,
 }
 
-struct Reload {
+/// Reads the configuration's file again.
+#[derive(Clone)]
+pub(super) struct Reload {
     path: PathBuf,
     role: Role,
     /// The configuration that the process began with. Its name and the place of
     /// its checkpoint stay, since they say whose lock and position it has.
     first: Config,
-    takeovers: mpsc::Sender<Takeover>,
+    shown: watch::Sender<Shown>,
 }
 
 impl Reload {
-    async fn load(&self, in_use: &mut Config) -> Result<TakenOver, CommandError> {
+    pub(super) fn new(
+        path: &Path,
+        role: Role,
+        first: &Config,
+        shown: watch::Sender<Shown>,
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            role,
+            first: first.clone(),
+            shown,
+        }
+    }
+
+    /// Loads the file for SIGHUP.
+    async fn load(&self, takeovers: &mpsc::Sender<Takeover>) -> Result<ReloadEnd, CommandError> {
+        let (takeover, outcome) = self.read(Misfits::Refused).await?;
+        match takeovers.send(takeover).await {
+            Ok(()) => outcome.await,
+            Err(_) => Ok(ReloadEnd::Dropped),
+        }
+    }
+
+    /// Loads the file for a process that takes over, and has read `text` in it
+    /// before; `None` if it holds the same, or is refused. The rest is said once
+    /// it is known.
+    pub(super) async fn again(&self, text: &str) -> Option<Takeover> {
+        if std::fs::read_to_string(&self.path).is_ok_and(|now| now == text) {
+            return None;
+        }
+        tracing::info!("the configuration's file has changed since it was read: loading it again");
+        let shown = self.shown.clone();
+        // The leader before may have run with it.
+        match Box::pin(self.read(Misfits::Degraded)).await {
+            Ok((takeover, outcome)) => {
+                tokio::spawn(async move { say(outcome.await, &shown) });
+                Some(takeover)
+            }
+            Err(error) => {
+                say(Err(error), &shown);
+                tracing::error!(
+                    "running with an older configuration than the evictd that led before may have had: see that its file is right here, and send SIGHUP"
+                );
+                None
+            }
+        }
+    }
+
+    /// Reads and checks the file. Returns the configuration to be taken over, and
+    /// what becomes of it.
+    async fn read(&self, misfits: Misfits) -> Result<(Takeover, Pending), CommandError> {
         let config = config::load(&self.path)?;
         let fixed = fixed_fields(&self.first, &config);
         if !fixed.is_empty() {
@@ -104,8 +158,9 @@ impl Reload {
                 fixed.join(", ")
             )));
         }
-        let listener = display::bind(&config, in_use.metrics_listen).await?;
-        let checking = Checked::new(config.clone(), &self.path, self.role);
+        let listens = self.shown.borrow().listens;
+        let listener = display::bind(&config, listens).await?;
+        let checking = Checked::new(config.clone(), &self.path, self.role, misfits);
         let checked = tokio::time::timeout(CHECK_MAX, Box::pin(checking))
             .await
             .map_err(|_| {
@@ -121,16 +176,17 @@ impl Reload {
             listener,
             done,
         };
-        let ending = || CommandError::failed(anyhow::anyhow!("the daemon is ending"));
-        self.takeovers.send(takeover).await.map_err(|_| ending())?;
-        let position = outcome.await.map_err(|_| ending())??;
-        let taken_over = TakenOver {
-            rules: config.rules.iter().count(),
-            sha256: crate::command::status::daemon::hash(&config.text),
-            position,
+        let outcome = async move {
+            let Ok(outcome) = outcome.await else {
+                return Ok(ReloadEnd::Dropped);
+            };
+            Ok(ReloadEnd::InUse {
+                position: outcome?,
+                rules: config.rules.iter().count(),
+                sha256: crate::command::status::daemon::hash(&config.text),
+            })
         };
-        *in_use = config;
-        Ok(taken_over)
+        Ok((takeover, outcome.boxed()))
     }
 }
 
@@ -158,21 +214,19 @@ fn begin() {
     systemd::reload_begins();
 }
 
-/// Ends a reload. The service runs on, whether it was taken over or refused.
-fn end(outcome: Result<TakenOver, CommandError>, shown: &watch::Sender<Shown>) {
-    systemd::reload_ends();
-    let label = if outcome.is_ok() {
-        "applied"
-    } else {
-        "refused"
+/// Says how a reload ended. The daemon runs on, whether it was taken over or
+/// refused.
+fn say(outcome: Result<ReloadEnd, CommandError>, shown: &watch::Sender<Shown>) {
+    let count = |outcome: &'static str| {
+        metrics::counter!(metric::CONFIG_RELOADS, "outcome" => outcome).increment(1);
     };
-    metrics::counter!(metric::CONFIG_RELOADS, "outcome" => label).increment(1);
     match outcome {
-        Ok(TakenOver {
+        Ok(ReloadEnd::InUse {
             rules,
             sha256,
             position,
         }) => {
+            count("applied");
             tracing::info!(
                 rules,
                 position,
@@ -180,7 +234,11 @@ fn end(outcome: Result<TakenOver, CommandError>, shown: &watch::Sender<Shown>) {
                 "the configuration was loaded again and is in use"
             );
         }
+        Ok(ReloadEnd::Dropped) => {
+            tracing::info!("the configuration that was loaded again is not needed any more");
+        }
         Err(error) => {
+            count("refused");
             let reason = format!("{:#}", error.cause);
             // Set first, so that whoever reads the log finds it in the status.
             shown.send_modify(|shown| {

@@ -1,5 +1,7 @@
 //! The sources that the status is made from.
 
+use std::net::SocketAddr;
+
 use crate::command::status::daemon::Daemon;
 use crate::progress::board::Reports;
 
@@ -8,4 +10,6 @@ use crate::progress::board::Reports;
 pub(super) struct Shown {
     pub(super) daemon: Daemon,
     pub(super) reports: Reports,
+    /// The address that this daemon listens at.
+    pub(super) listens: Option<SocketAddr>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::server::{Server, since};
 use crate::binlog::stream::{Source, StreamSettings};
-use crate::checkpoint::{Checkpoint, CheckpointStore, Stored};
+use crate::checkpoint::{Checkpoint, CheckpointStore, Stored, StoredBy};
 use crate::command::parts::derived_server_id;
 use crate::command::{CommandError, store};
 use crate::config::{CheckpointConfig, Config};
@@ -19,6 +19,8 @@ pub(super) enum Mode {
     /// Acted on, in an epoch that is not earlier than the lock was granted.
     Live {
         granted_at_ms: u64,
+        /// Whether another process may have led until then.
+        stood_by: bool,
     },
     DryRun,
 }
@@ -37,26 +39,28 @@ pub(super) async fn open_tail(
     let mut columns_of = None;
     let mut lost = None;
     let stored = match mode {
-        Mode::Live { granted_at_ms } => checkpoint.lead(granted_at_ms).await?,
+        Mode::Live { granted_at_ms, .. } => checkpoint.lead(granted_at_ms).await?,
         Mode::DryRun => checkpoint.load().await?,
     };
-    let (position, uuid) = match (stored, &config.checkpoint) {
+    if let (Some(by), Mode::Live { stood_by, .. }) =
+        (stored.as_ref().and_then(|stored| stored.by.as_ref()), mode)
+    {
+        compare(by, &config, stood_by);
+    }
+    let (position, uuid) = match (stored, nothing_stored(&config, mode)) {
         (Some(stored), _) => {
             file_begun_s = stored.file_begun_s;
             columns_of = stored.columns_of();
             (stored.position(), Arc::from(stored.server_uuid.as_str()))
         }
-        // Over, never under: Redis cannot tell a lost key from one that never
-        // was. The position is stored once everything is invalidated.
-        (None, CheckpointConfig::Redis { .. }) => {
-            lost = Some(format!(
-                "there is no checkpoint {}: it was lost, or this is the first start (if so, \
-                 `evictd checkpoint set current` beforehand avoids invalidating everything)",
-                store::place(&config)
-            ));
+        // Over, never under: the position is stored once everything is
+        // invalidated.
+        (None, Some(why)) => {
+            let place = store::place(&config);
+            lost = Some(format!("there is no checkpoint {place}: {why}"));
             (server.locate(&Start::Earliest).await?, uuid)
         }
-        (None, CheckpointConfig::File { .. }) => {
+        (None, None) => {
             let position = server.locate(&config.source.start).await?;
             if mode != Mode::DryRun {
                 // Nothing lost: a crash before the first commit begins here
@@ -95,6 +99,45 @@ pub(super) async fn open_tail(
         Some(reason) => tail.after_loss(&reason),
         None => tail,
     })
+}
+
+/// Why changes are lost where no position is stored; `None` at a first start.
+fn nothing_stored(config: &Config, mode: Mode) -> Option<&'static str> {
+    match (&config.checkpoint, mode) {
+        // Redis cannot tell a lost key from one that never was.
+        (CheckpointConfig::Redis { .. }, _) => Some(
+            "it was lost, or this is the first start (if so, `evictd checkpoint set current` \
+             beforehand avoids invalidating everything)",
+        ),
+        (CheckpointConfig::File { .. }, Mode::Live { stood_by: true, .. }) => Some(
+            "the evictd that led until now stores its position elsewhere, on its own machine; \
+             standbys on other machines need checkpoint.store = \"redis\"",
+        ),
+        (CheckpointConfig::File { .. }, _) => None,
+    }
+}
+
+/// Says so if this process works with another configuration than the leader
+/// before.
+fn compare(by: &StoredBy, config: &Config, stood_by: bool) {
+    let now = store::stored_by(config);
+    if by.config_sha256 == now.config_sha256 {
+        return;
+    }
+    let (before, now) = (&by.config_sha256, &now.config_sha256);
+    if stood_by {
+        tracing::warn!(
+            before,
+            now,
+            "the evictd that led before had another configuration (SHA-256): see that the file is the same on all machines"
+        );
+    } else {
+        tracing::info!(
+            before,
+            now,
+            "the configuration is another one than that of the stored position (SHA-256)"
+        );
+    }
 }
 
 fn stream_settings(config: &Config, mode: Mode) -> StreamSettings {

@@ -77,7 +77,9 @@ impl Service {
         let mut told = String::new();
         let mut status_due = Instant::now();
         loop {
-            let Shown { daemon, reports } = self.shown.borrow().clone();
+            let Shown {
+                daemon, reports, ..
+            } = self.shown.borrow().clone();
             let snapshot = reports.board.snapshot();
             if !up && is_up(&daemon, &snapshot) {
                 // Sent again if it does not reach the manager.
@@ -239,6 +241,7 @@ mod tests {
                         loaded: Loaded::of(""),
                     },
                     reports: reports.clone(),
+                    listens: None,
                 })
                 .subscribe(),
                 told_stopping: CancellationToken::new(),

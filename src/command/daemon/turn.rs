@@ -25,6 +25,7 @@ use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::cli::Role;
 use crate::command::parts::{path_sink, settling};
+use crate::command::preflight::Misfits;
 use crate::command::shutdown::{GRACE, unless};
 use crate::command::{CommandError, aws_config, preflight, store};
 use crate::config::{BufferConfig, CloudFrontConfig, Config};
@@ -55,6 +56,10 @@ pub(super) struct Term {
     /// When the lock was granted, ms since the epoch by the source's clock. No
     /// epoch of a checkpoint is earlier than that, whatever a store remembers.
     pub(super) granted_at_ms: u64,
+    /// Whether another process may have led until then.
+    pub(super) stood_by: bool,
+    /// Whether a later epoch ended this process's last turn.
+    pub(super) superseded: bool,
 }
 
 impl Term {
@@ -80,6 +85,8 @@ impl Term {
 /// A configuration that fits the servers that it names, which were asked.
 pub(super) struct Checked {
     pub(super) config: Config,
+    /// Why rules do not fit the tables that they are about.
+    pub(super) misfits: Vec<String>,
     queue: Option<Sqs>,
     /// The edge, if this process sends paths.
     edge: Option<CloudFront>,
@@ -124,11 +131,13 @@ impl Checked {
     ///
     /// # Errors
     ///
-    /// A server does not answer, or does not fit.
+    /// A server does not answer, or does not fit; or a rule does not, unless
+    /// `misfits` lets it.
     pub(super) async fn new(
         mut config: Config,
         config_path: &Path,
         role: Role,
+        misfits: Misfits,
     ) -> Result<Self, CommandError> {
         check_role(&config, role, false)?;
         let mut queue = None;
@@ -148,12 +157,15 @@ impl Checked {
             }
         }
         let mut reading = None;
+        let mut unfit = Vec::new();
         if role != Role::Drain {
             let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
                 .sparing(config.rules.guard_patterns().into());
             cache.check().await?;
             let connector = preflight::connector(&config.source)?;
-            let server = preflight::server(&connector, &mut config, config_path).await?;
+            let server;
+            (server, unfit) =
+                preflight::server_despite(misfits, &connector, &mut config, config_path).await?;
             reading = Some(Reading {
                 connector,
                 server,
@@ -162,6 +174,7 @@ impl Checked {
         }
         Ok(Self {
             config,
+            misfits: unfit,
             queue,
             edge,
             reading,
@@ -276,6 +289,7 @@ impl Checked {
         let address = SourceAddress::new(preflight::connector(&config.source)?, interest);
         let mode = Mode::Live {
             granted_at_ms: term.granted_at_ms,
+            stood_by: term.stood_by,
         };
         let tail = open_tail(config, connector, server, &mut checkpoint, mode).await?;
         let position = tail.source().position().to_string();
@@ -296,17 +310,8 @@ impl Checked {
                 beside.spawn(binlog_lag::watch(end, board));
             }
             let shutdown = term.shutdown.clone();
-            let grace = GRACE.max(settles_within + RELOAD_MARGIN);
-            let running = pipeline::run(tail, eviction, sink, checkpoint, shutdown, grace);
-            let running = async {
-                tokio::select! {
-                    outcome = Box::pin(running) => outcome,
-                    () = term.overdue(settles_within) => {
-                        tracing::warn!("what is in flight did not end in time; it is read again from the stored position");
-                        Ok(())
-                    }
-                }
-            };
+            let overdue = term.overdue(settles_within);
+            let running = pipeline::run(tail, eviction, sink, checkpoint, shutdown, overdue);
             // Once another process leads, it does what is in flight here: the
             // checkpoint has not passed it.
             unless(&term.lost, Box::pin(running))

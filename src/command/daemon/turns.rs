@@ -12,13 +12,15 @@ use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::candidate::{Candidate, Waited, lock};
 use super::display::Display;
-use super::reload::Takeover;
-use super::turn::{Checked, Term};
+use super::inheritance;
+use super::reload::{Reload, Takeover};
+use super::turn::Term;
+use super::worker::Worker;
 use crate::cli::Role;
 use crate::command::CommandError;
 use crate::command::shutdown::unless;
@@ -26,15 +28,22 @@ use crate::config::Config;
 
 /// The turns of a process.
 pub(super) struct Turns<'a> {
-    config_path: &'a Path,
-    role: Role,
-    display: Display,
+    worker: Worker<'a>,
     reloads: mpsc::Receiver<Takeover>,
     /// The configuration that the next turn begins with, after a reload.
     takeover: Option<Takeover>,
-    /// Whether a turn has begun to work.
-    has_worked: bool,
     shutdown: CancellationToken,
+}
+
+/// The way in which the lock was granted.
+#[derive(Clone, Copy)]
+struct Granted {
+    /// When, in ms since the epoch by the source's clock.
+    at_ms: u64,
+    /// Whether another process may have led until then.
+    stood_by: bool,
+    /// Whether a later epoch ended this process's last turn.
+    superseded: bool,
 }
 
 /// The end of the turns under one lock.
@@ -53,47 +62,66 @@ impl<'a> Turns<'a> {
     pub(super) fn new(
         config_path: &'a Path,
         role: Role,
-        display: Display,
-        reloads: mpsc::Receiver<Takeover>,
+        (config, display): (Config, Display),
+        (reload, reloads): (Reload, mpsc::Receiver<Takeover>),
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            config_path,
-            role,
-            display,
+            worker: Worker {
+                config_path,
+                role,
+                config,
+                display,
+                reload,
+                has_worked: false,
+                taken_over: None,
+            },
             reloads,
             takeover: None,
-            has_worked: false,
             shutdown,
         }
     }
 
     /// Works whenever this process leads, until the shutdown, or until a
     /// failure that does not pass.
-    pub(super) async fn run(mut self, mut config: Config) -> Result<(), CommandError> {
+    pub(super) async fn run(mut self) -> Result<(), CommandError> {
         // Any number of drains may work at once, but only one reader of a
         // checkpoint.
-        if self.role == Role::Drain {
-            return match Box::pin(self.turns(&mut config, pending(), 0)).await {
+        if self.worker.role == Role::Drain {
+            let granted = Granted {
+                at_ms: 0,
+                stood_by: false,
+                superseded: false,
+            };
+            return match Box::pin(self.turns(pending(), granted)).await {
                 Ended::Shutdown(outcome) | Ended::Lost(outcome) => outcome,
                 Ended::Failed(error) => Err(error),
                 Ended::Moved => Ok(()),
             };
         }
-        let board = Arc::clone(&self.display.reports().board);
-        let mut candidate = Candidate::new(&config, Arc::clone(&board))?;
-        while let Some(granted_at_ms) = self.wait(&mut candidate, &mut config).await? {
+        let board = Arc::clone(&self.worker.display.reports().board);
+        let mut candidate = Candidate::new(&self.worker.config, Arc::clone(&board))?;
+        loop {
+            let waited = self.wait(&mut candidate).await;
+            let Some(at_ms) = self.worker.judged(waited).await? else {
+                return Ok(());
+            };
             if candidate.stood_by {
                 tracing::info!(
                     lock = candidate.lock.name(),
                     "no other evictd leads: taking over"
                 );
-                self.display.reports().ledger.reread().await;
+                self.worker.display.reports().ledger.reread().await;
             }
             board.leads();
+            let granted = Granted {
+                at_ms,
+                stood_by: candidate.stood_by,
+                superseded: candidate.superseded,
+            };
             let lost = candidate.lock.lost();
-            let ended = Box::pin(self.turns(&mut config, lost, granted_at_ms)).await;
-            candidate.stood_by |= self.has_worked;
+            let ended = Box::pin(self.turns(lost, granted)).await;
+            candidate.stood_by |= self.worker.has_worked;
             // The work is over, and the next leader need not wait.
             candidate.lock.release().await;
             let outcome = match ended {
@@ -111,25 +139,19 @@ impl<'a> Turns<'a> {
             };
             board.stands_by();
             candidate.waits = true;
-            self.take_over_without_a_turn(&mut candidate, &mut config)
-                .await?;
+            self.take_over_without_a_turn(&mut candidate).await?;
             candidate.after(outcome, &self.shutdown).await?;
         }
-        Ok(())
     }
 
     /// Waits for the lock, and takes over reloads meanwhile; `None` once the
     /// shutdown comes.
-    async fn wait(
-        &mut self,
-        candidate: &mut Candidate,
-        config: &mut Config,
-    ) -> Result<Option<u64>, CommandError> {
+    async fn wait(&mut self, candidate: &mut Candidate) -> Result<Option<u64>, CommandError> {
         loop {
             let taken = tokio::select! {
                 taken = candidate.wait(&self.shutdown) => taken?,
                 Some(takeover) = self.reloads.recv(), if self.takeover.is_none() => {
-                    self.replace_while_waiting(takeover, candidate, config).await?;
+                    self.replace_while_waiting(takeover, candidate).await?;
                     continue;
                 }
             };
@@ -137,14 +159,14 @@ impl<'a> Turns<'a> {
                 Waited::Granted(granted_at_ms) => return Ok(Some(granted_at_ms)),
                 Waited::Shutdown => return Ok(None),
                 Waited::StandsBy => {
-                    self.take_over_without_a_turn(candidate, config).await?;
-                    if self.has_worked {
+                    self.take_over_without_a_turn(candidate).await?;
+                    if self.worker.has_worked {
                         // Its configuration has proved itself, or its reload has.
                         continue;
                     }
                     // A standby that could not take over later is refused now.
-                    let checking = Checked::new(config.clone(), self.config_path, self.role);
-                    let checked = unless(&self.shutdown, Box::pin(checking)).await;
+                    let shutdown = self.shutdown.clone();
+                    let checked = unless(&shutdown, self.check_while_waiting()).await;
                     if checked.transpose()?.is_none() {
                         return Ok(None);
                     }
@@ -153,18 +175,24 @@ impl<'a> Turns<'a> {
         }
     }
 
+    async fn check_while_waiting(&self) -> Result<(), CommandError> {
+        let worker = &self.worker;
+        let inherited = inheritance::is_there(&worker.config, worker.role, false).await?;
+        worker.check(inherited).await?;
+        if !inherited {
+            inheritance::warn_without(&worker.config);
+        }
+        Ok(())
+    }
+
     /// Takes over a configuration that was to come with the next turn, now that
     /// another process has the next turn.
     async fn take_over_without_a_turn(
         &mut self,
         candidate: &mut Candidate,
-        config: &mut Config,
     ) -> Result<(), CommandError> {
         match self.takeover.take() {
-            Some(takeover) => {
-                self.replace_while_waiting(takeover, candidate, config)
-                    .await
-            }
+            Some(takeover) => self.replace_while_waiting(takeover, candidate).await,
             None => Ok(()),
         }
     }
@@ -174,7 +202,6 @@ impl<'a> Turns<'a> {
         &mut self,
         takeover: Takeover,
         candidate: &mut Candidate,
-        config: &mut Config,
     ) -> Result<(), CommandError> {
         let Takeover {
             checked,
@@ -182,7 +209,9 @@ impl<'a> Turns<'a> {
             done,
         } = takeover;
         let wanted = checked.config;
-        match self.display.show(config, &wanted, listener).await {
+        let worker = &mut self.worker;
+        let config = &mut worker.config;
+        match worker.display.show(config, &wanted, listener).await {
             Ok(()) => {
                 if !wanted.source.connects_like(&config.source) {
                     candidate.lock.release().await;
@@ -199,34 +228,26 @@ impl<'a> Turns<'a> {
     }
 
     /// Works one turn after another under one lock, until `lost` returns.
-    async fn turns(
-        &mut self,
-        config: &mut Config,
-        lost: impl Future<Output = ()>,
-        granted_at_ms: u64,
-    ) -> Ended {
+    async fn turns(&mut self, lost: impl Future<Output = ()>, granted: Granted) -> Ended {
         tokio::pin!(lost);
+        // Another process may have led with a file that is newer than what this
+        // one has. A file that is refused is not read again before a reload.
+        let mut reread = granted.stood_by;
         loop {
             let term = Term {
                 process: self.shutdown.clone(),
                 reload: CancellationToken::new(),
                 shutdown: self.shutdown.child_token(),
                 lost: CancellationToken::new(),
-                granted_at_ms,
+                granted_at_ms: granted.at_ms,
+                stood_by: granted.stood_by,
+                superseded: granted.superseded,
             };
-            let before = config.clone();
-            let mut taken_over = None;
+            let before = self.worker.config.clone();
             let outcome = {
-                let (takeover, reloads) = (self.takeover.take(), &mut self.reloads);
-                let working = one_turn(
-                    &mut self.display,
-                    (self.config_path, self.role),
-                    config,
-                    takeover,
-                    &mut taken_over,
-                    &mut self.has_worked,
-                    &term,
-                );
+                let working =
+                    self.worker
+                        .turn(self.takeover.take(), std::mem::take(&mut reread), &term);
                 tokio::pin!(working);
                 loop {
                     tokio::select! {
@@ -237,7 +258,7 @@ impl<'a> Turns<'a> {
                             );
                             term.lost.cancel();
                         }
-                        Some(next) = reloads.recv(), if self.takeover.is_none() => {
+                        Some(next) = self.reloads.recv(), if self.takeover.is_none() => {
                             self.takeover = Some(next);
                             term.reload.cancel();
                             term.shutdown.cancel();
@@ -245,6 +266,11 @@ impl<'a> Turns<'a> {
                     }
                 }
             };
+            let taken_over = self.worker.taken_over.take();
+            let outcome = outcome.map(|next| {
+                // A reload that came meanwhile is newer.
+                self.takeover = self.takeover.take().or(next);
+            });
             let lost = term.lost.is_cancelled();
             if self.shutdown.is_cancelled() {
                 return Ended::Shutdown(outcome);
@@ -259,11 +285,9 @@ impl<'a> Turns<'a> {
                 }
                 // The previous configuration works, and stays in use.
                 (Err(error), Some(refused)) => {
-                    let listener = self.display.bind(&before).await.ok().flatten();
-                    if let Err(error) = self.display.show(config, &before, listener).await {
+                    if let Err(error) = self.worker.give_back(before).await {
                         return Ended::Failed(error);
                     }
-                    *config = before;
                     refused.send(Err(error)).ok();
                     continue;
                 }
@@ -272,8 +296,12 @@ impl<'a> Turns<'a> {
             }
             match &self.takeover {
                 Some(next)
-                    if self.role != Role::Drain
-                        && !next.checked.config.source.connects_like(&config.source) =>
+                    if self.worker.role != Role::Drain
+                        && !next
+                            .checked
+                            .config
+                            .source
+                            .connects_like(&self.worker.config.source) =>
                 {
                     return Ended::Moved;
                 }
@@ -282,59 +310,4 @@ impl<'a> Turns<'a> {
             }
         }
     }
-}
-
-/// Works one turn: checks the configuration, unless `takeover` brings a checked
-/// one, opens the parts, and runs them. `taken_over` holds the reload's channel
-/// until its configuration is in use.
-async fn one_turn(
-    display: &mut Display,
-    (config_path, role): (&Path, Role),
-    config: &mut Config,
-    takeover: Option<Takeover>,
-    taken_over: &mut Option<oneshot::Sender<Result<Option<String>, CommandError>>>,
-    has_worked: &mut bool,
-    term: &Term,
-) -> Result<(), CommandError> {
-    let checked = match takeover {
-        Some(Takeover {
-            checked,
-            listener,
-            done,
-        }) => {
-            *taken_over = Some(done);
-            display.show(config, &checked.config, listener).await?;
-            if config.buffer.is_some() && config.buffer != checked.config.buffer {
-                tracing::warn!(
-                    "[buffer] is another one now: paths that wait in the previous one go to CloudFront only once evictd runs with it again"
-                );
-            }
-            config.clone_from(&checked.config);
-            checked
-        }
-        None => {
-            let checking = Checked::new(config.clone(), config_path, role);
-            match until(term, Box::pin(checking)).await.transpose()? {
-                Some(checked) => checked,
-                None => return Ok(()),
-            }
-        }
-    };
-    let reports = display.reports();
-    let opening = checked.open(term, &reports);
-    let Some(opened) = until(term, Box::pin(opening)).await.transpose()? else {
-        return Ok(());
-    };
-    if let Some(done) = taken_over.take() {
-        done.send(Ok(opened.position)).ok();
-    }
-    *has_worked = true;
-    opened.work.await
-}
-
-/// The outcome of `starting`, or `None` if the term ends first.
-async fn until<T>(term: &Term, starting: impl Future<Output = T>) -> Option<T> {
-    unless(&term.lost, unless(&term.shutdown, starting))
-        .await
-        .flatten()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
@@ -103,8 +104,13 @@ impl Work<'_> {
             settling,
         };
         let (tail, progress, shutdown) = (self.tail, self.progress, self.shutdown);
+        let asked_to_end = shutdown.clone();
+        let overdue = async {
+            asked_to_end.cancelled().await;
+            sleep(GRACE).await;
+        };
         Box::pin(pipeline::run(
-            tail, eviction, paths, progress, shutdown, GRACE,
+            tail, eviction, paths, progress, shutdown, overdue,
         ))
         .await
         .map_err(|error| match error {

@@ -27,6 +27,8 @@ pub struct Loaded {
     pub hash: String,
     /// When a newer configuration was last refused, and why.
     pub refused: Option<(Timestamp, String)>,
+    /// Why rules of it do not fit the tables that they are about.
+    pub misfits: Vec<String>,
 }
 
 impl Loaded {
@@ -36,6 +38,7 @@ impl Loaded {
             at: Timestamp::now(),
             hash: hash(text),
             refused: None,
+            misfits: Vec::new(),
         }
     }
 }

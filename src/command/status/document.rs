@@ -180,6 +180,13 @@ impl StatusDocument {
                 Problem::new("configuration", Some(*at), text),
             );
         }
+        for misfit in &loaded.misfits {
+            let text = format!(
+                "a rule does not fit the tables as they are, and widens wherever it does not: {misfit}; correct the rule or the table, then send SIGHUP"
+            );
+            let problem = Problem::new("rules", Some(loaded.at), text);
+            worse(Health::Trouble, problem);
+        }
         if let Some(lag) = lag.filter(|lag| *lag > daemon.lag_max) {
             let text = format!(
                 "evictd is {} behind, and metrics.lag_max is {}: unless another problem explains it, evictd is catching up or is too slow",
