@@ -2,22 +2,29 @@
 //!
 //! A batch gathers while the one before it is on its way. Each stage is a type
 //! of its own, made only by the step that reached it:
-//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`]. Keys go before paths
+//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`](super::settled::Accepted). Keys go before paths
 //! (Cache before edge) and the position comes last (Nothing lost), because
 //! nothing else compiles.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::bulk_paths::Paths;
 use super::due::Due;
+use super::marks::{MARK_BYTES, Mark, Marks, Reached};
 use super::pass::Pass;
 use super::plan_counts::Counts;
+use super::settled::Settled;
 use super::structures::Structures;
+use super::visibility::{Unseen, Visible};
+use crate::binlog::reader::TransactionsRead;
+use crate::binlog::server::stream_id::StreamId;
 use crate::cache::{Cache, CacheError, Refused};
 use crate::ledger::GapId;
 use crate::model::invalidation::{Action, Plan, Widening};
-use crate::model::{CommitTime, GtidSet, KeyList, KeySet, Position};
+use crate::model::{CommitTime, KeyList, KeySet};
 use crate::progress::board::Board;
 use crate::telemetry::metric;
 
@@ -33,22 +40,17 @@ pub struct Batch {
     pub(super) paths: Paths,
     /// The position after the last whole transaction in it, if there is one.
     pub(super) mark: Option<Mark>,
-    /// Every transaction that a change in it belongs to, and those before;
-    /// `None` where the source has no GTIDs.
-    pub(super) gtids: Option<GtidSet>,
-    /// When the newest change was committed; `None` before the first one, and
+    /// The transactions that its changes belong to; none for those of a gap.
+    pub(super) read: TransactionsRead,
+    /// The stream that they came over.
+    pub(super) stream: StreamId,
+    /// When the oldest change was committed; `None` before the first one, and
     /// where no change has a commit time.
-    pub(super) newest: Option<CommitTime>,
-    /// The same of the oldest change.
     pub(super) oldest: Option<CommitTime>,
     /// The gap for which it invalidates everything.
     pub(super) gap: Option<GapId>,
     counts: Counts,
 }
-
-/// Memory that a batch takes besides its content, in bytes: many small batches
-/// may wait to settle, each with a position and a GTID set.
-const MARK_BYTES: usize = 1_024;
 
 /// Largest room that is reserved for the next batch's keys, in bytes. Batches
 /// under load stay below it.
@@ -63,22 +65,6 @@ pub(super) enum Wide {
     Generation(Vec<u8>),
 }
 
-/// The end of a batch in the binlog: once the batch is done, so is everything
-/// before this position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    pub position: Position,
-    /// The server whose binlog the position is in.
-    pub server_uuid: Arc<str>,
-    /// When the last transaction before it was committed; `None` if none was
-    /// read yet.
-    pub committed_at: Option<CommitTime>,
-    /// Rows before it were read with the columns of this place, which is ahead.
-    pub columns_of: Option<Position>,
-    /// When its file was begun, in seconds since the epoch, if that is known.
-    pub file_begun_s: Option<u32>,
-}
-
 /// A batch whose keys were deleted from the cache for the first time.
 #[derive(Debug)]
 pub struct Deleted {
@@ -87,26 +73,16 @@ pub struct Deleted {
     structures: Structures,
     /// When its keys are deleted again; `None` where once was enough.
     pub(super) due: Option<Due>,
+    /// When they are deleted once more after that.
+    pub(super) due_again: Option<Due>,
+    /// Its transactions, where they are not known to be visible.
+    pub(super) unseen: Option<Unseen>,
+    /// Its number in the binlog's order, see [`Marks`].
+    pub(super) number: u64,
     paths: Paths,
     mark: Option<Mark>,
     oldest: Option<CommitTime>,
     gap: Option<GapId>,
-}
-
-/// A batch that has settled: nothing that was read before its changes can be in
-/// the cache any more.
-#[derive(Debug)]
-pub struct Settled {
-    pub(super) paths: Paths,
-    mark: Option<Mark>,
-    gaps: Vec<GapId>,
-}
-
-/// A batch whose paths the buffer has accepted too.
-#[derive(Debug)]
-pub struct Accepted {
-    pub(super) mark: Option<Mark>,
-    pub(super) gaps: Vec<GapId>,
 }
 
 impl Batch {
@@ -145,18 +121,15 @@ impl Batch {
         if self.is_empty() {
             self.oldest = at;
         }
-        self.newest = self.newest.max(at);
     }
 
     /// Marks the batch as the one that invalidates everything because of a gap.
     ///
     /// Nobody knows when the lost changes were committed. They count as
-    /// committed just now, since an old row that was read until now may still
-    /// be stored after the first deletion (Settled).
+    /// committed just now.
     pub(super) fn covers_gap(&mut self, id: GapId) {
         let now = CommitTime::now();
         self.gap = Some(id);
-        self.newest = Some(now);
         self.oldest = Some(now);
         self.paths.all_committed_at(now);
     }
@@ -172,14 +145,12 @@ impl Batch {
         delete(cache, &keys, &self.wide, &mut self.structures, pass).await
     }
 
-    /// Whether a refused key is deleted again when the batch is due.
+    /// Whether a refused key is deleted again when the batch is.
     ///
     /// A key is given up only when its last deletion is refused. Guards and tag
     /// sets do not wait for that: not all that is done to them is done again.
-    pub(super) fn deletes_again(&self, due: Option<Due>, key: &[u8]) -> bool {
-        let again =
-            self.settling.contains(key) || self.structures.is_empty() && !self.once.contains(key);
-        due.is_some() && again
+    pub(super) fn deletes_again(&self, key: &[u8]) -> bool {
+        self.settling.contains(key) || self.structures.is_empty() && !self.once.contains(key)
     }
 
     /// Whether it scans the cache's keys or sets, which may take any time.
@@ -187,19 +158,28 @@ impl Batch {
         !self.wide.is_empty() || self.structures.settles()
     }
 
-    /// The batch after its first deletion; it is deleted again at `due`.
-    pub(super) fn deleted(self, due: Option<Due>) -> Deleted {
-        let (settling, wide, structures) = match due {
-            Some(_) => (
+    /// The batch after its first deletion; it is deleted again at `due`, and
+    /// once its rows are visible where that is open.
+    pub(super) fn deleted(self, due: Option<Due>, visible: Visible) -> Deleted {
+        let unseen = (visible == Visible::Open).then_some(Unseen {
+            gtids: self.read.gtids,
+            stream: self.stream,
+        });
+        let (settling, wide, structures) = if due.is_some() || unseen.is_some() {
+            (
                 self.settling.into_keys(),
                 self.wide,
                 self.structures.again(),
-            ),
-            None => Default::default(),
+            )
+        } else {
+            Default::default()
         };
         let settles = !settling.is_empty() || !wide.is_empty() || structures.settles();
         Deleted {
             due: due.filter(|_| settles),
+            due_again: None,
+            unseen: unseen.filter(|_| settles),
+            number: 0,
             settling,
             wide,
             structures,
@@ -283,15 +263,77 @@ impl Deleted {
         delete(cache, &keys, &self.wide, &mut self.structures, Pass::Again).await
     }
 
-    /// The batch after its second deletion, or where one was enough.
-    pub(super) fn settled(self) -> Settled {
+    /// It is known that its rows were visible by `visible_by`: it is deleted at
+    /// once, and once more at `due`.
+    pub(super) fn closed(&mut self, visible_by: Instant, due: Option<Due>) {
+        self.unseen = None;
+        self.due = Some(Due {
+            visible_by,
+            at: Instant::now(),
+        });
+        self.due_again = due;
+    }
+
+    /// The times at which it is deleted again.
+    pub(super) fn dues(&mut self) -> impl Iterator<Item = &mut Due> {
+        self.due.iter_mut().chain(&mut self.due_again)
+    }
+
+    /// Everything was invalidated in its place: it waits for that to settle at
+    /// `due`, if it is open.
+    pub(super) fn superseded(&mut self, due: Option<Due>) {
+        if self.unseen.take().is_some() {
+            self.due = due;
+        }
+    }
+
+    /// Open batches as one, whose keys and paths are those of `whole`.
+    pub(super) fn joined(
+        whole: Batch,
+        mut batches: impl Iterator<Item = Deleted>,
+        marks: &mut Marks,
+    ) -> Option<Deleted> {
+        let first = batches.next()?;
+        let mut unseen = first.unseen.unwrap_or_default();
+        for later in batches {
+            if let Some(later) = &later.unseen {
+                unseen.gtids.add(&later.gtids);
+                unseen.stream = later.stream.clone();
+            }
+            // It waits for the first.
+            marks.done(later.number, later.reached());
+        }
+        Some(Deleted {
+            unseen: Some(unseen),
+            number: first.number,
+            mark: first.mark,
+            oldest: first.oldest,
+            gap: first.gap,
+            ..whole.deleted(None, Visible::Open)
+        })
+    }
+
+    /// Whether it is the one that invalidates everything because of a gap.
+    pub(super) fn is_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+
+    /// How far the binlog is done with it.
+    fn reached(self) -> Reached {
+        Reached {
+            mark: self.mark,
+            gaps: self.gap.into_iter().collect(),
+        }
+    }
+
+    /// The batch after its last deletion, or where one was enough.
+    pub(super) fn settled(mut self, marks: &mut Marks) -> Settled {
         if let Some(oldest) = self.oldest {
             metrics::histogram!(metric::COMMIT_TO_SETTLED).record(oldest.age());
         }
         Settled {
-            paths: self.paths,
-            mark: self.mark,
-            gaps: self.gap.into_iter().collect(),
+            paths: std::mem::take(&mut self.paths),
+            reached: marks.done(self.number, self.reached()),
         }
     }
 
@@ -343,26 +385,4 @@ async fn delete(
     }
     refused.extend(structures.publish(cache, pass, &deletion.members).await?);
     Ok(refused)
-}
-
-impl Settled {
-    /// The memory it takes, in bytes (Bounded).
-    pub(super) fn size(&self) -> usize {
-        self.paths.size() + MARK_BYTES
-    }
-
-    /// Adds a later batch, whose position then stands for both.
-    pub(super) fn add(&mut self, later: Settled) {
-        self.paths.add(later.paths);
-        self.gaps.extend(later.gaps);
-        self.mark = later.mark.or_else(|| self.mark.take());
-    }
-
-    /// The batch once the buffer has accepted its paths.
-    pub(super) fn accepted(self) -> Accepted {
-        Accepted {
-            mark: self.mark,
-            gaps: self.gaps,
-        }
-    }
 }

@@ -6,7 +6,7 @@ use super::batch::{Batch, Deleted};
 use super::pass::Pass;
 use super::refused_keys::RefusedKeys;
 use super::settling::Settling;
-use super::visibility::{Visibility, VisibilityGate};
+use super::visibility::{Visibility, VisibilityGate, Visible};
 use crate::cache::{Cache, Refused};
 use crate::model::cast::to_u64;
 use crate::progress::board::{Component, Reports};
@@ -31,31 +31,27 @@ pub(super) async fn delete(
         if acts {
             board.deletes(batch.oldest);
         }
-        let visible_by = match &batch.gtids {
-            Some(gtids) if acts => Some(gate.wait(gtids).await),
-            _ => None,
+        let visible = if acts {
+            gate.wait(&batch.read, &batch.stream).await
+        } else {
+            Visible::Unnamed
         };
-        if visible_by.is_some()
-            && gate.knows()
-            && let Some(oldest) = batch.oldest
-        {
+        if let (Visible::By(_), Some(oldest)) = (visible, batch.oldest) {
             metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(oldest.age());
         }
         if acts {
             outage.started(batch.takes_long());
         }
-        let (refused, due) = loop {
+        let (refused, due, again) = loop {
             // Settled: whether a second deletion follows is decided before the
             // first one is sent. A late fill can arrive between the deletion and
             // a slow answer to it, or behind a long scan. After failed attempts
             // the change may be old enough to need no second deletion any more.
-            let due = settling.due(visible_by, batch.newest);
-            let pass = match due {
-                Some(_) => Pass::First,
-                None => Pass::Once,
-            };
+            let due = settling.due(visible);
+            let again = due.is_some() || visible == Visible::Open;
+            let pass = if again { Pass::First } else { Pass::Once };
             match batch.delete(&mut cache, pass).await {
-                Ok(refused) => break (refused, due),
+                Ok(refused) => break (refused, due, again),
                 Err(error) => outage.wait(error.code(), &error).await,
             }
         };
@@ -70,9 +66,9 @@ pub(super) async fn delete(
             outage.idle();
         }
         refused_keys.report(&refused);
-        let stays = |refused: &&Refused| !batch.deletes_again(due, &refused.key);
+        let stays = |refused: &&Refused| !again || !batch.deletes_again(&refused.key);
         refused_keys.give_up(refused.iter().filter(stays), batch.mark.as_ref());
-        if deleted.send(batch.deleted(due)).await.is_err() {
+        if deleted.send(batch.deleted(due, visible)).await.is_err() {
             return;
         }
     }

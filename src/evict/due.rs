@@ -6,12 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::visibility::Visible;
 use crate::binlog::server::replica_lag::ReadersApplied;
-use crate::model::CommitTime;
-
-/// Largest difference to expect between the source's clock and this machine's,
-/// where only clocks can say whether a change is fresh.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 
 /// When keys are deleted for the second time.
 #[derive(Clone, Debug)]
@@ -40,26 +36,22 @@ pub(super) struct Due {
 }
 
 impl Settling {
-    /// When keys are deleted again whose changes were visible by `visible_by`
-    /// or, where that is not known, of which the newest was committed at
-    /// `committed_at`; no time counts as long ago. `None` if no fill of an old
-    /// row can be under way any more.
+    /// When keys are deleted again that are deleted now. `None` if no fill of an
+    /// old row can be under way any more.
     ///
-    /// Where visibility is known the commit does not count: a commit that was
-    /// held up would leave too little time to a reader that fetched the old
-    /// row just before the new one was visible.
-    pub(super) fn due(
-        &self,
-        visible_by: Option<Instant>,
-        committed_at: Option<CommitTime>,
-    ) -> Option<Due> {
+    /// Only an instant of visibility tells that. Without one the changes count
+    /// as visible since now: a commit may be long past, and its rows be held up.
+    pub(super) fn due(&self, visible: Visible) -> Option<Due> {
         let now = Instant::now();
-        let visible_by = match visible_by {
-            Some(visible_by) => visible_by,
-            // None: committed before this machine's clock began to count.
-            None => now.checked_sub(committed_at?.age().saturating_sub(CLOCK_SKEW_MAX))?,
-        };
-        let at = self.at(visible_by).filter(|at| *at > now)?;
+        match visible {
+            Visible::By(visible_by) => self.after(visible_by).filter(|due| due.at > now),
+            Visible::Unnamed | Visible::Open => self.after(now),
+        }
+    }
+
+    /// When keys are deleted again whose changes were visible by `visible_by`.
+    pub(super) fn after(&self, visible_by: Instant) -> Option<Due> {
+        let at = self.at(visible_by)?;
         Some(Due { visible_by, at })
     }
 
@@ -93,47 +85,28 @@ impl Settling {
 mod tests {
     use super::*;
 
-    fn committed(ago: Duration) -> Option<CommitTime> {
-        let ago_us = u64::try_from(ago.as_micros()).unwrap();
-        CommitTime::from_micros(CommitTime::now().micros() - ago_us)
-    }
-
     const AFTER: Duration = Duration::from_secs(2);
 
-    #[test]
-    fn a_fresh_change_settles_and_an_old_one_does_not() {
-        let due = |age| {
-            let due = Settling::After(AFTER).due(None, committed(age))?;
-            Some(
-                due.at
-                    .saturating_duration_since(Instant::now())
-                    .as_secs_f64(),
-            )
-        };
-        let fresh = due(Duration::ZERO).unwrap();
-        assert!((1.9..=2.0).contains(&fresh), "{fresh}");
-        let older = due(Duration::from_millis(6_500)).unwrap();
-        assert!((0.4..=0.5).contains(&older), "{older}");
-        assert_eq!(due(Duration::from_secs(8)), None);
-        assert_eq!(due(Duration::from_secs(1_000_000_000)), None);
-        assert_eq!(Settling::Off.due(None, committed(Duration::ZERO)), None);
-        // A source whose clock is ahead: never longer than after the deletion.
-        let ahead = CommitTime::from_micros(CommitTime::now().micros() + 60_000_000);
-        let wait = Settling::After(AFTER).due(None, ahead).unwrap().at - Instant::now();
-        assert!(wait <= AFTER, "{wait:?}");
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn visibility_counts_and_not_the_commit_where_it_is_known() {
+    async fn what_is_not_known_is_fresh_and_what_is_counts_from_when_it_was_visible() {
         let settling = Settling::After(AFTER);
-        let now = Instant::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        // Committed long ago and visible for a second: a reader may have the old row still.
-        let long_ago = committed(Duration::from_secs(3_600));
-        let due = settling.due(Some(now), long_ago).unwrap();
-        assert_eq!(due.at, now + AFTER);
-        tokio::time::advance(AFTER).await;
-        assert_eq!(settling.due(Some(now), committed(Duration::ZERO)), None);
+        let began = Instant::now();
+        for (visible, ago_s, expected) in [
+            (Visible::By(began), 0, Some(AFTER)),
+            (Visible::By(began), 1, Some(AFTER)),
+            (Visible::By(began), 2, None),
+            (Visible::By(began), 3_600, None),
+        ] {
+            let ago = Duration::from_secs(ago_s);
+            tokio::time::advance(ago.saturating_sub(began.elapsed())).await;
+            let due = settling.due(visible).map(|due| due.at - began);
+            assert_eq!(due, expected, "after {ago:?}");
+        }
+        for visible in [Visible::Unnamed, Visible::Open] {
+            let due = settling.due(visible).unwrap();
+            assert_eq!(due.at, Instant::now() + AFTER);
+            assert_eq!(Settling::Off.due(visible), None);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -142,7 +115,7 @@ mod tests {
         let (min, max) = (Duration::from_millis(200), Duration::from_secs(10));
         let settling = Settling::Readers { min, max, applied };
         let visible_by = Instant::now();
-        let at = || settling.due(Some(visible_by), None).map(|due| due.at);
+        let at = || settling.due(Visible::By(visible_by)).map(|due| due.at);
         assert_eq!(at(), Some(visible_by + max), "nothing is known");
         tokio::time::advance(Duration::from_secs(3)).await;
         let seen_at = Instant::now();

@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Batch, Mark};
+use super::batch::Batch;
 use super::error::PipelineError;
+use super::marks::Mark;
 use super::tail::{Connected, Tail};
 use crate::binlog::SourceError;
 use crate::progress::board::{Board, Component, ReadingState, Reports};
@@ -49,7 +50,7 @@ pub(super) async fn gather(
         if !tail.connected() {
             // Keys of what was read must not stay cached during the outage.
             if !batch.is_empty() {
-                let read = finish(&mut batch, &tail);
+                let read = finish(&mut batch, &mut tail);
                 handed_on.clone_from(tail.source().position());
                 board.idle(&Component::Source);
                 if planned.send(read).await.is_err() {
@@ -82,7 +83,7 @@ pub(super) async fn gather(
             () = shutdown.cancelled() => break,
             permit = planned.reserve(), if ready => match permit {
                 Ok(permit) => {
-                    permit.send(finish(&mut batch, &tail));
+                    permit.send(finish(&mut batch, &mut tail));
                     handed_on.clone_from(tail.source().position());
                     mark_due = false;
                     report.changed();
@@ -116,7 +117,7 @@ pub(super) async fn gather(
         }
     }
     if !batch.is_empty() || handed_on != *tail.source().position() {
-        planned.send(finish(&mut batch, &tail)).await.ok();
+        planned.send(finish(&mut batch, &mut tail)).await.ok();
     }
     Ok(())
 }
@@ -190,10 +191,10 @@ fn reading(tail: &Tail, batch: &Batch) -> ReadingState {
 
 /// Takes the batch, marked with the last whole transaction's end: every change
 /// up to there is in this batch or an earlier one.
-fn finish(batch: &mut Batch, tail: &Tail) -> Batch {
+fn finish(batch: &mut Batch, tail: &mut Tail) -> Batch {
     let reading_at = || tail.source().reading_at();
     batch.report(&tail.reports().board, reading_at);
-    batch.gtids = tail.source().reading_gtids();
+    (batch.read, batch.stream) = tail.take_transactions();
     batch.mark = Some(Mark {
         position: tail.source().position().clone(),
         server_uuid: tail.server_uuid(),

@@ -13,11 +13,14 @@
 //! - `widening_log`: changes that are not known row by row, logged and on record.
 //! - `gather`: gathers a batch while the one before is on its way.
 //! - `batch`: a batch, and the stages that it goes through.
+//! - `settled`: the last two of these stages.
 //! - `pass`: the first and the second deletion of a batch.
 //! - `visibility`: holds deletions back until their rows are visible.
 //! - `delete`: first deletions.
 //! - `due`: when keys are deleted a second time.
 //! - `settling`: second deletions.
+//! - `open`: batches that were deleted before their rows were known to be visible.
+//! - `marks`: positions of batches that are done in any order.
 //! - `send`: paths on their way to the buffer.
 //! - `store`: positions on their way to the checkpoint.
 //! - `structures`: guards, hash fields, tag sets and messages of a batch.
@@ -36,7 +39,9 @@ mod delete;
 mod due;
 mod error;
 mod gather;
+mod marks;
 pub mod noop;
+mod open;
 mod pass;
 pub mod path_sink;
 pub mod pipeline;
@@ -45,6 +50,7 @@ pub mod plan_item;
 mod publish;
 mod refused_keys;
 mod send;
+mod settled;
 pub mod settling;
 mod store;
 mod structures;

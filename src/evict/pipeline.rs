@@ -66,7 +66,7 @@ pub async fn run(
         again,
         settling,
     } = eviction;
-    let following = settling.clone();
+    let (following, closing) = (settling.clone(), visibility.another());
     let mut tasks = JoinSet::new();
     let reports = || tail.reports().clone();
     let [deleting, settles, sending, storing] = [reports(), reports(), reports(), reports()];
@@ -76,7 +76,7 @@ pub async fn run(
         Ok(())
     });
     tasks.spawn(async move {
-        settle(settles, again, following, to_settle, settled).await;
+        settle(settles, closing, again, following, to_settle, settled).await;
         Ok(())
     });
     tasks.spawn(async move {

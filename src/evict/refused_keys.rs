@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::Mark;
+use super::marks::Mark;
 use crate::cache::Refused;
 use crate::ledger::{BinlogPlace, DeadLetter};
 use crate::progress::board::Reports;

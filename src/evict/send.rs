@@ -3,8 +3,8 @@
 
 use tokio::sync::mpsc;
 
-use super::batch::{Accepted, Settled};
 use super::path_sink::PathSink;
+use super::settled::{Accepted, Settled};
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;

@@ -13,20 +13,25 @@
 //! the second deletion (Nothing lost).
 //!
 //! What could go wrong: counting from a moment before the rows were visible ends
-//! the wait too early, so the moment comes from the gate in `visibility`, and
-//! from the commit only where visibility is not known. Batches that wait take
-//! memory, so that beyond `SETTLING_BYTES_MAX` the stages before have to wait
-//! (Bounded). Batches leave in the order in which they came, whatever
-//! their due times, so that positions never overtake each other.
+//! the wait too early, so the moment comes from the gate in `visibility`. Where
+//! the gate does not know one, the batch is kept open beyond its second deletion,
+//! until it does (`open`); then it is deleted at once and settles anew. Batches
+//! that wait take memory, so that beyond `SETTLING_BYTES_MAX` the stages before
+//! have to wait (Bounded). Whatever order they leave in, a position goes on only
+//! after those before it (`marks`).
 
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Deleted, Settled};
+use super::batch::Deleted;
 pub use super::due::Settling;
+use super::marks::Marks;
+use super::open::OpenBatches;
 use super::refused_keys::RefusedKeys;
+use super::settled::Settled;
+use super::visibility::Visibility;
 use crate::cache::Cache;
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
@@ -44,6 +49,7 @@ const SETTLING_BYTES_MAX: usize = 24 << 20;
 /// until [`SETTLING_BYTES_MAX`] are held.
 pub(super) async fn settle(
     reports: Reports,
+    visibility: impl Visibility,
     mut cache: impl Cache,
     mut settling: Settling,
     mut batches: mpsc::Receiver<Deleted>,
@@ -58,14 +64,18 @@ pub(super) async fn settle(
     );
     let mut refused_keys = RefusedKeys::new(&reports);
     let mut waiting: VecDeque<Deleted> = VecDeque::new();
+    let mut unseen = OpenBatches::new(visibility, &reports);
+    let mut marks = Marks::default();
     let mut bytes = 0;
     let mut ready: Option<Settled> = None;
     let mut open = true;
-    while open || !waiting.is_empty() || ready.is_some() {
+    while open || !waiting.is_empty() || unseen.len() > 0 || ready.is_some() {
         let due = waiting
             .front()
             .map(|batch| batch.due.map_or_else(Instant::now, |due| due.at));
-        let room = bytes + ready.as_ref().map_or(0, Settled::size) < SETTLING_BYTES_MAX;
+        let held = bytes + unseen.size();
+        let room = held + ready.as_ref().map_or(0, Settled::size) < SETTLING_BYTES_MAX;
+        board.settles(waiting.len() + unseen.len(), held);
         tokio::select! {
             biased;
             permit = settled.reserve(), if ready.is_some() => match (permit, ready.take()) {
@@ -75,7 +85,6 @@ pub(super) async fn settle(
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let Some(mut batch) = waiting.pop_front() else { continue };
                 bytes -= batch.size();
-                board.settles(waiting.len(), bytes);
                 if batch.due.is_some() {
                     outage.started(batch.takes_long());
                     let refused = loop {
@@ -87,16 +96,31 @@ pub(super) async fn settle(
                     outage.recovered();
                     outage.idle();
                     refused_keys.report(&refused);
-                    refused_keys.give_up(refused.iter(), batch.mark());
+                    if batch.unseen.is_none() && batch.due_again.is_none() {
+                        refused_keys.give_up(refused.iter(), batch.mark());
+                    }
                 }
-                let batch = batch.settled();
-                match &mut ready {
-                    Some(earlier) => earlier.add(batch),
-                    None => ready = Some(batch),
+                if batch.unseen.is_some() {
+                    unseen.push(batch, &mut marks);
+                } else if let Some(due) = batch.due_again.take() {
+                    batch.due = Some(due);
+                    bytes += batch.size();
+                    waiting.push_back(batch);
+                } else {
+                    let batch = batch.settled(&mut marks);
+                    match &mut ready {
+                        Some(earlier) => earlier.add(batch),
+                        None => ready = Some(batch),
+                    }
                 }
             }
+            (mut batch, visible_by) = unseen.closed() => {
+                batch.closed(visible_by, settling.after(visible_by));
+                bytes += batch.size();
+                waiting.push_front(batch);
+            }
             () = settling.changed() => {
-                for due in waiting.iter_mut().filter_map(|batch| batch.due.as_mut()) {
+                for due in waiting.iter_mut().flat_map(Deleted::dues) {
                     // Never later than before: a change that was visible everywhere stays so.
                     if let Some(at) = settling.at(due.visible_by) {
                         due.at = due.at.min(at);
@@ -104,10 +128,16 @@ pub(super) async fn settle(
                 }
             }
             batch = batches.recv(), if open && room => match batch {
-                Some(batch) => {
+                Some(mut batch) => {
+                    batch.number = marks.begin();
+                    if batch.is_gap() {
+                        waiting.extend(unseen.superseded());
+                        let due = settling.after(Instant::now());
+                        waiting.iter_mut().for_each(|open| open.superseded(due));
+                        bytes = waiting.iter().map(Deleted::size).sum();
+                    }
                     bytes += batch.size();
                     waiting.push_back(batch);
-                    board.settles(waiting.len(), bytes);
                 }
                 None => open = false,
             },

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::batch::{Accepted, Mark};
 use super::error::PipelineError;
+use super::marks::Mark;
+use super::settled::Accepted;
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
 use crate::ledger::GapId;
 use crate::progress::board::Component;

@@ -11,9 +11,10 @@ use super::plan_item::{RuleInterest, TrackedTable, plan_item};
 use super::whereabouts::Whereabouts;
 use super::widening_log::{self, WideningLog};
 use crate::binlog::SourceError;
-use crate::binlog::reader::Item;
+use crate::binlog::reader::{Item, TransactionsRead};
 use crate::binlog::server::address::Look;
 use crate::binlog::server::reach::StatementReach;
+use crate::binlog::server::stream_id::StreamId;
 use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Came, Source};
 use crate::model::invalidation::{Plan, Widening};
@@ -160,6 +161,11 @@ impl Tail {
 
     pub fn source(&self) -> &Source<RuleInterest> {
         &self.source
+    }
+
+    /// [`Source::take_transactions`].
+    pub fn take_transactions(&mut self) -> (TransactionsRead, StreamId) {
+        self.source.take_transactions()
     }
 
     /// UUID of the server that is read; empty if none was reached yet.

@@ -4,17 +4,17 @@
 //! see its rows. A key that is deleted in between is filled again from the old
 //! row, and nothing deletes it any more.
 //!
-//! Idea: a second connection asks the server to wait until the batch's last GTID
-//! is in its executed set ([`Barrier`]). `VisibilityGate` holds the first
+//! Idea: a second connection asks the server to wait until the batch's own GTIDs
+//! are in its executed set ([`Barrier`]). `VisibilityGate` holds the first
 //! deletion back until the answer comes.
 //!
 //! What could go wrong: the server says "not yet" for as long as semi-synchronous
 //! replication waits for a replica. Then nothing is stale, since everybody still
 //! reads the old row, and the gate waits however long it takes. Or the server
-//! cannot say, because the connection is lost or refused. Then waiting would
-//! keep stale entries for ever: after `PATIENCE` the gate lets deletions go
-//! ahead, and the second deletion (Settled), which then counts from the first
-//! one, has to do alone. It asks again every `RETRY_INTERVAL`.
+//! cannot say, because the connection is lost or refused, or another server
+//! answers. Then waiting would keep stale entries for ever: after `PATIENCE` the
+//! gate lets deletions go ahead, and asks again every `RETRY_INTERVAL`. What goes
+//! ahead is *open* until its rows are known to be visible (see `open`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::binlog::reader::TransactionsRead;
 use crate::binlog::server::barrier::{Barrier, NotVisible};
+use crate::binlog::server::stream_id::StreamId;
 use crate::model::GtidSet;
 use crate::progress::backoff::Backoff;
 use crate::progress::board::{Board, Component};
@@ -32,19 +34,52 @@ use crate::telemetry::metric;
 ///
 /// A question may be repeated, and leaves nothing behind when it is cancelled.
 pub trait Visibility: Send + 'static {
-    /// Returns once every transaction of `gtids` is visible to every session,
-    /// with a moment by which they were; or with an error after about `at_most`.
+    /// Returns once every transaction of `gtids`, which came over `stream`, is
+    /// visible to every session, with a moment by which they were; or with an
+    /// error after about `at_most`.
     fn wait(
         &mut self,
         gtids: &GtidSet,
+        stream: &StreamId,
         at_most: Duration,
     ) -> impl Future<Output = Result<Instant, NotVisible>> + Send;
+
+    /// Another one of the same server.
+    #[must_use]
+    fn another(&self) -> Self;
 }
 
 impl Visibility for Barrier {
-    async fn wait(&mut self, gtids: &GtidSet, at_most: Duration) -> Result<Instant, NotVisible> {
-        Barrier::wait(self, gtids, at_most).await
+    async fn wait(
+        &mut self,
+        gtids: &GtidSet,
+        stream: &StreamId,
+        at_most: Duration,
+    ) -> Result<Instant, NotVisible> {
+        Barrier::wait(self, gtids, stream, at_most).await
     }
+
+    fn another(&self) -> Self {
+        Barrier::another(self)
+    }
+}
+
+/// Transactions that are not known to be visible.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unseen {
+    pub(super) gtids: GtidSet,
+    pub(super) stream: StreamId,
+}
+
+/// Since when a batch's rows are visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visible {
+    /// By this moment.
+    By(Instant),
+    /// Nobody can be asked about some of them, and the others are visible.
+    Unnamed,
+    /// It is not known whether they are.
+    Open,
 }
 
 /// Time that deletions wait for a server that does not answer before they go
@@ -55,7 +90,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Longest time that one question waits for its answer.
-const QUESTION: Duration = Duration::from_secs(5);
+pub(super) const QUESTION: Duration = Duration::from_secs(5);
 
 /// Longest time that one question waits while the server has not answered before.
 const BRIEF_QUESTION: Duration = Duration::from_secs(1);
@@ -80,23 +115,35 @@ impl<V: Visibility> VisibilityGate<V> {
         }
     }
 
+    /// Waits until what was read is visible, as far as it can be asked for.
+    pub(super) async fn wait(&mut self, read: &TransactionsRead, stream: &StreamId) -> Visible {
+        if read.gtids.is_empty() {
+            return Visible::Unnamed;
+        }
+        match self.answer(&read.gtids, stream).await {
+            Some(_) if read.unnamed => Visible::Unnamed,
+            Some(visible_by) => Visible::By(visible_by),
+            None => Visible::Open,
+        }
+    }
+
     /// Waits until `gtids` are visible, and returns a moment by which they were;
-    /// or the present, where the server cannot say.
-    pub(super) async fn wait(&mut self, gtids: &GtidSet) -> Instant {
+    /// `None` where the server cannot say.
+    async fn answer(&mut self, gtids: &GtidSet, stream: &StreamId) -> Option<Instant> {
         if let Some(again_at) = self.lost {
-            return self.wait_briefly(gtids, again_at).await;
+            return self.answer_briefly(gtids, stream, again_at).await;
         }
         let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
         let began = Instant::now();
         let mut silent_since = None;
         let mut reported = false;
         loop {
-            let error = match self.visibility.wait(gtids, QUESTION).await {
+            let error = match self.visibility.wait(gtids, stream, QUESTION).await {
                 Ok(visible_by) => {
                     if reported {
                         self.board.recovered(&Component::Visibility);
                     }
-                    return visible_by;
+                    return Some(visible_by);
                 }
                 Err(error) => error,
             };
@@ -118,7 +165,8 @@ impl<V: Visibility> VisibilityGate<V> {
                     if since.elapsed() >= PATIENCE {
                         self.board.failed(&Component::Visibility, error.to_string());
                         tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
-                        return self.go_ahead();
+                        self.go_ahead();
+                        return None;
                     }
                 }
             }
@@ -127,39 +175,39 @@ impl<V: Visibility> VisibilityGate<V> {
         }
     }
 
-    /// Whether the server answered the last question.
-    pub(super) fn knows(&self) -> bool {
-        self.lost.is_none()
-    }
-
-    async fn wait_briefly(&mut self, gtids: &GtidSet, again_at: Instant) -> Instant {
+    async fn answer_briefly(
+        &mut self,
+        gtids: &GtidSet,
+        stream: &StreamId,
+        again_at: Instant,
+    ) -> Option<Instant> {
         if Instant::now() >= again_at {
-            match self.visibility.wait(gtids, BRIEF_QUESTION).await {
+            match self.visibility.wait(gtids, stream, BRIEF_QUESTION).await {
                 Ok(visible_by) => {
                     self.lost = None;
                     self.board.recovered(&Component::Visibility);
                     tracing::info!("it is known again which rows are visible");
-                    return visible_by;
+                    return Some(visible_by);
                 }
                 // It answers, though the rows are not visible yet.
                 Err(NotVisible::NotYet) => {
                     self.lost = None;
                     self.board.recovered(&Component::Visibility);
-                    return Box::pin(self.wait(gtids)).await;
+                    return Box::pin(self.answer(gtids, stream)).await;
                 }
                 Err(NotVisible::Unknown(_)) => {}
             }
         }
-        self.go_ahead()
+        self.go_ahead();
+        None
     }
 
-    fn go_ahead(&mut self) -> Instant {
+    fn go_ahead(&mut self) {
         let now = Instant::now();
         if self.lost.is_none_or(|again_at| now >= again_at) {
             self.lost = Some(now + RETRY_INTERVAL);
         }
         metrics::counter!(metric::BARRIER_FALLBACKS).increment(1);
-        now
     }
 }
 
@@ -174,7 +222,12 @@ mod tests {
     struct Scripted(VecDeque<char>);
 
     impl Visibility for Scripted {
-        async fn wait(&mut self, _: &GtidSet, at_most: Duration) -> Result<Instant, NotVisible> {
+        async fn wait(
+            &mut self,
+            _: &GtidSet,
+            _: &StreamId,
+            at_most: Duration,
+        ) -> Result<Instant, NotVisible> {
             let answer = match self.0.len() {
                 1 => self.0[0],
                 _ => self.0.pop_front().unwrap(),
@@ -190,6 +243,10 @@ mod tests {
                 })),
             }
         }
+
+        fn another(&self) -> Self {
+            Self(self.0.clone())
+        }
     }
 
     fn gate(answers: &str) -> VisibilityGate<Scripted> {
@@ -199,7 +256,7 @@ mod tests {
     /// The time that deletions wait, in seconds.
     async fn waited(gate: &mut VisibilityGate<Scripted>) -> f64 {
         let began = Instant::now();
-        gate.wait(&GtidSet::default()).await;
+        gate.answer(&GtidSet::default(), &StreamId::default()).await;
         began.elapsed().as_secs_f64()
     }
 

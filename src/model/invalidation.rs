@@ -207,6 +207,8 @@ pub enum Widening {
     Incident,
     /// Changes between two positions cannot be read any more.
     Gap,
+    /// Too much waits for rows that are not known to be visible.
+    Unseen,
 }
 
 impl Widening {
@@ -222,6 +224,7 @@ impl Widening {
             Widening::TenantInvalid => "tenant-invalid",
             Widening::Incident => "incident",
             Widening::Gap => "gap",
+            Widening::Unseen => "unseen",
         }
     }
 }

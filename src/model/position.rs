@@ -236,6 +236,15 @@ impl GtidSet {
         }
     }
 
+    /// Adds every transaction of `other`.
+    pub fn add(&mut self, other: &GtidSet) {
+        for (source, ranges) in other.iter() {
+            for (first, last) in ranges {
+                self.insert_range(source, *first, *last);
+            }
+        }
+    }
+
     /// Whether it holds `gtid`.
     pub fn contains(&self, gtid: &Gtid) -> bool {
         self.ranges.get(&gtid.source).is_some_and(|ranges| {

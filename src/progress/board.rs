@@ -37,6 +37,8 @@ pub enum Component {
     Address,
     /// Waiting until rows are visible.
     Visibility,
+    /// What was deleted before it was known whether its rows are visible.
+    Unseen,
     /// First deletions.
     Cache,
     /// Second deletions.
@@ -57,6 +59,7 @@ impl std::fmt::Display for Component {
             Component::Source => f.write_str("source"),
             Component::Address => f.write_str("address"),
             Component::Visibility => f.write_str("visibility"),
+            Component::Unseen => f.write_str("unseen"),
             Component::Cache => f.write_str("cache"),
             Component::Settling => f.write_str("settling"),
             Component::Buffer => f.write_str("buffer"),

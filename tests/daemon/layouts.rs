@@ -1,6 +1,8 @@
 //! Columns that the binlog does not name, and an evictd that ends between rows that were read with the columns of
 //! later and the statement that made them so.
 
+use std::time::Duration;
+
 use super::shop::{Config, Shop, WITHIN, stop};
 use crate::support::{Evictd, MysqlOptions, Relay, eventually};
 
@@ -22,21 +24,23 @@ enum Ends {
     Followed,
 }
 
-/// A row of `pairs`, then more transactions than the relay lets through, then columns that take each other's place.
-async fn rows_then_statement(shop: &Shop) -> (String, u64) {
+/// One that has read a row of `pairs` with columns that took each other's place since, and not the statement.
+async fn read_the_row_alone(shop: &Shop, config: &Config, relay: &Relay) -> Evictd {
+    let mut evictd = config.start().await;
+    shop.done(&evictd).await;
+    shop.fill(&KEYS).await;
+    evictd.signal("STOP");
     shop.sql("INSERT INTO pairs VALUES (1, 2)").await;
     let (file, offset, _) = shop.end().await;
-    let others = "INSERT INTO unrelated (note) VALUES (REPEAT('x', 100)); ".repeat(4_000);
-    let alter = "ALTER TABLE pairs DROP COLUMN a, ADD COLUMN c INT AFTER b";
-    shop.sql(&format!("{others}{alter}")).await;
-    (file, offset)
-}
-
-async fn reads_the_rows_alone(shop: &Shop, config: &Config, (file, offset): (&str, u64)) -> Evictd {
-    let evictd = config.start().await;
-    eventually("the rows are passed", WITHIN, async || {
+    // The server sends the row at once, and nobody takes it yet.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    relay.hold_dumps();
+    shop.sql("ALTER TABLE pairs DROP COLUMN a, ADD COLUMN c INT AFTER b")
+        .await;
+    evictd.signal("CONT");
+    eventually("the row is passed", WITHIN, async || {
         let stored = shop.checkpoint()?;
-        let passed = stored["file"] == file && stored["offset"].as_u64()? >= offset;
+        let passed = stored["file"] == file.as_str() && stored["offset"].as_u64()? >= offset;
         passed.then_some(())
     })
     .await;
@@ -57,30 +61,23 @@ async fn a_statement_after_a_restart_widens_what_was_read_with_its_columns_befor
         let relay = Relay::to(shop.mysql().port()).await;
         let mut config = shop.config().rest(RULE);
         config.source_url = format!("mysql://evictd@127.0.0.1:{}", relay.port());
-        let evictd = config.start().await;
-        shop.done(&evictd).await;
-        stop(evictd).await;
-
-        shop.fill(&KEYS).await;
-        let (file, offset) = rows_then_statement(&shop).await;
-        relay.hold_after(512 << 10);
-        let mut reader = reads_the_rows_alone(&shop, &config, (&file, offset)).await;
+        let mut reader = read_the_row_alone(&shop, &config, &relay).await;
         let next = match ends {
             Ends::Killed => {
                 reader.kill();
-                relay.hold_after(u64::MAX);
+                relay.release();
                 config.start().await
             }
             Ends::InOrder => {
                 stop(reader).await;
-                relay.hold_after(u64::MAX);
+                relay.release();
                 config.start().await
             }
             Ends::Followed => {
                 let mut next = Evictd::start(&config.options());
                 next.wait_for_line("standing by until", WITHIN).await;
                 reader.kill();
-                relay.hold_after(u64::MAX);
+                relay.release();
                 next
             }
         };

@@ -43,5 +43,6 @@ mod takeovers;
 mod tls;
 mod transactions;
 mod turns;
+mod unseen;
 mod visibility;
 mod whereabouts;

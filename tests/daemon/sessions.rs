@@ -73,20 +73,18 @@ async fn global_settings_for_sessions_change_nothing_that_evictd_reads() {
 /// A session that commits nothing by itself sees the catalog for ever as it was at its first question.
 #[tokio::test]
 async fn columns_are_looked_up_as_they_are_though_sessions_begin_without_autocommit() {
-    let shop = Shop::own(minimal(&[])).await;
+    let shop = Shop::own(minimal(&["--init-connect=SET autocommit = 0"])).await;
     shop.sql("CREATE TABLE pairs (id INT PRIMARY KEY, a INT, b INT)")
         .await;
-    shop.mysql().exec("SET GLOBAL autocommit = 0").await;
     let rule = "[[rule]]\nname = \"pairs\"\ntables = [\"$db.pairs\"]\nkeys = [\"pair:{b}\"]\n";
     let evictd = shop.config().rest(rule).start().await;
     let keys = ["pair:1", "pair:2", "pair:7", "pair:8"];
-    let change = |sql: &str| format!("SET autocommit = 1; {sql}");
-    let before = change("INSERT INTO pairs VALUES (1, 1, 2)");
-    assert_eq!(shop.deleted_by(&evictd, &keys, &before).await, ["pair:2"]);
+    let before = "INSERT INTO pairs VALUES (1, 1, 2)";
+    assert_eq!(shop.deleted_by(&evictd, &keys, before).await, ["pair:2"]);
     shop.sql("ALTER TABLE pairs MODIFY a INT AFTER b").await;
     shop.done(&evictd).await;
-    let after = change("INSERT INTO pairs (id, a, b) VALUES (2, 7, 8)");
-    assert_eq!(shop.deleted_by(&evictd, &keys, &after).await, ["pair:8"]);
+    let after = "INSERT INTO pairs (id, a, b) VALUES (2, 7, 8)";
+    assert_eq!(shop.deleted_by(&evictd, &keys, after).await, ["pair:8"]);
     let open: Vec<u64> = shop
         .mysql()
         .rows("SELECT trx_mysql_thread_id FROM information_schema.innodb_trx")

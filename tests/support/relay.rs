@@ -33,7 +33,8 @@ pub struct Relay {
     port: u16,
     /// Where new connections go.
     server: Arc<AtomicU16>,
-    allowed: watch::Sender<u64>,
+    /// How many bytes of each connection, and whether nothing more of a binlog.
+    allowed: watch::Sender<(u64, bool)>,
     cut: watch::Sender<Cut>,
     made: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
@@ -46,7 +47,7 @@ impl Relay {
     /// In front of `port`; what the server sends passes unhindered. It has a thread of its own: gigabytes would hold
     /// up the test's.
     pub async fn to(port: u16) -> Self {
-        let (allowed, limit) = watch::channel(u64::MAX);
+        let (allowed, limit) = watch::channel((u64::MAX, false));
         let (cut, cuts) = watch::channel(Cut::All);
         let made = Arc::new(AtomicU64::new(0));
         let open = Arc::new(AtomicU64::new(0));
@@ -117,7 +118,12 @@ impl Relay {
 
     /// Holds back what the server sends on a connection beyond its first `bytes`.
     pub fn hold_after(&self, bytes: u64) {
-        self.allowed.send_replace(bytes);
+        self.allowed.send_replace((bytes, false));
+    }
+
+    /// Holds back what the server sends of its binlog from now on, and nothing else.
+    pub fn hold_dumps(&self) {
+        self.allowed.send_replace((u64::MAX, true));
     }
 
     /// Breaks connections that are open now.
@@ -158,7 +164,7 @@ impl Drop for Relay {
 async fn pass(
     client: TcpStream,
     port: u16,
-    mut limit: watch::Receiver<u64>,
+    mut limit: watch::Receiver<(u64, bool)>,
     mut cuts: watch::Receiver<Cut>,
     asked: Arc<AtomicU64>,
 ) {
@@ -195,10 +201,11 @@ async fn pass(
             }
         }
     };
+    let is_dump = &dumps;
     let answers = async move {
         let mut passed = 0_u64;
         loop {
-            let allowed = *limit.borrow_and_update();
+            let (allowed, _) = *limit.borrow_and_update();
             let room = allowed.saturating_sub(passed).min(BUFFER_BYTES);
             if room == 0 {
                 if limit.changed().await.is_err() {
@@ -209,7 +216,14 @@ async fn pass(
             let mut piece = Vec::with_capacity(64 << 10);
             let mut next = (&mut from_server).take(room);
             match next.read_buf(&mut piece).await {
-                Ok(read @ 1..) if to_client.write_all(&piece).await.is_ok() => {
+                Ok(read @ 1..) => {
+                    let may_pass = |limit: &(u64, bool)| !(limit.1 && is_dump.get());
+                    if limit.wait_for(may_pass).await.is_err() {
+                        return;
+                    }
+                    if to_client.write_all(&piece).await.is_err() {
+                        return;
+                    }
                     passed += u64::try_from(read).expect("a buffer is small");
                 }
                 _ => return,

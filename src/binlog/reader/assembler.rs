@@ -7,9 +7,10 @@ use super::interest::Interest;
 use super::known_layout::KnownLayout;
 use super::offset::beyond_dump_offset;
 use super::transaction::{Prepared, Transaction};
+use super::transactions_read::TransactionsRead;
 use crate::binlog::decode::catalog::CatalogColumn;
 use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
-use crate::model::{CommitTime, GtidSet, Position, TableName};
+use crate::model::{CommitTime, Position, TableName};
 
 /// Follows a binlog stream.
 #[derive(Debug)]
@@ -27,9 +28,8 @@ pub struct Assembler<I: Interest> {
     pub(super) prepared: Prepared,
     /// The transaction that ended last.
     pub(super) ended: Option<Gtid>,
-    /// The transactions that were read while it was not known which came
-    /// before them.
-    pub(super) read_gtids: GtidSet,
+    /// The transactions of the items since these were last taken.
+    pub(super) read: TransactionsRead,
     /// A file was read from its beginning and no GTID stands before it: the
     /// first one begins the set.
     pub(super) no_gtid_before: bool,
@@ -60,7 +60,7 @@ impl<I: Interest> Assembler<I> {
             transaction: Transaction::default(),
             prepared: Prepared::default(),
             ended: None,
-            read_gtids: GtidSet::default(),
+            read: TransactionsRead::default(),
             no_gtid_before: false,
             tables: HashMap::default(),
             layouts: HashMap::new(),
@@ -78,6 +78,7 @@ impl<I: Interest> Assembler<I> {
         self.offset = self.committed.offset;
         self.skip_until = beyond_dump_offset(&self.committed);
         self.transaction = Transaction::default();
+        self.read = TransactionsRead::default();
         self.tables.clear();
         self.forget_layouts();
     }
@@ -112,22 +113,23 @@ impl<I: Interest> Assembler<I> {
 
     /// The transaction being read, or the one just ended.
     pub fn gtid(&self) -> Option<&Gtid> {
-        self.transaction.gtid.as_ref().or(self.ended.as_ref())
+        if self.transaction.open {
+            self.transaction.gtid.as_ref()
+        } else {
+            self.ended.as_ref()
+        }
     }
 
-    /// Transactions that include every one read so far, the one being read
-    /// too; `None` where none had a GTID. Reading that began in the midst of a
-    /// file does not know those before it: they are visible already.
-    pub fn reading_gtids(&self) -> Option<GtidSet> {
-        let mut set = match &self.committed.gtids {
-            Some(set) => set.clone(),
-            None => self.read_gtids.clone(),
-        };
-        if let Some(gtid) = &self.transaction.gtid {
-            set.insert(gtid);
-        }
-        let known = self.committed.gtids.is_some() || !set.is_empty();
-        known.then_some(set)
+    /// The transaction that was begun and not ended.
+    pub fn begun_gtid(&self) -> Option<&Gtid> {
+        self.transaction.gtid.as_ref()
+    }
+
+    /// Takes the transactions of the items since this was last called. One that
+    /// is still being read comes again with its next item.
+    pub fn take_transactions(&mut self) -> TransactionsRead {
+        self.transaction.noted = false;
+        std::mem::take(&mut self.read)
     }
 
     pub fn interest(&self) -> &I {

@@ -48,6 +48,7 @@ impl<I: Interest> Assembler<I> {
             committed_at: at.or_else(|| Some(header_time(event))),
             payload_bytes_left: None,
             xa: None,
+            noted: false,
         };
         lost
     }
@@ -58,6 +59,7 @@ impl<I: Interest> Assembler<I> {
         match self.transaction.payload_bytes_left {
             Some(bytes) if self.transaction.open => {
                 let unfinished = std::mem::take(&mut self.transaction);
+                self.read.add(unfinished.gtid.as_ref());
                 self.add_gtid(unfinished.gtid);
                 Step::Item(undecoded_payload(bytes))
             }
@@ -85,11 +87,35 @@ impl<I: Interest> Assembler<I> {
     }
 
     pub(super) fn add_gtid(&mut self, gtid: Option<Gtid>) {
-        if let Some(gtid) = &gtid {
-            let known = self.committed.gtids.as_mut();
-            known.unwrap_or(&mut self.read_gtids).insert(gtid);
+        if let (Some(gtid), Some(known)) = (&gtid, &mut self.committed.gtids) {
+            known.insert(gtid);
         }
         self.ended = gtid;
+    }
+
+    /// Notes which transaction a step's item belongs to. A commit alone changes
+    /// nothing.
+    pub(super) fn note_transaction(&mut self, step: &Step<I::Table>) {
+        match step {
+            Step::Item(Item::Commit) | Step::Quiet | Step::NeedsCatalog(..) => {}
+            Step::Item(_) if self.transaction.open => {
+                if !std::mem::replace(&mut self.transaction.noted, true) {
+                    self.read.add(self.transaction.gtid.as_ref());
+                }
+            }
+            Step::Item(item) => {
+                self.read.add(self.ended.as_ref());
+                // Nobody knows what an event between transactions would have begun.
+                self.read.unnamed |= matches!(
+                    item,
+                    Item::AnyChanged(
+                        Unknowable::Incident
+                            | Unknowable::UnknownEvent(_)
+                            | Unknowable::Undecodable { .. }
+                    )
+                );
+            }
+        }
     }
 }
 

@@ -108,8 +108,10 @@ impl<I: Interest> Assembler<I> {
         step
     }
 
-    /// Within an XA transaction, remembers changes that become visible only later.
+    /// Notes which transaction an item belongs to, and within an XA transaction
+    /// changes that become visible only later.
     fn note(&mut self, step: &Step<I::Table>) {
+        self.note_transaction(step);
         if let (Some(xa), Step::Item(item)) = (&mut self.transaction.xa, step) {
             xa.note(item, &self.interest);
         }

@@ -7,6 +7,7 @@
 //! - `assembler`: the state: position, transaction and tables.
 //! - `feed`: the dispatch of events, one after the other.
 //! - `transaction`: the transaction being read, and prepared XA transactions.
+//! - `transactions_read`: the transactions that items belong to.
 //! - `commit`: the beginning and the end of transactions.
 //! - `query`: statements, which delimit transactions or change rows.
 //! - `tables`: what the ids in the binlog stand for, and their rows.
@@ -27,8 +28,10 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transactions_read;
 mod watermark;
 
 pub use assembler::Assembler;
 pub use interest::Interest;
 pub use item::{Item, RowsPayload, Step, Unknowable};
+pub use transactions_read::TransactionsRead;

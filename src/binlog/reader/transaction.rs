@@ -30,6 +30,8 @@ pub(super) struct Transaction {
     pub(super) payload_bytes_left: Option<u64>,
     /// It began with XA START.
     pub(super) xa: Option<Xa>,
+    /// It is among the transactions of the items that were not taken yet.
+    pub(super) noted: bool,
 }
 
 /// An XA transaction until it is prepared.

@@ -12,7 +12,6 @@ use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type::ROTATE;
 use crate::binlog::events::header::ARTIFICIAL_FLAG;
 use crate::binlog::events::previous_gtids;
-use crate::model::GtidSet;
 use crate::model::position::FIRST_EVENT_OFFSET;
 
 impl<I: Interest> Assembler<I> {
@@ -70,7 +69,6 @@ impl<I: Interest> Assembler<I> {
             return Ok(Step::Quiet);
         }
         self.committed.gtids = Some(set);
-        self.read_gtids = GtidSet::default();
         Ok(Step::Quiet)
     }
 }

@@ -7,6 +7,7 @@
 //! - `since`: when binlog files were begun, and which of them a time lies in.
 //! - `end`: the end of the binlog, and how much is left to read.
 //! - `barrier`: waits until the rows of transactions are visible to other sessions.
+//! - `stream_id`: the stream that transactions were read from.
 //! - `replica_lag`: how far the readers of an Aurora cluster are behind.
 //! - `leader`: the leader among several evictds.
 //! - `address`: which server new connections to the source's address reach.
@@ -23,6 +24,7 @@ mod questions;
 pub mod reach;
 pub mod replica_lag;
 pub mod since;
+pub mod stream_id;
 
 pub use omissions::BinlogFilters;
 pub use questions::{Server, ServerFacts};

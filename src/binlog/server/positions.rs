@@ -6,7 +6,7 @@ use mysql_async::Row;
 use super::questions::Server;
 use crate::binlog::error::SourceError;
 use crate::model::Position;
-use crate::model::position::{FIRST_EVENT_OFFSET, Start};
+use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
 
 /// The events that can follow a whole transaction, as SHOW BINLOG EVENTS calls
 /// them: those that begin another one, and those of the file itself.
@@ -76,15 +76,20 @@ impl Server {
                     offset: FIRST_EVENT_OFFSET,
                     gtids: Some(set.clone()),
                 };
-                self.check_gtids(&position).await?;
+                self.check_gtids(&position, None).await?;
                 Ok(position)
             }
         }
     }
 
     /// Refuses a position whose transactions the server never had, or after
-    /// which it purged some. Says nothing where either side has no GTIDs.
-    pub async fn check_gtids(&mut self, position: &Position) -> Result<(), SourceError> {
+    /// which it purged some. `begun` is a transaction after it of which something
+    /// was read. Says nothing where either side has no GTIDs.
+    pub async fn check_gtids(
+        &mut self,
+        position: &Position,
+        begun: Option<&Gtid>,
+    ) -> Result<(), SourceError> {
         let (Some(wanted), true) = (&position.gtids, self.facts.gtids) else {
             return Ok(());
         };
@@ -96,7 +101,7 @@ impl Server {
             ));
         }
         let executed = self.global_gtids("gtid_executed").await?;
-        if executed.includes(wanted) {
+        if executed.includes(wanted) && begun.is_none_or(|gtid| executed.contains(gtid)) {
             return Ok(());
         }
         Err(SourceError::gap(

@@ -20,6 +20,7 @@ use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
 use crate::binlog::error::SourceError;
 use crate::binlog::reader::Interest;
 use crate::binlog::server::Server;
+use crate::binlog::server::stream_id::StreamId;
 use crate::model::GtidSet;
 use crate::model::position::{GtidSource, Start};
 
@@ -55,7 +56,9 @@ impl<I: Interest> Source<I> {
             );
             return Err(SourceError::gap(position, reason));
         }
-        server.check_gtids(position).await?;
+        // The same server sends one that was begun again, executed or not.
+        let begun = self.assembler.begun_gtid().filter(|_| another.is_some());
+        server.check_gtids(position, begun).await?;
         // A set of GTIDs that an operator named has no file.
         let by_gtid = has_gtids && (another.is_some() || position.file.is_empty());
         if !by_gtid {
@@ -77,7 +80,10 @@ impl<I: Interest> Source<I> {
             self.assembler.read_with_columns_of(end);
         }
         self.begun = true;
+        let (stream, life) = StreamId::begin(&server.facts().server_uuid);
+        self.stream = stream;
         self.open = Some(OpenStream {
+            life,
             dump,
             server,
             heard_at: Instant::now(),

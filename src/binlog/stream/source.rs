@@ -8,10 +8,11 @@ use super::generation::Generation;
 use crate::binlog::connection::Dump;
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::events::heartbeat::Heartbeat;
-use crate::binlog::reader::{Assembler, Interest};
+use crate::binlog::reader::{Assembler, Interest, TransactionsRead};
+use crate::binlog::server::stream_id::{StreamId, StreamLife};
 use crate::binlog::server::{Server, ServerFacts};
 use crate::model::position::{Bound, Gtid};
-use crate::model::{CommitTime, GtidSet, Position};
+use crate::model::{CommitTime, Position};
 
 /// A server's binlog from a position on. Every item comes at least once; after
 /// an error, [`Source::reconnect`] goes on at the last whole transaction, so
@@ -25,6 +26,8 @@ pub struct Source<I: Interest> {
     pub(super) open: Option<OpenStream>,
     /// Why wanted changes are not in the server's binlog, as it was found last.
     pub(super) left_out: Option<String>,
+    /// The stream that is open, or was last.
+    pub(super) stream: StreamId,
     /// A server has accepted the position.
     pub(super) begun: bool,
     /// A server has sent some of its binlog.
@@ -45,6 +48,8 @@ pub struct StreamSettings {
 }
 
 pub(super) struct OpenStream {
+    #[expect(dead_code, reason = "it is dropped with the connection")]
+    pub(super) life: StreamLife,
     pub(super) dump: Dump,
     pub(super) server: Server,
     pub(super) heard_at: Instant,
@@ -74,6 +79,7 @@ impl<I: Interest> Source<I> {
             generation: None,
             open: None,
             left_out: None,
+            stream: StreamId::default(),
             begun: false,
             heard: false,
             until: Vec::new(),
@@ -130,9 +136,9 @@ impl<I: Interest> Source<I> {
         self.assembler.read_with_columns_of(place);
     }
 
-    /// [`Assembler::reading_gtids`].
-    pub fn reading_gtids(&self) -> Option<GtidSet> {
-        self.assembler.reading_gtids()
+    /// [`Assembler::take_transactions`], and the stream that they came over.
+    pub fn take_transactions(&mut self) -> (TransactionsRead, StreamId) {
+        (self.assembler.take_transactions(), self.stream.clone())
     }
 
     /// Whether a transaction was begun and not ended.

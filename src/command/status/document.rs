@@ -307,10 +307,13 @@ impl StatusDocument {
     /// Whether every task makes progress, and a line that says so. A server
     /// that does not answer is not ill health, since a restart does not help.
     pub fn health(&self) -> (bool, String) {
-        if self.state != Health::Stuck {
-            return (true, "ok: every task makes progress".to_owned());
-        }
         let first = self.problems.first();
+        if self.state != Health::Stuck {
+            let trouble = first.map_or(String::new(), |problem| {
+                format!("; in trouble: {}: {}", problem.part, problem.text)
+            });
+            return (true, format!("ok: every task makes progress{trouble}"));
+        }
         let text = first.map_or("", |problem| problem.text.as_str());
         (false, format!("stuck: {text}"))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fakes::{Stages, batch, committed};
+use super::fakes::{Stages, batch};
 use crate::evict::settling::Settling;
 use crate::model::invalidation::{Action, Plan};
 use crate::progress::board::Reports;
@@ -24,7 +24,6 @@ async fn a_refused_key_is_a_dead_letter_once_and_everything_else_goes_on() {
     for (key, settles) in [(&b"locked:settles"[..], true), (b"locked:once", false)] {
         fresh.act(&"r".into(), Action::Delete { key, settles });
     }
-    fresh.newest = committed(Duration::ZERO);
     stages.planned.send(fresh).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(dead(&reports), ["locked:once"], "the other is tried again");

@@ -10,15 +10,17 @@ use tokio::time::Instant;
 
 use crate::binlog::SourceError;
 use crate::binlog::server::barrier::NotVisible;
+use crate::binlog::server::stream_id::StreamId;
 use crate::buffer::BufferError;
 use crate::cache::{
     Cache, CacheError, FoundKeys, MemberRemoval, Outcome, Refused, ScanPlace, TagKind, TagScan,
     TagStep,
 };
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
-use crate::evict::batch::{Batch, Mark};
+use crate::evict::batch::Batch;
 use crate::evict::bulk_paths::Paths;
 use crate::evict::delete::delete;
+use crate::evict::marks::Mark;
 use crate::evict::path_sink::PathSink;
 use crate::evict::send::send;
 use crate::evict::settling::{Settling, settle};
@@ -176,15 +178,38 @@ impl Cache for Flaky {
     }
 }
 
-impl Visibility for Flaky {
-    async fn wait(&mut self, gtids: &GtidSet, _: Duration) -> Result<Instant, NotVisible> {
-        let attempt = self.attempt(gtids.to_string());
-        attempt.map(|()| Instant::now()).map_err(|reason| {
-            NotVisible::Unknown(SourceError::Unreachable {
+/// Says nothing of what is visible for a time, and then that all is.
+struct Silent {
+    journal: Journal,
+    name: &'static str,
+    until: Instant,
+    /// Since when all is visible; otherwise since the question.
+    visible_by: Option<Instant>,
+}
+
+impl Visibility for Silent {
+    async fn wait(
+        &mut self,
+        gtids: &GtidSet,
+        _: &StreamId,
+        _: Duration,
+    ) -> Result<Instant, NotVisible> {
+        if Instant::now() < self.until {
+            return Err(NotVisible::Unknown(SourceError::Unreachable {
                 address: "mysql".to_owned(),
-                reason,
-            })
-        })
+                reason: "as told".to_owned(),
+            }));
+        }
+        note(&self.journal, format!("{} {gtids}", self.name));
+        Ok(self.visible_by.unwrap_or_else(Instant::now))
+    }
+
+    fn another(&self) -> Self {
+        Self {
+            journal: Arc::clone(&self.journal),
+            name: "closing",
+            ..*self
+        }
     }
 }
 
@@ -245,7 +270,7 @@ pub(super) fn batch(offset: u64) -> Batch {
     batch
 }
 
-pub(super) fn mark(offset: u64) -> Mark {
+pub(in crate::evict) fn mark(offset: u64) -> Mark {
     let position = Position {
         file: "bin.000001".into(),
         offset,
@@ -275,12 +300,33 @@ impl Stages {
     }
 
     pub(super) fn settling(failures: [u32; 3], settling: Settling) -> Self {
-        Self::seeing(0, failures, settling)
+        Self::seeing(Duration::ZERO, None, failures, settling)
     }
 
-    /// The source says `visibility` times that it does not know what is visible.
-    pub(super) fn seeing(visibility: u32, failures: [u32; 3], settling: Settling) -> Self {
+    /// The source says for so long that it does not know what is visible.
+    pub(super) fn unseen(silent: Duration, settling: Settling) -> Self {
+        Self::seeing(silent, None, [0, 0, 0], settling)
+    }
+
+    /// All is visible since `visible_by`.
+    pub(super) fn seen(visible_by: Instant, settling: Settling) -> Self {
+        Self::seeing(Duration::ZERO, Some(visible_by), [0, 0, 0], settling)
+    }
+
+    fn seeing(
+        silent: Duration,
+        visible_by: Option<Instant>,
+        failures: [u32; 3],
+        settling: Settling,
+    ) -> Self {
         let journal = Journal::default();
+        let visibility = Silent {
+            journal: Arc::clone(&journal),
+            name: "visibility",
+            until: Instant::now() + silent,
+            visible_by,
+        };
+        let closing = visibility.another();
         let [cache, paths, checkpoint] = failures;
         let (planned, to_delete) = mpsc::channel(1);
         let (deleted, to_settle) = mpsc::channel(1);
@@ -290,7 +336,7 @@ impl Stages {
         let reports = Reports::default();
         tasks.spawn(delete(
             reports.clone(),
-            Flaky::new(&journal, "visibility", visibility),
+            visibility,
             Flaky::new(&journal, "cache", cache),
             settling.clone(),
             to_delete,
@@ -299,6 +345,7 @@ impl Stages {
         let second = Flaky::new(&journal, "second", 0);
         tasks.spawn(settle(
             reports.clone(),
+            closing,
             second,
             settling,
             to_settle,

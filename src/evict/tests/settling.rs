@@ -15,8 +15,7 @@ use crate::model::invalidation::{Action, Plan};
 async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
     let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
     let mut fresh = batch(10);
-    fresh.newest = committed(Duration::ZERO);
-    fresh.gtids = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-7".parse().unwrap());
+    fresh.read.gtids = GTIDS.parse().unwrap();
     let start = Instant::now();
     stages.planned.send(fresh).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -32,16 +31,37 @@ async fn a_fresh_change_is_deleted_again_before_its_path_and_position_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_older_than_settling_is_deleted_once() {
-    let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
+async fn a_change_that_is_visible_for_longer_than_settling_takes_is_deleted_once() {
+    let visible_by = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let stages = Stages::seen(visible_by, Settling::After(Duration::from_secs(1)));
     let mut old = batch(10);
-    old.newest = committed(Duration::from_secs(10));
+    old.read.gtids = GTIDS.parse().unwrap();
     stages.planned.send(old).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(
-        stages.journal(),
+        stages.journal()[1..],
         ["cache k10", "paths /p10", "checkpoint 10"]
     );
+}
+
+/// Anonymous transactions, gaps, events that cannot be read.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_nobody_can_be_asked_about_settles_from_its_deletion() {
+    let visible_by = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for gtids in ["", GTIDS] {
+        let stages = Stages::seen(visible_by, Settling::After(Duration::from_secs(1)));
+        let mut unnamed = batch(10);
+        unnamed.read.gtids = gtids.parse().unwrap();
+        unnamed.read.unnamed = true;
+        unnamed.oldest = committed(Duration::from_secs(3_600));
+        stages.planned.send(unnamed).await.unwrap();
+        let mut journal = stages.end().await;
+        journal.retain(|line| !line.starts_with("visibility"));
+        let expected = ["cache k10", "second k10", "paths /p10", "checkpoint 10"];
+        assert_eq!(journal, expected, "{gtids}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +73,6 @@ async fn a_versioned_key_needs_no_second_deletion() {
         settles: false,
     };
     batch.act(&"r".into(), versioned);
-    batch.newest = committed(Duration::ZERO);
     batch.mark = Some(mark(10));
     stages.planned.send(batch).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -69,30 +88,14 @@ async fn a_versioned_key_needs_no_second_deletion() {
 async fn a_commit_that_was_held_up_settles_from_when_its_rows_were_visible() {
     let stages = Stages::settling([0, 0, 0], Settling::After(Duration::from_secs(1)));
     let mut held_up = batch(10);
-    held_up.newest = committed(Duration::from_secs(10));
-    held_up.gtids = Some(GTIDS.parse().unwrap());
+    held_up.oldest = committed(Duration::from_secs(10));
+    held_up.read.gtids = GTIDS.parse().unwrap();
     stages.planned.send(held_up).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(stages.journal().last().unwrap(), "cache k10");
     tokio::time::sleep(Duration::from_millis(200)).await;
     let journal = stages.journal();
     assert_eq!(journal[2..], ["second k10", "paths /p10", "checkpoint 10"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_deleted_without_knowing_whether_it_is_visible_settles_however_old_it_is() {
-    let settling = Settling::After(Duration::from_secs(1));
-    let stages = Stages::seeing(u32::MAX, [0, 0, 0], settling);
-    let mut unknown = batch(10);
-    unknown.newest = committed(Duration::from_secs(10));
-    unknown.gtids = Some(GTIDS.parse().unwrap());
-    stages.planned.send(unknown).await.unwrap();
-    let mut journal = stages.end().await;
-    journal.retain(|line| line != "visibility fails");
-    assert_eq!(
-        journal,
-        ["cache k10", "second k10", "paths /p10", "checkpoint 10"]
-    );
 }
 
 /// A reader may fill between the deletion and its answer.
@@ -105,7 +108,7 @@ async fn a_deletion_that_is_answered_late_settles_all_the_same() {
         settles: true,
     };
     slow.act(&"r".into(), key);
-    slow.gtids = Some(GTIDS.parse().unwrap());
+    slow.read.gtids = GTIDS.parse().unwrap();
     slow.mark = Some(mark(10));
     stages.planned.send(slow).await.unwrap();
     let journal = stages.end().await;
@@ -124,7 +127,7 @@ async fn what_settles_is_deleted_again_once_the_slowest_reader_has_it() {
     let start = Instant::now();
     for offset in [10, 20] {
         let mut batch = batch(offset);
-        batch.gtids = Some(GTIDS.parse().unwrap());
+        batch.read.gtids = GTIDS.parse().unwrap();
         stages.planned.send(batch).await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
@@ -157,7 +160,6 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
     let mut wide = Batch::default();
     let rule: Arc<str> = "r".into();
     wide.act(&rule, Action::DeleteMatching { glob: b"user:*" });
-    wide.newest = committed(Duration::ZERO);
     wide.mark = Some(mark(10));
     stages.planned.send(wide).await.unwrap();
     let journal = stages.end().await;
@@ -180,7 +182,6 @@ async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
     let stages = Stages::settling([0, 0, 0], settling);
     let mut wide = Batch::default();
     wide.act(&"r".into(), Action::DeleteMatching { glob: b"slow:*" });
-    wide.newest = committed(Duration::ZERO);
     wide.mark = Some(mark(10));
     stages.planned.send(wide).await.unwrap();
     let mut scans = stages.end().await;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fakes::{Stages, batch, committed};
+use super::fakes::{Stages, batch};
 use crate::evict::batch::Batch;
 use crate::evict::settling::Settling;
 use crate::model::invalidation::{Action, Plan, Published};
@@ -50,7 +50,6 @@ fn structures(offset: u64) -> Batch {
         let channel = &channel;
         batch.act(&rule, Action::Publish { channel, what });
     }
-    batch.newest = committed(Duration::ZERO);
     batch
 }
 

@@ -1,0 +1,42 @@
+//! The last stages of a batch: settled, and accepted by the buffer.
+
+use super::bulk_paths::Paths;
+use super::marks::{MARK_BYTES, Mark, Reached};
+use crate::ledger::GapId;
+
+/// A batch that has settled: nothing that was read before its changes can be in
+/// the cache any more.
+#[derive(Debug)]
+pub struct Settled {
+    pub(super) paths: Paths,
+    /// How far everything is done with it.
+    pub(super) reached: Reached,
+}
+
+/// A batch whose paths the buffer has accepted too.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) mark: Option<Mark>,
+    pub(super) gaps: Vec<GapId>,
+}
+
+impl Settled {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        self.paths.size() + MARK_BYTES
+    }
+
+    /// Adds a later batch, whose position then stands for both.
+    pub(super) fn add(&mut self, later: Settled) {
+        self.paths.add(later.paths);
+        self.reached.add(later.reached);
+    }
+
+    /// The batch once the buffer has accepted its paths.
+    pub(super) fn accepted(self) -> Accepted {
+        Accepted {
+            mark: self.reached.mark,
+            gaps: self.reached.gaps,
+        }
+    }
+}
