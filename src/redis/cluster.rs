@@ -1,6 +1,6 @@
 //! Commands sent to the primaries of a cluster.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -32,6 +32,9 @@ pub(crate) struct Cluster {
     /// Every node that is known, to be asked in turn: the node that answered last
     /// may be the one that is cut off.
     known: VecDeque<Address>,
+    /// The ids of the nodes when they were last asked for. A node that knows none
+    /// of them is another cluster's, which has the address of one that is gone.
+    ids: BTreeSet<String>,
     servers: HashMap<Address, ServerConnection>,
 }
 
@@ -43,6 +46,7 @@ impl Cluster {
             seed,
             replicas,
             topology: None,
+            ids: BTreeSet::new(),
             servers: HashMap::new(),
         }
     }
@@ -116,7 +120,13 @@ impl Cluster {
         address: &Address,
         command: Cmd,
     ) -> Result<Value, RequestError> {
-        let answer = self.server(address).send_one(command).await;
+        let ids = self.ids.clone();
+        let server = self.server(address);
+        let answer = async {
+            belongs(server, &ids).await?;
+            server.send_one(command).await
+        };
+        let answer = answer.await;
         answer.inspect_err(|_| self.topology = None)
     }
 
@@ -152,6 +162,7 @@ impl Cluster {
     async fn topology(&mut self) -> Result<&Topology, RequestError> {
         if self.topology.is_none() {
             let topology = self.ask().await?;
+            self.ids.clone_from(topology.ids());
             self.known = topology.nodes().cloned().collect();
             self.servers
                 .retain(|address, _| self.known.contains(address));
@@ -161,6 +172,9 @@ impl Cluster {
     }
 
     /// Asks one node after the other for the topology, the seed last.
+    ///
+    /// The seed is the operator's word: if no known node answers, the cluster there
+    /// is taken whichever it is.
     async fn ask(&mut self) -> Result<Topology, RequestError> {
         self.known.rotate_left(1.min(self.known.len()));
         let mut nodes: Vec<Address> = self.known.iter().cloned().collect();
@@ -168,16 +182,28 @@ impl Cluster {
         nodes.push(self.seed.clone());
         let mut failure = self.unserved(0);
         for address in nodes {
-            let mut slots = redis::cmd("CLUSTER");
-            slots.arg("SLOTS");
             let server = self.server(&address);
-            let asked = tokio::time::timeout(TOPOLOGY_TIMEOUT, server.send_one(slots)).await;
+            let asked = tokio::time::timeout(TOPOLOGY_TIMEOUT, slots(server)).await;
             failure = match asked {
-                Ok(Ok(answer)) => match Topology::parse(answer, &address) {
-                    Ok(topology) if topology.served() > 0 => return Ok(topology),
-                    Ok(_) => self.unserved(0),
-                    Err(error) => self.server(&address).failed(&error),
+                Ok(Ok(topology)) if !shares(&topology, &self.ids) && address != self.seed => {
+                    self.server(&address).foreign()
+                }
+                Ok(Ok(topology)) if topology.served() > 0 => {
+                    if !shares(&topology, &self.ids) {
+                        tracing::error!(
+                            address = %address,
+                            "another cluster is at redis.url than before, and is used from now on"
+                        );
+                    }
+                    return Ok(topology);
+                }
+                Ok(Ok(topology)) if topology.is_nameless() => RequestError::Refused {
+                    address: address.to_string(),
+                    code: "nameless",
+                    reason: "CLUSTER SLOTS names nodes without a host (`?`)".to_owned(),
+                    remedy: NAME_NODES,
                 },
+                Ok(Ok(_)) => self.unserved(0),
                 Ok(Err(error)) => error,
                 Err(_) => {
                     self.servers.remove(&address);
@@ -206,7 +232,12 @@ impl Cluster {
                 Goal::Owner => match topology.primary(slot) {
                     Some(address) => address,
                     None => {
-                        let failure = self.unserved(slot.unwrap_or(0));
+                        let nameless = topology.is_nameless();
+                        let mut failure = self.unserved(slot.unwrap_or(0));
+                        if nameless && let RequestError::Unavailable { reason, .. } = &mut failure {
+                            reason.push_str("; CLUSTER SLOTS names nodes without a host (`?`): ");
+                            reason.push_str(NAME_NODES);
+                        }
                         self.topology = None;
                         return Err(failure);
                     }
@@ -229,6 +260,7 @@ impl Cluster {
         groups: HashMap<Address, Group>,
     ) -> Vec<(Address, Group, Result<Vec<Reply>, RequestError>)> {
         let replicas = self.replicas;
+        let ids = &self.ids;
         let sending: Vec<_> = groups
             .into_iter()
             .map(|(address, mut group)| {
@@ -239,7 +271,10 @@ impl Cluster {
                 let mut server =
                     server.unwrap_or_else(|| ServerConnection::new(&self.access, &address));
                 async move {
-                    let answered = server.change(&mut group.commands, replicas).await;
+                    let answered = match belongs(&mut server, ids).await {
+                        Ok(()) => server.change(&mut group.commands, replicas).await,
+                        Err(error) => Err(error),
+                    };
                     (server, group, answered)
                 }
             })
@@ -269,4 +304,33 @@ impl Cluster {
             reason: format!("no primary serves slot {slot} of {SLOTS}"),
         }
     }
+}
+
+const NAME_NODES: &str =
+    "set cluster-announce-hostname on every node, or cluster-preferred-endpoint-type ip";
+
+/// Asks a node for the topology.
+async fn slots(server: &mut ServerConnection) -> Result<Topology, RequestError> {
+    let mut slots = redis::cmd("CLUSTER");
+    slots.arg("SLOTS");
+    let answer = server.send_one(slots).await?;
+    let topology = Topology::parse(answer, server.address());
+    topology.map_err(|error| server.failed(&error))
+}
+
+/// Whether nodes of `topology` have any of these ids; no ids are everybody's.
+fn shares(topology: &Topology, ids: &BTreeSet<String>) -> bool {
+    ids.is_empty() || !ids.is_disjoint(topology.ids())
+}
+
+/// Fails if the node at an address that is about to be connected to is another
+/// cluster's: its own nodes may have gone, and addresses are used again.
+async fn belongs(
+    server: &mut ServerConnection,
+    ids: &BTreeSet<String>,
+) -> Result<(), RequestError> {
+    if server.is_open() || shares(&slots(server).await?, ids) {
+        return Ok(());
+    }
+    Err(server.foreign())
 }

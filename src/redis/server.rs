@@ -10,6 +10,7 @@ use super::address::Address;
 use super::error;
 use super::error::RequestError;
 use super::target::Access;
+use crate::telemetry::{metric, repeating};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,11 +109,39 @@ impl ServerConnection {
             .map_err(|error| self.failed(&error))
     }
 
-    async fn open(&mut self) -> Result<MultiplexedConnection, RequestError> {
+    /// Whether the next command goes over a connection that is made already.
+    pub(crate) fn is_open(&self) -> bool {
+        self.usable().is_some()
+    }
+
+    fn usable(&self) -> Option<&OpenConnection> {
         let lasts = self.access.connection_lasts();
-        if let Some(open) = &self.open
-            && lasts.is_none_or(|lasts| open.made_at.elapsed() < lasts)
-        {
+        let open = self.open.as_ref()?;
+        lasts
+            .is_none_or(|lasts| open.made_at.elapsed() < lasts)
+            .then_some(open)
+    }
+
+    /// Drops the connection to a server that is not the one that was meant.
+    pub(crate) fn foreign(&mut self) -> RequestError {
+        self.open = None;
+        let address = self.address.to_string();
+        metrics::counter!(metric::CACHE_NODES_REFUSED).increment(1);
+        repeating!(
+            error,
+            &address,
+            { address },
+            "another cluster's node has the address of one of this cluster's: nothing is deleted there"
+        );
+        RequestError::Unavailable {
+            address,
+            code: "other-cluster",
+            reason: "it is a node of another cluster by now".to_owned(),
+        }
+    }
+
+    async fn open(&mut self) -> Result<MultiplexedConnection, RequestError> {
+        if let Some(open) = self.usable() {
             return Ok(open.connection.clone());
         }
         let config = AsyncConnectionConfig::new()

@@ -1,5 +1,6 @@
 //! The primaries of a cluster, and the slots that each serves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, Value};
@@ -14,6 +15,10 @@ pub(crate) struct Topology {
     replicas: Vec<Address>,
     /// The index of the primary of each slot.
     owners: Vec<Option<usize>>,
+    /// The ids of all nodes, which no node of another cluster has.
+    ids: BTreeSet<String>,
+    /// Whether a primary is named without its host.
+    nameless: bool,
 }
 
 impl Topology {
@@ -23,6 +28,8 @@ impl Topology {
             primaries: Vec::new(),
             replicas: Vec::new(),
             owners: vec![None; usize::from(SLOTS)],
+            ids: BTreeSet::new(),
+            nameless: false,
         };
         let unexpected = || RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS"));
         let Value::Array(ranges) = slots else {
@@ -38,11 +45,14 @@ impl Topology {
             };
             let first = usize::try_from(*first).map_err(|_| unexpected())?;
             let last = usize::try_from(*last).map_err(|_| unexpected())?;
+            let nodes = std::iter::once(primary).chain(replicas);
+            topology.ids.extend(nodes.filter_map(id));
             topology
                 .replicas
                 .extend(replicas.iter().filter_map(|node| address(node, answering)));
             // A primary without a known address cannot be reached.
             let Some(primary) = address(primary, answering) else {
+                topology.nameless = true;
                 continue;
             };
             let primary = topology.index(&primary);
@@ -59,6 +69,16 @@ impl Topology {
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Address> {
         self.primaries.iter().chain(&self.replicas)
+    }
+
+    /// The ids of all nodes.
+    pub(crate) fn ids(&self) -> &BTreeSet<String> {
+        &self.ids
+    }
+
+    /// Whether a primary is named without its host.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.nameless
     }
 
     /// The primary that serves `slot`; any primary for `None`.
@@ -121,8 +141,20 @@ fn address(node: &Value, answering: &Address) -> Option<Address> {
         "" => Arc::clone(&answering.host),
         host => host.into(),
     };
-    let port = u16::try_from(*port).ok()?;
+    // A node whose address the others have lost has the port 0.
+    let port = u16::try_from(*port).ok().filter(|port| *port > 0)?;
     Some(Address { host, port })
+}
+
+/// Reads the id in `[host, port, id, …]`.
+fn id(node: &Value) -> Option<String> {
+    let Value::Array(node) = node else {
+        return None;
+    };
+    match node.get(2)? {
+        Value::BulkString(id) => Some(std::str::from_utf8(id).ok()?.to_owned()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +226,7 @@ mod tests {
         let topology = Topology::parse(slots, &answering()).unwrap();
         assert_eq!(primary(&topology, 0), None);
         assert_eq!(primary(&topology, 3), None);
+        assert!(topology.is_nameless());
         assert_eq!(topology.served(), 2);
     }
 

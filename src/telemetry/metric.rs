@@ -135,6 +135,9 @@ pub const BARRIER_FALLBACKS: &str = "evictd_visibility_fallbacks_total";
 pub const SETTLE_AFTER: &str = "evictd_settle_after_seconds";
 /// Deletions that were tried again, by `error`. Counter.
 pub const CACHE_RETRIES: &str = "evictd_cache_retries_total";
+/// Times that another cluster's node was found at the address of one of the
+/// cache's, and was left alone. Counter.
+pub const CACHE_NODES_REFUSED: &str = "evictd_cache_nodes_refused_total";
 /// Paths that the buffer accepted, once for each distribution. Counter.
 pub const BUFFER_PATHS: &str = "evictd_buffer_paths_total";
 /// Sends to the buffer that were tried again, by `error`. Counter.

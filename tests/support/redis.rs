@@ -37,7 +37,10 @@ pub struct Redis {
 
 impl Redis {
     pub async fn start(options: RedisOptions) -> Self {
-        let port = free_port();
+        Self::start_at(free_port(), options).await
+    }
+
+    pub async fn start_at(port: u16, options: RedisOptions) -> Self {
         let dir = scratch("redis");
         let append_only = if options.append_only { "yes" } else { "no" };
         let mut command_line: Vec<String> = [

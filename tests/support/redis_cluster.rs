@@ -214,6 +214,15 @@ impl RedisCluster {
         self.healthy().await;
     }
 
+    /// Waits until a replica of this primary has everything.
+    pub async fn replicated(&self, primary: usize) {
+        eventually("a replica follows", HEALTHY_WITHIN, async || {
+            let replicas: u16 = self.ask(primary, &["WAIT", "1", "1000"]).await?;
+            (replicas > 0).then_some(())
+        })
+        .await;
+    }
+
     /// Commands that write wait from now on.
     pub async fn hold_writes(&self, node: usize) {
         let pause = ["CLIENT", "PAUSE", "30000", "WRITE"];
