@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 pub(super) fn verdict(error: &EdgeError) -> Verdict {
     match error.kind {
         EdgeErrorKind::Unavailable => Verdict::Repeat,
-        EdgeErrorKind::Throttled => Verdict::Slower,
+        EdgeErrorKind::Throttled | EdgeErrorKind::ClockOff { .. } => Verdict::Slower,
         EdgeErrorKind::TooManyInProgress => Verdict::Room,
         EdgeErrorKind::TooLarge { .. } => Verdict::Halve,
         EdgeErrorKind::InvalidPath { .. } => Verdict::Isolate,
@@ -50,6 +50,7 @@ pub(super) fn is_the_messages(error: &EdgeError) -> bool {
         | EdgeErrorKind::Unavailable
         | EdgeErrorKind::ReferenceTaken { .. }
         | EdgeErrorKind::Denied { .. }
+        | EdgeErrorKind::ClockOff { .. }
         | EdgeErrorKind::NoSuchDistribution => false,
     }
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_cloudfront::types::{
-    CacheBehavior, ConnectionMode, DefaultCacheBehavior, DistributionConfig, ForwardedValues,
-    ItemSelection, OriginRequestPolicyCookieBehavior, OriginRequestPolicyHeaderBehavior,
+    CacheBehavior, ConnectionMode, DefaultCacheBehavior, DistributionConfig, EventType,
+    ForwardedValues, FunctionAssociations, ItemSelection, LambdaFunctionAssociations,
+    OriginRequestPolicyCookieBehavior, OriginRequestPolicyHeaderBehavior,
 };
 
 use super::EdgeError;
@@ -37,6 +38,11 @@ pub struct Traits {
     pub tag_header: Option<String>,
     /// Whether it has tenants.
     pub multi_tenant: bool,
+    /// Path patterns of the behaviours whose requests a function sees before the
+    /// cache, and may rewrite: CloudFront caches under what it makes of the path.
+    pub rewritten: Vec<String>,
+    /// The object that is cached for `/`.
+    pub root_object: Option<String>,
 }
 
 /// Time for which something is cached, in seconds.
@@ -82,7 +88,7 @@ impl CloudFront {
         Ok(answer.distribution_config)
     }
 
-    /// Reads whether a distribution has cache tags and tenants.
+    /// Reads what a distribution has besides behaviours.
     ///
     /// # Errors
     ///
@@ -91,10 +97,13 @@ impl CloudFront {
         let Some(config) = self.config(distribution).await? else {
             return Ok(Traits::default());
         };
+        let rewritten = rewritten(&config);
         let tags = config.cache_tag_config.map(|tags| tags.header_name);
         Ok(Traits {
             tag_header: tags.filter(|name| !name.is_empty()),
             multi_tenant: config.connection_mode == Some(ConnectionMode::TenantOnly),
+            rewritten,
+            root_object: config.default_root_object.filter(|name| !name.is_empty()),
         })
     }
 
@@ -210,6 +219,36 @@ impl Settings<'_> {
             max_s: max.unwrap_or(LEGACY_TTL.max_s),
         }
     }
+}
+
+/// Patterns of the behaviours with a function for viewers' requests.
+fn rewritten(config: &DistributionConfig) -> Vec<String> {
+    let sees = |functions: Option<&FunctionAssociations>,
+                lambdas: Option<&LambdaFunctionAssociations>| {
+        let functions = functions.and_then(|all| all.items.as_deref());
+        let lambdas = lambdas.and_then(|all| all.items.as_deref());
+        let events = functions.into_iter().flatten().map(|one| &one.event_type);
+        let of_lambdas = lambdas.into_iter().flatten().map(|one| &one.event_type);
+        events
+            .chain(of_lambdas)
+            .any(|event| *event == EventType::ViewerRequest)
+    };
+    let behaviors = config.cache_behaviors.as_ref();
+    let ordered = behaviors.and_then(|all| all.items.as_deref());
+    let ordered = ordered.into_iter().flatten().filter(|behavior| {
+        sees(
+            behavior.function_associations.as_ref(),
+            behavior.lambda_function_associations.as_ref(),
+        )
+    });
+    let default = config.default_cache_behavior.iter().filter(|behavior| {
+        sees(
+            behavior.function_associations.as_ref(),
+            behavior.lambda_function_associations.as_ref(),
+        )
+    });
+    let ordered = ordered.map(|behavior| behavior.path_pattern.clone());
+    ordered.chain(default.map(|_| "*".to_owned())).collect()
 }
 
 #[expect(

@@ -157,6 +157,12 @@ pub enum EdgeErrorKind {
         /// As IAM policies name it.
         action: &'static str,
     },
+    /// The request is signed for another time.
+    #[error("refused the signature, because {words}")]
+    ClockOff {
+        /// Both times, and what to do.
+        words: String,
+    },
     /// There is no such distribution.
     #[error(
         "does not exist in this AWS account; \
@@ -183,6 +189,7 @@ impl EdgeError {
         match self.kind {
             EdgeErrorKind::TooManyInProgress
             | EdgeErrorKind::Throttled
+            | EdgeErrorKind::ClockOff { .. }
             | EdgeErrorKind::Unavailable => true,
             EdgeErrorKind::TooLarge { .. }
             | EdgeErrorKind::ReferenceTaken { .. }
@@ -204,6 +211,7 @@ impl EdgeError {
             EdgeErrorKind::ReferenceTaken { .. } => "reference-taken",
             EdgeErrorKind::InvalidPath { .. } => "invalid-path",
             EdgeErrorKind::Denied { .. } => "denied",
+            EdgeErrorKind::ClockOff { .. } => "clock",
             EdgeErrorKind::NoSuchDistribution => "no-such-distribution",
             EdgeErrorKind::NoSuchTenant { .. } => "no-such-tenant",
             EdgeErrorKind::Refused => "refused",

@@ -263,6 +263,66 @@ async fn tags_that_a_distribution_does_not_read_and_tenants_that_it_cannot_have_
     assert_eq!(found(&without_tags, "error", "cloudfront"), "");
 }
 
+/// A queue, a distribution and a rule with a path.
+async fn one_distribution(shop: &Shop, aws: &Aws) -> String {
+    let (queue, _) = aws.create_queue_with_dead_letters(&shop.database, 5).await;
+    format!(
+        "[buffer]\nkind = \"sqs\"\nqueue_url = \"{queue}\"\n\
+         [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n\
+         [[rule]]\nname = \"users\"\ntables = [\"$db.users\"]\npaths = [\"/users/{{slug}}\"]\n"
+    )
+}
+
+#[tokio::test]
+async fn pages_that_have_two_names_at_a_distribution_are_noted() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let fake = FakeCloudFront::start(FakeSettings {
+        root_object: Some("index.html".to_owned()),
+        ..FakeSettings::default()
+    })
+    .await;
+    let options = shop
+        .config()
+        .rest(&one_distribution(&shop, aws).await)
+        .options()
+        .envs(aws.env());
+    let options = options.env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url());
+    let (code, report) = json(&options).await;
+    assert_eq!(code, Some(0), "{report}");
+    let notes = found(&report, "note", "cloudfront");
+    assert!(notes.contains("both \"/\" and \"/index.html\""), "{notes}");
+    assert!(
+        notes.contains("a function for viewers' requests at *"),
+        "{notes}"
+    );
+
+    fake.change(|settings| settings.root_object = None);
+    let (_, report) = json(&options).await;
+    assert_eq!(found(&report, "note", "cloudfront"), "", "{report}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_said_and_no_right_is_asked_for() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let options = shop
+        .config()
+        .rest(&one_distribution(&shop, aws).await)
+        .options();
+    let options = options.envs(aws.env());
+    let options = options.env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url());
+    // Three hours off.
+    let date = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
+    let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    fake.change(|settings| settings.date = Some(date));
+    let (_, report) = json(&options).await;
+    let errors = found(&report, "error", "cloudfront");
+    assert!(errors.contains("this machine's clock says"), "{errors}");
+    assert!(!errors.contains("allow cloudfront:"), "{errors}");
+}
+
 #[tokio::test]
 async fn the_path_classes_are_compared_with_the_live_distribution() {
     let shop = Shop::open().await;

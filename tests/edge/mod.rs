@@ -309,3 +309,32 @@ async fn only_the_messages_sqs_did_not_accept_come_back() {
         "not accepted unless the answer says so"
     );
 }
+
+#[tokio::test]
+async fn a_queue_that_hangs_is_reported_within_seconds() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let buffer = Sqs::new(&aws::config(&url).await, format!("{url}/000000000000/q"));
+    let asked_at = std::time::Instant::now();
+    let error = buffer.send(vec![message("main", "/a")]).await.unwrap_err();
+    assert!(asked_at.elapsed() < Duration::from_secs(15), "{error}");
+    assert!(error.cause.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_no_missing_right_at_the_queue() {
+    let server = scripted::start(|_| {
+        let answer = r#"{"__type":"com.amazonaws.sqs#InvalidSignatureException","message":"Signature expired: 20200101T000000Z is now earlier than"}"#;
+        let head = "application/x-amz-json-1.0\r\ndate: Wed, 01 Jan 2020 00:20:00 GMT";
+        (403, head, answer.to_owned())
+    })
+    .await;
+    let buffer = Sqs::new(
+        &aws::config(&server).await,
+        format!("{server}/000000000000/q"),
+    );
+    let error = buffer.send(vec![message("main", "/a")]).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("that of AWS 2020-01-01T00:20:00Z"), "{text}");
+    assert!(text.contains("this machine's clock says"), "{text}");
+}

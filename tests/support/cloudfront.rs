@@ -37,6 +37,10 @@ pub struct FakeSettings {
     pub tenants: Vec<(String, String)>,
     /// The header that names cache tags, of every distribution. Without one tags do nothing, as CloudFront does.
     pub tag_header: Option<String>,
+    /// A function sees viewers' requests, and `/` is this object.
+    pub root_object: Option<String>,
+    /// Signatures are refused for the time they name, by a clock that says this.
+    pub date: Option<String>,
     /// How long each answer takes.
     pub slow: Duration,
     /// Items on a page of a list.
@@ -60,6 +64,8 @@ impl Default for FakeSettings {
             refuse: None,
             tenants: Vec::new(),
             tag_header: None,
+            root_object: None,
+            date: None,
             slow: Duration::ZERO,
             page_items: 100,
         }
@@ -252,8 +258,11 @@ impl FakeCloudFront {
                 }
                 return; // Accepted, and the connection closes.
             };
+            let date = self.state().settings.date.clone();
+            let date = date.map(|date| format!("date: {date}\r\n"));
             let answer = format!(
-                "HTTP/1.1 {status} Fake\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}",
+                "HTTP/1.1 {status} Fake\r\ncontent-type: text/xml\r\n{}content-length: {}\r\n\r\n{body}",
+                date.unwrap_or_default(),
                 body.len()
             );
             if stream.write_all(answer.as_bytes()).await.is_err() {
@@ -267,6 +276,9 @@ impl State {
     /// A status and a body; `None`: the answer is lost.
     fn answer(&mut self, request: &Request) -> Option<(u16, String)> {
         self.counts.calls += 1;
+        if self.settings.date.is_some() {
+            return Some(error(403, "SignatureDoesNotMatch"));
+        }
         let now = Instant::now();
         let gained =
             now.duration_since(self.refilled).as_secs_f64() * self.settings.calls_per_second;
@@ -349,6 +361,7 @@ impl State {
         let header = self.settings.tag_header.as_ref().map(|name| {
             format!("<CacheTagConfig><HeaderName>{name}</HeaderName></CacheTagConfig>")
         });
+        let root = self.settings.root_object.as_ref();
         let mut tenants = self.settings.tenants.iter();
         let mode = if tenants.any(|(_, distribution)| distribution == id) {
             "tenant-only"
@@ -358,8 +371,16 @@ impl State {
         format!(
             "<DistributionConfig><ConnectionMode>{mode}</ConnectionMode><CallerReference>{id}</CallerReference><Origins><Quantity>0</Quantity><Items></Items>\
              </Origins><DefaultCacheBehavior><TargetOriginId>o</TargetOriginId>\
-             <ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><MinTTL>0</MinTTL></DefaultCacheBehavior>\
-             <Comment></Comment>{}<Enabled>true</Enabled></DistributionConfig>",
+             <ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy><MinTTL>0</MinTTL>{}</DefaultCacheBehavior>\
+             <Comment></Comment>{}{}<Enabled>true</Enabled></DistributionConfig>",
+            root.as_ref().map_or_else(String::new, |_| {
+                "<FunctionAssociations><Quantity>1</Quantity><Items><FunctionAssociation><FunctionARN>arn</FunctionARN>\
+                 <EventType>viewer-request</EventType></FunctionAssociation></Items></FunctionAssociations>"
+                    .to_owned()
+            }),
+            root.map_or_else(String::new, |name| format!(
+                "<DefaultRootObject>{name}</DefaultRootObject>"
+            )),
             header.unwrap_or_default()
         )
     }

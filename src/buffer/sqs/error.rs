@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::BatchResultErrorEntry;
 
 use crate::buffer::BufferError;
 use crate::telemetry::cause::chain;
+use crate::telemetry::clock;
 
 /// The error of a call that failed as a whole.
 pub(super) fn of_call<E>(
@@ -30,11 +31,22 @@ where
         SdkError::ResponseError(_) => unavailable("ResponseError"),
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
+            let code = meta.code().unwrap_or("unknown");
+            let reason = meta.message().unwrap_or("no message");
+            let date = service.raw().headers().get("date");
+            if let Some(words) = clock::explain(short(code), reason, date) {
+                return BufferError::Unavailable {
+                    buffer: Arc::clone(url),
+                    operation,
+                    code: code.to_owned(),
+                    reason: words,
+                };
+            }
             classify(
                 url,
                 operation,
-                meta.code().unwrap_or("unknown"),
-                meta.message().unwrap_or("no message"),
+                code,
+                reason,
                 service.raw().status().is_server_error(),
             )
         }
@@ -124,9 +136,9 @@ fn classify(
             "check queue_url: its account, its region, and whether the queue still exists"
                 .to_owned(),
         ),
-        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => Some(
-            "check the AWS credentials in evictd's environment, and the machine's clock".to_owned(),
-        ),
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
+            Some("check the AWS credentials in evictd's environment".to_owned())
+        }
         "InvalidMessageContents" | "BatchRequestTooLong" | "InvalidParameterValue" => Some(
             "raise the queue's maximum message size to 262144 bytes or more if it is lower"
                 .to_owned(),

@@ -17,10 +17,10 @@ use crate::buffer::BufferError;
 pub(super) const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// One attempt, a long poll included.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// All attempts of one call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+/// All attempts of one call. The caller tries again, and says what it waits for.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same of a long poll, which takes up to 20 s.
+const POLL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A queue.
 ///
@@ -28,6 +28,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 #[derive(Clone, Debug)]
 pub struct Sqs {
     pub(super) client: Client,
+    /// For long polls.
+    pub(super) polls: Client,
     pub(super) url: Arc<str>,
     pub(super) fifo: bool,
     pub(super) visibility: Arc<OnceLock<Duration>>,
@@ -44,18 +46,22 @@ impl Sqs {
     /// answers in the queue's own region only.
     pub fn new(config: &SdkConfig, url: impl Into<Arc<str>>) -> Self {
         let url = url.into();
-        let mut builder = aws_sdk_sqs::config::Builder::from(config).timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .operation_timeout(CALL_TIMEOUT)
-                .build(),
-        );
-        if let Some(region) = region_of(&url) {
-            builder = builder.region(Region::new(region.to_owned()));
-        }
+        let client = |timeout| {
+            let mut builder = aws_sdk_sqs::config::Builder::from(config).timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(timeout)
+                    .operation_timeout(timeout)
+                    .build(),
+            );
+            if let Some(region) = region_of(&url) {
+                builder = builder.region(Region::new(region.to_owned()));
+            }
+            Client::from_conf(builder.build())
+        };
         Self {
-            client: Client::from_conf(builder.build()),
+            client: client(CALL_TIMEOUT),
+            polls: client(POLL_TIMEOUT),
             fifo: url.ends_with(".fifo"),
             identity: identity_of(&url),
             url,

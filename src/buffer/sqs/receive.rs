@@ -25,7 +25,7 @@ impl Sqs {
     ) -> Result<Vec<Received<Arc<str>>>, BufferError> {
         let wait = i32::try_from(wait.min(WAIT_MAX).as_secs()).unwrap_or(0);
         let output = self
-            .client
+            .polls
             .receive_message()
             .queue_url(&*self.url)
             .max_number_of_messages(RECEIVE_MAX)

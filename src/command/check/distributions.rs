@@ -51,7 +51,7 @@ pub(super) async fn examine(
     }
 }
 
-/// Checks that the distribution reads the cache tags of the rules, and that it
+/// Says which pages have two names, and checks that the distribution reads the cache tags of the rules, and that it
 /// can have their tenants. CloudFront accepts a tag that it does not read, and
 /// refuses a tenant only when an invalidation is sent.
 async fn traits(
@@ -72,13 +72,24 @@ async fn traits(
     };
     let tagging = names(Rule::sends_tags);
     let of_tenants = names(|rule| rule.tenant.is_some());
-    if tagging.is_empty() && of_tenants.is_empty() {
-        return;
-    }
     let traits = match edge.traits(id).await {
         Ok(traits) => traits,
         Err(error) => return report.fail("cloudfront", error),
     };
+    if !traits.rewritten.is_empty() {
+        let message = format!(
+            "distribution {name} ({id}) has a function for viewers' requests at {}: where it rewrites the path, pages are cached under what it makes of it, so that rules need both forms in `paths`",
+            traits.rewritten.join(", ")
+        );
+        report.add(Level::Note, "cloudfront", message);
+    }
+    if let Some(object) = &traits.root_object {
+        let object = object.trim_start_matches('/');
+        let message = format!(
+            "distribution {name} ({id}) has the default root object {object}: a rule about the page at / needs both \"/\" and \"/{object}\" in `paths`"
+        );
+        report.add(Level::Note, "cloudfront", message);
+    }
     match traits.tag_header {
         _ if tagging.is_empty() => {}
         Some(header) => report.add(

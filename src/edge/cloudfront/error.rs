@@ -7,6 +7,7 @@ use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 
 use crate::edge::{EdgeError, EdgeErrorKind, InvalidationBatch};
 use crate::telemetry::cause::chain;
+use crate::telemetry::clock;
 
 /// Says what an error of the SDK means. `batch` is the request, where the call
 /// was to invalidate.
@@ -34,7 +35,11 @@ where
             let meta = service.err().meta();
             let code = meta.code().unwrap_or("unknown");
             let reason = meta.message().unwrap_or("no message");
-            let kind = classify(code, service.raw().status().as_u16(), action, batch);
+            let date = service.raw().headers().get("date");
+            let kind = match clock::explain(code, reason, date) {
+                Some(words) => EdgeErrorKind::ClockOff { words },
+                None => classify(code, service.raw().status().as_u16(), action, batch),
+            };
             failed(kind, code, reason.to_owned())
         }
         // Construction failures, and whatever a later SDK adds.
