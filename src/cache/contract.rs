@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::outcome::{CacheError, Outcome};
+use super::run::ServerRun;
 use super::steps::{FoundKeys, MemberRemoval, ScanPlace, TagScan, TagStep};
 use crate::model::{Guards, KeyList, PairSet};
 
@@ -77,4 +78,7 @@ pub trait Cache: Send + 'static {
         channel: &str,
         message: &[u8],
     ) -> impl Future<Output = Result<Outcome, CacheError>> + Send;
+
+    /// The processes that hold the entries at this moment.
+    fn runs(&mut self) -> impl Future<Output = Result<Vec<ServerRun>, CacheError>> + Send;
 }

@@ -5,6 +5,7 @@
 //! - `steps`: scans that go on from call to call.
 //! - `permissions`: what an account may do, as `check` reports it.
 //! - `redis`: the contract, kept with Redis.
+//! - `run`: what a server says of its process, and of what it saved.
 //! - `unlink`: keys deleted by name.
 //! - `scan`: keys found and deleted by glob.
 //! - `guard`: guards, which `raise.lua` raises before keys are deleted.
@@ -21,6 +22,7 @@ mod outcome;
 mod permissions;
 mod redis;
 mod refusal;
+mod run;
 mod scan;
 mod steps;
 mod tag_sets;
@@ -30,4 +32,5 @@ pub use self::contract::Cache;
 pub use self::outcome::{CacheError, Outcome, Refused};
 pub use self::permissions::{MemoryPolicy, MissingPermission, Permissions, Uses};
 pub use self::redis::Redis;
+pub use self::run::ServerRun;
 pub use self::steps::{FoundKeys, MemberRemoval, ScanPlace, TagKind, TagScan, TagStep};

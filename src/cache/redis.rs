@@ -7,6 +7,7 @@ use super::contract::Cache;
 use super::outcome::{CacheError, Outcome};
 use super::permissions::{MemoryPolicy, Permissions, Uses};
 use super::refusal::unless_refused;
+use super::run::{self, ServerRun};
 use super::scan::Sweep;
 use super::steps::{FoundKeys, MemberRemoval, ScanPlace, TagScan, TagStep};
 use super::{acl, guard, hash, scan, tag_sets, unlink};
@@ -140,5 +141,9 @@ impl Cache for Redis {
         command.arg(channel).arg(message);
         let channel = channel.as_bytes();
         unless_refused(&mut self.connection, vec![command], &[channel]).await
+    }
+
+    async fn runs(&mut self) -> Result<Vec<ServerRun>, CacheError> {
+        run::runs(&mut self.connection).await
     }
 }

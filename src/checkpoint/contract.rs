@@ -4,6 +4,7 @@
 //! from an epoch that another one has followed, so that a leader that was replaced
 //! without noticing cannot move the position.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -36,6 +37,10 @@ pub struct Stored {
     /// lies after it: a statement in between may show that they had others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns_of: Option<ColumnsOf>,
+    /// The processes whose cache has everything before the position done: another
+    /// one may have begun with older entries. Empty if they are not known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cache_runs: BTreeSet<String>,
     /// The epoch of the leader that stored the position, greater than all epochs
     /// before. The store sets it.
     #[serde(default)]
@@ -81,6 +86,7 @@ impl Stored {
             committed_at: committed_at.and_then(CommitTime::timestamp),
             file_begun_s: None,
             columns_of: None,
+            cache_runs: BTreeSet::new(),
             epoch: 0,
             by: None,
         }
@@ -122,6 +128,12 @@ impl Stored {
             offset: place.offset,
             gtids: None,
         })
+    }
+
+    /// Adds the processes whose cache has everything before it done.
+    pub fn done_in(mut self, cache_runs: &BTreeSet<String>) -> Self {
+        self.cache_runs.clone_from(cache_runs);
+        self
     }
 
     /// The position at which reading resumes.

@@ -124,12 +124,15 @@ impl Batch {
     }
 
     /// Marks the batch as the one that invalidates everything because of a gap.
-    ///
-    /// Nobody knows when the lost changes were committed. They count as
-    /// committed just now.
     pub(super) fn covers_gap(&mut self, id: GapId) {
-        let now = CommitTime::now();
         self.gap = Some(id);
+        self.covers_loss();
+    }
+
+    /// Nobody knows when lost changes were committed. They count as committed
+    /// just now.
+    pub(super) fn covers_loss(&mut self) {
+        let now = CommitTime::now();
         self.oldest = Some(now);
         self.paths.all_committed_at(now);
     }

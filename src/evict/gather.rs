@@ -10,8 +10,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
+use super::cache_history::CacheNews;
 use super::error::PipelineError;
-use super::marks::Mark;
 use super::tail::{Connected, Tail};
 use crate::binlog::SourceError;
 use crate::progress::board::{Board, Component, ReadingState, Reports};
@@ -38,6 +38,7 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) async fn gather(
     mut tail: Tail,
     planned: mpsc::Sender<Batch>,
+    mut cache_news: mpsc::Receiver<CacheNews>,
     shutdown: CancellationToken,
 ) -> Result<(), PipelineError> {
     let mut batch = Batch::default();
@@ -81,6 +82,17 @@ pub(super) async fn gather(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            Some(CacheNews { runs, loss }) = cache_news.recv() => {
+                if let Some(loss) = loss {
+                    // What was read is not visible by the GTIDs of what is read
+                    // again.
+                    if !batch.is_empty() && planned.send(finish(&mut batch, &mut tail)).await.is_err() {
+                        break;
+                    }
+                    loss.mend(&mut tail, &mut batch);
+                }
+                tail.done_in(runs);
+            }
             permit = planned.reserve(), if ready => match permit {
                 Ok(permit) => {
                     permit.send(finish(&mut batch, &mut tail));
@@ -195,12 +207,6 @@ fn finish(batch: &mut Batch, tail: &mut Tail) -> Batch {
     let reading_at = || tail.source().reading_at();
     batch.report(&tail.reports().board, reading_at);
     (batch.read, batch.stream) = tail.take_transactions();
-    batch.mark = Some(Mark {
-        position: tail.source().position().clone(),
-        server_uuid: tail.server_uuid(),
-        committed_at: tail.source().committed_at(),
-        file_begun_s: tail.source().file_begun_s(),
-        columns_of: tail.source().columns_of().cloned(),
-    });
+    batch.mark = Some(tail.mark());
     batch.take()
 }

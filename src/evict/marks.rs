@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ledger::GapId;
-use crate::model::{CommitTime, Position};
+use crate::model::{CacheRuns, CommitTime, Position};
 
 /// Memory that a batch takes besides its content, in bytes: many small batches
 /// may wait to settle, each with a position and a GTID set.
@@ -27,6 +27,8 @@ pub struct Mark {
     pub columns_of: Option<Position>,
     /// When its file was begun, in seconds since the epoch, if that is known.
     pub file_begun_s: Option<u32>,
+    /// The processes whose cache has everything before it done.
+    pub cache_runs: CacheRuns,
 }
 
 /// How far the binlog is done.

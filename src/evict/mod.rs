@@ -15,6 +15,9 @@
 //! - `batch`: a batch, and the stages that it goes through.
 //! - `settled`: the last two of these stages.
 //! - `pass`: the first and the second deletion of a batch.
+//! - `cache_watch`: looks whether the cache is still the one that deletions were made in.
+//! - `cache_history`: what was done when, and which of it a cache has undone.
+//! - `cache_loss`: what is done about deletions that a cache has undone.
 //! - `visibility`: holds deletions back until their rows are visible.
 //! - `delete`: first deletions.
 //! - `due`: when keys are deleted a second time.
@@ -35,6 +38,9 @@
 
 pub mod batch;
 pub mod bulk_paths;
+mod cache_history;
+mod cache_loss;
+mod cache_watch;
 mod delete;
 mod due;
 mod error;

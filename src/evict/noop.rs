@@ -4,7 +4,7 @@ use super::bulk_paths::Paths;
 use super::path_sink::PathSink;
 use crate::buffer::BufferError;
 use crate::cache::{
-    Cache, CacheError, FoundKeys, MemberRemoval, Outcome, ScanPlace, TagScan, TagStep,
+    Cache, CacheError, FoundKeys, MemberRemoval, Outcome, ScanPlace, ServerRun, TagScan, TagStep,
 };
 use crate::model::{Guards, KeyList, PairSet};
 
@@ -54,6 +54,10 @@ impl Cache for NoCache {
 
     async fn publish(&mut self, _channel: &str, _message: &[u8]) -> Result<Outcome, CacheError> {
         Ok(Outcome::default())
+    }
+
+    async fn runs(&mut self) -> Result<Vec<ServerRun>, CacheError> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,7 +1,7 @@
 //! binlog → cache → settling → buffer → checkpoint.
 //!
 //! Five tasks, each owning its state, joined by channels that hold one batch
-//! each. While one batch is on its way the next one gathers, so that an idle
+//! each, and one that watches the cache beside them. While one batch is on its way the next one gathers, so that an idle
 //! daemon acts at once and a busy one sends larger batches. A stage that cannot
 //! go on holds up those before it, back to the binlog (Bounded).
 //!
@@ -10,10 +10,12 @@
 //! through the other stages, each of which ends when the one before has ended
 //! and its channel is empty.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::cache_history::CacheHistory;
+use super::cache_watch;
 use super::delete::delete;
 pub use super::error::PipelineError;
 use super::gather::gather;
@@ -35,6 +37,8 @@ pub struct Eviction<V, C> {
     /// Another connection to the cache, so that second deletions do not wait
     /// behind first ones.
     pub again: C,
+    /// A third one, to look whether the cache has gone back to earlier entries.
+    pub watched: C,
     pub settling: Settling,
 }
 
@@ -64,13 +68,18 @@ pub async fn run(
         visibility,
         cache,
         again,
+        watched,
         settling,
     } = eviction;
+    let (news, cache_news) = mpsc::channel(1);
+    // Everything before the position was done when this begins.
+    let (published, stored) = watch::channel(Some(tail.mark()));
+    let history = CacheHistory::new(tail.mark().cache_runs);
     let (following, closing) = (settling.clone(), visibility.another());
     let mut tasks = JoinSet::new();
     let reports = || tail.reports().clone();
     let [deleting, settles, sending, storing] = [reports(), reports(), reports(), reports()];
-    tasks.spawn(gather(tail, planned, shutdown));
+    tasks.spawn(gather(tail, planned, cache_news, shutdown));
     tasks.spawn(async move {
         delete(deleting, visibility, cache, settling, to_delete, deleted).await;
         Ok(())
@@ -83,7 +92,11 @@ pub async fn run(
         send(sending, paths, to_send, accepted).await;
         Ok(())
     });
-    tasks.spawn(store(storing, checkpoint, to_store));
+    tasks.spawn(store(storing, checkpoint, to_store, published));
+    tasks.spawn(async move {
+        cache_watch::watch(watched, history, stored, news).await;
+        Ok(())
+    });
     let all_ended = async {
         let mut outcome = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::error::PipelineError;
@@ -18,11 +18,13 @@ use crate::telemetry::metric;
 /// The shortest time between two checkpoints: each costs two `fsync`s.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Stores the newest position, at most every [`CHECKPOINT_INTERVAL`].
+/// Stores the newest position, at most every [`CHECKPOINT_INTERVAL`], and publishes
+/// it once it is stored.
 pub(super) async fn store(
     reports: Reports,
     mut checkpoint: impl Checkpoint,
     mut batches: mpsc::Receiver<Accepted>,
+    stored: watch::Sender<Option<Mark>>,
 ) -> Result<(), PipelineError> {
     let mut outage = Outage::new(
         "the checkpoint",
@@ -45,7 +47,7 @@ pub(super) async fn store(
                 None => open = false,
             },
             () = tokio::time::sleep_until(due), if newest.is_some() && open => {
-                write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
+                write(&mut checkpoint, newest.take(), &mut outage, &reports, &stored).await?;
                 // The position is beyond the gap: a crash does not meet it again.
                 gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
                 due = Instant::now() + CHECKPOINT_INTERVAL;
@@ -53,7 +55,14 @@ pub(super) async fn store(
             else => {}
         }
         if !open {
-            write(&mut checkpoint, newest.take(), &mut outage, &reports).await?;
+            write(
+                &mut checkpoint,
+                newest.take(),
+                &mut outage,
+                &reports,
+                &stored,
+            )
+            .await?;
             gaps.drain(..).for_each(|gap| reports.ledger.gap_done(gap));
         }
     }
@@ -65,11 +74,13 @@ async fn write(
     mark: Option<Mark>,
     outage: &mut Outage,
     reports: &Reports,
+    published: &watch::Sender<Option<Mark>>,
 ) -> Result<(), PipelineError> {
     let Some(mark) = mark else { return Ok(()) };
     let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at)
         .begun_at(mark.file_begun_s)
-        .with_columns_of(mark.columns_of.as_ref());
+        .with_columns_of(mark.columns_of.as_ref())
+        .done_in(&mark.cache_runs);
     outage.started(false);
     while let Err(error) = checkpoint.store(&stored).await {
         if let CheckpointError::Superseded { .. } = error {
@@ -81,5 +92,6 @@ async fn write(
     outage.idle();
     reports.board.stored(&mark.position);
     tracing::debug!(position = %mark.position, "checkpoint stored");
+    published.send_replace(Some(mark));
     Ok(())
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::marks::Mark;
 use super::plan_item::{RuleInterest, TrackedTable, plan_item};
 use super::whereabouts::Whereabouts;
 use super::widening_log::{self, WideningLog};
@@ -19,7 +20,7 @@ use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Came, Source};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::position::OnGap;
-use crate::model::{CommitTime, RowChange};
+use crate::model::{CacheRuns, CommitTime, RowChange};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::{Component, Reports};
 use crate::rules::{RenderBuffers, Rules};
@@ -32,6 +33,8 @@ pub struct Tail {
     on_gap: OnGap,
     connected: bool,
     server_uuid: Option<Arc<str>>,
+    /// The processes whose cache has what is before the position done.
+    cache_runs: CacheRuns,
     backoff: Backoff,
     connected_at: Instant,
     /// When the server last ended the connection for another replica with the
@@ -89,6 +92,7 @@ impl Tail {
             on_gap,
             connected: false,
             server_uuid,
+            cache_runs: CacheRuns::default(),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
             connected_at: Instant::now(),
             replaced_at: None,
@@ -145,6 +149,33 @@ impl Tail {
     /// Whether the transaction being read was committed before `since`.
     fn too_early(&self) -> bool {
         self.since.is_some() && self.source.committed_at() < self.since
+    }
+
+    /// What is before the position is done in the cache of these processes.
+    pub fn done_in(&mut self, cache_runs: CacheRuns) {
+        self.cache_runs = cache_runs;
+    }
+
+    /// The last whole transaction's end.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            position: self.source.position().clone(),
+            server_uuid: self.server_uuid(),
+            committed_at: self.source.committed_at(),
+            file_begun_s: self.source.file_begun_s(),
+            columns_of: self.source.columns_of().cloned(),
+            cache_runs: CacheRuns::clone(&self.cache_runs),
+        }
+    }
+
+    /// Goes back to an earlier position: call [`Tail::connect`].
+    pub(super) fn read_again(&mut self, from: Mark) {
+        self.connected = false;
+        self.server_uuid = Some(from.server_uuid);
+        self.source.read_again(from.position, from.file_begun_s);
+        if let Some(place) = from.columns_of {
+            self.source.read_with_columns_of(place);
+        }
     }
 
     /// Reports its state to `reports`.

@@ -209,6 +209,8 @@ pub enum Widening {
     Gap,
     /// Too much waits for rows that are not known to be visible.
     Unseen,
+    /// The cache may have entries again that were deleted.
+    CacheRestored,
 }
 
 impl Widening {
@@ -225,6 +227,7 @@ impl Widening {
             Widening::Incident => "incident",
             Widening::Gap => "gap",
             Widening::Unseen => "unseen",
+            Widening::CacheRestored => "cache-restored",
         }
     }
 }

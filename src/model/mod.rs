@@ -15,6 +15,9 @@
 //! - `cast`: casts between integers that end at the target's bounds.
 //! - `order`: the order of messages in a buffer.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 pub mod cast;
 pub mod change;
 pub mod commit_time;
@@ -39,3 +42,7 @@ pub use self::pairs::PairSet;
 pub use self::position::{GtidSet, Position};
 pub use self::table::{Cascade, Column, Shape, TableName, TableSchema};
 pub use self::value::{Date, DateTime, Time, Value};
+
+/// The processes that hold a cache's entries, by their ids. Empty if they are not
+/// known.
+pub type CacheRuns = Arc<BTreeSet<String>>;

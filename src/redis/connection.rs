@@ -88,6 +88,11 @@ impl Connection {
         matches!(self.servers, Servers::Cluster(_))
     }
 
+    /// Whether a change counts only once replicas have acknowledged it.
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.replicas > 0
+    }
+
     /// Sends all commands in one round trip to each primary, and returns the
     /// answers in the order of the commands. All keys of a command have to be in
     /// one slot, and only commands of one slot take effect in their order.

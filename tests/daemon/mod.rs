@@ -33,6 +33,7 @@ mod register;
 mod reload;
 mod replica_lag;
 mod restarts;
+mod restored;
 mod restores;
 mod sessions;
 mod shapes;

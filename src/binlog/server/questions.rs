@@ -112,8 +112,7 @@ impl Server {
                 address: connector.address().to_owned(),
             });
         }
-        let facts = ServerFacts::of(&variables)
-            .map_err(|reason| connector.unfit(reason))?;
+        let facts = ServerFacts::of(&variables).map_err(|reason| connector.unfit(reason))?;
         Ok(Self {
             connector: connector.clone(),
             conn,

@@ -21,8 +21,8 @@ use crate::binlog::error::SourceError;
 use crate::binlog::reader::Interest;
 use crate::binlog::server::Server;
 use crate::binlog::server::stream_id::StreamId;
-use crate::model::GtidSet;
 use crate::model::position::{GtidSource, Start};
+use crate::model::{GtidSet, Position};
 
 impl<I: Interest> Source<I> {
     /// Connects at the last whole transaction.
@@ -125,6 +125,17 @@ impl<I: Interest> Source<I> {
         self.generation = None;
         self.assembler.restart(position);
         Ok(uuid)
+    }
+
+    /// Goes back to an earlier position, of a file that was begun at `begun_s` if
+    /// that is known. [`Source::reconnect`] goes on from there.
+    pub fn read_again(&mut self, position: Position, begun_s: Option<u32>) {
+        self.open = None;
+        self.generation = None;
+        self.assembler.restart(position);
+        if let Some(begun_s) = begun_s {
+            self.expect_file_begun(begun_s);
+        }
     }
 
     async fn open_dump(&self, by_gtid: bool) -> Result<Dump, SourceError> {

@@ -11,6 +11,7 @@ use crate::command::{CommandError, store};
 use crate::config::{CheckpointConfig, Config};
 use crate::evict::plan_item::RuleInterest;
 use crate::evict::tail::Tail;
+use crate::model::CacheRuns;
 use crate::model::position::Start;
 
 /// Whether plans are acted on or only printed.
@@ -38,6 +39,7 @@ pub(super) async fn open_tail(
     let mut file_begun_s = None;
     let mut columns_of = None;
     let mut lost = None;
+    let mut cache_runs = CacheRuns::default();
     let stored = match mode {
         Mode::Live { granted_at_ms, .. } => checkpoint.lead(granted_at_ms).await?,
         Mode::DryRun => checkpoint.load().await?,
@@ -51,6 +53,7 @@ pub(super) async fn open_tail(
         (Some(stored), _) => {
             file_begun_s = stored.file_begun_s;
             columns_of = stored.columns_of();
+            cache_runs = Arc::new(stored.cache_runs.clone());
             (stored.position(), Arc::from(stored.server_uuid.as_str()))
         }
         // Over, never under: the position is stored once everything is
@@ -94,7 +97,8 @@ pub(super) async fn open_tail(
     if let Some(place) = columns_of {
         source.read_with_columns_of(place);
     }
-    let tail = Tail::new(source, rules, config.source.on_gap, Some(uuid));
+    let mut tail = Tail::new(source, rules, config.source.on_gap, Some(uuid));
+    tail.done_in(cache_runs);
     Ok(match lost {
         Some(reason) => tail.after_loss(&reason),
         None => tail,

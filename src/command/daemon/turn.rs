@@ -298,6 +298,7 @@ impl Checked {
         let eviction = Eviction {
             visibility: barrier,
             again: cache.another(),
+            watched: cache.another(),
             cache,
             settling,
         };

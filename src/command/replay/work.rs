@@ -72,9 +72,7 @@ impl Work<'_> {
 
     async fn with_paths(self, paths: impl PathSink) -> Result<(), CommandError> {
         if self.options.only == Some(Half::Edge) {
-            return self
-                .invalidate(NoCache, NoCache, Settling::Off, paths)
-                .await;
+            return self.invalidate([NoCache; 3], Settling::Off, paths).await;
         }
         let mut cache = Redis::new(&preflight::redis_target(&self.config.redis)?)?
             .sparing(Arc::clone(&self.guards));
@@ -86,14 +84,13 @@ impl Work<'_> {
         {
             return Ok(());
         }
-        let again = cache.another();
-        self.invalidate(cache, again, settling, paths).await
+        let caches = [cache.another(), cache.another(), cache];
+        self.invalidate(caches, settling, paths).await
     }
 
     async fn invalidate<C: Cache>(
         self,
-        cache: C,
-        again: C,
+        [watched, again, cache]: [C; 3],
         settling: Settling,
         paths: impl PathSink,
     ) -> Result<(), CommandError> {
@@ -101,6 +98,7 @@ impl Work<'_> {
             visibility: Barrier::new(preflight::connector(&self.config.source)?),
             cache,
             again,
+            watched,
             settling,
         };
         let (tail, progress, shutdown) = (self.tail, self.progress, self.shutdown);

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::{FoundKeys, Outcome};
+use crate::cache::{FoundKeys, Outcome, ServerRun};
 use crate::model::{Guards, KeyList};
 
 /// Sets and keys in memory. One call fails after it was done, or before.
@@ -124,6 +124,10 @@ impl Cache for Memory {
 
     async fn publish(&mut self, _: &str, _: &[u8]) -> Result<Outcome, CacheError> {
         unreachable!("nothing is announced")
+    }
+
+    async fn runs(&mut self) -> Result<Vec<ServerRun>, CacheError> {
+        Ok(Vec::new())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -13,8 +13,8 @@ use crate::binlog::server::barrier::NotVisible;
 use crate::binlog::server::stream_id::StreamId;
 use crate::buffer::BufferError;
 use crate::cache::{
-    Cache, CacheError, FoundKeys, MemberRemoval, Outcome, Refused, ScanPlace, TagKind, TagScan,
-    TagStep,
+    Cache, CacheError, FoundKeys, MemberRemoval, Outcome, Refused, ScanPlace, ServerRun, TagKind,
+    TagScan, TagStep,
 };
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
 use crate::evict::batch::Batch;
@@ -27,7 +27,7 @@ use crate::evict::settling::{Settling, settle};
 use crate::evict::store::store;
 use crate::evict::visibility::Visibility;
 use crate::model::invalidation::{Action, Plan, Target};
-use crate::model::{CommitTime, GtidSet, Guards, KeyList, PairSet, Position};
+use crate::model::{CacheRuns, CommitTime, GtidSet, Guards, KeyList, PairSet, Position};
 use crate::progress::board::Reports;
 
 /// The calls that the fakes took, in their order.
@@ -176,6 +176,10 @@ impl Cache for Flaky {
         );
         Ok(Outcome::default())
     }
+
+    async fn runs(&mut self) -> Result<Vec<ServerRun>, CacheError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Says nothing of what is visible for a time, and then that all is.
@@ -282,6 +286,7 @@ pub(in crate::evict) fn mark(offset: u64) -> Mark {
         committed_at: CommitTime::from_micros(1_000_000),
         file_begun_s: None,
         columns_of: None,
+        cache_runs: CacheRuns::default(),
     }
 }
 
@@ -361,6 +366,7 @@ impl Stages {
             reports.clone(),
             Flaky::new(&journal, "checkpoint", checkpoint),
             to_store,
+            watch::Sender::default(),
         );
         tasks.spawn(async move { storing.await.unwrap() });
         Self {
