@@ -7,8 +7,10 @@
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
 use super::outcome::CacheError;
-use super::permissions::{MemoryPolicy, MissingPermission, Permissions, Uses};
+use super::permissions::{MemoryPolicy, MissingPermission, Permissions};
+use crate::model::CacheUses;
 use crate::redis::connection::Connection;
+use crate::redis::error;
 
 /// Asks whether the account may run a command, as scripts can from Redis 7 on;
 /// returns -1 before.
@@ -32,12 +34,30 @@ struct Trial {
 
 pub(super) async fn check(
     connection: &mut Connection,
-    uses: &Uses,
+    uses: &CacheUses,
 ) -> Result<Permissions, CacheError> {
-    let trials = trials(uses);
+    let mut permissions = Permissions::default();
+    make(connection, deletions("UNLINK", uses), &mut permissions).await?;
+    if !permissions.absent.is_empty() {
+        make(connection, deletions("DEL", uses), &mut permissions).await?;
+    }
+    make(connection, trials(uses), &mut permissions).await?;
+    permissions.unknown.sort_unstable();
+    permissions.unknown.dedup();
+    Ok(permissions)
+}
+
+/// Makes the trials, and sorts what they show.
+async fn make(
+    connection: &mut Connection,
+    trials: Vec<Trial>,
+    permissions: &mut Permissions,
+) -> Result<(), CacheError> {
+    if trials.is_empty() {
+        return Ok(());
+    }
     let commands = trials.iter().map(|trial| trial.sent.clone()).collect();
     let answers = connection.run(commands).await?;
-    let mut permissions = Permissions::default();
     for (trial, answer) in trials.into_iter().zip(answers) {
         let Trial {
             command,
@@ -51,6 +71,9 @@ pub(super) async fn check(
             reason,
         };
         match answer {
+            Err(error) if error::is_unknown_command(&error) => {
+                permissions.absent.push(refused(error.to_string()));
+            }
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
                 if by_script {
                     permissions.unknown.push(command);
@@ -68,9 +91,7 @@ pub(super) async fn check(
             _ => permissions.allowed += 1,
         }
     }
-    permissions.unknown.sort_unstable();
-    permissions.unknown.dedup();
-    Ok(permissions)
+    Ok(())
 }
 
 /// The server's policy for full memory; `None` if it does not tell.
@@ -98,7 +119,21 @@ pub(super) async fn memory(
     }))
 }
 
-fn trials(uses: &Uses) -> Vec<Trial> {
+fn deletions(command: &'static str, uses: &CacheUses) -> Vec<Trial> {
+    let trial = |key: &Vec<u8>| {
+        let mut sent = redis::cmd(command);
+        sent.arg(key);
+        Trial {
+            command,
+            on: key.clone(),
+            sent,
+            by_script: false,
+        }
+    };
+    uses.keys.iter().map(trial).collect()
+}
+
+fn trials(uses: &CacheUses) -> Vec<Trial> {
     let mut trials = Vec::new();
     let mut send = |command: &'static str, on: &[u8], before: &[&str], after: &[&str]| {
         let mut sent = redis::cmd(command);
@@ -110,9 +145,6 @@ fn trials(uses: &Uses) -> Vec<Trial> {
             by_script: false,
         });
     };
-    for key in &uses.keys {
-        send("UNLINK", key, &[], &[]);
-    }
     for guard in &uses.guards {
         send("EVAL", guard, &["return 0", "1"], &[]);
         send("EVALSHA", guard, &[NO_SCRIPT, "1"], &[]);

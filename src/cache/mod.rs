@@ -29,8 +29,10 @@ mod tag_sets;
 mod unlink;
 
 pub use self::contract::Cache;
+pub use crate::redis::error::UNKNOWN_COMMAND_REMEDY;
+
 pub use self::outcome::{CacheError, Outcome, Refused};
-pub use self::permissions::{MemoryPolicy, MissingPermission, Permissions, Uses};
+pub use self::permissions::{MemoryPolicy, MissingPermission, Permissions};
 pub use self::redis::Redis;
 pub use self::run::ServerRun;
 pub use self::steps::{FoundKeys, MemberRemoval, ScanPlace, TagKind, TagScan, TagStep};

@@ -1,30 +1,12 @@
 //! The permissions of an account in Redis.
 
-/// What the account is needed for, by example. Nothing is at the names in `keys`;
-/// whatever is at the other names stays as it is.
-#[derive(Clone, Debug, Default)]
-pub struct Uses {
-    /// Keys to delete.
-    pub keys: Vec<Vec<u8>>,
-    /// Whether keys are looked for by globs.
-    pub globs: bool,
-    /// Counters to increment.
-    pub generations: Vec<Vec<u8>>,
-    /// Guards to raise.
-    pub guards: Vec<Vec<u8>>,
-    /// Tag sets to read and to remove members from.
-    pub tag_sets: Vec<Vec<u8>>,
-    /// Hashes to delete fields from.
-    pub hashes: Vec<Vec<u8>>,
-    /// Channels to publish on.
-    pub channels: Vec<Vec<u8>>,
-}
-
 /// What the account may do of that.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// Commands that the account may not use.
     pub missing: Vec<MissingPermission>,
+    /// Commands that the server does not know, whatever is granted.
+    pub absent: Vec<MissingPermission>,
     /// Commands that cannot be tried without taking effect, and of which this
     /// server does not tell whether the account may run them.
     pub unknown: Vec<&'static str>,

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use super::contract::Cache;
 use super::outcome::{CacheError, Outcome};
-use super::permissions::{MemoryPolicy, Permissions, Uses};
+use super::permissions::{MemoryPolicy, Permissions};
 use super::refusal::unless_refused;
 use super::run::{self, ServerRun};
 use super::scan::Sweep;
 use super::steps::{FoundKeys, MemberRemoval, ScanPlace, TagScan, TagStep};
 use super::{acl, guard, hash, scan, tag_sets, unlink};
-use crate::model::{GuardPattern, Guards, KeyList, PairSet};
+use crate::model::{CacheUses, GuardPattern, Guards, KeyList, PairSet};
 use crate::redis::RedisTarget;
 use crate::redis::connection::Connection;
 
@@ -65,7 +65,7 @@ impl Redis {
     }
 
     /// Asks whether the account may do what it is needed for. Changes nothing.
-    pub async fn permissions(&mut self, uses: &Uses) -> Result<Permissions, CacheError> {
+    pub async fn permissions(&mut self, uses: &CacheUses) -> Result<Permissions, CacheError> {
         acl::check(&mut self.connection, uses).await
     }
 

@@ -11,9 +11,6 @@ use crate::model::{GuardPattern, KeySet};
 use crate::redis::address::Address;
 use crate::redis::connection::{Connection, Keyspace};
 
-/// Keys that one SCAN looks at. The server does nothing else in the meantime.
-const SCAN_COUNT: usize = 1_000;
-
 /// Refused keys that are listed one by one (Bounded).
 const REFUSED_MAX: usize = 1_000;
 
@@ -106,6 +103,7 @@ impl Sweep {
         let quiet = moving.is_empty() && !self.before.moving && !after.moving;
         if quiet || self.pass > 1 && self.moved.is_disjoint(&moving) {
             take_writes(connection, &self.spare_key).await?;
+            connection.scanned();
             return Ok(false);
         }
         tracing::info!(
@@ -139,8 +137,7 @@ async fn page(
 ) -> Result<(u64, Vec<Vec<u8>>), CacheError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(glob);
-    scan.arg("COUNT").arg(SCAN_COUNT);
-    let scanned = connection.run_at(primary, scan).await?;
+    let scanned = connection.scan_at(primary, scan).await?;
     FromRedisValue::from_redis_value(scanned).map_err(|error| connection.failed(&error.into()))
 }
 

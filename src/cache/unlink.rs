@@ -45,7 +45,12 @@ pub(super) async fn delete_after(
     while !pending.is_empty() || !first.is_empty() {
         let before = first.len();
         let mut commands = std::mem::take(&mut first);
-        commands.extend(pending.iter().map(|chunk| unlink(part(&keys, chunk))));
+        let name = connection.delete_command();
+        commands.extend(
+            pending
+                .iter()
+                .map(|chunk| delete_command(name, part(&keys, chunk))),
+        );
         let mut answers = connection.run(commands).await?;
         if before > 0 {
             let of_keys = answers.split_off(before.min(answers.len()));
@@ -63,6 +68,10 @@ pub(super) async fn delete_after(
         for (chunk, error) in refused {
             let refusal = error::refusal(&error);
             match (part(&keys, &chunk), refusal) {
+                _ if name == "UNLINK" && error::is_unknown_command(&error) => {
+                    connection.do_without_unlink();
+                    pending.push(chunk);
+                }
                 ([key], Some(code)) => outcome.refused.push(Refused {
                     key: key.to_vec(),
                     code,
@@ -81,11 +90,10 @@ pub(super) async fn delete_after(
     Ok((first_answers, outcome))
 }
 
-fn unlink(keys: &[&[u8]]) -> Cmd {
-    const NAME: &str = "UNLINK";
+fn delete_command(name: &str, keys: &[&[u8]]) -> Cmd {
     let bytes: usize = keys.iter().map(|key| key.len()).sum();
-    let mut command = Cmd::with_capacity(1 + keys.len(), NAME.len() + bytes);
-    command.arg(NAME);
+    let mut command = Cmd::with_capacity(1 + keys.len(), name.len() + bytes);
+    command.arg(name);
     for key in keys {
         command.arg(key);
     }

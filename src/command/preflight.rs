@@ -94,7 +94,13 @@ pub fn redis_target(section: &config::RedisConfig) -> Result<RedisTarget, Comman
 }
 
 fn read(reference: &SecretRef, field: &'static str) -> Result<Password, ConfigError> {
-    Ok(Password::fixed(reference.read(field)?.expose()))
+    // What cannot be read at the start is refused.
+    reference.read(field)?;
+    let reference = reference.clone();
+    Ok(Password::Kept(Arc::new(move || {
+        let secret = reference.read(field).map_err(|error| error.to_string())?;
+        Ok(secret.expose().to_owned())
+    })))
 }
 
 fn token(region: &str, audience: Audience) -> Password {

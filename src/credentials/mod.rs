@@ -13,5 +13,5 @@ mod tests;
 mod token;
 
 pub use self::aws::Chain;
-pub use self::password::Password;
-pub use self::token::{Audience, CacheKind, Signer, TokenError};
+pub use self::password::{Password, PasswordError};
+pub use self::token::{Audience, CacheKind, Signer};

@@ -6,11 +6,23 @@ use std::time::{Duration, SystemTime};
 
 use super::token::{Signer, TokenError};
 
+/// Why there is no password at this moment.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    #[error("{0}")]
+    Unreadable(String),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
 /// The password for connections to one server.
 #[derive(Clone)]
 pub enum Password {
     /// The same password for every connection.
     Fixed(Arc<str>),
+    /// A password that is read anew for every connection, so that one that was
+    /// rotated needs no restart.
+    Kept(Arc<dyn Fn() -> Result<String, String> + Send + Sync>),
     /// A token, signed anew for every connection.
     Token(Arc<Signer>),
 }
@@ -25,13 +37,14 @@ impl Password {
     ///
     /// # Errors
     ///
-    /// AWS gives this process no credentials. That may pass.
-    pub async fn now(&self) -> Result<String, TokenError> {
+    /// It cannot be read, or AWS gives this process no credentials. That may pass.
+    pub async fn now(&self) -> Result<String, PasswordError> {
         match self {
             Password::Fixed(password) => Ok(password.to_string()),
+            Password::Kept(read) => read().map_err(PasswordError::Unreadable),
             // Boxed, because the future of the SDK's chain is large and most
             // passwords do not need it.
-            Password::Token(signer) => Box::pin(signer.token(SystemTime::now())).await,
+            Password::Token(signer) => Ok(Box::pin(signer.token(SystemTime::now())).await?),
         }
     }
 
@@ -43,7 +56,7 @@ impl Password {
     /// Time for which a connection that it opened may be used.
     pub fn connection_lasts(&self) -> Option<Duration> {
         match self {
-            Password::Fixed(_) => None,
+            Password::Fixed(_) | Password::Kept(_) => None,
             Password::Token(signer) => signer.connection_lasts(),
         }
     }

@@ -179,6 +179,7 @@ mod tests {
             server_uuid: "uuid".into(),
             committed_at: None,
             file_begun_s: None,
+            columns_of: None,
             cache_runs: Arc::new(runs.iter().map(ToString::to_string).collect()),
         }
     }

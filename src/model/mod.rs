@@ -13,11 +13,13 @@
 //! - `path`: the form of a path that CloudFront invalidates.
 //! - `edge_item`: the items of an invalidation: paths, and cache tags.
 //! - `cast`: casts between integers that end at the target's bounds.
+//! - `cache_uses`: what an account in a cache is needed for.
 //! - `order`: the order of messages in a buffer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub mod cache_uses;
 pub mod cast;
 pub mod change;
 pub mod commit_time;
@@ -33,6 +35,7 @@ pub mod position;
 pub mod table;
 pub mod value;
 
+pub use self::cache_uses::CacheUses;
 pub use self::change::{Op, RowChange};
 pub use self::commit_time::CommitTime;
 pub use self::guards::{GuardPattern, Guards};

@@ -10,13 +10,22 @@ use super::sentinel::SentinelPrimary;
 use super::server::{Reply, ServerConnection, no_answer};
 use super::target::{Access, Layout, RedisTarget};
 use super::topology::Topology;
+use crate::telemetry::repeating;
 
 /// Connections to Redis, made when they are needed.
 pub(crate) struct Connection {
     servers: Servers,
     /// The number of replicas that have to acknowledge a change before it counts.
     replicas: u16,
+    /// UNLINK, or DEL for a server that does not know it.
+    delete: &'static str,
+    /// Keys that one SCAN may look at.
+    scan_count: usize,
 }
+
+/// Keys that one SCAN looks at. The server does nothing else in the meantime.
+const SCAN_COUNT_MAX: usize = 1_000;
+const SCAN_COUNT_MIN: usize = 10;
 
 enum Servers {
     Single(Box<ServerConnection>),
@@ -52,7 +61,12 @@ impl Connection {
                 Servers::Sentinel(Box::new(SentinelPrimary::new(access, master, sentinels)))
             }
         };
-        Ok(Self { servers, replicas })
+        Ok(Self {
+            servers,
+            replicas,
+            delete: "UNLINK",
+            scan_count: SCAN_COUNT_MAX,
+        })
     }
 
     /// Other connections to the same servers, not made yet.
@@ -62,8 +76,7 @@ impl Connection {
             Servers::Sentinel(sentinel) => Servers::Sentinel(Box::new(sentinel.another())),
             Servers::Cluster(cluster) => Servers::Cluster(Box::new(cluster.another())),
         };
-        let replicas = self.replicas;
-        Self { servers, replicas }
+        Self { servers, ..*self }
     }
 
     /// Checks that Redis answers, may be used, and has the configured layout.
@@ -86,6 +99,46 @@ impl Connection {
     /// Whether all keys of a command have to be in one slot.
     pub(crate) fn has_slots(&self) -> bool {
         matches!(self.servers, Servers::Cluster(_))
+    }
+
+    /// Sends one SCAN to one of the primaries.
+    ///
+    /// A server closes a connection whose answer is larger than its
+    /// client-output-buffer-limit. So the next attempt looks at half as many keys.
+    pub(crate) async fn scan_at(
+        &mut self,
+        primary: &Address,
+        mut scan: Cmd,
+    ) -> Result<Value, RequestError> {
+        scan.arg("COUNT").arg(self.scan_count);
+        let answer = self.run_at(primary, scan).await;
+        if let Err(RequestError::Unavailable {
+            code: "connection", ..
+        }) = &answer
+        {
+            self.scan_count = SCAN_COUNT_MIN.max(self.scan_count / 2);
+            let count = self.scan_count;
+            repeating!(warn, &self.to_string(), { redis = %self, count },
+                "Redis closed the connection while it answered SCAN: if its client-output-buffer-limit is low, the answer was too large for it; fewer keys are asked for at a time");
+        }
+        answer
+    }
+
+    /// A scan has ended: the next one may ask for more keys again.
+    pub(crate) fn scanned(&mut self) {
+        self.scan_count = SCAN_COUNT_MAX.min(self.scan_count * 2);
+    }
+
+    /// The command that deletes keys.
+    pub(crate) fn delete_command(&self) -> &'static str {
+        self.delete
+    }
+
+    /// Deletes with DEL from now on.
+    pub(crate) fn do_without_unlink(&mut self) {
+        repeating!(warn, &self.to_string(), { redis = %self },
+            "Redis does not know UNLINK: keys are deleted with DEL, which holds other clients up while it frees large values");
+        self.delete = "DEL";
     }
 
     /// Whether a change counts only once replicas have acknowledged it.

@@ -58,6 +58,21 @@ pub(crate) fn is_divided(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
 }
 
+/// Whether the server has no such command: it was renamed away, or the service does
+/// not offer it.
+pub(crate) fn is_unknown_command(error: &RedisError) -> bool {
+    let unknown = |detail: &str| {
+        // Redis 6 and later, and what scripts say.
+        let detail = detail.to_ascii_lowercase();
+        detail.contains("unknown command")
+            || detail.contains("unknown subcommand")
+            || detail.contains("unknown redis command")
+            || detail.contains("invalid command")
+    };
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && error.detail().is_some_and(unknown)
+}
+
 /// Makes an error of the server at `address` one for the caller.
 pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
     let unavailable = |code| RequestError::Unavailable {
@@ -95,6 +110,7 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
                 "this server is not part of a cluster: leave redis.cluster out",
             )
         }
+        _ if is_unknown_command(error) => refused("unknown-command", UNKNOWN_COMMAND_REMEDY),
         ErrorKind::Server(ServerErrorKind::ClusterDown) => unavailable("cluster-down"),
         // The client has no kind of its own for this.
         _ if error.code() == Some("NOAUTH") => refused(
@@ -108,6 +124,9 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
         _ => unavailable("connection"),
     }
 }
+
+/// What to do about a command that a server does not know.
+pub const UNKNOWN_COMMAND_REMEDY: &str = "the server does not know this command: take its rename-command out of redis.conf, or use a service that has the commands that docs/requirements.md lists; no grant helps";
 
 const SET_CLUSTER: &str = "set redis.cluster = true";
 

@@ -82,7 +82,8 @@ pub(crate) fn sort(group: &Group, answers: Vec<Reply>, answering: &Address) -> S
             };
             sorted.redirected.push(pending(goal));
             // The order of deletions does not matter.
-            if command.args_iter().next() != Some(Arg::Simple(b"UNLINK")) {
+            let name = command.args_iter().next();
+            if !matches!(name, Some(Arg::Simple(b"UNLINK" | b"DEL"))) {
                 elsewhere.insert(slot);
             }
         } else if !elsewhere.is_empty()

@@ -3,30 +3,13 @@
 
 use super::rule_set::Rules;
 use super::template::{Template, TemplatePart};
-
-/// Names of the kinds of entries that rules delete or keep, prefix included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PermissionProbe {
-    /// Keys, without templates that always give the same name.
-    pub keys: Vec<Vec<u8>>,
-    /// Whether keys are looked for by glob.
-    pub globs: bool,
-    /// Counters, under their own names.
-    pub generations: Vec<Vec<u8>>,
-    pub guards: Vec<Vec<u8>>,
-    /// Tag sets, some of them under their own names.
-    pub tag_sets: Vec<Vec<u8>>,
-    /// Hashes, some of them under their own names.
-    pub hashes: Vec<Vec<u8>>,
-    /// Channels, under their own names.
-    pub channels: Vec<Vec<u8>>,
-}
+use crate::model::CacheUses;
 
 impl Rules {
     /// The names as they would be if every column held `value`.
-    pub fn permission_probe(&self, value: &str) -> PermissionProbe {
+    pub fn permission_probe(&self, value: &str) -> CacheUses {
         let name = |template: &Template| name(template, &self.key_prefix, value);
-        let mut probe = PermissionProbe::default();
+        let mut probe = CacheUses::default();
         for rule in self.iter() {
             let cascades = rule.cascade_from.iter().flat_map(|from| &from.keys);
             let keys = rule.keys.iter().chain(cascades);

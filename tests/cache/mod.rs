@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod cluster;
+mod commands;
 mod failures;
 mod iam;
 mod moves;

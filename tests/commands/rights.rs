@@ -6,7 +6,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::check::{found, json};
 use crate::daemon::shop::{Config, Shop, USERS};
-use crate::support::{EVICTD_PASSWORD, shared_aws};
+use crate::support::{EVICTD_PASSWORD, Redis, RedisOptions, shared_aws};
 
 /// A rule's fields that make evictd use every kind of command of Redis.
 const SHAPES: &str = r#"
@@ -182,4 +182,46 @@ async fn a_queue_that_forgets_or_gives_up_too_soon_is_warned_of() {
     let of_hasty = warnings(&hasty).await;
     assert!(of_hasty.contains("after 5 receives"), "{of_hasty}");
     assert_eq!(warnings(&right).await, "");
+}
+
+#[tokio::test]
+async fn commands_that_the_server_does_not_know_are_no_missing_rights() {
+    let shop = Shop::open().await;
+    let renamed = |commands: &[&str]| {
+        let rename = |command: &&str| {
+            ["--rename-command", command, ""]
+                .map(str::to_owned)
+                .into_iter()
+        };
+        RedisOptions {
+            extra: commands.iter().flat_map(rename).collect(),
+            ..RedisOptions::default()
+        }
+    };
+    let rules = format!("{USERS}{SHAPES}");
+    let report = async |commands: &[&str]| {
+        let redis = Redis::start(renamed(commands)).await;
+        let mut config = shop.config().redis("settle_after = \"1s\"").rest(&rules);
+        config.redis_url = redis.url();
+        json(&config.options()).await
+    };
+    let (code, without_unlink) = report(&["UNLINK"]).await;
+    assert_eq!(code, Some(0), "{without_unlink}");
+    let warnings = found(&without_unlink, "warning", "redis");
+    assert!(
+        warnings.contains("UNLINK: keys are deleted with DEL"),
+        "{warnings}"
+    );
+
+    let absent = ["UNLINK", "DEL", "SCAN", "HDEL", "INCR", "EVALSHA"];
+    let (code, without) = report(&absent).await;
+    assert_eq!(code, Some(2), "{without}");
+    let errors = found(&without, "error", "redis");
+    for command in absent {
+        let named = format!("{command}: ");
+        let line = errors.lines().find(|line| line.contains(&named));
+        let line = line.unwrap_or_else(|| panic!("{command}: {errors}"));
+        assert!(line.contains("no grant helps"), "{line}");
+    }
+    assert!(!errors.contains("grant it"), "{errors}");
 }

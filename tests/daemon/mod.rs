@@ -35,6 +35,7 @@ mod replica_lag;
 mod restarts;
 mod restored;
 mod restores;
+mod rotated;
 mod sessions;
 mod shapes;
 pub mod shop;

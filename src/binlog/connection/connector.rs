@@ -8,7 +8,7 @@ use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, SslOpts}
 use super::client::Client;
 use super::session::SETTINGS;
 use crate::binlog::error::SourceError;
-use crate::credentials::{Password, TokenError};
+use crate::credentials::{Password, PasswordError};
 
 /// The server to connect to, and the account.
 #[derive(Clone)]
@@ -203,7 +203,7 @@ impl Connector {
             Error::Io(IoError::Tls(tls)) => self.unreachable(tls_reason(&tls.to_string())),
             Error::Io(IoError::Io(io)) => {
                 let text = io.to_string();
-                if io.get_ref().is_some_and(|error| error.is::<TokenError>()) {
+                if io.get_ref().is_some_and(|error| error.is::<PasswordError>()) {
                     return self.unreachable(text);
                 }
                 if text.contains("certificate") || io.kind() == std::io::ErrorKind::InvalidData {

@@ -1,10 +1,13 @@
 //! The permissions of the account in Redis, and what Redis evicts when it is
 //! full.
 
-use crate::cache::{MemoryPolicy, Permissions, Redis, Uses};
+use std::collections::BTreeSet;
+
+use crate::cache::{MemoryPolicy, MissingPermission, Permissions, Redis, UNKNOWN_COMMAND_REMEDY};
 use crate::command::finding::{Finding, Level};
 use crate::command::{CommandError, preflight};
 use crate::config::Config;
+use crate::model::CacheUses;
 
 /// Keys and channels that are named for one command that the account lacks.
 const NAMES_MAX: usize = 3;
@@ -18,58 +21,73 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>, CommandError> {
     let mut redis = Redis::new(&preflight::redis_target(&config.redis)?)?;
     redis.check().await?;
     let mut found = vec![Finding::new(Level::Ok, "redis", "the server answers")];
-    // No row has so large a number, so no key with it exists.
-    let number = rand::random_range(1_u64 << 62..1 << 63).to_string();
-    let uses = uses(config, &number);
+    let uses = uses(config);
     found.extend(permissions(&redis.permissions(&uses).await?));
     found.extend(memory(redis.memory_policy().await?, &uses));
     Ok(found)
 }
 
-fn uses(config: &Config, number: &str) -> Uses {
-    let samples = config.rules.permission_probe(number);
-    Uses {
-        keys: samples.keys,
-        globs: samples.globs,
-        generations: samples.generations,
-        guards: samples.guards,
-        tag_sets: samples.tag_sets,
-        hashes: samples.hashes,
-        channels: samples.channels,
+/// Logs what the account may not do, and which commands the server does not have:
+/// what needs them is tried again until it may.
+///
+/// # Errors
+///
+/// Redis does not answer.
+pub async fn log_permissions(redis: &mut Redis, config: &Config) -> Result<(), CommandError> {
+    for finding in permissions(&redis.permissions(&uses(config)).await?) {
+        match finding.level {
+            Level::Ok | Level::Note => tracing::debug!("{}", finding.message),
+            Level::Warning => tracing::warn!("{}", finding.message),
+            Level::Error => tracing::error!("{}", finding.message),
+        }
     }
+    Ok(())
+}
+
+fn uses(config: &Config) -> CacheUses {
+    // No row has so large a number, so no key with it exists.
+    let number = rand::random_range(1_u64 << 62..1 << 63).to_string();
+    config.rules.permission_probe(&number)
+}
+
+/// Some of the names that `command` was tried with, and why it did not work.
+fn of_command(command: &str, all: &[MissingPermission]) -> (String, String) {
+    let of_command = || all.iter().filter(|missing| missing.command == command);
+    let mut names: Vec<String> = of_command()
+        .take(NAMES_MAX)
+        .map(|missing| String::from_utf8_lossy(&missing.on).into_owned())
+        .collect();
+    if of_command().count() > NAMES_MAX {
+        names.push("…".to_owned());
+    }
+    let reason = of_command().next().map(|missing| missing.reason.clone());
+    (names.join(", "), reason.unwrap_or_default())
+}
+
+fn commands(all: &[MissingPermission]) -> BTreeSet<&'static str> {
+    all.iter().map(|missing| missing.command).collect()
 }
 
 fn permissions(permissions: &Permissions) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut commands: Vec<&str> = permissions
-        .missing
-        .iter()
-        .map(|missing| missing.command)
-        .collect();
-    commands.sort_unstable();
-    commands.dedup();
-    for command in commands {
-        let of_command = || {
-            permissions
-                .missing
-                .iter()
-                .filter(|missing| missing.command == command)
-        };
-        let mut names: Vec<String> = of_command()
-            .take(NAMES_MAX)
-            .map(|missing| String::from_utf8_lossy(&missing.on).into_owned())
-            .collect();
-        if of_command().count() > NAMES_MAX {
-            names.push("…".to_owned());
-        }
-        let reason = of_command()
-            .next()
-            .map_or("", |missing| missing.reason.as_str());
+    for command in commands(&permissions.missing) {
+        let (names, reason) = of_command(command, &permissions.missing);
         let message = format!(
-            "the account may not {command} {}: {reason}; grant it with ACL SETUSER, on the keys and channels of all rules",
-            names.join(", ")
+            "the account may not {command} {names}: {reason}; grant it with ACL SETUSER, on the keys and channels of all rules"
         );
         found.push(Finding::new(Level::Error, "redis", message));
+    }
+    let absent = commands(&permissions.absent);
+    for command in &absent {
+        let (_, reason) = of_command(command, &permissions.absent);
+        let finding = if *command == "UNLINK" && !absent.contains("DEL") {
+            let message = "the server does not know UNLINK: keys are deleted with DEL, which holds other clients up while it frees large values";
+            Finding::new(Level::Warning, "redis", message)
+        } else {
+            let message = format!("{command}: {reason}; {UNKNOWN_COMMAND_REMEDY}");
+            Finding::new(Level::Error, "redis", message)
+        };
+        found.push(finding);
     }
     if !permissions.unknown.is_empty() {
         let message = format!(
@@ -78,7 +96,7 @@ fn permissions(permissions: &Permissions) -> Vec<Finding> {
         );
         found.push(Finding::new(Level::Note, "redis", message));
     }
-    if permissions.missing.is_empty() && permissions.allowed > 0 {
+    if permissions.missing.is_empty() && permissions.absent.is_empty() && permissions.allowed > 0 {
         let message = format!(
             "the account may do what was tried ({} commands on keys such as the rules')",
             permissions.allowed
@@ -88,12 +106,12 @@ fn permissions(permissions: &Permissions) -> Vec<Finding> {
     found
 }
 
-fn memory(policy: Option<MemoryPolicy>, uses: &Uses) -> Option<Finding> {
+fn memory(policy: Option<MemoryPolicy>, uses: &CacheUses) -> Option<Finding> {
     let Some(MemoryPolicy { policy, limited }) = policy else {
         return Some(Finding::new(
-            Level::Note,
+            Level::Warning,
             "redis",
-            "the server does not say what it does when its memory is full (INFO): make sure that maxmemory-policy spares guards and generations",
+            "the server does not say anything of itself (INFO): make sure that maxmemory-policy spares guards and generations. Nor is a restart from an earlier snapshot seen, which brings deleted entries back; grant +info",
         ));
     };
     let evicts = limited && policy != "noeviction";
@@ -126,10 +144,10 @@ mod tests {
 
     #[test]
     fn policies_that_may_evict_what_must_stay_are_warned_of() {
-        let uses = |guards: bool, generations: bool| Uses {
+        let uses = |guards: bool, generations: bool| CacheUses {
             guards: vec![b"g".to_vec(); usize::from(guards)],
             generations: vec![b"n".to_vec(); usize::from(generations)],
-            ..Uses::default()
+            ..CacheUses::default()
         };
         for (policy, limited, uses, level) in [
             ("allkeys-lru", true, uses(false, false), Level::Ok),
@@ -148,6 +166,9 @@ mod tests {
             assert_eq!(finding.level, level, "{policy}: {}", finding.message);
             assert!(finding.message.contains(policy), "{}", finding.message);
         }
-        assert_eq!(memory(None, &Uses::default()).unwrap().level, Level::Note);
+        assert_eq!(
+            memory(None, &CacheUses::default()).unwrap().level,
+            Level::Warning
+        );
     }
 }

@@ -16,4 +16,5 @@ mod paths;
 mod queue;
 mod report;
 
+pub use self::cache::log_permissions;
 pub use self::examination::run;

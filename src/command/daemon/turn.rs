@@ -27,7 +27,7 @@ use crate::cli::Role;
 use crate::command::parts::{path_sink, settling};
 use crate::command::preflight::Misfits;
 use crate::command::shutdown::{GRACE, unless};
-use crate::command::{CommandError, aws_config, preflight, store};
+use crate::command::{CommandError, aws_config, check, preflight, store};
 use crate::config::{BufferConfig, CloudFrontConfig, Config};
 use crate::drain::{Drain, DrainOptions};
 use crate::edge::CloudFront;
@@ -162,6 +162,7 @@ impl Checked {
             let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
                 .sparing(config.rules.guard_patterns().into());
             cache.check().await?;
+            check::log_permissions(&mut cache, &config).await?;
             let connector = preflight::connector(&config.source)?;
             let server;
             (server, unfit) =
