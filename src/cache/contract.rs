@@ -12,6 +12,10 @@ use crate::model::{Guards, KeyList, PairSet};
 /// - **A refusal that does not pass is not an error.** The call succeeds: its
 ///   [`Outcome`] lists the keys that the server refuses, and everything else is
 ///   done.
+/// - **A part that fails is not an error either.** One primary of a cluster may be
+///   away, and a server whose memory is full deletes keys and raises no guard. The
+///   call succeeds, names what failed (`Outcome::unfinished`), and everything
+///   else is done. An error says that nothing can be done at the moment.
 /// - **Deletion is idempotent**, and a call that failed may have deleted any of
 ///   the keys: repeat it whole.
 /// - **The caller retries.** An implementation makes one attempt, and renews its
@@ -19,7 +23,7 @@ use crate::model::{Guards, KeyList, PairSet};
 /// - **Cancelling** a call may leave any part of it done.
 pub trait Cache: Send + 'static {
     /// Deletes `keys`. `Ok` means that the server acknowledged all keys but the
-    /// refused ones.
+    /// refused and the unfinished ones.
     fn delete(
         &mut self,
         keys: &[&KeyList],
@@ -30,7 +34,11 @@ pub trait Cache: Send + 'static {
     fn increment(&mut self, key: &[u8])
     -> impl Future<Output = Result<Outcome, CacheError>> + Send;
 
-    /// Deletes every key that matches `glob` and existed when the call began.
+    /// Deletes every key that matches `glob` and existed when the call began. It may
+    /// take any time, since it leaves most of the server's time to others.
+    ///
+    /// A part that fails is an error here, after everything else is done. The same
+    /// call tries again, for as little as that part needs.
     fn delete_matching(
         &mut self,
         glob: &[u8],
@@ -39,6 +47,10 @@ pub trait Cache: Send + 'static {
     /// Raises `guards`, and only then deletes `keys`. A guard never falls, so
     /// that repeating the call changes nothing. Guards do not count as keys that
     /// existed.
+    ///
+    /// A guard that cannot be raised keeps no key from being deleted. The keys that
+    /// it may be for are unfinished with it, as they have to be deleted once more
+    /// after it is raised.
     fn delete_guarded(
         &mut self,
         guards: &Guards,

@@ -3,6 +3,7 @@
 //! A guard is a key that holds the version of a row. The script that readers fill
 //! the cache with stores nothing that is older than the guard.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, Script, ServerErrorKind};
@@ -15,6 +16,7 @@ use crate::model::{GuardPattern, Guards, KeyList, KeySet};
 use crate::redis::connection::Connection;
 use crate::redis::error;
 use crate::redis::server::Reply;
+use crate::redis::slot;
 
 const RAISE: &str = include_str!("raise.lua");
 
@@ -22,6 +24,10 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RAISE));
 
 /// Raises the guards and then deletes the keys, in one round trip. A fill that
 /// comes after the deletion finds the guard raised.
+///
+/// Where a guard cannot be raised, because its primary failed or memory is full,
+/// the keys are deleted all the same. Those that may belong to it are unfinished
+/// with it: a fill of the old row may come before the guard is raised.
 pub(super) async fn raise_and_delete(
     connection: &mut Connection,
     guards: &Guards,
@@ -35,15 +41,36 @@ pub(super) async fn raise_and_delete(
         let raise = commands(guards, "EVAL", RAISE);
         let (again, second) = unlink::delete_after(connection, raise, keys).await?;
         answers = again;
-        outcome.existed += second.existed;
-        outcome.refused = second.refused;
+        outcome = Outcome {
+            existed: outcome.existed + second.existed,
+            ..second
+        };
     }
+    let mut unraised = Vec::new();
     for ((key, ..), answer) in guards.iter().zip(answers) {
-        if let Err(error) = answer {
-            outcome.refused.push(refused(connection, key, &error)?);
+        match answer {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => outcome.refused.push(refused(connection, key, &error)?),
+            None => unraised.push(key.to_vec()),
         }
     }
+    if let Some(unfinished) = outcome.unfinished.as_mut().filter(|_| !unraised.is_empty()) {
+        unfinished.keys.extend(guarded(connection, &unraised, keys));
+        unfinished.guards = unraised;
+    }
     Ok(outcome)
+}
+
+/// The keys that one of these guards may be for. In a cluster, a guard and its
+/// keys are in one slot, since the script that fills takes both.
+fn guarded(connection: &Connection, guards: &[Vec<u8>], keys: &[&KeyList]) -> Vec<Vec<u8>> {
+    let has_slots = connection.has_slots();
+    let slots: HashSet<u16> = guards.iter().map(|guard| slot::of_key(guard)).collect();
+    keys.iter()
+        .flat_map(|keys| keys.iter())
+        .filter(|key| !has_slots || slots.contains(&slot::of_key(key)))
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 fn commands(guards: &Guards, name: &str, script: &str) -> Vec<Cmd> {
@@ -56,9 +83,10 @@ fn commands(guards: &Guards, name: &str, script: &str) -> Vec<Cmd> {
     guards.iter().map(raise).collect()
 }
 
-fn is_unknown_script(answer: &Reply) -> bool {
+fn is_unknown_script(answer: &Option<Reply>) -> bool {
     let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
-    answer.as_ref().is_err_and(|error| error.kind() == unknown)
+    let answer = answer.as_ref();
+    answer.is_some_and(|answer| answer.as_ref().is_err_and(|error| error.kind() == unknown))
 }
 
 /// Removes guards from `found`: without its guard, a reader could store an old

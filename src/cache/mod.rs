@@ -8,6 +8,7 @@
 //! - `run`: what a server says of its process, and of what it saved.
 //! - `unlink`: keys deleted by name.
 //! - `scan`: keys found and deleted by glob.
+//! - `pace`: how fast a scan goes.
 //! - `guard`: guards, which `raise.lua` raises before keys are deleted.
 //! - `tag_sets`: members read from tag sets and removed.
 //! - `hash`: fields deleted from hashes.
@@ -19,6 +20,7 @@ mod contract;
 mod guard;
 mod hash;
 mod outcome;
+mod pace;
 mod permissions;
 mod redis;
 mod refusal;
@@ -29,10 +31,9 @@ mod tag_sets;
 mod unlink;
 
 pub use self::contract::Cache;
-pub use crate::redis::error::UNKNOWN_COMMAND_REMEDY;
-
-pub use self::outcome::{CacheError, Outcome, Refused};
+pub use self::outcome::{CacheError, Outcome, Refused, Unfinished};
 pub use self::permissions::{MemoryPolicy, MissingPermission, Permissions};
 pub use self::redis::Redis;
 pub use self::run::ServerRun;
 pub use self::steps::{FoundKeys, MemberRemoval, ScanPlace, TagKind, TagScan, TagStep};
+pub use crate::redis::error::UNKNOWN_COMMAND_REMEDY;

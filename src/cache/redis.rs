@@ -1,7 +1,7 @@
 //! Deletions in Redis.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::contract::Cache;
 use super::outcome::{CacheError, Outcome};
@@ -22,6 +22,8 @@ pub struct Redis {
     guards: Arc<[GuardPattern]>,
     /// The scan of [`Cache::find_keys`] that is in progress.
     sweep: Option<Sweep>,
+    /// Globs whose last scan failed.
+    unfinished: BTreeSet<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -40,6 +42,7 @@ impl Redis {
             connection: Connection::new(target)?,
             guards: Arc::default(),
             sweep: None,
+            unfinished: BTreeSet::new(),
         })
     }
 
@@ -56,6 +59,15 @@ impl Redis {
             connection: self.connection.another(),
             guards: Arc::clone(&self.guards),
             sweep: None,
+            unfinished: BTreeSet::new(),
+        }
+    }
+
+    /// The same for those who try again what failed, whom nobody waits for.
+    pub fn insisting(&self) -> Self {
+        Self {
+            connection: self.connection.insisting(),
+            ..self.another()
         }
     }
 
@@ -89,7 +101,12 @@ impl Cache for Redis {
     }
 
     async fn delete_matching(&mut self, glob: &[u8]) -> Result<Outcome, CacheError> {
-        scan::delete_matching(&mut self.connection, &self.guards, glob).await
+        let again = self.unfinished.remove(glob);
+        let deleted = scan::delete_matching(&mut self.connection, &self.guards, glob, again).await;
+        if deleted.is_err() {
+            self.unfinished.insert(glob.to_vec());
+        }
+        deleted
     }
 
     async fn delete_guarded(
@@ -105,24 +122,30 @@ impl Cache for Redis {
     }
 
     async fn find_keys(&mut self, glob: &[u8], from: ScanPlace) -> Result<FoundKeys, CacheError> {
-        let asked_at = Instant::now();
-        let mut sweep = match (from, self.sweep.take()) {
-            (ScanPlace::Further, Some(sweep)) => sweep,
-            _ => {
-                // No tag set has this key, which may therefore be deleted.
-                let spare_key = [glob, b"\0"].concat();
-                Sweep::begin(&mut self.connection, glob, &spare_key).await?
+        // No tag set has this key, which may therefore be deleted.
+        let spare_key = [glob, b"\0"].concat();
+        let again = self.unfinished.remove(&spare_key);
+        let (sweep, connection) = (self.sweep.take(), &mut self.connection);
+        let found = async {
+            let mut sweep = match (from, sweep) {
+                (ScanPlace::Further, Some(sweep)) => sweep,
+                _ => Sweep::begin(connection, glob, &spare_key, again).await?,
+            };
+            let found = sweep.next(connection).await?;
+            Ok::<_, CacheError>(found.map(|keys| (keys, sweep)))
+        };
+        match found.await {
+            Ok(Some((keys, sweep))) => {
+                self.sweep = Some(sweep);
+                let next = Some(ScanPlace::Further);
+                Ok(FoundKeys { keys, next })
             }
-        };
-        let found = sweep.next(&mut self.connection).await?;
-        // Others get at least half of the server's time.
-        tokio::time::sleep(asked_at.elapsed()).await;
-        let Some(keys) = found else {
-            return Ok(FoundKeys::default());
-        };
-        self.sweep = Some(sweep);
-        let next = Some(ScanPlace::Further);
-        Ok(FoundKeys { keys, next })
+            Ok(None) => Ok(FoundKeys::default()),
+            Err(error) => {
+                self.unfinished.insert(spare_key);
+                Err(error)
+            }
+        }
     }
 
     async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {

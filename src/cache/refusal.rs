@@ -6,7 +6,8 @@ use super::outcome::{CacheError, Outcome, Refused};
 use crate::redis::connection::Connection;
 use crate::redis::error;
 
-/// Runs commands, one for each of `keys`, and collects the keys that are refused.
+/// Runs commands, one for each of `keys`, and collects the keys that are refused
+/// and those whose command failed.
 pub(super) async fn unless_refused(
     connection: &mut Connection,
     commands: Vec<Cmd>,
@@ -16,13 +17,16 @@ pub(super) async fn unless_refused(
     if commands.is_empty() {
         return Ok(outcome);
     }
-    let answers = connection.run(commands).await?;
-    for (key, answer) in keys.iter().zip(answers) {
+    let answers = connection.run_each(commands).await?;
+    let mut failed = Vec::new();
+    for (key, answer) in keys.iter().zip(answers.replies) {
         match answer {
-            Ok(value) => outcome.existed += u64::from_redis_value(value).unwrap_or(0),
-            Err(error) => outcome.refused.push(refused(connection, key, &error)?),
+            Some(Ok(value)) => outcome.existed += u64::from_redis_value(value).unwrap_or(0),
+            Some(Err(error)) => outcome.refused.push(refused(connection, key, &error)?),
+            None => failed.push(key.to_vec()),
         }
     }
+    outcome.unfinished(failed, answers.failure);
     Ok(outcome)
 }
 

@@ -1,11 +1,12 @@
 //! Keys found and deleted by glob.
 
 use std::collections::HashSet;
-use std::time::Instant;
 
 use redis::FromRedisValue;
+use tokio::time::Instant;
 
 use super::outcome::{CacheError, Outcome, Refused};
+use super::pace::Pace;
 use super::{guard, unlink};
 use crate::model::{GuardPattern, KeySet};
 use crate::redis::address::Address;
@@ -15,17 +16,20 @@ use crate::redis::connection::{Connection, Keyspace};
 const REFUSED_MAX: usize = 1_000;
 
 /// Deletes every key that matches `glob` and is not a guard.
+///
+/// Without a primary, the others are scanned all the same, and then the call
+/// fails. `again` says that it did so before.
 pub(super) async fn delete_matching(
     connection: &mut Connection,
     guards: &[GuardPattern],
     glob: &[u8],
+    again: bool,
 ) -> Result<Outcome, CacheError> {
     let mut outcome = Outcome::default();
     // An account that may touch the keys that the glob matches may most likely
     // touch the key whose name is the text of the glob.
-    let mut sweep = Sweep::begin(connection, glob, glob).await?;
+    let mut sweep = Sweep::begin(connection, glob, glob, again).await?;
     loop {
-        let asked_at = Instant::now();
         let Some(mut found) = sweep.next(connection).await? else {
             return Ok(outcome);
         };
@@ -34,10 +38,16 @@ pub(super) async fn delete_matching(
         for key in &found {
             keys.insert(key);
         }
-        outcome.add(unlink::delete(connection, &[keys.keys()]).await?);
+        if keys.is_empty() {
+            continue;
+        }
+        sweep.pace.trip();
+        let mut deleted = unlink::delete(connection, &[keys.keys()]).await?;
+        if let Some(unfinished) = deleted.unfinished.take() {
+            sweep.before.failure = Some(unfinished.error);
+        }
+        outcome.add(deleted);
         shorten(&mut outcome.refused, glob);
-        // Others get at least half of the server's time.
-        tokio::time::sleep(asked_at.elapsed()).await;
     }
 }
 
@@ -60,22 +70,30 @@ pub(super) struct Sweep {
     cursor: u64,
     pass: u64,
     moved: HashSet<u16>,
+    pace: Pace,
 }
 
 impl Sweep {
+    /// Begins a scan; one that failed `again` only once all primaries answer.
     pub(super) async fn begin(
         connection: &mut Connection,
         glob: &[u8],
         spare_key: &[u8],
+        again: bool,
     ) -> Result<Self, CacheError> {
+        let mut before = connection.keyspace().await?;
+        if let Some(failure) = before.failure.take_if(|_| again) {
+            return Err(failure);
+        }
         Ok(Self {
             glob: glob.to_vec(),
             spare_key: spare_key.to_vec(),
-            before: connection.keyspace().await?,
+            before,
             primary: 0,
             cursor: 0,
             pass: 1,
             moved: HashSet::new(),
+            pace: Pace::new(),
         })
     }
 
@@ -84,13 +102,19 @@ impl Sweep {
         &mut self,
         connection: &mut Connection,
     ) -> Result<Option<Vec<Vec<u8>>>, CacheError> {
+        tokio::time::sleep(self.pace.end()).await;
         if self.before.primaries.get(self.primary).is_none() && !self.again(connection).await? {
             return Ok(None);
         }
         let Some(primary) = self.before.primaries.get(self.primary) else {
             return Ok(None);
         };
-        let (next, found) = page(connection, primary, &self.glob, self.cursor).await?;
+        let (glob, pace) = (&self.glob, &mut self.pace);
+        let page = page(connection, primary, glob, self.cursor, pace).await;
+        let (next, found) = page.unwrap_or_else(|failure| {
+            self.before.failure = Some(failure);
+            (0, Vec::new())
+        });
         self.cursor = next;
         self.primary += usize::from(next == 0);
         Ok(Some(found))
@@ -98,7 +122,13 @@ impl Sweep {
 
     /// Ends a pass, and begins another one if keys may have been missed.
     async fn again(&mut self, connection: &mut Connection) -> Result<bool, CacheError> {
-        let after = connection.keyspace().await?;
+        if let Some(failure) = self.before.failure.take() {
+            return Err(failure);
+        }
+        let mut after = connection.keyspace().await?;
+        if let Some(failure) = after.failure.take() {
+            return Err(failure);
+        }
         let moving = moved_in_between(&self.before, &after);
         let quiet = moving.is_empty() && !self.before.moving && !after.moving;
         if quiet || self.pass > 1 && self.moved.is_disjoint(&moving) {
@@ -126,7 +156,10 @@ async fn take_writes(connection: &mut Connection, spare_key: &[u8]) -> Result<()
     let mut keys = KeySet::default();
     keys.insert(spare_key);
     // A replica answers READONLY, which fails the call. A refusal does not.
-    unlink::delete(connection, &[keys.keys()]).await.map(drop)
+    unlink::delete(connection, &[keys.keys()])
+        .await?
+        .whole()
+        .map(drop)
 }
 
 async fn page(
@@ -134,10 +167,14 @@ async fn page(
     primary: &Address,
     glob: &[u8],
     cursor: u64,
+    pace: &mut Pace,
 ) -> Result<(u64, Vec<Vec<u8>>), CacheError> {
+    let asked_at = Instant::now();
+    connection.run_at(primary, redis::cmd("PING")).await?;
+    pace.begin(asked_at.elapsed());
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(glob);
-    let scanned = connection.scan_at(primary, scan).await?;
+    let scanned = connection.scan_at(primary, scan, pace.count()).await?;
     FromRedisValue::from_redis_value(scanned).map_err(|error| connection.failed(&error.into()))
 }
 

@@ -1,6 +1,6 @@
 //! Steps through tag sets, whose members name keys, and through matching keys.
 
-use super::outcome::Refused;
+use super::outcome::{CacheError, Refused};
 
 /// The type of a tag set in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum TagStep {
     End,
     /// The key holds another type, or may not be read.
     Refused(Refused),
+    /// The part of the cache that has it failed.
+    Failed(CacheError),
 }
 
 /// Members to remove from a tag set.

@@ -31,16 +31,19 @@ pub(super) async fn scan(
         command.arg("COUNT").arg(SCAN_COUNT);
         commands.push(command);
     }
-    let mut answers = run(connection, commands).await?;
+    let (mut answers, failure) = run(connection, commands).await?;
     let mut steps = Vec::new();
     for (set, kind) in sets.iter().zip(kinds) {
         let step = match kind {
-            Err(refused) => TagStep::Refused(refused),
+            Err(step) => step,
             Ok(None) => TagStep::End,
-            Ok(Some(kind)) => match answers.next() {
-                Some(Ok(page)) => members(kind, page).map_err(|error| connection.failed(&error))?,
-                Some(Err(error)) => TagStep::Refused(refused(connection, set.key, &error)?),
-                None => TagStep::End,
+            Ok(Some(kind)) => match (answers.next().flatten(), &failure) {
+                (Some(Ok(page)), _) => {
+                    members(kind, page).map_err(|error| connection.failed(&error))?
+                }
+                (Some(Err(error)), _) => TagStep::Refused(refused(connection, set.key, &error)?),
+                (None, Some(failure)) => TagStep::Failed(failure.clone()),
+                (None, None) => TagStep::End,
             },
         };
         steps.push(step);
@@ -48,11 +51,12 @@ pub(super) async fn scan(
     Ok(steps)
 }
 
-/// The type of each set; `None` where there is no set.
+/// The type of each set; `None` where there is no set. A step instead, where that
+/// cannot be known.
 async fn kinds(
     connection: &mut Connection,
     sets: &[TagScan<'_>],
-) -> Result<Vec<Result<Option<TagKind>, Refused>>, CacheError> {
+) -> Result<Vec<Result<Option<TagKind>, TagStep>>, CacheError> {
     let commands: Vec<Cmd> = sets
         .iter()
         .filter(|set| set.kind.is_none())
@@ -62,35 +66,37 @@ async fn kinds(
             command
         })
         .collect();
-    let mut answers = run(connection, commands).await?;
+    let (mut answers, failure) = run(connection, commands).await?;
     let mut kinds = Vec::new();
     for set in sets {
         let kind = match set.kind {
             Some(kind) => Ok(Some(kind)),
-            None => {
-                let answer = answers.next().unwrap_or(Ok(Value::Nil));
-                match answer.and_then(|value| Ok(String::from_redis_value(value)?)) {
-                    Ok(name) => kind_called(&name, set.key),
-                    Err(error) => Err(refused(connection, set.key, &error)?),
+            None => match (answers.next().flatten(), &failure) {
+                (Some(answer), _) => {
+                    match answer.and_then(|value| Ok(String::from_redis_value(value)?)) {
+                        Ok(name) => kind_called(&name, set.key).map_err(TagStep::Refused),
+                        Err(error) => Err(TagStep::Refused(refused(connection, set.key, &error)?)),
+                    }
                 }
-            }
+                (None, Some(failure)) => Err(TagStep::Failed(failure.clone())),
+                (None, None) => Ok(None),
+            },
         };
         kinds.push(kind);
     }
     Ok(kinds)
 }
 
+/// The answers to commands in their order, and why some have none.
+type SetAnswers = (std::vec::IntoIter<Option<Reply>>, Option<CacheError>);
+
 /// Runs commands, if there are any.
-async fn run(
-    connection: &mut Connection,
-    commands: Vec<Cmd>,
-) -> Result<std::vec::IntoIter<Reply>, CacheError> {
-    let answers = if commands.is_empty() {
-        Vec::new()
-    } else {
-        connection.run(commands).await?
-    };
-    Ok(answers.into_iter())
+async fn run(connection: &mut Connection, commands: Vec<Cmd>) -> Result<SetAnswers, CacheError> {
+    if commands.is_empty() {
+        return Ok((Vec::new().into_iter(), None));
+    }
+    let answers = connection.run_each(commands).await?;
+    Ok((answers.replies.into_iter(), answers.failure))
 }
 
 fn kind_called(name: &str, key: &[u8]) -> Result<Option<TagKind>, Refused> {

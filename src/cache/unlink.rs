@@ -29,12 +29,12 @@ pub(super) async fn delete(
 }
 
 /// Deletes all keys after other commands, in one round trip. Returns the answers
-/// to those commands, too.
+/// to those commands, too; `None` for one that failed.
 pub(super) async fn delete_after(
     connection: &mut Connection,
     mut first: Vec<Cmd>,
     keys: &[&KeyList],
-) -> Result<(Vec<Reply>, Outcome), CacheError> {
+) -> Result<(Vec<Option<Reply>>, Outcome), CacheError> {
     let mut outcome = Outcome::default();
     let mut first_answers = Vec::new();
     let Chunks { keys, mut pending } = if connection.has_slots() {
@@ -51,19 +51,24 @@ pub(super) async fn delete_after(
                 .iter()
                 .map(|chunk| delete_command(name, part(&keys, chunk))),
         );
-        let mut answers = connection.run(commands).await?;
+        let answers = connection.run_each(commands).await?;
+        let mut replies = answers.replies;
         if before > 0 {
-            let of_keys = answers.split_off(before.min(answers.len()));
-            first_answers = std::mem::replace(&mut answers, of_keys);
+            let of_keys = replies.split_off(before.min(replies.len()));
+            first_answers = std::mem::replace(&mut replies, of_keys);
         }
         let mut refused = Vec::new();
-        for (chunk, answer) in pending.into_iter().zip(answers) {
-            let count = answer.and_then(|value| Ok(u64::from_redis_value(value)?));
+        let mut failed = Vec::new();
+        for (chunk, answer) in pending.into_iter().zip(replies) {
+            let count =
+                answer.map(|answer| answer.and_then(|value| Ok(u64::from_redis_value(value)?)));
             match count {
-                Ok(count) => outcome.existed += count,
-                Err(error) => refused.push((chunk, error)),
+                Some(Ok(count)) => outcome.existed += count,
+                Some(Err(error)) => refused.push((chunk, error)),
+                None => failed.extend(part(&keys, &chunk).iter().map(|key| key.to_vec())),
             }
         }
+        outcome.unfinished(failed, answers.failure);
         pending = Vec::new();
         for (chunk, error) in refused {
             let refusal = error::refusal(&error);

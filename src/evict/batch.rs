@@ -2,7 +2,7 @@
 //!
 //! A batch gathers while the one before it is on its way. Each stage is a type
 //! of its own, made only by the step that reached it:
-//! [`Batch`] → [`Deleted`] → [`Settled`] → [`Accepted`](super::settled::Accepted). Keys go before paths
+//! [`Batch`] → [`Deleted`] → `Settled` → `Accepted`. Keys go before paths
 //! (Cache before edge) and the position comes last (Nothing lost), because
 //! nothing else compiles.
 
@@ -16,12 +16,14 @@ use super::due::Due;
 use super::marks::{MARK_BYTES, Mark, Marks, Reached};
 use super::pass::Pass;
 use super::plan_counts::Counts;
+use super::publish::Publications;
+use super::remainder::{self, Attempted, Effort};
 use super::settled::Settled;
-use super::structures::Structures;
+use super::structures::{Structures, Wide};
 use super::visibility::{Unseen, Visible};
 use crate::binlog::reader::TransactionsRead;
 use crate::binlog::server::stream_id::StreamId;
-use crate::cache::{Cache, CacheError, Refused};
+use crate::cache::{Cache, CacheError};
 use crate::ledger::GapId;
 use crate::model::invalidation::{Action, Plan, Widening};
 use crate::model::{CommitTime, KeyList, KeySet};
@@ -56,21 +58,15 @@ pub struct Batch {
 /// under load stay below it.
 const ROOM_BYTES_MAX: usize = 2 << 20;
 
-/// A deletion that covers more than single keys.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wide {
-    /// Every key that matches this glob.
-    Matching(Vec<u8>),
-    /// Every key that contains the value of this counter, which is increased.
-    Generation(Vec<u8>),
-}
-
-/// A batch whose keys were deleted from the cache for the first time.
+/// A batch whose keys were deleted from the cache for the first time, but for
+/// what remains of it.
 #[derive(Debug)]
 pub struct Deleted {
     settling: KeyList,
     wide: BTreeSet<Wide>,
     structures: Structures,
+    /// What remains of the first deletion. The batch has not settled before.
+    pub(super) remains: Attempted,
     /// When its keys are deleted again; `None` where once was enough.
     pub(super) due: Option<Due>,
     /// When they are deleted once more after that.
@@ -80,9 +76,9 @@ pub struct Deleted {
     /// Its number in the binlog's order, see [`Marks`].
     pub(super) number: u64,
     paths: Paths,
-    mark: Option<Mark>,
-    oldest: Option<CommitTime>,
-    gap: Option<GapId>,
+    pub(super) mark: Option<Mark>,
+    pub(super) oldest: Option<CommitTime>,
+    pub(super) gap: Option<GapId>,
 }
 
 impl Batch {
@@ -137,15 +133,16 @@ impl Batch {
         self.paths.all_committed_at(now);
     }
 
-    /// Makes one attempt to delete everything in it, and returns the keys that
-    /// the cache refuses for good. `pass` says whether it is deleted again.
+    /// Makes one attempt to delete everything in it. `pass` says whether it is
+    /// deleted again.
     pub(super) async fn delete(
         &mut self,
         cache: &mut impl Cache,
         pass: Pass,
-    ) -> Result<Vec<Refused>, CacheError> {
+    ) -> Result<Attempted, CacheError> {
         let keys = [self.settling.keys(), self.once.keys()];
-        delete(cache, &keys, &self.wide, &mut self.structures, pass).await
+        let (wide, structures) = (&self.wide, &mut self.structures);
+        remainder::attempt(cache, &keys, wide, structures, pass, Effort::Brief).await
     }
 
     /// Whether a refused key is deleted again when the batch is.
@@ -156,14 +153,9 @@ impl Batch {
         self.settling.contains(key) || self.structures.is_empty() && !self.once.contains(key)
     }
 
-    /// Whether it scans the cache's keys or sets, which may take any time.
-    pub(super) fn takes_long(&self) -> bool {
-        !self.wide.is_empty() || self.structures.settles()
-    }
-
-    /// The batch after its first deletion; it is deleted again at `due`, and
-    /// once its rows are visible where that is open.
-    pub(super) fn deleted(self, due: Option<Due>, visible: Visible) -> Deleted {
+    /// The batch after its first deletion, of which this remains; it is deleted
+    /// again at `due`, and once its rows are visible where that is open.
+    pub(super) fn deleted(self, due: Option<Due>, visible: Visible, remains: Attempted) -> Deleted {
         let unseen = (visible == Visible::Open).then_some(Unseen {
             gtids: self.read.gtids,
             stream: self.stream,
@@ -186,6 +178,7 @@ impl Batch {
             settling,
             wide,
             structures,
+            remains,
             paths: self.paths,
             mark: self.mark,
             oldest: self.oldest,
@@ -256,14 +249,14 @@ impl Deleted {
         content + size_of(&self.wide) + MARK_BYTES
     }
 
-    /// Makes one attempt to delete everything in it again, and returns the keys
-    /// that the cache refuses for good.
+    /// Makes one attempt to delete everything in it again.
     pub(super) async fn delete_again(
         &mut self,
         cache: &mut impl Cache,
-    ) -> Result<Vec<Refused>, CacheError> {
+    ) -> Result<Attempted, CacheError> {
         let keys = [&self.settling];
-        delete(cache, &keys, &self.wide, &mut self.structures, Pass::Again).await
+        let (wide, structures) = (&self.wide, &mut self.structures);
+        remainder::attempt(cache, &keys, wide, structures, Pass::Again, Effort::Brief).await
     }
 
     /// It is known that its rows were visible by `visible_by`: it is deleted at
@@ -275,6 +268,11 @@ impl Deleted {
             at: Instant::now(),
         });
         self.due_again = due;
+    }
+
+    /// Whether another deletion follows the one that is due.
+    pub(super) fn is_deleted_again(&self) -> bool {
+        self.unseen.is_some() || self.due_again.is_some()
     }
 
     /// The times at which it is deleted again.
@@ -312,7 +310,7 @@ impl Deleted {
             mark: first.mark,
             oldest: first.oldest,
             gap: first.gap,
-            ..whole.deleted(None, Visible::Open)
+            ..whole.deleted(None, Visible::Open, Attempted::default())
         })
     }
 
@@ -329,7 +327,20 @@ impl Deleted {
         }
     }
 
-    /// The batch after its last deletion, or where one was enough.
+    /// Adds keys of members that left their sets, to be deleted again with it.
+    pub(super) fn carry(&mut self, members: &KeySet) {
+        members.iter().for_each(|key| {
+            self.structures.carried.insert(key);
+        });
+    }
+
+    /// Its publications, for members that are deleted again by themselves.
+    pub(super) fn publications(&self) -> Publications {
+        self.structures.publications.clone()
+    }
+
+    /// The batch after its last deletion, or where one was enough, and once
+    /// nothing remains of any.
     pub(super) fn settled(mut self, marks: &mut Marks) -> Settled {
         if let Some(oldest) = self.oldest {
             metrics::histogram!(metric::COMMIT_TO_SETTLED).record(oldest.age());
@@ -339,53 +350,8 @@ impl Deleted {
             reached: marks.done(self.number, self.reached()),
         }
     }
-
-    /// The position after the batch.
-    pub(super) fn mark(&self) -> Option<&Mark> {
-        self.mark.as_ref()
-    }
-
-    /// Whether deleting it again takes a scan of the cache.
-    pub(super) fn takes_long(&self) -> bool {
-        !self.wide.is_empty() || self.structures.settles()
-    }
 }
 
 fn size_of(wide: &BTreeSet<Wide>) -> usize {
-    let bytes = |wide: &Wide| match wide {
-        Wide::Matching(glob) => glob.len(),
-        Wide::Generation(key) => key.len(),
-    };
-    wide.iter().map(bytes).sum()
-}
-
-async fn delete(
-    cache: &mut impl Cache,
-    keys: &[&KeyList],
-    wide: &BTreeSet<Wide>,
-    structures: &mut Structures,
-    pass: Pass,
-) -> Result<Vec<Refused>, CacheError> {
-    let outcome = structures.delete_keys(cache, keys).await?;
-    metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
-    let mut refused = outcome.refused;
-    let deletion = structures.delete(cache, pass).await?;
-    refused.extend(deletion.refused);
-    for wide in wide {
-        match wide {
-            Wide::Matching(glob) => {
-                let outcome = cache.delete_matching(glob).await?;
-                let existed = outcome.existed;
-                refused.extend(outcome.refused);
-                tracing::info!(glob = %String::from_utf8_lossy(glob), existed, "deleted by glob");
-                metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(existed);
-            }
-            Wide::Generation(key) => {
-                refused.extend(cache.increment(key).await?.refused);
-                tracing::info!(key = %String::from_utf8_lossy(key), "began a new generation of keys");
-            }
-        }
-    }
-    refused.extend(structures.publish(cache, pass, &deletion.members).await?);
-    Ok(refused)
+    wide.iter().map(Wide::size).sum()
 }

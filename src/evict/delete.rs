@@ -13,7 +13,8 @@ use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;
 
-/// Deletes each batch's keys, and tries again until it succeeds.
+/// Deletes each batch's keys. What fails or takes long of it remains, and goes on
+/// with the batch; where nothing can be done, it is tried again until it can.
 pub(super) async fn delete(
     reports: Reports,
     visibility: impl Visibility,
@@ -40,9 +41,9 @@ pub(super) async fn delete(
             metrics::histogram!(metric::COMMIT_TO_VISIBLE).record(oldest.age());
         }
         if acts {
-            outage.started(batch.takes_long());
+            outage.started(false);
         }
-        let (refused, due, again) = loop {
+        let (mut attempted, due, again) = loop {
             // Settled: whether a second deletion follows is decided before the
             // first one is sent. A late fill can arrive between the deletion and
             // a slow answer to it, or behind a long scan. After failed attempts
@@ -51,24 +52,29 @@ pub(super) async fn delete(
             let again = due.is_some() || visible == Visible::Open;
             let pass = if again { Pass::First } else { Pass::Once };
             match batch.delete(&mut cache, pass).await {
-                Ok(refused) => break (refused, due, again),
+                Ok(attempted) => break (attempted, due, again),
                 Err(error) => outage.wait(error.code(), &error).await,
             }
         };
         outage.recovered();
-        let keys = to_u64(batch.keys());
+        let keys = to_u64(batch.keys() - attempted.keys().min(batch.keys()));
         metrics::counter!(metric::CACHE_KEYS).increment(keys);
         if acts {
-            if let Some(oldest) = batch.oldest {
+            if let Some(oldest) = batch.oldest.filter(|_| attempted.is_done()) {
                 metrics::histogram!(metric::COMMIT_TO_DELETED).record(oldest.age());
             }
             board.deleted(keys);
             outage.idle();
         }
+        let refused = std::mem::take(&mut attempted.refused);
         refused_keys.report(&refused);
         let stays = |refused: &&Refused| !again || !batch.deletes_again(&refused.key);
         refused_keys.give_up(refused.iter().filter(stays), batch.mark.as_ref());
-        if deleted.send(batch.deleted(due, visible)).await.is_err() {
+        if deleted
+            .send(batch.deleted(due, visible, attempted))
+            .await
+            .is_err()
+        {
             return;
         }
     }

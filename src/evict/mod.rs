@@ -8,6 +8,7 @@
 //! - `pipeline`: the tasks, and the channels that join them.
 //! - `error`: why the pipeline ends before it was asked to.
 //! - `tail`: the source with its reconnects and gaps.
+//! - `reconnects`: the pace of reconnects.
 //! - `whereabouts`: compares the server that is read with the one that new connections reach.
 //! - `plan_item`: plans one item of the binlog.
 //! - `widening_log`: changes that are not known row by row, logged and on record.
@@ -18,11 +19,15 @@
 //! - `cache_watch`: looks whether the cache is still the one that deletions were made in.
 //! - `cache_history`: what was done when, and which of it a cache has undone.
 //! - `cache_loss`: what is done about deletions that a cache has undone.
+//! - `remainder`: one attempt at a deletion, and what remains of it.
+//! - `lane`: retries and scans beside the batches.
 //! - `visibility`: holds deletions back until their rows are visible.
 //! - `delete`: first deletions.
 //! - `due`: when keys are deleted a second time.
 //! - `settling`: second deletions.
 //! - `open`: batches that were deleted before their rows were known to be visible.
+//! - `settling_queue`: the batches that wait for theirs.
+//! - `held`: one of these batches.
 //! - `marks`: positions of batches that are done in any order.
 //! - `send`: paths on their way to the buffer.
 //! - `store`: positions on their way to the checkpoint.
@@ -45,6 +50,8 @@ mod delete;
 mod due;
 mod error;
 mod gather;
+mod held;
+mod lane;
 mod marks;
 pub mod noop;
 mod open;
@@ -54,10 +61,13 @@ pub mod pipeline;
 mod plan_counts;
 pub mod plan_item;
 mod publish;
+mod reconnects;
 mod refused_keys;
+mod remainder;
 mod send;
 mod settled;
 pub mod settling;
+mod settling_queue;
 mod store;
 mod structures;
 mod tag_sets;

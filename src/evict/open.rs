@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::batch::{Batch, Deleted};
+use super::held::Held;
 use super::marks::Marks;
 use super::visibility::{QUESTION, Unseen, Visibility};
 use crate::model::invalidation::Widening;
@@ -37,7 +38,7 @@ const OPEN: &str = "keys were deleted before it was known whether their rows are
 
 /// Open batches, oldest first.
 pub(super) struct OpenBatches<V> {
-    batches: VecDeque<Deleted>,
+    batches: VecDeque<Held>,
     bytes: usize,
     visibility: V,
     /// Asks about the oldest one.
@@ -58,6 +59,14 @@ impl<V: Visibility> OpenBatches<V> {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.batches.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.batches.iter_mut()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.batches.len()
     }
@@ -68,13 +77,13 @@ impl<V: Visibility> OpenBatches<V> {
     }
 
     /// Keeps `batch` until its rows are visible.
-    pub(super) fn push(&mut self, batch: Deleted, marks: &mut Marks) {
+    pub(super) fn push(&mut self, held: Held, marks: &mut Marks) {
         if self.batches.is_empty() {
             let board = &self.reports.board;
             board.failed(&Component::Unseen, OPEN.to_owned());
         }
-        self.bytes += batch.size();
-        self.batches.push_back(batch);
+        self.bytes += held.bytes;
+        self.batches.push_back(held);
         if self.bytes > OPEN_BYTES_MAX {
             self.collapse(marks);
         }
@@ -82,13 +91,13 @@ impl<V: Visibility> OpenBatches<V> {
 
     /// Takes the next batch whose rows are visible, with a moment by which they
     /// were. Cancelling it loses nothing.
-    pub(super) async fn closed(&mut self) -> (Deleted, Instant) {
+    pub(super) async fn closed(&mut self) -> (Held, Instant) {
         loop {
             let Some(oldest) = self.batches.front() else {
                 return pending().await;
             };
             let question = self.question.get_or_insert_with(|| {
-                let unseen = oldest.unseen.clone().unwrap_or_default();
+                let unseen = oldest.batch.unseen.clone().unwrap_or_default();
                 let another = self.visibility.another();
                 let visibility = std::mem::replace(&mut self.visibility, another);
                 Box::pin(ask(visibility, unseen, Arc::clone(&self.reports.board)))
@@ -97,16 +106,16 @@ impl<V: Visibility> OpenBatches<V> {
             self.question = None;
             // Its connection is there.
             self.visibility = visibility;
-            if let Some(batch) = self.batches.pop_front() {
-                self.bytes -= batch.size();
+            if let Some(held) = self.batches.pop_front() {
+                self.bytes -= held.bytes;
                 self.report_end("the rows of keys that were deleted unseen are visible");
-                return (batch, visible_by);
+                return (held, visible_by);
             }
         }
     }
 
     /// Takes all of them: a gap takes their place.
-    pub(super) fn superseded(&mut self) -> VecDeque<Deleted> {
+    pub(super) fn superseded(&mut self) -> VecDeque<Held> {
         self.question = None;
         self.bytes = 0;
         let batches = std::mem::take(&mut self.batches);
@@ -136,10 +145,19 @@ impl<V> OpenBatches<V> {
             "keys that were deleted unseen take too much memory: everything that any rule covers is deleted in their place once their rows are visible"
         );
         self.question = None;
-        self.batches = Deleted::joined(whole, self.batches.drain(..), marks)
-            .into_iter()
-            .collect();
-        self.bytes = self.batches.iter().map(Deleted::size).sum();
+        // What remains of the others is deleted with everything.
+        let jobs = self
+            .batches
+            .front()
+            .map(|held| (held.first_jobs, held.second_jobs));
+        let batches = self.batches.drain(..).map(|held| held.batch);
+        let joined = Deleted::joined(whole, batches, marks).map(Held::new);
+        if let (Some(mut held), Some((first_jobs, second_jobs))) = (joined, jobs) {
+            held.first_jobs = first_jobs;
+            held.second_jobs = second_jobs;
+            self.batches.push_back(held);
+        }
+        self.bytes = self.batches.iter().map(|held| held.bytes).sum();
     }
 }
 

@@ -1,15 +1,17 @@
 //! binlog → cache → settling → buffer → checkpoint.
 //!
 //! Five tasks, each owning its state, joined by channels that hold one batch
-//! each, and one that watches the cache beside them. While one batch is on its way the next one gathers, so that an idle
+//! each, two lanes beside them for what remains of deletions, and one that watches
+//! the cache. While one batch is on its way the next one gathers, so that an idle
 //! daemon acts at once and a busy one sends larger batches. A stage that cannot
 //! go on holds up those before it, back to the binlog (Bounded).
 //!
-//! [`run`] starts the five tasks (gather, delete, settle, send, store) and waits
-//! for them. On shutdown only gathering stops: what it has handed on goes
+//! [`run`] starts the tasks (gather, delete, settle with its lanes, send, store)
+//! and waits for them. On shutdown only gathering stops: what it has handed on goes
 //! through the other stages, each of which ends when the one before has ended
 //! and its channel is empty.
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,7 @@ use super::cache_watch;
 use super::delete::delete;
 pub use super::error::PipelineError;
 use super::gather::gather;
+use super::lane;
 use super::path_sink::PathSink;
 use super::send::send;
 use super::settling::{Settling, settle};
@@ -37,8 +40,12 @@ pub struct Eviction<V, C> {
     /// Another connection to the cache, so that second deletions do not wait
     /// behind first ones.
     pub again: C,
-    /// A third one, to look whether the cache has gone back to earlier entries.
+    /// One to look whether the cache has gone back to earlier entries.
     pub watched: C,
+    /// One for what failed and is tried again.
+    pub retries: C,
+    /// One for scans.
+    pub scans: C,
     pub settling: Settling,
 }
 
@@ -69,6 +76,8 @@ pub async fn run(
         cache,
         again,
         watched,
+        retries,
+        scans,
         settling,
     } = eviction;
     let (news, cache_news) = mpsc::channel(1);
@@ -84,8 +93,18 @@ pub async fn run(
         delete(deleting, visibility, cache, settling, to_delete, deleted).await;
         Ok(())
     });
+    let (lanes, retrying, scanning) = lane::open(&settles, retries, scans);
+    for lane in [retrying.boxed(), scanning.boxed()] {
+        tasks.spawn(async move {
+            lane.await;
+            Ok(())
+        });
+    }
     tasks.spawn(async move {
-        settle(settles, closing, again, following, to_settle, settled).await;
+        settle(
+            settles, closing, again, lanes, following, to_settle, settled,
+        )
+        .await;
         Ok(())
     });
     tasks.spawn(async move {

@@ -1,7 +1,8 @@
 //! Deletions published to processes that keep copies of their own.
 //!
 //! A batch sends one message to each channel after its first deletion, and
-//! another after the second one:
+//! another after the second one. Where a part of a deletion remains, one more
+//! follows once that is done:
 //!
 //! ```json
 //! {"v":1,"keys":["user:7"],"fields":[["users","7"]],"globs":["user:*"]}
@@ -27,10 +28,10 @@ use crate::telemetry::metric;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Names to be published, by channel.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Publications(BTreeMap<Arc<str>, Publication>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Publication {
     settling: KeySet,
     once: KeySet,
@@ -121,7 +122,7 @@ async fn send(
 ) -> Result<Vec<Refused>, CacheError> {
     let mut refused = Vec::new();
     for message in messages {
-        refused.extend(cache.publish(channel, &message).await?.refused);
+        refused.extend(cache.publish(channel, &message).await?.whole()?.refused);
         metrics::counter!(metric::PUBLISHED).increment(1);
     }
     Ok(refused)

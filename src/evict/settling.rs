@@ -15,22 +15,22 @@
 //! What could go wrong: counting from a moment before the rows were visible ends
 //! the wait too early, so the moment comes from the gate in `visibility`. Where
 //! the gate does not know one, the batch is kept open beyond its second deletion,
-//! until it does (`open`); then it is deleted at once and settles anew. Batches
-//! that wait take memory, so that beyond `SETTLING_BYTES_MAX` the stages before
-//! have to wait (Bounded). Whatever order they leave in, a position goes on only
-//! after those before it (`marks`).
-
-use std::collections::VecDeque;
+//! until it does (`open`); then it is deleted at once and settles anew. Of a batch
+//! a part may remain, for which a lane works beside this (`lane`). Batches behind
+//! it are deleted again in time, and their paths go on; its own paths wait for
+//! that part, and so do all positions from it on (`marks`). Batches that wait take
+//! memory, so that beyond `SETTLING_BYTES_MAX` the stages before have to wait
+//! (Bounded).
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::Deleted;
 pub use super::due::Settling;
-use super::marks::Marks;
-use super::open::OpenBatches;
+use super::lane::Lanes;
 use super::refused_keys::RefusedKeys;
 use super::settled::Settled;
+use super::settling_queue::SettlingQueue;
 use super::visibility::Visibility;
 use crate::cache::Cache;
 use crate::progress::board::{Component, Reports};
@@ -41,8 +41,9 @@ use crate::telemetry::metric;
 /// have to wait (Bounded).
 const SETTLING_BYTES_MAX: usize = 24 << 20;
 
-/// Deletes each batch's keys again when they are due, and only then hands its
-/// paths and its position on (Cache before edge, Nothing lost).
+/// Deletes each batch's keys again when they are due, and hands its paths on once
+/// nothing of it remains (Cache before edge), and its position once nothing
+/// remains of those before it either (Nothing lost).
 ///
 /// Batches that the next stage does not take yet are joined, so that a slow
 /// buffer is called less often with more, and deletions do not wait for it
@@ -51,6 +52,7 @@ pub(super) async fn settle(
     reports: Reports,
     visibility: impl Visibility,
     mut cache: impl Cache,
+    lanes: Lanes,
     mut settling: Settling,
     mut batches: mpsc::Receiver<Deleted>,
     settled: mpsc::Sender<Settled>,
@@ -63,19 +65,14 @@ pub(super) async fn settle(
         Component::Settling,
     );
     let mut refused_keys = RefusedKeys::new(&reports);
-    let mut waiting: VecDeque<Deleted> = VecDeque::new();
-    let mut unseen = OpenBatches::new(visibility, &reports);
-    let mut marks = Marks::default();
-    let mut bytes = 0;
+    let mut queue = SettlingQueue::new(lanes, visibility, &reports);
     let mut ready: Option<Settled> = None;
     let mut open = true;
-    while open || !waiting.is_empty() || unseen.len() > 0 || ready.is_some() {
-        let due = waiting
-            .front()
+    while open || !queue.is_empty() || ready.is_some() {
+        let due = queue
+            .next()
             .map(|batch| batch.due.map_or_else(Instant::now, |due| due.at));
-        let held = bytes + unseen.size();
-        let room = held + ready.as_ref().map_or(0, Settled::size) < SETTLING_BYTES_MAX;
-        board.settles(waiting.len() + unseen.len(), held);
+        let room = queue.size() + ready.as_ref().map_or(0, Settled::size) < SETTLING_BYTES_MAX;
         tokio::select! {
             biased;
             permit = settled.reserve(), if ready.is_some() => match (permit, ready.take()) {
@@ -83,44 +80,36 @@ pub(super) async fn settle(
                 _ => return,
             },
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let Some(mut batch) = waiting.pop_front() else { continue };
-                bytes -= batch.size();
-                if batch.due.is_some() {
-                    outage.started(batch.takes_long());
-                    let refused = loop {
-                        match batch.delete_again(&mut cache).await {
-                            Ok(refused) => break refused,
+                let Some(mut held) = queue.waiting.pop_front() else { continue };
+                if held.batch.due.is_some() {
+                    outage.started(false);
+                    let mut attempted = loop {
+                        match held.batch.delete_again(&mut cache).await {
+                            Ok(attempted) => break attempted,
                             Err(error) => outage.wait(error.code(), &error).await,
                         }
                     };
                     outage.recovered();
                     outage.idle();
+                    let refused = std::mem::take(&mut attempted.refused);
                     refused_keys.report(&refused);
-                    if batch.unseen.is_none() && batch.due_again.is_none() {
-                        refused_keys.give_up(refused.iter(), batch.mark());
+                    if !held.batch.is_deleted_again() {
+                        refused_keys.give_up(refused.iter(), held.batch.mark.as_ref());
                     }
+                    queue.remains(&mut held, attempted, false);
                 }
-                if batch.unseen.is_some() {
-                    unseen.push(batch, &mut marks);
-                } else if let Some(due) = batch.due_again.take() {
-                    batch.due = Some(due);
-                    bytes += batch.size();
-                    waiting.push_back(batch);
-                } else {
-                    let batch = batch.settled(&mut marks);
-                    match &mut ready {
-                        Some(earlier) => earlier.add(batch),
-                        None => ready = Some(batch),
-                    }
-                }
+                queue.deleted_again(held, &mut ready);
             }
-            (mut batch, visible_by) = unseen.closed() => {
-                batch.closed(visible_by, settling.after(visible_by));
-                bytes += batch.size();
-                waiting.push_front(batch);
+            Some(job) = queue.lanes.done.recv(), if queue.jobs > 0 => {
+                refused_keys.report(&job.refused);
+                refused_keys.give_up(job.refused.iter(), queue.mark_of(job.number));
+                queue.done(job, &mut ready);
+            }
+            (held, visible_by) = queue.unseen.closed() => {
+                queue.closed(held, visible_by, settling.after(visible_by));
             }
             () = settling.changed() => {
-                for due in waiting.iter_mut().flat_map(Deleted::dues) {
+                for due in queue.dues() {
                     // Never later than before: a change that was visible everywhere stays so.
                     if let Some(at) = settling.at(due.visible_by) {
                         due.at = due.at.min(at);
@@ -128,16 +117,11 @@ pub(super) async fn settle(
                 }
             }
             batch = batches.recv(), if open && room => match batch {
-                Some(mut batch) => {
-                    batch.number = marks.begin();
+                Some(batch) => {
                     if batch.is_gap() {
-                        waiting.extend(unseen.superseded());
-                        let due = settling.after(Instant::now());
-                        waiting.iter_mut().for_each(|open| open.superseded(due));
-                        bytes = waiting.iter().map(Deleted::size).sum();
+                        queue.supersede(settling.after(Instant::now()));
                     }
-                    bytes += batch.size();
-                    waiting.push_back(batch);
+                    queue.push(batch);
                 }
                 None => open = false,
             },

@@ -1,13 +1,27 @@
-//! Guards, hash fields, tag sets and published messages of a batch: what it
-//! does besides deleting plain keys.
+//! What a batch does besides deleting plain keys: guards, hash fields, tag sets,
+//! published messages, and deletions of more than single keys.
 
-use super::pass::Pass;
 use super::publish::Publications;
-use super::tag_sets::{Attempt, Deletion};
-use crate::cache::{Cache, CacheError, Outcome, Refused};
-use crate::model::cast::to_u64;
-use crate::model::{Guards, KeyList, KeySet, PairSet};
-use crate::telemetry::metric;
+use crate::model::{Guards, KeySet, PairSet};
+
+/// A deletion that covers more than single keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wide {
+    /// Every key that matches this glob.
+    Matching(Vec<u8>),
+    /// Every key that contains the value of this counter, which is increased.
+    Generation(Vec<u8>),
+}
+
+impl Wide {
+    /// The memory it takes, in bytes (Bounded).
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Wide::Matching(glob) => glob.len(),
+            Wide::Generation(key) => key.len(),
+        }
+    }
+}
 
 /// Guards, fields of hashes, tag sets and publications; empty, and without cost,
 /// for rules that have none.
@@ -22,7 +36,9 @@ pub(super) struct Structures {
     pub(super) tag_set_globs: PairSet,
     pub(super) publications: Publications,
     /// Keys of members that were taken out of their sets.
-    carried: KeySet,
+    pub(super) carried: KeySet,
+    /// Keys of members that were deleted and are not published yet.
+    pub(super) unpublished: KeySet,
 }
 
 impl Structures {
@@ -32,7 +48,10 @@ impl Structures {
 
     /// Whether there is anything to delete a second time.
     pub(super) fn settles(&self) -> bool {
-        !(self.fields.is_empty() && self.tag_sets.is_empty() && self.tag_set_globs.is_empty())
+        !(self.fields.is_empty()
+            && self.tag_sets.is_empty()
+            && self.tag_set_globs.is_empty()
+            && self.carried.is_empty())
     }
 
     /// The memory it takes, in bytes (Bounded).
@@ -43,6 +62,32 @@ impl Structures {
             + self.tag_set_globs.size()
             + self.publications.size()
             + self.carried.size()
+            + self.unpublished.size()
+    }
+
+    /// Adds what another part of the same batch has. Both have the same
+    /// publications, if any.
+    pub(super) fn add(&mut self, other: Structures) {
+        for (key, version, ttl) in other.guards.iter() {
+            self.guards.raise(key, version, ttl);
+        }
+        for (own, pairs) in [
+            (&mut self.fields, &other.fields),
+            (&mut self.tag_sets, &other.tag_sets),
+            (&mut self.tag_set_globs, &other.tag_set_globs),
+        ] {
+            pairs.iter().for_each(|(first, second)| {
+                own.insert(first, second);
+            });
+        }
+        for (own, keys) in [
+            (&mut self.carried, &other.carried),
+            (&mut self.unpublished, &other.unpublished),
+        ] {
+            keys.iter().for_each(|key| {
+                own.insert(key);
+            });
+        }
     }
 
     /// The part that the second deletion needs: guards are raised only once.
@@ -51,65 +96,5 @@ impl Structures {
             guards: Guards::default(),
             ..self
         }
-    }
-
-    /// Raises the guards, then deletes `keys`.
-    pub(super) async fn delete_keys(
-        &self,
-        cache: &mut impl Cache,
-        keys: &[&KeyList],
-    ) -> Result<Outcome, CacheError> {
-        if self.guards.is_empty() {
-            return cache.delete(keys).await;
-        }
-        let outcome = cache.delete_guarded(&self.guards, keys).await?;
-        let raised = to_u64(self.guards.len());
-        metrics::counter!(metric::GUARDS).increment(raised);
-        Ok(outcome)
-    }
-
-    /// Deletes fields, and the keys that tag sets name. Globs over keys come
-    /// after it: one may match a tag set, and its members would be lost.
-    pub(super) async fn delete(
-        &mut self,
-        cache: &mut impl Cache,
-        pass: Pass,
-    ) -> Result<Deletion, CacheError> {
-        let mut deletion = Deletion::default();
-        if !self.settles() {
-            return Ok(deletion);
-        }
-        if !self.fields.is_empty() {
-            let outcome = cache.delete_fields(&self.fields).await?;
-            metrics::counter!(metric::CACHE_KEYS_EXISTED).increment(outcome.existed);
-            deletion.refused = outcome.refused;
-        }
-        let mut attempt = Attempt {
-            pass,
-            carried: &mut self.carried,
-            publications: &self.publications,
-            deletion,
-        };
-        attempt.delete_carried(cache).await?;
-        attempt.delete(cache, &self.tag_sets).await?;
-        for (glob, member_prefix) in self.tag_set_globs.iter() {
-            attempt.delete_matching(cache, glob, member_prefix).await?;
-            tracing::info!(glob = %String::from_utf8_lossy(glob), "deleted the keys of tag sets by glob");
-        }
-        Ok(attempt.deletion)
-    }
-
-    /// Publishes what was deleted, and returns the channels that the cache
-    /// refuses.
-    pub(super) async fn publish(
-        &self,
-        cache: &mut impl Cache,
-        pass: Pass,
-        members: &KeySet,
-    ) -> Result<Vec<Refused>, CacheError> {
-        if self.publications.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.publications.publish(cache, pass, members).await
     }
 }

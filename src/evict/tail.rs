@@ -1,14 +1,13 @@
 //! Follows the source through outages, and plans what it says.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::marks::Mark;
 use super::plan_item::{RuleInterest, TrackedTable, plan_item};
+use super::reconnects::Reconnects;
 use super::whereabouts::Whereabouts;
 use super::widening_log::{self, WideningLog};
 use crate::binlog::SourceError;
@@ -21,7 +20,6 @@ use crate::binlog::stream::{Came, Source};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::position::OnGap;
 use crate::model::{CacheRuns, CommitTime, RowChange};
-use crate::progress::backoff::Backoff;
 use crate::progress::board::{Component, Reports};
 use crate::rules::{RenderBuffers, Rules};
 use crate::telemetry::metric;
@@ -35,13 +33,7 @@ pub struct Tail {
     server_uuid: Option<Arc<str>>,
     /// The processes whose cache has what is before the position done.
     cache_runs: CacheRuns,
-    backoff: Backoff,
-    connected_at: Instant,
-    /// When the server last ended the connection for another replica with the
-    /// same id.
-    replaced_at: Option<Instant>,
-    /// Whether the last connection broke so soon that the next one has to wait.
-    hasty: bool,
+    reconnects: Reconnects,
     /// A gap that was met only while the binlog was read.
     gap: Option<SourceError>,
     scratch: RenderBuffers,
@@ -64,15 +56,6 @@ pub enum Connected {
     },
 }
 
-/// A connection that ends sooner counts as a failed attempt. Two readers with
-/// one server_id, for example, both connect and are thrown out at once, for
-/// ever.
-const STEADY_AFTER: Duration = Duration::from_secs(10);
-
-/// A reader that is thrown out twice within this time shares its server_id with
-/// another; once may be a hand-over.
-const CLASH_WITHIN: Duration = Duration::from_secs(60);
-
 /// The connection is lost; call [`Tail::connect`] again.
 #[derive(Debug)]
 pub struct Disconnected;
@@ -93,10 +76,7 @@ impl Tail {
             connected: false,
             server_uuid,
             cache_runs: CacheRuns::default(),
-            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
-            connected_at: Instant::now(),
-            replaced_at: None,
-            hasty: false,
+            reconnects: Reconnects::default(),
             gap: None,
             scratch: RenderBuffers::default(),
             since: None,
@@ -223,9 +203,7 @@ impl Tail {
         let board = Arc::clone(&self.reports.board);
         board.disconnected();
         let mut last_kind = "";
-        if std::mem::take(&mut self.hasty) {
-            self.pause(shutdown).await;
-        }
+        self.reconnects.pause_if_hasty(shutdown).await;
         loop {
             board.started(&Component::Source);
             let attempt = async {
@@ -249,14 +227,14 @@ impl Tail {
                         .facts()
                         .map(|facts| facts.server_uuid.as_str().into());
                     self.connected = true;
-                    self.connected_at = Instant::now();
+                    self.reconnects.connected();
                     board.connected();
                     match self.source.left_out() {
                         Some(reason) => board.failed(&Component::Source, reason.to_owned()),
                         None => board.recovered(&Component::Source),
                     }
                     board.idle(&Component::Source);
-                    tracing::info!(position = %self.source.position(), attempts = self.backoff.attempts(), "reading the binlog");
+                    tracing::info!(position = %self.source.position(), attempts = self.reconnects.attempts(), "reading the binlog");
                     return Ok(Connected::Resumed);
                 }
                 Err(error @ SourceError::Gap { .. }) => match self.skip_gap(error, plan).await? {
@@ -271,15 +249,7 @@ impl Tail {
                 last_kind = error.kind();
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
             }
-            self.pause(shutdown).await;
-        }
-    }
-
-    async fn pause(&mut self, shutdown: &CancellationToken) {
-        let delay = tokio::time::sleep(self.backoff.next_delay());
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = delay => {}
+            self.reconnects.pause(shutdown).await;
         }
     }
 
@@ -376,10 +346,7 @@ impl Tail {
 
     fn disconnected(&mut self, error: SourceError) -> Disconnected {
         self.connected = false;
-        self.hasty = self.connected_at.elapsed() < STEADY_AFTER;
-        if !self.hasty {
-            self.backoff.reset();
-        }
+        self.reconnects.broke();
         metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
         self.reports.board.disconnected();
@@ -388,24 +355,10 @@ impl Tail {
             .failed(&Component::Source, error.to_string());
         match error {
             SourceError::Gap { .. } => self.gap = Some(error),
-            SourceError::Replaced { server_id, .. } => self.replaced(server_id),
+            SourceError::Replaced { server_id, .. } => self.reconnects.replaced(server_id),
             _ => {}
         }
         Disconnected
-    }
-
-    /// Notes that another replica took this one's place. Once may be an evictd
-    /// that takes over; twice is a replica that reconnects as this one does.
-    fn replaced(&mut self, server_id: u32) {
-        let before = self.replaced_at.replace(Instant::now());
-        if before.is_some_and(|before| before.elapsed() < CLASH_WITHIN) {
-            metrics::counter!(metric::SERVER_ID_CLASHES).increment(1);
-            tracing::error!(
-                server_id,
-                "another replica connects with the same server_id, and the two throw each other out: \
-                 give one of them another source.server_id (SHOW REPLICAS on the server lists who has which)"
-            );
-        }
     }
 
     fn plan_item<P: Plan>(

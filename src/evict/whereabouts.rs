@@ -5,7 +5,7 @@ use std::future::pending;
 use tokio::sync::watch;
 
 use crate::binlog::SourceError;
-use crate::binlog::server::address::{Look, Reached};
+use crate::binlog::server::address::{Look, ReachedServer};
 use crate::progress::board::{Board, Component};
 
 /// The looks at the source's address, and what they have shown so far.
@@ -77,7 +77,7 @@ impl Whereabouts {
 
     fn moved(
         &mut self,
-        reached: &Reached,
+        reached: &ReachedServer,
         address: &str,
         read: &str,
         left_out: Option<&str>,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn judged(whereabouts: &mut Whereabouts, board: &Board, found: &str, unwritten: bool) -> bool {
-        let look = Ok(Reached {
+        let look = Ok(ReachedServer {
             server_uuid: found.to_owned(),
             left_out: None,
             unwritten,
@@ -176,7 +176,7 @@ mod tests {
     fn a_server_that_begins_to_leave_changes_out_is_connected_to_anew() {
         let (_sender, looks) = watch::channel(None);
         let (mut whereabouts, board) = (Whereabouts::new(looks), Board::default());
-        let look = Ok(Reached {
+        let look = Ok(ReachedServer {
             server_uuid: "a".to_owned(),
             left_out: Some("all".to_owned()),
             unwritten: false,

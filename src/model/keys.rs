@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 /// Byte strings in the order in which they came, each after its length: a byte
 /// or two more than the keys themselves.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeyList {
     bytes: Vec<u8>,
     len: usize,
@@ -81,7 +81,7 @@ fn first_key(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Distinct keys in the order in which they came. Adding a key that is there
 /// already costs one look-up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: KeyList,
     /// The offset at which each key begins.

@@ -5,7 +5,7 @@ use super::keys::KeySet;
 
 /// Distinct pairs of byte strings in the order in which they came: a hash and
 /// its field, or a tag set and the prefix of its members.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PairSet {
     /// Each pair as the length of the first, the first, and the second.
     pairs: KeySet,

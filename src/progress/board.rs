@@ -43,6 +43,10 @@ pub enum Component {
     Cache,
     /// Second deletions.
     Settling,
+    /// Deletions that failed in part, tried again beside the others.
+    Retries,
+    /// Deletions that scan the cache.
+    Scans,
     /// Sends to the buffer.
     Buffer,
     /// Storing the position.
@@ -62,6 +66,8 @@ impl std::fmt::Display for Component {
             Component::Unseen => f.write_str("unseen"),
             Component::Cache => f.write_str("cache"),
             Component::Settling => f.write_str("settling"),
+            Component::Retries => f.write_str("retries"),
+            Component::Scans => f.write_str("scans"),
             Component::Buffer => f.write_str("buffer"),
             Component::Checkpoint => f.write_str("checkpoint"),
             Component::Drain => f.write_str("drain"),
@@ -134,6 +140,9 @@ pub struct Snapshot {
     /// When the oldest change in a first deletion was committed, if there is
     /// one.
     pub deletes_since: Option<CommitTime>,
+    /// When the oldest change was committed of which a part is not deleted yet,
+    /// while later ones are.
+    pub remains_since: Option<CommitTime>,
     /// Batches that wait to be deleted again.
     pub settling_batches: usize,
     /// Size of these batches, in bytes.
@@ -168,10 +177,16 @@ impl Snapshot {
         let read = reading
             .committed_at
             .filter(|_| self.connected && !reading.drained);
-        let oldest = [self.deletes_since, reading.gathers_since, read, lost]
-            .into_iter()
-            .flatten()
-            .min();
+        let oldest = [
+            self.deletes_since,
+            self.remains_since,
+            reading.gathers_since,
+            read,
+            lost,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         Some(oldest.map_or(Duration::ZERO, |oldest| oldest.age_at(now)))
     }
 
@@ -251,7 +266,7 @@ impl Board {
     pub fn next_turn(&self) {
         let mut snapshot = self.lock();
         snapshot.parts.clear();
-        snapshot.deletes_since = None;
+        (snapshot.deletes_since, snapshot.remains_since) = (None, None);
         (snapshot.settling_batches, snapshot.settling_bytes) = (0, 0);
     }
 
@@ -318,6 +333,16 @@ impl Board {
         let mut snapshot = self.lock();
         snapshot.deletes_since = None;
         snapshot.keys_deleted += keys;
+    }
+
+    /// A part of a change remains to be deleted that was committed at this time.
+    pub fn remains(&self, oldest: Option<CommitTime>) {
+        self.lock().remains_since = oldest;
+    }
+
+    /// Keys were deleted that had remained.
+    pub fn deleted_late(&self, keys: u64) {
+        self.lock().keys_deleted += keys;
     }
 
     /// Adds what was counted while a batch was planned.

@@ -1,6 +1,7 @@
 //! Commands sent to the primaries of a cluster.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,18 +10,20 @@ use redis::{Cmd, RedisError, Value};
 use super::address::Address;
 use super::error;
 use super::error::RequestError;
+use super::node;
+use super::outages::Outages;
 use super::redirection::{self, Goal, Group, InFlightCommand};
-use super::server::{Reply, ServerConnection, no_answer};
-use super::slot::{self, SLOTS};
+use super::server::{Answers, Reply, ServerConnection};
+use super::slot;
 use super::target::Access;
 use super::topology::Topology;
 
 /// Redirections that commands follow before the call fails.
 const REDIRECTIONS_MAX: usize = 8;
 
-/// Time in which a node has to say which primary serves which slots. After it the
-/// next node is asked.
-const TOPOLOGY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time that the commands to other primaries wait for one that does not answer,
+/// before its commands have failed. Those who insist wait longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The nodes of a cluster.
 pub(crate) struct Cluster {
@@ -36,6 +39,12 @@ pub(crate) struct Cluster {
     /// of them is another cluster's, which has the address of one that is gone.
     ids: BTreeSet<String>,
     servers: HashMap<Address, ServerConnection>,
+    /// Nodes that are left alone, for all connections to the cluster.
+    outages: Arc<Outages>,
+    /// The changes of `outages` that the topology is younger than.
+    outages_seen: u64,
+    /// Whether it asks nodes again that others leave alone.
+    insists: bool,
 }
 
 impl Cluster {
@@ -48,12 +57,23 @@ impl Cluster {
             topology: None,
             ids: BTreeSet::new(),
             servers: HashMap::new(),
+            outages: Arc::default(),
+            outages_seen: 0,
+            insists: false,
         }
     }
 
     /// Other connections to the same cluster, not made yet.
     pub(crate) fn another(&self) -> Self {
-        Self::new(self.access.clone(), self.seed.clone(), self.replicas)
+        Self {
+            outages: Arc::clone(&self.outages),
+            ..Self::new(self.access.clone(), self.seed.clone(), self.replicas)
+        }
+    }
+
+    /// Asks nodes again that others leave alone from now on.
+    pub(crate) fn insist(&mut self) {
+        self.insists = true;
     }
 
     pub(crate) fn seed(&self) -> &Address {
@@ -63,8 +83,20 @@ impl Cluster {
     /// Sends all commands to the primaries that have their keys, to all of them at
     /// the same time, and returns the answers in the order of the commands.
     /// Commands of one slot take effect in their order, and may take effect twice.
-    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Reply>, RequestError> {
-        let mut answers: Vec<Reply> = commands.iter().map(|_| no_answer()).collect();
+    ///
+    /// A primary that fails leaves its commands without an answer, and the others
+    /// answer all the same.
+    pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Answers, RequestError> {
+        let mut answers = Answers {
+            replies: commands.iter().map(|_| None).collect(),
+            failure: None,
+        };
+        let changes = self.outages.changes();
+        if self.outages_seen != changes {
+            // Another connection has found a node gone, or its successor.
+            self.outages_seen = changes;
+            self.topology = None;
+        }
         let mut pending: Vec<InFlightCommand> = commands
             .into_iter()
             .enumerate()
@@ -87,12 +119,29 @@ impl Cluster {
                 }
                 return Ok(answers);
             }
-            let groups = self.route(std::mem::take(&mut pending)).await?;
+            let groups = self
+                .route(std::mem::take(&mut pending), &mut answers)
+                .await?;
             for (address, group, answered) in self.send(groups).await {
-                let answered = answered.inspect_err(|_| self.topology = None)?;
+                let answered = match answered {
+                    Ok(answered) => answered,
+                    Err(error) => {
+                        self.missed(&address, &error);
+                        answers.failure = Some(error);
+                        continue;
+                    }
+                };
+                self.outages.end_unless(|node| *node != address);
                 let sorted = redirection::sort(&group, answered, &address);
                 for (place, answer) in sorted.done {
-                    if let Some(answered) = answers.get_mut(place) {
+                    let answer = match answer {
+                        Err(error) if error::fails_alone(&error) => {
+                            answers.failure = Some(error::named(&error, &address));
+                            None
+                        }
+                        answer => Some(answer),
+                    };
+                    if let Some(answered) = answers.replies.get_mut(place) {
                         *answered = answer;
                     }
                 }
@@ -107,11 +156,12 @@ impl Cluster {
             }
         }
         self.topology = None;
-        Err(RequestError::Unavailable {
+        answers.failure = Some(RequestError::Unavailable {
             address: self.seed.to_string(),
             code: "moved",
             reason: format!("slots moved {REDIRECTIONS_MAX} times while a call followed them"),
-        })
+        });
+        Ok(answers)
     }
 
     /// Sends one command to one node.
@@ -120,35 +170,43 @@ impl Cluster {
         address: &Address,
         command: Cmd,
     ) -> Result<Value, RequestError> {
+        if let Some(error) = self.outages.of(address, self.insists) {
+            return Err(error);
+        }
         let ids = self.ids.clone();
         let server = self.server(address);
-        let answer = async {
-            belongs(server, &ids).await?;
-            server.send_one(command).await
+        let answer = match node::belongs(server, &ids).await {
+            Ok(()) => server.send_one(command).await,
+            Err(error) => Err(error),
         };
-        let answer = answer.await;
-        answer.inspect_err(|_| self.topology = None)
+        answer.inspect_err(|error| self.missed(address, error))
     }
 
     /// The topology at this moment, and whether keys are moving from one primary
-    /// to another.
-    pub(crate) async fn look(&mut self) -> Result<(Topology, bool), RequestError> {
+    /// to another, unless one of them does not answer.
+    pub(crate) async fn look(
+        &mut self,
+    ) -> Result<(Topology, Result<bool, RequestError>), RequestError> {
         self.topology = None;
         let topology = self.topology().await?.clone();
-        let mut moving = false;
+        let mut moving = Ok(false);
         for primary in topology.primaries() {
-            let mut nodes = redis::cmd("CLUSTER");
-            nodes.arg("NODES");
-            let answer = self.run_at(primary, nodes).await?;
-            let nodes: String = redis::from_redis_value(answer)
-                .map_err(|error| self.server(primary).failed(&error.into()))?;
-            // A node marks only its own slots, as in `[93-<-id]`.
-            moving |= nodes
-                .lines()
-                .find(|line| line.contains("myself"))
-                .is_some_and(|line| line.contains(" ["));
+            match self.is_moving(primary).await {
+                Ok(false) => {}
+                Ok(true) => moving = moving.map(|_| true),
+                Err(failure) => moving = Err(failure),
+            }
         }
         Ok((topology, moving))
+    }
+
+    async fn is_moving(&mut self, primary: &Address) -> Result<bool, RequestError> {
+        let mut nodes = redis::cmd("CLUSTER");
+        nodes.arg("NODES");
+        let answer = self.run_at(primary, nodes).await?;
+        let nodes: String = redis::from_redis_value(answer)
+            .map_err(|error| self.server(primary).failed(&error.into()))?;
+        Ok(node::moves_slots(&nodes))
     }
 
     /// Drops every connection, and makes the error one for the caller.
@@ -156,6 +214,20 @@ impl Cluster {
         self.topology = None;
         self.servers.clear();
         error::named(error, &self.seed)
+    }
+
+    /// Notes that a node failed.
+    fn missed(&mut self, node: &Address, error: &RequestError) {
+        self.topology = None;
+        match error {
+            // It deletes, though its replicas do not say that they have it.
+            RequestError::Unavailable {
+                code: "replicas", ..
+            } => {}
+            RequestError::Unavailable { .. } => self.outages.begins(node, error),
+            // Nothing is waited for.
+            RequestError::NoToken { .. } | RequestError::Refused { .. } => {}
+        }
     }
 
     /// The topology, asked for if it is not known.
@@ -166,9 +238,14 @@ impl Cluster {
             self.known = topology.nodes().cloned().collect();
             self.servers
                 .retain(|address, _| self.known.contains(address));
+            // A primary that another one has taken over from is not missed.
+            self.outages
+                .end_unless(|node| topology.primaries().contains(node));
+            self.outages_seen = self.outages.changes();
             self.topology = Some(topology);
         }
-        self.topology.as_ref().ok_or_else(|| self.unserved(0))
+        let unserved = || node::unserved(&self.seed, 0, false);
+        self.topology.as_ref().ok_or_else(unserved)
     }
 
     /// Asks one node after the other for the topology, the seed last.
@@ -180,16 +257,17 @@ impl Cluster {
         let mut nodes: Vec<Address> = self.known.iter().cloned().collect();
         nodes.retain(|address| *address != self.seed);
         nodes.push(self.seed.clone());
-        let mut failure = self.unserved(0);
+        // Those that are left alone come last.
+        nodes.sort_by_cached_key(|node| self.outages.of(node, false).is_some());
+        let mut failure = node::unserved(&self.seed, 0, false);
         for address in nodes {
             let server = self.server(&address);
-            let asked = tokio::time::timeout(TOPOLOGY_TIMEOUT, slots(server)).await;
-            failure = match asked {
-                Ok(Ok(topology)) if !shares(&topology, &self.ids) && address != self.seed => {
+            failure = match node::slots_in_time(server).await {
+                Ok(topology) if !node::shares(&topology, &self.ids) && address != self.seed => {
                     self.server(&address).foreign()
                 }
-                Ok(Ok(topology)) if topology.served() > 0 => {
-                    if !shares(&topology, &self.ids) {
+                Ok(topology) if topology.served() > 0 => {
+                    if !node::shares(&topology, &self.ids) {
                         tracing::error!(
                             address = %address,
                             "another cluster is at redis.url than before, and is used from now on"
@@ -197,52 +275,58 @@ impl Cluster {
                     }
                     return Ok(topology);
                 }
-                Ok(Ok(topology)) if topology.is_nameless() => RequestError::Refused {
-                    address: address.to_string(),
-                    code: "nameless",
-                    reason: "CLUSTER SLOTS names nodes without a host (`?`)".to_owned(),
-                    remedy: NAME_NODES,
-                },
-                Ok(Ok(_)) => self.unserved(0),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    self.servers.remove(&address);
-                    RequestError::Unavailable {
-                        address: address.to_string(),
-                        code: "timeout",
-                        reason: "the node does not say which slots it serves".to_owned(),
+                Ok(topology) if topology.is_nameless() => node::nameless(&address),
+                Ok(_) => node::unserved(&self.seed, 0, false),
+                Err(error) => {
+                    if matches!(
+                        error,
+                        RequestError::Unavailable {
+                            code: "timeout",
+                            ..
+                        }
+                    ) {
+                        self.servers.remove(&address);
                     }
+                    error
                 }
             };
         }
         Err(failure)
     }
 
-    /// Groups the commands by the server that they go to.
+    /// Groups the commands by the server that they go to, but for those whose
+    /// server is left alone: these have failed.
     async fn route(
         &mut self,
         pending: Vec<InFlightCommand>,
+        answers: &mut Answers,
     ) -> Result<HashMap<Address, Group>, RequestError> {
+        let (outages, insists) = (Arc::clone(&self.outages), self.insists);
         let topology = self.topology().await?;
         let mut groups: HashMap<Address, Group> = HashMap::new();
+        let mut unserved = None;
         for command in pending {
             let slot = slot::of_command(&command.command);
-            let address = match &command.to {
-                Goal::Asking(address) => address,
-                Goal::Owner => match topology.primary(slot) {
-                    Some(address) => address,
-                    None => {
-                        let nameless = topology.is_nameless();
-                        let mut failure = self.unserved(slot.unwrap_or(0));
-                        if nameless && let RequestError::Unavailable { reason, .. } = &mut failure {
-                            reason.push_str("; CLUSTER SLOTS names nodes without a host (`?`): ");
-                            reason.push_str(NAME_NODES);
-                        }
-                        self.topology = None;
-                        return Err(failure);
-                    }
-                },
+            let owner = match slot {
+                Some(_) => topology.primary(slot),
+                // Any primary will do.
+                None => topology
+                    .primaries()
+                    .iter()
+                    .find(|primary| outages.of(primary, insists).is_none())
+                    .or_else(|| topology.primary(None)),
             };
+            let address = match (&command.to, owner) {
+                (Goal::Asking(address), _) | (Goal::Owner, Some(address)) => address,
+                (Goal::Owner, None) => {
+                    unserved = Some(slot.unwrap_or(0));
+                    continue;
+                }
+            };
+            if let Some(error) = outages.of(address, insists) {
+                answers.failure = Some(error);
+                continue;
+            }
             match groups.get_mut(address) {
                 Some(group) => group.add(command),
                 None => {
@@ -250,6 +334,11 @@ impl Cluster {
                     groups.entry(address).or_default().add(command);
                 }
             }
+        }
+        if let Some(slot) = unserved {
+            let nameless = topology.is_nameless();
+            answers.failure = Some(node::unserved(&self.seed, slot, nameless));
+            self.topology = None;
         }
         Ok(groups)
     }
@@ -261,6 +350,11 @@ impl Cluster {
     ) -> Vec<(Address, Group, Result<Vec<Reply>, RequestError>)> {
         let replicas = self.replicas;
         let ids = &self.ids;
+        let patience = if self.insists {
+            Duration::MAX
+        } else {
+            PATIENCE
+        };
         let sending: Vec<_> = groups
             .into_iter()
             .map(|(address, mut group)| {
@@ -271,9 +365,13 @@ impl Cluster {
                 let mut server =
                     server.unwrap_or_else(|| ServerConnection::new(&self.access, &address));
                 async move {
-                    let answered = match belongs(&mut server, ids).await {
-                        Ok(()) => server.change(&mut group.commands, replicas).await,
-                        Err(error) => Err(error),
+                    let change = async {
+                        node::belongs(&mut server, ids).await?;
+                        server.change(&mut group.commands, replicas).await
+                    };
+                    let answered = match tokio::time::timeout(patience, change).await {
+                        Ok(answered) => answered.and_then(|answers| server.whole(answers)),
+                        Err(_) => Err(server.silent(patience)),
                     };
                     (server, group, answered)
                 }
@@ -296,41 +394,4 @@ impl Cluster {
             .entry(address.clone())
             .or_insert_with_key(|address| ServerConnection::new(access, address))
     }
-
-    fn unserved(&self, slot: u16) -> RequestError {
-        RequestError::Unavailable {
-            address: self.seed.to_string(),
-            code: "cluster-down",
-            reason: format!("no primary serves slot {slot} of {SLOTS}"),
-        }
-    }
-}
-
-const NAME_NODES: &str =
-    "set cluster-announce-hostname on every node, or cluster-preferred-endpoint-type ip";
-
-/// Asks a node for the topology.
-async fn slots(server: &mut ServerConnection) -> Result<Topology, RequestError> {
-    let mut slots = redis::cmd("CLUSTER");
-    slots.arg("SLOTS");
-    let answer = server.send_one(slots).await?;
-    let topology = Topology::parse(answer, server.address());
-    topology.map_err(|error| server.failed(&error))
-}
-
-/// Whether nodes of `topology` have any of these ids; no ids are everybody's.
-fn shares(topology: &Topology, ids: &BTreeSet<String>) -> bool {
-    ids.is_empty() || !ids.is_disjoint(topology.ids())
-}
-
-/// Fails if the node at an address that is about to be connected to is another
-/// cluster's: its own nodes may have gone, and addresses are used again.
-async fn belongs(
-    server: &mut ServerConnection,
-    ids: &BTreeSet<String>,
-) -> Result<(), RequestError> {
-    if server.is_open() || shares(&slots(server).await?, ids) {
-        return Ok(());
-    }
-    Err(server.foreign())
 }

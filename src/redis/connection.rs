@@ -7,7 +7,7 @@ use super::cluster::Cluster;
 use super::error;
 use super::error::RequestError;
 use super::sentinel::SentinelPrimary;
-use super::server::{Reply, ServerConnection, no_answer};
+use super::server::{Answers, Reply, ServerConnection, no_answer};
 use super::target::{Access, Layout, RedisTarget};
 use super::topology::Topology;
 use crate::telemetry::repeating;
@@ -20,12 +20,12 @@ pub(crate) struct Connection {
     /// UNLINK, or DEL for a server that does not know it.
     delete: &'static str,
     /// Keys that one SCAN may look at.
-    scan_count: usize,
+    scan_count: u32,
 }
 
 /// Keys that one SCAN looks at. The server does nothing else in the meantime.
-const SCAN_COUNT_MAX: usize = 1_000;
-const SCAN_COUNT_MIN: usize = 10;
+const SCAN_COUNT_MAX: u32 = 1_000;
+const SCAN_COUNT_MIN: u32 = 10;
 
 enum Servers {
     Single(Box<ServerConnection>),
@@ -39,6 +39,8 @@ pub(crate) struct Keyspace {
     pub(crate) moving: bool,
     /// The slots of the primaries, in a cluster.
     pub(crate) topology: Option<Topology>,
+    /// Why a primary does not answer, so that it is not known whether keys move.
+    pub(crate) failure: Option<RequestError>,
 }
 
 impl Connection {
@@ -79,6 +81,16 @@ impl Connection {
         Self { servers, ..*self }
     }
 
+    /// Other connections to the same servers for those who try again what failed:
+    /// they also ask nodes of a cluster that did not answer lately.
+    pub(crate) fn insisting(&self) -> Self {
+        let mut other = self.another();
+        if let Servers::Cluster(cluster) = &mut other.servers {
+            cluster.insist();
+        }
+        other
+    }
+
     /// Checks that Redis answers, may be used, and has the configured layout.
     pub(crate) async fn check(&mut self) -> Result<(), RequestError> {
         self.run_one(redis::cmd("PING")).await?;
@@ -101,7 +113,7 @@ impl Connection {
         matches!(self.servers, Servers::Cluster(_))
     }
 
-    /// Sends one SCAN to one of the primaries.
+    /// Sends one SCAN, without its COUNT, to one of the primaries.
     ///
     /// A server closes a connection whose answer is larger than its
     /// client-output-buffer-limit. So the next attempt looks at half as many keys.
@@ -109,8 +121,9 @@ impl Connection {
         &mut self,
         primary: &Address,
         mut scan: Cmd,
+        count: u32,
     ) -> Result<Value, RequestError> {
-        scan.arg("COUNT").arg(self.scan_count);
+        scan.arg("COUNT").arg(count.min(self.scan_count));
         let answer = self.run_at(primary, scan).await;
         if let Err(RequestError::Unavailable {
             code: "connection", ..
@@ -154,24 +167,50 @@ impl Connection {
     /// NOPERM, NOSCRIPT, TRYAGAIN or ERR. Any other error fails the whole call, any
     /// part of which may have taken effect.
     pub(crate) async fn run(&mut self, commands: Vec<Cmd>) -> Result<Vec<Reply>, RequestError> {
-        let answers = match &mut self.servers {
-            Servers::Cluster(cluster) => cluster.run(commands).await?,
+        let answers = self.run_each(commands).await?;
+        match answers.failure {
+            Some(failure) => Err(failure),
+            None => Ok(answers.replies.into_iter().flatten().collect()),
+        }
+    }
+
+    /// The same, but what fails does not fail the rest: a command has no answer if
+    /// its primary failed, or if it needs memory and there is none.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be done: the one server failed, or it is not known which
+    /// primaries a cluster has.
+    pub(crate) async fn run_each(&mut self, commands: Vec<Cmd>) -> Result<Answers, RequestError> {
+        let (answers, address) = match &mut self.servers {
+            Servers::Cluster(cluster) => return cluster.run(commands).await,
             Servers::Single(server) => {
-                server
-                    .change(&mut pipeline(commands), self.replicas)
-                    .await?
+                let mut pipeline = pipeline(commands);
+                let answers = server.change(&mut pipeline, self.replicas).await?;
+                (answers, server.address().clone())
             }
             Servers::Sentinel(sentinel) => {
                 let server = sentinel.primary().await?;
+                let address = server.address().clone();
                 let answers = server.change(&mut pipeline(commands), self.replicas).await;
-                answers.inspect_err(|_| sentinel.reset())?
+                (answers.inspect_err(|_| sentinel.reset())?, address)
             }
         };
-        let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
-        match errors.find(|error| !error::concerns_one_command(error)) {
-            Some(error) => Err(self.failed(error)),
-            None => Ok(answers),
+        let mut failure = None;
+        let mut replies = Vec::with_capacity(answers.len());
+        for answer in answers {
+            replies.push(match answer {
+                Err(error) if error::fails_alone(&error) => {
+                    failure = Some(error::named(&error, &address));
+                    None
+                }
+                Err(error) if !error::concerns_one_command(&error) => {
+                    return Err(self.failed(&error));
+                }
+                answer => Some(answer),
+            });
         }
+        Ok(Answers { replies, failure })
     }
 
     /// Sends one command. An error in its answer fails the call.
@@ -199,10 +238,15 @@ impl Connection {
         let primary = match &mut self.servers {
             Servers::Cluster(cluster) => {
                 let (topology, moving) = cluster.look().await?;
+                let (moving, failure) = match moving {
+                    Ok(moving) => (moving, None),
+                    Err(failure) => (false, Some(failure)),
+                };
                 return Ok(Keyspace {
                     primaries: topology.primaries().to_vec(),
                     moving,
                     topology: Some(topology),
+                    failure,
                 });
             }
             Servers::Single(server) => server.address().clone(),
@@ -212,6 +256,7 @@ impl Connection {
             primaries: vec![primary],
             moving: false,
             topology: None,
+            failure: None,
         })
     }
 

@@ -23,6 +23,12 @@ pub(crate) fn concerns_one_command(error: &RedisError) -> bool {
     }
 }
 
+/// Whether the command failed for a reason that passes and is not about other
+/// commands: it needs memory, and there is none. Deletions need none.
+pub(crate) fn fails_alone(error: &RedisError) -> bool {
+    error.code() == Some("OOM")
+}
+
 /// A short name for the reason why the keys of the command that `error` answers
 /// stay as they are, however often it is repeated; `None` if repeating may help.
 ///
@@ -117,7 +123,10 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
             "authentication",
             "set redis.password, or redis.sentinel.password if this is a sentinel",
         ),
-        _ if error.code() == Some("OOM") => unavailable("out-of-memory"),
+        _ if error.code() == Some("OOM") => refused(
+            "out-of-memory",
+            "give Redis more memory or its keys shorter TTLs, or let it evict (maxmemory-policy); keys are deleted all the same, and what needs memory is tried again",
+        ),
         ErrorKind::Server(_) | ErrorKind::Extension => unavailable("server-error"),
         _ if error.is_timeout() => unavailable("timeout"),
         _ if error.is_connection_refusal() => unavailable("connection-refused"),
@@ -141,7 +150,7 @@ pub(crate) fn is_a_cluster(address: &Address) -> RequestError {
 }
 
 /// Why a call failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// There was no answer, or one that passes: loading, failing over, read-only.
     #[error(

@@ -5,6 +5,8 @@
 //! - `connection`: commands, whatever the layout of the servers is.
 //! - `server`: the connection to one server.
 //! - `cluster`: commands sent to the primaries of a cluster.
+//! - `node`: the answers of a node about its cluster.
+//! - `outages`: nodes of a cluster that do not answer.
 //! - `topology`: which primary serves which slots.
 //! - `slot`: the slot of a key, which decides the primary that has it.
 //! - `redirection`: answers that name another server of a cluster.
@@ -15,6 +17,8 @@ pub(crate) mod address;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod error;
+mod node;
+pub(crate) mod outages;
 pub(crate) mod redirection;
 pub(crate) mod sentinel;
 pub(crate) mod server;

@@ -21,6 +21,14 @@ const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The answer to one command.
 pub(crate) type Reply = Result<Value, RedisError>;
 
+/// The answers to commands, and why some have none.
+pub(crate) struct Answers {
+    /// In the order of the commands; `None` for a command that failed.
+    pub(crate) replies: Vec<Option<Reply>>,
+    /// Why commands failed, if any did: the last reason.
+    pub(crate) failure: Option<RequestError>,
+}
+
 /// One server, connected to when it is needed.
 ///
 /// The connection is dropped at every failure and made anew at the next call.
@@ -158,6 +166,31 @@ impl ServerConnection {
             made_at,
         });
         Ok(connection)
+    }
+
+    /// The answers to commands, unless one of them says that the server can do
+    /// nothing at the moment: it loads, follows another, or misses its majority.
+    pub(crate) fn whole(&mut self, answers: Vec<Reply>) -> Result<Vec<Reply>, RequestError> {
+        let concerns_all = |error: &&RedisError| {
+            error.redirect_node().is_none()
+                && !error::concerns_one_command(error)
+                && !error::fails_alone(error)
+        };
+        let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+        match errors.find(concerns_all) {
+            Some(error) => Err(self.failed(error)),
+            None => Ok(answers),
+        }
+    }
+
+    /// Drops the connection, which took too long for the caller.
+    pub(crate) fn silent(&mut self, after: Duration) -> RequestError {
+        self.open = None;
+        RequestError::Unavailable {
+            address: self.address.to_string(),
+            code: "timeout",
+            reason: format!("no answer within {} s", after.as_secs()),
+        }
     }
 
     /// Drops the connection, and makes the error one for the caller.

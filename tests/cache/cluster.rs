@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use evictd::cache::{Cache, CacheError, Redis};
+use evictd::cache::{Cache, CacheError, Outcome, Redis};
 use evictd::redis::{Layout, RedisTarget};
 use redis::AsyncCommands;
 
@@ -15,6 +15,7 @@ pub(super) fn reached_by(url: String) -> Redis {
         ..target(url)
     })
     .unwrap()
+    .insisting()
 }
 
 #[tokio::test]
@@ -111,7 +112,8 @@ async fn a_deletion_counts_only_once_replicas_have_it_if_that_is_asked_for() {
     let outcome = redis.delete(&[&set(&["a", "b", "c"])]).await.unwrap();
     assert_eq!(outcome, nothing_refused(3));
 
-    let error = replicated(2).delete(&[&set(&["a"])]).await.unwrap_err();
+    let outcome = replicated(2).delete(&[&set(&["a"])]).await.unwrap();
+    let error = outcome.whole().unwrap_err();
     assert_eq!(error.code(), "replicas");
     assert!(error.to_string().contains("1 of 2 replicas"), "{error}");
 
@@ -120,7 +122,8 @@ async fn a_deletion_counts_only_once_replicas_have_it_if_that_is_asked_for() {
     cluster.nodes[replica].signal("STOP");
     // There is nothing to acknowledge of a key that was not there.
     cluster.fill(&["a"]).await;
-    let error = redis.delete(&[&set(&["a"])]).await.unwrap_err();
+    let outcome = redis.delete(&[&set(&["a"])]).await.unwrap();
+    let error = outcome.whole().unwrap_err();
     assert_eq!(error.code(), "replicas");
     cluster.nodes[replica].signal("CONT");
 }
@@ -136,7 +139,8 @@ async fn cut_clients(cluster: &RedisCluster) {
 
 async fn deleted(redis: &mut Redis, key: &str) {
     let within = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
-    while let Err(error) = redis.delete(&[&set(&[key])]).await {
+    let mut attempt = async || redis.delete(&[&set(&[key])]).await.and_then(Outcome::whole);
+    while let Err(error) = attempt().await {
         assert!(tokio::time::Instant::now() < within, "{error}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }

@@ -29,7 +29,8 @@ async fn a_killed_primary_loses_no_deletion_that_a_replica_had_to_acknowledge() 
         replicas: 1,
         ..target(cluster.urls().remove(primary))
     })
-    .unwrap();
+    .unwrap()
+    .insisting();
     let (first, second) = keys.split_at(keys.len() / 2);
     delete_all(&mut redis, first).await;
     let (failures, ()) = tokio::join!(delete_all(&mut redis, second), async {

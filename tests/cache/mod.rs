@@ -44,7 +44,7 @@ fn names(prefix: &str, count: usize) -> Vec<String> {
 fn nothing_refused(existed: usize) -> Outcome {
     Outcome {
         existed: u64::try_from(existed).unwrap(),
-        refused: Vec::new(),
+        ..Outcome::default()
     }
 }
 
@@ -64,7 +64,8 @@ async fn until_done<T>(
 }
 
 async fn delete(redis: &mut Redis, keys: &KeyList) -> Vec<CacheError> {
-    let (outcome, failures) = until_done(async || redis.delete(&[keys]).await).await;
+    let attempt = async || redis.delete(&[keys]).await.and_then(Outcome::whole);
+    let (outcome, failures) = until_done(attempt).await;
     assert_eq!(outcome.refused, []);
     failures
 }

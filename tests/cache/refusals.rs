@@ -134,8 +134,10 @@ async fn what_passes_is_an_error_to_be_repeated() {
     };
     let server = Server::start(options).await;
     let mut redis = Redis::new(&target(server.url())).unwrap();
-    let error = redis.increment(b"generation").await.unwrap_err();
-    assert!(matches!(error, CacheError::Unavailable { .. }), "{error}");
+    let outcome = redis.increment(b"generation").await.unwrap();
+    assert_eq!(outcome.refused, []);
+    let error = outcome.whole().unwrap_err();
+    assert_eq!(error.code(), "out-of-memory");
     assert!(error.to_string().contains("OOM"), "{error}");
     // Deletions need no memory.
     assert_eq!(

@@ -365,7 +365,7 @@ async fn an_account_needs_what_the_manual_says_and_no_more() {
     let server = Server::start(RedisOptions::default()).await;
     let mut rights = vec!["~user:*", "&shop"];
     for words in [
-        "+ping +unlink",
+        "+ping +unlink +info",
         "+scan",
         "+incr",
         "+eval +evalsha +get +set +pexpire",

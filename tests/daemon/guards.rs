@@ -1,5 +1,7 @@
 //! Guards: fills that are late by any amount are refused.
 
+use std::time::Duration;
+
 use redis::AsyncCommands;
 
 use super::shop::{Config, Shop, WITHIN, stop};
@@ -194,5 +196,54 @@ async fn a_whole_table_goes_and_its_guards_stay() {
         .await;
     assert_eq!(guard(&shop).await.as_deref(), Some("4"));
     assert!(!fill(&shop, "3").await);
+    stop(evictd).await;
+}
+
+/// Raising a guard needs memory, and deleting does not.
+#[tokio::test]
+async fn a_full_redis_keeps_no_key_and_its_guards_are_raised_once_there_is_memory() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let orders = "\n[[rule]]\nname = \"orders\"\ntables = [\"$db.orders\"]\nkeys = [\"order:{id}\"]\ntable_wide = { keys = [\"order:*\"], generation = \"orders\" }\n";
+    let mut evictd = shop
+        .config()
+        .rest(&format!("{RULES}{orders}"))
+        .start()
+        .await;
+    shop.sql("INSERT INTO users (id) VALUES (7)").await;
+    shop.checkpoint_at_end().await;
+    assert!(fill(&shop, "1").await);
+    shop.fill(&["order:1", "order:2"]).await;
+    let memory = async |bytes: &str| {
+        for (name, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", bytes)] {
+            let _: () = redis::cmd("CONFIG")
+                .arg(&["SET", name, value])
+                .query_async(&mut shop.redis.conn().await)
+                .await
+                .unwrap();
+        }
+    };
+    memory("1").await;
+    let before = shop.checkpoint();
+    shop.sql("UPDATE users SET version = 2 WHERE id = 7").await;
+    shop.gone(&["user:{7}"], &evictd).await;
+    shop.sql("INSERT INTO orders (id) VALUES (1)").await;
+    shop.gone(&["order:1"], &evictd).await;
+    let line = evictd.wait_for_line("out-of-memory", WITHIN).await;
+    assert!(line.contains("ERROR") && line.contains("OOM"), "{line}");
+    // A counter needs memory, too.
+    shop.sql("TRUNCATE orders").await;
+    shop.sql("INSERT INTO orders (id) VALUES (2)").await;
+    shop.gone(&["order:2"], &evictd).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(shop.checkpoint(), before, "it waits for the guard");
+    assert_eq!(guard(&shop).await.as_deref(), Some("1"));
+
+    memory("0").await;
+    // The old row may be stored until the guard is raised, and is deleted then.
+    fill(&shop, "1").await;
+    shop.checkpoint_at_end().await;
+    assert_eq!(guard(&shop).await.as_deref(), Some("2"));
+    assert_eq!(shop.redis.keys().await, ["orders", "user:{7}:guard"]);
+    assert!(!fill(&shop, "1").await);
     stop(evictd).await;
 }

@@ -38,6 +38,7 @@ mod restores;
 mod rotated;
 mod sessions;
 mod shapes;
+mod shards;
 pub mod shop;
 mod statements;
 mod status;

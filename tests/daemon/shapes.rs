@@ -292,7 +292,7 @@ publish     = "shop.changes"
         first,
         serde_json::json!({
             "v": 1,
-            "keys": ["user:7", "user:7:v1", "page:7"],
+            "keys": ["user:7:v1", "user:7", "page:7"],
             "fields": [["users", "7"]],
         })
     );
@@ -301,7 +301,11 @@ publish     = "shop.changes"
     let again = next().await;
     assert_eq!(
         again,
-        serde_json::json!({ "v": 1, "keys": ["user:7", "page:7"], "fields": [["users", "7"]] })
+        serde_json::json!({
+            "v": 1,
+            "keys": ["user:7:v1", "user:7", "page:7"],
+            "fields": [["users", "7"]],
+        })
     );
     shop.sql("TRUNCATE users").await;
     for _ in 0..2 {

@@ -32,7 +32,7 @@ pub struct SourceAddress<I> {
 
 /// What a new connection found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct ReachedServer {
     /// The server that answered.
     pub server_uuid: String,
     /// Why wanted changes are not in its binlog; `None` if all are.
@@ -43,7 +43,7 @@ pub struct Reached {
 }
 
 /// A look at the address; the error is why nobody could be reached.
-pub type Look = Result<Reached, String>;
+pub type Look = Result<ReachedServer, String>;
 
 impl<I: Interest> SourceAddress<I> {
     /// Does not connect before the first look.
@@ -69,13 +69,13 @@ impl<I: Interest> SourceAddress<I> {
         }
     }
 
-    async fn look(&self) -> Result<Reached, SourceError> {
+    async fn look(&self) -> Result<ReachedServer, SourceError> {
         let mut server = Server::connect(&self.connector).await?;
         let left_out = server.left_out(|table| self.interest.wants(table)).await?;
         let unwritten = server.facts().read_only && !server.is_replica().await?;
         let server_uuid = server.facts().server_uuid.clone();
         server.disconnect().await;
-        Ok(Reached {
+        Ok(ReachedServer {
             server_uuid,
             left_out,
             unwritten,

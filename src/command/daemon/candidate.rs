@@ -104,19 +104,19 @@ impl Candidate {
     }
 
     /// Whether this process waits for another turn after one that ended with
-    /// `outcome`.
+    /// `outcome`, and whether it pauses before.
     ///
     /// # Errors
     ///
     /// It does not, because of the failure in `outcome`.
-    pub(super) async fn after(
+    pub(super) fn after(
         &mut self,
         outcome: Result<(), CommandError>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), CommandError> {
+    ) -> Result<bool, CommandError> {
+        self.waits = true;
         let Err(error) = outcome else {
             self.stood_by = true;
-            return Ok(());
+            return Ok(false);
         };
         let cause = error.cause.downcast_ref();
         let superseded = matches!(cause, Some(CheckpointError::Superseded { .. }));
@@ -132,11 +132,10 @@ impl Candidate {
             error = format!("{:#}", error.cause),
             "cannot lead; this one stands by"
         );
-        self.pause(shutdown).await;
-        Ok(())
+        Ok(true)
     }
 
-    async fn pause(&mut self, shutdown: &CancellationToken) {
+    pub(super) async fn pause(&mut self, shutdown: &CancellationToken) {
         let delay = tokio::time::sleep(self.backoff.next_delay());
         unless(shutdown, delay).await;
     }

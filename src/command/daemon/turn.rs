@@ -300,6 +300,8 @@ impl Checked {
             visibility: barrier,
             again: cache.another(),
             watched: cache.another(),
+            retries: cache.insisting(),
+            scans: cache.insisting(),
             cache,
             settling,
         };

@@ -137,10 +137,13 @@ impl<'a> Turns<'a> {
                     continue;
                 }
             };
+            // Said only by one that goes on: whoever stands by is up.
+            let pauses = candidate.after(outcome)?;
             board.stands_by();
-            candidate.waits = true;
             self.take_over_without_a_turn(&mut candidate).await?;
-            candidate.after(outcome, &self.shutdown).await?;
+            if pauses {
+                candidate.pause(&self.shutdown).await;
+            }
         }
     }
 

@@ -53,7 +53,11 @@ impl Worker<'_> {
             Some(takeover) => Some(Box::pin(self.take_over(takeover)).await?),
             None => None,
         };
-        let inherited = inheritance::is_there(&self.config, self.role, term.superseded);
+        let inherited = Box::pin(inheritance::is_there(
+            &self.config,
+            self.role,
+            term.superseded,
+        ));
         let Some(inherited) = until(term, inherited).await.transpose()? else {
             return Ok(None);
         };

@@ -72,7 +72,7 @@ impl Work<'_> {
 
     async fn with_paths(self, paths: impl PathSink) -> Result<(), CommandError> {
         if self.options.only == Some(Half::Edge) {
-            return self.invalidate([NoCache; 3], Settling::Off, paths).await;
+            return self.invalidate([NoCache; 5], Settling::Off, paths).await;
         }
         let mut cache = Redis::new(&preflight::redis_target(&self.config.redis)?)?
             .sparing(Arc::clone(&self.guards));
@@ -84,13 +84,19 @@ impl Work<'_> {
         {
             return Ok(());
         }
-        let caches = [cache.another(), cache.another(), cache];
+        let caches = [
+            cache.another(),
+            cache.another(),
+            cache.insisting(),
+            cache.insisting(),
+            cache,
+        ];
         self.invalidate(caches, settling, paths).await
     }
 
     async fn invalidate<C: Cache>(
         self,
-        [watched, again, cache]: [C; 3],
+        [watched, again, retries, scans, cache]: [C; 5],
         settling: Settling,
         paths: impl PathSink,
     ) -> Result<(), CommandError> {
@@ -99,6 +105,8 @@ impl Work<'_> {
             cache,
             again,
             watched,
+            retries,
+            scans,
             settling,
         };
         let (tail, progress, shutdown) = (self.tail, self.progress, self.shutdown);

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use super::pass::Pass;
 use super::publish::Publications;
 use crate::cache::{
-    Cache, CacheError, MemberRemoval, Refused, ScanPlace, TagKind, TagScan, TagStep,
+    Cache, CacheError, MemberRemoval, Refused, ScanPlace, TagKind, TagScan, TagStep, Unfinished,
 };
 use crate::model::{KeySet, PairSet};
 use crate::telemetry::metric;
@@ -46,6 +46,9 @@ pub(super) struct Attempt<'b> {
     /// Keys of members that left their sets.
     pub(super) carried: &'b mut KeySet,
     pub(super) publications: &'b Publications,
+    /// Steps that may still be taken. Sets that are not read to their ends by then
+    /// remain.
+    pub(super) steps: usize,
     pub(super) deletion: Deletion,
 }
 
@@ -56,6 +59,14 @@ pub(super) struct Deletion {
     pub(super) members: KeySet,
     /// Keys that the cache refuses for good.
     pub(super) refused: Vec<Refused>,
+    /// Sets that remain, each with the prefix of its members.
+    pub(super) sets: PairSet,
+    /// Keys that remain, though their members have left.
+    pub(super) keys: KeySet,
+    /// Keys that left their sets before, and remain to be deleted again.
+    pub(super) carried: KeySet,
+    /// Why something failed; the last of several reasons.
+    pub(super) error: Option<CacheError>,
 }
 
 impl Deletion {
@@ -76,32 +87,44 @@ impl Deletion {
 
 impl Attempt<'_> {
     /// Deletes the keys that left their sets in the first deletion.
-    pub(super) async fn delete_carried(
-        &mut self,
-        cache: &mut impl Cache,
-    ) -> Result<(), CacheError> {
+    pub(super) async fn delete_carried(&mut self, cache: &mut impl Cache) {
         if self.pass != Pass::Again || self.carried.is_empty() {
-            return Ok(());
+            return;
         }
-        let outcome = cache.delete(&[self.carried.keys()]).await?;
-        self.deletion.refused.extend(outcome.refused);
         let carried = std::mem::take(self.carried);
-        let published = self.publish(cache, &carried).await;
-        *self.carried = carried;
-        published
+        let outcome = cache.delete(&[carried.keys()]).await;
+        let published = match outcome {
+            Ok(outcome) => {
+                self.deletion.refused.extend(outcome.refused);
+                if let Some(unfinished) = outcome.unfinished {
+                    for key in &unfinished.keys {
+                        self.deletion.carried.insert(key);
+                    }
+                    self.deletion.error = Some(unfinished.error);
+                }
+                self.publish(cache, &carried).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = published {
+            self.deletion.carried = carried;
+            self.deletion.error = Some(error);
+        } else {
+            *self.carried = carried;
+        }
     }
 
-    /// Deletes the keys that `sets` name.
-    pub(super) async fn delete(
-        &mut self,
-        cache: &mut impl Cache,
-        sets: &PairSet,
-    ) -> Result<(), CacheError> {
+    /// Deletes the keys that `sets` name. Those sets remain for which that fails.
+    pub(super) async fn delete(&mut self, cache: &mut impl Cache, sets: &PairSet) {
         let sets: Vec<(&[u8], &[u8])> = sets.iter().collect();
         for sets in sets.chunks(SETS_AT_ONCE) {
-            self.walk(cache, sets).await?;
+            if let Err(error) = self.walk(cache, sets).await {
+                for (key, member_prefix) in sets {
+                    self.deletion.sets.insert(key, member_prefix);
+                }
+                self.deletion.error = Some(error);
+            }
         }
-        Ok(())
     }
 
     /// Deletes the keys that the members of every set name whose key matches
@@ -120,7 +143,7 @@ impl Attempt<'_> {
                 sets.insert(key, member_prefix);
             }
             let refused_before = self.deletion.refused.len();
-            self.delete(cache, &sets).await?;
+            self.delete(cache, &sets).await;
             // A key that only has such a name and is not a set is not meant.
             let mut index = 0;
             self.deletion.refused.retain(|refused| {
@@ -143,6 +166,11 @@ impl Attempt<'_> {
             .map(|(key, prefix)| Walk::new(key, prefix))
             .collect();
         while !walks.is_empty() {
+            let Some(steps_left) = self.steps.checked_sub(1) else {
+                walks.iter().for_each(|walk| self.remains(walk));
+                return Ok(());
+            };
+            self.steps = steps_left;
             let places: Vec<TagScan<'_>> = walks.iter().map(|walk| walk.at).collect();
             let steps = cache.scan_tag_sets(&places).await?;
             let mut found = Vec::new();
@@ -151,6 +179,10 @@ impl Attempt<'_> {
                 match step {
                     TagStep::End => {}
                     TagStep::Refused(refused) => self.deletion.refused.push(refused),
+                    TagStep::Failed(error) => {
+                        self.remains(&walk);
+                        self.deletion.error = Some(error);
+                    }
                     TagStep::Members {
                         kind,
                         members,
@@ -186,21 +218,72 @@ impl Attempt<'_> {
         }
         let outcome = cache.delete(&[keys.keys()]).await?;
         metrics::counter!(metric::TAG_SET_KEYS).increment(outcome.existed);
+        let mut stay = KeySet::default();
+        if let Some(unfinished) = outcome.unfinished {
+            for key in &unfinished.keys {
+                stay.insert(key);
+            }
+            for (walk, _, members) in &found {
+                if members
+                    .iter()
+                    .any(|member| stay.contains(&walk.key_of(member)))
+                {
+                    self.remains(walk);
+                }
+            }
+            self.deletion.error = Some(unfinished.error);
+        }
         if self.pass != Pass::Again {
-            let mut stay = KeySet::default();
             for refused in &outcome.refused {
                 stay.insert(&refused.key);
             }
+            let walks: Vec<Walk<'_>> = found.iter().map(|(walk, ..)| *walk).collect();
             let (leaving, left) = self.leaving(found, &stay);
             if !left.is_empty() {
-                self.deletion
-                    .refused
-                    .extend(cache.remove_members(&leaving).await?.refused);
-                cache.delete(&[left.keys()]).await?;
+                let removed = cache.remove_members(&leaving).await?;
+                self.deletion.refused.extend(removed.refused);
+                if let Some(unfinished) = removed.unfinished {
+                    self.sets_failed(&walks, unfinished);
+                }
+                self.delete_once_more(cache, left).await;
             }
         }
         self.deletion.refuse(outcome.refused);
         self.publish(cache, &keys).await
+    }
+
+    /// Deletes keys whose members have left, and which nobody finds again.
+    async fn delete_once_more(&mut self, cache: &mut impl Cache, left: KeySet) {
+        match cache.delete(&[left.keys()]).await {
+            Ok(outcome) => {
+                if let Some(unfinished) = outcome.unfinished {
+                    for key in &unfinished.keys {
+                        self.deletion.keys.insert(key);
+                    }
+                    self.deletion.error = Some(unfinished.error);
+                }
+            }
+            Err(error) => {
+                left.iter().for_each(|key| {
+                    self.deletion.keys.insert(key);
+                });
+                self.deletion.error = Some(error);
+            }
+        }
+    }
+
+    fn remains(&mut self, walk: &Walk<'_>) {
+        self.deletion.sets.insert(walk.at.key, walk.member_prefix);
+    }
+
+    /// Those sets remain whose members could not be removed.
+    fn sets_failed(&mut self, walks: &[Walk<'_>], unfinished: Unfinished) {
+        for walk in walks {
+            if unfinished.keys.iter().any(|key| key == walk.at.key) {
+                self.remains(walk);
+            }
+        }
+        self.deletion.error = Some(unfinished.error);
     }
 
     /// The members that leave their sets, and the keys that they name, which are

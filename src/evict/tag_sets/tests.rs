@@ -143,14 +143,18 @@ fn run(memory: &mut Memory, carried: &mut KeySet, pass: Pass, sets: &PairSet) ->
                 pass,
                 carried,
                 publications: &publications,
+                steps: usize::MAX,
                 deletion: Deletion::default(),
             };
-            let outcome = async {
-                attempt.delete_carried(memory).await?;
-                attempt.delete(memory, sets).await
-            };
-            if outcome.await.is_ok() {
-                return attempt.deletion.refused;
+            attempt.delete_carried(memory).await;
+            attempt.delete(memory, sets).await;
+            let deletion = attempt.deletion;
+            // They are carried on, as a job does.
+            deletion.carried.iter().for_each(|key| {
+                carried.insert(key);
+            });
+            if deletion.error.is_none() {
+                return deletion.refused;
             }
         }
     })
@@ -212,6 +216,7 @@ fn what_is_too_much_to_be_kept_stays_in_its_set_for_the_second_deletion() {
         pass: Pass::First,
         carried: &mut carried,
         publications: &Publications::default(),
+        steps: usize::MAX,
         deletion: Deletion::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

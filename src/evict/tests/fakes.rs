@@ -14,12 +14,13 @@ use crate::binlog::server::stream_id::StreamId;
 use crate::buffer::BufferError;
 use crate::cache::{
     Cache, CacheError, FoundKeys, MemberRemoval, Outcome, Refused, ScanPlace, ServerRun, TagKind,
-    TagScan, TagStep,
+    TagScan, TagStep, Unfinished,
 };
 use crate::checkpoint::{Checkpoint, CheckpointError, Stored};
 use crate::evict::batch::Batch;
 use crate::evict::bulk_paths::Paths;
 use crate::evict::delete::delete;
+use crate::evict::lane;
 use crate::evict::marks::Mark;
 use crate::evict::path_sink::PathSink;
 use crate::evict::send::send;
@@ -42,7 +43,15 @@ struct Flaky {
     journal: Journal,
     name: &'static str,
     failures: u32,
+    /// When the part of the cache comes back whose keys begin with "away".
+    back_at: Instant,
 }
+
+/// Bytes of a key that are noted.
+const NAME_BYTES: usize = 40;
+
+/// Time for which a part of the cache is away.
+pub(super) const AWAY: Duration = Duration::from_secs(60);
 
 impl Flaky {
     fn new(journal: &Journal, name: &'static str, failures: u32) -> Self {
@@ -50,7 +59,16 @@ impl Flaky {
             journal: Arc::clone(journal),
             name,
             failures,
+            back_at: Instant::now() + AWAY,
         }
+    }
+
+    /// Those of `keys` that are away.
+    fn away(&self, keys: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
+        if Instant::now() >= self.back_at {
+            return Vec::new();
+        }
+        keys.filter(|key| key.starts_with(b"away")).collect()
     }
 
     fn attempt(&mut self, what: String) -> Result<(), String> {
@@ -64,12 +82,24 @@ impl Flaky {
     }
 }
 
+fn unfinished(keys: Vec<Vec<u8>>, guards: Vec<Vec<u8>>) -> Unfinished {
+    Unfinished {
+        keys,
+        guards,
+        error: CacheError::Unavailable {
+            address: "away".to_owned(),
+            code: "timeout",
+            reason: "as told".to_owned(),
+        },
+    }
+}
+
 impl Cache for Flaky {
     async fn delete(&mut self, keys: &[&KeyList]) -> Result<Outcome, CacheError> {
         let names: Vec<_> = keys
             .iter()
             .flat_map(|keys| keys.iter())
-            .map(String::from_utf8_lossy)
+            .map(|key| String::from_utf8_lossy(key.get(..NAME_BYTES).unwrap_or(key)))
             .collect();
         let attempt = self.attempt(names.join(" "));
         // It is done at once, and answered late.
@@ -82,9 +112,12 @@ impl Cache for Flaky {
             code: "no-permission",
             reason: "NOPERM".to_owned(),
         });
+        let all = keys.iter().flat_map(|keys| keys.iter());
+        let away = self.away(all.map(<[u8]>::to_vec));
         let outcome = Outcome {
-            existed: 0,
             refused: refused.collect(),
+            unfinished: (!away.is_empty()).then(|| unfinished(away, Vec::new())),
+            ..Outcome::default()
         };
         attempt
             .map(|()| outcome)
@@ -117,14 +150,25 @@ impl Cache for Flaky {
         guards: &Guards,
         keys: &[&KeyList],
     ) -> Result<Outcome, CacheError> {
+        let away = self.away(guards.iter().map(|(key, ..)| key.to_vec()));
         for (key, version, _) in guards.iter() {
             let key = String::from_utf8_lossy(key);
+            let raises = if away.is_empty() {
+                "raises"
+            } else {
+                "cannot raise"
+            };
             note(
                 &self.journal,
-                format!("{} raises {key} to {version}", self.name),
+                format!("{} {raises} {key} to {version}", self.name),
             );
         }
-        self.delete(keys).await
+        let mut outcome = self.delete(keys).await?;
+        if !away.is_empty() {
+            let keys = keys.iter().flat_map(|keys| keys.iter());
+            outcome.unfinished = Some(unfinished(keys.map(<[u8]>::to_vec).collect(), away));
+        }
+        Ok(outcome)
     }
 
     async fn delete_fields(&mut self, fields: &PairSet) -> Result<Outcome, CacheError> {
@@ -348,10 +392,16 @@ impl Stages {
             deleted,
         ));
         let second = Flaky::new(&journal, "second", 0);
+        let retries = Flaky::new(&journal, "retries", 0);
+        let scans = Flaky::new(&journal, "scans", 0);
+        let (lanes, retrying, scanning) = lane::open(&reports, retries, scans);
+        tasks.spawn(retrying);
+        tasks.spawn(scanning);
         tasks.spawn(settle(
             reports.clone(),
             closing,
             second,
+            lanes,
             settling,
             to_settle,
             settled,

@@ -2,6 +2,7 @@
 //!
 //! - `fakes`: what the stages write to, and the stages joined.
 //! - `order`: keys, then paths, then the position.
+//! - `remainders`: what fails in part, and scans.
 //! - `settling`: second deletions.
 //! - `open`: what is deleted before it is known to be visible.
 //! - `structures`: guards, fields, tag sets, globs, messages.
@@ -11,6 +12,7 @@ mod dead_letters;
 mod fakes;
 mod open;
 mod order;
+mod remainders;
 mod settling;
 mod structures;
 

@@ -169,7 +169,7 @@ async fn what_a_glob_matches_is_deleted_again_when_it_is_due() {
         .collect();
     assert_eq!(
         globs,
-        ["cache all user:*", "second all user:*"],
+        ["scans all user:*", "scans all user:*"],
         "{journal:?}"
     );
     assert_eq!(journal.last().unwrap(), "checkpoint 10");
@@ -186,5 +186,5 @@ async fn what_a_scan_longer_than_settling_matches_is_deleted_again_at_once() {
     stages.planned.send(wide).await.unwrap();
     let mut scans = stages.end().await;
     scans.retain(|line| line.contains(" all "));
-    assert_eq!(scans, ["cache all slow:*", "second all slow:*"]);
+    assert_eq!(scans, ["scans all slow:*", "scans all slow:*"]);
 }

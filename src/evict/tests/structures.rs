@@ -19,7 +19,7 @@ async fn globs_are_deleted_after_keys_and_before_paths() {
         stages.end().await,
         [
             "cache k10",
-            "cache all user:*",
+            "scans all user:*",
             "paths /p10",
             "checkpoint 10"
         ]
@@ -97,10 +97,10 @@ async fn tag_sets_are_found_by_glob_for_a_whole_table() {
     let journal = stages.end().await;
     let expected = [
         "cache k10",
-        "cache m0",
-        "cache takes m0 out of tag:",
-        "cache m0",
-        "cache m1",
+        "scans m0",
+        "scans takes m0 out of tag:",
+        "scans m0",
+        "scans m1",
     ];
     assert_eq!(journal[..5], expected, "{journal:?}");
 }
