@@ -1,6 +1,8 @@
 //! An application's connections, made again after every failure.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -26,35 +28,54 @@ async fn answered<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T,
     }
 }
 
+/// Where a database is now: another server may take its place.
+#[derive(Clone, Debug)]
+pub struct Endpoint(Arc<AtomicU16>);
+
+impl Endpoint {
+    pub fn new(port: u16) -> Self {
+        Self(Arc::new(AtomicU16::new(port)))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// From now on applications talk to the server at this port.
+    pub fn moves_to(&self, port: u16) {
+        self.0.store(port, Ordering::Relaxed);
+    }
+}
+
 /// The database.
 pub struct Database {
-    opts: Opts,
-    conn: Option<Conn>,
+    endpoint: Endpoint,
+    /// With the port that it goes to.
+    conn: Option<(u16, Conn)>,
 }
 
 impl Database {
-    pub fn new(port: u16) -> Self {
-        let url = format!("mysql://root@127.0.0.1:{port}/soak?prefer_socket=false");
+    pub fn new(endpoint: &Endpoint) -> Self {
         Self {
-            opts: Opts::from_url(&url).unwrap(),
+            endpoint: endpoint.clone(),
             conn: None,
         }
     }
 
     /// Runs statements.
     pub async fn run(&mut self, sql: &str) -> Result<(), Failed> {
-        let mut conn = self.take().await?;
+        let (port, mut conn) = self.take().await?;
         answered(conn.query_drop(sql)).await?;
-        self.conn = Some(conn);
+        self.conn = Some((port, conn));
         Ok(())
     }
 
     pub async fn row(&mut self, shape: Shape, id: u64) -> Result<Option<Row>, Failed> {
         let table = shape.table();
         let sql = format!("SELECT version, content FROM {table} WHERE id = {id}");
-        let mut conn = self.take().await?;
+        let (port, mut conn) = self.take().await?;
         let row: Option<(u64, String)> = answered(conn.query_first(sql)).await?;
-        self.conn = Some(conn);
+        self.conn = Some((port, conn));
         Ok(row.map(|(version, content)| Row { version, content }))
     }
 
@@ -62,17 +83,22 @@ impl Database {
     pub async fn version(&mut self, shape: Shape, id: u64) -> Result<Option<u64>, Failed> {
         let table = shape.table();
         let sql = format!("SELECT version FROM {table} WHERE id = {id}");
-        let mut conn = self.take().await?;
+        let (port, mut conn) = self.take().await?;
         let version = answered(conn.query_first(sql)).await?;
-        self.conn = Some(conn);
+        self.conn = Some((port, conn));
         Ok(version)
     }
 
-    /// A connection that is put back only after a whole answer.
-    async fn take(&mut self) -> Result<Conn, Failed> {
+    /// A connection to the server that is there now, which is put back only after a whole answer.
+    async fn take(&mut self) -> Result<(u16, Conn), Failed> {
+        let port = self.endpoint.port();
         match self.conn.take() {
-            Some(conn) => Ok(conn),
-            None => answered(Conn::new(self.opts.clone())).await,
+            Some(conn) if conn.0 == port => Ok(conn),
+            _ => {
+                let url = format!("mysql://root@127.0.0.1:{port}/soak?prefer_socket=false");
+                let opts = Opts::from_url(&url).unwrap();
+                Ok((port, answered(Conn::new(opts)).await?))
+            }
         }
     }
 }

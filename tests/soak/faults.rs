@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::probes::Probes;
 use super::proxy::Mode;
 use super::store::Layout;
 use super::world::World;
@@ -25,6 +26,8 @@ pub enum Fault {
     EvictdRestarted,
     /// evictd is frozen.
     EvictdFrozen,
+    /// evictd gets another configuration, and is killed while another evictd stands by.
+    EvictdReloadedAndKilled,
     RedisRestarted,
     RedisKilled,
     RedisFrozen,
@@ -32,8 +35,26 @@ pub enum Fault {
     RedisFailover,
     /// A primary of the cluster and its replica change places.
     RedisSwitchover,
+    /// Redis comes back as it was a while before, with entries that had been deleted.
+    RedisRolledBack,
+    /// Redis takes nothing that needs memory.
+    RedisFull,
+    /// A primary of the cluster is killed, and another cluster listens at its address.
+    RedisForeign,
+    /// Everything that Redis holds has to be looked at.
+    KeysScanned,
     MysqlRestarted,
     MysqlKilled,
+    /// MySQL is frozen for longer than evictd waits for an answer.
+    MysqlFrozen,
+    /// MySQL dies with transactions that its replica, which takes over, never got.
+    MysqlFailedOver,
+    /// A replica takes over by name, and the writer before it lives on, read-only.
+    MysqlSwitchedOver,
+    /// MySQL comes back with an earlier copy of its data, and goes on from there before evictd looks.
+    MysqlPutBack,
+    /// `RESET BINARY LOGS AND GTIDS`.
+    BinlogReset,
     /// Every commit is in the binlog long before its rows can be read.
     CommitsHeld,
     SourceStalled,
@@ -65,10 +86,20 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 38] = [
         Fault::EvictdKilled,
         Fault::RedisFailover,
         Fault::RedisSwitchover,
+        Fault::RedisForeign,
+        Fault::MysqlFailedOver,
+        Fault::RedisRolledBack,
+        Fault::EvictdReloadedAndKilled,
+        Fault::KeysScanned,
+        Fault::MysqlPutBack,
+        Fault::RedisFull,
+        Fault::MysqlSwitchedOver,
+        Fault::BinlogReset,
+        Fault::MysqlFrozen,
         Fault::CacheStalled,
         Fault::SourceCut,
         Fault::RedisKilled,
@@ -109,9 +140,13 @@ impl Fault {
     /// Whether there is such a thing.
     pub fn fits(self, layout: Layout) -> bool {
         match self {
-            Fault::RedisFailover | Fault::RedisSwitchover => layout == Layout::Cluster,
+            Fault::RedisFailover | Fault::RedisSwitchover | Fault::RedisForeign => {
+                layout == Layout::Cluster
+            }
             Fault::RedisRestarted
             | Fault::RedisKilled
+            | Fault::RedisRolledBack
+            | Fault::RedisFull
             | Fault::RedisFrozen
             | Fault::CacheStalled
             | Fault::CacheCut
@@ -126,7 +161,7 @@ impl Fault {
         (full && !world.disk.is_tiny()).then_some("no mounts without privileges on this machine")
     }
 
-    pub async fn inject(self, world: &mut World) {
+    pub async fn inject(self, world: &mut World, probes: &Probes) {
         match self {
             Fault::EvictdKilled => world.kill_evictd(),
             Fault::EvictdRestarted => world.stop_evictd().await,
@@ -134,10 +169,24 @@ impl Fault {
             Fault::RedisRestarted => world.redis.single().stop().await,
             Fault::RedisKilled => world.redis.single().kill(),
             Fault::RedisFrozen => world.redis.single().signal("STOP"),
+            Fault::EvictdReloadedAndKilled => world.reload_beside_standby().await,
             Fault::RedisFailover => world.redis.fail_over().await,
             Fault::RedisSwitchover => world.redis.switch_over().await,
+            Fault::RedisForeign => world.redis.replace_by_foreign().await,
+            Fault::RedisRolledBack => world.redis.snapshot().await,
+            Fault::RedisFull => world.redis.set("maxmemory", "1").await,
+            Fault::KeysScanned => world.mysql.exec("TRUNCATE soak.listed").await,
             Fault::MysqlRestarted => world.mysql.stop().await,
             Fault::MysqlKilled => world.mysql.kill(),
+            Fault::MysqlFrozen => world.mysql.signal("STOP"),
+            Fault::MysqlFailedOver => world.fail_over(&probes.traffic).await,
+            Fault::MysqlSwitchedOver => world.switch_over().await,
+            Fault::MysqlPutBack => {
+                world.back_up().await;
+                world.source.set(Mode::Cut);
+                world.put_back(&probes.traffic).await;
+            }
+            Fault::BinlogReset => world.mysql.exec("RESET BINARY LOGS AND GTIDS").await,
             Fault::CommitsHeld => {
                 let millis = HELD.as_millis();
                 world
@@ -181,6 +230,9 @@ impl Fault {
             // Writers that pause meanwhile do so once the commits are done.
             Fault::CommitsHeld => 500..3_000,
             Fault::ClockForward | Fault::ClockBack => 2_000..3_000,
+            Fault::MysqlFrozen => 11_000..13_000,
+            // More is written anew than was lost.
+            Fault::MysqlPutBack => 3_000..4_000,
             _ => 300..3_500,
         };
         Duration::from_millis(random.random_range(millis))
@@ -192,20 +244,35 @@ impl Fault {
             self,
             Fault::MysqlRestarted
                 | Fault::MysqlKilled
+                | Fault::MysqlFrozen
+                | Fault::MysqlPutBack
+                | Fault::RedisFull
                 | Fault::RedisRestarted
                 | Fault::RedisKilled
                 | Fault::RedisFrozen
         )
     }
 
-    pub async fn heal(self, world: &mut World) {
+    pub async fn heal(self, world: &mut World, probes: &Probes) {
         match self {
             Fault::EvictdKilled | Fault::EvictdRestarted => world.start_evictd().await,
             Fault::EvictdFrozen => world.evictd().signal("CONT"),
             Fault::RedisRestarted | Fault::RedisKilled => world.redis.single().start_again().await,
             Fault::RedisFrozen => world.redis.single().signal("CONT"),
-            Fault::RedisFailover => world.redis.whole_again().await,
-            Fault::RedisSwitchover => {}
+            Fault::EvictdReloadedAndKilled => world.take_over().await,
+            Fault::RedisFailover | Fault::RedisForeign => world.redis.whole_again().await,
+            Fault::RedisRolledBack => {
+                probes.restored();
+                world.roll_redis_back().await;
+            }
+            Fault::RedisFull => world.redis.set("maxmemory", "0").await,
+            Fault::MysqlFrozen => world.mysql.signal("CONT"),
+            Fault::MysqlPutBack => world.source.set(Mode::Pass),
+            Fault::RedisSwitchover
+            | Fault::KeysScanned
+            | Fault::MysqlFailedOver
+            | Fault::MysqlSwitchedOver
+            | Fault::BinlogReset => {}
             Fault::MysqlRestarted | Fault::MysqlKilled => {
                 world.mysql.start_again().await;
                 world.delay_commits().await;

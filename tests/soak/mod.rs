@@ -9,7 +9,7 @@
 //! - [`traffic`]: what all tasks share. [`writers`], [`readers`], [`probes`]: the applications.
 //! - [`shapes`]: how rows are cached, and when an entry is stale. [`clients`]: their connections.
 //! - [`world`], [`store`]: the servers and evictd. [`proxy`]: what can break besides processes.
-//! - [`faults`]: what breaks. [`spy`]: what the binlog says. [`verify`]: the comparison. [`report`]: the figures.
+//! - [`faults`]: what breaks, [`database`]: what becomes of the database. [`spy`]: what the binlog says. [`verify`]: the comparison. [`report`]: the figures.
 //! - [`smallest`]: the smallest client that could do evictd's work, to measure evictd against.
 //!
 //! `make test` runs it for a minute, `make soak` for ten, with all faults. Environment variables:
@@ -21,6 +21,7 @@
 //! - `EVICTD_SOAK_SEED`: a seed that was printed before. It fixes what is chosen, not how threads are scheduled.
 
 mod clients;
+mod database;
 mod faults;
 mod probes;
 mod proxy;
@@ -43,7 +44,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 
-use clients::{Cache, Database};
+use clients::{Cache, Database, Endpoint};
 use faults::Fault;
 use probes::Probes;
 use readers::{Manner, Reader};
@@ -216,7 +217,7 @@ async fn run(scenario: Scenario) -> Report {
         tokio::time::sleep(CALM.mul_f64(random.random())).await;
         let injected = Instant::now();
         let injected_us = now_us();
-        fault.inject(&mut world).await;
+        fault.inject(&mut world, &probes).await;
         tokio::time::sleep(fault.lasts(&mut random)).await;
         // What was changed last stays until the comparison: changes during the fault, or after it.
         let paused = if fault.writers_may_pause_during() && random.random() {
@@ -224,7 +225,7 @@ async fn run(scenario: Scenario) -> Report {
         } else {
             None
         };
-        fault.heal(&mut world).await;
+        fault.heal(&mut world, &probes).await;
         let healed = injected.elapsed();
         let paused = match paused {
             Some(paused) => paused,
@@ -274,7 +275,7 @@ async fn run(scenario: Scenario) -> Report {
 fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for number in 0..WRITERS {
-        tasks.spawn(Writer::new(traffic, number, world.mysql.port()).run());
+        tasks.spawn(Writer::new(traffic, number, &world.database).run());
     }
     let mut number = 0;
     for shape in Shape::ALL {
@@ -285,9 +286,10 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
         ] {
             for _ in 0..readers {
                 let (database, cache) = if lagging {
-                    (world.lagging_database.port(), world.lagging_cache())
+                    let database = Endpoint::new(world.lagging_database.port());
+                    (database, world.lagging_cache())
                 } else {
-                    (world.mysql.port(), world.redis.address())
+                    (world.database.clone(), world.redis.address())
                 };
                 number += 1;
                 let reader = Reader {
@@ -295,7 +297,7 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
                     number,
                     shape,
                     manner,
-                    database: Database::new(database),
+                    database: Database::new(&database),
                     cache: Cache::new(&cache),
                     fill_within: FILL_WITHIN,
                 };
@@ -304,10 +306,11 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
         }
     }
     for _ in 0..PROBERS {
-        tasks.spawn(Arc::clone(probes).probe(world.mysql.port()));
+        tasks.spawn(Arc::clone(probes).probe(world.database.clone()));
     }
     tasks.spawn(Arc::clone(probes).watch());
     let times = Arc::clone(&probes.committed);
-    tasks.spawn(spy::spy(Arc::clone(traffic), world.mysql.port(), times));
+    let database = world.database.clone();
+    tasks.spawn(spy::spy(Arc::clone(traffic), database, times));
     tasks
 }

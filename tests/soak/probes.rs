@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::clients::{Address, Cache, Database};
+use super::clients::{Address, Cache, Database, Endpoint};
 use super::proxy::{Seen, Watch};
 use super::readers::{ENTRY_TTL, fill_in_time};
 use super::shapes::now_us;
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// All probes of a run.
 pub struct Probes {
-    traffic: Arc<Traffic>,
+    pub traffic: Arc<Traffic>,
     next: AtomicU64,
     /// When each was committed, as the binlog says.
     pub committed: CommitTimes,
@@ -53,6 +53,8 @@ struct State {
     /// Every path that the edge accepted, with the time of the last request.
     accepted: HashMap<String, u64>,
     too_early: Vec<String>,
+    /// When the cache last came back with entries that had been deleted.
+    restored_us: u64,
     /// Announced by Redis, of entries of all shapes; by replicas too.
     all_deletions: u64,
 }
@@ -78,8 +80,8 @@ impl Probes {
     }
 
     /// Caches "there is no such row", inserts it, and leaves it to evictd that the entry goes.
-    pub async fn probe(self: Arc<Self>, mysql_port: u16) {
-        let mut database = Database::new(mysql_port);
+    pub async fn probe(self: Arc<Self>, database: Endpoint) {
+        let mut database = Database::new(&database);
         let mut cache = Cache::new(&self.cache);
         while let Some(_leave) = self.traffic.may_write().await {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -204,8 +206,19 @@ impl Probes {
         let still_there = ids.iter().zip(entries).filter(|(_, entry)| entry.is_some());
         let mut state = self.state.lock().unwrap();
         for (id, _) in still_there {
-            state.too_early.push(path(*id));
+            let came_back = state
+                .deleted
+                .get(id)
+                .is_some_and(|at| *at < state.restored_us);
+            if !came_back {
+                state.too_early.push(path(*id));
+            }
         }
+    }
+
+    /// The cache is about to come back with entries that had been deleted.
+    pub fn restored(&self) {
+        self.state.lock().unwrap().restored_us = now_us();
     }
 
     /// How many there were.

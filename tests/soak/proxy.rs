@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::clients::Endpoint;
 use super::shapes::now_us;
 
 /// What happens to connections.
@@ -53,6 +54,7 @@ pub enum Seen {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    target: Endpoint,
     mode: watch::Sender<Mode>,
     _tasks: JoinSet<()>,
 }
@@ -60,15 +62,23 @@ pub struct Proxy {
 impl Proxy {
     /// Hands bytes on to the server at `target`.
     pub async fn tcp(target: u16) -> Self {
-        Self::start(move |client, mode| forward(client, target, mode)).await
+        let target = Endpoint::new(target);
+        let towards = target.clone();
+        Self::start(target, move |client, mode| {
+            forward(client, towards.port(), mode)
+        })
+        .await
     }
 
     /// Hands requests on, one on each connection.
     pub async fn http(target: u16, watch: Watch) -> Self {
-        Self::start(move |client, mode| exchange(client, target, mode, Arc::clone(&watch))).await
+        Self::start(Endpoint::new(target), move |client, mode| {
+            exchange(client, target, mode, Arc::clone(&watch))
+        })
+        .await
     }
 
-    async fn start<F, Fut>(serve: F) -> Self
+    async fn start<F, Fut>(target: Endpoint, serve: F) -> Self
     where
         F: Fn(TcpStream, watch::Receiver<Mode>) -> Fut + Send + 'static,
         Fut: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -96,6 +106,7 @@ impl Proxy {
         });
         Self {
             port,
+            target,
             mode,
             _tasks: tasks,
         }
@@ -103,6 +114,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections go to another server; those that are open stay where they are.
+    pub fn leads_to(&self, port: u16) {
+        self.target.moves_to(port);
     }
 
     /// For connections that are open as well as for new ones.

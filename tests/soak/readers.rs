@@ -38,6 +38,9 @@ const GUARD_TTL: Duration = Duration::from_secs(86_400);
 /// Guards allow fills that are as late as one likes: this many times as late as others.
 const LATE: u32 = 4;
 
+/// No fill comes later than this after its read began.
+pub const LATEST_FILL: Duration = Duration::from_millis(2_400);
+
 /// After a hit there is nothing to do for a while.
 const AFTER_HIT: Duration = Duration::from_millis(1);
 

@@ -11,7 +11,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use redis::AsyncCommands;
 
-use super::clients::Database;
+use super::clients::{Database, Endpoint};
 use super::shapes::now_us;
 use super::spy::{first_columns, stream};
 use super::store::Layout;
@@ -137,7 +137,7 @@ pub async fn side_by_side() -> Medians {
     let mut listener = listener.get_async_pubsub().await.unwrap();
     listener.subscribe("__keyevent@0__:del").await.unwrap();
     let mut deletions = listener.into_on_message();
-    let mut database = Database::new(mysql);
+    let mut database = Database::new(&Endpoint::new(mysql));
     let mut cache = world.redis.single().conn().await;
     let mut deleted: HashMap<(String, u64), u64> = HashMap::new();
     for id in 0..WARM_UP + COMMITS {

@@ -12,11 +12,14 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Opts, Value};
 use tokio::sync::watch;
 
-use super::clients::Database;
+use super::clients::{Database, Endpoint};
 use super::shapes::Shape;
 use super::traffic::{Traffic, count};
 
 const SERVER_ID: u32 = 778;
+
+/// Longer than writers pause.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// When each probe was committed, in µs since the epoch, as the binlog says.
 pub type CommitTimes = Arc<Mutex<HashMap<u64, u64>>>;
@@ -25,12 +28,12 @@ pub type CommitTimes = Arc<Mutex<HashMap<u64, u64>>>;
 type Changed = (Shape, u64, u64);
 
 /// Reads along until the end of the run; a broken connection goes on at the server's end.
-pub async fn spy(traffic: Arc<Traffic>, port: u16, times: CommitTimes) {
+pub async fn spy(traffic: Arc<Traffic>, database: Endpoint, times: CommitTimes) {
     let (newest, changes) = watch::channel(None);
-    let look = look(Arc::clone(&traffic), Database::new(port), changes);
+    let look = look(Arc::clone(&traffic), Database::new(&database), changes);
     let read = async {
         loop {
-            read(port, &times, &newest).await.ok();
+            read(database.port(), &times, &newest).await.ok();
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -62,7 +65,8 @@ async fn read(
     let mut stream = stream(port, SERVER_ID).await?;
     let mut committed_us = 0;
     let mut last = None;
-    while let Some(event) = stream.next().await {
+    // A reset or another server may leave a stream behind on which nothing comes any more.
+    while let Ok(Some(event)) = tokio::time::timeout(SILENCE_MAX, stream.next()).await {
         match event?.read_data()? {
             Some(EventData::GtidEvent(gtid)) => committed_us = gtid.immediate_commit_timestamp(),
             Some(EventData::AnonymousGtidEvent(gtid)) => {

@@ -3,6 +3,11 @@
 use super::clients::Address;
 use crate::support::{Redis, RedisCluster, RedisOptions};
 
+/// Keys that nobody reads, so that to look at all keys takes a while.
+const IDLE_KEYS: u32 = 200_000;
+
+const SET_IDLE_KEYS: &str = "for i = 1, ARGV[1] do redis.call('SET', 'idle:' .. i, 'x') end";
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -20,6 +25,8 @@ pub enum Store {
         down: Vec<usize>,
         /// So that each primary has its turn.
         turn: usize,
+        /// A cluster of its own, where a node of this one was.
+        foreign: Option<Redis>,
     },
 }
 
@@ -35,11 +42,18 @@ impl Store {
             ..RedisOptions::default()
         };
         match layout {
-            Layout::Single => Self::Single(Redis::start(options).await),
+            Layout::Single => {
+                let redis = Redis::start(options).await;
+                let mut set = redis::cmd("EVAL");
+                set.arg(SET_IDLE_KEYS).arg(0).arg(IDLE_KEYS);
+                let _: () = set.query_async(&mut redis.conn().await).await.unwrap();
+                Self::Single(redis)
+            }
             Layout::Cluster => Self::Cluster {
                 cluster: RedisCluster::start_with(options).await,
                 down: Vec::new(),
                 turn: 0,
+                foreign: None,
             },
         }
     }
@@ -73,6 +87,7 @@ impl Store {
             cluster,
             down,
             turn,
+            ..
         } = self
         else {
             panic!("a fault of clusters")
@@ -96,9 +111,63 @@ impl Store {
             .await;
     }
 
+    /// Kills a primary. Its replica takes over, and at its address another cluster listens that serves every slot.
+    pub async fn replace_by_foreign(&mut self) {
+        self.fail_over().await;
+        let Self::Cluster {
+            cluster,
+            down,
+            foreign,
+            ..
+        } = self
+        else {
+            panic!("a fault of clusters")
+        };
+        let gone = *down.last().expect("a node was killed");
+        let options = RedisOptions {
+            extra: ["--cluster-enabled", "yes"].map(str::to_owned).to_vec(),
+            ..RedisOptions::default()
+        };
+        let other = Redis::start_at(cluster.nodes[gone].port(), options).await;
+        let mut serve = redis::cmd("CLUSTER");
+        serve.arg("ADDSLOTSRANGE").arg(0).arg(16_383);
+        let _: () = serve.query_async(&mut other.conn().await).await.unwrap();
+        *foreign = Some(other);
+    }
+
+    /// From now on nothing is kept on disk but a snapshot of this moment.
+    pub async fn snapshot(&mut self) {
+        self.set("appendonly", "no").await;
+        let mut conn = self.single().conn().await;
+        let _: () = redis::cmd("SAVE").query_async(&mut conn).await.unwrap();
+    }
+
+    /// Dies, and starts with what [`Store::snapshot`] kept.
+    pub async fn back_to_snapshot(&mut self) {
+        let redis = self.single();
+        redis.kill();
+        redis.start_again_with(&["--appendonly", "no"]).await;
+        self.set("appendonly", "yes").await;
+    }
+
+    /// `CONFIG SET`.
+    pub async fn set(&mut self, name: &str, value: &str) {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg(name).arg(value);
+        let mut conn = self.single().conn().await;
+        let _: () = set.query_async(&mut conn).await.unwrap();
+    }
+
     /// Starts what was killed.
     pub async fn whole_again(&mut self) {
-        if let Self::Cluster { cluster, down, .. } = self {
+        if let Self::Cluster {
+            cluster,
+            down,
+            foreign,
+            ..
+        } = self
+        {
+            drop(foreign.take());
             for node in std::mem::take(down) {
                 cluster.start_again(node).await;
             }

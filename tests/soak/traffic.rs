@@ -34,6 +34,7 @@ pub struct Traffic {
     pub reading: RwLock<()>,
     pub over: CancellationToken,
     pub counts: Counts,
+    losses: AtomicU64,
     history: Mutex<HashMap<(Shape, u64), History>>,
 }
 
@@ -93,6 +94,7 @@ impl Traffic {
             reading: RwLock::default(),
             over: CancellationToken::new(),
             counts: Counts::default(),
+            losses: AtomicU64::new(0),
             history: Mutex::default(),
         })
     }
@@ -101,6 +103,16 @@ impl Traffic {
     pub fn hot(&self, any: u64) -> u64 {
         let first = self.counts.commits.load(Ordering::Relaxed) / COMMITS_A_ROW;
         (first + any % HOT_ROWS) % ROWS
+    }
+
+    /// How often the server has lost what it had committed.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    /// The server is about to lose what it has committed: nobody knows any more which rows there are.
+    pub fn lost(&self) {
+        count(&self.losses);
     }
 
     /// Leave to commit, or `None` at the end of the run.

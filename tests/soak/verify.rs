@@ -154,7 +154,11 @@ async fn compare(world: &World, traffic: &Traffic) -> Vec<Stale> {
     conn.disconnect().await.unwrap();
 
     let mut cache = Cache::new(&world.redis.address());
-    let keys: Vec<String> = cache.insist(redis::cmd("KEYS").arg("*")).await;
+    let mut keys: Vec<String> = Vec::new();
+    for pattern in ["plain:*", "versioned:*", "{guarded:*", "probe:*"] {
+        let found: Vec<String> = cache.insist(redis::cmd("KEYS").arg(pattern)).await;
+        keys.extend(found);
+    }
     let mut stale = Vec::new();
     for chunk in keys.chunks(1_000) {
         let entries: Vec<Option<String>> = cache.insist(redis::cmd("MGET").arg(chunk)).await;

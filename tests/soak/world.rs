@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use tempfile::TempDir;
 
-use super::clients::Address;
+use super::clients::{Address, Endpoint};
 use super::probes::{self, Probes};
 use super::proxy::{Mode, Proxy, Watch};
 use super::shapes::Shape;
@@ -18,11 +18,16 @@ use crate::support::{
 
 const WITHIN: Duration = Duration::from_secs(60);
 
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// evictd stores a position five times a second.
+const STORED_WITHIN: Duration = Duration::from_millis(500);
+
 /// Room for checkpoints, and for a quarter of an hour of invalidations on record. Filled up in a moment.
 const DISK: &str = "64m";
 
 /// How much later what a lagging reader asks for arrives.
-const LAG: Duration = Duration::from_millis(15);
+pub const LAG: Duration = Duration::from_millis(15);
 
 /// How long the server takes between handing a transaction to its replicas and making it visible, with
 /// `sync_binlog = 0`: what a slow disk does (MySQL manual, `binlog_group_commit_sync_delay`).
@@ -30,6 +35,14 @@ const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
 
 /// After it messages come back that a killed evictd had received.
 const VISIBILITY_TIMEOUT_SECONDS: &str = "6";
+
+/// Nothing is cached of this table: what empties it makes evictd look at every key that there is.
+const LISTED: &str = r#"
+[[rule]]
+name   = "listed"
+tables = ["soak.listed"]
+keys   = ["listed:{id}"]
+"#;
 
 /// Whether evictd is as it should be, or what protects from stale entries is switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +56,22 @@ pub enum Protection {
 
 /// Everything that runs.
 pub struct World {
+    /// The server that is written to.
     pub mysql: Mysql,
+    /// Where applications find it.
+    pub database: Endpoint,
+    /// How many servers there have been.
+    pub servers: u32,
+    /// The writer before, where it lives on.
+    pub retired: Option<Mysql>,
     pub redis: Store,
     pub aws: Aws,
     pub distribution: String,
     queue_url: String,
     rules: String,
     evictd: Option<Evictd>,
+    /// Another evictd, which leads when the first one is gone.
+    standby: Option<Evictd>,
     pub disk: Disk,
     pub clock: Option<Clock>,
     protection: Protection,
@@ -86,6 +108,7 @@ impl World {
                    content VARCHAR(40) NOT NULL); \
                  CREATE TABLE versioned LIKE plain; CREATE TABLE guarded LIKE plain; \
                  CREATE TABLE probes (id BIGINT UNSIGNED PRIMARY KEY, version BIGINT UNSIGNED NOT NULL); \
+                 CREATE TABLE listed (id BIGINT UNSIGNED PRIMARY KEY); \
                  INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
             )
             .await;
@@ -106,6 +129,9 @@ impl World {
             lagging_cache,
             queue: None,
             edge: None,
+            database: Endpoint::new(mysql.port()),
+            servers: 1,
+            retired: None,
             mysql,
             redis,
             aws,
@@ -113,6 +139,7 @@ impl World {
             queue_url,
             rules: String::new(),
             evictd: None,
+            standby: None,
             disk,
             clock: None,
             protection,
@@ -137,7 +164,7 @@ impl World {
     /// Starts the proxies to AWS, and evictd.
     pub async fn begin(&mut self, probes: &Arc<Probes>) {
         let rules = Shape::ALL.into_iter().map(Shape::rule);
-        self.rules = rules.chain([probes::RULE]).collect();
+        self.rules = rules.chain([probes::RULE, LISTED]).collect();
         let nobody: Watch = Arc::new(|_| Box::pin(async {}));
         self.queue = Some(Proxy::http(self.aws.port(), nobody).await);
         self.edge = Some(Proxy::http(self.aws.port(), probes.edge_watch()).await);
@@ -242,6 +269,48 @@ settle_after = "{settle_after}"
         let mut evictd = Evictd::start(&self.options());
         evictd.wait_for_line("reading the binlog", WITHIN).await;
         self.evictd = Some(evictd);
+    }
+
+    /// Redis comes back with its snapshot, and evictd has seen it.
+    pub async fn roll_redis_back(&mut self) {
+        const SEEN: &str = "Redis may have entries again";
+        let seen = |evictd: &mut Evictd| {
+            let lines = evictd.lines();
+            lines.iter().filter(|line| line.contains(SEEN)).count()
+        };
+        let before = seen(self.evictd());
+        self.redis.back_to_snapshot().await;
+        let deadline = Instant::now() + WITHIN;
+        while seen(self.evictd()) == before {
+            assert!(Instant::now() < deadline, "{}", self.evictd().tail());
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+        // Until the earlier position is stored.
+        tokio::time::sleep(STORED_WITHIN).await;
+    }
+
+    /// Another evictd stands by, and then both get a configuration with one more rule.
+    pub async fn reload_beside_standby(&mut self) {
+        let mut standby = Evictd::start(&self.options());
+        standby.wait_for_line("standing by until", WITHIN).await;
+        self.standby = Some(standby);
+        let rules = self.rules.matches("[[rule]]").count();
+        self.rules += &format!(
+            "[[rule]]\nname = \"reload {rules}\"\ntables = [\"soak.listed\"]\nkeys = [\"reload-{rules}:{{id}}\"]\n"
+        );
+        let config = self.config();
+        for evictd in self.evictd.iter_mut().chain(&mut self.standby) {
+            evictd.rewrite(&config);
+            evictd.signal("HUP");
+        }
+    }
+
+    /// The leader is killed, and the other evictd leads.
+    pub async fn take_over(&mut self) {
+        self.kill_evictd();
+        let mut standby = self.standby.take().expect("another evictd stands by");
+        standby.wait_for_line("reading the binlog", WITHIN).await;
+        self.evictd = Some(standby);
     }
 
     /// The running process.

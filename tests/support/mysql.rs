@@ -224,6 +224,34 @@ impl Mysql {
         copy(&self.dir.path().join("copy"), &self.data_dir());
     }
 
+    /// Starts another server on a copy of this one's data, with a UUID of its own. This one has to be stopped
+    /// meanwhile.
+    pub async fn copy(&self, server_id: u32) -> Self {
+        let port = free_port();
+        let dir = scratch("mysql");
+        let data = dir.path().join("data");
+        copy(&self.data_dir(), &data);
+        std::fs::remove_file(data.join("auto.cnf")).expect("the server had a UUID");
+        let init_file = dir.path().join("init.sql");
+        std::fs::copy(self.dir.path().join("init.sql"), &init_file).expect("there is room");
+        let mut command_line = self.command_line.clone();
+        command_line.extend([
+            format!("--datadir={}", data.display()),
+            format!("--init-file={}", init_file.display()),
+            format!("--port={port}"),
+            format!("--server-id={server_id}"),
+        ]);
+        let process = spawn(&command_line, &dir);
+        let mut copy = Self {
+            process,
+            command_line,
+            port,
+            dir,
+        };
+        copy.ready().await;
+        copy
+    }
+
     async fn ready(&mut self) {
         let opts = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")

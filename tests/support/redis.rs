@@ -153,8 +153,16 @@ impl Redis {
 
     /// Starts a stopped or killed server on its old port.
     pub async fn start_again(&mut self) {
+        self.start_again_with(&[]).await;
+    }
+
+    /// Starts a stopped or killed server on its old port, with more arguments this time.
+    pub async fn start_again_with(&mut self, arguments: &[&str]) {
         assert!(self.process.exited().is_some(), "the server still runs");
-        self.process = spawn(&self.command_line, &self.dir);
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        let command_line: Vec<String> =
+            self.command_line.iter().cloned().chain(arguments).collect();
+        self.process = spawn(&command_line, &self.dir);
         self.ready().await;
     }
 
