@@ -1,4 +1,4 @@
-//! How fast a scan goes: by the latency that it causes.
+//! The pace of a scan, by the latency that it causes.
 //!
 //! A server does one thing at a time. What a step of a scan takes beyond an idle
 //! round trip is what it takes from others, who may have to wait for that long. So

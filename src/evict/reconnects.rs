@@ -17,7 +17,7 @@ const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// another; once may be a hand-over.
 const CLASH_WITHIN: Duration = Duration::from_secs(60);
 
-/// How the connections went so far.
+/// The record of the connections so far.
 #[derive(Debug)]
 pub(super) struct Reconnects {
     backoff: Backoff,

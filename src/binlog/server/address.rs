@@ -30,7 +30,7 @@ pub struct SourceAddress<I> {
     interest: I,
 }
 
-/// What a new connection found.
+/// The server that a new connection found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReachedServer {
     /// The server that answered.

@@ -1,4 +1,4 @@
-//! What a server leaves out of its binlog: databases, by `binlog-do-db` and
+//! Changes that a server leaves out of its binlog: of databases, by `binlog-do-db` and
 //! `binlog-ignore-db`, and on a replica what it applies, without
 //! `log_replica_updates`.
 //!

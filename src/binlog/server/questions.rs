@@ -140,7 +140,7 @@ impl Server {
         })
     }
 
-    /// What `SHOW BINARY LOG STATUS` says.
+    /// The row of `SHOW BINARY LOG STATUS`.
     pub(super) async fn status_row(&mut self) -> Result<Row, SourceError> {
         // MySQL 8.2 renamed it, 8.4 dropped the old name.
         let mut result: Result<Option<Row>, _> =

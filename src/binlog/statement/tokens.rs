@@ -38,7 +38,7 @@ impl Token {
     }
 }
 
-/// What a server's settings and version decide.
+/// The meaning of text that depends on a server's settings and version.
 #[derive(Clone, Copy)]
 struct Syntax {
     /// A backslash escapes what comes after it: not so with the SQL mode
