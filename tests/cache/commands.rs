@@ -67,7 +67,7 @@ async fn a_scan_whose_answers_are_too_large_for_the_server_asks_for_less() {
     let server = server(&["--client-output-buffer-limit", "normal 65536 0 0"]).await;
     let keys: Vec<String> = names("user:", 3_000)
         .iter()
-        .map(|name| format!("{name}:{}", "k".repeat(500)))
+        .map(|name| format!("{name}:{}", "k".repeat(1_000)))
         .collect();
     fill(&server, &keys).await;
     let mut redis = Redis::new(&target(server.url())).unwrap();

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
 /// How much is passed on at a time at most.
-const BUFFER_BYTES: u64 = 1 << 20;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Which connections break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ async fn pass(
     let (mut from_server, mut to_server) = server.into_split();
     let (dumps, used) = (Cell::new(false), Cell::new(false));
     let questions = async {
-        let mut piece = vec![0; 64 << 10];
+        let mut piece = vec![0; PIECE_BYTES];
         while let Ok(read @ 1..) = from_client.read(&mut piece).await {
             // COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID, each the first packet of its exchange.
             if matches!(piece[..read], [_, _, _, 0, 0x12 | 0x1e, ..]) {
@@ -204,29 +204,23 @@ async fn pass(
     let is_dump = &dumps;
     let answers = async move {
         let mut passed = 0_u64;
-        loop {
-            let (allowed, _) = *limit.borrow_and_update();
-            let room = allowed.saturating_sub(passed).min(BUFFER_BYTES);
-            if room == 0 {
-                if limit.changed().await.is_err() {
+        let mut piece = vec![0; PIECE_BYTES];
+        while let Ok(read @ 1..) = from_server.read(&mut piece).await {
+            let mut rest = &piece[..read];
+            while !rest.is_empty() {
+                // What was waited for when the limit changed is held back too.
+                let may_pass =
+                    |limit: &(u64, bool)| limit.0 > passed && !(limit.1 && is_dump.get());
+                let Ok(room) = limit.wait_for(may_pass).await.map(|limit| limit.0 - passed) else {
+                    return;
+                };
+                let now = rest.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+                let (passes, held) = rest.split_at(now);
+                if to_client.write_all(passes).await.is_err() {
                     return;
                 }
-                continue;
-            }
-            let mut piece = Vec::with_capacity(64 << 10);
-            let mut next = (&mut from_server).take(room);
-            match next.read_buf(&mut piece).await {
-                Ok(read @ 1..) => {
-                    let may_pass = |limit: &(u64, bool)| !(limit.1 && is_dump.get());
-                    if limit.wait_for(may_pass).await.is_err() {
-                        return;
-                    }
-                    if to_client.write_all(&piece).await.is_err() {
-                        return;
-                    }
-                    passed += u64::try_from(read).expect("a buffer is small");
-                }
-                _ => return,
+                rest = held;
+                passed += u64::try_from(now).expect("a piece is small");
             }
         }
     };
