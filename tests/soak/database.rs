@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::proxy::Mode;
 use super::readers::LATEST_FILL;
 use super::traffic::Traffic;
-use super::world::{LAG, World};
+use super::world::{LAG, READS, World};
 use crate::support::Mysql;
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -45,12 +45,15 @@ impl World {
         self.promote(replica).await;
     }
 
-    /// Stops the writer in order, keeps its data, and starts it again: see [`World::put_back`].
+    /// Stops the writer in order, keeps its data, and starts it again: see [`World::put_back`]. What is written and
+    /// lost while evictd is away leaves no trace, so that it has to be back.
     pub async fn back_up(&mut self) {
+        let before = self.said(READS);
         self.mysql.stop().await;
         self.mysql.copy_data();
         self.mysql.start_again().await;
         self.delay_commits().await;
+        self.says_again(READS, before).await;
         tokio::time::sleep(FOLLOWS).await;
     }
 

@@ -36,6 +36,9 @@ const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
 /// After it messages come back that a killed evictd had received.
 const VISIBILITY_TIMEOUT_SECONDS: &str = "6";
 
+/// evictd says so whenever it has connected to the database.
+pub const READS: &str = "reading the binlog";
+
 /// Nothing is cached of this table: what empties it makes evictd look at every key that there is.
 const LISTED: &str = r#"
 [[rule]]
@@ -267,24 +270,31 @@ settle_after = "{settle_after}"
     /// Starts evictd and waits until it reads the binlog.
     pub async fn start_evictd(&mut self) {
         let mut evictd = Evictd::start(&self.options());
-        evictd.wait_for_line("reading the binlog", WITHIN).await;
+        evictd.wait_for_line(READS, WITHIN).await;
         self.evictd = Some(evictd);
+    }
+
+    /// How often evictd has said this.
+    pub fn said(&mut self, words: &str) -> usize {
+        let lines = self.evictd().lines();
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// Waits until evictd says this once more than `before`.
+    pub async fn says_again(&mut self, words: &str, before: usize) {
+        let deadline = Instant::now() + WITHIN;
+        while self.said(words) == before {
+            assert!(Instant::now() < deadline, "{}", self.evictd().tail());
+            tokio::time::sleep(POLL_EVERY).await;
+        }
     }
 
     /// Redis comes back with its snapshot, and evictd has seen it.
     pub async fn roll_redis_back(&mut self) {
         const SEEN: &str = "Redis may have entries again";
-        let seen = |evictd: &mut Evictd| {
-            let lines = evictd.lines();
-            lines.iter().filter(|line| line.contains(SEEN)).count()
-        };
-        let before = seen(self.evictd());
+        let before = self.said(SEEN);
         self.redis.back_to_snapshot().await;
-        let deadline = Instant::now() + WITHIN;
-        while seen(self.evictd()) == before {
-            assert!(Instant::now() < deadline, "{}", self.evictd().tail());
-            tokio::time::sleep(POLL_EVERY).await;
-        }
+        self.says_again(SEEN, before).await;
         // Until the earlier position is stored.
         tokio::time::sleep(STORED_WITHIN).await;
     }
@@ -309,7 +319,7 @@ settle_after = "{settle_after}"
     pub async fn take_over(&mut self) {
         self.kill_evictd();
         let mut standby = self.standby.take().expect("another evictd stands by");
-        standby.wait_for_line("reading the binlog", WITHIN).await;
+        standby.wait_for_line(READS, WITHIN).await;
         self.evictd = Some(standby);
     }
 
