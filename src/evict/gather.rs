@@ -62,6 +62,10 @@ pub(super) async fn gather(
             let from = tail.source().position().clone();
             match tail.connect(&shutdown, &mut batch).await {
                 Ok(Connected::Resumed) => whereabouts.connected(),
+                Ok(Connected::Elsewhere) => {
+                    whereabouts.connected();
+                    batch.covers_loss();
+                }
                 Ok(Connected::Skipped { reason }) => {
                     let to = tail.source().position();
                     batch.covers_gap(ledger.gap_begun((&from).into(), to.into(), &reason));

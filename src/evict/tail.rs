@@ -48,6 +48,10 @@ pub struct Tail {
 pub enum Connected {
     /// Reading goes on where it was left, or the shutdown came.
     Resumed,
+    /// Reading goes on where it was left, on another server. Nobody knows what the
+    /// one before had shown its readers and lost: the invalidation of everything
+    /// is planned.
+    Elsewhere,
     /// Changes are lost. The invalidation of everything is planned, and the
     /// position is the one from which reading goes on: connect again.
     Skipped {
@@ -222,10 +226,9 @@ impl Tail {
             };
             let error = match attempt {
                 Ok(()) => {
-                    self.server_uuid = self
-                        .source
-                        .facts()
-                        .map(|facts| facts.server_uuid.as_str().into());
+                    let found = self.source.facts().map(|facts| &*facts.server_uuid);
+                    let found = found.map(Arc::from);
+                    let before = std::mem::replace(&mut self.server_uuid, found);
                     self.connected = true;
                     self.reconnects.connected();
                     board.connected();
@@ -235,7 +238,7 @@ impl Tail {
                     }
                     board.idle(&Component::Source);
                     tracing::info!(position = %self.source.position(), attempts = self.reconnects.attempts(), "reading the binlog");
-                    return Ok(Connected::Resumed);
+                    return Ok(self.compare_servers(before.as_deref(), plan));
                 }
                 Err(error @ SourceError::Gap { .. }) => match self.skip_gap(error, plan).await? {
                     Ok(reason) => return Ok(Connected::Skipped { reason }),
@@ -250,6 +253,24 @@ impl Tail {
                 tracing::warn!(%error, "the source cannot be read; trying again until it can");
             }
             self.reconnects.pause(shutdown).await;
+        }
+    }
+
+    /// Invalidates everything where another server is read than `before`: with
+    /// asynchronous replication it lacks what the one before had not passed on,
+    /// whoever had read and cached it by then.
+    fn compare_servers<P: Plan>(&self, before: Option<&str>, plan: &mut P) -> Connected {
+        let now = self.server_uuid();
+        match before {
+            Some(before) if !before.is_empty() && *before != *now => {
+                tracing::warn!(
+                    %before, %now,
+                    "another server is read than before, which may lack what that one had committed last: invalidating everything that any rule covers"
+                );
+                self.rules.widen_all(Widening::ServerChanged, plan);
+                Connected::Elsewhere
+            }
+            _ => Connected::Resumed,
         }
     }
 

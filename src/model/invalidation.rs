@@ -207,6 +207,8 @@ pub enum Widening {
     Incident,
     /// Changes between two positions cannot be read any more.
     Gap,
+    /// Another server is read, and may lack what the one before had shown.
+    ServerChanged,
     /// Too much waits for rows that are not known to be visible.
     Unseen,
     /// The cache may have entries again that were deleted.
@@ -226,6 +228,7 @@ impl Widening {
             Widening::TenantInvalid => "tenant-invalid",
             Widening::Incident => "incident",
             Widening::Gap => "gap",
+            Widening::ServerChanged => "server-changed",
             Widening::Unseen => "unseen",
             Widening::CacheRestored => "cache-restored",
         }

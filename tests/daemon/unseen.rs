@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 
 use super::shop::{Config, Shop, WITHIN, start, stop};
-use crate::support::{Evictd, Mysql, MysqlOptions, Relay, eventually};
+use crate::support::{Cut, Evictd, Mysql, MysqlOptions, Relay, eventually};
 
 const SETTLE_AFTER: Duration = Duration::from_secs(2);
 
@@ -268,6 +268,34 @@ async fn transactions_that_an_asynchronous_replica_lacks_hold_nothing_up_after_a
     evictd.wait_for_line("changes are lost", WITHIN).await;
     pair.goes_on(&evictd).await;
     pair.position_passes_the_end().await;
+    stop(evictd).await;
+}
+
+/// A reader cached a row that evictd never read: nothing in any binlog tells of it.
+#[tokio::test]
+async fn what_readers_saw_and_an_asynchronous_failover_lost_before_it_was_read_goes_too() {
+    let mut pair = Pair::open().await;
+    let mut evictd = start(&pair.config().options()).await;
+    pair.goes_on_first(&evictd).await;
+    pair.replicate().await;
+    pair.relay.hold_dumps();
+    pair.shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    pair.shop.fill(&["user:1:profile"]).await;
+    pair.fail_over();
+    pair.relay.cut(Cut::All);
+    evictd.wait_for_line("stream broke", WITHIN).await;
+    pair.relay.release();
+    pair.shop.gone(&["user:1:profile"], &evictd).await;
+    let line = evictd.wait_for_line("another server is read", WITHIN).await;
+    let uuid: Vec<String> = pair.second.rows("SELECT @@server_uuid").await;
+    for words in [uuid[0].as_str(), "invalidating everything"] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    pair.goes_on(&evictd).await;
+    pair.position_passes_the_end().await;
+    let lines = evictd.lines();
+    let gap = lines.iter().find(|line| line.contains("changes are lost"));
+    assert_eq!(gap, None, "all that was read is there");
     stop(evictd).await;
 }
 

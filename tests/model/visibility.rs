@@ -1,14 +1,16 @@
 //! What evictd knows of visibility, and what it does where it does not know: proofs over [`Source`], and for every part
 //! that is taken away the accident that it prevents.
 
-use super::source::{Asks, Lacking, Loses, NO_STALE_ENTRY, NO_STANDSTILL, Open, Remembers, Source};
+use super::source::{
+    Asks, Elsewhere, Lacking, NO_STALE_ENTRY, NO_STANDSTILL, Open, Remembers, Source,
+};
 use super::{breaks, holds};
 
 /// evictd as it is, on a server to which nothing happens.
 fn evictd() -> Source {
     Source {
         named: &[true, true],
-        loses: Loses::Nothing,
+        fails_over: false,
         resets: false,
         freezes: false,
         crashes: false,
@@ -16,6 +18,7 @@ fn evictd() -> Source {
         remembers: Remembers::OfOneStream,
         lacking: Lacking::IsUnknown,
         open: Open::IsClosed,
+        elsewhere: Elsewhere::Widens,
     }
 }
 
@@ -46,7 +49,7 @@ fn a_reset_leaves_nothing_stale() {
 #[test]
 fn a_failover_to_a_server_that_lacks_a_transaction_leaves_nothing_stale_and_stops_nothing() {
     holds(Source {
-        loses: Loses::WhatWasRead,
+        fails_over: true,
         crashes: true,
         ..evictd()
     });
@@ -63,10 +66,10 @@ fn a_frozen_server_leaves_nothing_stale() {
 
 #[test]
 fn a_server_that_freezes_and_fails_over_or_is_reset_leaves_nothing_stale() {
-    for loses in [Loses::WhatWasRead, Loses::Nothing] {
+    for fails_over in [true, false] {
         holds(Source {
-            loses,
-            resets: loses == Loses::Nothing,
+            fails_over,
+            resets: !fails_over,
             freezes: true,
             crashes: true,
             ..evictd()
@@ -78,7 +81,7 @@ fn a_server_that_freezes_and_fails_over_or_is_reset_leaves_nothing_stale() {
 fn without_gtids_a_reset_and_a_failover_leave_nothing_stale() {
     holds(Source {
         named: &[true, false],
-        loses: Loses::WhatWasRead,
+        fails_over: true,
         resets: true,
         ..evictd()
     });
@@ -125,7 +128,7 @@ fn waiting_for_a_transaction_that_a_new_server_lacks_stops_every_deletion() {
     let story = breaks(
         Source {
             named: &[true],
-            loses: Loses::WhatWasRead,
+            fails_over: true,
             lacking: Lacking::IsNotYet,
             ..evictd()
         },
@@ -176,13 +179,14 @@ fn a_position_stored_past_what_is_not_visible_loses_its_deletion_in_a_crash() {
     );
 }
 
-/// A limit of asynchronous replication: nobody knows of the lost write, and a reader had its row.
+/// Asynchronous replication does that: nobody knows of the lost write, and a reader had its row.
 #[test]
-fn what_was_visible_and_lost_before_evictd_read_it_can_stay_in_the_cache() {
+fn what_was_visible_and_lost_before_evictd_read_it_stays_where_the_change_of_server_is_nothing() {
     let story = breaks(
         Source {
             named: &[true],
-            loses: Loses::Anything,
+            fails_over: true,
+            elsewhere: Elsewhere::GoesOn,
             ..evictd()
         },
         NO_STALE_ENTRY,

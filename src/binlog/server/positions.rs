@@ -101,13 +101,15 @@ impl Server {
             ));
         }
         let executed = self.global_gtids("gtid_executed").await?;
-        if executed.includes(wanted) && begun.is_none_or(|gtid| executed.contains(gtid)) {
-            return Ok(());
-        }
+        let missing = match begun.filter(|gtid| !executed.contains(gtid)) {
+            Some(gtid) => format!("{gtid}, which was being read"),
+            None if executed.includes(wanted) => return Ok(()),
+            None => "some of these transactions".to_owned(),
+        };
         Err(SourceError::gap(
             position,
             format!(
-                "the server never executed some of these transactions (gtid_executed is {executed}): it was restored, or is another server"
+                "the server never executed {missing} (gtid_executed is {executed}): it was restored, or is another server"
             ),
         ))
     }

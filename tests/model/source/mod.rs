@@ -4,7 +4,8 @@
 //! One row under one key, one reader. A transaction is in the binlog first and visible a little later; one at a time is
 //! in between. A server that takes over may lack the last transactions. evictd reads from a *stream*, which ends when
 //! the server changes or is reset; reading on, it compares what it read with what the server has, and anything that is
-//! missing is a gap, which deletes everything.
+//! missing is a gap, which deletes everything. So does the change of server itself, since readers may have seen what the
+//! new one lacks and evictd has not read.
 //!
 //! # Files
 //!
@@ -62,15 +63,13 @@ pub enum Open {
     IsForgotten,
 }
 
-/// What a server that takes over may lack.
+/// What evictd does where another server is read, which may lack what the one before showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loses {
-    /// Nothing: no server takes over.
-    Nothing,
-    /// What nobody saw, and what evictd knows of, also after a crash.
-    WhatWasRead,
-    /// The last transactions, whoever saw them.
-    Anything,
+pub enum Elsewhere {
+    /// Deletes everything.
+    Widens,
+    /// Reads on where it was, if the server has what was read.
+    GoesOn,
 }
 
 /// The protocol, with every part that a test may take away, and what may happen.
@@ -78,7 +77,7 @@ pub enum Loses {
 pub struct Source {
     /// For each write, whether its transaction has a GTID.
     pub named: &'static [bool],
-    pub loses: Loses,
+    pub fails_over: bool,
     pub resets: bool,
     pub freezes: bool,
     pub crashes: bool,
@@ -86,6 +85,7 @@ pub struct Source {
     pub remembers: Remembers,
     pub lacking: Lacking,
     pub open: Open,
+    pub elsewhere: Elsewhere,
 }
 
 fn holds_all(executed: &[Gtid], asked: &[Gtid]) -> bool {
@@ -128,21 +128,6 @@ impl Source {
             after: state.moment,
             open: true,
         })
-    }
-
-    /// How many of the log every server has.
-    fn keeps(&self, state: &State) -> usize {
-        let known = if self.crashes && !state.crashed {
-            &state.stored
-        } else {
-            &state.place
-        };
-        let visible = &state.log[..state.visible];
-        let unknown = |transaction: &Transaction| !known.read.contains(transaction);
-        match self.loses {
-            Loses::Anything => 0,
-            _ => visible.iter().rposition(unknown).map_or(0, |last| last + 1),
-        }
     }
 
     fn is_quiet(&self, state: &State) -> bool {
@@ -216,11 +201,8 @@ impl Model for Source {
         if let Some(next) = state.log.get(state.visible) {
             may(!state.frozen, Step::BecomeVisible(next.write));
         }
-        if self.loses != Loses::Nothing && !state.failed_over {
-            let kept = self.keeps(state);
-            for lacks in 0..=state.log.len() - kept {
-                may(true, Step::FailOver(lacks));
-            }
+        for lacks in 0..=state.log.len() {
+            may(self.fails_over && !state.failed_over, Step::FailOver(lacks));
         }
         may(
             self.resets && !state.reset && !pending && state.written > 0,
@@ -319,12 +301,16 @@ impl Model for Source {
                 let goes_on = last.log.starts_with(&last.place.read)
                     && last.place.resets == last.reset
                     && (named || last.place.stream == last.stream);
+                let elsewhere = last.place.stream != last.stream;
                 state.place.stream = last.stream;
                 if !goes_on {
                     state.place.resets = last.reset;
                     state.place.read = last.log[..last.visible].to_vec();
+                }
+                if !goes_on || elsewhere && self.elsewhere == Elsewhere::Widens {
                     state.changes.push(Change {
                         transaction: None,
+                        gap: !goes_on,
                         stream: last.stream,
                         stage: Stage::Read,
                         end: state.place.clone(),
@@ -336,6 +322,7 @@ impl Model for Source {
                 state.place.read.push(transaction);
                 state.changes.push(Change {
                     transaction: Some(transaction),
+                    gap: false,
                     stream: last.stream,
                     stage: Stage::Read,
                     end: state.place.clone(),
@@ -360,12 +347,11 @@ impl Model for Source {
                     return None;
                 };
                 let kept = due.open && self.open != Open::IsForgotten;
-                let is_gap = |change: &Change| change.transaction.is_none();
                 let later = &last.changes[index + 1..];
                 let superseded = later
                     .iter()
-                    .any(|change| is_gap(change) && change.stage == Stage::Done);
-                if is_gap(&last.changes[index]) {
+                    .any(|change| change.gap && change.stage == Stage::Done);
+                if last.changes[index].gap {
                     // It stands for what was open before it, but not before it is settled: the position would go on, and
                     // after a crash the gap may be none any more.
                     for before in &mut state.changes[..index] {

@@ -42,11 +42,13 @@ pub enum Stage {
     Done,
 }
 
-/// A change on its way, or a gap.
+/// A change on its way, or the deletion of everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
-    /// `None`: a gap.
+    /// `None`: everything.
     pub transaction: Option<Transaction>,
+    /// Everything, because changes are lost, and not only because another server is read.
+    pub gap: bool,
     pub stream: u8,
     pub stage: Stage,
     pub end: Place,

@@ -25,7 +25,7 @@ pub enum Step {
     Fill,
 }
 
-/// A change on its way: its place among them, and its write, or else the gap.
+/// A change on its way: its place among them, and its write, or else everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Of {
     pub index: usize,
@@ -36,7 +36,7 @@ impl fmt::Display for Of {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.write {
             Some(write) => write!(f, "write {write}"),
-            None => write!(f, "the gap"),
+            None => write!(f, "everything"),
         }
     }
 }
