@@ -29,9 +29,7 @@ pub enum SourceError {
     Moved { address: String, reason: String },
     /// Changes after the position cannot be read any more.
     #[error(
-        "the binlog cannot be resumed at {position}: {reason}; what changed since then is unknown: set \
-         source.on_gap = \"invalidate-all\" to delete everything that rules cover and go on at the binlog's \
-         end, or correct the checkpoint or source.start"
+        "the binlog cannot be resumed at {position}: {reason}; what changed since then is unknown"
     )]
     Gap { position: String, reason: String },
     /// Nothing came for three heartbeats.
@@ -39,6 +37,11 @@ pub enum SourceError {
         "MySQL at {address} sent nothing for {seconds:.1} s, three heartbeats: the connection is dead"
     )]
     Silent { address: String, seconds: f64 },
+    /// It does not send what it has written.
+    #[error(
+        "MySQL at {address} {reason}: its disk is slow, or its binlog was reset; connecting anew, which tells"
+    )]
+    Stalled { address: String, reason: String },
     /// The stream ended in an orderly way.
     #[error("MySQL at {address} ended the binlog stream: it shuts down")]
     Ended { address: String },
@@ -64,6 +67,7 @@ impl SourceError {
             SourceError::Moved { .. } => "moved",
             SourceError::Gap { .. } => "gap",
             SourceError::Silent { .. } => "silent",
+            SourceError::Stalled { .. } => "stalled",
             SourceError::Ended { .. } => "ended",
             SourceError::Anonymous { .. } => "anonymous",
             SourceError::Replaced { .. } => "replaced",

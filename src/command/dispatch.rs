@@ -10,6 +10,12 @@ use crate::telemetry;
 use crate::telemetry::log::{LOG_LEVEL, LogLevel};
 use crate::telemetry::repeats;
 
+/// What to do where `run` has halted on a gap.
+const HALTED: &str = "set source.on_gap = \"invalidate-all\" to delete everything that rules cover and go on at the binlog's end, or correct the checkpoint or source.start";
+
+/// What to do where `replay` has met a gap.
+const NOT_REPLAYED: &str = "replay from a later position (`evictd replay --from earliest` for all that the server has), and invalidate by hand what was cached before it";
+
 /// Starts logging, and runs the command.
 pub async fn run(cli: Cli) -> Result<(), CommandError> {
     let level = cli.global.log_level.as_deref().unwrap_or(LOG_LEVEL);
@@ -24,11 +30,15 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
 
 async fn dispatch(cli: Cli, log: &LogLevel) -> Result<(), CommandError> {
     match cli.command {
-        Command::Run(options) => Box::pin(daemon::run(&cli.global, &options, log)).await,
+        Command::Run(options) => Box::pin(daemon::run(&cli.global, &options, log))
+            .await
+            .map_err(|error| error.of_gap(HALTED)),
         Command::Drain(options) => Box::pin(drain::run(&cli.global, &options, log)).await,
         Command::Status(options) => status::run(&cli.global, &options).await,
         Command::Health(options) => health::run(&cli.global, &options).await,
-        Command::Replay(options) => Box::pin(replay::run(&cli.global, &options)).await,
+        Command::Replay(options) => Box::pin(replay::run(&cli.global, &options))
+            .await
+            .map_err(|error| error.of_gap(NOT_REPLAYED)),
         Command::Plan(options) => plan::run(&cli.global, &options),
         Command::Completions(options) => completions::completions(&options),
         Command::Man(options) => completions::pages(&options),

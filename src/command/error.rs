@@ -50,6 +50,14 @@ impl CommandError {
         Self::new(Exit::Configuration, anyhow::Error::msg(message))
     }
 
+    /// Says what to do about a gap, if it is one.
+    pub(super) fn of_gap(mut self, remedy: &str) -> Self {
+        if self.exit == Exit::Gap {
+            self.cause = anyhow::anyhow!("{:#}; {remedy}", self.cause);
+        }
+        self
+    }
+
     /// What is refused now and was not before passes once a server, an account
     /// or a disk is mended. No exit code may say that it does not.
     pub(super) fn of_what_worked_before(mut self) -> Self {
@@ -71,6 +79,7 @@ impl From<SourceError> for CommandError {
         let exit = match &error {
             SourceError::Unreachable { .. }
             | SourceError::Silent { .. }
+            | SourceError::Stalled { .. }
             | SourceError::Ended { .. }
             | SourceError::Anonymous { .. }
             | SourceError::Moved { .. }

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::cache_history::CacheNews;
+use super::connected::Connected;
 use super::error::PipelineError;
-use super::tail::{Connected, Tail};
+use super::tail::Tail;
 use crate::binlog::SourceError;
 use crate::progress::board::{Board, Component, ReadingState, Reports};
 
@@ -66,9 +67,8 @@ pub(super) async fn gather(
                     whereabouts.connected();
                     batch.covers_loss();
                 }
-                Ok(Connected::Skipped { reason }) => {
-                    let to = tail.source().position();
-                    batch.covers_gap(ledger.gap_begun((&from).into(), to.into(), &reason));
+                Ok(Connected::Skipped { reason, to }) => {
+                    batch.covers_gap(ledger.gap_begun((&from).into(), (&to).into(), &reason));
                 }
                 Err(error) => {
                     if let SourceError::Gap { reason, .. } = &error {

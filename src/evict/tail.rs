@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::connected::{Connected, Disconnected};
 use super::marks::Mark;
 use super::plan_item::{RuleInterest, TrackedTable, plan_item};
 use super::reconnects::Reconnects;
@@ -42,27 +43,6 @@ pub struct Tail {
     widening_log: WideningLog,
     looks: watch::Receiver<Option<Look>>,
 }
-
-/// The outcome of [`Tail::connect`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Connected {
-    /// Reading goes on where it was left, or the shutdown came.
-    Resumed,
-    /// Reading goes on where it was left, on another server. Nobody knows what the
-    /// one before had shown its readers and lost: the invalidation of everything
-    /// is planned.
-    Elsewhere,
-    /// Changes are lost. The invalidation of everything is planned, and the
-    /// position is the one from which reading goes on: connect again.
-    Skipped {
-        /// Why changes are lost.
-        reason: String,
-    },
-}
-
-/// The connection is lost; call [`Tail::connect`] again.
-#[derive(Debug)]
-pub struct Disconnected;
 
 impl Tail {
     /// Wraps a source that is not connected yet. `server_uuid` names the server
@@ -241,7 +221,7 @@ impl Tail {
                     return Ok(self.compare_servers(before.as_deref(), plan));
                 }
                 Err(error @ SourceError::Gap { .. }) => match self.skip_gap(error, plan).await? {
-                    Ok(reason) => return Ok(Connected::Skipped { reason }),
+                    Ok(skipped) => return Ok(skipped),
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -281,16 +261,16 @@ impl Tail {
         &mut self,
         gap: SourceError,
         plan: &mut P,
-    ) -> Result<Result<String, SourceError>, SourceError> {
+    ) -> Result<Result<Connected, SourceError>, SourceError> {
         if self.on_gap == OnGap::Halt {
             return Err(gap);
         }
-        match self.source.skip_to_current().await {
-            // From now on the position is one of this server's.
-            Ok(uuid) => self.server_uuid = Some(uuid.as_str().into()),
+        let (uuid, to) = match self.source.skip_to_current().await {
+            Ok(skipped) => skipped,
             Err(error) => return Ok(Err(error)),
-        }
-        let to = self.source.position();
+        };
+        // From now on the position is one of this server's.
+        self.server_uuid = Some(uuid.as_str().into());
         tracing::error!(%gap, %to, "changes are lost: invalidating everything that any rule covers");
         metrics::counter!(metric::GAPS).increment(1);
         self.rules.widen_all(Widening::Gap, plan);
@@ -298,7 +278,7 @@ impl Tail {
             SourceError::Gap { reason, .. } => reason,
             other => other.to_string(),
         };
-        Ok(Ok(reason))
+        Ok(Ok(Connected::Skipped { reason, to }))
     }
 
     /// Waits for what the binlog says next. Cancelling loses nothing.

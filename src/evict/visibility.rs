@@ -163,7 +163,7 @@ impl<V: Visibility> VisibilityGate<V> {
                 NotVisible::Unknown(error) => {
                     let since = *silent_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= PATIENCE {
-                        self.board.failed(&Component::Visibility, error.to_string());
+                        self.board.failed(&Component::Visibility, error.clone());
                         tracing::error!(%error, "it is not known whether rows are visible: their keys are deleted without waiting, until the server says again");
                         self.go_ahead();
                         return None;
@@ -216,7 +216,6 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
-    use crate::binlog::SourceError;
 
     /// Gives these answers in their order, and then the last one for ever.
     struct Scripted(VecDeque<char>);
@@ -238,9 +237,7 @@ mod tests {
                     tokio::time::sleep(at_most).await;
                     Err(NotVisible::NotYet)
                 }
-                _ => Err(NotVisible::Unknown(SourceError::Ended {
-                    address: "db".to_owned(),
-                })),
+                _ => Err(NotVisible::Unknown("gone".to_owned())),
             }
         }
 

@@ -31,7 +31,10 @@ impl From<&Position> for BinlogPlace {
 
 impl std::fmt::Display for BinlogPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.offset)
+        match &self.gtid {
+            Some(gtid) if self.file.is_empty() => f.write_str(gtid),
+            _ => write!(f, "{}:{}", self.file, self.offset),
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! - `table`: tables and their columns, as far as rules need to know them.
 //! - `change`: a committed change of one row.
 //! - `commit_time`: the time at which a change was committed.
-//! - `position`: positions in the binlog, and GTID sets.
+//! - `gtid`: the identifiers of transactions, and sets of them.
+//! - `position`: positions in the binlog.
 //! - `invalidation`: the actions that a change asks for, in Redis and at the edge.
 //! - `guards`: version watermarks, and the names of the keys that hold them.
 //! - `keys`: keys in one allocation, as a list and as a set.
@@ -25,6 +26,7 @@ pub mod change;
 pub mod commit_time;
 pub mod edge_item;
 pub mod float;
+pub mod gtid;
 pub mod guards;
 pub mod invalidation;
 pub mod keys;
@@ -38,11 +40,12 @@ pub mod value;
 pub use self::cache_uses::CacheUses;
 pub use self::change::{Op, RowChange};
 pub use self::commit_time::CommitTime;
+pub use self::gtid::GtidSet;
 pub use self::guards::{GuardPattern, Guards};
 pub use self::keys::{KeyList, KeySet};
 pub use self::order::QueuePosition;
 pub use self::pairs::PairSet;
-pub use self::position::{GtidSet, Position};
+pub use self::position::Position;
 pub use self::table::{Cascade, Column, Shape, TableName, TableSchema};
 pub use self::value::{Date, DateTime, Time, Value};
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::model::gtid::Gtid;
 use crate::model::invalidation::Plan;
-use crate::model::position::Gtid;
 use crate::model::{CommitTime, RowChange};
 
 /// The place of a change in the binlog.

@@ -87,13 +87,11 @@ async fn the_start_is_stored_before_anything_is_read_and_then_wins_over_the_conf
     let shop = own().await;
     insert(&shop, 1..2).await;
     let evictd = shop.config().start().await;
-    let (file, offset, gtids) = shop.end().await;
+    let (_, _, gtids) = shop.end().await;
     let stored = shop.checkpoint().expect("stored before the first event");
-    assert_eq!(
-        (&stored["file"], &stored["offset"]),
-        (&file.into(), &offset.into())
-    );
     assert_eq!(stored["gtid_set"], gtids.as_str());
+    // The server passes over what is before the end, and says how far it is.
+    shop.checkpoint_at_end().await;
     stop(evictd).await;
 
     insert(&shop, 2..3).await;

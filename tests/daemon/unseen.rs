@@ -80,10 +80,17 @@ async fn a_first_start_without_gtids_on_a_server_that_had_some_settles() {
 
 /// The change of user 7 is in the binlog, and nobody sees it until [`release`].
 async fn hold_a_commit(mysql: &Mysql, database: &str) -> tokio::task::JoinHandle<()> {
+    let installed: Vec<u32> = mysql
+        .rows("SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'rpl_semi_sync_source'")
+        .await;
+    if installed.is_empty() {
+        mysql
+            .exec("INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'")
+            .await;
+    }
     mysql
         .exec(
-            "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; \
-             SET GLOBAL rpl_semi_sync_source_timeout = 600000; \
+            "SET GLOBAL rpl_semi_sync_source_timeout = 600000; \
              SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'; \
              SET GLOBAL rpl_semi_sync_source_enabled = ON",
         )
@@ -135,6 +142,107 @@ async fn after_a_reset_the_numbers_that_were_visible_before_say_nothing() {
     held.await.unwrap();
     shop.gone(&[KEY], &evictd).await;
     stop(evictd).await;
+}
+
+/// The connections break while a commit is held that was read: it is in no executed set, and on its way.
+#[tokio::test]
+async fn a_held_commit_that_was_read_before_connections_broke_is_no_gap() {
+    let mut shop = with_user(MysqlOptions::default()).await;
+    let relay = Relay::to(shop.mysql().port()).await;
+    let mut config = settling(&shop);
+    config.source_url = format!("mysql://evictd@127.0.0.1:{}", relay.port());
+    let evictd = start(&config.options()).await;
+    shop.done(&evictd).await;
+    shop.checkpoint_at_end().await;
+    for freezes in [false, true] {
+        shop.sql("UPDATE users SET name = 'old' WHERE id = 7").await;
+        shop.checkpoint_at_end().await;
+        shop.fill(&[KEY]).await;
+        let held = hold_a_commit(shop.mysql(), "shop").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if freezes {
+            shop.mysql_mut().signal("STOP");
+            tokio::time::sleep(Duration::from_secs(12)).await;
+            shop.mysql_mut().signal("CONT");
+        } else {
+            relay.cut(Cut::All);
+        }
+        // Longer than anything would take to be deleted unseen, and to settle.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(name_of_user(&shop).await, "old");
+        shop.fill(&[KEY]).await;
+        release(shop.mysql()).await;
+        held.await.unwrap();
+        shop.gone(&[KEY], &evictd).await;
+        shop.checkpoint_at_end().await;
+        let gap = evictd
+            .lines()
+            .into_iter()
+            .find(|line| line.contains("changes are lost"));
+        assert_eq!(gap, None);
+    }
+    stop(evictd).await;
+}
+
+/// The server counts as written what it may not send before it is on its disk.
+#[tokio::test]
+async fn a_server_whose_disk_is_slow_has_no_gap() {
+    let shop = with_user(MysqlOptions::default()).await;
+    let config = shop
+        .config()
+        .redis("settle_after = \"2s\"")
+        .source("heartbeat = \"200ms\"");
+    let mut evictd = start(&config.options()).await;
+    shop.done(&evictd).await;
+    let slow = [
+        "sync_binlog = 1",
+        "binlog_group_commit_sync_delay = 1000000",
+    ];
+    global(&shop, &slow).await;
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        shop.fill(&[KEY]).await;
+        shop.sql(&format!("UPDATE users SET name = '{name}' WHERE id = 7"))
+            .await;
+        shop.gone(&[KEY], &evictd).await;
+    }
+    global(&shop, &["binlog_group_commit_sync_delay = 0"]).await;
+    shop.checkpoint_at_end().await;
+    evictd.wait_for_line("sends nothing after", WITHIN).await;
+    let gap = evictd
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("changes are lost"));
+    assert_eq!(gap, None);
+    stop(evictd).await;
+}
+
+/// The server's end, as it says itself, is after a transaction that its set of GTIDs does not have yet.
+#[tokio::test]
+async fn a_commit_that_is_held_where_reading_begins_at_the_end_is_read() {
+    for is_gap in [false, true] {
+        let shop = with_user(MysqlOptions::default()).await;
+        let config = settling(&shop);
+        if is_gap {
+            stop(start(&config.options()).await).await;
+            let mut stored = shop.checkpoint().unwrap();
+            stored["gtid_set"] = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee:1-9".into();
+            std::fs::write(shop.checkpoint_file(), stored.to_string()).unwrap();
+        }
+        let held = hold_a_commit(shop.mysql(), "shop").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let evictd = start(&config.options()).await;
+        // Longer than everything that a gap invalidates takes to settle.
+        tokio::time::sleep(SETTLE_AFTER + Duration::from_secs(2)).await;
+        assert_eq!(name_of_user(&shop).await, "old");
+        shop.fill(&[KEY]).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(shop.redis.keys().await, [KEY], "the row is not visible yet");
+        release(shop.mysql()).await;
+        held.await.unwrap();
+        shop.gone(&[KEY], &evictd).await;
+        shop.checkpoint_at_end().await;
+        stop(evictd).await;
+    }
 }
 
 /// Two servers, the second with all that the first had when it was made, behind one address.

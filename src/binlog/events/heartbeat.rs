@@ -2,7 +2,8 @@
 //!
 //! A server whose binlog was reset goes on sending heartbeats about a file
 //! that is gone, and never anything else. Comparing them with where it says that
-//! it writes reveals the reset.
+//! it writes reveals the reset, or that what it wrote is not on its disk yet: a new
+//! connection is refused in the former case only.
 
 use std::cmp::Ordering;
 
@@ -18,6 +19,16 @@ pub struct Heartbeat {
     offset_low: u32,
 }
 
+/// Why a server cannot be sending the binlog that it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// It was reset: the place is one that it has not written yet.
+    Reset(String),
+    /// It was reset, or what it wrote is not on its disk yet: until then it sends
+    /// nothing of it.
+    Stalled(String),
+}
+
 impl Heartbeat {
     /// `None` for an event of another type.
     pub fn read(event: &Event) -> Option<Self> {
@@ -26,6 +37,15 @@ impl Heartbeat {
             file: String::from_utf8_lossy(event.data()).into_owned(),
             offset_low: header.log_pos(),
         })
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The low 32 bits of the offset.
+    pub fn offset_low(&self) -> u32 {
+        self.offset_low
     }
 
     /// Compares the heartbeat with where the server writes.
@@ -44,18 +64,22 @@ impl Heartbeat {
     /// the previous heartbeat and where it wrote then, if no event came in
     /// between. One heartbeat proves nothing: a server sends some while it passes
     /// over transactions that the reader has.
-    pub fn contradiction(&self, now: &Position, last: Option<&(Self, Position)>) -> Option<String> {
+    pub fn contradiction(
+        &self,
+        now: &Position,
+        last: Option<&(Self, Position)>,
+    ) -> Option<Contradiction> {
         let Self { file, offset_low } = self;
         let (_, before) = last.filter(|(last, _)| last == self)?;
         if self.is_ahead_of(now) && self.is_ahead_of(before) {
-            return Some(format!(
+            return Some(Contradiction::Reset(format!(
                 "the server says that it has sent {file}:{offset_low} and writes at {now}: its binlog was reset"
-            ));
+            )));
         }
         (self.compare(before) == Ordering::Less).then(|| {
-            format!(
-                "the server sends nothing after {file}:{offset_low} though it wrote up to {before}: its binlog was reset"
-            )
+            Contradiction::Stalled(format!(
+                "sends nothing after {file}:{offset_low} though it wrote up to {before}"
+            ))
         })
     }
 

@@ -5,7 +5,7 @@
 
 use super::cursor::{Cursor, Truncated};
 use crate::model::GtidSet;
-use crate::model::position::GtidSource;
+use crate::model::gtid::GtidSource;
 
 /// The longest tag (MySQL manual, "GTID Format and Storage").
 const TAG_BYTES_MAX: u8 = 32;

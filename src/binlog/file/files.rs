@@ -7,7 +7,8 @@ use super::notice::Notice;
 use super::open_file::{OpenFile, ReadStep, name_of};
 use crate::binlog::events::event::Event;
 use crate::binlog::reader::{Assembler, Interest, Item, Step};
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, number_of};
+use crate::model::gtid::Gtid;
+use crate::model::position::{FIRST_EVENT_OFFSET, number_of};
 use crate::model::{CommitTime, Position};
 
 /// The next thing that the files say.

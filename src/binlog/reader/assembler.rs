@@ -9,7 +9,8 @@ use super::offset::beyond_dump_offset;
 use super::transaction::{Prepared, Transaction};
 use super::transactions_read::TransactionsRead;
 use crate::binlog::decode::catalog::CatalogColumn;
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid};
+use crate::model::gtid::Gtid;
+use crate::model::position::FIRST_EVENT_OFFSET;
 use crate::model::{CommitTime, Position, TableName};
 
 /// Follows a binlog stream.
@@ -24,6 +25,10 @@ pub struct Assembler<I: Interest> {
     /// Events before this offset were handled already: the dump command's
     /// offset has 32 bits, so that reading begins at the file's beginning.
     pub(super) skip_until: Option<u64>,
+    /// The server was asked by GTIDs and has sent no transaction yet: it passes
+    /// over those that are known, from the file's beginning on. Only a
+    /// transaction or a heartbeat tells how far it is.
+    pub(super) passing_over: bool,
     pub(super) transaction: Transaction,
     pub(super) prepared: Prepared,
     /// The transaction that ended last.
@@ -56,6 +61,7 @@ impl<I: Interest> Assembler<I> {
             file: Arc::clone(&position.file),
             offset: position.offset,
             skip_until: beyond_dump_offset(&position),
+            passing_over: position.file.is_empty(),
             committed: position,
             transaction: Transaction::default(),
             prepared: Prepared::default(),
@@ -77,6 +83,7 @@ impl<I: Interest> Assembler<I> {
         self.file = Arc::clone(&self.committed.file);
         self.offset = self.committed.offset;
         self.skip_until = beyond_dump_offset(&self.committed);
+        self.passing_over = self.committed.file.is_empty();
         self.transaction = Transaction::default();
         self.read = TransactionsRead::default();
         self.tables.clear();

@@ -9,7 +9,7 @@ use super::transaction::Transaction;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type;
 use crate::model::CommitTime;
-use crate::model::position::{Gtid, GtidSource};
+use crate::model::gtid::{Gtid, GtidSource};
 
 impl<I: Interest> Assembler<I> {
     pub(super) fn begin_gtid(&mut self, event: &Event) -> Result<Step<I::Table>, String> {
@@ -41,6 +41,7 @@ impl<I: Interest> Assembler<I> {
         event: &Event,
     ) -> Step<I::Table> {
         let lost = self.lost_payload();
+        self.passing_over = false;
         self.transaction = Transaction {
             gtid,
             open: true,

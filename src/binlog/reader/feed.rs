@@ -69,7 +69,7 @@ impl<I: Interest> Assembler<I> {
                 Ok(Step::Quiet)
             }
             event_type::PREVIOUS_GTIDS => self.previous_gtids(&event),
-            // Whatever a heartbeat could say of the position, commits say too.
+            // Whatever else a heartbeat could say of the position, commits say too.
             event_type::HEARTBEAT | event_type::HEARTBEAT_V2 => return self.lost_payload(),
             event_type::TRANSACTION_PAYLOAD => self.payload(&event),
             event_type::INCIDENT => Ok(Step::Item(Item::AnyChanged(Unknowable::Incident))),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::interest::Interest;
 use super::item::Item;
-use crate::model::position::Gtid;
+use crate::model::gtid::Gtid;
 use crate::model::{CommitTime, TableName};
 
 /// The most prepared XA transactions that are remembered. The commit of another

@@ -2,7 +2,7 @@
 //! for.
 
 use crate::model::GtidSet;
-use crate::model::position::Gtid;
+use crate::model::gtid::Gtid;
 
 /// The transactions that changes belong to.
 #[derive(Clone, Debug, Default)]

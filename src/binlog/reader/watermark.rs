@@ -11,6 +11,7 @@ use super::offset::next_offset;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type::ROTATE;
 use crate::binlog::events::header::ARTIFICIAL_FLAG;
+use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::events::previous_gtids;
 use crate::model::position::FIRST_EVENT_OFFSET;
 
@@ -28,11 +29,21 @@ impl<I: Interest> Assembler<I> {
         } else if header.event_type_raw() != ROTATE && !made_up {
             self.offset = next_offset(self.offset, header.log_pos());
         }
-        // With GTIDs a server begins again at the file's beginning and leaves
-        // out known transactions: that is not a step back.
+        // A file beyond 4 GiB is sent from its beginning: that is not a step back.
         if !self.transaction.open
+            && !self.passing_over
             && (self.file != self.committed.file || self.offset > self.committed.offset)
         {
+            self.committed.file = Arc::clone(&self.file);
+            self.committed.offset = self.offset;
+        }
+    }
+
+    /// A server that passes over known transactions says in heartbeats up to where
+    /// (MySQL source, `Binlog_sender::send_events`).
+    pub fn passed_over(&mut self, heartbeat: &Heartbeat) {
+        if self.passing_over && heartbeat.file() == &*self.file {
+            self.offset = next_offset(self.offset, heartbeat.offset_low());
             self.committed.file = Arc::clone(&self.file);
             self.committed.offset = self.offset;
         }

@@ -57,9 +57,15 @@ pub enum NotVisible {
     /// The server answered that they are not visible.
     #[error("the server has not made them visible yet")]
     NotYet,
-    /// The server cannot be asked, or its answer is about other transactions.
-    #[error(transparent)]
-    Unknown(#[from] SourceError),
+    /// The server cannot be asked, or its answer is about other transactions: why.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl From<SourceError> for NotVisible {
+    fn from(error: SourceError) -> Self {
+        NotVisible::Unknown(error.to_string())
+    }
 }
 
 impl Barrier {
@@ -172,6 +178,9 @@ impl Barrier {
     }
 
     fn unknown(&self, reason: &str) -> NotVisible {
-        self.connector.unreachable(reason).into()
+        NotVisible::Unknown(format!(
+            "MySQL at {} cannot say whether rows are visible: {reason}; it can again once the binlog is read from the server that is there now",
+            self.connector.address()
+        ))
     }
 }

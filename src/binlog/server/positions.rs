@@ -6,7 +6,8 @@ use mysql_async::Row;
 use super::questions::Server;
 use crate::binlog::error::SourceError;
 use crate::model::Position;
-use crate::model::position::{FIRST_EVENT_OFFSET, Gtid, Start};
+use crate::model::gtid::Gtid;
+use crate::model::position::{FIRST_EVENT_OFFSET, Start};
 
 /// The events that can follow a whole transaction, as SHOW BINLOG EVENTS calls
 /// them: those that begin another one, and those of the file itself.
@@ -44,7 +45,7 @@ impl Server {
     /// The position to begin at for an operator's `start`.
     pub async fn locate(&mut self, start: &Start) -> Result<Position, SourceError> {
         match start {
-            Start::Current | Start::Checkpoint => self.status().await,
+            Start::Current | Start::Checkpoint => Ok(self.status().await?.after_end()),
             Start::Earliest => {
                 let files = self.files().await?;
                 let (file, _) = files
@@ -71,11 +72,7 @@ impl Server {
                         "gtid_mode is not ON, so that reading cannot begin at a GTID set; use a file and offset",
                     ));
                 }
-                let position = Position {
-                    file: "".into(),
-                    offset: FIRST_EVENT_OFFSET,
-                    gtids: Some(set.clone()),
-                };
+                let position = Position::of_gtids(set.clone());
                 self.check_gtids(&position, None).await?;
                 Ok(position)
             }
@@ -100,7 +97,8 @@ impl Server {
                 format!("the server purged transactions after it (gtid_purged is {purged})"),
             ));
         }
-        let executed = self.global_gtids("gtid_executed").await?;
+        // The binlog has transactions before they are executed.
+        let executed = self.begun_gtids().await?;
         let missing = match begun.filter(|gtid| !executed.contains(gtid)) {
             Some(gtid) => format!("{gtid}, which was being read"),
             None if executed.includes(wanted) => return Ok(()),
@@ -109,7 +107,7 @@ impl Server {
         Err(SourceError::gap(
             position,
             format!(
-                "the server never executed {missing} (gtid_executed is {executed}): it was restored, or is another server"
+                "the server never executed {missing} (it has {executed}): it was restored, or is another server"
             ),
         ))
     }

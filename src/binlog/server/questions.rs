@@ -202,12 +202,34 @@ impl Server {
     }
 
     pub(super) async fn global_gtids(&mut self, variable: &str) -> Result<GtidSet, SourceError> {
-        let text: Option<String> = self
+        let text = self.global(variable).await?;
+        self.parse_gtids(&text)
+    }
+
+    /// The transactions that are in the binlog, or come next: those that are
+    /// executed, and those that are being committed. The latter are asked for first,
+    /// so that none that ends in between is missing.
+    pub(super) async fn begun_gtids(&mut self) -> Result<GtidSet, SourceError> {
+        // Each with the thread that has it: `UUID:5#11:6#12` (MySQL manual,
+        // `gtid_owned`).
+        let owned = self.global("gtid_owned").await?;
+        let numbers = |field: &str| field.split('#').next().unwrap_or_default().to_owned();
+        let sources = owned.split(',').map(|source| {
+            let fields: Vec<String> = source.trim().split(':').map(numbers).collect();
+            fields.join(":")
+        });
+        let mut begun = self.parse_gtids(&sources.collect::<Vec<_>>().join(","))?;
+        begun.add(&self.global_gtids("gtid_executed").await?);
+        Ok(begun)
+    }
+
+    async fn global(&mut self, variable: &str) -> Result<String, SourceError> {
+        let text: Result<Option<String>, _> = self
             .conn
             .query_first(format!("SELECT @@GLOBAL.{variable}"))
-            .await
-            .map_err(|error| self.client_error(&error))?;
-        self.parse_gtids(&text.unwrap_or_default())
+            .await;
+        let text = text.map_err(|error| self.client_error(&error))?;
+        Ok(text.unwrap_or_default())
     }
 }
 

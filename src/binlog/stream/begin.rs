@@ -21,7 +21,7 @@ use crate::binlog::error::SourceError;
 use crate::binlog::reader::Interest;
 use crate::binlog::server::Server;
 use crate::binlog::server::stream_id::StreamId;
-use crate::model::position::{GtidSource, Start};
+use crate::model::gtid::GtidSource;
 use crate::model::{GtidSet, Position};
 
 impl<I: Interest> Source<I> {
@@ -113,18 +113,19 @@ impl<I: Interest> Source<I> {
     }
 
     /// Skips everything between the position and the server's current end, and
-    /// returns the UUID of that server. [`Source::reconnect`] goes on from there.
-    pub async fn skip_to_current(&mut self) -> Result<String, SourceError> {
+    /// returns the UUID of that server and the end. [`Source::reconnect`] goes on
+    /// from there.
+    pub async fn skip_to_current(&mut self) -> Result<(String, Position), SourceError> {
         self.open = None;
         let current = answered(&self.connector, async {
             let mut server = Server::connect(&self.connector).await?;
-            let position = server.locate(&Start::Current).await?;
-            Ok((position, server.facts().server_uuid.clone()))
+            let end = server.status().await?;
+            Ok((server.facts().server_uuid.clone(), end))
         });
-        let (position, uuid) = current.await?;
+        let (uuid, end) = current.await?;
         self.generation = None;
-        self.assembler.restart(position);
-        Ok(uuid)
+        self.assembler.restart(end.clone().after_end());
+        Ok((uuid, end))
     }
 
     /// Goes back to an earlier position, of a file that was begun at `begun_s` if

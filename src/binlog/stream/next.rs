@@ -29,6 +29,7 @@ impl<I: Interest> Source<I> {
             let step = match self.next_arrival().await? {
                 Arrival::Event(event) => {
                     if let Some(heartbeat) = Heartbeat::read(&event) {
+                        self.assembler.passed_over(&heartbeat);
                         let step = self.assembler.feed(event);
                         return Ok(Came::Idle(Idle { heartbeat, step }));
                     }

@@ -10,6 +10,7 @@ use super::source::Source;
 use crate::binlog::error::SourceError;
 use crate::binlog::events::event::Event;
 use crate::binlog::events::event_type::FORMAT_DESCRIPTION;
+use crate::binlog::events::heartbeat::Contradiction;
 use crate::binlog::reader::{Interest, Item, Step};
 
 impl<I: Interest> Source<I> {
@@ -32,7 +33,8 @@ impl<I: Interest> Source<I> {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Gap`] if the binlog is not the one that was read.
+    /// [`SourceError::Gap`] if the binlog is not the one that was read, and
+    /// [`SourceError::Stalled`] if it may be another.
     pub async fn compare(
         &mut self,
         idle: Idle<I::Table>,
@@ -50,7 +52,13 @@ impl<I: Interest> Source<I> {
             let found = idle.heartbeat.contradiction(&end, open.idle.as_ref());
             open.idle = Some((idle.heartbeat, end));
             match found {
-                Some(reason) => Err(SourceError::gap(self.assembler.position(), reason)),
+                Some(Contradiction::Reset(reason)) => {
+                    Err(SourceError::gap(self.assembler.position(), reason))
+                }
+                Some(Contradiction::Stalled(reason)) => Err(SourceError::Stalled {
+                    address: self.connector.address().to_owned(),
+                    reason,
+                }),
                 None => Ok(()),
             }
         });

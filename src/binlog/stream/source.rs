@@ -11,7 +11,8 @@ use crate::binlog::events::heartbeat::Heartbeat;
 use crate::binlog::reader::{Assembler, Interest, TransactionsRead};
 use crate::binlog::server::stream_id::{StreamId, StreamLife};
 use crate::binlog::server::{Server, ServerFacts};
-use crate::model::position::{Bound, Gtid};
+use crate::model::gtid::Gtid;
+use crate::model::position::Bound;
 use crate::model::{CommitTime, Position};
 
 /// A server's binlog from a position on. Every item comes at least once; after
