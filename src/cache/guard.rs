@@ -25,8 +25,8 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RAISE));
 /// Raises the guards and then deletes the keys, in one round trip. A fill that
 /// comes after the deletion finds the guard raised.
 ///
-/// Where a guard cannot be raised, because its primary failed or memory is full,
-/// the keys are deleted all the same. Those that may belong to it are unfinished
+/// Where a guard cannot be raised, because its primary failed, memory is full or
+/// scripts may not be run, the keys are deleted all the same. Those that may belong to it are unfinished
 /// with it: a fill of the old row may come before the guard is raised.
 pub(super) async fn raise_and_delete(
     connection: &mut Connection,
@@ -47,13 +47,21 @@ pub(super) async fn raise_and_delete(
         };
     }
     let mut unraised = Vec::new();
+    let mut failure = None;
     for ((key, ..), answer) in guards.iter().zip(answers) {
         match answer {
             Some(Ok(_)) => {}
-            Some(Err(error)) => outcome.refused.push(refused(connection, key, &error)?),
+            Some(Err(error)) => match refused(connection, key, &error) {
+                Ok(refused) => outcome.refused.push(refused),
+                Err(error) => {
+                    unraised.push(key.to_vec());
+                    failure = Some(error);
+                }
+            },
             None => unraised.push(key.to_vec()),
         }
     }
+    outcome.unfinished(Vec::new(), failure);
     if let Some(unfinished) = outcome.unfinished.as_mut().filter(|_| !unraised.is_empty()) {
         unfinished.keys.extend(guarded(connection, &unraised, keys));
         unfinished.guards = unraised;

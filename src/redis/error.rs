@@ -79,6 +79,15 @@ pub(crate) fn is_unknown_command(error: &RedisError) -> bool {
         && error.detail().is_some_and(unknown)
 }
 
+/// Whether the account may not run the command, or one that a script runs.
+fn lacks_permission(error: &RedisError) -> bool {
+    let in_script = "The user executing the script can't";
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || error
+            .detail()
+            .is_some_and(|detail| detail.contains(in_script))
+}
+
 /// Makes an error of the server at `address` one for the caller.
 pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
     let unavailable = |code| RequestError::Unavailable {
@@ -97,7 +106,7 @@ pub(crate) fn named(error: &RedisError, address: &Address) -> RequestError {
             "authentication",
             "check redis.password and the user in redis.url, or redis.sentinel.password if this is a sentinel; with iam, that the user is of type iam, that user and cache are named as AWS names them, and that the process' role may connect",
         ),
-        ErrorKind::Server(ServerErrorKind::NoPerm) => refused(
+        _ if lacks_permission(error) => refused(
             "no-permission",
             "grant the ACL user the commands that docs/requirements.md lists, on the keys of all rules",
         ),

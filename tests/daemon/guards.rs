@@ -247,3 +247,41 @@ async fn a_full_redis_keeps_no_key_and_its_guards_are_raised_once_there_is_memor
     assert!(!fill(&shop, "1").await);
     stop(evictd).await;
 }
+
+#[tokio::test]
+async fn an_account_that_may_run_no_script_keeps_no_key_and_its_guards_are_raised_once_it_may() {
+    // GET is what the script needs.
+    for right in ["eval", "evalsha", "get"] {
+        let shop = Shop::own(MysqlOptions::default()).await;
+        let mut evictd = shop.config().rest(RULES).start().await;
+        shop.sql("INSERT INTO users (id) VALUES (7)").await;
+        shop.checkpoint_at_end().await;
+        let may = async |sign: &str| {
+            for command in [
+                &["SCRIPT", "FLUSH"][..],
+                &["ACL", "SETUSER", "default", &format!("{sign}{right}")],
+            ] {
+                let mut asked = redis::cmd(command[0]);
+                asked.arg(&command[1..]);
+                let _: () = asked
+                    .query_async(&mut shop.redis.conn().await)
+                    .await
+                    .unwrap();
+            }
+        };
+        shop.fill(&["user:{7}"]).await;
+        may("-").await;
+        let before = shop.checkpoint();
+        shop.sql("UPDATE users SET version = 2 WHERE id = 7").await;
+        shop.gone(&["user:{7}"], &evictd).await;
+        let line = evictd.wait_for_line("no-permission", WITHIN).await;
+        assert!(line.contains("grant the ACL user"), "{line}");
+        shop.done(&evictd).await;
+        assert_eq!(shop.checkpoint(), before, "it waits for the guard");
+        may("+").await;
+
+        shop.checkpoint_at_end().await;
+        assert_eq!(guard(&shop).await.as_deref(), Some("2"), "{right}");
+        stop(evictd).await;
+    }
+}
