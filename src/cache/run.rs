@@ -15,6 +15,8 @@ pub struct ServerRun {
     /// The run id and the replication id: another process, or one that was a
     /// replica in between, has another.
     pub id: String,
+    /// The replication id of the primary that it was a replica of, if it was one.
+    pub succeeds: Option<String>,
     /// The time since the process began, rounded down to seconds.
     pub up: Duration,
     /// Whether it is known to have begun without any entry.
@@ -64,10 +66,12 @@ fn parse(info: &str, address: String) -> Result<ServerRun, RedisError> {
     };
     let appends = text("aof_enabled") == "1";
     // A replica that took over has had entries from another server.
-    let had_primary = text("master_replid2").bytes().any(|digit| digit != b'0');
+    let succeeds = text("master_replid2");
+    let had_primary = succeeds.bytes().any(|digit| digit != b'0');
     Ok(ServerRun {
         address,
         id: format!("{run_id}/{}", text("master_replid")),
+        succeeds: had_primary.then(|| succeeds.to_owned()),
         up: Duration::from_secs(up_s),
         // From Redis 7 on. The file that changes are appended to does not count.
         began_empty: !appends && !had_primary && number("rdb_last_load_keys_loaded") == Some(0),
@@ -101,6 +105,8 @@ mod tests {
         ] {
             let run = parse(&info.replace(from, to)).unwrap();
             assert!(!run.began_empty, "{to}");
+            let succeeds = to.strip_prefix("master_replid2:").map(str::to_owned);
+            assert_eq!(run.succeeds, succeeds);
         }
         for (from, to) in [
             ("loading:0", "loading:1"),

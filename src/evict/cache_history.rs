@@ -125,16 +125,32 @@ impl CacheHistory {
         if self.runs.is_subset(runs) {
             return None;
         }
-        let is_new = |run: &&ServerRun| !self.runs.contains(&run.id) && !run.began_empty;
+        let is_new = |run: &&ServerRun| !self.runs.contains(&run.id);
         let since = |run: &ServerRun| {
             if began_since(self.looked_at, at, run) {
+                if run.began_empty && self.looked_at.is_some() {
+                    return None;
+                }
                 let reason = "a server began anew with what it had saved before";
                 return Some((self.kept(run, runs), reason));
+            }
+            if !self.knew_primary_of(run) {
+                // It may have been filled for as long as it runs.
+                return Some((None, "another server is there, which was no replica"));
             }
             let reason = "another server took over, which may have been behind";
             (!run.replicated).then(|| (self.behind(), reason))
         };
         servers.iter().filter(is_new).filter_map(since).min()
+    }
+
+    fn knew_primary_of(&self, run: &ServerRun) -> bool {
+        let replication_id = |id: &str| id.rsplit('/').next().map(str::to_owned);
+        run.succeeds.is_some()
+            && self
+                .runs
+                .iter()
+                .any(|id| replication_id(id) == run.succeeds)
     }
 
     /// The moment from which a server that began anew has lost deletions.
@@ -189,6 +205,7 @@ mod tests {
         ServerRun {
             address: id.split('/').next().unwrap().to_owned(),
             id: id.to_owned(),
+            succeeds: None,
             up: Duration::from_secs(up_s),
             began_empty: false,
             replicated: false,
@@ -255,7 +272,11 @@ mod tests {
         let mut cache = Watched::new();
         cache.run(50, 100, "a/1", "first");
         // The last look was at 198.
-        assert_eq!(cache.lost(vec![server("b/1", 9_000, "other")]), Some(138));
+        let replica = ServerRun {
+            succeeds: Some("1".to_owned()),
+            ..server("b/2", 9_000, "other")
+        };
+        assert_eq!(cache.lost(vec![replica]), Some(138));
         let appending = |id, up_s| ServerRun {
             appends: true,
             ..server(id, up_s, "first")
@@ -283,9 +304,28 @@ mod tests {
         assert_eq!(news.runs.len(), 2);
         let replica = ServerRun {
             replicated: true,
+            succeeds: Some("1".to_owned()),
             ..server("c/1", 9_000, "other")
         };
         assert!(cache.look(vec![replica]).unwrap().loss.is_none());
+    }
+
+    #[test]
+    fn a_server_that_was_there_all_along_and_is_no_replica_may_hold_anything() {
+        for (began_empty, replicated) in [(false, false), (true, false), (true, true)] {
+            let mut cache = Watched::new();
+            cache.run(50, 100, "a/1", "first");
+            let other = ServerRun {
+                began_empty,
+                replicated,
+                ..server("b/2", 9_000, "other")
+            };
+            assert_eq!(cache.lost(vec![other.clone()]), Some(0));
+            // While nobody looked.
+            let mut history = CacheHistory::new(at(0, &["a/1"]).cache_runs);
+            let news = history.look(Instant::now(), vec![other]);
+            assert!(news.unwrap().loss.unwrap().from.is_none());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::AsyncCommands;
 
 use super::shop::{Config, Shop, WITHIN, stop};
-use crate::support::{Evictd, Redis, RedisOptions};
+use crate::support::{Cut, Evictd, Redis, RedisOptions, Relay};
 
 /// Several looks of evictd's at the server.
 const LOOKED: Duration = Duration::from_secs(5);
@@ -185,4 +185,35 @@ async fn a_redis_that_begins_empty_has_nothing_to_invalidate() {
     tokio::time::sleep(LOOKED).await;
     assert_eq!(redis.keys().await, ["user:1:profile", "user:2:profile"]);
     stop(evictd).await;
+}
+
+/// As behind a name or a virtual IP that moves on. It began as empty as the first, and applications have filled it since.
+#[tokio::test]
+async fn another_redis_that_was_there_all_along_invalidates_everything_that_rules_cover() {
+    for away in [false, true] {
+        let shop = Shop::open().await;
+        let first = Redis::start(RedisOptions::default()).await;
+        let second = Redis::start(RedisOptions::default()).await;
+        let relay = Relay::to(first.port()).await;
+        let mut config = config(&shop, &first);
+        config.redis_url = format!("redis://127.0.0.1:{}/0", relay.port());
+        let mut evictd = config.start().await;
+        fill(&second, &["user:1:profile", "other"]).await;
+        shop.sql("INSERT INTO users (id) VALUES (1)").await;
+        tokio::time::sleep(LOOKED).await;
+        if away {
+            evictd.kill();
+        }
+        relay.lead_to(second.port());
+        relay.cut(Cut::All);
+        if away {
+            evictd = config.start().await;
+        }
+        gone(&second, "user:1:profile", &evictd).await;
+        evictd
+            .wait_for_line("invalidating everything", WITHIN)
+            .await;
+        assert_eq!(second.keys().await, ["other"]);
+        stop(evictd).await;
+    }
 }
