@@ -3,7 +3,7 @@
 -- second argument, a key that is not a hash is removed first; returns, last,
 -- whether there was one.
 -- Epochs are milliseconds since 1970, or a little more: doubles hold them
--- exactly. One that is not a number counts as none.
+-- exactly, up to 2^53. Anything else counts as none.
 local removed = 0
 local held = redis.pcall('HMGET', KEYS[1], 'epoch', 'value')
 if held.err then
@@ -15,7 +15,7 @@ if held.err then
 end
 local epoch = tonumber(ARGV[1])
 local before = held[1] and tonumber(held[1])
-if before and before >= epoch then
+if before and before % 1 == 0 and before < 2^53 and before >= epoch then
   epoch = before + 1
 end
 epoch = string.format('%.0f', epoch)

@@ -14,6 +14,10 @@ use crate::telemetry::metric;
 const BEGIN_EPOCH: &str = include_str!("begin_epoch.lua");
 const STORE: &str = include_str!("store.lua");
 
+/// Lets a script write a few bytes though memory is full (Redis manual, "Script
+/// flags", from 7.0 on). Earlier servers do not understand the line.
+const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
+
 /// A checkpoint at one key of a server, a cluster or a primary that sentinels
 /// know.
 ///
@@ -24,6 +28,8 @@ pub struct RedisCheckpoint {
     key: String,
     epoch: u64,
     by: Option<StoredBy>,
+    /// The line before each script.
+    flags: &'static str,
 }
 
 impl std::fmt::Debug for RedisCheckpoint {
@@ -48,6 +54,7 @@ impl RedisCheckpoint {
             key: key.to_owned(),
             epoch: 0,
             by: None,
+            flags: ALLOW_OOM,
         })
     }
 
@@ -60,9 +67,9 @@ impl RedisCheckpoint {
 
     /// Begins an epoch, `floor` or later, and returns the stored position.
     pub async fn lead(&mut self, floor: u64) -> Result<Option<Stored>, CheckpointError> {
-        let mut command = self.script(BEGIN_EPOCH);
-        command.arg(floor);
-        let (epoch, value, _): (u64, Option<Vec<u8>>, bool) = self.run(command).await?;
+        let floor = floor.to_string();
+        let (epoch, value, _): (u64, Option<Vec<u8>>, bool) =
+            self.script(BEGIN_EPOCH, &[floor.as_bytes()]).await?;
         self.epoch = epoch;
         self.parse(value)
     }
@@ -70,9 +77,10 @@ impl RedisCheckpoint {
     /// Begins an epoch without reading what is stored. Returns whether that was
     /// not a checkpoint, and is removed.
     pub async fn lead_anew(&mut self, floor: u64) -> Result<bool, CheckpointError> {
-        let mut command = self.script(BEGIN_EPOCH);
-        command.arg(floor).arg("anew");
-        let (epoch, _, removed): (u64, Option<Vec<u8>>, bool) = self.run(command).await?;
+        let floor = floor.to_string();
+        let (epoch, _, removed): (u64, Option<Vec<u8>>, bool) = self
+            .script(BEGIN_EPOCH, &[floor.as_bytes(), b"anew"])
+            .await?;
         self.epoch = epoch;
         Ok(removed)
     }
@@ -103,9 +111,9 @@ impl RedisCheckpoint {
 
     /// Stores a value, unless a later epoch is there.
     async fn write(&mut self, value: &[u8]) -> Result<(), CheckpointError> {
-        let mut command = self.script(STORE);
-        command.arg(self.epoch).arg(value);
-        let (stored, found): (bool, Option<String>) = self.run(command).await?;
+        let epoch = self.epoch.to_string();
+        let (stored, found): (bool, Option<String>) =
+            self.script(STORE, &[epoch.as_bytes(), value]).await?;
         let found_epoch = found.as_ref().and_then(|found| found.parse().ok());
         match found_epoch {
             Some(by) if !stored => {
@@ -144,12 +152,26 @@ impl RedisCheckpoint {
         Ok(Some(stored))
     }
 
-    /// A command that runs a script on the key. The text is sent whole each time:
-    /// it is short, is sent a few times a second, and no server has to know it.
-    fn script(&self, text: &str) -> Cmd {
-        let mut command = redis::cmd("EVAL");
-        command.arg(text).arg(1).arg(&self.key);
-        command
+    /// Runs a script on the key. The text is sent whole each time: it is short, is
+    /// sent a few times a second, and no server has to know it.
+    async fn script<T: FromRedisValue>(
+        &mut self,
+        text: &str,
+        args: &[&[u8]],
+    ) -> Result<T, CheckpointError> {
+        loop {
+            let mut command = redis::cmd("EVAL");
+            command.arg([self.flags, text].concat());
+            command.arg(1).arg(&self.key).arg(args);
+            match self.run(command).await {
+                Err(CheckpointError::Unavailable { reason, .. })
+                    if !self.flags.is_empty() && reason.contains("compiling script") =>
+                {
+                    self.flags = "";
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn run<T: FromRedisValue>(&mut self, command: Cmd) -> Result<T, CheckpointError> {

@@ -56,29 +56,53 @@ async fn in_use(config: &Config) -> Result<Option<bool>, CommandError> {
     if let config::CheckpointConfig::File { path } = &config.checkpoint {
         return Ok(Some(FileCheckpoint::is_in_use(path)));
     }
-    Ok(leader_lock(config)?
-        .is_taken()
-        .await
-        .inspect_err(|error| tracing::warn!(%error, "cannot ask whether a daemon leads"))
-        .ok())
+    for (mut lock, _) in leader_locks(config).await? {
+        match lock.is_taken().await {
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(true)),
+            Err(error) => {
+                tracing::warn!(%error, "cannot ask whether a daemon leads");
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(false))
 }
 
-fn leader_lock(config: &Config) -> Result<LeaderLock, CommandError> {
+/// The locks of those who may lead with this checkpoint, each with its evictd's
+/// name: of this one, and of the one that stored the position.
+async fn leader_locks(config: &Config) -> Result<Vec<(LeaderLock, String)>, CommandError> {
     let connector = preflight::connector(&config.source)?;
-    Ok(LeaderLock::new(connector, &config.name))
+    // One that cannot be read is replaced, and nobody goes on from it.
+    let stored = store::open(config)?.load().await.ok().flatten();
+    let another = stored.and_then(|stored| stored.by).map(|by| by.name);
+    let another = another.filter(|name| *name != config.name);
+    let names = [Some(config.name.clone()), another].into_iter().flatten();
+    let lock = |name: String| (LeaderLock::new(connector.clone(), &name), name);
+    Ok(names.map(lock).collect())
 }
 
-/// Takes the leader's lock, so that no daemon leads while it is held. Returns the
-/// time at which it was granted.
-async fn lead(config: &Config, lock: &mut LeaderLock) -> Result<u64, CommandError> {
-    lock.take(Duration::ZERO).await?.ok_or_else(|| {
-        CommandError::configuration(format!(
-            "checkpoint {} is in use: an evictd called \"{}\" leads on the source (it has the lock {}); stop it and its standbys first",
-            store::place(config),
-            config.name,
-            lock.name()
-        ))
-    })
+/// Takes the leaders' locks, so that no daemon leads while they are held. Returns
+/// them, with the time at which the last one was granted.
+async fn lead(config: &Config) -> Result<(Vec<LeaderLock>, u64), CommandError> {
+    let (mut held, mut granted_at_ms) = (Vec::new(), 0);
+    for (mut lock, name) in leader_locks(config).await? {
+        granted_at_ms = lock.take(Duration::ZERO).await?.ok_or_else(|| {
+            CommandError::configuration(format!(
+                "checkpoint {} is in use: an evictd called \"{name}\" leads on the source (it has the lock {}); stop it and its standbys first",
+                store::place(config),
+                lock.name()
+            ))
+        })?;
+        held.push(lock);
+    }
+    Ok((held, granted_at_ms))
+}
+
+async fn release(locks: Vec<LeaderLock>) {
+    for mut lock in locks {
+        lock.release().await;
+    }
 }
 
 fn text(stored: &Stored, path: &str, age_s: Option<i64>, running: Option<bool>) -> String {
@@ -119,8 +143,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         ));
     }
     let mut checkpoint = store::open_locked(config)?;
-    let mut lock = leader_lock(config)?;
-    let granted_at_ms = lead(config, &mut lock).await?;
+    let (locks, granted_at_ms) = lead(config).await?;
     let connector = preflight::connector(&config.source)?;
     let mut server = Server::connect(&connector).await?;
     let located = async {
@@ -143,7 +166,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
     let stored = Stored::new(&located, &server.facts().server_uuid, None).begun_at(file_begun_s);
     checkpoint.lead_anew(granted_at_ms).await?;
     checkpoint.store(&stored).await?;
-    lock.release().await;
+    release(locks).await;
     let text = format!(
         "checkpoint {} is set to {}; what was committed before is not looked at again\n",
         store::place(config),
@@ -163,15 +186,15 @@ fn server_id(config: &Config) -> u32 {
 async fn clear(config: &Config) -> Result<(), CommandError> {
     let mut checkpoint = store::open_locked(config)?;
     let place = store::place(config);
-    let mut lock = leader_lock(config)?;
     // A locked file can be removed without the source.
-    let mut removed = false;
+    let (mut locks, mut removed) = (Vec::new(), false);
     if let config::CheckpointConfig::Redis { .. } = config.checkpoint {
-        let granted_at_ms = lead(config, &mut lock).await?;
+        let (held, granted_at_ms) = lead(config).await?;
+        locks = held;
         removed = checkpoint.lead_anew(granted_at_ms).await?;
     }
     let cleared = checkpoint.clear().await? || removed;
-    lock.release().await;
+    release(locks).await;
     let text = if cleared {
         format!(
             "checkpoint {place} is gone; {}\n",

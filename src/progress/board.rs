@@ -31,6 +31,8 @@ pub struct Reports {
 /// A part of the work that can fail by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Component {
+    /// Leading, where no other process does.
+    Leadership,
     /// Reading the binlog.
     Source,
     /// The source's address, and who is there.
@@ -60,6 +62,7 @@ pub enum Component {
 impl std::fmt::Display for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Component::Leadership => f.write_str("leadership"),
             Component::Source => f.write_str("source"),
             Component::Address => f.write_str("address"),
             Component::Visibility => f.write_str("visibility"),
@@ -270,16 +273,21 @@ impl Board {
         (snapshot.settling_batches, snapshot.settling_bytes) = (0, 0);
     }
 
-    /// Another process leads. Only what counts from the start is kept.
+    /// Another process leads, or this one could not. Only what counts from the
+    /// start is kept.
     pub fn stands_by(&self) {
         let mut snapshot = self.lock();
-        let before = std::mem::take(&mut *snapshot);
+        let mut before = std::mem::take(&mut *snapshot);
+        before
+            .parts
+            .retain(|part, _| *part == Component::Leadership);
         let since = match before.leadership {
             Some((Leadership::StandsBy, since)) => since,
             _ => Timestamp::now(),
         };
         *snapshot = Snapshot {
             leadership: Some((Leadership::StandsBy, since)),
+            parts: before.parts,
             keys_deleted: before.keys_deleted,
             missed_bumps: before.missed_bumps,
             widenings: before.widenings,

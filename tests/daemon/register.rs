@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::shop::{Config, Shop, USERS, WITHIN, start, stop};
 use crate::support::{
-    Evictd, Finished, MysqlOptions, Redis, RedisCluster, RedisSentinels, eventually, scratch,
+    Evictd, Finished, MysqlOptions, Redis, RedisCluster, RedisSentinels, eventually, free_port,
+    scratch,
 };
 
 /// The lines of `[checkpoint]`. Everything else works without a directory too.
@@ -284,19 +285,27 @@ async fn a_position_in_redis_is_shown_set_and_cleared_unless_a_daemon_leads() {
     shop.done(&evictd).await;
     let before = stored(&shop.redis).await.unwrap();
     let lock = format!("evictd:{}", shop.database);
-    for args in [
-        &["checkpoint", "set", "current"][..],
-        &["checkpoint", "clear"],
-    ] {
-        let refused = command(&config, args).await;
-        assert_eq!(refused.code, Some(2), "{args:?}");
-        assert!(refused.stderr.contains(&lock), "{}", refused.stderr);
-    }
     let show = ["checkpoint", "show", "--format", "json"];
-    let shown = command(&config, &show).await;
-    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
-    assert_eq!(shown["in_use"], true);
-    assert!(shown["path"].as_str().unwrap().starts_with(KEY), "{shown}");
+    // A configuration of another name has the leader's key too.
+    for name in [shop.database.as_str(), "other"] {
+        let mut options = config.options();
+        let own = format!("name = \"{}\"", shop.database);
+        options.config = options
+            .config
+            .replacen(&own, &format!("name = \"{name}\""), 1);
+        for args in [
+            &["checkpoint", "set", "current"][..],
+            &["checkpoint", "clear"],
+        ] {
+            let refused = Evictd::finish(&options.clone().args(args), WITHIN).await;
+            assert_eq!(refused.code, Some(2), "{name}: {args:?}");
+            assert!(refused.stderr.contains(&lock), "{}", refused.stderr);
+        }
+        let shown = Evictd::finish(&options.args(&show), WITHIN).await;
+        let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!(shown["in_use"], true);
+        assert!(shown["path"].as_str().unwrap().starts_with(KEY), "{shown}");
+    }
     stop(evictd).await;
 
     let shown = command(&config, &show).await;
@@ -323,6 +332,74 @@ async fn a_position_in_redis_is_shown_set_and_cleared_unless_a_daemon_leads() {
     );
     set(&config, "current").await;
     stop(start(&config.options()).await).await;
+}
+
+#[tokio::test]
+async fn a_standby_that_cannot_lead_is_in_trouble_until_it_does() {
+    let mut shop = own().await;
+    let config = config(&shop);
+    set(&config, "current").await;
+    let mut leader = config.start().await;
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let options = config
+        .clone()
+        .rest(&format!("{USERS}\n[metrics]\nlisten = \"{listen}\""))
+        .options();
+    let mut standby = Evictd::start(&options);
+    standby.wait_for_line("standing by until", WITHIN).await;
+    let asked =
+        async |command: &str| Evictd::finish(&options.clone().args(&[command]), WITHIN).await;
+    let status = asked("status").await.stdout;
+    assert!(status.contains("STANDBY"), "{status}");
+    shop.redis.signal("STOP");
+    leader.kill();
+    let line = standby.wait_for_line("cannot lead", WITHIN).await;
+    assert!(line.contains("ERROR"), "{line}");
+    let status = eventually("the trouble is shown", WITHIN, async || {
+        let status = asked("status").await.stdout;
+        status.contains("it cannot lead").then_some(status)
+    })
+    .await;
+    assert!(status.contains("TROUBLE"), "{status}");
+    assert!(!status.contains("another process leads"), "{status}");
+    shop.redis.signal("CONT");
+    standby.wait_for_line("reading the binlog", WITHIN).await;
+    eventually("the trouble is over", WITHIN, async || {
+        let status = asked("status").await.stdout;
+        (!status.contains("TROUBLE")).then_some(())
+    })
+    .await;
+    stop(standby).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_full_takes_the_position_all_the_same() {
+    let shop = own().await;
+    let config = config(&shop);
+    set(&config, "current").await;
+    let mut evictd = config.start().await;
+    shop.done(&evictd).await;
+    let memory = async |bytes: &str| {
+        for (name, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", bytes)] {
+            let _: () = redis::cmd("CONFIG")
+                .arg(&["SET", name, value])
+                .query_async(&mut shop.redis.conn().await)
+                .await
+                .unwrap();
+        }
+    };
+    shop.fill(&["user:1:profile", "user:2:profile"]).await;
+    memory("1").await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    shop.gone(&["user:1:profile"], &evictd).await;
+    at_end(&shop, &shop.redis).await;
+    evictd.kill();
+    let evictd = config.start().await;
+    shop.sql("INSERT INTO users (id) VALUES (2)").await;
+    shop.gone(&["user:2:profile"], &evictd).await;
+    at_end(&shop, &shop.redis).await;
+    memory("0").await;
+    stop(evictd).await;
 }
 
 #[tokio::test]
@@ -376,7 +453,7 @@ async fn a_damaged_key_is_mended_by_set_and_clear_and_refused_by_a_start_where_i
         &["checkpoint", "set", "current"][..],
         &["checkpoint", "clear"],
     ] {
-        for other in ["type", "epoch"] {
+        for other in ["type", "soon", "1.5e300"] {
             let _: () = conn.del(KEY).await.unwrap();
             if other == "type" {
                 let _: () = conn.rpush(KEY, "an application's").await.unwrap();
@@ -386,7 +463,7 @@ async fn a_damaged_key_is_mended_by_set_and_clear_and_refused_by_a_start_where_i
                     assert!(refused.stderr.contains(words), "{}", refused.stderr);
                 }
             } else {
-                let _: () = conn.hset(KEY, "epoch", "soon").await.unwrap();
+                let _: () = conn.hset(KEY, "epoch", other).await.unwrap();
             }
             let mended = command(&config, args).await;
             assert_eq!(mended.code, Some(0), "{args:?}: {}", mended.stderr);

@@ -12,7 +12,7 @@ use crate::command::shutdown::unless;
 use crate::command::{CommandError, Exit, preflight};
 use crate::config::Config;
 use crate::progress::backoff::Backoff;
-use crate::progress::board::Board;
+use crate::progress::board::{Board, Component};
 
 /// Time that one wait for the lock takes at most. The server grants the lock as
 /// soon as it is free, and notices when a process that waits is gone.
@@ -78,6 +78,7 @@ impl Candidate {
             match answer {
                 Ok(Some(granted_at_ms)) => return Ok(Waited::Granted(granted_at_ms)),
                 Ok(None) if self.waits => {
+                    self.board.recovered(&Component::Leadership);
                     self.backoff.reset();
                     if std::mem::take(&mut self.failing) {
                         tracing::info!("the source answers again; standing by");
@@ -116,6 +117,7 @@ impl Candidate {
         self.waits = true;
         let Err(error) = outcome else {
             self.stood_by = true;
+            self.board.stands_by();
             return Ok(false);
         };
         let cause = error.cause.downcast_ref();
@@ -128,10 +130,14 @@ impl Candidate {
             return Err(error);
         }
         self.stood_by = true;
-        tracing::error!(
-            error = format!("{:#}", error.cause),
-            "cannot lead; this one stands by"
-        );
+        // Said only by one that goes on: whoever stands by is up.
+        self.board.stands_by();
+        let error = format!("{:#}", error.cause);
+        tracing::error!(error, "cannot lead; this one stands by");
+        if !(superseded || held) {
+            let trouble = format!("it cannot lead, and no other evictd may: {error}");
+            self.board.failed(&Component::Leadership, trouble);
+        }
         Ok(true)
     }
 

@@ -165,20 +165,16 @@ impl StatusDocument {
                 "changes after {} are lost: everything that rules cover is being invalidated; expect load on the database",
                 gap.from
             );
-            worse(
-                Health::Trouble,
-                Problem::new("gap", Some(gap.begun_at), text),
-            );
+            let problem = Problem::new("gap", Some(gap.begun_at), text);
+            worse(Health::Trouble, problem);
         }
         let loaded = &daemon.loaded;
         if let Some((at, reason)) = &loaded.refused {
             let text = format!(
                 "the file was refused, and the previous configuration stays in use: {reason}; correct the file and send SIGHUP again"
             );
-            worse(
-                Health::Trouble,
-                Problem::new("configuration", Some(*at), text),
-            );
+            let problem = Problem::new("configuration", Some(*at), text);
+            worse(Health::Trouble, problem);
         }
         for misfit in &loaded.misfits {
             let text = format!(
@@ -318,23 +314,30 @@ impl StatusDocument {
         (false, format!("stuck: {text}"))
     }
 
+    fn trouble_of(&self, part: &Component) -> Option<&str> {
+        let part = part.to_string();
+        let mut problems = self.problems.iter();
+        let trouble = problems.find(|problem| problem.part == part)?;
+        Some(&trouble.text)
+    }
+
     /// Whether the daemon reads the binlog and is not too far behind, and a
     /// line that says so.
     pub fn readiness(&self) -> (bool, String) {
         let not = |text: String| (false, format!("not ready: {text}"));
         if self.leadership == Some(Leadership::StandsBy.to_string()) {
-            return not("it stands by while another evictd leads".to_owned());
+            let trouble = self.trouble_of(&Component::Leadership);
+            return not(trouble
+                .unwrap_or("it stands by while another evictd leads")
+                .to_owned());
         }
         match (self.role.as_deref(), self.connected) {
             (Some("drain"), _) => return (true, "ready: it only drains".to_owned()),
             (_, Some(true)) => {}
             (_, None) => return not("it is starting".to_owned()),
             (_, Some(false)) => {
-                let source = self
-                    .problems
-                    .iter()
-                    .find(|problem| problem.part == "source");
-                let why = source.map_or("it is connecting", |problem| problem.text.as_str());
+                let why = self.trouble_of(&Component::Source);
+                let why = why.unwrap_or("it is connecting");
                 return not(format!("not connected to the source: {why}"));
             }
         }

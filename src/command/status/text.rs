@@ -69,6 +69,7 @@ fn running(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
         let since = status.leadership_since.map(|since| age(now, since));
         let what = match leadership.as_str() {
             "leads" => "this process leads",
+            _ if status.state != Health::Standby => "this process stands by",
             _ => "another process leads, this one stands by",
         };
         let since = since.map(|since| format!(" for {since}"));
