@@ -210,6 +210,28 @@ async fn a_range_ends_where_it_is_asked_to_and_one_that_is_the_wrong_way_round_i
         let said = "--to lies before --from";
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
     }
+    // What is there ends before `--to`.
+    let beyond = shop.end().await;
+    let all = gtids(&beyond);
+    let server = all.split(':').next().unwrap();
+    for (to, end) in [
+        (format!("{server}:1-999999"), all.clone()),
+        (format!("{}:999999999", beyond.0), all.clone()),
+    ] {
+        let replayed = replay(&config, &["--from", &gtids(first), "--to", &to]).await;
+        assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+        let said = format!("the binlog ends before --to {to}: replayed everything up to {end}");
+        assert!(replayed.stderr.contains(&said), "{}", replayed.stderr);
+    }
+    // Which transactions are before the offset is not known.
+    let args = ["--from", &offset(first), "--to", &gtids(last)];
+    let refused = replay(&config, &args).await;
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("--to is a GTID set"),
+        "{}",
+        refused.stderr
+    );
     // The event after the GTID.
     let (file, offset, _) = first;
     let sql = format!("SHOW BINLOG EVENTS IN '{file}' FROM {offset} LIMIT 2");
@@ -224,6 +246,7 @@ async fn a_range_ends_where_it_is_asked_to_and_one_that_is_the_wrong_way_round_i
         assert_ne!(refused.code, Some(0), "{args:?}");
         let said = "inside a transaction";
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("on_gap"), "{}", refused.stderr);
     }
 }
 

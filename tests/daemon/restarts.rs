@@ -1,5 +1,7 @@
 //! A restart comes up with what it ran with before, whatever has happened to tables, accounts and disks since.
 
+use aws_sdk_sqs::types::QueueAttributeName;
+
 use super::metrics::scrape;
 use super::shop::{Config, Shop, USERS, WITHIN, start, stop};
 use crate::support::{
@@ -121,6 +123,68 @@ async fn what_refuses_a_restart_and_did_not_before_is_tried_again_by_the_service
     let refused = Evictd::finish(&options, WITHIN).await;
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
     assert!(refused.stderr.contains("was refused"), "{}", refused.stderr);
+    // A port that another process has, and a disk that is not mounted yet.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let missing = shop.dir.path().join("missing");
+    for (field, words) in [
+        (
+            format!("[metrics]\nlisten = \"{}\"", taken.local_addr().unwrap()),
+            "another process listens there",
+        ),
+        (
+            format!("[ledger]\ndir = \"{}\"", missing.display()),
+            "make the directory",
+        ),
+    ] {
+        let config = shop.config().rest(&format!("{USERS}\n{field}"));
+        let refused = config.finish().await;
+        assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_queue_and_a_distribution_that_are_away_at_the_start_hold_no_deletion_up() {
+    let shop = own().await;
+    let aws = crate::support::shared_aws().await;
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    // A poll of a process that is gone may receive the message first.
+    let visibility = [(QueueAttributeName::VisibilityTimeout, "2")];
+    let queue = aws.create_queue_with(&shop.database, &visibility).await;
+    let config = shop.config().redis("settle_after = \"1s\"").rest(&format!(
+        "[buffer]\nkind = \"sqs\"\nqueue_url = \"{queue}\"\n[cloudfront]\nwindow = \"100ms\"\n\
+         [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n{USERS}\npaths = [\"/users/{{id}}\"]"
+    ));
+    let options = config.options().envs(aws.env());
+    let there = options
+        .clone()
+        .env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let mut away = options.clone();
+    for service in ["SQS", "CLOUDFRONT"] {
+        away = away.env(&format!("AWS_ENDPOINT_URL_{service}"), &nobody);
+    }
+    let first = Evictd::finish(&away, WITHIN).await;
+    assert_eq!(
+        first.code,
+        Some(3),
+        "nothing worked before: {}",
+        first.stderr
+    );
+    stop(start(&there).await).await;
+    shop.fill(&["user:1:profile"]).await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    let mut evictd = start(&away).await;
+    shop.gone(&["user:1:profile"], &evictd).await;
+    evictd.wait_for_line("paths wait", WITHIN).await;
+    evictd.kill();
+    let evictd = start(&there).await;
+    eventually("the path is sent", WITHIN, async || {
+        let paths = ["/users/1".to_owned()];
+        fake.unmatched(&paths).is_empty().then_some(())
+    })
+    .await;
+    stop(evictd).await;
 }
 
 #[tokio::test]

@@ -101,6 +101,15 @@ async fn a_shard_that_is_away_holds_up_no_deletion_on_the_others_and_the_positio
         before["offset"],
         "the position waits"
     );
+    // A restart copes with what the running daemon did.
+    evictd.kill();
+    let mut evictd = config.start().await;
+    evictd
+        .wait_for_line("a part of the cluster does not answer", WITHIN)
+        .await;
+    let (id, key) = &own[0];
+    let update = format!("UPDATE users SET name = 'new' WHERE id = {id}");
+    key_stays(&shop, &cluster.nodes[healthy], &update, key).await;
     for node in [away, replica] {
         cluster.nodes[node].signal("CONT");
     }

@@ -1,6 +1,7 @@
 //! What others see of the daemon: its status, its log level and its listener. A
 //! reload replaces all of them at once.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -186,7 +187,12 @@ pub(super) async fn bind(
         Some(address) if serving != Some(address) => TcpListener::bind(address)
             .await
             .map(Some)
-            .map_err(|error| refused(address, &error.to_string())),
+            .map_err(|error| match error.kind() {
+                ErrorKind::AddrInUse => CommandError::unreachable(format!(
+                    "metrics.listen {address}: another process listens there (`ss -ltnp` names it): end it, or name another port"
+                )),
+                _ => refused(address, &error.to_string()),
+            }),
         _ => Ok(None),
     }
 }

@@ -30,6 +30,25 @@ pub(super) async fn is_there(
     Ok(true)
 }
 
+/// The outcome of what comes before a turn. What is refused now was not refused
+/// to a leader that has stored a position.
+pub(super) async fn judged<T>(
+    config: &Config,
+    role: Role,
+    outcome: Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let error = match outcome {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let inherited = is_there(config, role, false).await;
+    Err(if let Ok(true) = inherited {
+        error.of_what_worked_before()
+    } else {
+        error
+    })
+}
+
 /// Two that go on from one position each skip what only the other has done.
 fn refuse_anothers(stored: &Stored, config: &Config, superseded: bool) -> Result<(), CommandError> {
     // One of an earlier version gets a name with the next position.

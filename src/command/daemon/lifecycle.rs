@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::display::{Display, open_ledger};
 use super::reload::Reload;
 use super::turns::Turns;
-use super::{dry_run, reload, systemd, turn};
+use super::{dry_run, inheritance, reload, systemd, turn};
 use crate::cli::{Global, Role, RunArgs};
 use crate::command::CommandError;
 use crate::command::shutdown::{LEDGER_GRACE, on_signal};
@@ -23,12 +23,15 @@ pub async fn run(global: &Global, options: &RunArgs, log: &LogLevel) -> Result<(
     let shutdown = on_signal().map_err(CommandError::failed)?;
     // From here on SIGHUP does not end the process.
     let hangups = reload::hangups()?;
-    let ledger = if options.dry_run {
-        Ledger::off()
-    } else {
-        open_ledger(&config).await?
+    let opened = async {
+        let ledger = if options.dry_run {
+            Ledger::off()
+        } else {
+            open_ledger(&config).await?
+        };
+        Display::new(global, log, role(options), &config, ledger).await
     };
-    let display = Display::new(global, log, role(options), &config, ledger).await?;
+    let display = inheritance::judged(&config, options.role, opened.await).await?;
     let told_stopping = systemd::report(display.shown().subscribe(), &shutdown)?;
     let process = shutdown.clone();
     let shown = display.shown().clone();

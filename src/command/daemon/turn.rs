@@ -28,7 +28,7 @@ use crate::command::parts::{path_sink, settling};
 use crate::command::preflight::Misfits;
 use crate::command::shutdown::{GRACE, unless};
 use crate::command::{CommandError, aws_config, check, preflight, store};
-use crate::config::{BufferConfig, CloudFrontConfig, Config};
+use crate::config::{BufferConfig, CloudFrontConfig, Config, RedisLayout};
 use crate::drain::{Drain, DrainOptions};
 use crate::edge::CloudFront;
 use crate::edge::budget::Budget;
@@ -145,13 +145,16 @@ impl Checked {
         if let (Some(buffer), Some(cloudfront)) = (&config.buffer, &config.cloudfront) {
             let aws = aws_config().await;
             if let BufferConfig::Sqs { queue_url } = buffer {
-                queue = Some(checked_queue(Sqs::new(&aws, queue_url.as_str()), queue_url).await?);
+                let sqs = Sqs::new(&aws, queue_url.as_str());
+                misfits.pass_over_paths(check_queue(&sqs, queue_url).await)?;
+                queue = Some(sqs);
             }
             if role != Role::Tail {
                 let cloudfront_api = CloudFront::new(&aws);
                 for distribution in &cloudfront.distributions {
                     let id = distribution.id.as_str().into();
-                    cloudfront_api.check(&id).await?;
+                    let checked = cloudfront_api.check(&id).await;
+                    misfits.pass_over_paths(checked.map_err(CommandError::from))?;
                 }
                 edge = Some(cloudfront_api);
             }
@@ -161,8 +164,16 @@ impl Checked {
         if role != Role::Drain {
             let mut cache = Redis::new(&preflight::redis_target(&config.redis)?)?
                 .sparing(config.rules.guard_patterns().into());
-            cache.check().await?;
-            check::log_permissions(&mut cache, &config).await?;
+            let checked = async {
+                cache.check().await?;
+                check::log_permissions(&mut cache, &config).await
+            };
+            let checked = checked.await;
+            if matches!(config.redis.layout, RedisLayout::Cluster) {
+                misfits.pass_over_shards(checked)?;
+            } else {
+                checked?;
+            }
             let connector = preflight::connector(&config.source)?;
             let server;
             (server, unfit) =
@@ -331,14 +342,14 @@ impl Checked {
     }
 }
 
-async fn checked_queue(sqs: Sqs, queue_url: impl std::fmt::Display) -> Result<Sqs, CommandError> {
+async fn check_queue(sqs: &Sqs, queue_url: impl std::fmt::Display) -> Result<(), CommandError> {
     if !sqs.check().await?.has_dead_letter_queue {
         tracing::warn!(
             %queue_url,
             "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy"
         );
     }
-    Ok(sqs)
+    Ok(())
 }
 
 async fn open_drain<B: Buffer>(

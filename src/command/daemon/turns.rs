@@ -103,7 +103,9 @@ impl<'a> Turns<'a> {
         let mut candidate = Candidate::new(&self.worker.config, Arc::clone(&board))?;
         loop {
             let waited = self.wait(&mut candidate).await;
-            let Some(at_ms) = self.worker.judged(waited).await? else {
+            let Some(at_ms) =
+                inheritance::judged(&self.worker.config, self.worker.role, waited).await?
+            else {
                 return Ok(());
             };
             if candidate.stood_by {
@@ -137,9 +139,7 @@ impl<'a> Turns<'a> {
                     continue;
                 }
             };
-            // Said only by one that goes on: whoever stands by is up.
             let pauses = candidate.after(outcome)?;
-            board.stands_by();
             self.take_over_without_a_turn(&mut candidate).await?;
             if pauses {
                 candidate.pause(&self.shutdown).await;

@@ -12,6 +12,7 @@ use crate::command::CommandError;
 use crate::command::preflight::Misfits;
 use crate::command::shutdown::unless;
 use crate::config::Config;
+use crate::progress::board::Component;
 
 /// What the turns of a process share.
 pub(super) struct Worker<'a> {
@@ -97,6 +98,8 @@ impl Worker<'_> {
             done.send(Ok(opened.position)).ok();
         }
         self.has_worked = true;
+        let board = self.display.reports().board;
+        board.recovered(&Component::Leadership);
         opened.work.await.map(|()| None)
     }
 
@@ -110,24 +113,6 @@ impl Worker<'_> {
         };
         let checking = Checked::new(self.config.clone(), self.config_path, self.role, misfits);
         Box::pin(checking).await
-    }
-
-    /// The outcome of what comes before a turn. What is refused now was not
-    /// refused to a leader that has stored a position.
-    pub(super) async fn judged<T>(
-        &self,
-        outcome: Result<T, CommandError>,
-    ) -> Result<T, CommandError> {
-        let error = match outcome {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        let inherited = inheritance::is_there(&self.config, self.role, false).await;
-        Err(if let Ok(true) = inherited {
-            error.of_what_worked_before()
-        } else {
-            error
-        })
     }
 
     /// Begins with the configuration of a reload.

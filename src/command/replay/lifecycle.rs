@@ -63,7 +63,15 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
             others(options, &range)
         )));
     }
-    tracing::info!("replayed everything up to {}", range.goal);
+    let end = reached.map(|stored| stored.position());
+    match end.filter(|end| range.to.as_ref().is_some_and(|to| !to.reached(end))) {
+        Some(end) => tracing::warn!(
+            "the binlog ends before --to {}: replayed everything up to {}",
+            range.goal,
+            range::name(&end)
+        ),
+        None => tracing::info!("replayed everything up to {}", range.goal),
+    }
     Ok(())
 }
 

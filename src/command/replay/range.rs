@@ -12,7 +12,7 @@ use crate::command::parts::derived_server_id;
 use crate::command::store;
 use crate::config::Config;
 use crate::model::Position;
-use crate::model::position::{Bound, Start};
+use crate::model::position::{Bound, FIRST_EVENT_OFFSET, Start};
 
 /// The range of the binlog that is replayed.
 pub(super) struct Range {
@@ -80,6 +80,12 @@ impl Range {
             return Err(CommandError::configuration(format!(
                 "--to lies before --from ({}): nothing was replayed",
                 name(&from)
+            )));
+        }
+        let unknown = from.gtids.is_none() && from.offset != FIRST_EVENT_OFFSET;
+        if let (Some(Bound::Gtids(_)), true) = (&to, unknown) {
+            return Err(CommandError::configuration(format!(
+                "--to is a GTID set, and it is not known which transactions are before --from {from}: name a file and offset, or a --from that is a GTID set or the beginning of a file"
             )));
         }
         let goal = match &to {
