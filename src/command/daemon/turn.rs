@@ -211,7 +211,7 @@ impl Checked {
                 Box::pin(self.open_with(local, term, reports)).await
             }
             (None, _) => {
-                let (position, work) = self.open_tail(ToLog, term, reports).await?;
+                let (position, work) = Box::pin(self.open_tail(ToLog, term, reports)).await?;
                 Ok(Opened { position, work })
             }
         }
@@ -232,7 +232,7 @@ impl Checked {
         };
         let sink = path_sink(&self.config, buffer);
         let settles_within = self.config.redis.settle_after.longest();
-        let (position, tail) = self.open_tail(sink, term, reports).await?;
+        let (position, tail) = Box::pin(self.open_tail(sink, term, reports)).await?;
         let Some(drain) = drain else {
             return Ok(Opened {
                 position,
