@@ -155,7 +155,7 @@ impl Misfits {
             asked => self.pass_over(asked, |error| {
                 tracing::error!(
                     error,
-                    "a part of the cluster does not answer: keys on the others are deleted, and its own are tried again"
+                    "a part of the cluster does not answer: keys are deleted where it does, and the others are tried again"
                 );
             }),
         }

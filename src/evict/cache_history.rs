@@ -129,9 +129,14 @@ impl CacheHistory {
         let since = |run: &ServerRun| {
             if began_since(self.looked_at, at, run) {
                 if run.began_empty && self.looked_at.is_some() {
-                    return None;
+                    // It may be another one, which was filled before this process
+                    // came to it.
+                    return Some((self.looked_at, "a server began anew, and empty"));
                 }
-                let reason = "a server began anew with what it had saved before";
+                let reason = match self.looked_at {
+                    Some(_) => "a server began anew with what it had saved before",
+                    None => "other servers are there than when this evictd last ran",
+                };
                 return Some((self.kept(run, runs), reason));
             }
             if !self.knew_primary_of(run) {
@@ -288,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_are_new_or_began_empty_bring_nothing_back() {
+    fn servers_that_are_new_bring_nothing_back_and_empty_ones_what_was_just_done() {
         let mut cache = Watched::new();
         cache.run(5, 100, "a/1", "first");
         let both = || vec![server("a/1", 9_000, "first"), server("b/1", 1, "first")];
@@ -300,7 +305,11 @@ mod tests {
             ..server("a/2", 1, "second")
         };
         let news = cache.look(vec![empty, server("b/1", 3, "first")]).unwrap();
-        assert!(news.loss.is_none());
+        let from = news.loss.unwrap().from.unwrap();
+        assert_eq!(
+            from.position.offset, 108,
+            "the last look that was before it"
+        );
         assert_eq!(news.runs.len(), 2);
         let replica = ServerRun {
             replicated: true,

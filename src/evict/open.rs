@@ -127,7 +127,11 @@ impl<V: Visibility> OpenBatches<V> {
 
     fn report_end(&self, how: &str) {
         if self.batches.is_empty() {
-            self.reports.board.recovered(&Component::Unseen);
+            // First deletions learn that the server says again only with the next
+            // change.
+            for part in [Component::Unseen, Component::Visibility] {
+                self.reports.board.recovered(&part);
+            }
             tracing::info!("{how}: they are deleted again");
         }
     }

@@ -255,7 +255,7 @@ async fn what_is_refused_leaves_everything_as_it_was_and_is_said_everywhere() {
         (good.replace(&shop.redis.url(), &nobody), "does not answer"),
         (
             good.replace(&listen.to_string(), &taken),
-            "Address already in use",
+            "another process listens there",
         ),
     ];
     for (number, (text, words)) in (1..).zip(cases) {

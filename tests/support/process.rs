@@ -92,6 +92,20 @@ impl Process {
             "kill -s {signal} {} failed",
             self.name
         );
+        // On a busy machine its threads may go on for a moment.
+        while signal == "STOP" && !self.is_stopped() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether no thread of it runs (proc(5), `/proc/pid/stat`).
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
+        threads.into_iter().flatten().flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+            !state.starts_with(['R', 'S', 'D'])
+        })
     }
 
     /// SIGKILL, and waits until the process is gone.
