@@ -13,6 +13,7 @@
 //! - `health`: `evictd health`.
 //! - `completions`: `evictd completions` and `evictd man`.
 //! - `preflight`: checks before anything is touched.
+//! - `misfits`: what becomes of what does not fit or answer when a daemon starts.
 //! - `finding`: the result of such a check.
 //! - `parts`: parts that several commands build in the same way.
 //! - `store`: the configured checkpoint.
@@ -29,6 +30,7 @@ mod error;
 mod explain;
 mod finding;
 mod health;
+mod misfits;
 mod output;
 mod parts;
 mod plan;

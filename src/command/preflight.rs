@@ -15,8 +15,9 @@ use crate::config::{
 use crate::credentials::{Audience, CacheKind, Chain, Password, Signer};
 use crate::redis::{Layout, RedisTarget, TlsFiles};
 
+use super::CommandError;
 use super::finding::{Finding, Level};
-use super::{CommandError, Exit};
+use super::misfits::Misfits;
 
 /// Shortest retention of the binlog without a warning. A server that purges
 /// sooner leaves little time for an outage of evictd.
@@ -120,59 +121,6 @@ fn cache(iam: &RedisIam, url: &url::Url) -> Audience {
         },
         name: iam.cache.clone(),
         user: url.username().to_owned(),
-    }
-}
-
-/// What becomes of a rule that does not fit the tables as they are now, and of a
-/// queue or a distribution that does not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfits {
-    /// It is refused, and with it the configuration: somebody is there to correct
-    /// it.
-    Refused,
-    /// It counts as it does for a daemon that runs while a table changes: what
-    /// cannot be planned row by row widens (Over, never under).
-    Degraded,
-}
-
-impl Misfits {
-    /// The outcome of asking for what only paths need. A daemon that worked before
-    /// deletes keys without it.
-    pub fn pass_over_paths(self, asked: Result<(), CommandError>) -> Result<(), CommandError> {
-        self.pass_over(asked, |error| {
-            tracing::error!(
-                error,
-                "paths cannot go to CloudFront: keys are deleted all the same, and paths wait"
-            );
-        })
-    }
-
-    /// The outcome of asking a cluster, a part of which may be away. A daemon that
-    /// worked before deletes what it can.
-    pub fn pass_over_shards(self, asked: Result<(), CommandError>) -> Result<(), CommandError> {
-        match asked {
-            Err(error) if error.exit != Exit::Unreachable => Err(error),
-            asked => self.pass_over(asked, |error| {
-                tracing::error!(
-                    error,
-                    "a part of the cluster does not answer: keys are deleted where it does, and the others are tried again"
-                );
-            }),
-        }
-    }
-
-    fn pass_over(
-        self,
-        asked: Result<(), CommandError>,
-        log: impl FnOnce(String),
-    ) -> Result<(), CommandError> {
-        match asked {
-            Err(error) if self == Misfits::Degraded => {
-                log(format!("{:#}", error.cause));
-                Ok(())
-            }
-            asked => asked,
-        }
     }
 }
 

@@ -347,7 +347,10 @@ impl Tail {
 
     fn disconnected(&mut self, error: SourceError) -> Disconnected {
         self.connected = false;
-        self.reconnects.broke();
+        // One that is ended to look is no failed attempt.
+        if !matches!(error, SourceError::Stalled { .. }) {
+            self.reconnects.broke();
+        }
         metrics::counter!(metric::SOURCE_RECONNECTS, "error" => error.kind()).increment(1);
         tracing::warn!(%error, position = %self.source.position(), "the binlog stream broke");
         self.reports.board.disconnected();

@@ -19,7 +19,7 @@ use super::shown::Shown;
 use super::turn::Checked;
 use crate::cli::Role;
 use crate::command::CommandError;
-use crate::command::preflight::Misfits;
+use crate::command::misfits::Misfits;
 use crate::config::{self, CheckpointConfig, Config};
 use crate::telemetry::{metric, systemd};
 

@@ -24,8 +24,8 @@ use crate::binlog::server::end::BinlogEnd;
 use crate::buffer::{Buffer, Local, Sqs};
 use crate::cache::Redis;
 use crate::cli::Role;
+use crate::command::misfits::Misfits;
 use crate::command::parts::{path_sink, settling};
-use crate::command::preflight::Misfits;
 use crate::command::shutdown::{GRACE, unless};
 use crate::command::{CommandError, aws_config, check, preflight, store};
 use crate::config::{BufferConfig, CloudFrontConfig, Config, RedisLayout};
@@ -145,19 +145,23 @@ impl Checked {
         if let (Some(buffer), Some(cloudfront)) = (&config.buffer, &config.cloudfront) {
             let aws = aws_config().await;
             if let BufferConfig::Sqs { queue_url } = buffer {
-                let sqs = Sqs::new(&aws, queue_url.as_str());
-                misfits.pass_over_paths(check_queue(&sqs, queue_url).await)?;
-                queue = Some(sqs);
+                queue = Some(Sqs::new(&aws, queue_url.as_str()));
             }
             if role != Role::Tail {
-                let cloudfront_api = CloudFront::new(&aws);
-                for distribution in &cloudfront.distributions {
-                    let id = distribution.id.as_str().into();
-                    let checked = cloudfront_api.check(&id).await;
-                    misfits.pass_over_paths(checked.map_err(CommandError::from))?;
-                }
-                edge = Some(cloudfront_api);
+                edge = Some(CloudFront::new(&aws));
             }
+            let checked = async {
+                if let Some(queue) = &queue {
+                    check_queue(queue).await?;
+                }
+                if let Some(edge) = &edge {
+                    for distribution in &cloudfront.distributions {
+                        edge.check(&distribution.id.as_str().into()).await?;
+                    }
+                }
+                Ok(())
+            };
+            Box::pin(misfits.pass_over_paths(checked)).await?;
         }
         let mut reading = None;
         let mut unfit = Vec::new();
@@ -342,10 +346,10 @@ impl Checked {
     }
 }
 
-async fn check_queue(sqs: &Sqs, queue_url: impl std::fmt::Display) -> Result<(), CommandError> {
+async fn check_queue(sqs: &Sqs) -> Result<(), CommandError> {
     if !sqs.check().await?.has_dead_letter_queue {
         tracing::warn!(
-            %queue_url,
+            queue_url = sqs.url(),
             "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy"
         );
     }

@@ -9,7 +9,7 @@ use super::turn::{Checked, Term};
 use crate::checkpoint::CheckpointError;
 use crate::cli::Role;
 use crate::command::CommandError;
-use crate::command::preflight::Misfits;
+use crate::command::misfits::Misfits;
 use crate::command::shutdown::unless;
 use crate::config::Config;
 use crate::progress::board::Component;
