@@ -39,7 +39,7 @@ pub enum SourceError {
     Silent { address: String, seconds: f64 },
     /// It does not send what it has written.
     #[error(
-        "MySQL at {address} {reason}: its disk is slow, or its binlog was reset; connecting anew, which tells"
+        "MySQL at {address} {reason}: its disk is slow, or its binlog was reset; connecting anew to find out"
     )]
     Stalled { address: String, reason: String },
     /// The stream ended in an orderly way.

@@ -26,8 +26,9 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(RAISE));
 /// comes after the deletion finds the guard raised.
 ///
 /// Where a guard cannot be raised, because its primary failed, memory is full or
-/// scripts may not be run, the keys are deleted all the same. Those that may belong to it are unfinished
-/// with it: a fill of the old row may come before the guard is raised.
+/// scripts may not be run, the keys are deleted all the same. Those that may belong
+/// to it are unfinished with it: a fill of the old row may come before the guard is
+/// raised.
 pub(super) async fn raise_and_delete(
     connection: &mut Connection,
     guards: &Guards,

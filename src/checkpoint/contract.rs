@@ -238,3 +238,21 @@ pub enum CheckpointError {
         reason: String,
     },
 }
+
+/// Words for a key in Redis that holds something else than a checkpoint.
+pub(super) const NO_CHECKPOINT: &str = "the key is not a checkpoint";
+
+impl CheckpointError {
+    /// Whether something else than a position of an evictd is there, from which
+    /// nobody goes on.
+    pub fn is_of_something_else(&self) -> bool {
+        match self {
+            CheckpointError::Malformed { .. } | CheckpointError::Refused { .. } => true,
+            CheckpointError::Unavailable { reason, .. } => reason.contains(NO_CHECKPOINT),
+            CheckpointError::Io { .. }
+            | CheckpointError::Full { .. }
+            | CheckpointError::Held { .. }
+            | CheckpointError::Superseded { .. } => false,
+        }
+    }
+}

@@ -6,7 +6,7 @@
 
 use redis::{Cmd, FromRedisValue};
 
-use super::contract::{Checkpoint, CheckpointError, Stored, StoredBy};
+use super::contract::{Checkpoint, CheckpointError, NO_CHECKPOINT, Stored, StoredBy};
 use crate::redis::connection::Connection;
 use crate::redis::{RedisTarget, RequestError};
 use crate::telemetry::metric;
@@ -159,19 +159,29 @@ impl RedisCheckpoint {
         text: &str,
         args: &[&[u8]],
     ) -> Result<T, CheckpointError> {
-        loop {
-            let mut command = redis::cmd("EVAL");
-            command.arg([self.flags, text].concat());
-            command.arg(1).arg(&self.key).arg(args);
-            match self.run(command).await {
-                Err(CheckpointError::Unavailable { reason, .. })
-                    if !self.flags.is_empty() && reason.contains("compiling script") =>
-                {
-                    self.flags = "";
-                }
-                answer => return answer,
-            }
+        let answer = self.eval(self.flags, text, args).await;
+        let refused = |error: &CheckpointError| error.to_string().contains("(server-error)");
+        if self.flags.is_empty() || !answer.as_ref().is_err_and(refused) {
+            return answer;
         }
+        // Servers differ in what they say of a line that they do not understand.
+        let plain = self.eval("", text, args).await;
+        if plain.is_ok() {
+            self.flags = "";
+        }
+        plain
+    }
+
+    async fn eval<T: FromRedisValue>(
+        &mut self,
+        flags: &str,
+        text: &str,
+        args: &[&[u8]],
+    ) -> Result<T, CheckpointError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg([flags, text].concat());
+        command.arg(1).arg(&self.key).arg(args);
+        self.run(command).await
     }
 
     async fn run<T: FromRedisValue>(&mut self, command: Cmd) -> Result<T, CheckpointError> {
@@ -187,9 +197,9 @@ impl RedisCheckpoint {
     fn failed(&self, error: &RequestError) -> CheckpointError {
         let (place, mut reason) = (self.place(), error.to_string());
         if reason.contains("WRONGTYPE") {
-            reason.push_str(
-                "; the key is not a checkpoint: name another checkpoint.key, or remove what is there with \
-                 `evictd checkpoint clear`",
+            reason = format!(
+                "{reason}; {NO_CHECKPOINT}: name another checkpoint.key, or remove what is there with \
+                 `evictd checkpoint clear`"
             );
         }
         match error {

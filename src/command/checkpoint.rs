@@ -73,8 +73,11 @@ async fn in_use(config: &Config) -> Result<Option<bool>, CommandError> {
 /// name: of this one, and of the one that stored the position.
 async fn leader_locks(config: &Config) -> Result<Vec<(LeaderLock, String)>, CommandError> {
     let connector = preflight::connector(&config.source)?;
-    // One that cannot be read is replaced, and nobody goes on from it.
-    let stored = store::open(config)?.load().await.ok().flatten();
+    let stored = match store::open(config)?.load().await {
+        // Nobody goes on from what cannot be understood.
+        Err(error) if error.is_of_something_else() => None,
+        loaded => loaded?,
+    };
     let another = stored.and_then(|stored| stored.by).map(|by| by.name);
     let another = another.filter(|name| *name != config.name);
     let names = [Some(config.name.clone()), another].into_iter().flatten();

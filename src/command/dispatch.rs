@@ -10,10 +10,10 @@ use crate::telemetry;
 use crate::telemetry::log::{LOG_LEVEL, LogLevel};
 use crate::telemetry::repeats;
 
-/// What to do where `run` has halted on a gap.
+/// The remedy for a gap on which `run` has halted.
 const HALTED: &str = "set source.on_gap = \"invalidate-all\" to delete everything that rules cover and go on at the binlog's end, or correct the checkpoint or source.start";
 
-/// What to do where `replay` has met a gap.
+/// The remedy for a gap that `replay` has met.
 const NOT_REPLAYED: &str = "replay from a later position (`evictd replay --from earliest` for all that the server has), and invalidate by hand what was cached before it";
 
 /// Starts logging, and runs the command.

@@ -1,5 +1,5 @@
-//! What becomes of a rule, a queue, a distribution or a shard that does not fit or
-//! answer when a daemon starts.
+//! The fate of a rule that does not fit, and of a queue, a distribution or a shard
+//! that does not answer, when a daemon starts.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::{CommandError, Exit};
 /// answer at the start.
 const PATHS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What becomes of a rule that does not fit the tables as they are now, and of a
-/// queue or a distribution that does not answer.
+/// The fate of a rule that does not fit the tables as they are now, and of a server
+/// that does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfits {
     /// It is refused, and with it the configuration: somebody is there to correct

@@ -13,7 +13,7 @@
 //! - `health`: `evictd health`.
 //! - `completions`: `evictd completions` and `evictd man`.
 //! - `preflight`: checks before anything is touched.
-//! - `misfits`: what becomes of what does not fit or answer when a daemon starts.
+//! - `misfits`: the fate of what does not fit or answer when a daemon starts.
 //! - `finding`: the result of such a check.
 //! - `parts`: parts that several commands build in the same way.
 //! - `store`: the configured checkpoint.

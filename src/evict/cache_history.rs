@@ -128,10 +128,11 @@ impl CacheHistory {
         let is_new = |run: &&ServerRun| !self.runs.contains(&run.id);
         let since = |run: &ServerRun| {
             if began_since(self.looked_at, at, run) {
-                if run.began_empty && self.looked_at.is_some() {
+                if run.began_empty {
                     // It may be another one, which was filled before this process
-                    // came to it.
-                    return Some((self.looked_at, "a server began anew, and empty"));
+                    // came to it. What was done by the time it began is not in it.
+                    let began = at.checked_sub(run.up + ROUNDING);
+                    return Some((began, "a server began anew, and empty"));
                 }
                 let reason = match self.looked_at {
                     Some(_) => "a server began anew with what it had saved before",
@@ -141,7 +142,10 @@ impl CacheHistory {
             }
             if !self.knew_primary_of(run) {
                 // It may have been filled for as long as it runs.
-                return Some((None, "another server is there, which was no replica"));
+                return Some((
+                    None,
+                    "another server is there, which was not a replica of the one before",
+                ));
             }
             let reason = "another server took over, which may have been behind";
             (!run.replicated).then(|| (self.behind(), reason))

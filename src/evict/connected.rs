@@ -1,4 +1,4 @@
-//! What becomes of the connection to the source.
+//! The outcomes of connecting to the source, and of losing the connection.
 
 use crate::model::Position;
 

@@ -8,7 +8,7 @@
 //! - `pipeline`: the tasks, and the channels that join them.
 //! - `error`: why the pipeline ends before it was asked to.
 //! - `tail`: the source with its reconnects and gaps.
-//! - `connected`: what becomes of the connection to it.
+//! - `connected`: the outcomes of connecting to it.
 //! - `reconnects`: the pace of reconnects.
 //! - `whereabouts`: compares the server that is read with the one that new connections reach.
 //! - `plan_item`: plans one item of the binlog.

@@ -92,21 +92,15 @@ async fn each_right_that_the_account_lacks_is_named_and_nothing_is_touched() {
 async fn a_redis_that_may_evict_guards_is_warned_of() {
     let shop = Shop::open().await;
     let config = shop.config().rest(&format!("{USERS}{SHAPES}"));
-    let set = async |name: &str, value: &str| {
-        let mut conn = shop.redis.conn().await;
-        let _: () = redis::cmd("CONFIG")
-            .arg(&["SET", name, value])
-            .query_async(&mut conn)
-            .await
-            .unwrap();
-    };
-    set("maxmemory-policy", "volatile-lru").await;
+    shop.redis
+        .configure("maxmemory-policy", "volatile-lru")
+        .await;
     let (_, report) = json(&config.options()).await;
     assert!(
         found(&report, "ok", "redis").contains("maxmemory-policy is volatile-lru"),
         "{report}"
     );
-    set("maxmemory", "100mb").await;
+    shop.redis.configure("maxmemory", "100mb").await;
     let (code, report) = json(&config.options()).await;
     assert_eq!(code, Some(0), "{report}");
     assert!(

@@ -213,16 +213,7 @@ async fn a_full_redis_keeps_no_key_and_its_guards_are_raised_once_there_is_memor
     shop.checkpoint_at_end().await;
     assert!(fill(&shop, "1").await);
     shop.fill(&["order:1", "order:2"]).await;
-    let memory = async |bytes: &str| {
-        for (name, value) in [("maxmemory-policy", "noeviction"), ("maxmemory", bytes)] {
-            let _: () = redis::cmd("CONFIG")
-                .arg(&["SET", name, value])
-                .query_async(&mut shop.redis.conn().await)
-                .await
-                .unwrap();
-        }
-    };
-    memory("1").await;
+    shop.redis.limit_memory(1).await;
     let before = shop.checkpoint();
     shop.sql("UPDATE users SET version = 2 WHERE id = 7").await;
     shop.gone(&["user:{7}"], &evictd).await;
@@ -238,7 +229,7 @@ async fn a_full_redis_keeps_no_key_and_its_guards_are_raised_once_there_is_memor
     assert_eq!(shop.checkpoint(), before, "it waits for the guard");
     assert_eq!(guard(&shop).await.as_deref(), Some("1"));
 
-    memory("0").await;
+    shop.redis.limit_memory(0).await;
     // The old row may be stored until the guard is raised, and is deleted then.
     fill(&shop, "1").await;
     shop.checkpoint_at_end().await;

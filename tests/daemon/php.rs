@@ -196,11 +196,7 @@ async fn a_php_reader_whose_cache_is_full_or_gone_still_answers() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(logged), "{stderr}");
     };
-    let _: () = redis::cmd("CONFIG")
-        .arg(&["SET", "maxmemory", "1"])
-        .query_async(&mut shop.redis.conn().await)
-        .await
-        .unwrap();
+    shop.redis.configure("maxmemory", "1").await;
     answers(&shop, "OOM");
     shop.redis.kill();
     answers(&shop, "Connection refused");

@@ -171,6 +171,13 @@ pub async fn stop(mut evictd: Evictd) {
     assert!(status.success(), "{status}\n{}", evictd.tail());
 }
 
+/// It has lost no changes.
+pub fn has_no_gap(evictd: &Evictd) {
+    let lines = evictd.lines();
+    let gap = lines.iter().find(|line| line.contains("changes are lost"));
+    assert_eq!(gap, None, "{}", evictd.tail());
+}
+
 impl Shop {
     /// On the shared MySQL, in a database of its own. Others read the same binlog: what widens to everything, such as
     /// the commit of an XA transaction that was prepared before another test's evictd began, wants [`Shop::own`].

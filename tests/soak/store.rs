@@ -152,10 +152,7 @@ impl Store {
 
     /// `CONFIG SET`.
     pub async fn set(&mut self, name: &str, value: &str) {
-        let mut set = redis::cmd("CONFIG");
-        set.arg("SET").arg(name).arg(value);
-        let mut conn = self.single().conn().await;
-        let _: () = set.query_async(&mut conn).await.unwrap();
+        self.single().configure(name, value).await;
     }
 
     /// Starts what was killed.

@@ -40,6 +40,19 @@ impl Redis {
         Self::start_at(free_port(), options).await
     }
 
+    /// CONFIG SET.
+    pub async fn configure(&self, name: &str, value: &str) {
+        let mut set = redis::cmd("CONFIG");
+        set.arg("SET").arg(name).arg(value);
+        let _: () = set.query_async(&mut self.conn().await).await.unwrap();
+    }
+
+    /// Lets it take nothing more that needs memory beyond `bytes`; 0: any.
+    pub async fn limit_memory(&self, bytes: u64) {
+        self.configure("maxmemory-policy", "noeviction").await;
+        self.configure("maxmemory", &bytes.to_string()).await;
+    }
+
     pub async fn start_at(port: u16, options: RedisOptions) -> Self {
         let dir = scratch("redis");
         let append_only = if options.append_only { "yes" } else { "no" };

@@ -135,7 +135,8 @@ impl Candidate {
         let error = format!("{:#}", error.cause);
         tracing::error!(error, "cannot lead; this one stands by");
         if !(superseded || held) {
-            let trouble = format!("it cannot lead, and no other evictd may: {error}");
+            let trouble =
+                format!("no evictd leads: this one has the lock and cannot lead: {error}");
             self.board.failed(&Component::Leadership, trouble);
         }
         Ok(true)

@@ -63,14 +63,17 @@ pub async fn run(global: &Global, options: &ReplayArgs) -> Result<(), CommandErr
             others(options, &range)
         )));
     }
-    let end = reached.map(|stored| stored.position());
-    match end.filter(|end| range.to.as_ref().is_some_and(|to| !to.reached(end))) {
-        Some(end) => tracing::warn!(
+    let end = reached.map_or_else(|| range.from.clone(), |stored| stored.position());
+    let short = range.to.as_ref().is_some_and(|to| !to.reached(&end));
+    // A dry run stores nothing, and does not know how far it came.
+    if short && !options.dry_run {
+        tracing::warn!(
             "the binlog ends before --to {}: replayed everything up to {}",
             range.goal,
             range::name(&end)
-        ),
-        None => tracing::info!("replayed everything up to {}", range.goal),
+        );
+    } else {
+        tracing::info!("replayed everything up to {}", range.goal);
     }
     Ok(())
 }
