@@ -1,7 +1,7 @@
 //! Another server behind the address, while the one that is read lives on.
 
 use super::shop::{Config, Shop, USERS, WITHIN, has_no_gap, stop};
-use crate::support::{Evictd, Finished, Mysql, MysqlOptions, Relay, eventually, free_port};
+use crate::support::{Cut, Evictd, Finished, Mysql, MysqlOptions, Relay, eventually, free_port};
 
 const PROFILES: [&str; 3] = ["user:1:profile", "user:2:profile", "user:3:profile"];
 
@@ -84,6 +84,28 @@ async fn a_switch_over_that_leaves_the_old_server_alive_is_followed_by_gtid() {
     evictd.wait_for_line("another server is read", WITHIN).await;
     shop.gone(&PROFILES, &evictd).await;
     assert_eq!(shop.redis.keys().await, ["other"]);
+    has_no_gap(&evictd);
+    stop(evictd).await;
+}
+
+/// Each connection is the server's that the address led to when it was made.
+#[tokio::test]
+async fn a_binlog_of_another_server_than_the_one_that_was_asked_is_not_read() {
+    let (shop, other, relay, config) = with_successor(true).await;
+    let mut evictd = config.start().await;
+    shop.done(&evictd).await;
+    shop.fill(&PROFILES).await;
+    // First the server is asked whether it has the position, then it is to send its binlog.
+    relay.lead_in_turn(&[shop.mysql().port(), other.port()]);
+    relay.cut(Cut::Dumps);
+    let line = evictd.wait_for_line("sends its binlog", WITHIN).await;
+    for server in [shop.mysql(), &other] {
+        assert!(line.contains(&uuid(server).await), "{line}");
+    }
+    relay.lead_to(shop.mysql().port());
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    shop.gone(&PROFILES[..1], &evictd).await;
+    assert_eq!(shop.redis.keys().await, PROFILES[1..]);
     has_no_gap(&evictd);
     stop(evictd).await;
 }

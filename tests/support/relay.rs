@@ -1,9 +1,10 @@
 //! A relay in front of a server, which lets only so many bytes out, and cuts connections.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,8 +32,8 @@ const USE: [&[u8]; 2] = [b"UNLINK", b"WAIT_FOR_EXECUTED_GTID_SET"];
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
-    /// Where new connections go.
-    server: Arc<AtomicU16>,
+    /// Where new connections go, one after the other.
+    servers: Arc<Mutex<VecDeque<u16>>>,
     /// How many bytes of each connection, and whether nothing more of a binlog.
     allowed: watch::Sender<(u64, bool)>,
     cut: watch::Sender<Cut>,
@@ -54,8 +55,8 @@ impl Relay {
         let dumps = Arc::new(AtomicU64::new(0));
         let counted = [Arc::clone(&made), Arc::clone(&open)];
         let asked = Arc::clone(&dumps);
-        let server = Arc::new(AtomicU16::new(port));
-        let leads_to = Arc::clone(&server);
+        let servers = Arc::new(Mutex::new(VecDeque::from([port])));
+        let lead_to = Arc::clone(&servers);
         let (end, ended) = oneshot::channel();
         let (bound, own) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -79,7 +80,11 @@ impl Relay {
                         let open = Arc::clone(&counted[1]);
                         let mut cuts = cuts.clone();
                         cuts.mark_unchanged();
-                        let port = leads_to.load(Ordering::Relaxed);
+                        let port = {
+                            let mut servers = lead_to.lock().expect("nobody panics with it");
+                            servers.rotate_left(1);
+                            *servers.back().expect("there is one")
+                        };
                         let passing = pass(client, port, limit.clone(), cuts, Arc::clone(&asked));
                         connections.spawn_local(async move {
                             passing.await;
@@ -96,7 +101,7 @@ impl Relay {
         });
         Self {
             port: own.await.expect("the relay listens"),
-            server,
+            servers,
             allowed,
             cut,
             made,
@@ -113,7 +118,12 @@ impl Relay {
 
     /// Passes new connections on to another port, and leaves those that are open.
     pub fn lead_to(&self, port: u16) {
-        self.server.store(port, Ordering::Relaxed);
+        self.lead_in_turn(&[port]);
+    }
+
+    /// Passes new connections on to each of these ports in turn.
+    pub fn lead_in_turn(&self, ports: &[u16]) {
+        *self.servers.lock().expect("nobody panics with it") = ports.iter().copied().collect();
     }
 
     /// Holds back what the server sends on a connection beyond its first `bytes`.

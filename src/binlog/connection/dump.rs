@@ -47,6 +47,8 @@ const READ_BYTES: usize = 64 << 10;
 
 /// A binlog, received as the server writes it.
 pub struct Dump {
+    /// The server that sends it.
+    server_uuid: String,
     wire: Pin<Box<dyn Wire>>,
     received: BytesMut,
     packets: Packets,
@@ -65,6 +67,7 @@ impl Dump {
              @source_binlog_checksum = 'CRC32', @master_binlog_checksum = 'CRC32'"
         );
         session.query(&settings).await?;
+        let server_uuid = session.select("SELECT @@server_uuid").await?;
         session
             .command(&ComRegisterSlave::new(request.server_id))
             .await?;
@@ -76,16 +79,22 @@ impl Dump {
             }
         };
         session.send_dump(&binlog).await?;
-        Ok(Self::new(session))
+        Ok(Self::new(server_uuid, session))
     }
 
-    fn new(session: Session) -> Self {
+    fn new(server_uuid: String, session: Session) -> Self {
         Self {
+            server_uuid,
             wire: session.into_wire(),
             received: BytesMut::with_capacity(READ_BYTES),
             packets: Packets::default(),
             events: Events::default(),
         }
+    }
+
+    /// `@@server_uuid` of the server that sends it.
+    pub fn server_uuid(&self) -> &str {
+        &self.server_uuid
     }
 
     /// The next arrival; `None` once the server ended the dump in an orderly

@@ -190,10 +190,37 @@ impl Session {
 
     /// Runs a statement without a result.
     pub(in crate::binlog) async fn query(&mut self, sql: &str) -> Result<(), Error> {
+        self.ask(sql).await?;
+        self.accepted().await
+    }
+
+    async fn ask(&mut self, sql: &str) -> Result<(), Error> {
         let mut packet = vec![COM_QUERY];
         packet.extend(sql.as_bytes());
-        self.send(&packet).await?;
-        self.accepted().await
+        self.send(&packet).await
+    }
+
+    /// The text that a statement selects, which is short and alone.
+    pub(in crate::binlog) async fn select(&mut self, sql: &str) -> Result<String, Error> {
+        self.ask(sql).await?;
+        let columns = self.read().await?;
+        if columns.first() == Some(&REFUSAL) {
+            return Err(server_error(&columns));
+        }
+        // One column and its end, then one row and its end (MySQL source
+        // documentation, "COM_QUERY Response").
+        let [_column, _end, row, _last] = [
+            self.read().await?,
+            self.read().await?,
+            self.read().await?,
+            self.read().await?,
+        ];
+        match row.split_first() {
+            Some((length, text)) if text.len() == usize::from(*length) => {
+                Ok(String::from_utf8_lossy(text).into_owned())
+            }
+            _ => Err(broken("the server answers a question with no short text")),
+        }
     }
 
     /// Runs a command that the server answers with OK.

@@ -70,6 +70,18 @@ impl<I: Interest> Source<I> {
             _ => None,
         };
         let dump = self.open_dump(by_gtid).await?;
+        // The address may lead elsewhere by now, to a file of the same name.
+        let asked = &server.facts().server_uuid;
+        if dump.server_uuid() != asked {
+            return Err(SourceError::Moved {
+                address: self.connector.address().to_owned(),
+                reason: format!(
+                    "{} answered that it has the position, and {} sends its binlog",
+                    asked,
+                    dump.server_uuid()
+                ),
+            });
+        }
         if another.is_some() {
             self.generation = None;
             self.assembler.forget_place();
