@@ -100,6 +100,11 @@ impl GtidSet {
         })
     }
 
+    /// Whether it holds any transaction of `source`'s server, tagged or not.
+    pub fn has_source(&self, source: &GtidSource) -> bool {
+        self.ranges.keys().any(|known| known.uuid == source.uuid)
+    }
+
     /// Whether every transaction of `other` is in this set too.
     pub fn includes(&self, other: &GtidSet) -> bool {
         other.ranges.iter().all(|(source, wanted)| {

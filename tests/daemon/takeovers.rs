@@ -165,20 +165,63 @@ async fn a_position_without_a_name_is_read_and_gets_one() {
     stop(evictd).await;
 }
 
-/// The lock is on the source, so that each leads: each would skip to the end of its own source, and invalidate
-/// everything, whenever the other has stored.
-#[tokio::test]
-async fn one_name_on_two_sources_ends_with_one_of_them_refused() {
-    let [one, two] = [own().await, own().await];
+/// One that leads, with its checkpoint in a Redis that the other uses too.
+async fn on_two_sources(gtid: bool) -> ([Shop; 2], [Config; 2], Redis) {
+    let shop = || {
+        Shop::own(MysqlOptions {
+            gtid,
+            ..MysqlOptions::default()
+        })
+    };
+    let shops = [shop().await, shop().await];
     let common = Redis::start(RedisOptions::default()).await;
-    let config = |shop: &Shop| {
+    let configs = shops.each_ref().map(|shop| {
         let mut config = shop.config().checkpoint(IN_REDIS);
         config.redis_url = common.url();
         config
-    };
-    let mut daemons = [config(&one).start().await, config(&two).start().await];
+    });
+    (shops, configs, common)
+}
+
+/// The lock is on the source, so that each would lead, skip to the end of its own source, and invalidate everything,
+/// whenever the other has stored.
+#[tokio::test]
+async fn one_name_on_a_second_source_is_refused_before_it_leads() {
+    let ([_one, two], [first, second], common) = on_two_sources(true).await;
+    two.sql("INSERT INTO unrelated (note) VALUES ('x')").await;
+    let evictd = first.start().await;
+    let before = eventually("it is stored", WITHIN, async || stored(&common).await).await;
+    let newcomer = Evictd::finish(&second.options(), WITHIN).await;
+    assert_eq!(newcomer.code, Some(2), "{}", newcomer.stderr);
+    for words in [
+        "of the same name",
+        "source.url",
+        "checkpoint.key",
+        "checkpoint set P",
+    ] {
+        assert!(
+            newcomer.stderr.contains(words),
+            "{words}: {}",
+            newcomer.stderr
+        );
+    }
+    assert_eq!(stored(&common).await.unwrap().epoch, before.epoch);
+    assert_eq!(leads(&evictd), 1);
+    stop(evictd).await;
+    // The source of before is gone, and the second one takes its place.
+    let set = second.options().args(&["checkpoint", "set", "current"]);
+    let set = Evictd::finish(&set, WITHIN).await;
+    assert_eq!(set.code, Some(0), "{}", set.stderr);
+    stop(second.start().await).await;
+}
+
+/// It cannot be told from the successor of the first source.
+#[tokio::test]
+async fn one_name_on_two_sources_without_gtids_ends_with_one_of_them_refused() {
+    let (shops, [first, second], _common) = on_two_sources(false).await;
+    let mut daemons = [first.start().await, second.start().await];
     let refused = eventually("one is refused", WITHIN + WITHIN, async || {
-        for shop in [&one, &two] {
+        for shop in &shops {
             shop.sql("INSERT INTO unrelated (note) VALUES ('x')").await;
         }
         let ended = daemons.iter_mut().map(|evictd| evictd.exited().is_some());

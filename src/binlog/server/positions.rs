@@ -5,9 +5,9 @@ use mysql_async::Row;
 
 use super::questions::Server;
 use crate::binlog::error::SourceError;
-use crate::model::Position;
 use crate::model::gtid::Gtid;
 use crate::model::position::{FIRST_EVENT_OFFSET, Start};
+use crate::model::{GtidSet, Position};
 
 /// The events that can follow a whole transaction, as SHOW BINLOG EVENTS calls
 /// them: those that begin another one, and those of the file itself.
@@ -110,6 +110,13 @@ impl Server {
                 "the server never executed {missing} (it has {executed}): it was restored, or is another server"
             ),
         ))
+    }
+
+    /// Whether the server has transactions from a source that these are from, so
+    /// that it may be a successor of the server that they were read from.
+    pub async fn shares_history(&mut self, gtids: &GtidSet) -> Result<bool, SourceError> {
+        let begun = self.begun_gtids().await?;
+        Ok(gtids.iter().any(|(source, _)| begun.has_source(source)))
     }
 
     /// Refuses a position whose file and offset this server does not have, or no

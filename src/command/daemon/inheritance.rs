@@ -1,5 +1,6 @@
 //! What the leaders before have left, and whether this process may go on with it.
 
+use crate::binlog::server::Server;
 use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
 use crate::cli::Role;
 use crate::command::{CommandError, store};
@@ -78,6 +79,43 @@ fn refuse_anothers(stored: &Stored, config: &Config, superseded: bool) -> Result
         )));
     }
     Ok(())
+}
+
+/// Refuses a position in Redis that an evictd stored from another source, which may
+/// be at work with it: each would skip to the end of its own source and invalidate
+/// everything, whenever the other has stored.
+///
+/// A source that moved, or that failed over under another address, goes on with the
+/// GTIDs of before. Without GTIDs it cannot be told from one that has nothing to do
+/// with it.
+pub(super) async fn refuse_another_source(
+    config: &Config,
+    server: &mut Server,
+) -> Result<(), CommandError> {
+    if !matches!(config.checkpoint, CheckpointConfig::Redis { .. }) {
+        return Ok(());
+    }
+    let Some(stored) = store::open(config)?.load().await? else {
+        return Ok(());
+    };
+    let own = store::stored_by(config);
+    let elsewhere = stored.by.as_ref().filter(|by| by.source != own.source);
+    let (Some(by), Some(gtids), true) = (elsewhere, &stored.position().gtids, server.facts().gtids)
+    else {
+        return Ok(());
+    };
+    if stored.server_uuid == server.facts().server_uuid || server.shares_history(gtids).await? {
+        return Ok(());
+    }
+    Err(CommandError::configuration(format!(
+        "checkpoint {} is of an evictd of the same name that reads {}, and {} has none of the transactions \
+         that were read there ({gtids}): give each source a `name` and a checkpoint.key of its own, or this \
+         one the other's source.url; if that source is gone and this one takes its place, name where to \
+         begin with `evictd checkpoint set P`",
+        store::place(config),
+        by.source,
+        own.source,
+    )))
 }
 
 /// Says so if a process that begins to stand by has nothing to go on from.

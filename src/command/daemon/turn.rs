@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::inheritance;
 use super::source::{Mode, open_tail};
 use crate::binlog::connection::connector::Connector;
 use crate::binlog::server::Server;
@@ -195,6 +196,20 @@ impl Checked {
             edge,
             reading,
         })
+    }
+
+    /// Refuses a stored position that is another source's.
+    ///
+    /// # Errors
+    ///
+    /// It is, or cannot be read.
+    pub(super) async fn refuse_another_source(&mut self) -> Result<(), CommandError> {
+        match &mut self.reading {
+            Some(reading) => {
+                inheritance::refuse_another_source(&self.config, &mut reading.server).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Opens the parts.

@@ -83,6 +83,10 @@ impl Worker<'_> {
                 }
             }
         };
+        let refused = until(term, Box::pin(checked.refuse_another_source()));
+        if refused.await.transpose()?.is_none() {
+            return Ok(None);
+        }
         for misfit in &checked.misfits {
             tracing::error!(
                 "a rule does not fit the tables as they are, and widens wherever it does not: {misfit}; correct the rule or the table, then send SIGHUP"
