@@ -6,6 +6,7 @@
 //! - `worker`: one turn, from the configuration that it begins with to its end.
 //! - `inheritance`: what the leaders before have left.
 //! - `turn`: the parts of a turn: checked, opened, run.
+//! - `draining`: the half of a turn that sends buffered paths to the edge.
 //! - `source`: the source of a turn, from the stored position on.
 //! - `reload`: SIGHUP: another configuration, checked while the turn goes on.
 //! - `dry_run`: plans are printed, and nothing is touched.
@@ -16,6 +17,7 @@
 
 mod candidate;
 mod display;
+mod draining;
 mod dry_run;
 mod http;
 mod inheritance;

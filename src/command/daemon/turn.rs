@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::draining::{check_queue, open_drain};
 use super::inheritance;
 use super::source::{Mode, open_tail};
 use crate::binlog::connection::connector::Connector;
@@ -29,11 +30,8 @@ use crate::command::misfits::Misfits;
 use crate::command::parts::{path_sink, settling};
 use crate::command::shutdown::{GRACE, unless};
 use crate::command::{CommandError, aws_config, check, preflight, store};
-use crate::config::{BufferConfig, CloudFrontConfig, Config, RedisLayout};
-use crate::drain::{Drain, DrainOptions};
+use crate::config::{BufferConfig, Config, RedisLayout};
 use crate::edge::CloudFront;
-use crate::edge::budget::Budget;
-use crate::edge::invalidation_log::History;
 use crate::evict::path_sink::{PathSink, ToLog};
 use crate::evict::pipeline::{self, Eviction, PipelineError};
 use crate::evict::plan_item::RuleInterest;
@@ -359,56 +357,4 @@ impl Checked {
         };
         Ok((Some(position), work.boxed()))
     }
-}
-
-async fn check_queue(sqs: &Sqs) -> Result<(), CommandError> {
-    if !sqs.check().await?.has_dead_letter_queue {
-        tracing::warn!(
-            queue_url = sqs.url(),
-            "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy"
-        );
-    }
-    Ok(())
-}
-
-async fn open_drain<B: Buffer>(
-    config: &Config,
-    cloudfront: CloudFrontConfig,
-    buffer: Arc<B>,
-    edge: CloudFront,
-) -> Result<Drain<B, CloudFront>, CommandError> {
-    let limits = cloudfront.path_budgets();
-    let budget = match config.budget_file() {
-        Some(file) => Budget::open_file(file, limits).await?,
-        None => {
-            tracing::info!(
-                "ledger.dir is not set: the month's paths are counted from this start on"
-            );
-            Budget::in_memory(limits)
-        }
-    };
-    let log = match config.history_file() {
-        Some(file) => History::open_file(file, buffer.visibility()).await?,
-        // CloudFront lists its own invalidations.
-        None => History::off(),
-    };
-    let options = DrainOptions {
-        window: cloudfront.window,
-        grace: GRACE,
-        calls_per_second: cloudfront.calls_per_second,
-        max_receives: config.max_receives,
-        overdue_after: cloudfront.overdue_after,
-        budget_exempt: cloudfront.always,
-        distributions: cloudfront
-            .distributions
-            .iter()
-            .map(|distribution| {
-                (
-                    distribution.name.as_str().into(),
-                    distribution.id.as_str().into(),
-                )
-            })
-            .collect(),
-    };
-    Ok(Drain::new(buffer, Arc::new(edge), Arc::new(budget), options).recording(log))
 }

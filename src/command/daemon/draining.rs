@@ -1,0 +1,66 @@
+//! The half of a turn that sends buffered paths to the edge.
+
+use std::sync::Arc;
+
+use crate::buffer::{Buffer, Sqs};
+use crate::command::CommandError;
+use crate::command::shutdown::GRACE;
+use crate::config::{CloudFrontConfig, Config};
+use crate::drain::{Drain, DrainOptions};
+use crate::edge::CloudFront;
+use crate::edge::budget::Budget;
+use crate::edge::invalidation_log::History;
+
+/// Checks that the queue answers, and says so if it keeps no dead letters.
+pub(super) async fn check_queue(sqs: &Sqs) -> Result<(), CommandError> {
+    if !sqs.check().await?.has_dead_letter_queue {
+        tracing::warn!(
+            queue_url = sqs.url(),
+            "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy"
+        );
+    }
+    Ok(())
+}
+
+/// Opens the half that drains, and the files that it keeps.
+pub(super) async fn open_drain<B: Buffer>(
+    config: &Config,
+    cloudfront: CloudFrontConfig,
+    buffer: Arc<B>,
+    edge: CloudFront,
+) -> Result<Drain<B, CloudFront>, CommandError> {
+    let limits = cloudfront.path_budgets();
+    let budget = match config.budget_file() {
+        Some(file) => Budget::open_file(file, limits).await?,
+        None => {
+            tracing::info!(
+                "ledger.dir is not set: the month's paths are counted from this start on"
+            );
+            Budget::in_memory(limits)
+        }
+    };
+    let log = match config.history_file() {
+        Some(file) => History::open_file(file, buffer.visibility()).await?,
+        // CloudFront lists its own invalidations.
+        None => History::off(),
+    };
+    let options = DrainOptions {
+        window: cloudfront.window,
+        grace: GRACE,
+        calls_per_second: cloudfront.calls_per_second,
+        max_receives: config.max_receives,
+        overdue_after: cloudfront.overdue_after,
+        budget_exempt: cloudfront.always,
+        distributions: cloudfront
+            .distributions
+            .iter()
+            .map(|distribution| {
+                (
+                    distribution.name.as_str().into(),
+                    distribution.id.as_str().into(),
+                )
+            })
+            .collect(),
+    };
+    Ok(Drain::new(buffer, Arc::new(edge), Arc::new(budget), options).recording(log))
+}
