@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::directory;
 
@@ -38,6 +38,22 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The file could not be replaced now: its disk is full, say.
 pub(crate) fn try_replacing(path: &Path, bytes: usize) -> io::Result<()> {
     tempfile::tempfile_in(directory::of(path))?.write_all(&vec![0; bytes])
+}
+
+/// Renames a damaged file to the first free one of `NAME.damaged-1`, `-2`, …, for
+/// whoever wants to look at it, and returns that name.
+pub(crate) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = (1_u32..)
+        .map(|number| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".damaged-{number}"));
+            PathBuf::from(name)
+        })
+        .find(|name| !name.exists())
+        .ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(path, &aside)?;
+    directory::sync(path)?;
+    Ok(aside)
 }
 
 /// Removes the file for good; `false` if there is no such file.

@@ -108,6 +108,33 @@ async fn a_drain_that_is_killed_after_the_acceptance_and_before_the_answer_has_p
 }
 
 #[tokio::test]
+async fn a_damaged_budget_keeps_no_drain_down_and_counts_as_spent() {
+    let aws = shared_aws().await;
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let url = edge_aws::queue(&aws.endpoint(), "", &[]).await;
+    let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"");
+    let config = config(dir.path(), &buffer)
+        .replace("id = \"E1\"\n", "id = \"E1\"\nmonthly_path_budget = 1000\n");
+    let file = dir.path().join("shop.budget.json");
+    std::fs::write(&file, "{\"version\":1,\"distri\0\0\0\0").unwrap();
+    let mut drain = Evictd::start(&options(&config, aws, &fake, &["drain"]));
+    let line = drain
+        .wait_for_line("the budget file is damaged", WITHIN)
+        .await;
+    assert!(line.contains("shop.budget.json.damaged-1"), "{line}");
+    assert!(dir.path().join("shop.budget.json.damaged-1").exists());
+    drain.wait_for_line("sending buffered paths", WITHIN).await;
+    let status = Evictd::finish(&options(&config, aws, &fake, &["status"]), WITHIN).await;
+    assert!(
+        status.stdout.contains("main: 1000 paths in 20"),
+        "{}",
+        status.stdout
+    );
+    end(drain).await;
+}
+
+#[tokio::test]
 async fn the_metrics_tell_the_bill_and_when_invalidations_are_complete() {
     let aws = shared_aws().await;
     let endpoint = aws.endpoint();

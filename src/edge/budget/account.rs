@@ -14,11 +14,22 @@ pub(super) struct Accounts {
     pub(super) distributions: BTreeMap<String, Account>,
 }
 
-/// One distribution's month.
+/// Months that are kept beside the one in which was counted last (Bounded).
+const OTHER_MONTHS_MAX: usize = 12;
+
+/// One distribution's months.
+///
+/// A month's count is kept when the next one begins: a clock that was wrong, and is
+/// set back, makes it the present one again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
+    /// The month in which was counted last.
     pub(super) month: String,
+    /// Its paths.
     pub(super) spent: u64,
+    /// The paths of other months.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    other_months: BTreeMap<String, u64>,
     /// Requests that are counted and not known to be made, by caller reference.
     pub(super) open: BTreeMap<String, OpenAccount>,
 }
@@ -32,18 +43,42 @@ pub(super) struct OpenAccount {
 }
 
 impl Account {
-    fn turn_to(&mut self, month: &str) {
-        if self.month != month {
-            *self = Self {
-                month: month.to_owned(),
-                ..Self::default()
-            };
+    /// An account of which it is only known that `spent` paths are the most that
+    /// count.
+    pub(super) fn spent(month: String, spent: u64) -> Self {
+        Self {
+            month,
+            spent,
+            ..Self::default()
+        }
+    }
+
+    /// The paths of a month.
+    pub(super) fn spent_in(&self, month: &str) -> u64 {
+        if self.month == month {
+            return self.spent;
+        }
+        self.other_months.get(month).copied().unwrap_or_default()
+    }
+
+    fn turn_to(&mut self, month: String) {
+        if self.month == month {
+            return;
+        }
+        let spent = self.other_months.remove(&month).unwrap_or_default();
+        let before = std::mem::replace(&mut self.month, month);
+        let spent_before = std::mem::replace(&mut self.spent, spent);
+        if !before.is_empty() {
+            self.other_months.insert(before, spent_before);
+        }
+        while self.other_months.len() > OTHER_MONTHS_MAX {
+            self.other_months.pop_first();
         }
     }
 
     /// Counts a request, unless it is counted already.
     pub(super) fn open(&mut self, reference: String, paths: u64, process: u32, now: Timestamp) {
-        self.turn_to(&month_of(now));
+        self.turn_to(month_of(now));
         self.open.entry(reference).or_insert_with(|| {
             self.spent = self.spent.saturating_add(paths);
             OpenAccount {
@@ -59,8 +94,17 @@ impl Account {
     }
 
     pub(super) fn not_made(&mut self, reference: &str) {
-        if let Some(open) = self.open.remove(reference) {
-            self.spent = self.spent.saturating_sub(open.paths);
+        let Some(open) = self.open.remove(reference) else {
+            return;
+        };
+        let month = month_of(open.opened_at);
+        let counted = if self.month == month {
+            Some(&mut self.spent)
+        } else {
+            self.other_months.get_mut(&month)
+        };
+        if let Some(spent) = counted {
+            *spent = spent.saturating_sub(open.paths);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::task::JoinError;
 
-use super::account::{Accounts, OpenAccount};
+use super::account::{Account, Accounts, OpenAccount};
 use super::error::BudgetError;
 use super::file;
 use super::month::{forecast, month_of};
@@ -42,11 +42,22 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or written, or holds something else.
+    /// It cannot be read or written.
     pub async fn open_file(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, BudgetError> {
+        // The worst that a damaged file can have held.
+        let month = month_of(Timestamp::now());
+        let spent = |(name, limit): (&Arc<str>, &Option<u64>)| {
+            let account = Account::spent(month.clone(), (*limit)?);
+            Some((name.to_string(), account))
+        };
+        let worst = Accounts {
+            distributions: limits.iter().filter_map(spent).collect(),
+            ..Accounts::default()
+        };
         let budget = Self {
             path: Some(path.into()),
-            ..Self::in_memory(limits)
+            accounts: Arc::new(Mutex::new(worst)),
+            limits,
         };
         budget.change(|_| ()).await?;
         Ok(budget)
@@ -153,8 +164,7 @@ impl Budget {
         let spent = accounts
             .distributions
             .get(&**distribution)
-            .filter(|account| account.month == month)
-            .map_or(0, |account| account.spent);
+            .map_or(0, |account| account.spent_in(&month));
         let limit = self.limits.get(distribution).copied().flatten();
         BudgetStatus {
             distribution: distribution.to_string(),

@@ -18,8 +18,8 @@ pub enum BudgetError {
     },
     /// It holds something else.
     #[error(
-        "the budget file {path} is not one of evictd's ({reason}); \
-         move it away, and the month is counted from zero"
+        "the budget file {path} is damaged ({reason}); \
+         a drain sets it aside when it starts or counts, and an earlier copy of it can be put back"
     )]
     Malformed {
         /// The file.

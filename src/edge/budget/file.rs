@@ -11,27 +11,43 @@ const FORMAT_VERSION: u32 = 1;
 /// Reads the file, changes the counts in it, and writes it back, while no other
 /// process does.
 ///
-/// `known` is changed, too, even where the file cannot be read or written.
+/// `known` is changed, too, even where the file cannot be read or written. It stands
+/// for a file that is damaged, which is set aside.
 pub(super) fn change(
     path: &Path,
     known: &mut Accounts,
     work: impl FnOnce(&mut Accounts),
 ) -> Result<(), BudgetError> {
     let locked = DirectoryLock::take(path).map_err(failed(path, "lock"));
-    let lock = match locked.and_then(|lock| Ok((lock, read(path)?))) {
+    let read = locked.and_then(|lock| match read(path) {
+        Ok(accounts) => Ok((lock, Some(accounts))),
+        Err(BudgetError::Malformed { reason, .. }) => {
+            let aside = atomic_file::set_aside(path).map_err(failed(path, "set aside"))?;
+            tracing::error!(
+                file = %path.display(),
+                set_aside = %aside.display(),
+                reason,
+                "the budget file is damaged and was set aside: what is known goes into a new one; at a start nothing is, and each budget counts as spent for the rest of the month (paths go as wildcards), unless you stop evictd and put an earlier copy of the file in its place"
+            );
+            Ok((lock, None))
+        }
+        Err(error) => Err(error),
+    });
+    let (lock, before) = match read {
         Ok((lock, accounts)) => {
-            *known = accounts;
-            lock
+            if let Some(accounts) = &accounts {
+                known.clone_from(accounts);
+            }
+            (lock, accounts)
         }
         Err(error) => {
             work(known);
             return Err(error);
         }
     };
-    let before = known.clone();
     work(known);
     known.version = FORMAT_VERSION;
-    if *known == before {
+    if before.as_ref() == Some(known) {
         return Ok(());
     }
     replace(path, known).map_err(failed(path, "write"))?;

@@ -67,15 +67,32 @@ async fn what_a_crash_left_open_is_found_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn what_is_no_budget_file_is_refused_and_kept() {
+async fn a_damaged_file_is_set_aside_and_the_budget_counts_as_spent() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    for content in ["", "{}", "{\"version\":2,\"distributions\":{}}"] {
+    for (number, content) in ["", "{}", "{\"version\":2,\"distributions\":{}}"]
+        .into_iter()
+        .enumerate()
+    {
         std::fs::write(&path, content).unwrap();
-        let error = Budget::open_file(&path, limits(None)).await.unwrap_err();
+        let error = Budget::read_file(&path, limits(None)).await.unwrap_err();
         assert!(matches!(error, BudgetError::Malformed { .. }), "{error}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        let budget = Budget::open_file(&path, limits(Some(100))).await.unwrap();
+        let aside = format!("{}.damaged-{}", path.display(), number + 1);
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), content);
+        assert_eq!(spent(&budget), 100);
+        let again = Budget::open_file(&path, limits(Some(100))).await.unwrap();
+        assert_eq!(spent(&again), 100);
+        let without = Budget::open_file(&path, limits(None)).await.unwrap();
+        without.open("main", "a", 1).await.unwrap();
+        assert_eq!(spent(&again), 100);
     }
+    let budget = Budget::open_file(&path, limits(Some(200))).await.unwrap();
+    assert_eq!(spent(&budget), 101);
+    std::fs::write(&path, "x").unwrap();
+    budget.open("main", "b", 9).await.unwrap();
+    let again = Budget::open_file(&path, limits(Some(200))).await.unwrap();
+    assert_eq!(spent(&again), 110, "what was known is in the new file");
     let nowhere = Budget::open_file("/nonexistent/x.json", limits(None)).await;
     let error = nowhere.unwrap_err().to_string();
     assert!(error.contains("check that the directory exists"), "{error}");
@@ -132,13 +149,33 @@ async fn a_file_of_an_earlier_version_is_read_on_and_loses_nothing_of_its_own() 
 }
 
 #[test]
-fn a_new_month_begins_at_zero() {
+fn a_new_month_begins_at_zero_and_the_one_before_is_kept() {
     let mut account = Account::default();
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     account.open("a".to_owned(), 10, 1, at("2026-11-30T23:59:59Z"));
     account.open("b".to_owned(), 3, 1, at("2026-12-01T00:00:00Z"));
     assert_eq!((account.month.as_str(), account.spent), ("2026-12", 3));
-    assert!(!account.open.contains_key("a"));
+    // The clock was wrong, and is set back.
+    account.open("c".to_owned(), 4, 1, at("2026-11-30T00:00:00Z"));
+    assert_eq!((account.month.as_str(), account.spent), ("2026-11", 14));
+    for (reference, expected) in [("a", (4, 3)), ("b", (4, 0)), ("c", (0, 0))] {
+        account.not_made(reference);
+        let months = ["2026-11", "2026-12"].map(|month| account.spent_in(month));
+        assert_eq!(months, [expected.0, expected.1], "{reference}");
+    }
+    assert_eq!(account.spent_in("2026-10"), 0);
+}
+
+#[test]
+fn it_keeps_a_bounded_number_of_months() {
+    let mut account = Account::default();
+    for year in 2000..2100 {
+        let now = format!("{year}-06-01T00:00:00Z").parse().unwrap();
+        account.open(year.to_string(), 1, 1, now);
+        account.made(&year.to_string());
+    }
+    assert_eq!(account.spent_in("2087-06"), 1);
+    assert_eq!(account.spent_in("2086-06"), 0);
 }
 
 #[test]
