@@ -1,9 +1,8 @@
 //! A million paths: coalesced, and packed into requests to SQS.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evictd::buffer::{Message, message, pack};
+use evictd::buffer::{Message, Recipient, message, pack};
 use evictd::edge::cover::coalesce::{Room, coalesce, matches};
 
 use crate::figure::{Figure, Table};
@@ -74,8 +73,13 @@ fn scattered() -> Vec<String> {
 
 /// How many requests carry the messages of these paths, each filled as SQS allows.
 fn requests(paths: &[String]) -> usize {
-    let (source, distribution): (Arc<str>, Arc<str>) = ("shop".into(), "main".into());
-    let messages: Vec<Message> = pack(&source, &distribution, paths.iter().cloned(), None);
+    let to = Recipient {
+        source: "shop".into(),
+        distribution: "main".into(),
+        distribution_id: Some("E1".into()),
+        tenant: None,
+    };
+    let messages: Vec<Message> = pack(&to, paths.iter().cloned(), None);
     let (mut requests, mut entries, mut bytes) = (0, ENTRIES_MAX, 0);
     for it in &messages {
         let body = message::encode(it).unwrap();

@@ -4,9 +4,15 @@
 //! XML 1.0 allows, so everything else is escaped.
 //!
 //! ```json
-//! {"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/users/42"]}
-//! {"v":2,"source":"shop","distribution":"main","tenant":"dt_1","committed_at_us":1763892000000000,"paths":["/users/42","#user-42"]}
+//! {"v":1,"source":"shop","distribution":"main","distribution_id":"E1","committed_at_us":1763892000000000,"paths":["/users/42"]}
+//! {"v":2,"source":"shop","distribution":"main","distribution_id":"E1","tenant":"dt_1","committed_at_us":1763892000000000,"paths":["/users/42","#user-42"]}
 //! ```
+//!
+//! A distribution's name is a configuration's own, and its id is CloudFront's: the
+//! name tells the budget and the metrics, the id tells whether the drain that has
+//! received the message means the same distribution. Messages of earlier versions
+//! have no id, and nor do dead letters that an operator makes messages again: they
+//! go to the distribution of that name.
 //!
 //! Version 2 has tags and tenants: an older drain would put tags under a wildcard
 //! that matches no tag, and send a tenant's paths to all tenants. A message
@@ -27,9 +33,11 @@ use crate::model::edge_item::is_tag;
 pub struct Message {
     /// The name of the configuration that sent it.
     pub source: Arc<str>,
-    /// The distribution's name in the configuration, not its id: an id may
-    /// change while messages wait.
+    /// The distribution's name in the configuration.
     pub distribution: Arc<str>,
+    /// Its id in the configuration that sent the message, which may be another one
+    /// by now; `None`: whichever has the name.
+    pub distribution_id: Option<Arc<str>>,
     /// The tenant of the distribution whose copies are meant; `None`: all.
     pub tenant: Option<Arc<str>>,
     /// Paths as [`crate::model::path::encode`] writes them, and tags as
@@ -95,6 +103,8 @@ struct Outgoing<'a> {
     source: &'a str,
     distribution: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    distribution_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,
     /// 0 where the commit time is not known.
     committed_at_us: u64,
@@ -105,6 +115,8 @@ struct Outgoing<'a> {
 struct Incoming {
     source: String,
     distribution: String,
+    #[serde(default)]
+    distribution_id: Option<String>,
     #[serde(default)]
     tenant: Option<String>,
     committed_at_us: u64,
@@ -127,6 +139,7 @@ pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
         tenant: message.tenant.as_deref(),
         source: &message.source,
         distribution: &message.distribution,
+        distribution_id: message.distribution_id.as_deref(),
         committed_at_us: message.committed_at.map_or(0, CommitTime::micros),
         paths: &message.paths,
     })?;
@@ -157,9 +170,37 @@ pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
         source: incoming.source.into(),
         tenant: tenant.map(Into::into),
         distribution: incoming.distribution.into(),
+        distribution_id: incoming.distribution_id.map(Into::into),
         paths: incoming.paths,
         committed_at: CommitTime::from_micros(incoming.committed_at_us),
     })
+}
+
+/// The body of a dead letter that an operator makes a message again: it goes to the
+/// distribution that has the name by now. `None` if no evictd wrote it, so that it
+/// would only become a dead letter again at once.
+pub fn readdressed(body: &str) -> Option<String> {
+    match decode(body.as_bytes()) {
+        Ok(mut message) => {
+            message.distribution_id = None;
+            encode(&message).ok()
+        }
+        Err(MessageError::NewerVersion { .. }) => Some(body.to_owned()),
+        Err(MessageError::Malformed { .. }) => None,
+    }
+}
+
+/// Who sends paths, and where they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// See [`Message::source`].
+    pub source: Arc<str>,
+    /// See [`Message::distribution`].
+    pub distribution: Arc<str>,
+    /// See [`Message::distribution_id`].
+    pub distribution_id: Option<Arc<str>>,
+    /// See [`Message::tenant`].
+    pub tenant: Option<Arc<str>>,
 }
 
 /// Splits paths into as few messages as the two limits allow, in their order.
@@ -167,30 +208,19 @@ pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
 /// A path that is longer than [`BODY_BYTES_MAX`] gets a message of its own;
 /// [`crate::model::path::encode`] makes none.
 pub fn pack(
-    source: &Arc<str>,
-    distribution: &Arc<str>,
-    paths: impl IntoIterator<Item = String>,
-    committed_at: Option<CommitTime>,
-) -> Vec<Message> {
-    pack_for(source, distribution, None, paths, committed_at)
-}
-
-/// Splits paths into messages like [`pack`], for one tenant of the distribution.
-pub fn pack_for(
-    source: &Arc<str>,
-    distribution: &Arc<str>,
-    tenant: Option<&Arc<str>>,
+    to: &Recipient,
     paths: impl IntoIterator<Item = String>,
     committed_at: Option<CommitTime>,
 ) -> Vec<Message> {
     let empty = || Message {
-        source: Arc::clone(source),
-        tenant: tenant.cloned(),
-        distribution: Arc::clone(distribution),
+        source: Arc::clone(&to.source),
+        distribution: Arc::clone(&to.distribution),
+        distribution_id: to.distribution_id.clone(),
+        tenant: to.tenant.clone(),
         paths: Vec::new(),
         committed_at,
     };
-    let frame = frame_bytes(source, distribution, tenant.map_or("", |name| name));
+    let frame = frame_bytes(to);
     let mut messages = Vec::new();
     let mut message = empty();
     let mut bytes = frame;
@@ -211,11 +241,11 @@ pub fn pack_for(
 }
 
 /// The most bytes that a body holds besides its paths.
-fn frame_bytes(source: &str, distribution: &str, tenant: &str) -> usize {
-    const FIXED: &str =
-        r#"{"v":,"source":,"distribution":,"tenant":,"committed_at_us":,"paths":[]}"#;
+fn frame_bytes(to: &Recipient) -> usize {
+    const FIXED: &str = r#"{"v":,"source":,"distribution":,"distribution_id":,"tenant":,"committed_at_us":,"paths":[]}"#;
     const DIGITS: usize = "4294967295".len() + "18446744073709551615".len();
-    let texts = [source, distribution, tenant].map(escaped_bytes);
+    let optional = [&to.distribution_id, &to.tenant].map(|text| text.as_deref().unwrap_or(""));
+    let texts = [&*to.source, &*to.distribution, optional[0], optional[1]].map(escaped_bytes);
     FIXED.len() + DIGITS + texts.iter().sum::<usize>()
 }
 
@@ -267,17 +297,43 @@ mod tests {
         Message {
             source: "shop".into(),
             distribution: "main".into(),
+            distribution_id: Some("E1".into()),
             tenant: None,
             paths,
             committed_at: CommitTime::from_micros(1_763_892_000_000_000),
         }
     }
 
+    fn to_main() -> Recipient {
+        Recipient {
+            source: "shop".into(),
+            distribution: "main".into(),
+            distribution_id: Some("E1".into()),
+            tenant: None,
+        }
+    }
+
+    #[test]
+    fn a_message_of_an_earlier_version_and_one_that_is_sent_again_name_no_id() {
+        let body = r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/a"]}"#;
+        let sent = message(vec!["/a".to_owned()]);
+        let again = readdressed(&encode(&sent).unwrap());
+        assert_eq!(again.as_deref(), Some(body));
+        let expected = Message {
+            distribution_id: None,
+            ..sent
+        };
+        assert_eq!(decode(body.as_bytes()), Ok(expected));
+        let newer = r#"{"v":3,"items":7}"#;
+        assert_eq!(readdressed(newer).as_deref(), Some(newer));
+        assert_eq!(readdressed("x"), None);
+    }
+
     #[test]
     fn the_body_is_the_documented_one() {
         assert_eq!(
             encode(&message(vec!["/users/42".to_owned()])).unwrap(),
-            r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/users/42"]}"#
+            r#"{"v":1,"source":"shop","distribution":"main","distribution_id":"E1","committed_at_us":1763892000000000,"paths":["/users/42"]}"#
         );
     }
 
@@ -290,7 +346,7 @@ mod tests {
         let body = encode(&unknown).unwrap();
         assert_eq!(
             body,
-            r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":0,"paths":["/users/42"]}"#
+            r#"{"v":1,"source":"shop","distribution":"main","distribution_id":"E1","committed_at_us":0,"paths":["/users/42"]}"#
         );
         assert_eq!(decode(body.as_bytes()), Ok(unknown));
     }
@@ -314,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_field_added_within_the_version_is_ignored() {
-        let body = br#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":[],"tenant":"a","more":1}"#;
+        let body = br#"{"v":1,"source":"shop","distribution":"main","distribution_id":"E1","committed_at_us":1763892000000000,"paths":[],"tenant":"a","more":1}"#;
         assert_eq!(decode(body), Ok(message(Vec::new())));
     }
 
@@ -348,12 +404,7 @@ mod tests {
     fn a_million_paths_of_fifty_bytes_need_under_two_hundred_requests() {
         let paths =
             (0..1_000_000).map(|n| format!("/shop/products/category-{n:07}/some-slug-{n:07}"));
-        let messages = pack(
-            &"shop".into(),
-            &"main".into(),
-            paths,
-            CommitTime::from_micros(1),
-        );
+        let messages = pack(&to_main(), paths, CommitTime::from_micros(1));
         assert_eq!(
             messages.iter().map(|m| m.paths.len()).sum::<usize>(),
             1_000_000
@@ -363,13 +414,13 @@ mod tests {
 
     #[test]
     fn no_paths_make_no_message() {
-        assert_eq!(pack(&"s".into(), &"d".into(), Vec::new(), None), Vec::new());
+        assert_eq!(pack(&to_main(), Vec::new(), None), Vec::new());
     }
 
     #[test]
     fn short_paths_are_limited_by_number() {
         let paths: Vec<_> = (0..6_001).map(|n| format!("/{n}")).collect();
-        let messages = pack(&"s".into(), &"d".into(), paths, CommitTime::from_micros(1));
+        let messages = pack(&to_main(), paths, CommitTime::from_micros(1));
         let sizes: Vec<_> = messages.iter().map(|m| m.paths.len()).collect();
         assert_eq!(sizes, [3_000, 3_000, 1]);
     }
@@ -379,6 +430,7 @@ mod tests {
         fn any_message_round_trips_in_printable_ascii(
             source in any::<String>(),
             distribution in any::<String>(),
+            distribution_id in any::<Option<String>>(),
             tenant in any::<Option<String>>(),
             paths in prop::collection::vec(any::<String>(), 0..20),
             committed_at_us in any::<u64>(),
@@ -386,6 +438,7 @@ mod tests {
             let message = Message {
                 source: source.into(),
                 distribution: distribution.into(),
+                distribution_id: distribution_id.map(Into::into),
                 tenant: tenant.map(Into::into),
                 paths,
                 committed_at: CommitTime::from_micros(committed_at_us),
@@ -406,9 +459,13 @@ mod tests {
             let mut paths: Vec<String> = lengths.iter().map(|&n| "/".repeat(n)).collect();
             paths.push(odd);
             let tenant: Option<Arc<str>> = tenant.map(Into::into);
-            let (source, main) = (source.into(), "main".into());
+            let to = Recipient {
+                source: source.into(),
+                tenant: tenant.clone(),
+                ..to_main()
+            };
             let at = CommitTime::from_micros(7);
-            let messages = pack_for(&source, &main, tenant.as_ref(), paths.clone(), at);
+            let messages = pack(&to, paths.clone(), at);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);

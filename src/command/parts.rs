@@ -32,8 +32,10 @@ pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>) -> ToBuffer<
         .cloudfront
         .iter()
         .flat_map(|section| &section.distributions)
-        .map(|distribution| distribution.name.as_str().into())
-        .collect();
+        .map(|distribution| {
+            let (name, id) = (&distribution.name, &distribution.id);
+            (name.as_str().into(), id.as_str().into())
+        });
     ToBuffer::new(
         buffer,
         config.name.as_str().into(),

@@ -177,6 +177,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
+        self.record(&batch, None).await;
         loop {
             self.count_open(&batch).await;
             self.parts.rate_limit.turn().await;
@@ -185,7 +186,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Ok(accepted) => {
                     self.parts.in_flight.answered(&batch.messages);
                     self.distribution.accepted(&self.name, &batch, &accepted.id);
-                    self.record(&batch, &accepted.id).await;
+                    self.record(&batch, Some(&accepted.id)).await;
                     self.report_accepted(&batch, &accepted.id);
                     self.parts.reports.board.recovered(&self.component());
                     if failures.outage.take().is_some() {
@@ -223,6 +224,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     self.count_not_made(&batch).await;
                     self.pause(&error, &batch, failures).await;
                     batch = round.renamed(batch);
+                    self.record(&batch, None).await;
                     in_doubt = false;
                 }
                 Verdict::Halve | Verdict::Isolate => {
@@ -280,18 +282,24 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.count(self.parts.budget.open(&self.name, reference, paths).await);
     }
 
-    /// Writes the invalidation to disk for a successor, should this process be
-    /// killed before the messages are deleted.
-    async fn record(&self, batch: &NextRequest, id: &str) {
-        let made = Past {
-            distribution: self.name.to_string(),
-            id: id.to_owned(),
+    /// Writes to disk that a request is about to be made, or the id under which it
+    /// was made, for a successor, should this process be killed before the messages
+    /// are deleted.
+    async fn record(&self, batch: &NextRequest, id: Option<&str>) {
+        let mut past = Past {
+            distribution_id: self.scope.distribution.to_string(),
+            tenant: self.scope.tenant.as_deref().map(str::to_owned),
             caller_reference: batch.invalidation.caller_reference.clone(),
             at: Timestamp::now(),
-            tenant: self.scope.tenant.as_deref().map(str::to_owned),
-            paths: batch.invalidation.paths.clone(),
+            id: id.map(str::to_owned),
+            paths: Vec::new(),
+            messages: Vec::new(),
         };
-        if let Err(error) = self.parts.invalidation_log.made(made).await {
+        if id.is_none() {
+            past.paths.clone_from(&batch.invalidation.paths);
+            past.messages = batch.messages.iter().map(ToString::to_string).collect();
+        }
+        if let Err(error) = self.parts.invalidation_log.put(past).await {
             counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
             repeating!(warn, &self.name, { distribution = %self.name, error = %error },
                 "an invalidation is not on record; CloudFront's own list has it");

@@ -244,6 +244,7 @@ mod tests {
         Message {
             source: "shop".into(),
             distribution: "main".into(),
+            distribution_id: None,
             tenant: None,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
             committed_at: CommitTime::from_micros(1),

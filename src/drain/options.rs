@@ -13,6 +13,11 @@ pub struct DrainOptions {
     pub window: Duration,
     /// Time for which deliveries under way may go on after the shutdown.
     pub grace: Duration,
+    /// The name of the configuration, which its own messages have as their source.
+    pub source: Arc<str>,
+    /// Whether this process sends the messages, too, and nobody else does: none of
+    /// them has a newer configuration than this drain.
+    pub sends: bool,
     /// The distributions' ids by their names in the configuration.
     pub distributions: BTreeMap<Arc<str>, Arc<str>>,
     /// Calls to the edge, of all distributions together.

@@ -58,11 +58,21 @@ struct Unusable {
     /// A short name, for metrics.
     code: &'static str,
     reason: String,
-    /// Whether it never will be. A newer evictd may know how to read it, and a
-    /// configuration may get its distribution.
-    is_final: bool,
+    patience: Patience,
     distribution: Option<Arc<str>>,
     paths: Vec<String>,
+}
+
+/// When a message that cannot be used becomes a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// At once: it never can be used.
+    Nothing,
+    /// Once it was received too often. A newer evictd may know how to read it, and
+    /// a configuration may get its distribution.
+    UntilTooOften,
+    /// Never: it is for somebody else, who shares the queue.
+    Endless,
 }
 
 impl<'a, B: Buffer, E> Receiver<'a, B, E> {
@@ -125,7 +135,13 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         let message = match self.usable(&id, content) {
             Ok(message) => message,
             Err(unusable) => {
-                if !unusable.is_final && deliveries < self.parts.options.max_receives {
+                let too_often = deliveries >= self.parts.options.max_receives;
+                let stays = match unusable.patience {
+                    Patience::Nothing => false,
+                    Patience::UntilTooOften => !too_often,
+                    Patience::Endless => true,
+                };
+                if stays {
                     return self.leave(&id, unusable.code, &unusable.reason);
                 }
                 let is_first = self.buried.put(Arc::clone(&id), ()).is_none();
@@ -180,7 +196,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             return Err(Unusable {
                 code,
                 reason,
-                is_final: true,
+                patience: Patience::Nothing,
                 distribution,
                 paths: paths.unwrap_or(all_paths),
             });
@@ -188,25 +204,76 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         let message = content.map_err(|error| Unusable {
             code: error.code(),
             reason: error.to_string(),
-            is_final: matches!(error, MessageError::Malformed { .. }),
+            patience: match error {
+                MessageError::Malformed { .. } => Patience::Nothing,
+                MessageError::NewerVersion { .. } => Patience::UntilTooOften,
+            },
             distribution: None,
             paths: Vec::new(),
         })?;
-        let known = &self.parts.options.distributions;
-        if known.contains_key(&message.distribution) {
-            return Ok(message);
+        match self.unknown(&message) {
+            None => Ok(message),
+            Some((code, patience, reason)) => Err(Unusable {
+                code,
+                reason,
+                patience,
+                distribution: Some(message.distribution),
+                paths: message.paths,
+            }),
         }
-        Err(Unusable {
-            code: "unknown-distribution",
-            reason: format!(
-                "no distribution is called {:?} in this configuration; \
-                 add it under [[cloudfront.distribution]]",
-                message.distribution
-            ),
-            is_final: false,
-            distribution: Some(message.distribution),
-            paths: message.paths,
-        })
+    }
+
+    /// Why the message is for no distribution of this configuration. The ids tell:
+    /// two configurations can mean two distributions by one name, and one can mean
+    /// another distribution than before.
+    fn unknown(&self, message: &Message) -> Option<(&'static str, Patience, String)> {
+        let options = &self.parts.options;
+        let (source, name) = (&message.source, &message.distribution);
+        let is_own = *source == options.source;
+        let own = options.distributions.get(name);
+        let theirs = message.distribution_id.as_deref();
+        match (own, theirs) {
+            (Some(own), Some(theirs)) if **own != *theirs => {
+                if is_own && options.sends {
+                    // An earlier configuration of this process sent it.
+                    return None;
+                }
+                let difference = format!("distribution {name:?} is {own} here, and {theirs} in");
+                Some(if is_own {
+                    (
+                        "other-distribution",
+                        Patience::UntilTooOften,
+                        format!(
+                            "{difference} the configuration that sent the message: load the newer one in both processes; what was sent before becomes a dead letter, and `evictd drain --redrive` sends it to {own}"
+                        ),
+                    )
+                } else {
+                    (
+                        "other-configuration",
+                        Patience::Endless,
+                        format!(
+                            "{difference} the configuration {source:?}, which sends to this queue too: give each configuration a queue of its own"
+                        ),
+                    )
+                })
+            }
+            (Some(_), _) => None,
+            (None, _) if is_own => Some((
+                "unknown-distribution",
+                Patience::UntilTooOften,
+                format!(
+                    "no distribution is called {name:?} in this configuration; \
+                     add it under [[cloudfront.distribution]]"
+                ),
+            )),
+            (None, _) => Some((
+                "other-configuration",
+                Patience::Endless,
+                format!(
+                    "no distribution is called {name:?} in this configuration, and the configuration {source:?}, which has it, sends to this queue too: give each configuration a queue of its own, or add the distribution here"
+                ),
+            )),
+        }
     }
 
     /// Adds a message to its destination's next round.

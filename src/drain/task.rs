@@ -90,7 +90,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         ));
         let mut distributions: BTreeMap<Arc<str>, Arc<Distribution>> = BTreeMap::new();
         for (name, id) in &parts.options.distributions {
-            let reader = parts.invalidation_log.reader(name);
+            let reader = parts.invalidation_log.reader(id);
             let distribution = Arc::new(Distribution::new(reader));
             let poller = Poller {
                 edge: Arc::clone(&parts.edge),

@@ -32,7 +32,8 @@ pub struct Paths {
 #[derive(Debug)]
 struct OfRule {
     name: Arc<str>,
-    /// The distributions that they go to; `None` for all of them.
+    /// The distributions that they go to; `None` for all of them. Paths that go
+    /// elsewhere are never merged with these, whatever their rule is called.
     distributions: Option<Distributions>,
     /// Paths, each after its tenant.
     paths: KeySet,
@@ -61,7 +62,9 @@ impl Paths {
             of_rule.paths.insert(path);
             return;
         }
-        let found = self.rules.iter().position(|known| known.name == *rule);
+        let found = self.rules.iter().position(|known| {
+            known.name == *rule && known.distributions.as_ref() == at.distributions
+        });
         self.last = found.unwrap_or(self.rules.len());
         match self.rules.get_mut(self.last) {
             Some(of_rule) => {
@@ -90,7 +93,10 @@ impl Paths {
         self.part();
         self.newest = self.newest.max(later.newest);
         for theirs in later.rules {
-            match self.rules.iter_mut().find(|own| own.name == theirs.name) {
+            let same = |own: &&mut OfRule| {
+                own.name == theirs.name && own.distributions == theirs.distributions
+            };
+            match self.rules.iter_mut().find(same) {
                 Some(own) => {
                     for path in theirs.paths.iter() {
                         own.paths.insert(path);
@@ -352,6 +358,28 @@ mod tests {
         let all = ["main".into(), "shop".into(), "images".into()];
         let sent = guard().send(&paths, &all);
         assert_eq!(sent, [vec!["/a", "/c"], vec!["/a", "/b", "/c"], vec!["/a"]]);
+    }
+
+    /// A reload changes where a rule's paths go.
+    #[test]
+    fn paths_that_go_elsewhere_are_not_merged_because_their_rules_have_one_name() {
+        let (main, shop): (Distributions, Distributions) =
+            (vec!["main".into()].into(), vec!["shop".into()].into());
+        let of = |distributions: &Distributions, path: &str| {
+            let mut paths = Paths::default();
+            let at = Target {
+                distributions: Some(distributions),
+                tenant: None,
+            };
+            paths.insert(&"users".into(), at, path);
+            paths
+        };
+        let mut paths = of(&main, "/a");
+        paths.add(of(&shop, "/b"));
+        paths.add(of(&shop, "/c"));
+        paths.add(of(&main, "/d"));
+        let sent = guard().send(&paths, &["main".into(), "shop".into()]);
+        assert_eq!(sent, [["/a", "/d"], ["/b", "/c"]]);
     }
 
     #[test]

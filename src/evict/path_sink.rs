@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::bulk_paths::{BulkGuard, Paths};
-use crate::buffer::{Buffer, BufferError, Message, SendError, pack_for};
+use crate::buffer::{Buffer, BufferError, Message, Recipient, SendError, pack};
 use crate::model::cast::to_u64;
 use crate::model::edge_item::split_tenant;
 use crate::telemetry::metric;
@@ -33,23 +33,24 @@ pub trait PathSink: Send + 'static {
 pub struct ToBuffer<B> {
     buffer: Arc<B>,
     source: Arc<str>,
-    distributions: Vec<Arc<str>>,
+    /// The distributions' names, and their ids in the same order.
+    distributions: (Vec<Arc<str>>, Vec<Arc<str>>),
     guard: BulkGuard,
 }
 
 impl<B: Buffer> ToBuffer<B> {
-    /// `source` is the name of the configuration, `distributions` are those of
-    /// the distributions.
+    /// `source` is the name of the configuration, `distributions` are the names and
+    /// ids of the distributions.
     pub fn new(
         buffer: Arc<B>,
         source: Arc<str>,
-        distributions: Vec<Arc<str>>,
+        distributions: impl Iterator<Item = (Arc<str>, Arc<str>)>,
         guard: BulkGuard,
     ) -> Self {
         Self {
             buffer,
             source,
-            distributions,
+            distributions: distributions.unzip(),
             guard,
         }
     }
@@ -63,9 +64,10 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
             return Vec::new();
         }
         let committed_at = paths.oldest();
-        let items = self.guard.send(paths, &self.distributions);
+        let (names, ids) = &self.distributions;
+        let items = self.guard.send(paths, names);
         let mut messages = Vec::new();
-        for (distribution, items) in self.distributions.iter().zip(items) {
+        for ((name, id), items) in names.iter().zip(ids).zip(items) {
             // Paths of no tenant come first.
             let mut by_tenant: BTreeMap<Option<Arc<str>>, Vec<String>> = BTreeMap::new();
             for item in items {
@@ -76,9 +78,13 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
                 by_tenant.entry(tenant).or_default().push(path);
             }
             for (tenant, paths) in by_tenant {
-                let (source, tenant) = (&self.source, tenant.as_ref());
-                let packed = pack_for(source, distribution, tenant, paths, committed_at);
-                messages.extend(packed);
+                let to = Recipient {
+                    source: Arc::clone(&self.source),
+                    distribution: Arc::clone(name),
+                    distribution_id: Some(Arc::clone(id)),
+                    tenant,
+                };
+                messages.extend(pack(&to, paths, committed_at));
             }
         }
         messages

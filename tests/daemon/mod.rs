@@ -7,6 +7,7 @@ mod changes;
 mod clock;
 mod columns;
 mod disk;
+mod distributions;
 mod drains;
 mod dry_run;
 mod faults;

@@ -3,13 +3,23 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use evictd::buffer::{Buffer, Message, Received};
+use evictd::buffer::{Buffer, Message, Received, Recipient};
 use evictd::model::CommitTime;
+
+pub fn recipient(tenant: Option<&str>) -> Recipient {
+    Recipient {
+        source: "shop".into(),
+        distribution: "main".into(),
+        distribution_id: Some("E1".into()),
+        tenant: tenant.map(Into::into),
+    }
+}
 
 pub fn message(distribution: &str, path: &str) -> Message {
     Message {
         source: "shop".into(),
         distribution: distribution.into(),
+        distribution_id: None,
         tenant: None,
         paths: vec![path.to_owned()],
         committed_at: CommitTime::from_micros(1_763_892_000_000_000),

@@ -43,7 +43,7 @@ impl Shop {
         let sink = ToBuffer::new(
             Arc::clone(&bench.queue),
             "shop".into(),
-            vec!["main".into()],
+            std::iter::once(("main".into(), "E1".into())),
             guard,
         );
         Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evictd::buffer::{Buffer, Local, Message, pack_for};
+use evictd::buffer::{Buffer, Local, Message, pack};
 use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
@@ -14,7 +14,7 @@ use evictd::progress::board::Reports;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::aws;
+use super::{aws, recipient};
 use crate::support::{FakeCloudFront, FakeSettings, eventually};
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -101,15 +101,15 @@ impl Bench {
     }
 
     async fn send(&self, tenant: Option<&str>, paths: &[&str]) {
-        let tenant: Option<Arc<str>> = tenant.map(Into::into);
-        let (source, main) = ("shop".into(), "main".into());
         let at = CommitTime::from_micros(1);
-        let messages = pack_for(&source, &main, tenant.as_ref(), texts(paths), at);
+        let messages = pack(&recipient(tenant), texts(paths), at);
         self.queue.send(messages).await.unwrap();
     }
 
     async fn drain(&self, shutdown: &CancellationToken) -> tokio::task::JoinHandle<()> {
         let options = DrainOptions {
+            source: "shop".into(),
+            sends: false,
             window: Duration::from_millis(50),
             grace: Duration::from_secs(10),
             distributions: [("main".into(), "E1".into())].into(),

@@ -25,7 +25,7 @@ use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
 use evictd::model::CommitTime;
 use tokio_util::sync::CancellationToken;
 
-pub use contract::message;
+pub use contract::{message, recipient};
 
 #[tokio::test]
 async fn the_local_queue_keeps_the_buffers_contract() {
@@ -69,7 +69,7 @@ pub async fn sqs_limits(endpoint: &str) {
         .map(|n| format!("/shop/products/category-{n:07}/slug-of-{n:07}"))
         .chain([odd]);
     let at = CommitTime::from_micros(1);
-    let sent = pack(&"shop".into(), &"main".into(), paths, at);
+    let sent = pack(&recipient(None), paths, at);
     assert!(sent.len() > 20, "more than two requests");
     buffer.send(sent.clone()).await.unwrap();
     let mut received: Vec<Message> = Vec::new();
@@ -178,7 +178,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
     let paths: Vec<String> = (0..2_900).map(|n| format!("/products/{n:05}")).collect();
     let at = CommitTime::from_micros(1);
     buffer
-        .send(pack(&"shop".into(), &"main".into(), paths.clone(), at))
+        .send(pack(&recipient(None), paths.clone(), at))
         .await
         .unwrap();
     buffer
@@ -190,6 +190,8 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
         .unwrap();
 
     let options = DrainOptions {
+        source: "shop".into(),
+        sends: false,
         window: Duration::from_millis(500),
         grace: Duration::from_secs(10),
         distributions: [("main".into(), distribution.as_str().into())].into(),
@@ -308,6 +310,31 @@ async fn only_the_messages_sqs_did_not_accept_come_back() {
         error.unaccepted, silence,
         "not accepted unless the answer says so"
     );
+}
+
+/// Its hosts' clocks differ, and each message has the stamp of one of them.
+#[tokio::test]
+async fn no_message_of_a_queue_counts_as_earlier_than_its_clocks_can_tell() {
+    let server = scripted::start(|_| {
+        let message = |id: u32, received: u32| {
+            format!(
+                r#"{{"MessageId":"m{id}","ReceiptHandle":"r{id}","Body":"","Attributes":{{
+                    "SentTimestamp":"1763892000000","ApproximateReceiveCount":"{received}"}}}}"#
+            )
+        };
+        let answer = format!(r#"{{"Messages":[{},{}]}}"#, message(1, 1), message(2, 2));
+        (200, "application/x-amz-json-1.0", answer)
+    })
+    .await;
+    let buffer = Sqs::new(
+        &aws::config(&server).await,
+        format!("{server}/000000000000/q"),
+    );
+    for received in buffer.receive(Duration::ZERO).await.unwrap() {
+        let order = received.order.unwrap();
+        assert_eq!(order.at, 1_763_892_000_000);
+        assert_eq!(order.certain_from, order.at + 1_000, "{received:?}");
+    }
 }
 
 #[tokio::test]

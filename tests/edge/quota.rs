@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::aws;
+use super::{aws, recipient};
 use crate::support::{FakeCloudFront, FakeSettings, eventually};
 
 /// Far more than anything takes that works.
@@ -22,7 +22,7 @@ const WITHIN: Duration = Duration::from_secs(120);
 
 pub fn messages(paths: impl IntoIterator<Item = String>) -> Vec<Message> {
     let now = CommitTime::now();
-    pack(&"shop".into(), &"main".into(), paths, Some(now))
+    pack(&recipient(None), paths, Some(now))
 }
 
 /// A local queue, a drain, and the fake.
@@ -91,6 +91,8 @@ async fn drain(
     always: AlwaysPaths,
 ) -> Drain<Local, CloudFront> {
     let options = DrainOptions {
+        source: "shop".into(),
+        sends: false,
         window: Duration::from_millis(50),
         grace: Duration::from_secs(10),
         distributions: [("main".into(), "E1".into())].into(),

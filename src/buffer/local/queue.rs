@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::error::{BUG, blocking, refusal};
 use super::store::{Dead, LocalStore, Taken};
 use crate::buffer::{
-    Buffer, BufferError, Buried, Message, MessageError, ReceiptError, Received, Redriven,
-    RejectedMessage, SendError, message,
+    Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
+    SendError, message,
 };
 use crate::model::QueuePosition;
 
@@ -245,14 +245,8 @@ impl Buffer for Local {
 
     async fn redrive(&self) -> Result<Redriven, BufferError> {
         // A message that no evictd wrote would only become a dead letter again.
-        let readable = |body: &str| {
-            !matches!(
-                message::decode(body.as_bytes()),
-                Err(MessageError::Malformed { .. })
-            )
-        };
         let (moved, left) = self
-            .run("redrive", move |store| store.redrive(readable))
+            .run("redrive", move |store| store.redrive(message::readdressed))
             .await?;
         self.shared.arrived.notify_waiters();
         Ok(Redriven { moved, left })

@@ -231,11 +231,11 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Makes messages of the dead letters whose body `readable` takes, with
+    /// Makes messages of the dead letters that `readdressed` gives a body, with
     /// numbers and thus ids of their own. Returns how many, and how many stay.
     pub(super) fn redrive(
         &mut self,
-        readable: impl Fn(&str) -> bool,
+        readdressed: impl Fn(&str) -> Option<String>,
     ) -> Result<(usize, usize), redb::Error> {
         self.with_database(|database| {
             let transaction = database.begin_write()?;
@@ -245,13 +245,14 @@ impl LocalStore {
                 let mut messages = transaction.open_table(MESSAGES)?;
                 let mut numbers = transaction.open_table(NUMBERS)?;
                 let mut next = sequence(numbers.get(NEXT)?.map_or(0, |next| next.value()))?;
-                for entry in dead.extract_if(|_, json| {
-                    serde_json::from_slice(json).is_ok_and(|dead: Dead| readable(&dead.body))
-                })? {
+                let again = |json: &[u8]| {
+                    let dead: Dead = serde_json::from_slice(json).ok()?;
+                    readdressed(&dead.body)
+                };
+                for entry in dead.extract_if(|_, json| again(json).is_some())? {
                     let (_, json) = entry?;
-                    let dead: Dead =
-                        serde_json::from_slice(json.value()).map_err(std::io::Error::other)?;
-                    messages.insert(next, dead.body.as_bytes())?;
+                    let body = again(json.value()).unwrap_or_default();
+                    messages.insert(next, body.as_bytes())?;
                     next += 1;
                     moved += 1;
                 }

@@ -11,6 +11,7 @@ fn message(path: &str) -> Message {
     Message {
         source: "shop".into(),
         distribution: "main".into(),
+        distribution_id: None,
         tenant: None,
         paths: vec![path.to_owned()],
         committed_at: CommitTime::from_micros(1),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::error;
 use super::queue::Sqs;
 use super::receive::RECEIVE_MAX;
-use crate::buffer::{BufferError, Buried, MessageError, Redriven, RejectedMessage, message};
+use crate::buffer::{BufferError, Buried, Redriven, RejectedMessage, message};
 
 /// Attributes of a dead letter.
 const REASON: &str = "evictd-reason";
@@ -117,12 +117,10 @@ impl Sqs {
                 return Ok(redriven);
             }
             for letter in letters {
-                let body = letter.body.unwrap_or_default();
-                // It would only become a dead letter again at once.
-                if let Err(MessageError::Malformed { .. }) = message::decode(body.as_bytes()) {
+                let Some(body) = letter.body.as_deref().and_then(message::readdressed) else {
                     redriven.left += 1;
                     continue;
-                }
+                };
                 let mut request = self.client.send_message().queue_url(&*self.url);
                 if self.fifo {
                     let unique = format!("{:032x}", rand::random::<u128>());

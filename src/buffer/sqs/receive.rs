@@ -62,13 +62,7 @@ impl Sqs {
                     order: sent_at_ms.map(|at| QueuePosition {
                         buffer: self.identity,
                         at,
-                        // One that was received before is not a newer one
-                        // whose stamp is a little late.
-                        certain_from: if deliveries > 1 {
-                            at
-                        } else {
-                            at + CLOCKS_DIFFER_MS
-                        },
+                        certain_from: at.saturating_add(CLOCKS_DIFFER_MS),
                     }),
                     deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
                     content: message::decode(body.as_bytes()),

@@ -81,6 +81,7 @@ mod tests {
         Message {
             source: "shop".into(),
             distribution: "main".into(),
+            distribution_id: None,
             tenant: None,
             paths: vec!["/".repeat(path_bytes)],
             committed_at: CommitTime::from_micros(1),

@@ -28,6 +28,7 @@ pub(super) async fn open_drain<B: Buffer>(
     cloudfront: CloudFrontConfig,
     buffer: Arc<B>,
     edge: CloudFront,
+    sends: bool,
 ) -> Result<Drain<B, CloudFront>, CommandError> {
     let limits = cloudfront.path_budgets();
     let budget = match config.budget_file() {
@@ -45,6 +46,8 @@ pub(super) async fn open_drain<B: Buffer>(
         None => History::off(),
     };
     let options = DrainOptions {
+        source: config.name.as_str().into(),
+        sends,
         window: cloudfront.window,
         grace: GRACE,
         calls_per_second: cloudfront.calls_per_second,

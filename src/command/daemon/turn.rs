@@ -243,7 +243,8 @@ impl Checked {
         let buffer = Arc::new(buffer);
         let drain = match (self.edge.take(), self.config.cloudfront.clone()) {
             (Some(edge), Some(cloudfront)) => {
-                Some(open_drain(&self.config, cloudfront, Arc::clone(&buffer), edge).await?)
+                let (buffer, sends) = (Arc::clone(&buffer), self.reading.is_some());
+                Some(open_drain(&self.config, cloudfront, buffer, edge, sends).await?)
             }
             _ => None,
         };

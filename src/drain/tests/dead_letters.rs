@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::fake_buffer::message;
 use super::fake_edge::invalid;
 use super::*;
 use crate::buffer::MessageError;
@@ -133,4 +134,42 @@ async fn a_refused_path_is_put_on_record_with_its_distribution_and_its_message_i
         )
     );
     assert_eq!(letter.distribution.as_deref(), Some("main"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_goes_to_the_distribution_that_it_means_and_to_no_other_of_that_name() {
+    for (source, id, sends, sent) in [
+        ("shop", None, false, true),
+        ("shop", Some("E1"), false, true),
+        ("blog", Some("E1"), false, true),
+        ("blog", None, false, true),
+        // The id changed while the message waited, and the newest is known here.
+        ("shop", Some("E7"), true, true),
+        // It may be the one here that is not the newest.
+        ("shop", Some("E7"), false, false),
+        ("blog", Some("E7"), true, false),
+    ] {
+        let (reports, history) = (Reports::default(), History::off());
+        let bench = Bench::of(Default::default(), reports, history, |options| {
+            options.sends = sends;
+        });
+        let mut message = message("main", &["/a"]);
+        message.source = source.into();
+        message.distribution_id = id.map(Into::into);
+        bench.buffer.put(Ok(message));
+        pass(seconds(100)).await;
+        let paths = bench.edge.paths();
+        assert_eq!(paths.len(), usize::from(sent), "{source} {id:?} {sends}");
+        assert_eq!(bench.buffer.remaining(), usize::from(!sent));
+        pass(seconds(600)).await;
+        // What is for another configuration is not buried: its own drain may be away.
+        let dead = bench.buffer.with(|state| state.dead.clone());
+        let buried = source == "shop" && !sent;
+        assert_eq!(dead.len(), usize::from(buried), "{source} {id:?}");
+        for reason in dead.values() {
+            for words in ["E1 here", "E7 in", "evictd drain --redrive"] {
+                assert!(reason.contains(words), "{reason}");
+            }
+        }
+    }
 }

@@ -40,6 +40,9 @@ pub(super) struct BufferState {
     /// Time that it takes to give messages back.
     pub(super) slow_returns: Duration,
     pub(super) chaos: bool,
+    /// How far apart the clocks are that the order of messages is told by, in
+    /// messages.
+    pub(super) clocks_differ: u64,
 }
 
 struct Stored {
@@ -53,6 +56,7 @@ pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
     Message {
         source: "shop".into(),
         distribution: distribution.into(),
+        distribution_id: None,
         tenant: None,
         paths: paths.iter().map(|&path| path.to_owned()).collect(),
         committed_at: CommitTime::from_micros(1_763_892_000_000_000),
@@ -131,7 +135,7 @@ impl BufferState {
                     order: Some(QueuePosition {
                         buffer: 1,
                         at: id,
-                        certain_from: id,
+                        certain_from: id + self.clocks_differ,
                     }),
                     deliveries: stored.times,
                     body: format!("body of m{id}"),

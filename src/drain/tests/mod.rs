@@ -80,8 +80,19 @@ impl Bench {
         reports: Reports,
         invalidation_log: History,
     ) -> Self {
+        Self::of((buffer, edge), reports, invalidation_log, |_| ())
+    }
+
+    fn of(
+        (buffer, edge): (Arc<FakeBuffer>, Arc<FakeEdge>),
+        reports: Reports,
+        invalidation_log: History,
+        change: impl FnOnce(&mut DrainOptions),
+    ) -> Self {
         let shutdown = CancellationToken::new();
-        let options = DrainOptions {
+        let mut options = DrainOptions {
+            source: "shop".into(),
+            sends: false,
             window: WINDOW,
             grace: GRACE,
             distributions: [("main", "E1"), ("images", "E2")]
@@ -92,6 +103,7 @@ impl Bench {
             overdue_after: Duration::from_secs(900),
             budget_exempt: Default::default(),
         };
+        change(&mut options);
         let budget = Arc::new(Budget::in_memory(BTreeMap::new()));
         let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), budget, options)
             .recording(invalidation_log)

@@ -76,3 +76,67 @@ async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_i
         assert_eq!((state.calls.len(), state.reads), (5, 0), "{tenant:?}");
     }
 }
+
+/// Whether they came before the invalidation or just after is not told by the order
+/// of a shared buffer.
+#[tokio::test(start_paused = true)]
+async fn a_successor_on_one_machine_pays_for_nothing_again_whatever_the_queues_clocks_say() {
+    for answered in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+        let start = |buffer, edge, history| Bench::with(buffer, edge, Reports::default(), history);
+        let edge = FakeEdge::slow(seconds(1));
+        let bench = start(Arc::default(), Arc::new(edge), history().await.unwrap());
+        bench.buffer.with(|state| {
+            state.failing_deletes = u32::MAX;
+            state.clocks_differ = 1_000;
+        });
+        bench.buffer.push("main", &["/a", "/b"]);
+        bench.buffer.push("main", &["/b", "/c"]);
+        while bench.edge.made().is_empty() {
+            pass(Duration::from_millis(10)).await;
+        }
+        if answered {
+            pass(seconds(2)).await;
+        }
+        bench.drain.abort();
+        bench.buffer.with(|state| state.failing_deletes = 0);
+        // A change of the same page, which nobody has seen yet.
+        bench.buffer.push("main", &["/a"]);
+        let bench = start(bench.buffer, bench.edge, history().await.unwrap());
+        bench.emptied().await;
+        let made = bench.edge.made();
+        let paths: Vec<&[String]> = made.iter().map(|batch| &*batch.paths).collect();
+        assert_eq!(paths, [&["/a", "/b", "/c"][..], &["/a"]], "{answered}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_at_the_distribution_that_had_the_name_before_is_made_at_the_one_that_has_it()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+    let start = |parts, id: &'static str, history| {
+        Bench::of(parts, Reports::default(), history, |options| {
+            options.distributions.insert("main".into(), id.into());
+        })
+    };
+    let bench = start(Default::default(), "E1", history().await.unwrap());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    for path in ["/a", "/b"] {
+        bench.buffer.push("main", &[path]);
+        pass(seconds(4)).await;
+    }
+    bench.drain.abort();
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    let parts = (bench.buffer, bench.edge);
+    let bench = start(parts, "E7", history().await.unwrap());
+    bench.emptied().await;
+    let at = |id: &str| {
+        let made = bench.edge.made().into_iter();
+        let there = made.filter(|batch| &*batch.scope.distribution == id);
+        there.flat_map(|batch| batch.paths).collect::<Vec<_>>()
+    };
+    assert_eq!(at("E1"), ["/a", "/b"]);
+    assert_eq!(at("E7"), ["/a", "/b"]);
+}

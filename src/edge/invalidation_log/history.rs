@@ -83,13 +83,13 @@ impl History {
         Ok(history)
     }
 
-    /// Puts an invalidation on record.
+    /// Puts a request on record.
     ///
     /// # Errors
     ///
-    /// The invalidation is not on record. A successor finds it in the edge's own
-    /// list.
-    pub async fn made(&self, past: Past) -> Result<(), HistoryError> {
+    /// It is not on record. A successor finds the invalidation in the edge's own
+    /// list, without its messages.
+    pub async fn put(&self, past: Past) -> Result<(), HistoryError> {
         let Some(kept) = self.file.clone() else {
             return Ok(());
         };
@@ -97,7 +97,8 @@ impl History {
         blocking(&path, "write", move || kept.append(&past)).await
     }
 
-    /// A reader of what is on record for a distribution, from its beginning on.
+    /// A reader of what is on record for the distribution with this id, from its
+    /// beginning on.
     pub fn reader(&self, distribution: &str) -> Reader {
         Reader::new(
             distribution,

@@ -12,6 +12,7 @@ use super::past::Past;
 /// Reads records that were added since it last read.
 #[derive(Clone, Debug)]
 pub struct Reader {
+    /// The distribution's id.
     distribution: Arc<str>,
     path: Option<PathBuf>,
     read_up_to: Arc<Mutex<ReadUpTo>>,
@@ -34,7 +35,7 @@ impl Reader {
         }
     }
 
-    /// Invalidations that any process put on record since the last call. Some may
+    /// Requests that any process put on record since the last call. Some may
     /// have been returned before.
     ///
     /// # Errors
@@ -54,7 +55,7 @@ impl Reader {
             Ok(bytes
                 .split(|byte| *byte == b'\n')
                 .filter_map(Past::parse)
-                .filter(|past| *past.distribution == *distribution)
+                .filter(|past| *past.distribution_id == *distribution)
                 .collect())
         })
         .await

@@ -104,7 +104,7 @@ impl Gathering {
     /// and the messages that this completes.
     pub fn leave_out(
         &mut self,
-        is_covered: impl Fn(&str, Option<QueuePosition>) -> bool,
+        is_covered: impl Fn(&str, &Arc<str>, Option<QueuePosition>) -> bool,
     ) -> (usize, Vec<Arc<str>>) {
         let Self { messages, owners } = self;
         let mut left_out = 0;
@@ -114,7 +114,7 @@ impl Gathering {
                 let Some(waiting) = messages.get_mut(owner) else {
                     return false;
                 };
-                let covered = is_covered(path, waiting.arrival.order);
+                let covered = is_covered(path, &waiting.id, waiting.arrival.order);
                 if covered {
                     done(waiting, &mut complete);
                 }
