@@ -37,8 +37,10 @@
 //! - `protocol`: the parties above, between one server and one cache.
 //! - `names`: names that are in use again, because a row was deleted and inserted under one version.
 //! - `source`: a server that changes, is reset or freezes, with GTIDs and without, and what evictd knows of visibility.
+//! - `edge`: what counts as done at the edge, while names and numbers come to mean something else.
 //! - `visibility`: what is proved of `source`, and what each part of it prevents.
 
+mod edge;
 mod names;
 mod protocol;
 mod source;
