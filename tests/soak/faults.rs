@@ -9,7 +9,7 @@ use super::probes::Probes;
 use super::proxy::Mode;
 use super::store::Layout;
 use super::world::World;
-use crate::support::Clock;
+use crate::support::{Clock, FakeSettings};
 
 /// How slow a slow connection is.
 const SLOW: Duration = Duration::from_millis(40);
@@ -75,7 +75,13 @@ pub enum Fault {
     EdgeUnavailable,
     /// CloudFront does what it is asked to, and does not answer.
     EdgeDeaf,
-    /// The emulator of both is killed. What it had accepted is lost with it, so this one ends in order.
+    /// CloudFront answers 408, which it does not document.
+    EdgeTimesOut,
+    /// As much is in progress at CloudFront as may be, for a long time.
+    EdgeFull,
+    /// The distribution's name comes to stand for another one.
+    DistributionReplaced,
+    /// The emulator of SQS is killed. What it had accepted is lost with it, so this one ends in order.
     AwsRestarted,
     /// The file system of the checkpoint is full.
     DiskFull,
@@ -86,13 +92,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 38] = [
+    pub const ALL: [Fault; 41] = [
         Fault::EvictdKilled,
         Fault::RedisFailover,
         Fault::RedisSwitchover,
         Fault::RedisForeign,
         Fault::MysqlFailedOver,
         Fault::RedisRolledBack,
+        Fault::DistributionReplaced,
+        Fault::EdgeFull,
+        Fault::EdgeTimesOut,
         Fault::EvictdReloadedAndKilled,
         Fault::KeysScanned,
         Fault::MysqlPutBack,
@@ -210,6 +219,11 @@ impl Fault {
             Fault::EdgeErrors => world.edge().set(Mode::Answer(500)),
             Fault::EdgeUnavailable => world.edge().set(Mode::Answer(503)),
             Fault::EdgeDeaf => world.edge().set(Mode::Deaf),
+            Fault::EdgeTimesOut => world.edge().set(Mode::Answer(408)),
+            Fault::EdgeFull => world.cloudfront.change(|settings| {
+                (settings.singles_max, settings.wildcards_max) = (0, 0);
+            }),
+            Fault::DistributionReplaced => world.replace_distribution(probes).await,
             Fault::AwsRestarted => world.aws.stop().await,
             Fault::DiskFull | Fault::DiskFullAndKilled => world.disk.fill(),
             Fault::ClockForward | Fault::ClockBack => {
@@ -230,7 +244,7 @@ impl Fault {
             // Writers that pause meanwhile do so once the commits are done.
             Fault::CommitsHeld => 500..3_000,
             Fault::ClockForward | Fault::ClockBack => 2_000..3_000,
-            Fault::MysqlFrozen => 11_000..13_000,
+            Fault::MysqlFrozen | Fault::EdgeFull => 11_000..13_000,
             // More is written anew than was lost.
             Fault::MysqlPutBack => 3_000..4_000,
             _ => 300..3_500,
@@ -269,6 +283,7 @@ impl Fault {
             Fault::MysqlFrozen => world.mysql.signal("CONT"),
             Fault::MysqlPutBack => world.source.set(Mode::Pass),
             Fault::RedisSwitchover
+            | Fault::DistributionReplaced
             | Fault::KeysScanned
             | Fault::MysqlFailedOver
             | Fault::MysqlSwitchedOver
@@ -290,9 +305,17 @@ impl Fault {
             Fault::QueueUnavailable | Fault::QueueErrors | Fault::QueueDeaf => {
                 world.queue().set(Mode::Pass);
             }
-            Fault::EdgeErrors | Fault::EdgeUnavailable | Fault::EdgeDeaf => {
-                world.edge().set(Mode::Pass);
+            Fault::EdgeErrors | Fault::EdgeUnavailable | Fault::EdgeDeaf | Fault::EdgeTimesOut => {
+                world.edge().set(Mode::Pass)
             }
+            Fault::EdgeFull => world.cloudfront.change(|settings| {
+                let FakeSettings {
+                    singles_max,
+                    wildcards_max,
+                    ..
+                } = FakeSettings::default();
+                (settings.singles_max, settings.wildcards_max) = (singles_max, wildcards_max);
+            }),
             Fault::AwsRestarted => world.aws.start_again().await,
             Fault::DiskFull => world.disk.empty(),
             Fault::DiskFullAndKilled => {

@@ -44,13 +44,18 @@ pub struct Probes {
     fill_within: Duration,
 }
 
+/// The id that the configuration begins with.
+pub const FIRST_DISTRIBUTION: &str = "E1";
+
 #[derive(Default)]
 struct State {
     /// Their keys still stand; with the time that a reader read the row before the change.
     standing: HashMap<u64, u64>,
     /// When each key went for the first time.
     deleted: HashMap<u64, u64>,
-    /// Every path that the edge accepted, with the time of the last request.
+    /// The ids of the distributions that count.
+    distributions: Vec<String>,
+    /// Every path that the edge accepted there, with the time of the last request.
     accepted: HashMap<String, u64>,
     too_early: Vec<String>,
     /// When the cache last came back with entries that had been deleted.
@@ -73,7 +78,10 @@ impl Probes {
             traffic: Arc::clone(traffic),
             next: AtomicU64::new(1),
             committed: CommitTimes::default(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                distributions: vec![FIRST_DISTRIBUTION.to_owned()],
+                ..State::default()
+            }),
             cache,
             fill_within,
         })
@@ -180,6 +188,10 @@ impl Probes {
                     Seen::Request(body) => probes.check_order(&body).await,
                     Seen::Answered(body, 200..=299, received_us) => {
                         let mut state = probes.state.lock().unwrap();
+                        let counts = |id: &String| body.contains(&format!("/distribution/{id}/"));
+                        if !state.distributions.iter().any(counts) {
+                            return;
+                        }
                         for path in paths(&body) {
                             state.accepted.insert(path.to_owned(), received_us);
                         }
@@ -188,6 +200,19 @@ impl Probes {
                 }
             })
         })
+    }
+
+    /// What reaches this distribution counts, too, from now on.
+    pub fn count_at_both(&self, distribution: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.distributions.push(distribution.to_owned());
+    }
+
+    /// What reaches the newest distribution counts from now on, and nothing else.
+    pub fn count_at_last(&self) {
+        let mut state = self.state.lock().unwrap();
+        let last = state.distributions.pop();
+        state.distributions = Vec::from_iter(last);
     }
 
     async fn check_order(&self, body: &str) {

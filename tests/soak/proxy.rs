@@ -44,7 +44,7 @@ pub type Watch = Arc<dyn Fn(Seen) -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 /// What an HTTP proxy saw.
 #[derive(Clone, Debug)]
 pub enum Seen {
-    /// A request's body, which waits until the watcher is done.
+    /// A request's first line and body, which wait until the watcher is done.
     Request(Arc<str>),
     /// The same request, which came at this time, was answered with this status.
     Answered(Arc<str>, u16, u64),
@@ -194,7 +194,8 @@ async fn exchange(
         _ => {}
     }
     let received_us = now_us();
-    let text: Arc<str> = String::from_utf8_lossy(&body).into();
+    let first_line = head.lines().next().unwrap_or_default();
+    let text: Arc<str> = format!("{first_line}\n{}", String::from_utf8_lossy(&body)).into();
     watch(Seen::Request(Arc::clone(&text))).await;
 
     // Closing after one exchange tells where the answer ends.

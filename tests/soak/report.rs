@@ -1,6 +1,5 @@
 //! What a run did and found.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -47,15 +46,10 @@ impl Report {
             survived,
             impossible,
         } = course;
-        // What the proxy saw accepted, the emulator must list.
-        let listed: BTreeSet<String> = world
-            .aws
-            .invalidated_paths(&world.distribution)
-            .await
-            .into_iter()
-            .collect();
+        // What the proxy saw accepted, CloudFront must have.
+        let listed = world.cloudfront.paths();
         let accepted = probes.accepted();
-        let unlisted = accepted.iter().filter(|path| !listed.contains(*path));
+        let unlisted = accepted.iter().filter(|path| !listed.contains_key(*path));
         findings.unsent.extend(unlisted.cloned());
 
         let counts = &traffic.counts;

@@ -8,12 +8,13 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use tempfile::TempDir;
 
 use super::clients::{Address, Endpoint};
-use super::probes::{self, Probes};
+use super::probes::{self, FIRST_DISTRIBUTION, Probes};
 use super::proxy::{Mode, Proxy, Watch};
 use super::shapes::Shape;
 use super::store::{Layout, Store};
 use crate::support::{
-    Aws, Clock, Disk, EVICTD_PASSWORD, Evictd, EvictdOptions, Mysql, MysqlOptions, scratch,
+    Aws, Clock, Disk, EVICTD_PASSWORD, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, Mysql,
+    MysqlOptions, scratch,
 };
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -68,8 +69,11 @@ pub struct World {
     /// The writer before, where it lives on.
     pub retired: Option<Mysql>,
     pub redis: Store,
+    /// SQS.
     pub aws: Aws,
-    pub distribution: String,
+    pub cloudfront: FakeCloudFront,
+    /// The id that the configuration has for its distribution.
+    distribution: String,
     queue_url: String,
     rules: String,
     evictd: Option<Evictd>,
@@ -115,7 +119,7 @@ impl World {
                  INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
             )
             .await;
-        let distribution = aws.create_distribution("soak").await;
+        let cloudfront = FakeCloudFront::start(FakeSettings::default()).await;
         let timeout = VISIBILITY_TIMEOUT_SECONDS;
         let visibility = [(QueueAttributeName::VisibilityTimeout, timeout)];
         let queue_url = aws.create_queue_with("soak", &visibility).await;
@@ -138,7 +142,8 @@ impl World {
             mysql,
             redis,
             aws,
-            distribution,
+            cloudfront,
+            distribution: FIRST_DISTRIBUTION.to_owned(),
             queue_url,
             rules: String::new(),
             evictd: None,
@@ -170,7 +175,7 @@ impl World {
         self.rules = rules.chain([probes::RULE, LISTED]).collect();
         let nobody: Watch = Arc::new(|_| Box::pin(async {}));
         self.queue = Some(Proxy::http(self.aws.port(), nobody).await);
-        self.edge = Some(Proxy::http(self.aws.port(), probes.edge_watch()).await);
+        self.edge = Some(Proxy::http(self.cloudfront.port(), probes.edge_watch()).await);
         self.start_evictd().await;
     }
 
@@ -313,6 +318,20 @@ settle_after = "{settle_after}"
             evictd.rewrite(&config);
             evictd.signal("HUP");
         }
+    }
+
+    /// The distribution's name comes to stand for another one.
+    pub async fn replace_distribution(&mut self, probes: &Probes) {
+        const LOADED: &str = "loaded again and is in use";
+        let before = self.said(LOADED);
+        let number: u32 = self.distribution.trim_start_matches('E').parse().unwrap();
+        self.distribution = format!("E{}", number + 1);
+        probes.count_at_both(&self.distribution);
+        let config = self.config();
+        self.evictd().rewrite(&config);
+        self.evictd().signal("HUP");
+        self.says_again(LOADED, before).await;
+        probes.count_at_last();
     }
 
     /// The leader is killed, and the other evictd leads.

@@ -181,6 +181,11 @@ impl FakeCloudFront {
         &self.url
     }
 
+    pub fn port(&self) -> u16 {
+        let port = self.url.rsplit(':').next().map(str::parse);
+        port.expect("its URL has a port").expect("a number")
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics in here")
     }
@@ -265,7 +270,7 @@ impl FakeCloudFront {
                 date.unwrap_or_default(),
                 body.len()
             );
-            if stream.write_all(answer.as_bytes()).await.is_err() {
+            if stream.write_all(answer.as_bytes()).await.is_err() || request.is_last {
                 return;
             }
         }
@@ -602,6 +607,8 @@ struct Request {
     method: String,
     target: String,
     body: String,
+    /// The client wants the connection to be closed.
+    is_last: bool,
 }
 
 async fn read_request(stream: &mut TcpStream, buffered: &mut Vec<u8>) -> Option<Request> {
@@ -633,5 +640,6 @@ async fn read_request(stream: &mut TcpStream, buffered: &mut Vec<u8>) -> Option<
         method: words.next()?.to_owned(),
         target: words.next()?.to_owned(),
         body,
+        is_last: head.contains("\r\nconnection: close\r\n"),
     })
 }
