@@ -5,7 +5,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use super::metrics::scrape;
 use super::shop::{Config, Shop, USERS, WITHIN, start, stop};
 use crate::support::{
-    Disk, Evictd, FakeCloudFront, FakeSettings, MysqlOptions, eventually, free_port,
+    Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually, free_port,
 };
 
 async fn own() -> Shop {
@@ -123,6 +123,24 @@ async fn what_refuses_a_restart_and_did_not_before_is_tried_again_by_the_service
     let refused = Evictd::finish(&options, WITHIN).await;
     assert_eq!(refused.code, Some(3), "{}", refused.stderr);
     assert!(refused.stderr.contains("was refused"), "{}", refused.stderr);
+    // A secret that is not there yet.
+    let options = shop.config().options();
+    let missing = options.config.replacen(
+        "{ env = \"EVICTD_SOURCE_PASSWORD\" }",
+        "{ file = \"/nonexistent/secret\" }",
+        1,
+    );
+    let options = EvictdOptions {
+        config: missing,
+        ..options
+    };
+    let refused = Evictd::finish(&options, WITHIN).await;
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("/nonexistent/secret"),
+        "{}",
+        refused.stderr
+    );
     // A port that another process has, and a disk that is not mounted yet.
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let missing = shop.dir.path().join("missing");

@@ -100,7 +100,9 @@ impl<'a> Turns<'a> {
             };
         }
         let board = Arc::clone(&self.worker.display.reports().board);
-        let mut candidate = Candidate::new(&self.worker.config, Arc::clone(&board))?;
+        let config = &self.worker.config;
+        let candidate = Candidate::new(config, Arc::clone(&board));
+        let mut candidate = inheritance::judged(config, self.worker.role, candidate).await?;
         loop {
             let waited = self.wait(&mut candidate).await;
             let Some(at_ms) =
