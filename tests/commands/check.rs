@@ -209,6 +209,46 @@ async fn policy(aws: &Aws, name: &str, ttl: (i64, i64, i64)) -> String {
 }
 
 #[tokio::test]
+async fn another_configuration_that_sends_to_the_queue_is_an_error_unless_it_means_the_same() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let (queue, _) = aws.create_queue_with_dead_letters(&shop.database, 50).await;
+    let rest = format!(
+        "[buffer]\nkind = \"sqs\"\nqueue_url = \"{queue}\"\n\
+         [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n\
+         [[rule]]\nname = \"users\"\ntables = [\"$db.users\"]\npaths = [\"/users/{{id}}\"]\n"
+    );
+    let options = shop.config().rest(&rest).options().envs(aws.env());
+    let options = options.env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url());
+    let send = async |source: &str, distribution: &str, id: &str| {
+        let body = format!(
+            r#"{{"v":1,"source":"{source}","distribution":"{distribution}","distribution_id":"{id}","committed_at_us":1,"paths":["/a"]}}"#
+        );
+        let message = aws.sqs().send_message().queue_url(&queue);
+        message.message_body(body).send().await.unwrap();
+    };
+    send(&shop.database, "main", "E7").await;
+    send("blog", "main", "E1").await;
+    let (_, same) = json(&options).await;
+    assert_eq!(found(&same, "error", "sqs"), "");
+    send("blog", "main", "E2").await;
+    send("forum", "pages", "E3").await;
+    let (code, json_of_others) = json(&options).await;
+    assert_eq!(code, Some(2), "{json_of_others}");
+    let errors = found(&json_of_others, "error", "sqs");
+    for part in [
+        "configuration \"blog\"",
+        "distribution \"main\"",
+        "configuration \"forum\"",
+        "a queue of its own",
+    ] {
+        assert!(errors.contains(part), "{errors}");
+    }
+    assert_eq!(aws.queue_depth(&queue).await, (4, 0));
+}
+
+#[tokio::test]
 async fn tags_that_a_distribution_does_not_read_and_tenants_that_it_cannot_have_are_errors() {
     let shop = Shop::open().await;
     let aws = shared_aws().await;

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use tracing::warn;
 
 use super::queue::Sqs;
-use crate::buffer::{BufferError, Received, message};
+use crate::buffer::{BufferError, Message, Received, message};
 use crate::model::QueuePosition;
 
 /// The most messages in one answer.
@@ -23,6 +23,28 @@ impl Sqs {
         &self,
         wait: Duration,
     ) -> Result<Vec<Received<Arc<str>>>, BufferError> {
+        // Named in the request, so that it holds whatever becomes of the queue's
+        // setting while the daemon runs.
+        self.receive_for(wait, self.visibility_seconds()).await
+    }
+
+    /// Some of the messages that are visible now, and stay so. Each counts as
+    /// received once more.
+    ///
+    /// # Errors
+    ///
+    /// The queue cannot be reached, or the role may not receive.
+    pub async fn peek(&self) -> Result<Vec<Message>, BufferError> {
+        let received = self.receive_for(Duration::ZERO, 0).await?;
+        let readable = |received: Received<_>| received.content.ok();
+        Ok(received.into_iter().filter_map(readable).collect())
+    }
+
+    async fn receive_for(
+        &self,
+        wait: Duration,
+        visibility_s: i32,
+    ) -> Result<Vec<Received<Arc<str>>>, BufferError> {
         let wait = i32::try_from(wait.min(WAIT_MAX).as_secs()).unwrap_or(0);
         let output = self
             .polls
@@ -30,9 +52,7 @@ impl Sqs {
             .queue_url(&*self.url)
             .max_number_of_messages(RECEIVE_MAX)
             .wait_time_seconds(wait)
-            // Named in the request, so that it holds whatever becomes of the
-            // queue's setting while the daemon runs.
-            .visibility_timeout(self.visibility_seconds())
+            .visibility_timeout(visibility_s)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()

@@ -85,14 +85,31 @@ async fn edge(report: &mut CheckReport, config: &Config) {
     };
     let aws = aws_config().await;
     match buffer {
-        BufferConfig::Sqs { queue_url } => match Sqs::new(&aws, queue_url.as_str()).check().await {
-            Ok(queue) => report
-                .findings
-                .extend(queue::settings(&queue, config.max_receives)),
-            Err(error) => report.fail("sqs", error),
-        },
+        BufferConfig::Sqs { queue_url } => {
+            let sqs = Sqs::new(&aws, queue_url.as_str());
+            match sqs.check().await {
+                Ok(queue) => {
+                    let settings = queue::settings(&queue, config.max_receives);
+                    report.findings.extend(settings);
+                    examine_messages(report, config, &sqs).await;
+                }
+                Err(error) => report.fail("sqs", error),
+            }
+        }
         // Its file is among the directories.
         BufferConfig::Local { .. } => {}
     }
     distributions::examine(report, config, section, &CloudFront::new(&aws)).await;
+}
+
+async fn examine_messages(report: &mut CheckReport, config: &Config, sqs: &Sqs) {
+    match sqs.peek().await {
+        Ok(messages) => report.findings.extend(queue::others(&messages, config)),
+        // A role that only sends may not receive.
+        Err(error) => report.add(
+            Level::Note,
+            "sqs",
+            format!("it cannot be seen whether another configuration sends to the queue: {error}"),
+        ),
+    }
 }

@@ -1,7 +1,10 @@
 //! The queue between the cache and the edge.
 
-use crate::buffer::QueueSettings;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::buffer::{Message, QueueSettings};
 use crate::command::finding::{Finding, Level};
+use crate::config::Config;
 
 /// Shortest visibility timeout without a warning. A drain that loses its
 /// messages to another one makes both pay for the paths.
@@ -63,4 +66,33 @@ pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding>
         );
     }
     found
+}
+
+/// Compares messages that wait in the queue with the configuration: two
+/// configurations on one queue may mean two distributions by one name.
+pub(super) fn others(messages: &[Message], config: &Config) -> Vec<Finding> {
+    let distributions = config.cloudfront.iter();
+    let ids: BTreeMap<&str, &str> = distributions
+        .flat_map(|section| &section.distributions)
+        .map(|distribution| (&*distribution.name, &*distribution.id))
+        .collect();
+    let is_foreign = |message: &&Message| {
+        let own = ids.get(&*message.distribution).copied();
+        let theirs = message.distribution_id.as_deref().or(own);
+        *message.source != config.name && (own.is_none() || own != theirs)
+    };
+    let foreign: BTreeSet<(&str, &str)> = messages
+        .iter()
+        .filter(is_foreign)
+        .map(|message| (&*message.source, &*message.distribution))
+        .collect();
+    foreign
+        .into_iter()
+        .map(|(source, distribution)| {
+            let message = format!(
+                "the configuration \"{source}\" sends to this queue, too, and its distribution \"{distribution}\" is none of this one's: their drains leave each other's messages to come back, some visibility timeouts late; give each configuration a queue of its own"
+            );
+            Finding::new(Level::Error, "sqs", message)
+        })
+        .collect()
 }
