@@ -58,6 +58,24 @@ impl CommandError {
         self
     }
 
+    /// Whether a server does not answer, which passes by itself.
+    pub(super) fn is_of_a_server_away(&self) -> bool {
+        let cause = &self.cause;
+        matches!(cause.downcast_ref(), Some(CacheError::Unavailable { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(CheckpointError::Unavailable { .. })
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    SourceError::Unreachable { .. }
+                        | SourceError::Silent { .. }
+                        | SourceError::Stalled { .. }
+                )
+            )
+    }
+
     /// What is refused now and was not before passes once a server, an account
     /// or a disk is mended. No exit code may say that it does not.
     pub(super) fn of_what_worked_before(mut self) -> Self {

@@ -8,7 +8,6 @@ use lru::LruCache;
 use metrics::counter;
 
 use crate::buffer::{Buffer, Buried, RejectedMessage};
-use crate::edge::EdgeError;
 use crate::ledger::{self, Ledger};
 use crate::telemetry::{metric, repeating};
 
@@ -23,7 +22,8 @@ pub(super) struct EdgeRefusal {
     pub(super) code: &'static str,
     /// The edge's words.
     pub(super) reason: String,
-    /// The paths that it refused, where they could be told from the others.
+    /// The paths that it refused, each alone; `None`: it refuses all of them, for
+    /// what they have in common.
     pub(super) paths: Option<Vec<String>>,
 }
 
@@ -43,18 +43,9 @@ impl Default for EdgeRefusals {
 }
 
 impl EdgeRefusals {
-    /// `path` is the one that was refused, if it stood alone.
-    pub(super) fn add(&self, id: &Arc<str>, error: &EdgeError, path: Option<&String>) {
-        let mut refusals = self.lock();
-        let refusal = refusals.get_or_insert_mut(Arc::clone(id), || EdgeRefusal {
-            code: error.name(),
-            reason: error.to_string(),
-            paths: Some(Vec::new()),
-        });
-        match (&mut refusal.paths, path) {
-            (Some(paths), Some(path)) => paths.push(path.clone()),
-            (paths, _) => *paths = None,
-        }
+    /// Nothing else is to be done for the message.
+    pub(super) fn add(&self, id: &Arc<str>, refusal: EdgeRefusal) {
+        self.lock().put(Arc::clone(id), refusal);
     }
 
     /// Takes out why the edge refused the message, if it did.

@@ -12,9 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lru::LruCache;
 use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::edge::cover::already_invalidated::AlreadyInvalidated;
+use super::suspects::Arrivals;
+use crate::edge::cover::already_invalidated::{AlreadyInvalidated, CoveredUpTo};
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::made_requests::MadeRequests;
@@ -22,10 +23,11 @@ use crate::edge::cover::quota::{InProgress, count};
 use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::{Past, Reader};
 use crate::edge::{Made, Scope};
+use crate::model::QueuePosition;
 use crate::telemetry::{metric, repeating};
 
-/// Most that the edge's clock may differ from this machine's or the source's.
-/// Only money depends on it.
+/// Most that this machine's clock may differ from the source's, or from what the
+/// edge says of its own. Only money depends on it.
 pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// Invalidations that are remembered (Bounded). One that is forgotten is read
@@ -38,8 +40,23 @@ const ASKED_MAX: NonZeroUsize = NonZeroUsize::new(50).unwrap();
 /// Pages of the edge's list that one look reads. What lies beyond is at worst
 /// paid for again, or refused by the edge itself.
 pub(super) const PAGES_MAX: u32 = 10;
-/// How long one look may read invalidations. At one call a second, fifty.
+/// How long one look may read what a recall asks for. At one call a second, fifty
+/// invalidations.
 pub(super) const READING_MAX: Duration = Duration::from_secs(50);
+
+/// Time after which the edge's list shows an invalidation, and after which one that
+/// it lists can be read.
+pub(super) const LISTED_WITHIN: Duration = Duration::from_secs(15);
+
+/// A round waits for the first look for so long. It tells what others have in
+/// progress; without it the edge refuses what is too much.
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// The same for a look after such a refusal.
+const LOOK_AGAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for room without a look at what there is to say.
+const WAIT_AT_MOST: Duration = Duration::from_secs(10);
 
 /// What is known about one distribution. Locked for moments, never across an
 /// await.
@@ -48,10 +65,35 @@ pub(super) struct Distribution {
     state: Mutex<DistributionState>,
     /// Reads which invalidations this machine's drains have made.
     reader: Reader,
+    suspects: Arrivals,
     /// Tells the poller that somebody needs a look.
     pub(super) wish: Notify,
     /// Number of times the poller has looked.
     pub(super) looks: watch::Sender<u64>,
+    /// When the drain began.
+    began: Instant,
+}
+
+/// What a recall found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recalled {
+    /// All that the edge lists.
+    Everything,
+    /// The same, but for what cannot be read yet.
+    InPart,
+    /// The edge does not say.
+    Nothing,
+}
+
+/// A request that a process which is gone was about to make.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// Whether it was made.
+    pub(super) found: bool,
+    /// The messages that it can stand for.
+    horizon: Option<CoveredUpTo>,
+    /// Until when the edge's list may not show it.
+    pub(super) until: Instant,
 }
 
 #[derive(Debug)]
@@ -74,9 +116,13 @@ pub(super) struct DistributionState {
     pub(super) waiting: usize,
     /// Looks that failed, one after the other, since something was recalled.
     pub(super) unanswered: u32,
+    /// Whether the last look found no room to read everything in progress.
+    pub(super) unread: bool,
+    /// Whether the last look recalled an invalidation that cannot be read yet.
+    pub(super) missing: bool,
     /// Requests that a process which is gone was about to make, by caller
-    /// reference, and whether they were found to be made.
-    pub(super) in_doubt: HashMap<String, bool>,
+    /// reference.
+    pub(super) in_doubt: HashMap<String, Doubt>,
 }
 
 impl DistributionState {
@@ -91,6 +137,8 @@ impl DistributionState {
             now: false,
             waiting: 0,
             unanswered: 0,
+            unread: false,
+            missing: false,
             in_doubt: HashMap::new(),
         }
     }
@@ -125,10 +173,20 @@ impl DistributionState {
         self.recall = Some(self.recall.map_or(since, |known| known.min(since)));
     }
 
+    /// Takes in that a process which is gone may have made a request at this time.
+    pub(super) fn doubt(&mut self, reference: String, horizon: Option<CoveredUpTo>, at: Instant) {
+        let doubt = Doubt {
+            found: false,
+            horizon,
+            until: at + LISTED_WITHIN,
+        };
+        self.in_doubt.insert(reference, doubt);
+    }
+
     /// Takes in that a request was made, if that was in doubt.
     pub(super) fn found(&mut self, caller_reference: &str) {
-        if let Some(found) = self.in_doubt.get_mut(caller_reference) {
-            *found = true;
+        if let Some(doubt) = self.in_doubt.get_mut(caller_reference) {
+            doubt.found = true;
         }
     }
 }
@@ -139,9 +197,16 @@ impl Distribution {
         Self {
             state: Mutex::new(DistributionState::new()),
             reader,
+            suspects: Arrivals::default(),
             wish: Notify::new(),
             looks: watch::Sender::new(0),
+            began: Instant::now(),
         }
+    }
+
+    /// Messages with a path that the edge may refuse.
+    pub(super) fn suspects(&self) -> &Arrivals {
+        &self.suspects
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, DistributionState> {
@@ -184,11 +249,30 @@ impl Distribution {
         names
     }
 
-    /// Waits until the poller has looked once, whether the edge answered or not.
+    /// Waits until the poller has looked once, whether the edge answered or not,
+    /// but not for long.
     pub(super) async fn looked(&self) {
         let mut looks = self.looks.subscribe();
+        let looked = looks.wait_for(|looks| *looks > 0);
         // An error means that the poller ended, and then nobody waits.
-        looks.wait_for(|looks| *looks > 0).await.ok();
+        timeout_at(self.began + FIRST_LOOK_WITHIN, looked)
+            .await
+            .ok();
+    }
+
+    /// Until when it is not known whether a process that is gone has sent a message
+    /// that stands here in its buffer's order; `None`: none has.
+    pub(super) fn doubted_until(&self, order: Option<QueuePosition>) -> Option<Instant> {
+        let later = |doubt: &Doubt| match (order, doubt.horizon) {
+            (Some(order), Some(horizon)) => order.buffer == horizon.buffer && order.at > horizon.at,
+            _ => false,
+        };
+        let state = self.lock();
+        let doubts = state.in_doubt.values();
+        doubts
+            .filter(|doubt| !doubt.found && !later(doubt))
+            .map(|doubt| doubt.until)
+            .max()
     }
 
     /// Room for paths that may still be sent.
@@ -198,21 +282,28 @@ impl Distribution {
 
     /// Waits until something may have completed.
     pub(super) async fn wait_for_room(&self) {
+        struct Waiting<'a>(&'a Distribution);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.lock().waiting -= 1;
+            }
+        }
         let mut looks = self.looks.subscribe();
         self.lock().waiting += 1;
+        let _waiting = Waiting(self);
         self.wish.notify_one();
-        looks.changed().await.ok();
-        self.lock().waiting -= 1;
+        timeout(WAIT_AT_MOST, looks.changed()).await.ok();
     }
 
     /// Finds out what others have in progress, after the edge refused more.
     pub(super) async fn look_again(&self) {
-        self.look(|state| state.now = true).await;
+        let look = self.look(|state| state.now = true);
+        timeout(LOOK_AGAIN_WITHIN, look).await.ok();
     }
 
     /// Finds out what was made since a commit: somebody may have taken care of
     /// it, and not lived to say so. Waits for an answer, but not for ever.
-    pub(super) async fn recall(&self, committed_at: SystemTime) {
+    pub(super) async fn recall(&self, committed_at: SystemTime) -> Recalled {
         let since = committed_at.checked_sub(CLOCKS_DIFFER);
         self.look(|state| {
             state.recall_since(since.unwrap_or(UNIX_EPOCH));
@@ -220,6 +311,12 @@ impl Distribution {
             state.unanswered = 0;
         })
         .await;
+        let state = self.lock();
+        match (state.unanswered, state.missing) {
+            (0, false) => Recalled::Everything,
+            (0, true) => Recalled::InPart,
+            (1.., _) => Recalled::Nothing,
+        }
     }
 
     async fn look(&self, wish: impl FnOnce(&mut DistributionState)) {
@@ -260,6 +357,7 @@ impl Distribution {
         let paths = &batch.invalidation.paths;
         let counted = count(paths);
         let tenant = batch.invalidation.scope.tenant.as_ref();
+        self.suspects.accepted(paths);
         let mut state = self.lock();
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);

@@ -3,18 +3,33 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use metrics::gauge;
+use tokio::time::Instant;
 
 use crate::buffer::Message;
 use crate::model::CommitTime;
 use crate::telemetry::metric;
 
-/// Bounded: beyond any of these nothing more is received. One last receive may
-/// exceed them, by ten messages.
-const MESSAGES_MAX: usize = 1_000;
-const PATHS_MAX: usize = 100_000;
-const BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// Bounded: beyond any of these nothing more is held. One last receive may exceed
+/// them, by ten messages.
+const MAX: Load = Load {
+    messages: 1_000,
+    paths: 100_000,
+    bytes: 16 * 1_024 * 1_024,
+};
+
+/// Of several distributions each may hold so many times what is still free: one
+/// that is stuck takes three quarters, another one three quarters of the rest, and
+/// so on.
+const SHARE_OF_FREE: usize = 3;
+/// So many messages any of them may hold.
+const SHARE_MIN: usize = 5;
+
+/// While a distribution that holds its share works, nothing is received: the
+/// others wait for so long. Then it is stuck, and they do not.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Shared by the main loop and its deliveries. Locked for moments, never across
 /// an await.
@@ -27,12 +42,24 @@ pub(super) struct InFlight<R> {
 struct InFlightState<R> {
     messages: HashMap<Arc<str>, MessageInFlight<R>>,
     load: Load,
+    /// The distributions that hold something, by name.
+    shares: HashMap<Arc<str>, Share>,
+    /// Number of distributions that share the room.
+    distributions: usize,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    load: Load,
+    /// Since when it is as large as it may be.
+    full_since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct MessageInFlight<R> {
     receipt: R,
     committed_at: Option<CommitTime>,
+    distribution: Arc<str>,
     load: Load,
     stage: Stage,
 }
@@ -56,6 +83,24 @@ pub(super) struct Load {
     pub(super) bytes: usize,
 }
 
+impl Load {
+    fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.paths += other.paths;
+        self.bytes += other.bytes;
+    }
+
+    fn take(&mut self, other: Self) {
+        self.messages = self.messages.saturating_sub(other.messages);
+        self.paths = self.paths.saturating_sub(other.paths);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    fn reaches(self, limit: Self) -> bool {
+        self.messages >= limit.messages || self.paths >= limit.paths || self.bytes >= limit.bytes
+    }
+}
+
 /// A message that is about to be deleted.
 pub(super) struct Deletable<R> {
     pub(super) receipt: R,
@@ -76,39 +121,87 @@ pub(super) enum Admission {
     /// It was in flight already: its visibility timeout ran out in between. The
     /// new receipt replaces the old one, which no longer proves anything.
     Again,
+    /// Its distribution holds as much as it may: it stays in the buffer, and comes
+    /// back after its visibility timeout.
+    NoRoom,
 }
 
-impl<R> Default for InFlight<R> {
-    fn default() -> Self {
-        Self {
-            state: Mutex::new(InFlightState {
-                messages: HashMap::new(),
-                load: Load::default(),
-            }),
+impl<R> InFlightState<R> {
+    /// Whether the distribution holds as much as it may.
+    fn is_full(&self, distribution: &str) -> bool {
+        if self.distributions <= 1 {
+            return self.load.reaches(MAX);
+        }
+        let share = self.shares.get(distribution);
+        share.is_some_and(|share| share.load.reaches(self.share_max()))
+    }
+
+    /// As much as any of several distributions may hold now.
+    fn share_max(&self) -> Load {
+        let mut free = MAX;
+        free.take(self.load);
+        Load {
+            messages: (free.messages * SHARE_OF_FREE).max(SHARE_MIN),
+            paths: (free.paths * SHARE_OF_FREE).max(1),
+            bytes: (free.bytes * SHARE_OF_FREE).max(1),
+        }
+    }
+
+    /// Whether the distribution holds as much as it may, and has done so for long.
+    fn is_stuck(&self, distribution: &str) -> bool {
+        let share = self.shares.get(distribution);
+        let since = share.and_then(|share| share.full_since);
+        since.is_some_and(|since| since.elapsed() >= STUCK_AFTER)
+    }
+
+    fn forget(&mut self, message: &MessageInFlight<R>) {
+        self.load.take(message.load);
+        if let Some(share) = self.shares.get_mut(&message.distribution) {
+            share.load.take(message.load);
+            if share.load.messages == 0 {
+                self.shares.remove(&message.distribution);
+            }
         }
     }
 }
 
 impl<R: Clone + Eq + Hash> InFlight<R> {
+    /// Nothing is in flight. So many distributions share the room.
+    pub(super) fn of(distributions: usize) -> Self {
+        Self {
+            state: Mutex::new(InFlightState {
+                messages: HashMap::new(),
+                load: Load::default(),
+                shares: HashMap::new(),
+                distributions,
+            }),
+        }
+    }
+
     pub(super) fn admit(&self, id: &Arc<str>, receipt: R, message: &Message) -> Admission {
         let mut state = self.lock();
         if let Some(known) = state.messages.get_mut(id) {
             known.receipt = receipt;
             return Admission::Again;
         }
+        if state.is_stuck(&message.distribution) {
+            return Admission::NoRoom;
+        }
         let load = Load {
             messages: 1,
             paths: message.paths.len(),
             bytes: message.paths.iter().map(String::len).sum(),
         };
-        state.load.messages += load.messages;
-        state.load.paths += load.paths;
-        state.load.bytes += load.bytes;
+        state.load.add(load);
+        let distribution = Arc::clone(&message.distribution);
+        let share = state.shares.entry(Arc::clone(&distribution));
+        share.or_default().load.add(load);
         state.messages.insert(
             Arc::clone(id),
             MessageInFlight {
                 receipt,
                 committed_at: message.committed_at,
+                distribution,
                 load,
                 stage: Stage::Waiting,
             },
@@ -185,15 +278,15 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         let mut state = self.lock();
         let only: Option<HashSet<&Arc<str>>> = only.map(|ids| ids.iter().collect());
         let named = |id: &Arc<str>| only.as_ref().is_none_or(|ids| ids.contains(id));
-        let (let_go, loads): (Vec<LetGo<R>>, Vec<Load>) = state
+        let taken: Vec<_> = state
             .messages
             .extract_if(|id, message| named(id) && message.stage == Stage::Waiting)
-            .map(|(id, MessageInFlight { receipt, load, .. })| (LetGo { id, receipt }, load))
-            .unzip();
-        for load in loads {
-            state.load.messages -= load.messages;
-            state.load.paths -= load.paths;
-            state.load.bytes -= load.bytes;
+            .collect();
+        let mut let_go = Vec::with_capacity(taken.len());
+        for (id, message) in taken {
+            state.forget(&message);
+            let receipt = message.receipt;
+            let_go.push(LetGo { id, receipt });
         }
         publish(state.load);
         let_go
@@ -205,10 +298,8 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         let mut state = self.lock();
         let before = state.load.messages;
         for id in ids {
-            if let Some(MessageInFlight { load, .. }) = state.messages.remove(id) {
-                state.load.messages -= load.messages;
-                state.load.paths -= load.paths;
-                state.load.bytes -= load.bytes;
+            if let Some(message) = state.messages.remove(id) {
+                state.forget(&message);
             }
         }
         publish(state.load);
@@ -219,9 +310,30 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         self.lock().load
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        let load = self.load();
-        load.messages >= MESSAGES_MAX || load.paths >= PATHS_MAX || load.bytes >= BYTES_MAX
+    /// Whether more may be received. Nothing is while a distribution holds as much
+    /// as it may and works, nor while all of them are stuck.
+    pub(super) fn may_receive(&self) -> bool {
+        let mut state = self.lock();
+        if state.distributions <= 1 {
+            return !state.load.reaches(MAX);
+        }
+        let (max, now) = (state.share_max(), Instant::now());
+        let (mut full, mut stuck) = (0, 0);
+        for share in state.shares.values_mut() {
+            if !share.load.reaches(max) {
+                share.full_since = None;
+                continue;
+            }
+            let since = *share.full_since.get_or_insert(now);
+            full += 1;
+            stuck += usize::from(now.saturating_duration_since(since) >= STUCK_AFTER);
+        }
+        full == stuck && stuck < state.distributions
+    }
+
+    /// Whether this distribution may not hold more.
+    pub(super) fn is_full_of(&self, distribution: &str) -> bool {
+        self.lock().is_full(distribution)
     }
 
     fn lock(&self) -> MutexGuard<'_, InFlightState<R>> {
@@ -253,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_load_is_what_is_held() {
-        let in_flight = InFlight::default();
+        let in_flight = InFlight::of(1);
         in_flight.admit(&"a".into(), 1, &message(&["/a", "/bc"]));
         in_flight.admit(&"b".into(), 2, &message(&["/d"]));
         let both = Load {
@@ -270,9 +382,51 @@ mod tests {
         assert_eq!(in_flight.load(), Load::default());
     }
 
+    fn of(distribution: &str) -> Message {
+        Message {
+            distribution: distribution.into(),
+            ..message(&["/a"])
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_distribution_that_is_stuck_leaves_room_for_others_and_one_alone_takes_all() {
+        let several = InFlight::of(3);
+        let admit = |in_flight: &InFlight<usize>, name: &str, n: usize| {
+            in_flight.admit(&format!("{name}-{n}").into(), n, &of(name))
+        };
+        let mut held = std::collections::BTreeMap::new();
+        for name in ["a", "b", "c"] {
+            for n in 0..2_000 {
+                if several.may_receive() {
+                    assert_eq!(admit(&several, name, n), Admission::New);
+                    *held.entry(name).or_insert(0) += 1;
+                }
+            }
+            assert!(several.is_full_of(name));
+            tokio::time::advance(STUCK_AFTER).await;
+            assert_eq!(several.may_receive(), name != "c", "until all are stuck");
+            assert_eq!(admit(&several, name, 5_000), Admission::NoRoom);
+        }
+        assert_eq!(Vec::from_iter(held), [("a", 750), ("b", 188), ("c", 47)]);
+        let again = several.admit(&"a-7".into(), 9, &of("a"));
+        assert_eq!(again, Admission::Again, "it is held");
+        let ids: Vec<Arc<str>> = (0..500).map(|n| format!("a-{n}").into()).collect();
+        several.release(&ids);
+        assert!(several.may_receive());
+        assert_eq!(admit(&several, "a", 5_000), Admission::New);
+
+        let alone = InFlight::of(1);
+        for n in 0..1_000 {
+            assert!(alone.may_receive());
+            assert_eq!(admit(&alone, "a", n), Admission::New);
+        }
+        assert!(!alone.may_receive() && alone.is_full_of("a"));
+    }
+
     #[test]
     fn a_message_received_again_is_held_once_under_its_newest_receipt() {
-        let in_flight = InFlight::default();
+        let in_flight = InFlight::of(1);
         assert_eq!(
             in_flight.admit(&"a".into(), 1, &message(&["/a"])),
             Admission::New
@@ -287,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_is_deleted_or_held_anew_needs_no_extension() {
-        let in_flight = InFlight::default();
+        let in_flight = InFlight::of(1);
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
             in_flight.admit(&id.into(), receipt, &message(&["/x"]));
         }
@@ -299,7 +453,7 @@ mod tests {
 
     #[test]
     fn what_the_edge_may_have_accepted_is_not_let_go() {
-        let in_flight = InFlight::default();
+        let in_flight = InFlight::of(1);
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
             in_flight.admit(&id.into(), receipt, &message(&["/x"]));
         }

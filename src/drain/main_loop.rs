@@ -15,6 +15,7 @@ use super::dead_letters::{Letter, bury};
 use super::deliver::Delivery;
 use super::distribution::Distribution;
 use super::extension::Extension;
+use super::isolate::Isolation;
 use super::parts::DrainParts;
 use super::receive::Receiver;
 use super::slot::in_slot;
@@ -41,6 +42,8 @@ pub(super) struct MainLoop<'a, B: Buffer, E> {
     pub(super) receiver: Receiver<'a, B, E>,
     /// Rounds under way: each returns its distribution's name.
     pub(super) deliveries: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
+    /// Searches for refused paths under way, likewise.
+    pub(super) isolations: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
     pub(super) receiving: Option<Receiving<'a, B::Receipt>>,
     pub(super) extension: Extension<'a, B>,
 }
@@ -53,8 +56,9 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
         Self {
             parts,
             distributions,
-            receiver: Receiver::new(parts),
+            receiver: Receiver::new(parts, distributions),
             deliveries: FuturesUnordered::new(),
+            isolations: FuturesUnordered::new(),
             receiving: None,
             extension: Extension::new(&*parts.buffer, &parts.in_flight),
         }
@@ -64,18 +68,20 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
         let parts = self.parts;
         let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut receive_at = Instant::now();
+        let mut isolating: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut burying: Option<BoxFuture<'_, ()>> = None;
         let mut turn = interval(TURN);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             parts.reports.board.started(&Component::Drain);
             self.start_due(&mut delivering);
+            self.start_isolations(&mut isolating);
             if burying.is_none() && !self.receiver.letters.is_empty() {
                 let letters: Vec<Letter<_>> = std::mem::take(&mut self.receiver.letters);
                 let ledger = &parts.reports.ledger;
                 burying = Some(Box::pin(bury(&*parts.buffer, ledger, letters)));
             }
-            let room = self.receiver.letters.len() < LETTERS_MAX && !parts.in_flight.is_full();
+            let room = self.receiver.letters.len() < LETTERS_MAX && parts.in_flight.may_receive();
             if self.receiving.is_none() && room {
                 self.receiving = Some(Box::pin(async move {
                     sleep_until(receive_at).await;
@@ -90,6 +96,9 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 () = shutdown.cancelled() => return,
                 Some(name) = self.deliveries.next(), if !self.deliveries.is_empty() => {
                     delivering.remove(&name);
+                }
+                Some(name) = self.isolations.next(), if !self.isolations.is_empty() => {
+                    isolating.remove(&name);
                 }
                 () = self.extension.turn() => {}
                 () = in_slot(&mut burying) => burying = None,
@@ -124,7 +133,36 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 },
                 name,
             };
-            self.deliveries.push(Box::pin(delivery.run(round)));
+            self.deliveries.push(Box::pin(async move {
+                let name = Arc::clone(&delivery.name);
+                delivery.run(round).await;
+                name
+            }));
+        }
+    }
+
+    /// Begins to search for refused paths where there are suspects.
+    fn start_isolations(&mut self, isolating: &mut BTreeSet<Arc<str>>) {
+        let parts = self.parts;
+        for (name, distribution) in self.distributions {
+            let Some(id) = parts.options.distributions.get(name) else {
+                continue;
+            };
+            if isolating.contains(name) || !distribution.suspects().is_waiting() {
+                continue;
+            }
+            isolating.insert(Arc::clone(name));
+            let isolation = Isolation {
+                parts,
+                distribution,
+                name: Arc::clone(name),
+                id: Arc::clone(id),
+            };
+            self.isolations.push(Box::pin(async move {
+                let name = Arc::clone(&isolation.name);
+                isolation.run().await;
+                name
+            }));
         }
     }
 }

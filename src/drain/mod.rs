@@ -9,6 +9,10 @@
 //! - `in_flight`: messages that were received and not deleted yet.
 //! - `extension`: keeps messages in flight invisible to other drains.
 //! - `deliver`: one round, through the edge.
+//! - `ask`: one request of a round, until the edge has answered it.
+//! - `isolate`: the search for the paths that a distribution refuses.
+//! - `suspects`: messages with a path that may be refused.
+//! - `refused_paths`: paths that were refused, each alone.
 //! - `verdict`: what a failed call to the edge asks for.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `distribution`: what is known about one distribution.
@@ -18,19 +22,23 @@
 //! - `slot`: a future that outlives the waits for it.
 //! - `tests`: a drain between a buffer and an edge that misbehave.
 
+mod ask;
 mod budget_metrics;
 mod dead_letters;
 mod deliver;
 mod distribution;
 mod extension;
 mod in_flight;
+mod isolate;
 mod main_loop;
 mod options;
 mod parts;
 mod poller;
 mod receive;
+mod refused_paths;
 mod shutdown;
 mod slot;
+mod suspects;
 mod task;
 mod tenant_lookup;
 mod verdict;

@@ -20,7 +20,10 @@
 //! A look can fail. Then the drain goes by what the edge accepts and refuses, and
 //! a recall is repeated a few times before paths are sent again: they may be paid
 //! for twice, but no change waits for ever. A look is also bounded, in pages and
-//! in reads. The list does not show invalidations of tenants: those in progress
+//! in reads: what others have in progress is read a few at a time, and rounds do
+//! not wait for it. The edge's list may be late, and know of an invalidation that
+//! cannot be read yet. So an orphan is looked for, every few seconds, until the list
+//! must have it; rounds repeat their recalls likewise (`ask`). The list does not show invalidations of tenants: those in progress
 //! are read one by one here, and earlier ones in `tenant_lookup`.
 
 use std::collections::HashSet;
@@ -32,7 +35,8 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::distribution::{
-    CLOCKS_DIFFER, Distribution, DistributionState, PAGES_MAX, READING_MAX, publish, started_at,
+    CLOCKS_DIFFER, Distribution, DistributionState, Doubt, PAGES_MAX, READING_MAX, publish,
+    started_at,
 };
 use crate::edge::budget::Budget;
 use crate::edge::cover::caller_reference;
@@ -53,7 +57,13 @@ const TENANTS_AFTER: Duration = Duration::from_secs(25);
 /// and for a few of them at a look.
 const TENANTS_MAX: usize = 10;
 
-const LOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// What others have in progress is read for so long in one look.
+const OTHERS_READING_MAX: Duration = Duration::from_secs(5);
+
+/// Pause before the next look for what the edge's list may not show yet.
+pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(3);
+
+const LOOK_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// Messages that were received again wait for so many looks at what was made
 /// meanwhile. To send a change matters more than not to pay for it twice.
@@ -95,9 +105,9 @@ impl<E: Edge> Poller<E> {
                     backoff.reset();
                     self.distribution.lock().unanswered = 0;
                     // Only a look that reached back to the orphans can tell.
-                    let reached = |since: &SystemTime| recall.is_some_and(|from| from <= *since);
-                    if in_doubt_since.take_if(|since| reached(since)).is_some() {
-                        self.settle_orphans(complete).await;
+                    if in_doubt_since.is_some_and(|since| recall.is_some_and(|from| from <= since))
+                    {
+                        self.settle_orphans(began, complete).await;
                     }
                     None
                 }
@@ -106,10 +116,20 @@ impl<E: Edge> Poller<E> {
                     if !std::mem::replace(&mut failing, true) {
                         warn!(distribution = %self.name, error = %error, "cannot ask what is in progress; going by what the edge accepts and refuses");
                     }
-                    self.go_on_without_answer(&error, recall);
+                    if !self.go_on_without_answer(&error, recall) {
+                        self.settle_orphans(began, false).await;
+                    }
                     Some(backoff.next_delay())
                 }
             };
+            in_doubt_since = in_doubt_since.filter(|since| {
+                let mut state = self.distribution.lock();
+                let in_doubt = !state.in_doubt.is_empty();
+                if in_doubt {
+                    state.recall_since(*since);
+                }
+                in_doubt
+            });
             self.report_overdue();
             self.distribution.looks.send_modify(|looks| *looks += 1);
             self.rest(began, pause).await;
@@ -132,58 +152,64 @@ impl<E: Edge> Poller<E> {
             let since = SystemTime::from(opened_at)
                 .checked_sub(CLOCKS_DIFFER)
                 .unwrap_or(UNIX_EPOCH);
+            let horizon = caller_reference::horizon(&reference, &Scope::of(&self.id));
+            let opened_at = started_at(opened_at.into());
             let mut state = self.distribution.lock();
             state.recall_since(since);
-            state.in_doubt.insert(reference, false);
+            state.doubt(reference, horizon, opened_at);
             oldest = Some(oldest.map_or(since, |known| known.min(since)));
         }
         oldest
     }
 
-    /// Settles the orphans in the month's count. One of which it cannot be known
-    /// whether it was made stays counted.
-    async fn settle_orphans(&self, complete: bool) {
-        let in_doubt = std::mem::take(&mut self.distribution.lock().in_doubt);
-        for (orphan, found) in in_doubt {
-            self.settle(&orphan, found || !complete).await;
+    /// Settles the orphans in the month's count, once a look that began at
+    /// `looked_at` must have seen those that were made. One of which it cannot be
+    /// known whether it was made stays counted.
+    async fn settle_orphans(&self, looked_at: Instant, complete: bool) {
+        let known: Vec<(String, bool)> = {
+            let mut state = self.distribution.lock();
+            let missing = state.missing;
+            let known =
+                |doubt: &Doubt| doubt.found || !complete || !missing && looked_at >= doubt.until;
+            state
+                .in_doubt
+                .extract_if(|_, doubt| known(doubt))
+                .map(|(orphan, doubt)| (orphan, doubt.found || !complete))
+                .collect()
+        };
+        for (orphan, made) in known {
+            self.settle(&orphan, made).await;
         }
     }
 
     /// A look failed. A recall is not forgotten because of that: what was made
-    /// and is not seen is paid for twice.
-    fn go_on_without_answer(&self, error: &EdgeError, recall: Option<SystemTime>) {
+    /// and is not seen is paid for twice. Returns whether it is repeated.
+    fn go_on_without_answer(&self, error: &EdgeError, recall: Option<SystemTime>) -> bool {
         let mut state = self.distribution.lock();
         state.in_progress.forget_old(Instant::now());
         state.unanswered = state.unanswered.saturating_add(1);
         let Some(since) = recall else {
-            return;
+            return true;
         };
         if error.is_transient() && state.unanswered < LOOKS_FOR_RECALL {
             state.recall_since(since);
             state.now = true;
+            true
         } else {
             warn!(distribution = %self.name, "it is not known what was made lately; paths of messages that are received again may be paid for twice");
+            false
         }
     }
 
     /// Waits until it is time for the next look.
     async fn rest(&self, began: Instant, pause: Option<Duration>) {
         loop {
-            let calls = {
-                let state = self.distribution.lock();
-                match (state.now, state.waiting, state.in_progress.is_empty()) {
-                    (true, ..) => Some(0),
-                    (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
-                    (false, 0, false) => Some(CALLS_PER_LOOK),
-                    (false, 0, true) => None,
-                }
-            };
             let wish = self.distribution.wish.notified();
-            let Some(calls) = calls else {
+            let Some(after) = self.next_after(pause) else {
                 wish.await;
                 continue;
             };
-            let due = began + pause.unwrap_or_else(|| self.rate_limit.time_of(calls));
+            let due = began + after;
             tokio::select! {
                 () = tokio::time::sleep_until(due) => return,
                 () = wish => {}
@@ -191,15 +217,35 @@ impl<E: Edge> Poller<E> {
         }
     }
 
+    /// Time from one look to the next, after a failure with a `pause` of its own;
+    /// `None`: none is needed.
+    fn next_after(&self, pause: Option<Duration>) -> Option<Duration> {
+        let state = self.distribution.lock();
+        let idle = state.in_progress.is_empty() && !state.unread;
+        let calls = match (state.now, state.waiting, idle) {
+            (true, ..) => Some(0),
+            (false, 1.., _) => Some(CALLS_PER_URGENT_LOOK),
+            (false, 0, false) => Some(CALLS_PER_LOOK),
+            (false, 0, true) => None,
+        };
+        let after = calls.map(|calls| pause.unwrap_or_else(|| self.rate_limit.time_of(calls)));
+        if state.in_doubt.is_empty() {
+            return after;
+        }
+        let again = pause.unwrap_or(AGAIN_AFTER);
+        Some(after.map_or(again, |after| after.min(again)))
+    }
+
     /// Asks what is in progress, and what was made since `recall`. Returns
-    /// whether everything was read that there was to read.
+    /// whether everything was read that is recalled, but for what cannot be read yet.
     async fn look(&self, recall: Option<SystemTime>) -> Result<bool, EdgeError> {
         let known: Vec<String> = {
             let state = self.distribution.lock();
             state.in_progress.ids().map(str::to_owned).collect()
         };
         let scope = Scope::of(&self.id);
-        let mut to_read = Vec::new();
+        let mut to_recall = Vec::new();
+        let mut running = Vec::new();
         let mut listed = HashSet::new();
         let mut from = None;
         for _ in 0..PAGES_MAX {
@@ -225,8 +271,10 @@ impl<E: Edge> Poller<E> {
                     }
                     (false, None) => {}
                 }
-                if paths.is_none() && (recalled || !completed) {
-                    to_read.push((id.clone(), made_at));
+                if paths.is_none() && recalled {
+                    to_recall.push((id.clone(), made_at));
+                } else if paths.is_none() && !completed {
+                    running.push((id.clone(), made_at));
                 }
                 listed.insert(id);
             }
@@ -237,23 +285,54 @@ impl<E: Edge> Poller<E> {
         }
         // What has slipped off the pages.
         let slipped = known.into_iter().filter(|id| !listed.contains(id));
-        to_read.extend(slipped.map(|id| (id, SystemTime::now())));
-        let reads_max = READING_MAX.as_nanos() / self.rate_limit.time_of(1).as_nanos().max(1);
-        let reads_max = usize::try_from(reads_max).unwrap_or(usize::MAX);
-        let complete = to_read.len() <= reads_max;
+        running.extend(slipped.map(|id| (id, SystemTime::now())));
+        let complete = to_recall.len() <= self.calls_within(READING_MAX);
         if !complete {
-            warn!(distribution = %self.name, invalidations = to_read.len(), "too many invalidations to read them all; some paths may be paid for twice");
-            to_read.truncate(reads_max);
+            warn!(distribution = %self.name, invalidations = to_recall.len(), "too many invalidations to read them all; some paths may be paid for twice");
+            to_recall.truncate(self.calls_within(READING_MAX));
         }
         // The oldest first: the newest are to be remembered longest.
-        for (id, made_at) in to_read.into_iter().rev() {
-            self.rate_limit.turn().await;
-            let made = self.edge.read(&scope, &id).await?;
-            self.learn(&scope, &id, made_at, &made);
+        let mut missing = false;
+        for (id, made_at) in to_recall.into_iter().rev() {
+            missing |= !self.read(&scope, &id, made_at).await?;
+        }
+        let unread = running.len() > self.calls_within(OTHERS_READING_MAX);
+        running.truncate(self.calls_within(OTHERS_READING_MAX));
+        for (id, made_at) in running.into_iter().rev() {
+            self.read(&scope, &id, made_at).await?;
+        }
+        {
+            let mut state = self.distribution.lock();
+            (state.missing, state.unread) = (missing, unread);
         }
         self.look_at_tenants().await?;
         publish(&self.name, self.distribution.lock().in_progress.used());
         Ok(complete)
+    }
+
+    /// Reads an invalidation. Returns whether that can be done: one that was made just
+    /// now may be listed and not be there yet.
+    async fn read(&self, scope: &Scope, id: &str, made_at: SystemTime) -> Result<bool, EdgeError> {
+        self.rate_limit.turn().await;
+        match self.edge.read(scope, id).await {
+            Ok(made) => {
+                self.learn(scope, id, made_at, &made);
+                Ok(true)
+            }
+            Err(error) if error.kind == EdgeErrorKind::NoSuchInvalidation => {
+                counter!(metric::EDGE_LOOKS_FAILED, "error" => error.name()).increment(1);
+                let mut state = self.distribution.lock();
+                state.in_progress.forget_if_old(id, Instant::now());
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Number of calls that the rate limit allows in this time.
+    fn calls_within(&self, time: Duration) -> usize {
+        let calls = time.as_nanos() / self.rate_limit.time_of(1).as_nanos().max(1);
+        usize::try_from(calls).unwrap_or(usize::MAX).max(1)
     }
 
     fn learn(&self, scope: &Scope, id: &str, made_at: SystemTime, made: &Made) {
@@ -278,6 +357,7 @@ impl<E: Edge> Poller<E> {
             self.rate_limit.turn().await;
             let completed = match self.edge.read(&scope, &id).await {
                 Ok(made) => made.completed,
+                Err(error) if error.kind == EdgeErrorKind::NoSuchInvalidation => false,
                 // It is gone, with all that was in progress for it.
                 Err(error) if matches!(error.kind, EdgeErrorKind::NoSuchTenant { .. }) => true,
                 Err(error) => return Err(error),

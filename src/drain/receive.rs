@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::dead_letters::{EdgeRefusal, Letter};
+use super::distribution::Distribution;
 use super::in_flight::Admission;
 use super::parts::DrainParts;
 use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
@@ -26,6 +27,10 @@ const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Durat
 /// Messages whose reason is remembered, so that a redelivery is not logged
 /// again.
 const REPORTED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// Pause after a receive that brought nothing but messages for which there is no
+/// room: those of others are behind them.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Once a budget is spent, paths gather for as long: a round then costs one.
 const SPENT_WINDOW: Duration = Duration::from_secs(60);
@@ -42,6 +47,7 @@ struct Round {
 /// Sorts received messages, and keeps what gathers until it is due.
 pub(super) struct Receiver<'a, B: Buffer, E> {
     parts: &'a DrainParts<B, E>,
+    distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
     /// To be buried.
     pub(super) letters: Vec<Letter<B::Receipt>>,
     rounds: BTreeMap<Destination, Round>,
@@ -76,9 +82,13 @@ enum Patience {
 }
 
 impl<'a, B: Buffer, E> Receiver<'a, B, E> {
-    pub(super) fn new(parts: &'a DrainParts<B, E>) -> Self {
+    pub(super) fn new(
+        parts: &'a DrainParts<B, E>,
+        distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
+    ) -> Self {
         Self {
             parts,
+            distributions,
             letters: Vec::new(),
             rounds: BTreeMap::new(),
             reported: LruCache::new(REPORTED_MAX),
@@ -105,10 +115,15 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                     );
                 }
                 self.backoff.reset();
+                let mut none_fits = !received.is_empty();
                 for message in received {
-                    self.sort(message);
+                    none_fits &= self.sort(message) == Some(Admission::NoRoom);
                 }
-                Duration::ZERO
+                if none_fits {
+                    NO_ROOM_PAUSE
+                } else {
+                    Duration::ZERO
+                }
             }
             Err(error) => {
                 counter!(metric::BUFFER_ERRORS, "operation" => "receive").increment(1);
@@ -122,7 +137,8 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         }
     }
 
-    fn sort(&mut self, received: Received<B::Receipt>) {
+    /// Says how it was admitted, if it can be used.
+    fn sort(&mut self, received: Received<B::Receipt>) -> Option<Admission> {
         counter!(metric::BUFFER_MESSAGES_RECEIVED).increment(1);
         let Received {
             id,
@@ -142,7 +158,8 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                     Patience::Endless => true,
                 };
                 if stays {
-                    return self.leave(&id, unusable.code, &unusable.reason);
+                    self.leave(&id, unusable.code, &unusable.reason);
+                    return None;
                 }
                 let is_first = self.buried.put(Arc::clone(&id), ()).is_none();
                 self.letters.push(Letter {
@@ -158,10 +175,11 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                     paths: unusable.paths,
                     is_first,
                 });
-                return;
+                return None;
             }
         };
-        match self.parts.in_flight.admit(&id, receipt, &message) {
+        let admission = self.parts.in_flight.admit(&id, receipt, &message);
+        match admission {
             Admission::New => {
                 let info = MessageInfo {
                     order,
@@ -175,7 +193,13 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 repeating!(warn, "", { message = %id },
                     "received a message that is still held: its visibility timeout ran out");
             }
+            Admission::NoRoom => {
+                counter!(metric::BUFFER_MESSAGES_LEFT, "reason" => "no-room").increment(1);
+                repeating!(warn, &message.distribution, { distribution = %message.distribution },
+                    "a distribution holds as many messages as it may while others have to go on; more of them stay in the buffer, and come back after their visibility timeout");
+            }
         }
+        Some(admission)
     }
 
     fn usable(
@@ -276,8 +300,17 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         }
     }
 
-    /// Adds a message to its destination's next round.
+    /// Adds a message to its destination's next round, or to the suspects: nobody
+    /// shares a request with a path that may be refused.
     fn gather(&mut self, id: Arc<str>, info: MessageInfo, message: Message) {
+        if let Some(distribution) = self.distributions.get(&message.distribution) {
+            let known = distribution.suspects();
+            if message.paths.iter().any(|path| known.suspects(path)) {
+                let mut suspect = Gathering::default();
+                suspect.add(id, info, message.paths);
+                return known.arrive(message.tenant, suspect);
+            }
+        }
         let mut window = self.parts.options.window;
         let status = self.parts.budget.status(&message.distribution);
         let budget_exempt = &self.parts.options.budget_exempt;
@@ -318,14 +351,15 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         delivering: &BTreeSet<Arc<str>>,
     ) -> Vec<(Destination, Gathering)> {
         let now = Instant::now();
-        let full = self.parts.in_flight.is_full();
-        let ready = |round: &Round| {
-            full || round.due <= now || round.gathering.distinct_paths() >= BATCH_PATHS_MAX
+        let ready = |name: &str, round: &Round| {
+            self.parts.in_flight.is_full_of(name)
+                || round.due <= now
+                || round.gathering.distinct_paths() >= BATCH_PATHS_MAX
         };
         let mut next: BTreeMap<&Arc<str>, (Instant, &Destination)> = BTreeMap::new();
         for (destination, round) in &self.rounds {
             let (name, _) = destination;
-            if delivering.contains(name) || !ready(round) {
+            if delivering.contains(name) || !ready(name, round) {
                 continue;
             }
             let candidate = (round.due, destination);
@@ -346,9 +380,11 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
 
     /// The messages of all rounds that were not begun.
     pub(super) fn gathered(&self) -> Vec<Arc<str>> {
-        self.rounds
-            .values()
+        let rounds = self.rounds.values();
+        let suspects = self.distributions.values();
+        rounds
             .flat_map(|round| round.gathering.messages())
+            .chain(suspects.flat_map(|distribution| distribution.suspects().messages()))
             .collect()
     }
 

@@ -48,6 +48,9 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
         ?grace,
         "the drain is stopping"
     );
+    // What is searched for a refused path is for others to go on with, once the
+    // edge has not been asked for it.
+    main_loop.isolations.clear();
     // What only gathers is for others to send, now.
     let mut waiting = in_flight.let_go(Some(&main_loop.receiver.gathered()));
     let mut giving: Option<BoxFuture<'_, Returned>> = None;

@@ -29,8 +29,9 @@ use crate::progress::board::Reports;
 /// and delivers a distribution's rounds one after the other while the next one
 /// gathers: an idle drain acts after the window, a busy one sends larger
 /// batches. A tenant has rounds of its own, within the quota and the budget of
-/// its distribution. Distributions do not wait for each other, until the
-/// messages in flight reach their bound.
+/// its distribution. Distributions do not wait for each other: one that is stuck
+/// leaves room for the messages of others. Messages with a path that is refused are
+/// set apart, and hold up no round.
 ///
 /// Any number of drains may share a buffer.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub struct Drain<B: Buffer, E> {
 impl<B: Buffer, E: Edge> Drain<B, E> {
     /// A drain from `buffer` to `edge` that counts its paths in `budget`.
     pub fn new(buffer: Arc<B>, edge: Arc<E>, budget: Arc<Budget>, options: DrainOptions) -> Self {
+        let distributions = options.distributions.len();
         Self {
             parts: DrainParts {
                 rate_limit: Arc::new(RateLimit::new(options.calls_per_second)),
@@ -50,7 +52,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 budget,
                 invalidation_log: History::off(),
                 reports: Reports::default(),
-                in_flight: InFlight::default(),
+                in_flight: InFlight::of(distributions),
                 refusals: EdgeRefusals::default(),
             },
         }

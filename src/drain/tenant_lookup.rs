@@ -9,9 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::counter;
 use tracing::warn;
 
-use super::distribution::{CLOCKS_DIFFER, Distribution, PAGES_MAX, READING_MAX};
+use super::distribution::{CLOCKS_DIFFER, Distribution, PAGES_MAX, READING_MAX, Recalled};
 use crate::edge::rate_limit::RateLimit;
-use crate::edge::{Edge, EdgeError, Scope};
+use crate::edge::{Edge, EdgeError, EdgeErrorKind, Scope};
 use crate::telemetry::metric;
 
 /// Finds out what was invalidated for the tenant since a commit. Paths for which
@@ -22,13 +22,18 @@ pub(super) async fn recall<E: Edge>(
     distribution: &Distribution,
     scope: &Scope,
     committed_at: SystemTime,
-) {
+) -> Recalled {
     let since = committed_at
         .checked_sub(CLOCKS_DIFFER)
         .unwrap_or(UNIX_EPOCH);
-    if let Err(error) = read(edge, rate_limit, distribution, scope, since).await {
-        counter!(metric::EDGE_LOOKS_FAILED, "error" => error.name()).increment(1);
-        warn!(tenant = scope.tenant.as_deref(), error = %error, "cannot ask what was made for a tenant; some of its paths may be paid for twice");
+    match read(edge, rate_limit, distribution, scope, since).await {
+        Ok(false) => Recalled::Everything,
+        Ok(true) => Recalled::InPart,
+        Err(error) => {
+            counter!(metric::EDGE_LOOKS_FAILED, "error" => error.name()).increment(1);
+            warn!(tenant = scope.tenant.as_deref(), error = %error, "cannot ask what was made for a tenant; some of its paths may be paid for twice");
+            Recalled::Nothing
+        }
     }
 }
 
@@ -38,7 +43,8 @@ async fn read<E: Edge>(
     distribution: &Distribution,
     scope: &Scope,
     since: SystemTime,
-) -> Result<(), EdgeError> {
+) -> Result<bool, EdgeError> {
+    let mut missing = false;
     let reads_max = READING_MAX.as_nanos() / rate_limit.time_of(1).as_nanos().max(1);
     let mut reads = 0;
     let mut from = None;
@@ -56,13 +62,16 @@ async fn read<E: Edge>(
             }
             reads += 1;
             rate_limit.turn().await;
-            let made = edge.read(scope, &listed.id).await?;
-            distribution.learn(scope, &listed.id, listed.made_at, &made);
+            match edge.read(scope, &listed.id).await {
+                Ok(made) => distribution.learn(scope, &listed.id, listed.made_at, &made),
+                Err(error) if error.kind == EdgeErrorKind::NoSuchInvalidation => missing = true,
+                Err(error) => return Err(error),
+            }
         }
         from = page.next;
         if !more || from.is_none() {
             break;
         }
     }
-    Ok(())
+    Ok(missing)
 }

@@ -13,18 +13,20 @@ pub(super) enum Verdict {
     Room,
     /// The batch is too large: its halves, at once.
     Halve,
-    /// One of its paths is bad: halves, until it stands alone.
+    /// One of its paths is bad: its messages are set apart until that one stands
+    /// alone.
     Isolate,
     /// Its name is taken: the next name, later.
     Rename,
-    /// It does not pass: the messages go back to the buffer, and become dead
-    /// letters in the end.
+    /// Somebody has to mend something: the messages go back to the buffer.
     GiveUp,
 }
 
 pub(super) fn verdict(error: &EdgeError) -> Verdict {
     match error.kind {
-        EdgeErrorKind::Unavailable => Verdict::Repeat,
+        EdgeErrorKind::Unavailable | EdgeErrorKind::Unknown | EdgeErrorKind::NoSuchInvalidation => {
+            Verdict::Repeat
+        }
         EdgeErrorKind::Throttled | EdgeErrorKind::ClockOff { .. } => Verdict::Slower,
         EdgeErrorKind::TooManyInProgress => Verdict::Room,
         EdgeErrorKind::TooLarge { .. } => Verdict::Halve,
@@ -37,17 +39,20 @@ pub(super) fn verdict(error: &EdgeError) -> Verdict {
     }
 }
 
-/// Whether the messages are at fault. Permissions and ids are for somebody to
-/// correct, and would take every message with them.
-pub(super) fn is_the_messages(error: &EdgeError) -> bool {
+/// Whether each message of a refused request is at fault, for what all of them have
+/// in common: their tenant. A path is at fault only once it was refused alone, and
+/// nobody's message is for an account, a signature, an id, or what nobody knows.
+pub(super) fn is_about_every_message(error: &EdgeError) -> bool {
     match error.kind {
+        EdgeErrorKind::NoSuchTenant { .. } => true,
         EdgeErrorKind::InvalidPath { .. }
         | EdgeErrorKind::TooLarge { .. }
-        | EdgeErrorKind::NoSuchTenant { .. }
-        | EdgeErrorKind::Refused => true,
-        EdgeErrorKind::TooManyInProgress
+        | EdgeErrorKind::Refused
+        | EdgeErrorKind::TooManyInProgress
         | EdgeErrorKind::Throttled
         | EdgeErrorKind::Unavailable
+        | EdgeErrorKind::Unknown
+        | EdgeErrorKind::NoSuchInvalidation
         | EdgeErrorKind::ReferenceTaken { .. }
         | EdgeErrorKind::Denied { .. }
         | EdgeErrorKind::ClockOff { .. }

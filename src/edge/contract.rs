@@ -51,7 +51,8 @@ pub struct AcceptedInvalidation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     pub id: String,
-    /// When it was accepted, by the vendor's clock.
+    /// When it was accepted, by this machine's clock: the vendor's is corrected by
+    /// what its answers show.
     pub made_at: SystemTime,
     /// Whether it is no longer in progress.
     pub completed: bool,
@@ -130,6 +131,13 @@ pub enum EdgeErrorKind {
     /// A timeout, a lost connection, or the vendor's own fault.
     #[error("could not be reached")]
     Unavailable,
+    /// Nobody has listed the error. It may pass, and the request may have been
+    /// accepted.
+    #[error("answered with an error that evictd does not know, and is asked again")]
+    Unknown,
+    /// There is no such invalidation, or it is too new to be read.
+    #[error("does not know the invalidation that was asked about")]
+    NoSuchInvalidation,
     /// The batch holds more than one request may.
     #[error("refused a batch of {paths} paths as too large")]
     TooLarge {
@@ -178,8 +186,8 @@ pub enum EdgeErrorKind {
         /// The tenant's id.
         tenant: Arc<str>,
     },
-    /// Refused for another reason that does not pass by itself.
-    #[error("refused the request; see the code in the CloudFront API reference")]
+    /// Refused for the request's form, whatever its paths are.
+    #[error("refused the request's form; see the code in the CloudFront API reference")]
     Refused,
 }
 
@@ -190,6 +198,8 @@ impl EdgeError {
             EdgeErrorKind::TooManyInProgress
             | EdgeErrorKind::Throttled
             | EdgeErrorKind::ClockOff { .. }
+            | EdgeErrorKind::Unknown
+            | EdgeErrorKind::NoSuchInvalidation
             | EdgeErrorKind::Unavailable => true,
             EdgeErrorKind::TooLarge { .. }
             | EdgeErrorKind::ReferenceTaken { .. }
@@ -207,6 +217,8 @@ impl EdgeError {
             EdgeErrorKind::TooManyInProgress => "too-many-in-progress",
             EdgeErrorKind::Throttled => "throttled",
             EdgeErrorKind::Unavailable => "unavailable",
+            EdgeErrorKind::Unknown => "unknown",
+            EdgeErrorKind::NoSuchInvalidation => "no-such-invalidation",
             EdgeErrorKind::TooLarge { .. } => "too-large",
             EdgeErrorKind::ReferenceTaken { .. } => "reference-taken",
             EdgeErrorKind::InvalidPath { .. } => "invalid-path",

@@ -228,10 +228,14 @@ impl Board {
 
     /// An attempt of `part` failed.
     pub fn failed(&self, part: &Component, error: String) {
-        let now = Timestamp::now();
+        self.failing_since(part, Timestamp::now(), error);
+    }
+
+    /// `part` is in trouble that began at `since`, if it was not before.
+    pub fn failing_since(&self, part: &Component, since: Timestamp, error: String) {
         self.part(part, |state| {
-            state.trouble_since.get_or_insert(now);
-            state.last_error = Some((now, error));
+            state.trouble_since.get_or_insert(since);
+            state.last_error = Some((Timestamp::now(), error));
         });
     }
 

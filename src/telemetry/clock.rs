@@ -7,6 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 /// is right answers within seconds.
 const OFF_MIN: SignedDuration = SignedDuration::from_mins(4);
 
+/// The time in an answer's `Date`.
+pub fn date(header: &str) -> Option<Timestamp> {
+    let parsed = rfc2822::parse(header).ok()?;
+    Some(parsed.timestamp())
+}
+
 /// Says that this machine's clock is off, if that is why AWS refused a signature
 /// with `code` and `reason`. `date` is the `Date` of the answer.
 pub fn explain(code: &str, reason: &str, date: Option<&str>) -> Option<String> {
@@ -22,9 +28,8 @@ fn explain_at(now: Timestamp, code: &str, reason: &str, date: Option<&str>) -> O
         "RequestExpired" => false,
         _ => return None,
     };
-    match date.and_then(|date| rfc2822::parse(date).ok()) {
+    match date.and_then(self::date) {
         Some(theirs) => {
-            let theirs = theirs.timestamp();
             let off = now.duration_since(theirs).abs() >= OFF_MIN;
             off.then(|| {
                 format!("this machine's clock says {now:.0}, and that of AWS {theirs:.0}: set this machine's clock (NTP)")

@@ -261,3 +261,35 @@ async fn a_disk_that_is_full_at_the_start_holds_no_deletion_up() {
     .await;
     stop(evictd).await;
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_at_the_start_is_waited_for_where_a_position_is_stored() {
+    let mut shop = own().await;
+    stop(shop.config().start().await).await;
+    shop.fill(&["user:1:profile"]).await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    shop.redis.signal("STOP");
+    let mut evictd = Evictd::start(&shop.config().options());
+    let line = evictd.wait_for_line("cannot lead", WITHIN).await;
+    assert!(line.contains("Redis at "), "{line}");
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert!(evictd.exited().is_none(), "{}", evictd.tail());
+    shop.redis.signal("CONT");
+    shop.gone(&["user:1:profile"], &evictd).await;
+    stop(evictd).await;
+
+    shop.mysql_mut().signal("STOP");
+    let mut evictd = Evictd::start(&shop.config().options());
+    evictd
+        .wait_for_line("trying again until that works", WITHIN)
+        .await;
+    assert!(evictd.exited().is_none(), "{}", evictd.tail());
+    shop.mysql_mut().signal("CONT");
+    shop.deleted_by(
+        &evictd,
+        &["user:2:profile"],
+        "INSERT INTO users (id) VALUES (2)",
+    )
+    .await;
+    stop(evictd).await;
+}

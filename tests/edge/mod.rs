@@ -10,6 +10,7 @@
 pub mod aws;
 mod contract;
 mod cost;
+mod hostile;
 pub mod items;
 pub mod quota;
 mod scripted;
@@ -243,7 +244,10 @@ async fn cloudfronts_errors_reach_the_drain_as_what_they_mean() {
         (404, "NoSuchDistribution", "no-such-distribution"),
         (400, "Throttling", "throttled"),
         (503, "ServiceUnavailable", "unavailable"),
-        (400, "SomethingNew", "refused"),
+        (408, "RequestTimeout", "unavailable"),
+        (400, "RequestAborted", "unavailable"),
+        (400, "MalformedXML", "refused"),
+        (400, "SomethingNew", "unknown"),
     ] {
         let body = format!(
             "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\

@@ -33,6 +33,16 @@ pub struct FakeSettings {
     pub failing_looks: u64,
     /// Paths that contain this are refused as invalid.
     pub refuse: Option<String>,
+    /// Every request to make an invalidation is answered with this status and code, and nothing happens.
+    pub error: Option<(u16, &'static str)>,
+    /// Distributions whose quota is full, and stays so.
+    pub full: Vec<String>,
+    /// How far its clock is behind: that of `Date`, and of what it lists.
+    pub clock_behind: Duration,
+    /// An invalidation cannot be read for so long after it was made.
+    pub unreadable_for: Duration,
+    /// An invalidation is not listed for so long after it was made.
+    pub unlisted_for: Duration,
     /// The tenants there are, each with its distribution.
     pub tenants: Vec<(String, String)>,
     /// The header that names cache tags, of every distribution. Without one tags do nothing, as CloudFront does.
@@ -62,6 +72,11 @@ impl Default for FakeSettings {
             fail: None,
             failing_looks: 0,
             refuse: None,
+            error: None,
+            full: Vec::new(),
+            clock_behind: Duration::ZERO,
+            unreadable_for: Duration::ZERO,
+            unlisted_for: Duration::ZERO,
             tenants: Vec::new(),
             tag_header: None,
             root_object: None,
@@ -204,6 +219,19 @@ impl FakeCloudFront {
         self.state().made.clone()
     }
 
+    /// Invalidations that somebody else has in progress at a distribution, and that do not complete.
+    pub fn others(&self, distribution: &str, count: usize) {
+        let mut state = self.state();
+        for n in 0..count {
+            let mut made = FakeInvalidation::example(vec![format!("/others/{n}")], Instant::now());
+            made.id = format!("I{:06}", state.made.len());
+            made.distribution = distribution.to_owned();
+            made.caller_reference = format!("somebody-{n}");
+            made.completes_at = Instant::now() + Duration::from_secs(3_600);
+            state.made.push(made);
+        }
+    }
+
     /// What the paths so far would cost: how many are billed.
     pub fn billed(&self) -> usize {
         self.state().made.iter().map(|made| made.paths.len()).sum()
@@ -263,11 +291,14 @@ impl FakeCloudFront {
                 }
                 return; // Accepted, and the connection closes.
             };
-            let date = self.state().settings.date.clone();
-            let date = date.map(|date| format!("date: {date}\r\n"));
+            let date = {
+                let settings = &self.state().settings;
+                let now = Timestamp::now() - settings.clock_behind;
+                let now = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                settings.date.clone().unwrap_or(now)
+            };
             let answer = format!(
-                "HTTP/1.1 {status} Fake\r\ncontent-type: text/xml\r\n{}content-length: {}\r\n\r\n{body}",
-                date.unwrap_or_default(),
+                "HTTP/1.1 {status} Fake\r\ncontent-type: text/xml\r\ndate: {date}\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
             if stream.write_all(answer.as_bytes()).await.is_err() || request.is_last {
@@ -349,7 +380,10 @@ impl State {
                     ("GET", [id]) => {
                         let mut made = self.made.iter();
                         let found = made.find(|made| made.id == *id && made.is_of(&scope));
-                        Some(match found {
+                        let there = |made: &&FakeInvalidation| {
+                            made.at.elapsed() >= self.settings.unreadable_for
+                        };
+                        Some(match found.filter(there) {
                             Some(made) => (200, self.described(made)),
                             None => error(404, "NoSuchInvalidation"),
                         })
@@ -397,6 +431,10 @@ impl State {
             .settings
             .lose_answer
             .is_some_and(|nth| self.counts.creates.is_multiple_of(nth));
+        if let Some((status, code)) = self.settings.error {
+            self.counts.failed += 1;
+            return Some(error(status, code));
+        }
         let paths: Vec<String> = elements(body, "Path").collect();
         let caller_reference = elements(body, "CallerReference").next().unwrap_or_default();
         let name = (scope.clone(), caller_reference.clone());
@@ -432,7 +470,10 @@ impl State {
                 singles += 1;
             }
         }
-        if singles > self.settings.singles_max || wildcards > self.settings.wildcards_max {
+        if singles > self.settings.singles_max
+            || wildcards > self.settings.wildcards_max
+            || self.settings.full.contains(distribution)
+        {
             self.counts.over_quota += 1;
             return Some(error(400, "TooManyInvalidationsInProgress"));
         }
@@ -511,7 +552,10 @@ impl State {
             .unwrap_or(100);
         let items = self.settings.page_items.min(asked);
         let marker = parameter("Marker").unwrap_or_default();
-        let made = self.made.iter().rev().filter(|made| made.is_of(scope));
+        let listed = |made: &&FakeInvalidation| {
+            made.is_of(scope) && made.at.elapsed() >= self.settings.unlisted_for
+        };
+        let made = self.made.iter().rev().filter(listed);
         let older: Vec<_> = made
             .filter(|made| marker.is_empty() || made.id.as_str() < marker)
             .collect();
@@ -524,7 +568,8 @@ impl State {
         let summaries: String = page
             .iter()
             .map(|made| {
-                let (id, at, status) = (&made.id, seconds(made.created_at), self.status(made));
+                let at = seconds(made.created_at - self.settings.clock_behind);
+                let (id, status) = (&made.id, self.status(made));
                 format!(
                     "<InvalidationSummary><Id>{id}</Id><CreateTime>{at}</CreateTime>\
                      <Status>{status}</Status></InvalidationSummary>"

@@ -26,8 +26,9 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(250), Duration:
 pub(super) struct Candidate {
     board: Arc<Board>,
     pub(super) lock: LeaderLock,
-    /// Whether it has waited for another process, or has led before. Then it is
-    /// needed, and does not give up for a failure that may pass.
+    /// Whether it has waited for another process, has led before, or goes on from a
+    /// stored position while a server is away. Then it is needed, and does not give
+    /// up for a failure that may pass.
     pub(super) stood_by: bool,
     /// It is known, and shown, that another process leads.
     pub(super) waits: bool,

@@ -73,6 +73,7 @@ impl<'a> Turns<'a> {
                 config,
                 display,
                 reload,
+                inherited: false,
                 has_worked: false,
                 taken_over: None,
             },
@@ -105,6 +106,15 @@ impl<'a> Turns<'a> {
         let mut candidate = inheritance::judged(config, self.worker.role, candidate).await?;
         loop {
             let waited = self.wait(&mut candidate).await;
+            if let Err(error) = &waited
+                && error.is_of_a_server_away()
+                && let Ok(true) =
+                    inheritance::is_there(&self.worker.config, self.worker.role, false).await
+            {
+                candidate.stood_by = true;
+                candidate.pause(&self.shutdown).await;
+                continue;
+            }
             let Some(at_ms) =
                 inheritance::judged(&self.worker.config, self.worker.role, waited).await?
             else {
@@ -141,6 +151,11 @@ impl<'a> Turns<'a> {
                     continue;
                 }
             };
+            // What worked before works again once the server is back.
+            candidate.stood_by |= self.worker.inherited
+                && outcome
+                    .as_ref()
+                    .is_err_and(CommandError::is_of_a_server_away);
             let pauses = candidate.after(outcome)?;
             self.take_over_without_a_turn(&mut candidate).await?;
             if pauses {

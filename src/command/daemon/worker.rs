@@ -22,6 +22,8 @@ pub(super) struct Worker<'a> {
     pub(super) config: Config,
     pub(super) display: Display,
     pub(super) reload: Reload,
+    /// Whether the position is there that a leader before has stored.
+    pub(super) inherited: bool,
     /// Whether a turn has begun to work.
     pub(super) has_worked: bool,
     /// Is told once the configuration of the reload that the turn began with is
@@ -62,6 +64,7 @@ impl Worker<'_> {
         let Some(inherited) = until(term, inherited).await.transpose()? else {
             return Ok(None);
         };
+        self.inherited = inherited;
         let worked_before = |error: CommandError| {
             let held = matches!(
                 error.cause.downcast_ref(),

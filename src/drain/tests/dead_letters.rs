@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fake_buffer::message;
-use super::fake_edge::invalid;
+use super::fake_edge::{denied, invalid, refused, unknown};
 use super::*;
 use crate::buffer::MessageError;
 use crate::ledger::LedgerFiles;
@@ -55,6 +55,46 @@ async fn a_message_that_the_edge_refuses_becomes_a_dead_letter_with_the_edges_wo
     assert!(reason.contains("correct its template"), "{reason}");
     assert_eq!(bench.buffer.remaining(), 0);
     assert!(bench.edge.paths().contains(&"/a".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_about_no_path_buries_nothing_however_often_it_comes() {
+    for error in [unknown, denied, refused] {
+        let away = Instant::now() + seconds(900);
+        let bench = Bench::start(FakeEdge::judged(move |batch| {
+            (Instant::now() < away).then(|| error(batch))
+        }));
+        for path in ["/a", "/b", "/c"] {
+            bench.buffer.push("main", &[path]);
+        }
+        bench.emptied().await;
+        assert_eq!(bench.buffer.with(|state| state.dead.len()), 0);
+        assert_eq!(bench.edge.paths(), ["/a", "/b", "/c"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_buried_for_its_bad_path_only_after_its_good_ones_are_accepted() {
+    let away = Instant::now() + seconds(900);
+    let ledger = Ledger::off();
+    let edge = FakeEdge::judged(move |batch| {
+        let bad = batch.paths.contains(&"/bad".to_owned());
+        // The good ones are denied for a quarter of an hour.
+        let denies = Instant::now() < away;
+        if bad {
+            Some(invalid(batch))
+        } else {
+            denies.then(|| denied(batch))
+        }
+    });
+    let bench = Bench::recording(edge, ledger.clone());
+    bench.buffer.push("main", &["/a", "/bad", "/c"]);
+    pass(seconds(890)).await;
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 0);
+    bench.emptied().await;
+    pass(seconds(1)).await;
+    assert_eq!(bench.edge.paths(), ["/a", "/c"], "each once");
+    assert_eq!(ledger.summary().recent_dead_letters[0].paths, ["/bad"]);
 }
 
 #[tokio::test(start_paused = true)]

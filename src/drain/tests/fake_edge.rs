@@ -26,6 +26,8 @@ pub(super) struct EdgeState {
     judge: Option<Judge>,
     /// Invalidations read in full.
     pub(super) reads: u32,
+    /// Nothing that was made completes any more.
+    pub(super) stands_still: bool,
     /// Lists that fail before one works.
     pub(super) failing_lists: u32,
     slow: Duration,
@@ -117,7 +119,7 @@ impl Edge for FakeEdge {
                 .map(|(index, (at, _))| Listed {
                     id: format!("I{index}"),
                     made_at: SystemTime::now(),
-                    completed: at.elapsed() >= Self::COMPLETES_AFTER,
+                    completed: at.elapsed() >= Self::COMPLETES_AFTER && !state.stands_still,
                 })
                 .collect(),
             next: None,
@@ -132,7 +134,7 @@ impl Edge for FakeEdge {
         Ok(Made {
             caller_reference: batch.caller_reference.clone(),
             paths: batch.paths.clone(),
-            completed: at.elapsed() >= Self::COMPLETES_AFTER,
+            completed: at.elapsed() >= Self::COMPLETES_AFTER && !state.stands_still,
         })
     }
 }
@@ -148,6 +150,18 @@ fn refusal(batch: &InvalidationBatch, code: &str, kind: EdgeErrorKind) -> EdgeEr
 
 pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
     refusal(batch, "Throttling", EdgeErrorKind::Throttled)
+}
+
+pub(super) fn unavailable(batch: &InvalidationBatch) -> EdgeError {
+    refusal(batch, "ServiceUnavailable", EdgeErrorKind::Unavailable)
+}
+
+pub(super) fn unknown(batch: &InvalidationBatch) -> EdgeError {
+    refusal(batch, "SomethingNew", EdgeErrorKind::Unknown)
+}
+
+pub(super) fn refused(batch: &InvalidationBatch) -> EdgeError {
+    refusal(batch, "MalformedXML", EdgeErrorKind::Refused)
 }
 
 pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {

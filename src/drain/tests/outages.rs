@@ -1,6 +1,7 @@
 //! A buffer and an edge that do not work for a while.
 
-use super::fake_edge::{denied, throttled, too_large};
+use super::fake_buffer::VISIBILITY;
+use super::fake_edge::{denied, throttled, too_large, unavailable};
 use super::*;
 use crate::progress::board::Component;
 
@@ -39,6 +40,49 @@ async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edge_that_was_away_for_long_gets_its_paths_within_seconds() {
+    for minutes in [1, 10] {
+        let away = Instant::now() + seconds(60 * minutes);
+        let bench = Bench::start(FakeEdge::judged(move |batch| {
+            (Instant::now() < away).then(|| unavailable(batch))
+        }));
+        bench.buffer.push("main", &["/a"]);
+        bench.emptied().await;
+        let late = away.elapsed();
+        assert!(late < seconds(6), "{late:?}");
+        let calls = bench.edge.calls();
+        assert!(calls < 40 * minutes as usize, "{calls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn paths_that_wait_for_room_for_long_are_on_the_board_since_they_wait() {
+    let reports = Reports::default();
+    let bench = Bench::reporting(Arc::default(), Arc::default(), reports.clone());
+    bench.edge.state.lock().unwrap().stands_still = true;
+    let paths: Vec<String> = (0..3_000).map(|n| format!("/{n}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    bench.buffer.push("main", &paths);
+    bench.emptied().await;
+    let part = Component::Edge("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned().unwrap();
+    let before = jiff::Timestamp::now();
+    bench.buffer.push("main", &["/later"]);
+    pass(seconds(55)).await;
+    assert_eq!(state().trouble_since, None, "that happens");
+    pass(seconds(20)).await;
+    let begun = state().trouble_since.unwrap();
+    assert!(begun >= before);
+    let (_, error) = state().last_error.unwrap();
+    assert!(error.contains("1 paths wait for room"), "{error}");
+    pass(seconds(600)).await;
+    assert_eq!(state().trouble_since, Some(begun), "its age grows");
+    bench.edge.state.lock().unwrap().stands_still = false;
+    bench.emptied().await;
+    assert_eq!(state().trouble_since, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_buffer_that_cannot_be_read_is_tried_with_growing_delays() {
     let bench = Bench::start(FakeEdge::default());
     bench.buffer.with(|state| state.failing_receives = 1_000);
@@ -54,11 +98,43 @@ async fn a_buffer_that_cannot_be_read_is_tried_with_growing_delays() {
 async fn an_edge_that_is_down_bounds_what_is_held() {
     let bench = Bench::start(FakeEdge::judged(|batch| Some(throttled(batch))));
     for n in 0..3_000 {
-        bench.buffer.push("main", &[&format!("/{n}")]);
+        let distribution = if n % 2 == 0 { "main" } else { "images" };
+        bench.buffer.push(distribution, &[&format!("/{n}")]);
     }
+    pass(seconds(60)).await;
+    let before = bench.buffer.with(|state| state.deliveries);
+    assert!((800..=1_010).contains(&before), "{before}");
     pass(seconds(600)).await;
     let deliveries = bench.buffer.with(|state| state.deliveries);
-    assert_eq!(deliveries, 1_000, "nothing more is received, nothing twice");
+    assert_eq!(
+        deliveries, before,
+        "nothing more is received, nothing twice"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_distribution_that_is_stuck_starves_no_other_however_much_waits_for_it() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        (&*batch.scope.distribution == "E1").then(|| throttled(batch))
+    }));
+    for n in 0..3_000 {
+        bench.buffer.push("main", &[&format!("/{n}")]);
+    }
+    pass(seconds(60)).await;
+    for n in 0..30 {
+        bench.buffer.push("images", &[&format!("/{n}")]);
+        pass(seconds(2)).await;
+    }
+    pass(seconds(3)).await;
+    assert_eq!(bench.edge.paths().len(), 30, "each within its window");
+    assert_eq!(bench.buffer.remaining(), 3_000);
+    let before = bench.buffer.with(|state| state.deliveries);
+    pass(VISIBILITY * 10).await;
+    let deliveries = bench.buffer.with(|state| state.deliveries) - before;
+    assert!(
+        deliveries <= 11 * 2_300,
+        "each once in a visibility timeout: {deliveries}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,6 +68,62 @@ async fn a_rule_that_renders_only_bad_paths_burns_few_calls() {
     assert_eq!(bench.buffer.remaining(), 1);
 }
 
+/// Without any likeness among the bad ones.
+#[tokio::test(start_paused = true)]
+async fn bad_paths_that_keep_coming_hold_no_good_one_up() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        let bad = batch.paths.iter().any(|path| path.ends_with('x'));
+        bad.then(|| invalid(batch))
+    }));
+    let mut good = Vec::new();
+    for _ in 0..60 {
+        for _ in 0..10 {
+            let word = || -> String {
+                (0..8)
+                    .map(|_| char::from(rand::random_range(b'a'..=b'w')))
+                    .collect()
+            };
+            let path = format!("/{}", word());
+            bench.buffer.push("main", &[&format!("/{}x", word())]);
+            bench.buffer.push("main", &[&path]);
+            good.push(path);
+        }
+        pass(seconds(2)).await;
+    }
+    pass(seconds(5)).await;
+    let sent: HashSet<String> = bench.edge.paths().into_iter().collect();
+    let missing = good.iter().filter(|path| !sent.contains(*path)).count();
+    assert_eq!(missing, 0, "of {}", good.len());
+    bench.emptied().await;
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 600);
+    assert_eq!(bench.edge.paths().len(), 600, "each once");
+    let calls = bench.edge.calls();
+    assert!(calls < 3 * 1_200, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_path_that_comes_again_and_again_takes_few_calls() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        let bad = batch.paths.contains(&"/bad".to_owned());
+        bad.then(|| invalid(batch))
+    }));
+    for n in 0..100 {
+        bench.buffer.push("main", &[&format!("/{n}"), "/bad"]);
+        pass(seconds(3)).await;
+    }
+    let refused = {
+        let state = bench.edge.state.lock().unwrap();
+        let calls = state.calls.iter();
+        calls
+            .filter(|batch| batch.paths.contains(&"/bad".to_owned()))
+            .count()
+    };
+    assert!(refused < 5, "{refused}");
+    assert_eq!(bench.edge.paths().len(), 100, "each good one once");
+    bench.emptied().await;
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 100);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_goes_back_to_the_buffer_and_passes_once_it_is_mended() {
     let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -110,7 +110,7 @@ async fn a_message_received_again_while_held_is_sent_once_and_deleted() {
 
 #[test]
 fn an_extension_that_finds_a_message_deleted_is_no_failure() {
-    let in_flight = InFlight::default();
+    let in_flight = InFlight::of(1);
     in_flight.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
     in_flight.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
     let in_danger = |receipt| {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use aws_sdk_cloudfront::types;
 
+use super::clock::Difference;
 use crate::edge::{Listed, Made, Page};
 
 /// The most that one page lists.
@@ -12,7 +13,8 @@ pub(super) const PAGE_ITEMS: i32 = 100;
 /// The `Status` of one that is in progress. The other is `Completed`.
 const IN_PROGRESS: &str = "InProgress";
 
-pub(super) fn page(list: Option<types::InvalidationList>) -> Page {
+/// A page of the list of a CloudFront whose clock differs by this.
+pub(super) fn page(list: Option<types::InvalidationList>, clock: Difference) -> Page {
     let Some(list) = list else {
         return Page::default();
     };
@@ -25,7 +27,8 @@ pub(super) fn page(list: Option<types::InvalidationList>) -> Page {
             .map(|item| Listed {
                 completed: item.status != IN_PROGRESS,
                 // Before the epoch there was no CloudFront.
-                made_at: SystemTime::try_from(item.create_time).unwrap_or(SystemTime::UNIX_EPOCH),
+                made_at: SystemTime::try_from(item.create_time)
+                    .map_or(SystemTime::UNIX_EPOCH, |at| clock.correct(at)),
                 id: item.id,
             })
             .collect(),

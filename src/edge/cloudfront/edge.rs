@@ -1,9 +1,12 @@
 //! The contract of an edge, kept with CloudFront.
 
+use std::time::SystemTime;
+
 use aws_sdk_cloudfront::types;
 
 use super::answer::{PAGE_ITEMS, made, page};
 use super::client::{CloudFront, LIST};
+use super::clock::AnswerDate;
 use super::error::{explain, unsent};
 use crate::edge::{AcceptedInvalidation, Edge, EdgeError, InvalidationBatch, Made, Page, Scope};
 
@@ -54,16 +57,20 @@ impl Edge for CloudFront {
         if let Some(tenant) = tenant {
             return self.list_tenant(distribution, tenant, from).await;
         }
+        let (date, asked_at) = (AnswerDate::default(), SystemTime::now());
         let output = self
             .once
             .list_invalidations()
             .distribution_id(&**distribution)
             .max_items(PAGE_ITEMS)
             .set_marker(from)
+            .customize()
+            .interceptor(date.clone())
             .send()
             .await
             .map_err(|error| explain(distribution, LIST, None, &error))?;
-        Ok(page(output.invalidation_list))
+        let clock = date.difference(asked_at, SystemTime::now());
+        Ok(page(output.invalidation_list, clock))
     }
 
     async fn read(&self, scope: &Scope, id: &str) -> Result<Made, EdgeError> {

@@ -58,6 +58,10 @@ pub(super) fn unsent(distribution: &Arc<str>, error: &(dyn Error + 'static)) -> 
 }
 
 /// Says what the service means by a code and a status.
+///
+/// What ends for good is listed: the errors that the API reference has for
+/// `CreateInvalidation`, and those that all actions have in common. Whatever else
+/// there is may pass.
 fn classify(
     code: &str,
     status: u16,
@@ -89,9 +93,12 @@ fn classify(
                 .map_or_else(String::new, |batch| batch.caller_reference.clone()),
         },
         // Temporary credentials that the SDK is about to renew.
-        ("ExpiredToken" | "ExpiredTokenException" | "RequestExpired", _) | (_, 500..) => {
-            EdgeErrorKind::Unavailable
-        }
+        ("ExpiredToken" | "ExpiredTokenException" | "RequestExpired", _)
+        // The request did not arrive as a whole, or not in time.
+        | ("RequestAborted" | "RequestAbortedException", _)
+        | ("RequestTimeout" | "RequestTimeoutException", _)
+        | (_, 408 | 500..) => EdgeErrorKind::Unavailable,
+        ("NoSuchInvalidation", _) => EdgeErrorKind::NoSuchInvalidation,
         ("NoSuchDistribution", _) => EdgeErrorKind::NoSuchDistribution,
         ("InvalidArgument", _) => EdgeErrorKind::InvalidPath { paths },
         (
@@ -104,7 +111,22 @@ fn classify(
             _,
         )
         | (_, 401 | 403) => EdgeErrorKind::Denied { action },
-        (_, 0..=499) => EdgeErrorKind::Refused,
+        // The tenant's is told from these by whoever asked about one.
+        (
+            "EntityNotFound"
+            | "InconsistentQuantities"
+            | "IncompleteSignature"
+            | "InvalidAction"
+            | "InvalidRequest"
+            | "MalformedInput"
+            | "MalformedXML"
+            | "MissingBody"
+            | "UnknownOperationException"
+            | "ValidationError"
+            | "ValidationException",
+            _,
+        ) => EdgeErrorKind::Refused,
+        (_, 0..=499) => EdgeErrorKind::Unknown,
     }
 }
 
@@ -145,6 +167,14 @@ mod tests {
             ("Unheard", 403, "denied"),
             ("MalformedXML", 400, "refused"),
             ("InconsistentQuantities", 400, "refused"),
+            ("MissingBody", 400, "refused"),
+            ("RequestTimeout", 408, "unavailable"),
+            ("unknown", 408, "unavailable"),
+            ("RequestAborted", 400, "unavailable"),
+            ("NoSuchInvalidation", 404, "no-such-invalidation"),
+            ("SomethingNew", 400, "unknown"),
+            ("SomethingNew", 404, "unknown"),
+            ("unknown", 301, "unknown"),
         ] {
             let error = error(code, status);
             assert_eq!(error.name(), name, "{code}");

@@ -2,11 +2,13 @@
 //! calls of their own for them, with an error of their own.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_sdk_cloudfront::types;
 
 use super::answer::{PAGE_ITEMS, made, page};
 use super::client::CloudFront;
+use super::clock::AnswerDate;
 use super::error::explain;
 use crate::edge::{AcceptedInvalidation, EdgeError, EdgeErrorKind, InvalidationBatch, Made, Page};
 
@@ -49,16 +51,20 @@ impl CloudFront {
         tenant: &Arc<str>,
         from: Option<String>,
     ) -> Result<Page, EdgeError> {
+        let (date, asked_at) = (AnswerDate::default(), SystemTime::now());
         let output = self
             .once
             .list_invalidations_for_distribution_tenant()
             .id(&**tenant)
             .max_items(PAGE_ITEMS)
             .set_marker(from)
+            .customize()
+            .interceptor(date.clone())
             .send()
             .await
             .map_err(|error| of_tenant(explain(distribution, LIST, None, &error), tenant))?;
-        Ok(page(output.invalidation_list))
+        let clock = date.difference(asked_at, SystemTime::now());
+        Ok(page(output.invalidation_list, clock))
     }
 
     pub(super) async fn read_tenant(
@@ -81,7 +87,7 @@ impl CloudFront {
 
 /// Tells a tenant that does not exist from other refusals.
 fn of_tenant(mut error: EdgeError, tenant: &Arc<str>) -> EdgeError {
-    if error.kind == EdgeErrorKind::Refused && error.code == NOT_FOUND {
+    if error.code == NOT_FOUND {
         error.kind = EdgeErrorKind::NoSuchTenant {
             tenant: Arc::clone(tenant),
         };

@@ -161,6 +161,15 @@ impl InProgress {
         overdue
     }
 
+    /// Forgets this one, of which the edge does not know, unless it is too new to be
+    /// known.
+    pub fn forget_if_old(&mut self, id: &str, now: Instant) {
+        let old = |started: &Started| now.saturating_duration_since(started.at) >= BLIND_AFTER;
+        if self.invalidations.get(id).is_some_and(old) {
+            self.invalidations.remove(id);
+        }
+    }
+
     /// Forgets what has completed in all likelihood. For when the edge does not
     /// say what is in progress.
     pub fn forget_old(&mut self, now: Instant) {

@@ -28,9 +28,9 @@ pub struct MessageInfo {
 /// Messages of one distribution or tenant whose paths are to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Gathering {
-    messages: Vec<PartlySent>,
+    pub(super) messages: Vec<PartlySent>,
     /// Each path that is still to be sent, with the messages that hold it.
-    owners: BTreeMap<String, Vec<usize>>,
+    pub(super) owners: BTreeMap<String, Vec<usize>>,
 }
 
 /// A message, and how many of its paths the edge has not accepted yet.
@@ -38,10 +38,10 @@ pub struct Gathering {
 /// Nothing lost: it completes only when that is none. A batch that is given up
 /// is never accepted, and so its messages never complete.
 #[derive(Clone, Debug)]
-struct PartlySent {
-    id: Arc<str>,
-    arrival: MessageInfo,
-    left: usize,
+pub(super) struct PartlySent {
+    pub(super) id: Arc<str>,
+    pub(super) arrival: MessageInfo,
+    pub(super) left: usize,
 }
 
 impl Gathering {
@@ -71,6 +71,15 @@ impl Gathering {
             .collect()
     }
 
+    /// The ids of the messages that wait for something.
+    pub fn unfinished(&self) -> Vec<Arc<str>> {
+        self.messages
+            .iter()
+            .filter(|waiting| waiting.left > 0)
+            .map(|waiting| Arc::clone(&waiting.id))
+            .collect()
+    }
+
     /// Messages that hold no path, and are complete as they are.
     pub fn empty(&self) -> Vec<Arc<str>> {
         self.messages
@@ -80,13 +89,13 @@ impl Gathering {
             .collect()
     }
 
-    /// When the oldest change was committed whose message was received before,
-    /// and is not done: somebody may have sent its paths at any time since. The
-    /// Unix epoch if one of these messages has no commit time.
-    pub fn oldest_redelivered(&self) -> Option<SystemTime> {
+    /// When the oldest change was committed whose message is not done: somebody may
+    /// have sent its paths at any time since. The Unix epoch if one of the messages
+    /// has no commit time.
+    pub fn oldest(&self) -> Option<SystemTime> {
         self.messages
             .iter()
-            .filter(|waiting| waiting.left > 0 && waiting.arrival.deliveries > 1)
+            .filter(|waiting| waiting.left > 0)
             .map(|waiting| waiting.arrival.committed_at)
             .map(|at| UNIX_EPOCH + at.map_or(Duration::ZERO, CommitTime::since_epoch))
             .min()
@@ -176,7 +185,7 @@ impl Gathering {
         Some(self.batch(scope.clone(), parts, 0))
     }
 
-    fn batch(&self, scope: Scope, parts: Vec<RequestPath>, salt: u32) -> NextRequest {
+    pub(super) fn batch(&self, scope: Scope, parts: Vec<RequestPath>, salt: u32) -> NextRequest {
         let owners: BTreeSet<usize> = parts
             .iter()
             .flat_map(|part| &part.of)

@@ -30,6 +30,18 @@ pub(super) struct RequestPath {
 }
 
 impl NextRequest {
+    /// The path that a refusal of this request is about: its only one, as it was
+    /// gathered. A wildcard that stands for other paths says nothing about them.
+    pub fn alone(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [RequestPath { path, of }] => match of.as_slice() {
+                [(gathered, _)] if gathered == path => Some(path),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Number of gathered paths that go under a wildcard that is none of them.
     pub fn coalesced(&self) -> usize {
         self.parts

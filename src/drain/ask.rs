@@ -1,0 +1,339 @@
+//! One request of a round, until the edge has answered it, and the messages that
+//! it completes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics::{counter, histogram};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::budget_metrics;
+use super::deliver::Delivery;
+use super::distribution::{LISTED_WITHIN, Recalled};
+use super::poller::AGAIN_AFTER;
+use super::tenant_lookup;
+use super::verdict::{Verdict, verdict};
+use crate::buffer::Buffer;
+use crate::edge::budget::BudgetError;
+use crate::edge::cover::request::{Gathering, MessageInfo, NextRequest};
+use crate::edge::invalidation_log::Past;
+use crate::edge::{Edge, EdgeError};
+use crate::progress::backoff::Backoff;
+use crate::progress::board::Component;
+use crate::telemetry::{metric, repeating};
+
+/// While there is work, an edge that is away is asked every few seconds: it is
+/// the rate limit that keeps the tempo.
+const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+const DELETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// After so many attempts a message is let go. It comes back, and its request is
+/// repeated under the same name.
+const DELETE_ATTEMPTS_MAX: u32 = 5;
+
+/// Time after which a wait for room is trouble. Most invalidations complete within
+/// 25 s.
+const ROOM_WITHIN: Duration = Duration::from_secs(60);
+
+/// Failures so far.
+pub(super) struct Failures {
+    backoff: Backoff,
+    /// The name of the failure that lasts, if one does.
+    outage: Option<&'static str>,
+    /// The name of the last refusal for good.
+    pub(super) refusal: Option<&'static str>,
+    /// Since when there is no room for what is next.
+    waiting: Option<(Instant, Timestamp)>,
+}
+
+impl Failures {
+    pub(super) fn none() -> Self {
+        Self {
+            backoff: Backoff::new(EDGE_BACKOFF.0, EDGE_BACKOFF.1),
+            outage: None,
+            refusal: None,
+            waiting: None,
+        }
+    }
+}
+
+/// The edge's answer to a request.
+pub(super) enum Answer {
+    /// It is made.
+    Accepted,
+    /// There is no room for it, and it is certainly not made.
+    NoRoom,
+    /// Its name is taken, and it is not made.
+    NameTaken,
+    /// It is not made, for this reason.
+    Refused(Verdict, EdgeError),
+}
+
+impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
+    /// Whether somebody may have sent the message's paths: it was received before,
+    /// or a process that is gone had a request under way that can stand for it.
+    pub(super) fn may_be_sent(&self, arrival: &MessageInfo) -> bool {
+        arrival.deliveries > 1 || self.distribution.doubted_until(arrival.order).is_some()
+    }
+
+    /// Finds out which of these paths somebody has sent, and leaves them out.
+    /// Returns the messages that this completes.
+    ///
+    /// The edge's list is late by seconds. Whoever sent the paths of a message that
+    /// comes back has not extended its visibility timeout lately: with one of half a
+    /// minute the list has caught up by then, and with a shorter one the recall is
+    /// repeated until it must have. So it is where a process that is gone had a
+    /// request under way just before. Bounded: a few calls every three seconds, for
+    /// a quarter of a minute.
+    pub(super) async fn recall(&self, paths: &mut Gathering) -> Vec<Arc<str>> {
+        self.distribution.read_log().await;
+        let mut complete = self.covered(paths);
+        let began = Instant::now();
+        // Its sender lived for a third of a visibility timeout after it extended it.
+        let since_sent = self.parts.buffer.visibility() * 2 / 3;
+        let received_again = LISTED_WITHIN.saturating_sub(since_sent);
+        while let Some(since) = paths.oldest() {
+            let mut until = began;
+            for (_, arrival) in paths.arrivals() {
+                if arrival.deliveries > 1 {
+                    until = until.max(began + received_again);
+                }
+                until = until.max(
+                    self.distribution
+                        .doubted_until(arrival.order)
+                        .unwrap_or(until),
+                );
+            }
+            let looked_at = Instant::now();
+            let recalled = match self.scope.tenant {
+                None => self.distribution.recall(since).await,
+                Some(_) => {
+                    let (edge, rate_limit) = (&*self.parts.edge, &*self.parts.rate_limit);
+                    let distribution = self.distribution;
+                    tenant_lookup::recall(edge, rate_limit, distribution, &self.scope, since).await
+                }
+            };
+            complete.extend(self.covered(paths));
+            if recalled == Recalled::InPart {
+                until = until.max(began + LISTED_WITHIN);
+            }
+            if recalled == Recalled::Nothing || looked_at >= until {
+                break;
+            }
+            sleep_until(until.min(Instant::now() + AGAIN_AFTER)).await;
+        }
+        complete
+    }
+
+    /// Leaves out the paths that earlier invalidations cover: they are done.
+    pub(super) async fn leave_out(&self, round: &mut Gathering) {
+        let complete = self.covered(round);
+        self.delete(&complete).await;
+    }
+
+    /// Leaves out the same, and returns the messages that it completes.
+    pub(super) fn covered(&self, round: &mut Gathering) -> Vec<Arc<str>> {
+        let (paths, complete) = self.distribution.leave_out(&self.scope, round);
+        if paths > 0 {
+            counter!(metric::EDGE_PATHS_COVERED, "distribution" => self.name.to_string())
+                .increment(u64::try_from(paths).unwrap_or(u64::MAX));
+            info!(distribution = %self.name, paths, messages = complete.len(), "paths are covered by invalidations made after their changes");
+        }
+        complete
+    }
+
+    /// Waits until something may have completed.
+    pub(super) async fn wait(&self, paths: usize, failures: &mut Failures) {
+        let (begun, since) = *failures.waiting.get_or_insert_with(|| {
+            counter!(metric::EDGE_QUOTA_WAITS, "distribution" => self.name.to_string())
+                .increment(1);
+            info!(distribution = %self.name, paths, "paths wait until others in progress complete");
+            (Instant::now(), Timestamp::now())
+        });
+        self.distribution.wait_for_room().await;
+        if begun.elapsed() >= ROOM_WITHIN {
+            let trouble = format!(
+                "{paths} paths wait for room: CloudFront has as many invalidations of the \
+                 distribution in progress as it takes; find out what else invalidates there, \
+                 and see AWS's status page if none completes"
+            );
+            let board = &self.parts.reports.board;
+            board.failing_since(&self.component(), since, trouble);
+        }
+    }
+
+    /// Counts the batch and sends it, until it is accepted or certainly not made.
+    pub(super) async fn ask(&self, batch: &NextRequest, failures: &mut Failures) -> Answer {
+        failures.waiting = None;
+        // An attempt whose answer was lost may have been accepted: from then
+        // on it is this batch or nothing, or it could be paid for twice.
+        let mut in_doubt = false;
+        self.record(batch, None).await;
+        loop {
+            self.count_open(batch).await;
+            self.parts.rate_limit.turn().await;
+            self.parts.in_flight.asking(&batch.messages);
+            let error = match self.parts.edge.invalidate(&batch.invalidation).await {
+                Ok(accepted) => {
+                    self.parts.in_flight.answered(&batch.messages);
+                    self.accepted(batch, &accepted.id, failures).await;
+                    return Answer::Accepted;
+                }
+                Err(error) => error,
+            };
+            let verdict = verdict(&error);
+            in_doubt |= verdict == Verdict::Repeat;
+            if !in_doubt {
+                self.parts.in_flight.answered(&batch.messages);
+            }
+            match verdict {
+                Verdict::Repeat | Verdict::Slower => self.pause(&error, batch, failures).await,
+                Verdict::Room => {
+                    self.pause(&error, batch, failures).await;
+                    self.distribution.look_again().await;
+                    if !in_doubt {
+                        self.count_not_made(batch).await;
+                        return Answer::NoRoom;
+                    }
+                }
+                Verdict::Rename => {
+                    self.count_not_made(batch).await;
+                    self.pause(&error, batch, failures).await;
+                    return Answer::NameTaken;
+                }
+                Verdict::Halve | Verdict::Isolate | Verdict::GiveUp => {
+                    self.count_not_made(batch).await;
+                    self.parts.in_flight.answered(&batch.messages);
+                    return Answer::Refused(verdict, error);
+                }
+            }
+        }
+    }
+
+    async fn accepted(&self, batch: &NextRequest, id: &str, failures: &mut Failures) {
+        self.distribution.accepted(&self.name, batch, id);
+        self.record(batch, Some(id)).await;
+        self.report_accepted(batch, id);
+        self.parts.reports.board.recovered(&self.component());
+        if failures.outage.take().is_some() {
+            info!(distribution = %self.name, attempts = failures.backoff.attempts(), "the edge accepts invalidations again");
+        }
+        failures.backoff.reset();
+    }
+
+    /// The messages that the accepted batch completes are gone: its count stays.
+    pub(super) async fn settle(&self, reference: &str) {
+        self.count(self.parts.budget.made(&self.name, reference).await);
+    }
+
+    async fn pause(&self, error: &EdgeError, batch: &NextRequest, failures: &mut Failures) {
+        self.count_retry(error);
+        self.parts
+            .reports
+            .board
+            .failed(&self.component(), error.to_string());
+        let delay = failures.backoff.next_delay();
+        if failures.outage != Some(error.name()) {
+            failures.outage = Some(error.name());
+            warn!(distribution = %self.name, error = %error, retry_in = ?delay, paths = batch.invalidation.paths.len(), "the edge did not accept an invalidation; trying again until it does");
+        }
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Counts the batch on disk before the call, so that nothing is paid for
+    /// unseen.
+    async fn count_open(&self, batch: &NextRequest) {
+        let reference = &batch.invalidation.caller_reference;
+        let paths = batch.invalidation.paths.len();
+        self.count(self.parts.budget.open(&self.name, reference, paths).await);
+    }
+
+    /// Writes to disk that a request is about to be made, or the id under which it
+    /// was made, for a successor, should this process be killed before the messages
+    /// are deleted.
+    async fn record(&self, batch: &NextRequest, id: Option<&str>) {
+        let mut past = Past {
+            distribution_id: self.scope.distribution.to_string(),
+            tenant: self.scope.tenant.as_deref().map(str::to_owned),
+            caller_reference: batch.invalidation.caller_reference.clone(),
+            at: Timestamp::now(),
+            id: id.map(str::to_owned),
+            paths: Vec::new(),
+            messages: Vec::new(),
+        };
+        if id.is_none() {
+            past.paths.clone_from(&batch.invalidation.paths);
+            past.messages = batch.messages.iter().map(ToString::to_string).collect();
+        }
+        if let Err(error) = self.parts.invalidation_log.put(past).await {
+            counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
+            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
+                "an invalidation is not on record; CloudFront's own list has it");
+        }
+    }
+
+    pub(super) async fn count_not_made(&self, batch: &NextRequest) {
+        let reference = &batch.invalidation.caller_reference;
+        self.count(self.parts.budget.not_made(&self.name, reference).await);
+    }
+
+    /// Reports a count that was not written. It holds up nothing: an invalidation
+    /// is worth more than its count.
+    fn count(&self, counted: Result<(), BudgetError>) {
+        if let Err(error) = counted {
+            counter!(metric::BUDGET_ERRORS).increment(1);
+            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
+                "the month's paths are counted in memory only");
+        }
+        budget_metrics::publish(&self.parts.budget, &self.name);
+    }
+
+    fn report_accepted(&self, batch: &NextRequest, invalidation: &str) {
+        let paths = batch.invalidation.paths.len();
+        let name = || self.name.to_string();
+        counter!(metric::EDGE_INVALIDATIONS, "distribution" => name()).increment(1);
+        counter!(metric::EDGE_PATHS, "distribution" => name())
+            .increment(u64::try_from(paths).unwrap_or(u64::MAX));
+        info!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
+    }
+
+    pub(super) fn component(&self) -> Component {
+        Component::Edge(Arc::clone(&self.name))
+    }
+
+    pub(super) fn count_retry(&self, error: &EdgeError) {
+        counter!(metric::EDGE_RETRIES, "error" => error.name()).increment(1);
+    }
+
+    pub(super) async fn delete(&self, complete: &[Arc<str>]) {
+        if complete.is_empty() {
+            return;
+        }
+        let mut receipts = Vec::with_capacity(complete.len());
+        for message in self.parts.in_flight.leaving(complete) {
+            if let Some(committed_at) = message.committed_at {
+                histogram!(metric::COMMIT_TO_EDGE_ACCEPTED, "distribution" => self.name.to_string())
+                    .record(committed_at.age());
+            }
+            receipts.push(message.receipt);
+        }
+        let mut deleted = receipts.len();
+        let mut backoff = Backoff::new(DELETE_BACKOFF.0, DELETE_BACKOFF.1);
+        while let Err(error) = self.parts.buffer.delete(&receipts).await {
+            counter!(metric::BUFFER_ERRORS, "operation" => "delete").increment(1);
+            receipts = error.failed;
+            if backoff.attempts() + 1 >= DELETE_ATTEMPTS_MAX {
+                deleted -= receipts.len().min(deleted);
+                repeating!(warn, &self.name, { distribution = %self.name, messages = receipts.len(), error = %error.cause },
+                    "could not delete messages the edge accepted; they come back and are sent again");
+                break;
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+        counter!(metric::BUFFER_MESSAGES_DELETED)
+            .increment(u64::try_from(deleted).unwrap_or(u64::MAX));
+        self.parts.in_flight.release(complete);
+    }
+}
