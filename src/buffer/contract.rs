@@ -11,8 +11,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::message::{Message, MessageError};
-use crate::model::QueuePosition;
+use crate::model::{BufferMark, BufferState, QueuePosition};
 
 /// A message taken from the buffer, invisible to others for
 /// [`Buffer::visibility`] from now on.
@@ -124,6 +126,19 @@ pub trait Buffer: Send + Sync + 'static {
 
     /// Makes dead letters messages again.
     fn redrive(&self) -> impl Future<Output = Result<Redriven, BufferError>> + Send;
+
+    /// Compares what it holds with `stored`, its mark when a position was stored,
+    /// and says from then on what becomes of messages that it has accepted. Any
+    /// that are neither delivered nor there are a loss, whoever is to blame.
+    fn continue_from(
+        &self,
+        stored: Option<BufferMark>,
+    ) -> impl Future<Output = watch::Receiver<BufferState>> + Send {
+        async move {
+            drop(stored);
+            watch::channel(BufferState::default()).1
+        }
+    }
 
     /// How long a received message stays invisible when it is neither extended
     /// nor deleted. Never zero.

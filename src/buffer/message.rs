@@ -4,7 +4,7 @@
 //! XML 1.0 allows, so everything else is escaped.
 //!
 //! ```json
-//! {"v":1,"source":"shop","distribution":"main","distribution_id":"E1","committed_at_us":1763892000000000,"paths":["/users/42"]}
+//! {"v":1,"source":"shop","distribution":"main","distribution_id":"E1","committed_at_us":1763892000000000,"sender":81985529216486895,"number":7,"paths":["/users/42"]}
 //! {"v":2,"source":"shop","distribution":"main","distribution_id":"E1","tenant":"dt_1","committed_at_us":1763892000000000,"paths":["/users/42","#user-42"]}
 //! ```
 //!
@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::CommitTime;
 use crate::model::edge_item::is_tag;
+use crate::model::{CommitTime, QueuePosition};
 
 /// One message: many paths and tags of one distribution, or of one of its
 /// tenants.
@@ -45,6 +45,61 @@ pub struct Message {
     pub paths: Vec<String>,
     /// When the oldest change in it was committed, if that is known.
     pub committed_at: Option<CommitTime>,
+    /// Its place among all that its sender has sent; `None` of an earlier version.
+    pub sent: Option<Sent>,
+}
+
+/// A message's place among all that its sender has sent.
+///
+/// The keys of a message had settled before the next one was made. So an invalidation
+/// that was made with a message in hand is good for every earlier one, wherever it
+/// was, and whatever the clocks of a queue's hosts say. A sender begins anew with
+/// each turn of a daemon, under a random number: nothing that is set back to an
+/// earlier copy makes it give out a place again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    #[serde(rename = "sender")]
+    pub by: u64,
+    #[serde(rename = "number")]
+    pub number: u64,
+}
+
+impl From<Sent> for QueuePosition {
+    fn from(sent: Sent) -> Self {
+        Self {
+            buffer: sent.by,
+            at: sent.number,
+            certain_from: sent.number,
+            followed_by: Arc::default(),
+        }
+    }
+}
+
+/// A sender of messages, which numbers them.
+#[derive(Debug)]
+pub struct Sender {
+    next: Sent,
+}
+
+impl Sender {
+    /// One that nobody has heard of.
+    pub fn begin() -> Self {
+        let by = rand::random();
+        Self {
+            next: Sent { by, number: 0 },
+        }
+    }
+
+    /// Gives each message the next place. A machine that is resumed from a snapshot
+    /// goes on under the same number of the sender: so the places are the clock's, in
+    /// microseconds, or the next ones, whichever are greater.
+    pub fn number(&mut self, messages: &mut [Message]) {
+        self.next.number = self.next.number.max(CommitTime::now().micros());
+        for message in messages {
+            message.sent = Some(self.next);
+            self.next.number += 1;
+        }
+    }
 }
 
 /// The newest format, which this build writes where it has to. Fields may be
@@ -108,6 +163,8 @@ struct Outgoing<'a> {
     tenant: Option<&'a str>,
     /// 0 where the commit time is not known.
     committed_at_us: u64,
+    #[serde(flatten)]
+    sent: Option<Sent>,
     paths: &'a [String],
 }
 
@@ -120,6 +177,8 @@ struct Incoming {
     #[serde(default)]
     tenant: Option<String>,
     committed_at_us: u64,
+    #[serde(flatten)]
+    sent: Option<Sent>,
     paths: Vec<String>,
 }
 
@@ -141,6 +200,7 @@ pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
         distribution: &message.distribution,
         distribution_id: message.distribution_id.as_deref(),
         committed_at_us: message.committed_at.map_or(0, CommitTime::micros),
+        sent: message.sent,
         paths: &message.paths,
     })?;
     Ok(escape(json))
@@ -173,6 +233,7 @@ pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
         distribution_id: incoming.distribution_id.map(Into::into),
         paths: incoming.paths,
         committed_at: CommitTime::from_micros(incoming.committed_at_us),
+        sent: incoming.sent,
     })
 }
 
@@ -219,6 +280,7 @@ pub fn pack(
         tenant: to.tenant.clone(),
         paths: Vec::new(),
         committed_at,
+        sent: None,
     };
     let frame = frame_bytes(to);
     let mut messages = Vec::new();
@@ -242,8 +304,8 @@ pub fn pack(
 
 /// The most bytes that a body holds besides its paths.
 fn frame_bytes(to: &Recipient) -> usize {
-    const FIXED: &str = r#"{"v":,"source":,"distribution":,"distribution_id":,"tenant":,"committed_at_us":,"paths":[]}"#;
-    const DIGITS: usize = "4294967295".len() + "18446744073709551615".len();
+    const FIXED: &str = r#"{"v":,"source":,"distribution":,"distribution_id":,"tenant":,"committed_at_us":,"sender":,"number":,"paths":[]}"#;
+    const DIGITS: usize = "4294967295".len() + 3 * "18446744073709551615".len();
     let optional = [&to.distribution_id, &to.tenant].map(|text| text.as_deref().unwrap_or(""));
     let texts = [&*to.source, &*to.distribution, optional[0], optional[1]].map(escaped_bytes);
     FIXED.len() + DIGITS + texts.iter().sum::<usize>()
@@ -301,6 +363,7 @@ mod tests {
             tenant: None,
             paths,
             committed_at: CommitTime::from_micros(1_763_892_000_000_000),
+            sent: None,
         }
     }
 
@@ -327,6 +390,37 @@ mod tests {
         let newer = r#"{"v":3,"items":7}"#;
         assert_eq!(readdressed(newer).as_deref(), Some(newer));
         assert_eq!(readdressed("x"), None);
+    }
+
+    #[test]
+    fn a_sender_gives_out_no_place_twice_and_each_after_the_one_before() {
+        let mut sender = Sender::begin();
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            let mut messages = vec![message(Vec::new()); 2];
+            sender.number(&mut messages);
+            places.extend(messages.iter().filter_map(|message| message.sent));
+        }
+        assert_eq!(places.len(), 6);
+        assert!(places.iter().all(|sent| sent.by == places[0].by));
+        assert!(places.is_sorted_by(|one, next| one.number < next.number));
+        // As after a resume, and with a clock that goes back.
+        let mut ahead = Sender {
+            next: Sent {
+                by: 1,
+                number: u64::MAX / 2,
+            },
+        };
+        let mut messages = vec![message(Vec::new())];
+        ahead.number(&mut messages);
+        let sent = messages[0].sent.unwrap();
+        assert_eq!(sent.number, u64::MAX / 2);
+        let body = encode(&messages[0]).unwrap();
+        assert!(
+            body.contains(r#""sender":1,"number":9223372036854775807"#),
+            "{body}"
+        );
+        assert_eq!(decode(body.as_bytes()).unwrap().sent, Some(sent));
     }
 
     #[test]
@@ -434,6 +528,7 @@ mod tests {
             tenant in any::<Option<String>>(),
             paths in prop::collection::vec(any::<String>(), 0..20),
             committed_at_us in any::<u64>(),
+            sent in any::<Option<(u64, u64)>>(),
         ) {
             let message = Message {
                 source: source.into(),
@@ -442,6 +537,7 @@ mod tests {
                 tenant: tenant.map(Into::into),
                 paths,
                 committed_at: CommitTime::from_micros(committed_at_us),
+                sent: sent.map(|(by, number)| Sent { by, number }),
             };
             let body = encode(&message).unwrap();
             // All of these are XML 1.0 characters.
@@ -465,7 +561,9 @@ mod tests {
                 ..to_main()
             };
             let at = CommitTime::from_micros(7);
-            let messages = pack(&to, paths.clone(), at);
+            let mut messages = pack(&to, paths.clone(), at);
+            let widest = Sent { by: u64::MAX, number: u64::MAX - 1_000 };
+            Sender { next: widest }.number(&mut messages);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CommitTime, GtidSet, Position};
+use crate::model::{BufferMark, CommitTime, GtidSet, Position};
 
 /// A position, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,10 @@ pub struct Stored {
     /// one may have begun with older entries. Empty if they are not known.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub cache_runs: BTreeSet<String>,
+    /// The buffer that accepted the paths of everything before the position, and
+    /// how far it had come. `None` if there were none, or if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<BufferMark>,
     /// The epoch of the leader that stored the position, greater than all epochs
     /// before. The store sets it.
     #[serde(default)]
@@ -87,6 +91,7 @@ impl Stored {
             file_begun_s: None,
             columns_of: None,
             cache_runs: BTreeSet::new(),
+            buffer: None,
             epoch: 0,
             by: None,
         }
@@ -133,6 +138,12 @@ impl Stored {
     /// Adds the processes whose cache has everything before it done.
     pub fn done_in(mut self, cache_runs: &BTreeSet<String>) -> Self {
         self.cache_runs.clone_from(cache_runs);
+        self
+    }
+
+    /// Adds the buffer that has accepted all paths of before.
+    pub fn accepted_by(mut self, buffer: Option<&BufferMark>) -> Self {
+        self.buffer = buffer.cloned();
         self
     }
 

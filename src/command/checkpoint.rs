@@ -166,7 +166,11 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
         "" => None,
         file => Some(since::begun_s(&connector, server_id(config), file).await?),
     };
-    let stored = Stored::new(&located, &server.facts().server_uuid, None).begun_at(file_begun_s);
+    // Paths that wait are waited for, wherever reading goes on.
+    let before = checkpoint.load().await.ok().flatten();
+    let stored = Stored::new(&located, &server.facts().server_uuid, None)
+        .begun_at(file_begun_s)
+        .accepted_by(before.and_then(|before| before.buffer).as_ref());
     checkpoint.lead_anew(granted_at_ms).await?;
     checkpoint.store(&stored).await?;
     release(locks).await;

@@ -46,6 +46,15 @@ impl Misfits {
         })
     }
 
+    /// A buffer that does not last as long as the position. Whoever worked before
+    /// goes on with it.
+    pub fn pass_over_buffer(self, problem: Option<String>) -> Result<(), CommandError> {
+        let refused = problem.map_or(Ok(()), |problem| Err(CommandError::configuration(problem)));
+        self.pass_over(refused, |error| {
+            tracing::error!(error, "paths that wait can be lost");
+        })
+    }
+
     /// The outcome of asking a cluster, a part of which may be away. A daemon that
     /// worked before deletes what it can.
     pub fn pass_over_shards(self, asked: Result<(), CommandError>) -> Result<(), CommandError> {

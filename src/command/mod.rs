@@ -14,6 +14,7 @@
 //! - `completions`: `evictd completions` and `evictd man`.
 //! - `preflight`: checks before anything is touched.
 //! - `misfits`: the fate of what does not fit or answer when a daemon starts.
+//! - `lasting`: whether the buffer lasts as long as the position in the checkpoint.
 //! - `finding`: the result of such a check.
 //! - `parts`: parts that several commands build in the same way.
 //! - `store`: the configured checkpoint.
@@ -30,6 +31,7 @@ mod error;
 mod explain;
 mod finding;
 mod health;
+mod lasting;
 mod misfits;
 mod output;
 mod parts;

@@ -75,7 +75,11 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Whether somebody may have sent the message's paths: it was received before,
     /// or a process that is gone had a request under way that can stand for it.
     pub(super) fn may_be_sent(&self, arrival: &MessageInfo) -> bool {
-        arrival.deliveries > 1 || self.distribution.doubted_until(arrival.order).is_some()
+        arrival.deliveries > 1
+            || self
+                .distribution
+                .doubted_until(arrival.order.as_ref())
+                .is_some()
     }
 
     /// Finds out which of these paths somebody has sent, and leaves them out.
@@ -102,7 +106,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
                 until = until.max(
                     self.distribution
-                        .doubted_until(arrival.order)
+                        .doubted_until(arrival.order.as_ref())
                         .unwrap_or(until),
                 );
             }
@@ -170,7 +174,6 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
-        self.record(batch, None).await;
         loop {
             self.count_open(batch).await;
             self.parts.rate_limit.turn().await;
@@ -214,7 +217,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     async fn accepted(&self, batch: &NextRequest, id: &str, failures: &mut Failures) {
         self.distribution.accepted(&self.name, batch, id);
-        self.record(batch, Some(id)).await;
+        self.record(batch, id).await;
         self.report_accepted(batch, id);
         self.parts.reports.board.recovered(&self.component());
         if failures.outage.take().is_some() {
@@ -250,24 +253,18 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.count(self.parts.budget.open(&self.name, reference, paths).await);
     }
 
-    /// Writes to disk that a request is about to be made, or the id under which it
-    /// was made, for a successor, should this process be killed before the messages
-    /// are deleted.
-    async fn record(&self, batch: &NextRequest, id: Option<&str>) {
-        let mut past = Past {
+    /// Writes the invalidation to disk for a successor, should this process be
+    /// killed before the messages are deleted.
+    async fn record(&self, batch: &NextRequest, id: &str) {
+        let made = Past {
             distribution_id: self.scope.distribution.to_string(),
-            tenant: self.scope.tenant.as_deref().map(str::to_owned),
+            id: id.to_owned(),
             caller_reference: batch.invalidation.caller_reference.clone(),
             at: Timestamp::now(),
-            id: id.map(str::to_owned),
-            paths: Vec::new(),
-            messages: Vec::new(),
+            tenant: self.scope.tenant.as_deref().map(str::to_owned),
+            paths: batch.invalidation.paths.clone(),
         };
-        if id.is_none() {
-            past.paths.clone_from(&batch.invalidation.paths);
-            past.messages = batch.messages.iter().map(ToString::to_string).collect();
-        }
-        if let Err(error) = self.parts.invalidation_log.put(past).await {
+        if let Err(error) = self.parts.invalidation_log.made(made).await {
             counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
             repeating!(warn, &self.name, { distribution = %self.name, error = %error },
                 "an invalidation is not on record; CloudFront's own list has it");

@@ -18,10 +18,9 @@ use super::suspects::Arrivals;
 use crate::edge::cover::already_invalidated::{AlreadyInvalidated, CoveredUpTo};
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
-use crate::edge::cover::made_requests::MadeRequests;
 use crate::edge::cover::quota::{InProgress, count};
 use crate::edge::cover::request::{Gathering, NextRequest};
-use crate::edge::invalidation_log::{Past, Reader};
+use crate::edge::invalidation_log::Reader;
 use crate::edge::{Made, Scope};
 use crate::model::QueuePosition;
 use crate::telemetry::{metric, repeating};
@@ -33,9 +32,6 @@ pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 /// Invalidations that are remembered (Bounded). One that is forgotten is read
 /// again.
 const READ_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-
-/// Requests whose end is waited for (Bounded): each drain has one for a distribution.
-const ASKED_MAX: NonZeroUsize = NonZeroUsize::new(50).unwrap();
 
 /// Pages of the edge's list that one look reads. What lies beyond is at worst
 /// paid for again, or refused by the edge itself.
@@ -100,10 +96,6 @@ pub(super) struct Doubt {
 pub(super) struct DistributionState {
     pub(super) in_progress: InProgress,
     pub(super) already_invalidated: AlreadyInvalidated,
-    pub(super) made_requests: MadeRequests,
-    /// Requests on record of which it is not known whether they were made, by
-    /// caller reference.
-    asked: LruCache<String, Past>,
     /// Number of paths of the invalidations that were read in full or made
     /// here.
     pub(super) read: LruCache<String, Room>,
@@ -130,8 +122,6 @@ impl DistributionState {
         Self {
             in_progress: InProgress::default(),
             already_invalidated: AlreadyInvalidated::default(),
-            made_requests: MadeRequests::default(),
-            asked: LruCache::new(ASKED_MAX),
             read: LruCache::new(READ_MAX),
             recall: None,
             now: false,
@@ -155,17 +145,7 @@ impl DistributionState {
             self.already_invalidated.add(horizon, tenant, &made.paths);
         }
         self.read.put(id.to_owned(), paths);
-        self.made(&made.caller_reference);
         self.found(&made.caller_reference);
-    }
-
-    /// Takes in that a request on record was made. Returns it, if it is known.
-    fn made(&mut self, caller_reference: &str) -> Option<Past> {
-        let past = self.asked.pop(caller_reference)?;
-        let (tenant, messages) = (past.tenant.as_deref(), &past.messages);
-        self.made_requests
-            .add(caller_reference, tenant, messages, &past.paths);
-        Some(past)
     }
 
     /// Lets the next look read what was made since then.
@@ -228,22 +208,16 @@ impl Distribution {
         let mut state = self.lock();
         let mut names = Vec::with_capacity(pasts.len());
         for past in pasts {
-            let Some(id) = past.id else {
-                state.asked.put(past.caller_reference.clone(), past);
-                continue;
+            let tenant = past.tenant.as_deref();
+            let scope = Scope {
+                distribution: past.distribution_id.into(),
+                tenant: tenant.map(Into::into),
             };
-            if let Some(asked) = state.made(&past.caller_reference) {
-                let tenant = asked.tenant.as_deref();
-                let scope = Scope {
-                    distribution: asked.distribution_id.into(),
-                    tenant: tenant.map(Into::into),
-                };
-                if let Some(horizon) = caller_reference::horizon(&past.caller_reference, &scope) {
-                    state.already_invalidated.add(horizon, tenant, &asked.paths);
-                }
-                state.read.put(id, count(&asked.paths));
+            if let Some(horizon) = caller_reference::horizon(&past.caller_reference, &scope) {
+                state.already_invalidated.add(horizon, tenant, &past.paths);
             }
             state.found(&past.caller_reference);
+            state.read.put(past.id, count(&past.paths));
             names.push(past.caller_reference);
         }
         names
@@ -262,7 +236,7 @@ impl Distribution {
 
     /// Until when it is not known whether a process that is gone has sent a message
     /// that stands here in its buffer's order; `None`: none has.
-    pub(super) fn doubted_until(&self, order: Option<QueuePosition>) -> Option<Instant> {
+    pub(super) fn doubted_until(&self, order: Option<&QueuePosition>) -> Option<Instant> {
         let later = |doubt: &Doubt| match (order, doubt.horizon) {
             (Some(order), Some(horizon)) => order.buffer == horizon.buffer && order.at > horizon.at,
             _ => false,
@@ -336,10 +310,7 @@ impl Distribution {
     /// was, and the messages that this completes.
     pub(super) fn leave_out(&self, scope: &Scope, round: &mut Gathering) -> (usize, Vec<Arc<str>>) {
         let (state, tenant) = (self.lock(), scope.tenant.as_deref());
-        round.leave_out(|path, message, order| {
-            state.already_invalidated.covers(tenant, path, order)
-                || state.made_requests.cover(tenant, path, message)
-        })
+        round.leave_out(|path, order| state.already_invalidated.covers(tenant, path, order))
     }
 
     /// Whether the invalidation was read in full, or made here.
@@ -363,10 +334,6 @@ impl Distribution {
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);
         state.read.put(id.to_owned(), counted);
         let tenant = tenant.map(|name| &**name);
-        let reference = &batch.invalidation.caller_reference;
-        state
-            .made_requests
-            .add(reference, tenant, &batch.messages, paths);
         if let Some(horizon) = batch.horizon {
             state.already_invalidated.add(horizon, tenant, paths);
         }

@@ -360,6 +360,7 @@ mod tests {
             tenant: None,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
             committed_at: CommitTime::from_micros(1),
+            sent: None,
         }
     }
 

@@ -18,6 +18,7 @@ use super::parts::DrainParts;
 use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
 use crate::edge::cover::request::{BudgetMode, Gathering, MessageInfo};
+use crate::model::QueuePosition;
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
@@ -182,7 +183,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         match admission {
             Admission::New => {
                 let info = MessageInfo {
-                    order,
+                    order: message.sent.map(QueuePosition::from).or(order),
                     deliveries,
                     committed_at: message.committed_at,
                 };

@@ -7,6 +7,7 @@
 //! - `file_lock`: a lock that one process holds for as long as it runs.
 //! - `directory_lock`: a lock that the processes of a machine take for moments.
 //! - `directory`: the directory of a file, and its sync.
+//! - `file_system`: whether a file system outlives the machine or the container.
 //! - `blocking`: work on files in async code.
 //! - `room`: whether what a disk lacks is room.
 
@@ -15,6 +16,7 @@ mod blocking;
 mod directory;
 mod directory_lock;
 mod file_lock;
+pub(crate) mod file_system;
 pub(crate) mod line_file;
 mod room;
 

@@ -51,6 +51,8 @@ pub struct Batch {
     pub(super) oldest: Option<CommitTime>,
     /// The gap for which it invalidates everything.
     pub(super) gap: Option<GapId>,
+    /// The loss of the buffer for which it invalidates every path.
+    lost_paths: Option<GapId>,
     counts: Counts,
 }
 
@@ -79,6 +81,7 @@ pub struct Deleted {
     pub(super) mark: Option<Mark>,
     pub(super) oldest: Option<CommitTime>,
     pub(super) gap: Option<GapId>,
+    lost_paths: Option<GapId>,
 }
 
 impl Batch {
@@ -122,6 +125,13 @@ impl Batch {
     /// Marks the batch as the one that invalidates everything because of a gap.
     pub(super) fn covers_gap(&mut self, id: GapId) {
         self.gap = Some(id);
+        self.covers_loss();
+    }
+
+    /// Marks the batch as the one that invalidates every path because the buffer
+    /// has lost some.
+    pub(super) fn covers_lost_paths(&mut self, id: GapId) {
+        self.lost_paths = Some(id);
         self.covers_loss();
     }
 
@@ -183,6 +193,7 @@ impl Batch {
             mark: self.mark,
             oldest: self.oldest,
             gap: self.gap,
+            lost_paths: self.lost_paths,
         }
     }
 
@@ -310,6 +321,7 @@ impl Deleted {
             mark: first.mark,
             oldest: first.oldest,
             gap: first.gap,
+            lost_paths: first.lost_paths,
             ..whole.deleted(None, Visible::Open, Attempted::default())
         })
     }
@@ -323,7 +335,7 @@ impl Deleted {
     fn reached(self) -> Reached {
         Reached {
             mark: self.mark,
-            gaps: self.gap.into_iter().collect(),
+            gaps: self.gap.into_iter().chain(self.lost_paths).collect(),
         }
     }
 

@@ -206,6 +206,8 @@ mod tests {
             file_begun_s: None,
             columns_of: None,
             cache_runs: Arc::new(runs.iter().map(ToString::to_string).collect()),
+            losses_mended: 0,
+            buffer: None,
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
+use super::buffer_loss::BufferLosses;
 use super::cache_history::CacheNews;
 use super::connected::Connected;
 use super::error::PipelineError;
@@ -40,6 +41,7 @@ pub(super) async fn gather(
     mut tail: Tail,
     planned: mpsc::Sender<Batch>,
     mut cache_news: mpsc::Receiver<CacheNews>,
+    mut buffer_losses: BufferLosses,
     shutdown: CancellationToken,
 ) -> Result<(), PipelineError> {
     let mut batch = Batch::default();
@@ -49,6 +51,15 @@ pub(super) async fn gather(
     let mut report = ReportTimer::new();
     let mut whereabouts = tail.whereabouts();
     while !shutdown.is_cancelled() && !tail.source().ended() {
+        if !tail.begins_with_gap()
+            && let Some(loss) = buffer_losses.take()
+        {
+            // What goes before it is not what makes up for the loss.
+            if !batch.is_empty() && planned.send(finish(&mut batch, &mut tail)).await.is_err() {
+                break;
+            }
+            loss.mend(&mut tail, &mut batch);
+        }
         if !tail.connected() {
             // Keys of what was read must not stay cached during the outage.
             if !batch.is_empty() {
@@ -106,6 +117,7 @@ pub(super) async fn gather(
                 }
                 Err(_) => break,
             },
+            () = buffer_losses.changed() => {}
             look = whereabouts.next() => tail.judge(look, &mut whereabouts),
             () = report.due() => {
                 report.made(reading(&tail, &batch), &board);

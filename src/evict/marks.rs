@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ledger::GapId;
-use crate::model::{CacheRuns, CommitTime, Position};
+use crate::model::{BufferMark, CacheRuns, CommitTime, Position};
 
 /// Memory that a batch takes besides its content, in bytes: many small batches
 /// may wait to settle, each with a position and a GTID set.
@@ -29,6 +29,11 @@ pub struct Mark {
     pub file_begun_s: Option<u32>,
     /// The processes whose cache has everything before it done.
     pub cache_runs: CacheRuns,
+    /// The buffer's losses that batches up to this one make up for.
+    pub losses_mended: u64,
+    /// How far the buffer has come that has accepted all paths of before, once it
+    /// has.
+    pub buffer: Option<BufferMark>,
 }
 
 /// How far the binlog is done.

@@ -20,6 +20,7 @@
 //! - `cache_watch`: looks whether the cache is still the one that deletions were made in.
 //! - `cache_history`: what was done when, and which of it a cache has undone.
 //! - `cache_loss`: what is done about deletions that a cache has undone.
+//! - `buffer_loss`: what is done about paths that the buffer has lost.
 //! - `remainder`: one attempt at a deletion, and what remains of it.
 //! - `lane`: retries and scans beside the batches.
 //! - `visibility`: holds deletions back until their rows are visible.
@@ -43,6 +44,7 @@
 //! - `tests`: the stages behind the planner, with fakes around them.
 
 pub mod batch;
+mod buffer_loss;
 pub mod bulk_paths;
 mod cache_history;
 mod cache_loss;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::bulk_paths::{BulkGuard, Paths};
-use crate::buffer::{Buffer, BufferError, Message, Recipient, SendError, pack};
+use crate::buffer::{Buffer, BufferError, Message, Recipient, SendError, Sender, pack};
 use crate::model::cast::to_u64;
 use crate::model::edge_item::split_tenant;
+use crate::model::{BufferMark, BufferState};
 use crate::telemetry::metric;
 
 /// Takes the paths of settled batches.
@@ -26,6 +29,18 @@ pub trait PathSink: Send + 'static {
         &mut self,
         pending: &mut Self::Pending,
     ) -> impl Future<Output = Result<(), BufferError>> + Send;
+
+    /// What becomes of paths that are accepted, and of those that were before a
+    /// position was stored with `stored`: see [`Buffer::continue_from`].
+    fn continue_from(
+        &self,
+        stored: Option<BufferMark>,
+    ) -> impl Future<Output = watch::Receiver<BufferState>> + Send {
+        async move {
+            drop(stored);
+            watch::channel(BufferState::default()).1
+        }
+    }
 }
 
 /// Sends every path to the distributions of its rule through a buffer.
@@ -36,6 +51,7 @@ pub struct ToBuffer<B> {
     /// The distributions' names, and their ids in the same order.
     distributions: (Vec<Arc<str>>, Vec<Arc<str>>),
     guard: BulkGuard,
+    sender: Sender,
 }
 
 impl<B: Buffer> ToBuffer<B> {
@@ -52,6 +68,7 @@ impl<B: Buffer> ToBuffer<B> {
             source,
             distributions: distributions.unzip(),
             guard,
+            sender: Sender::begin(),
         }
     }
 }
@@ -87,6 +104,7 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
                 messages.extend(pack(&to, paths, committed_at));
             }
         }
+        self.sender.number(&mut messages);
         messages
     }
 
@@ -111,6 +129,10 @@ impl<B: Buffer> PathSink for ToBuffer<B> {
                 Err(cause)
             }
         }
+    }
+
+    async fn continue_from(&self, stored: Option<BufferMark>) -> watch::Receiver<BufferState> {
+        self.buffer.continue_from(stored).await
     }
 }
 

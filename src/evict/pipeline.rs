@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::buffer_loss::BufferLosses;
 use super::cache_history::CacheHistory;
 use super::cache_watch;
 use super::delete::delete;
@@ -67,6 +68,8 @@ pub async fn run(
     shutdown: CancellationToken,
     overdue: impl Future<Output = ()>,
 ) -> Result<(), PipelineError> {
+    let buffer = paths.continue_from(tail.accepted_by.clone()).await;
+    let losses = BufferLosses::new(buffer.clone());
     let (planned, to_delete) = mpsc::channel(1);
     let (deleted, to_settle) = mpsc::channel(1);
     let (settled, to_send) = mpsc::channel(1);
@@ -88,7 +91,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let reports = || tail.reports().clone();
     let [deleting, settles, sending, storing] = [reports(), reports(), reports(), reports()];
-    tasks.spawn(gather(tail, planned, cache_news, shutdown));
+    tasks.spawn(gather(tail, planned, cache_news, losses, shutdown));
     tasks.spawn(async move {
         delete(deleting, visibility, cache, settling, to_delete, deleted).await;
         Ok(())
@@ -108,7 +111,7 @@ pub async fn run(
         Ok(())
     });
     tasks.spawn(async move {
-        send(sending, paths, to_send, accepted).await;
+        send(sending, paths, buffer, to_send, accepted).await;
         Ok(())
     });
     tasks.spawn(store(storing, checkpoint, to_store, published));

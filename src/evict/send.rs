@@ -1,10 +1,11 @@
 //! Paths on their way to the buffer, once the keys of the same changes have
 //! settled (Cache before edge).
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::path_sink::PathSink;
 use super::settled::{Accepted, Settled};
+use crate::model::BufferState;
 use crate::progress::board::{Component, Reports};
 use crate::progress::outage::Outage;
 use crate::telemetry::metric;
@@ -13,6 +14,7 @@ use crate::telemetry::metric;
 pub(super) async fn send(
     Reports { board, .. }: Reports,
     mut paths: impl PathSink,
+    buffer: watch::Receiver<BufferState>,
     mut batches: mpsc::Receiver<Settled>,
     accepted: mpsc::Sender<Accepted>,
 ) {
@@ -30,7 +32,8 @@ pub(super) async fn send(
         }
         outage.recovered();
         outage.idle();
-        if accepted.send(batch.accepted()).await.is_err() {
+        let batch = batch.accepted(&buffer.borrow());
+        if accepted.send(batch).await.is_err() {
             return;
         }
     }

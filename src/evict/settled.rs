@@ -3,6 +3,7 @@
 use super::bulk_paths::Paths;
 use super::marks::{MARK_BYTES, Mark, Reached};
 use crate::ledger::GapId;
+use crate::model::BufferState;
 
 /// A batch that has settled: nothing that was read before its changes can be in
 /// the cache any more.
@@ -32,10 +33,16 @@ impl Settled {
         self.reached.add(later.reached);
     }
 
-    /// The batch once the buffer has accepted its paths.
-    pub(super) fn accepted(self) -> Accepted {
+    /// The batch once the buffer has accepted its paths. Its position goes no
+    /// further than what makes up for the buffer's losses (Nothing lost).
+    pub(super) fn accepted(self, buffer: &BufferState) -> Accepted {
+        let mark = self.reached.mark;
+        let mark = mark.filter(|mark| mark.losses_mended == buffer.losses);
         Accepted {
-            mark: self.reached.mark,
+            mark: mark.map(|mark| Mark {
+                buffer: buffer.mark.clone(),
+                ..mark
+            }),
             gaps: self.reached.gaps,
         }
     }

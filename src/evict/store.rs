@@ -80,7 +80,8 @@ async fn write(
     let stored = Stored::new(&mark.position, &mark.server_uuid, mark.committed_at)
         .begun_at(mark.file_begun_s)
         .with_columns_of(mark.columns_of.as_ref())
-        .done_in(&mark.cache_runs);
+        .done_in(&mark.cache_runs)
+        .accepted_by(mark.buffer.as_ref());
     outage.started(false);
     while let Err(error) = checkpoint.store(&stored).await {
         if let CheckpointError::Superseded { .. } = error {

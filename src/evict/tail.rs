@@ -20,7 +20,7 @@ use crate::binlog::statement::Dml;
 use crate::binlog::stream::{Came, Source};
 use crate::model::invalidation::{Plan, Widening};
 use crate::model::position::OnGap;
-use crate::model::{CacheRuns, CommitTime, RowChange};
+use crate::model::{BufferMark, CacheRuns, CommitTime, RowChange};
 use crate::progress::board::{Component, Reports};
 use crate::rules::{RenderBuffers, Rules};
 use crate::telemetry::metric;
@@ -34,6 +34,11 @@ pub struct Tail {
     server_uuid: Option<Arc<str>>,
     /// The processes whose cache has what is before the position done.
     cache_runs: CacheRuns,
+    /// The buffer that accepted the paths of what is before the position.
+    pub accepted_by: Option<BufferMark>,
+    /// The buffer's losses that what is planned from now on makes up for, or
+    /// follows.
+    pub(super) losses_mended: u64,
     reconnects: Reconnects,
     /// A gap that was met only while the binlog was read.
     gap: Option<SourceError>,
@@ -60,6 +65,8 @@ impl Tail {
             connected: false,
             server_uuid,
             cache_runs: CacheRuns::default(),
+            accepted_by: None,
+            losses_mended: 0,
             reconnects: Reconnects::default(),
             gap: None,
             scratch: RenderBuffers::default(),
@@ -120,6 +127,12 @@ impl Tail {
         self.cache_runs = cache_runs;
     }
 
+    /// Whether the next connection begins with a gap, before which no position is
+    /// stored.
+    pub(super) fn begins_with_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+
     /// The last whole transaction's end.
     pub(super) fn mark(&self) -> Mark {
         Mark {
@@ -129,6 +142,8 @@ impl Tail {
             file_begun_s: self.source.file_begun_s(),
             columns_of: self.source.columns_of().cloned(),
             cache_runs: CacheRuns::clone(&self.cache_runs),
+            losses_mended: self.losses_mended,
+            buffer: None,
         }
     }
 

@@ -213,6 +213,8 @@ pub enum Widening {
     Unseen,
     /// The cache may have entries again that were deleted.
     CacheRestored,
+    /// The buffer has lost paths that waited for the edge.
+    BufferLost,
 }
 
 impl Widening {
@@ -231,6 +233,7 @@ impl Widening {
             Widening::ServerChanged => "server-changed",
             Widening::Unseen => "unseen",
             Widening::CacheRestored => "cache-restored",
+            Widening::BufferLost => "buffer-lost",
         }
     }
 }

@@ -10,8 +10,8 @@ use super::path_class::{Forbidden, PathClasses};
 use super::path_language::{narrowest, path_language};
 use super::planner::{self, BoundRule, TablePlanner};
 use super::rule::Rule;
-use super::wide::widen;
-use crate::model::invalidation::{PathClass, Plan, Widening};
+use super::wide::{send_wide, widen};
+use crate::model::invalidation::{PathClass, Plan, Target, Widening};
 use crate::model::{Cascade, GuardPattern, TableName, TableSchema};
 
 /// All rules of a configuration.
@@ -206,6 +206,18 @@ impl Rules {
     pub fn widen_database<P: Plan>(&self, name: &str, reason: Widening, plan: &mut P) {
         for rule in self.of_database(name) {
             widen(rule, &self.classes, reason, plan);
+        }
+    }
+
+    /// Invalidates everything that any rule may have at the edge, at every
+    /// distribution: a rule may have had others when its paths were planned.
+    pub fn widen_paths<P: Plan>(&self, reason: Widening, plan: &mut P) {
+        let wide = |rule: &&Arc<Rule>| {
+            !rule.table_wide.paths.is_empty() || !rule.table_wide.edge_tags.is_empty()
+        };
+        for rule in self.rules.iter().filter(wide) {
+            plan.widen(&rule.name, reason);
+            send_wide(rule, &self.classes, Target::default(), plan);
         }
     }
 

@@ -27,6 +27,7 @@ mod omissions;
 mod paths;
 mod php;
 mod positions;
+mod queue_file;
 mod reconnects;
 mod redis;
 mod refusals;

@@ -65,7 +65,7 @@ async fn set(config: &Config, position: &str) {
 }
 
 /// Waits until the stored position is the server's end.
-async fn at_end(shop: &Shop, redis: &Redis) -> Stored {
+pub async fn at_end(shop: &Shop, redis: &Redis) -> Stored {
     let (file, offset, gtids) = shop.end().await;
     eventually("the position is at the end", WITHIN, async || {
         let stored = stored(redis).await?;

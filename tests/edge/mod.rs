@@ -14,6 +14,7 @@ mod hostile;
 pub mod items;
 pub mod quota;
 mod scripted;
+mod set_back;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -335,7 +336,7 @@ async fn no_message_of_a_queue_counts_as_earlier_than_its_clocks_can_tell() {
         format!("{server}/000000000000/q"),
     );
     for received in buffer.receive(Duration::ZERO).await.unwrap() {
-        let order = received.order.unwrap();
+        let order = received.order.clone().unwrap();
         assert_eq!(order.at, 1_763_892_000_000);
         assert_eq!(order.certain_from, order.at + 1_000, "{received:?}");
     }

@@ -1,10 +1,10 @@
 //! The drain against CloudFront's quotas, throttling, failures and bill.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use evictd::buffer::{Buffer, Local, Message, pack};
+use evictd::buffer::{Buffer, Local, Message, Sender, pack};
 use evictd::drain::{Drain, DrainOptions, Stopped};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Scope};
@@ -21,8 +21,11 @@ use crate::support::{FakeCloudFront, FakeSettings, eventually};
 const WITHIN: Duration = Duration::from_secs(120);
 
 pub fn messages(paths: impl IntoIterator<Item = String>) -> Vec<Message> {
+    static SENDER: LazyLock<Mutex<Sender>> = LazyLock::new(|| Mutex::new(Sender::begin()));
     let now = CommitTime::now();
-    pack(&recipient(None), paths, Some(now))
+    let mut messages = pack(&recipient(None), paths, Some(now));
+    SENDER.lock().unwrap().number(&mut messages);
+    messages
 }
 
 /// A local queue, a drain, and the fake.

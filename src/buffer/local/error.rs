@@ -73,12 +73,19 @@ fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> Buf
             &reason,
             "the file is not a queue of evictd: give another path, or move the file away",
         ),
-        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => refusal(
+        redb::Error::UpgradeRequired(_) => refusal(
             path,
             operation,
             &reason,
             "move the file away and replay from a position before its oldest message",
         ),
+        // Another file has taken its place.
+        redb::Error::Corrupted(_) => BufferError::Unavailable {
+            buffer: Arc::clone(path),
+            operation,
+            code: "damaged".to_owned(),
+            reason,
+        },
         // A full disk, a failing one: the next attempt opens the file anew.
         redb::Error::Io(_) | redb::Error::PreviousIo => BufferError::Unavailable {
             buffer: Arc::clone(path),

@@ -6,11 +6,19 @@
 //! in the file.
 //!
 //! - `queue`: a queue, and the contract of a buffer kept with it.
-//! - `store`: the file, and in memory who has received which message.
+//! - `store`: what is in the file, and in memory who has received which message.
+//! - `file`: the file: opened and checked, and set aside when it is damaged.
+//! - `kept_file`: the file kept open, compared with how far it had come, and replaced when it is damaged.
+//! - `openings`: who wrote which of its messages, and whether it goes on from where it was.
+//! - `checksum`: a body with its checksum.
 //! - `error`: the file's errors in the words that an operator needs.
 //! - `tests`: crashes, full disks, and files that are something else.
 
+mod checksum;
 mod error;
+mod file;
+mod kept_file;
+mod openings;
 mod queue;
 mod store;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::error::{BUG, blocking, refusal};
@@ -13,7 +13,7 @@ use crate::buffer::{
     Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
     SendError, message,
 };
-use crate::model::QueuePosition;
+use crate::model::{BufferMark, BufferState};
 
 /// As SQS by default.
 const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
@@ -35,6 +35,7 @@ struct LocalShared {
     store: Mutex<LocalStore>,
     path: Arc<str>,
     arrived: Notify,
+    state: watch::Sender<BufferState>,
 }
 
 /// Proves one delivery of one message.
@@ -57,6 +58,7 @@ impl Local {
         let store = blocking(&name, "open", move || LocalStore::open(&path)).await?;
         Ok(Self {
             shared: Arc::new(LocalShared {
+                state: store.file.state(),
                 store: Mutex::new(store),
                 path: name,
                 arrived: Notify::new(),
@@ -150,11 +152,7 @@ impl Buffer for Local {
                                 sequence: message.sequence,
                                 delivery: message.delivery,
                             },
-                            order: Some(QueuePosition {
-                                buffer: message.buffer,
-                                at: message.sequence,
-                                certain_from: message.sequence,
-                            }),
+                            order: message.order,
                             deliveries: message.times,
                             content: message::decode(&message.body),
                             body: String::from_utf8_lossy(&message.body).into_owned(),
@@ -250,6 +248,19 @@ impl Buffer for Local {
             .await?;
         self.shared.arrived.notify_waiters();
         Ok(Redriven { moved, left })
+    }
+
+    async fn continue_from(&self, stored: Option<BufferMark>) -> watch::Receiver<BufferState> {
+        let state = self.shared.state.subscribe();
+        if let Some(stored) = stored {
+            let compared = self.run("open", move |store| {
+                store.file.continue_from(stored);
+                Ok(())
+            });
+            // It is compared whenever it can be opened.
+            compared.await.ok();
+        }
+        state
     }
 
     fn visibility(&self) -> Duration {

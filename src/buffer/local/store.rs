@@ -1,41 +1,24 @@
-//! The file behind the local queue, and in memory who has received which message.
+//! The queue behind its contract: what is in the file, and in memory who has
+//! received which message.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-};
+use redb::{Error, ReadableDatabase, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::durable::is_full;
-
-/// Bodies by sequence number.
-const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
-/// Messages that nothing could be done with, as JSON, by sequence number.
-const DEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
-/// Numbers the queue remembers.
-const NUMBERS: TableDefinition<'_, &str, u128> = TableDefinition::new("numbers");
-/// A random number, drawn when the file is made. Part of every message's id, so
-/// that a new file at the same place never repeats an id.
-const IDENTITY: &str = "identity";
-/// The next sequence number. Stored, so that one is not used again after the
-/// newest message was deleted.
-const NEXT: &str = "next";
-
-/// The whole queue is a few pages most of the time.
-const CACHE_BYTES: usize = 16 * 1_024 * 1_024;
+use super::checksum::unseal;
+use super::file::{self, DEAD, MESSAGES};
+use super::kept_file::{KeptFile, Reopened};
+use crate::model::QueuePosition;
+use crate::model::cast::to_u64;
 
 #[derive(Debug)]
 pub(super) struct LocalStore {
-    path: PathBuf,
-    /// Closed after an I/O error: `redb` then refuses everything until the
-    /// file is opened again.
-    database: Option<Database>,
-    identity: u128,
+    pub(super) file: KeptFile,
     /// Messages from here on were never handed out by this process.
     unread_from: u64,
     /// Messages that were handed out and not deleted.
@@ -61,8 +44,7 @@ pub(super) struct Dead {
 
 pub(super) struct Delivered {
     pub(super) id: Arc<str>,
-    /// Tells this file's sequence numbers from another's.
-    pub(super) buffer: u64,
+    pub(super) order: Option<QueuePosition>,
     pub(super) sequence: u64,
     pub(super) delivery: u64,
     pub(super) times: u32,
@@ -78,16 +60,9 @@ pub(super) enum Taken {
 
 impl LocalStore {
     /// A file on a full disk is opened by the first use that finds room.
-    pub(super) fn open(path: &Path) -> Result<Self, redb::Error> {
-        let (database, identity) = match open(path) {
-            Ok((database, identity)) => (Some(database), identity),
-            Err(redb::Error::Io(error)) if is_full(&error) => (None, 0),
-            Err(error) => return Err(error),
-        };
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
         Ok(Self {
-            path: path.to_owned(),
-            database,
-            identity,
+            file: KeptFile::open(path)?,
             unread_from: 0,
             in_flight: HashMap::new(),
             deliveries: 0,
@@ -95,22 +70,16 @@ impl LocalStore {
     }
 
     /// Stores bodies in one durable transaction.
-    pub(super) fn append(&mut self, bodies: &[String]) -> Result<(), redb::Error> {
-        self.with_database(|database| {
-            let transaction = database.begin_write()?;
-            {
-                let mut messages = transaction.open_table(MESSAGES)?;
-                let mut numbers = transaction.open_table(NUMBERS)?;
-                let mut next = sequence(numbers.get(NEXT)?.map_or(0, |next| next.value()))?;
-                for body in bodies {
-                    messages.insert(next, body.as_bytes())?;
-                    next += 1;
-                }
-                numbers.insert(NEXT, u128::from(next))?;
-            }
+    pub(super) fn append(&mut self, bodies: &[String]) -> Result<(), Error> {
+        let numbering = self.file.numbering()?;
+        let given = self.file.with_database(|database| {
+            let transaction = file::write(database)?;
+            let given = numbering.append(&transaction, bodies)?;
             transaction.commit()?;
-            Ok(())
-        })
+            Ok(given)
+        })?;
+        self.file.gave(&given);
+        Ok(())
     }
 
     /// Hands out up to `limit` messages that are visible: first those whose time
@@ -120,7 +89,8 @@ impl LocalStore {
         limit: usize,
         now: Instant,
         visibility: Duration,
-    ) -> Result<Taken, redb::Error> {
+    ) -> Result<Taken, Error> {
+        self.compare()?;
         let mut returned: Vec<u64> = self
             .in_flight
             .iter()
@@ -130,18 +100,29 @@ impl LocalStore {
         returned.sort_unstable();
         returned.truncate(limit);
         let unread_from = self.unread_from;
-        let found = self.with_database(|database| {
+        let unread = self
+            .file
+            .held()
+            .saturating_sub(to_u64(self.in_flight.len()));
+        let found = self.file.with_database(|database| {
             let messages = database.begin_read()?.open_table(MESSAGES)?;
+            // A page that was damaged since the file was opened may read as one
+            // without messages.
+            let missing = || Error::Corrupted("messages are missing".to_owned());
             let mut found = Vec::new();
-            for sequence in &returned {
-                if let Some(body) = messages.get(sequence)? {
-                    found.push((*sequence, body.value().to_vec()));
-                }
+            for &sequence in &returned {
+                let body = messages.get(sequence)?.ok_or_else(missing)?;
+                found.push((sequence, unseal(sequence, body.value())?));
             }
-            let unread = limit.saturating_sub(found.len());
-            for entry in messages.range(unread_from..)?.take(unread) {
+            let room = limit.saturating_sub(found.len());
+            let expected = room.min(usize::try_from(unread).unwrap_or(usize::MAX));
+            for entry in messages.range(unread_from..)?.take(room) {
                 let (sequence, body) = entry?;
-                found.push((sequence.value(), body.value().to_vec()));
+                let sequence = sequence.value();
+                found.push((sequence, unseal(sequence, body.value())?));
+            }
+            if found.len() < returned.len() + expected {
+                return Err(missing());
             }
             Ok(found)
         })?;
@@ -161,10 +142,11 @@ impl LocalStore {
                 until: now + visibility,
             };
             self.in_flight.insert(sequence, hold);
-            self.unread_from = self.unread_from.max(sequence + 1);
+            self.unread_from = self.unread_from.max(sequence.saturating_add(1));
+            let (id, order) = self.file.place(sequence);
             delivered.push(Delivered {
-                id: format!("{:032x}-{sequence}", self.identity).into(),
-                buffer: low_half(self.identity),
+                id,
+                order,
                 sequence,
                 delivery: self.deliveries,
                 times,
@@ -187,47 +169,47 @@ impl LocalStore {
     }
 
     /// Deletes messages in one durable transaction; absent ones are no error.
-    pub(super) fn delete(&mut self, sequences: &[u64]) -> Result<(), redb::Error> {
-        self.with_database(|database| {
-            let transaction = database.begin_write()?;
+    pub(super) fn delete(&mut self, sequences: &[u64]) -> Result<(), Error> {
+        let deleted = self.file.with_database(|database| {
+            let transaction = file::write(database)?;
+            let mut deleted = 0;
             {
                 let mut messages = transaction.open_table(MESSAGES)?;
                 for sequence in sequences {
-                    messages.remove(sequence)?;
+                    deleted += u64::from(messages.remove(sequence)?.is_some());
                 }
             }
             transaction.commit()?;
-            Ok(())
+            Ok(deleted)
         })?;
-        for sequence in sequences {
-            self.in_flight.remove(sequence);
-        }
+        self.deleted(sequences, deleted);
         Ok(())
     }
 
     /// Messages that were not deleted.
-    pub(super) fn depth(&mut self) -> Result<u64, redb::Error> {
-        self.with_database(|database| {
+    pub(super) fn depth(&mut self) -> Result<u64, Error> {
+        self.file.with_database(|database| {
             let messages = database.begin_read()?.open_table(MESSAGES)?;
             Ok(messages.len()?)
         })
     }
 
     /// Puts a message among the dead letters, in one durable transaction.
-    pub(super) fn bury(&mut self, sequence: u64, dead: &Dead) -> Result<(), redb::Error> {
+    pub(super) fn bury(&mut self, sequence: u64, dead: &Dead) -> Result<(), Error> {
         let json = serde_json::to_vec(dead).map_err(std::io::Error::other)?;
-        self.with_database(|database| {
-            let transaction = database.begin_write()?;
-            {
-                transaction.open_table(MESSAGES)?.remove(sequence)?;
-                transaction
-                    .open_table(DEAD)?
-                    .insert(sequence, json.as_slice())?;
-            }
+        let deleted = self.file.with_database(|database| {
+            let transaction = file::write(database)?;
+            let deleted = transaction
+                .open_table(MESSAGES)?
+                .remove(sequence)?
+                .is_some();
+            transaction
+                .open_table(DEAD)?
+                .insert(sequence, json.as_slice())?;
             transaction.commit()?;
-            Ok(())
+            Ok(deleted)
         })?;
-        self.in_flight.remove(&sequence);
+        self.deleted(&[sequence], u64::from(deleted));
         Ok(())
     }
 
@@ -236,90 +218,64 @@ impl LocalStore {
     pub(super) fn redrive(
         &mut self,
         readdressed: impl Fn(&str) -> Option<String>,
-    ) -> Result<(usize, usize), redb::Error> {
-        self.with_database(|database| {
-            let transaction = database.begin_write()?;
-            let (mut moved, mut left) = (0, 0);
+    ) -> Result<(usize, usize), Error> {
+        let numbering = self.file.numbering()?;
+        let again = |json: &[u8]| {
+            let dead: Dead = serde_json::from_slice(json).ok()?;
+            readdressed(&dead.body)
+        };
+        let (given, moved, left) = self.file.with_database(|database| {
+            let transaction = file::write(database)?;
+            let mut bodies = Vec::new();
+            let left;
             {
                 let mut dead = transaction.open_table(DEAD)?;
-                let mut messages = transaction.open_table(MESSAGES)?;
-                let mut numbers = transaction.open_table(NUMBERS)?;
-                let mut next = sequence(numbers.get(NEXT)?.map_or(0, |next| next.value()))?;
-                let again = |json: &[u8]| {
-                    let dead: Dead = serde_json::from_slice(json).ok()?;
-                    readdressed(&dead.body)
-                };
                 for entry in dead.extract_if(|_, json| again(json).is_some())? {
                     let (_, json) = entry?;
-                    let body = again(json.value()).unwrap_or_default();
-                    messages.insert(next, body.as_bytes())?;
-                    next += 1;
-                    moved += 1;
+                    bodies.extend(again(json.value()));
                 }
-                numbers.insert(NEXT, u128::from(next))?;
-                left += usize::try_from(dead.len()?).unwrap_or(usize::MAX);
+                left = usize::try_from(dead.len()?).unwrap_or(usize::MAX);
             }
+            let given = numbering.append(&transaction, &bodies)?;
             transaction.commit()?;
-            Ok((moved, left))
-        })
+            Ok((given, bodies.len(), left))
+        })?;
+        self.file.gave(&given);
+        Ok((moved, left))
     }
 
-    fn with_database<T>(
-        &mut self,
-        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => {
-                let (database, identity) = open(&self.path)?;
-                if identity != self.identity {
-                    // Somebody put another file there, whose messages were not
-                    // handed out yet.
-                    self.identity = identity;
-                    self.unread_from = 0;
-                    self.in_flight.clear();
-                }
-                database
+    /// Forgets who received what if the file is another one by now, and of the same
+    /// one what is not there any more: a deletion that seemed to have failed.
+    fn compare(&mut self) -> Result<(), Error> {
+        self.file.ensure_open()?;
+        match self.file.reopened() {
+            None => {}
+            Some(Reopened::Same) => {
+                let held: Vec<u64> = self.in_flight.keys().copied().collect();
+                let gone = self.file.with_database(|database| {
+                    let messages = database.begin_read()?.open_table(MESSAGES)?;
+                    let mut gone = Vec::new();
+                    for sequence in held {
+                        if messages.get(sequence)?.is_none() {
+                            gone.push(sequence);
+                        }
+                    }
+                    Ok(gone)
+                })?;
+                self.deleted(&gone, 0);
             }
-        };
-        let result = work(&database);
-        let broken = matches!(
-            result,
-            Err(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_))
-        );
-        if !broken {
-            self.database = Some(database);
+            Some(Reopened::Another) => {
+                self.unread_from = 0;
+                self.in_flight.clear();
+            }
         }
-        result
+        Ok(())
     }
-}
 
-fn open(path: &Path) -> Result<(Database, u128), redb::Error> {
-    let database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
-    let transaction = database.begin_write()?;
-    let identity = {
-        transaction.open_table(MESSAGES)?;
-        transaction.open_table(DEAD)?;
-        let mut numbers = transaction.open_table(NUMBERS)?;
-        let stored = numbers.get(IDENTITY)?.map(|identity| identity.value());
-        match stored {
-            Some(identity) => identity,
-            None => {
-                let identity = rand::random::<u128>();
-                numbers.insert(IDENTITY, identity)?;
-                identity
-            }
+    fn deleted(&mut self, sequences: &[u64], deleted: u64) {
+        self.file.deleted(deleted);
+        for sequence in sequences {
+            self.in_flight.remove(sequence);
         }
-    };
-    transaction.commit()?;
-    Ok((database, identity))
-}
-
-fn low_half(identity: u128) -> u64 {
-    u64::try_from(identity & u128::from(u64::MAX)).unwrap_or(u64::MAX)
-}
-
-fn sequence(stored: u128) -> Result<u64, redb::Error> {
-    u64::try_from(stored)
-        .map_err(|_| redb::Error::Corrupted(format!("the next sequence number is {stored}")))
+    }
 }

@@ -1,9 +1,14 @@
 use std::time::Duration;
 
+use std::path::Path;
+
+use redb::{Database, Error, ReadableDatabase, ReadableTable};
+
+use super::file::{DEAD, MESSAGES, NEXT, NUMBERS, OPENINGS};
 use super::queue::RECEIVE_MAX;
 use super::*;
 use crate::buffer::{Buffer, Buried, Message, Received, Redriven, RejectedMessage};
-use crate::model::CommitTime;
+use crate::model::{BufferMark, BufferState, CommitTime, QueuePosition};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -15,6 +20,7 @@ fn message(path: &str) -> Message {
         tenant: None,
         paths: vec![path.to_owned()],
         committed_at: CommitTime::from_micros(1),
+        sent: None,
     }
 }
 
@@ -211,7 +217,9 @@ async fn a_dead_letter_is_gone_until_it_is_put_back_under_a_new_id() {
     let [first, second] = received.as_slice() else {
         panic!("{received:?}");
     };
-    assert_eq!((first.deliveries, first.order.unwrap().at), (1, 0));
+    assert_eq!(first.deliveries, 1);
+    let number = |received: &Received<LocalReceipt>| received.order.as_ref().unwrap().at;
+    assert!(number(first) < number(second));
     let buried = buffer.bury(letter(first, &first.body)).await.unwrap();
     assert_eq!(buried, Buried::Moved);
     buffer.bury(letter(second, "hello")).await.unwrap();
@@ -227,7 +235,7 @@ async fn a_dead_letter_is_gone_until_it_is_put_back_under_a_new_id() {
         back[0].id, first.id,
         "or the edge would take it for the old one"
     );
-    assert_eq!(back[0].order.unwrap().at, 2);
+    assert!(number(&back[0]) > number(second));
     let again = buffer.redrive().await.unwrap();
     assert_eq!(again, Redriven { moved: 0, left: 1 });
 }
@@ -241,4 +249,325 @@ async fn deliveries_are_counted_for_each_message() {
         let received = buffer.receive(buffer.visibility() * 2).await.unwrap();
         assert_eq!(received[0].deliveries, expected);
     }
+}
+
+/// Its state, with nothing to go on from.
+async fn state(buffer: &Local) -> BufferState {
+    buffer.continue_from(None).await.borrow().clone()
+}
+
+async fn mark(buffer: &Local) -> BufferMark {
+    state(buffer).await.mark.unwrap()
+}
+
+/// The messages that are visible.
+async fn all(buffer: &Local) -> Vec<Received<LocalReceipt>> {
+    let mut all = Vec::new();
+    loop {
+        let some = buffer.receive(NOW).await.unwrap();
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+    }
+}
+
+fn place(received: &Received<LocalReceipt>) -> QueuePosition {
+    received.order.clone().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_written_after_a_file_was_set_back_has_another_place_and_later_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queue.redb");
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/first")]).await.unwrap();
+    drop(buffer);
+    let copy = std::fs::read(&file).unwrap();
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/lost")]).await.unwrap();
+    let before = all(&buffer).await;
+    drop(buffer);
+
+    std::fs::write(&file, copy).unwrap();
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/later")]).await.unwrap();
+    let after = all(&buffer).await;
+    assert_eq!(paths(&after), ["/first", "/later"]);
+    // The message of before is the same to everybody.
+    assert_eq!(before[0].id, after[0].id);
+    assert_eq!(place(&before[0]).buffer, place(&after[0]).buffer);
+    let (lost, later) = (place(&before[1]), place(&after[1]));
+    assert_ne!(lost.buffer, later.buffer);
+    assert!(lost.at < later.at);
+    assert_eq!(*place(&after[0]).followed_by, [later.buffer]);
+    assert_ne!(before[1].id, after[1].id);
+}
+
+#[tokio::test]
+async fn a_restart_without_a_message_leaves_the_file_where_it_had_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let buffer = new(&directory).await;
+    assert_eq!(state(&buffer).await.mark, None);
+    buffer.send(vec![message("/a")]).await.unwrap();
+    let first = mark(&buffer).await;
+    drop(buffer);
+    for _ in 0..3 {
+        let buffer = new(&directory).await;
+        let state = buffer.continue_from(Some(first.clone())).await;
+        let state = state.borrow().clone();
+        assert_eq!((state.mark, state.losses), (Some(first.clone()), 0));
+    }
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/b")]).await.unwrap();
+    assert_ne!(mark(&buffer).await, first);
+    let state = buffer.continue_from(Some(first)).await;
+    assert_eq!(state.borrow().losses, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_new_emptied_or_set_back_has_lost_what_was_accepted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queue.redb");
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/a")]).await.unwrap();
+    drop(buffer);
+    let copy = std::fs::read(&file).unwrap();
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/b")]).await.unwrap();
+    let stored = mark(&buffer).await;
+    drop(buffer);
+    let happenings: [&dyn Fn(); 3] = [
+        &|| std::fs::remove_file(&file).unwrap(),
+        &|| std::fs::write(&file, "").unwrap(),
+        &|| std::fs::write(&file, &copy).unwrap(),
+    ];
+    for happens in happenings {
+        happens();
+        let buffer = new(&directory).await;
+        let state = buffer.continue_from(Some(stored.clone())).await;
+        assert_eq!(state.borrow().losses, 1);
+        assert!(
+            state
+                .borrow()
+                .reason
+                .as_ref()
+                .unwrap()
+                .contains("queue.redb")
+        );
+        // It goes on, and the next one goes on from there.
+        buffer.send(vec![message("/c")]).await.unwrap();
+        let next = mark(&buffer).await;
+        drop(buffer);
+        let state = new(&directory).await.continue_from(Some(next)).await;
+        assert_eq!(state.borrow().losses, 0);
+    }
+}
+
+/// Makes a file as versions did that had one identity for all openings.
+fn earlier(path: &Path, bodies: &[&str], next: u128) {
+    let database = Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut messages = transaction.open_table(MESSAGES).unwrap();
+        for (sequence, body) in (3..).zip(bodies) {
+            messages.insert(sequence, body.as_bytes()).unwrap();
+        }
+        let mut dead = transaction.open_table(DEAD).unwrap();
+        let letter = r#"{"reason":"r","deliveries":1,"body":"{\"v\":9}"}"#;
+        dead.insert(2, letter.as_bytes()).unwrap();
+        let mut numbers = transaction.open_table(NUMBERS).unwrap();
+        numbers.insert("identity", 0xabc).unwrap();
+        numbers.insert(NEXT, next).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_goes_on_with_its_messages_and_their_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queue.redb");
+    let body = crate::buffer::message::encode(&message("/old")).unwrap();
+    earlier(&file, &[&body], 4);
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/new")]).await.unwrap();
+    let received = all(&buffer).await;
+    assert_eq!(paths(&received), ["/new", "/old"]);
+    assert_eq!(*received[0].id, *format!("{:032x}-3", 0xabc));
+    let (old, new_one) = (place(&received[0]), place(&received[1]));
+    assert_eq!((old.buffer, old.at), (0xabc, 3));
+    assert_eq!(*old.followed_by, [new_one.buffer]);
+    assert_eq!(buffer.redrive().await.unwrap().moved, 1);
+    assert_eq!(state(&buffer).await.losses, 0);
+    drop(buffer);
+
+    // An earlier version reads what this one has written.
+    let database = Database::open(&file).unwrap();
+    let transaction = database.begin_read().unwrap();
+    let messages = transaction.open_table(MESSAGES).unwrap();
+    let paths: Vec<String> = messages
+        .iter()
+        .unwrap()
+        .filter_map(|entry| crate::buffer::message::decode(entry.unwrap().1.value()).ok())
+        .flat_map(|message| message.paths)
+        .collect();
+    assert_eq!(paths, ["/old", "/new"]);
+}
+
+type Change = fn(&mut [u8]);
+
+fn page(bytes: &mut [u8], number: usize, change: Change) {
+    let end = bytes.len().min((number + 1) * 4096);
+    change(&mut bytes[number * 4096..end]);
+}
+
+#[tokio::test]
+async fn any_damaged_page_gives_every_message_or_a_loss_and_the_file_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queue.redb");
+    let buffer = new(&directory).await;
+    let sent: Vec<String> = (0..60)
+        .map(|n| format!("/{n:02}/{}", "x".repeat(300)))
+        .collect();
+    for path in &sent {
+        buffer.send(vec![message(path)]).await.unwrap();
+    }
+    let stored = mark(&buffer).await;
+    let running = std::fs::read(&file).unwrap();
+    drop(buffer);
+    let closed = std::fs::read(&file).unwrap();
+    let mut losses = 0;
+    for (whole, name) in [(running, "after a kill"), (closed, "closed")] {
+        let pages = whole.len().div_ceil(4096);
+        for number in 0..pages {
+            let changes: [(&str, Change); 3] = [
+                ("zeroed", |page| page.fill(0)),
+                ("flipped", |page| page[page.len() / 2] ^= 0x10),
+                ("head", |page| page[9..24].fill(0xa5)),
+            ];
+            for (change, damage) in changes {
+                let mut bytes = whole.clone();
+                page(&mut bytes, number, damage);
+                let damaged = bytes != whole;
+                let scene = tempfile::tempdir().unwrap();
+                std::fs::write(scene.path().join("queue.redb"), bytes).unwrap();
+                let buffer = new(&scene).await;
+                let state = buffer.continue_from(Some(stored.clone())).await;
+                let came = paths(&all(&buffer).await);
+                let lost = state.borrow().losses > 0;
+                assert!(
+                    lost || came == sent,
+                    "{name}: page {number} {change}: {} of {} came",
+                    came.len(),
+                    sent.len()
+                );
+                assert!(damaged || !lost, "{name}: page {number} {change}");
+                losses += u32::from(lost);
+                if lost && came.is_empty() {
+                    let names = std::fs::read_dir(scene.path()).unwrap();
+                    let aside = names
+                        .map(|entry| entry.unwrap().file_name())
+                        .any(|name| name.to_string_lossy().starts_with("queue.redb.damaged-"));
+                    assert!(aside, "{name}: page {number} {change}");
+                }
+                buffer.send(vec![message("/later")]).await.unwrap();
+                assert_eq!(paths(&all(&buffer).await), ["/later"]);
+            }
+        }
+        for length in [
+            1,
+            9,
+            100,
+            4096,
+            whole.len() / 2,
+            whole.len() - 4096,
+            whole.len() - 1,
+        ] {
+            let scene = tempfile::tempdir().unwrap();
+            std::fs::write(scene.path().join("queue.redb"), &whole[..length]).unwrap();
+            let opened = Local::open(scene.path().join("queue.redb")).await;
+            let Ok(buffer) = opened else {
+                assert!(length < 9, "{length}: {opened:?}");
+                continue;
+            };
+            let state = buffer.continue_from(Some(stored.clone())).await;
+            let came = paths(&all(&buffer).await);
+            assert!(
+                state.borrow().losses > 0 || came == sent,
+                "{name}: {length}"
+            );
+        }
+    }
+    assert!(losses > 0);
+}
+
+#[tokio::test]
+async fn damage_that_is_met_while_it_runs_is_a_loss_and_the_queue_goes_on() {
+    type Damage = fn(&Database) -> Result<(), Error>;
+    // A body that is another one, a message that is not there any more, and a
+    // page that `redb` cannot read.
+    let damages: [Damage; 3] = [
+        |database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut messages = transaction.open_table(MESSAGES)?;
+                let first = messages.first()?.map(|(sequence, _)| sequence.value());
+                messages.insert(first.unwrap(), [0; 50].as_slice())?;
+            }
+            Ok(transaction.commit()?)
+        },
+        |database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(MESSAGES)?.pop_first()?;
+            Ok(transaction.commit()?)
+        },
+        |_| panic!("as at a damaged page"),
+    ];
+    for damage in damages {
+        let directory = tempfile::tempdir().unwrap();
+        let buffer = new(&directory).await;
+        let mut lost = buffer.continue_from(None).await;
+        buffer
+            .send(vec![message("/a"), message("/b")])
+            .await
+            .unwrap();
+        let before = mark(&buffer).await;
+        let done = buffer.run("damage", move |store| store.file.with_database(damage));
+        done.await.ok();
+        // Whoever receives tries again.
+        let mut received = buffer.receive(NOW).await;
+        if let Err(error) = &received {
+            assert!(error.is_transient(), "{error}");
+            received = buffer.receive(NOW).await;
+        }
+        assert!(received.unwrap().is_empty());
+        lost.wait_for(|state| state.losses == 1).await.unwrap();
+        buffer.send(vec![message("/c")]).await.unwrap();
+        assert_eq!(paths(&all(&buffer).await), ["/c"]);
+        let aside = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(aside, 2);
+        drop(buffer);
+        let state = new(&directory).await.continue_from(Some(before)).await;
+        assert_eq!(state.borrow().losses, 1, "a crash before it was mended");
+    }
+}
+
+#[tokio::test]
+async fn openings_without_messages_are_forgotten_but_for_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..70 {
+        let buffer = new(&directory).await;
+        buffer.send(vec![message("/a")]).await.unwrap();
+        let received = all(&buffer).await;
+        let receipts: Vec<LocalReceipt> = received.iter().map(|one| one.receipt).collect();
+        buffer.delete(&receipts).await.unwrap();
+    }
+    let buffer = new(&directory).await;
+    let count = buffer.run("count", |store| {
+        store.file.with_database(|database| {
+            let openings = database.begin_read()?.open_table(OPENINGS)?;
+            Ok(redb::ReadableTableMetadata::len(&openings)?)
+        })
+    });
+    assert_eq!(count.await.unwrap(), 64);
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::queue::Sqs;
 use crate::buffer::{
     Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
     SendError,
 };
+use crate::model::{BufferMark, BufferState};
 
 impl Buffer for Sqs {
     type Receipt = Arc<str>;
@@ -38,6 +41,21 @@ impl Buffer for Sqs {
 
     async fn redrive(&self) -> Result<Redriven, BufferError> {
         self.redrive_from_queue().await
+    }
+
+    async fn continue_from(&self, stored: Option<BufferMark>) -> watch::Receiver<BufferState> {
+        let own = BufferMark::Queue(self.url.to_string());
+        let another = stored.is_some_and(|stored| stored != own);
+        let reason = || {
+            let url = &self.url;
+            format!("paths were sent to another buffer before than the queue {url}").into()
+        };
+        let state = BufferState {
+            mark: Some(own),
+            losses: u64::from(another),
+            reason: another.then(reason),
+        };
+        watch::channel(state).1
     }
 
     fn visibility(&self) -> Duration {

@@ -83,6 +83,7 @@ impl Sqs {
                         buffer: self.identity,
                         at,
                         certain_from: at.saturating_add(CLOCKS_DIFFER_MS),
+                        followed_by: Arc::default(),
                     }),
                     deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
                     content: message::decode(body.as_bytes()),

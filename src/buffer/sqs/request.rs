@@ -85,6 +85,7 @@ mod tests {
             tenant: None,
             paths: vec!["/".repeat(path_bytes)],
             committed_at: CommitTime::from_micros(1),
+            sent: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::checkpoint::FileCheckpoint;
 use crate::command::finding::{Finding, Level};
+use crate::command::lasting;
 use crate::config::{BufferConfig, CheckpointConfig, Config};
 
 /// Checks whether this process could write to them. Leaves nothing behind.
@@ -31,6 +32,8 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         // Opening the file would create it, and a running daemon does not share
         // it.
         found.extend(parent(path, "buffer", "buffer.path"));
+        let problem = lasting::problem(config);
+        found.extend(problem.map(|problem| Finding::new(Level::Error, "buffer", problem)));
     }
     found
 }

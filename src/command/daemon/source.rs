@@ -40,6 +40,7 @@ pub(super) async fn open_tail(
     let mut columns_of = None;
     let mut lost = None;
     let mut cache_runs = CacheRuns::default();
+    let mut buffer = None;
     let stored = match mode {
         Mode::Live { granted_at_ms, .. } => checkpoint.lead(granted_at_ms).await?,
         Mode::DryRun => checkpoint.load().await?,
@@ -54,6 +55,7 @@ pub(super) async fn open_tail(
             file_begun_s = stored.file_begun_s;
             columns_of = stored.columns_of();
             cache_runs = Arc::new(stored.cache_runs.clone());
+            buffer.clone_from(&stored.buffer);
             (stored.position(), Arc::from(stored.server_uuid.as_str()))
         }
         // Over, never under: the position is stored once everything is
@@ -99,6 +101,7 @@ pub(super) async fn open_tail(
     }
     let mut tail = Tail::new(source, rules, config.source.on_gap, Some(uuid));
     tail.done_in(cache_runs);
+    tail.accepted_by = buffer;
     Ok(match lost {
         Some(reason) => tail.after_loss(&reason),
         None => tail,

@@ -29,7 +29,7 @@ use crate::cli::Role;
 use crate::command::misfits::Misfits;
 use crate::command::parts::{path_sink, settling};
 use crate::command::shutdown::{GRACE, unless};
-use crate::command::{CommandError, aws_config, check, preflight, store};
+use crate::command::{CommandError, aws_config, check, lasting, preflight, store};
 use crate::config::{BufferConfig, Config, RedisLayout};
 use crate::edge::CloudFront;
 use crate::evict::path_sink::{PathSink, ToLog};
@@ -139,6 +139,7 @@ impl Checked {
         misfits: Misfits,
     ) -> Result<Self, CommandError> {
         check_role(&config, role, false)?;
+        misfits.pass_over_buffer(lasting::problem(&config))?;
         let mut queue = None;
         let mut edge = None;
         if let (Some(buffer), Some(cloudfront)) = (&config.buffer, &config.cloudfront) {

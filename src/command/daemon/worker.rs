@@ -135,7 +135,7 @@ impl Worker<'_> {
             .await?;
         if self.config.buffer.is_some() && self.config.buffer != checked.config.buffer {
             tracing::warn!(
-                "[buffer] is another one now: paths that wait in the previous one go to CloudFront only once evictd runs with it again"
+                "[buffer] is another one now: paths that wait in the previous one do not go to CloudFront, and every path that any rule covers is invalidated instead"
             );
         }
         self.config.clone_from(&checked.config);

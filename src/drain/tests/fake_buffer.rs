@@ -60,6 +60,7 @@ pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
         tenant: None,
         paths: paths.iter().map(|&path| path.to_owned()).collect(),
         committed_at: CommitTime::from_micros(1_763_892_000_000_000),
+        sent: None,
     }
 }
 
@@ -136,6 +137,7 @@ impl BufferState {
                         buffer: 1,
                         at: id,
                         certain_from: id + self.clocks_differ,
+                        followed_by: Default::default(),
                     }),
                     deliveries: stored.times,
                     body: format!("body of m{id}"),

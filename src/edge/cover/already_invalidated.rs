@@ -12,13 +12,18 @@
 //! call.
 //!
 //! What could go wrong is to call a later change done: its old copy would stay at
-//! the edge (Over, never under). So "before" is told by the buffer's own order,
-//! never by comparing clocks. The *horizon* of an invalidation is the newest
-//! message in hand when the call was made, and it covers messages of the same
-//! buffer that entered up to there. Messages whose place is not certain are not
-//! covered. Every path is kept with its tenant: what one tenant's invalidation
-//! covers is not another's. What is forgotten, because there is a maximum, is sent
-//! and paid for again.
+//! the edge (Over, never under). So "before" is told by the order in which the
+//! sender made the messages, never by comparing clocks. The *horizon* of an
+//! invalidation is the newest message in hand when the call was made, and it covers
+//! messages of the same sender that were made up to then. Messages of an earlier
+//! version have no sender: for them the buffer's own order counts, and those whose
+//! place in it is not certain are not covered. A local file may be set back to an
+//! earlier copy of itself; so each of its openings counts as a buffer of its own,
+//! which covers what the openings before it in the same file have written.
+//!
+//! Every path is kept with its tenant: what one tenant's invalidation covers is not
+//! another's. What is forgotten, because there is a maximum, is sent and paid for
+//! again.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -38,19 +43,22 @@ pub struct CoveredUpTo {
 }
 
 impl CoveredUpTo {
-    /// Reaches to the newest of these messages; `None` if they are not of one
-    /// buffer.
-    pub fn of(orders: impl IntoIterator<Item = Option<QueuePosition>>) -> Option<Self> {
-        let mut horizon: Option<Self> = None;
+    /// Reaches to the newest of these messages. It says nothing of those that have
+    /// no order with that one.
+    pub fn of<'a>(orders: impl IntoIterator<Item = Option<&'a QueuePosition>>) -> Option<Self> {
+        let mut newest: Option<&QueuePosition> = None;
         for order in orders {
-            let QueuePosition { buffer, at, .. } = order?;
-            match &mut horizon {
-                None => horizon = Some(Self { buffer, at }),
-                Some(known) if known.buffer == buffer => known.at = known.at.max(at),
-                Some(_) => return None,
+            let Some(order) = order else { continue };
+            newest = match newest {
+                None => Some(order),
+                Some(known) if known.buffer == order.buffer => {
+                    Some(if known.at < order.at { order } else { known })
+                }
+                Some(known) if order.followed_by.contains(&known.buffer) => Some(known),
+                Some(_) => Some(order),
             }
         }
-        horizon
+        newest.map(|&QueuePosition { buffer, at, .. }| Self { buffer, at })
     }
 }
 
@@ -125,12 +133,13 @@ impl AlreadyInvalidated {
 
     /// Whether a message at this place of its buffer's order needs no further
     /// invalidation of this path.
-    pub fn covers(&self, tenant: Option<&str>, path: &str, order: Option<QueuePosition>) -> bool {
+    pub fn covers(&self, tenant: Option<&str>, path: &str, order: Option<&QueuePosition>) -> bool {
         let Some(order) = order else {
             return false;
         };
         let reaches = |horizon: &CoveredUpTo| {
             horizon.buffer == order.buffer && horizon.at >= order.certain_from
+                || order.followed_by.contains(&horizon.buffer)
         };
         let single = self.singles.peek(&*of_tenant(tenant, path));
         single.is_some_and(reaches)
@@ -144,20 +153,23 @@ impl AlreadyInvalidated {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    fn order(at: u64) -> Option<QueuePosition> {
-        Some(QueuePosition {
+    fn order(at: u64) -> QueuePosition {
+        QueuePosition {
             buffer: 1,
             at,
             certain_from: at + 5,
-        })
+            followed_by: Arc::default(),
+        }
     }
 
     #[test]
     fn what_was_in_the_buffer_before_is_covered_and_nothing_later() {
         let mut covered = AlreadyInvalidated::default();
-        let horizon = CoveredUpTo::of([order(7), order(100), order(50)]).unwrap();
+        let horizon = CoveredUpTo::of([7, 100, 50].map(order).iter().map(Some)).unwrap();
         assert_eq!((horizon.buffer, horizon.at), (1, 100));
         covered.add(horizon, None, ["/a", "/b/*", "#t"]);
         for (path, at, expected) in [
@@ -172,16 +184,19 @@ mod tests {
             ("/b*", 1, false),
             ("/b/1", 101, false),
         ] {
-            let covers = covered.covers(None, path, order(at));
+            let covers = covered.covers(None, path, Some(&order(at)));
             assert_eq!(covers, expected, "{path} {at}");
         }
         assert!(
             !covered.covers(None, "/a", None),
             "a buffer without an order"
         );
-        let elsewhere = order(1).map(|order| QueuePosition { buffer: 2, ..order });
+        let elsewhere = QueuePosition {
+            buffer: 2,
+            ..order(1)
+        };
         assert!(
-            !covered.covers(None, "/a", elsewhere),
+            !covered.covers(None, "/a", Some(&elsewhere)),
             "another buffer's order"
         );
     }
@@ -202,7 +217,7 @@ mod tests {
             (None, "/a", false),
             (None, "/b/1", false),
         ] {
-            let covers = covered.covers(tenant, path, order(50));
+            let covers = covered.covers(tenant, path, Some(&order(50)));
             assert_eq!(covers, expected, "{tenant:?} {path}");
         }
     }
@@ -214,16 +229,47 @@ mod tests {
             covered.add(CoveredUpTo { buffer: 1, at }, None, ["/a", "/b/*"]);
         }
         for path in ["/a", "/b/1"] {
-            assert!(covered.covers(None, path, order(195)), "{path}");
+            assert!(covered.covers(None, path, Some(&order(195))), "{path}");
         }
     }
 
     #[test]
-    fn messages_of_two_buffers_have_no_horizon() {
-        let other = order(3).map(|order| QueuePosition { buffer: 2, ..order });
-        assert_eq!(CoveredUpTo::of([order(7), other]), None);
-        assert_eq!(CoveredUpTo::of([order(7), None]), None);
-        assert_eq!(CoveredUpTo::of([]), None);
+    fn of_messages_of_two_senders_the_horizon_is_one_of_theirs() {
+        let other = QueuePosition {
+            buffer: 2,
+            ..order(3)
+        };
+        let of = CoveredUpTo { buffer: 2, at: 3 };
+        assert_eq!(CoveredUpTo::of([Some(&order(7)), Some(&other)]), Some(of));
+        let of = CoveredUpTo { buffer: 1, at: 7 };
+        assert_eq!(CoveredUpTo::of([Some(&order(7)), None]), Some(of));
+        assert_eq!(CoveredUpTo::of([None]), None);
+    }
+
+    #[test]
+    fn a_later_opening_of_a_file_covers_what_earlier_ones_wrote_and_another_file_nothing() {
+        let written_by = |buffer, at, followed_by: &[u64]| QueuePosition {
+            buffer,
+            at,
+            certain_from: at,
+            followed_by: followed_by.into(),
+        };
+        let (first, second) = (written_by(1, 700, &[2, 3]), written_by(2, 800, &[3]));
+        let third = written_by(3, 900, &[]);
+        for orders in [[&first, &second, &third], [&third, &first, &second]] {
+            let horizon = CoveredUpTo::of(orders.map(Some));
+            assert_eq!(horizon, Some(CoveredUpTo { buffer: 3, at: 900 }));
+        }
+        let mut covered = AlreadyInvalidated::default();
+        covered.add(CoveredUpTo { buffer: 2, at: 850 }, None, ["/a", "/b/*"]);
+        // An earlier copy of the file, which went on by itself.
+        let set_back = written_by(4, 750, &[]);
+        for path in ["/a", "/b/1"] {
+            assert!(covered.covers(None, path, Some(&first)));
+            assert!(covered.covers(None, path, Some(&second)));
+            assert!(!covered.covers(None, path, Some(&third)));
+            assert!(!covered.covers(None, path, Some(&set_back)));
+        }
     }
 
     #[test]
@@ -234,7 +280,7 @@ mod tests {
         covered.add(horizon, None, (0..600).map(|n| format!("/{n}/*")));
         assert_eq!(covered.singles.len(), SINGLES_MAX.get());
         assert_eq!(covered.wildcards.len(), WILDCARDS_MAX);
-        assert!(covered.covers(None, "/59999", order(4)));
-        assert!(!covered.covers(None, "/0", order(4)));
+        assert!(covered.covers(None, "/59999", Some(&order(4))));
+        assert!(!covered.covers(None, "/0", Some(&order(4))));
     }
 }

@@ -83,13 +83,13 @@ impl History {
         Ok(history)
     }
 
-    /// Puts a request on record.
+    /// Puts an invalidation on record.
     ///
     /// # Errors
     ///
-    /// It is not on record. A successor finds the invalidation in the edge's own
-    /// list, without its messages.
-    pub async fn put(&self, past: Past) -> Result<(), HistoryError> {
+    /// The invalidation is not on record. A successor finds it in the edge's own
+    /// list.
+    pub async fn made(&self, past: Past) -> Result<(), HistoryError> {
         let Some(kept) = self.file.clone() else {
             return Ok(());
         };

@@ -35,7 +35,7 @@ impl Reader {
         }
     }
 
-    /// Requests that any process put on record since the last call. Some may
+    /// Invalidations that any process put on record since the last call. Some may
     /// have been returned before.
     ///
     /// # Errors

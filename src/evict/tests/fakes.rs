@@ -27,7 +27,9 @@ use crate::evict::settling::{Settling, settle};
 use crate::evict::store::store;
 use crate::evict::visibility::Visibility;
 use crate::model::invalidation::{Action, Plan, Target};
-use crate::model::{CacheRuns, CommitTime, GtidSet, Guards, KeyList, PairSet, Position};
+use crate::model::{
+    BufferState, CacheRuns, CommitTime, GtidSet, Guards, KeyList, PairSet, Position,
+};
 use crate::progress::board::Reports;
 
 /// The calls that the fakes took, in their order.
@@ -327,6 +329,8 @@ pub(in crate::evict) fn mark(offset: u64) -> Mark {
         file_begun_s: None,
         columns_of: None,
         cache_runs: CacheRuns::default(),
+        losses_mended: 0,
+        buffer: None,
     }
 }
 
@@ -405,6 +409,7 @@ impl Stages {
         tasks.spawn(send(
             reports.clone(),
             Flaky::new(&journal, "paths", paths),
+            watch::channel(BufferState::default()).1,
             to_send,
             accepted,
         ));

@@ -15,7 +15,7 @@ use crate::model::edge_item::is_wildcard;
 use crate::model::{CommitTime, QueuePosition};
 
 /// A message's receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageInfo {
     /// Where it stands in its buffer's order, if the buffer has one.
     pub order: Option<QueuePosition>,
@@ -113,7 +113,7 @@ impl Gathering {
     /// and the messages that this completes.
     pub fn leave_out(
         &mut self,
-        is_covered: impl Fn(&str, &Arc<str>, Option<QueuePosition>) -> bool,
+        is_covered: impl Fn(&str, Option<&QueuePosition>) -> bool,
     ) -> (usize, Vec<Arc<str>>) {
         let Self { messages, owners } = self;
         let mut left_out = 0;
@@ -123,7 +123,7 @@ impl Gathering {
                 let Some(waiting) = messages.get_mut(owner) else {
                     return false;
                 };
-                let covered = is_covered(path, &waiting.id, waiting.arrival.order);
+                let covered = is_covered(path, waiting.arrival.order.as_ref());
                 if covered {
                     done(waiting, &mut complete);
                 }
@@ -202,7 +202,11 @@ impl Gathering {
             .collect();
         messages.sort_unstable();
         // Every message in hand was in the buffer before this call.
-        let horizon = CoveredUpTo::of(self.messages.iter().map(|waiting| waiting.arrival.order));
+        let horizon = CoveredUpTo::of(
+            self.messages
+                .iter()
+                .map(|waiting| waiting.arrival.order.as_ref()),
+        );
         let paths = parts.iter().map(|part| part.path.as_str());
         let caller_reference = caller_reference(&scope, horizon, paths, &messages, salt);
         NextRequest {

@@ -1,0 +1,287 @@
+//! The file kept open: it is opened again after an error, compared with how far it
+//! had come, and replaced when it is damaged.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Database, Error, WriteTransaction};
+use tokio::sync::watch;
+
+use super::checksum::seal;
+use super::file::{self, MESSAGES, NEXT, NUMBERS, OPENINGS, SoundFile};
+use super::openings::{Opening, Openings};
+use crate::durable::is_full;
+use crate::model::cast::to_u64;
+use crate::model::{BufferMark, BufferState, CommitTime, QueuePosition};
+
+/// The file of a queue.
+#[derive(Debug)]
+pub(super) struct KeptFile {
+    path: PathBuf,
+    /// Closed after an I/O error: `redb` then refuses everything until the
+    /// file is opened again.
+    database: Option<Database>,
+    openings: Openings,
+    /// Whether the newest opening is this one. It is drawn with its first message.
+    has_drawn: bool,
+    /// The file's next number.
+    next: u64,
+    /// Numbers before it were given out by this process, in whatever file.
+    given_out: u64,
+    /// The number of messages.
+    held: u64,
+    /// What the file has to go on from.
+    mark: Option<BufferMark>,
+    state: watch::Sender<BufferState>,
+    reopened: Option<Reopened>,
+}
+
+/// What is there after the file was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reopened {
+    /// What was there before.
+    Same,
+    /// Another file, or an earlier copy.
+    Another,
+}
+
+/// The numbers that a transaction gives out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbering {
+    /// The identity of this opening, if it gives out its first.
+    drawn: Option<u128>,
+    at_least: u64,
+}
+
+/// Numbers that were given out.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The number that was the next one before.
+    from: u64,
+    next: u64,
+    messages: u64,
+    drawn: Option<u128>,
+}
+
+impl KeptFile {
+    /// A file on a full disk is opened by the first use that finds room.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let mut kept = Self {
+            path: path.to_owned(),
+            database: None,
+            openings: Openings::default(),
+            has_drawn: false,
+            next: 0,
+            given_out: 0,
+            held: 0,
+            mark: None,
+            state: watch::Sender::new(BufferState::default()),
+            reopened: None,
+        };
+        match kept.ensure_open() {
+            Err(Error::Io(error)) if is_full(&error) => Ok(kept),
+            opened => opened.map(|()| kept),
+        }
+    }
+
+    /// What becomes of the messages.
+    pub(super) fn state(&self) -> watch::Sender<BufferState> {
+        self.state.clone()
+    }
+
+    /// Compares the file with how far it had come, once it is open.
+    pub(super) fn continue_from(&mut self, stored: BufferMark) {
+        self.mark = Some(stored);
+        if self.database.is_some() {
+            self.compare();
+            self.publish();
+        }
+    }
+
+    /// The number of messages in it.
+    pub(super) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// The id of the message with this number, and its place.
+    pub(super) fn place(&self, sequence: u64) -> (Arc<str>, Option<QueuePosition>) {
+        self.openings.place(sequence)
+    }
+
+    /// What was found since the last call, if the file was opened since.
+    pub(super) fn reopened(&mut self) -> Option<Reopened> {
+        self.reopened.take()
+    }
+
+    pub(super) fn numbering(&mut self) -> Result<Numbering, Error> {
+        self.ensure_open()?;
+        Ok(Numbering {
+            drawn: (!self.has_drawn).then(rand::random::<u128>),
+            at_least: self.given_out.max(CommitTime::now().micros()),
+        })
+    }
+
+    /// Takes in that a transaction was committed.
+    pub(super) fn gave(&mut self, given: &Given) {
+        if let Some(identity) = given.drawn {
+            self.openings.push(Opening {
+                from: given.from,
+                identity,
+            });
+            self.has_drawn = true;
+        }
+        self.next = given.next;
+        self.given_out = given.next;
+        self.held = self.held.saturating_add(given.messages);
+        self.publish();
+    }
+
+    /// Takes in that so many messages were deleted.
+    pub(super) fn deleted(&mut self, messages: u64) {
+        self.held = self.held.saturating_sub(messages);
+    }
+
+    fn publish(&mut self) {
+        self.mark = self.openings.mark(self.next);
+        let mark = self.mark.clone();
+        self.state.send_modify(|state| state.mark = mark);
+    }
+
+    /// Opens the file if it is not open. A damaged one is set aside, and another
+    /// one takes its place.
+    pub(super) fn ensure_open(&mut self) -> Result<(), Error> {
+        if self.database.is_some() {
+            return Ok(());
+        }
+        match self.opened() {
+            Ok(opened) => self.adopt(opened),
+            Err(error) if file::is_damage(&self.path, &error) => {
+                self.replace(&error.to_string())?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Sets the damaged file aside, and makes another one.
+    fn replace(&mut self, damage: &str) -> Result<(), Error> {
+        let aside = file::set_aside(&self.path)?;
+        let aside = aside.display();
+        tracing::error!(
+            file = %self.path.display(), damage, %aside,
+            "the buffer's file is damaged: it is set aside, and a new one takes its place"
+        );
+        // It has nothing to go on from.
+        self.mark = None;
+        self.lost(format!(
+            "the buffer's file is damaged ({damage}), and was set aside as {aside}"
+        ));
+        self.reopened = Some(Reopened::Another);
+        let opened = self.opened()?;
+        self.adopt(opened);
+        Ok(())
+    }
+
+    fn opened(&self) -> Result<SoundFile, Error> {
+        let path = self.path.as_path();
+        catch_unwind(|| file::open(path)).unwrap_or_else(panicked)
+    }
+
+    fn adopt(&mut self, opened: SoundFile) {
+        let SoundFile {
+            database,
+            openings,
+            next,
+            held,
+        } = opened;
+        self.openings = openings;
+        self.has_drawn = false;
+        self.next = next;
+        self.held = held;
+        self.database = Some(database);
+        let lost = self.compare();
+        self.reopened = match self.reopened {
+            Some(Reopened::Another) => self.reopened,
+            _ if lost => Some(Reopened::Another),
+            _ => Some(Reopened::Same),
+        };
+        self.publish();
+    }
+
+    /// Compares the file, which is open, with how far it had come. Returns whether
+    /// messages are lost.
+    fn compare(&mut self) -> bool {
+        let mark = self.mark.take();
+        let lack = mark.and_then(|mark| self.openings.lacks(self.next, &mark));
+        if let Some(lack) = &lack {
+            let path = self.path.display();
+            self.lost(format!("buffer {path}: {lack}"));
+        }
+        lack.is_some()
+    }
+
+    fn lost(&mut self, reason: String) {
+        self.state.send_modify(|state| {
+            state.losses += 1;
+            state.reason = Some(reason.into());
+        });
+    }
+
+    pub(super) fn with_database<T>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.ensure_open()?;
+        let Some(database) = self.database.take() else {
+            return Err(Error::DatabaseClosed);
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| work(&database))).unwrap_or_else(panicked);
+        match &result {
+            Err(Error::Corrupted(damage)) => {
+                catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
+                self.replace(damage)?;
+            }
+            Err(Error::Io(_) | Error::PreviousIo | Error::LockPoisoned(_)) => {}
+            _ => self.database = Some(database),
+        }
+        result
+    }
+}
+
+/// `redb` may panic at a page that was damaged since it was checked.
+fn panicked<T>(_: Box<dyn Any + Send>) -> Result<T, Error> {
+    Err(Error::Corrupted("redb cannot read a page".to_owned()))
+}
+
+impl Numbering {
+    /// Stores bodies under the next numbers.
+    pub(super) fn append(
+        self,
+        transaction: &WriteTransaction,
+        bodies: &[String],
+    ) -> Result<Given, Error> {
+        let mut messages = transaction.open_table(MESSAGES)?;
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        let from = file::next_number(&numbers)?;
+        let drawn = self.drawn.filter(|_| !bodies.is_empty());
+        if let Some(identity) = drawn {
+            transaction.open_table(OPENINGS)?.insert(from, identity)?;
+        }
+        let mut next = from.max(self.at_least);
+        for body in bodies {
+            messages.insert(next, seal(next, body.as_bytes()).as_slice())?;
+            next = next
+                .checked_add(1)
+                .ok_or_else(|| Error::Corrupted("the sequence numbers are used up".to_owned()))?;
+        }
+        numbers.insert(NEXT, u128::from(next))?;
+        Ok(Given {
+            from,
+            next,
+            messages: to_u64(bodies.len()),
+            drawn,
+        })
+    }
+}

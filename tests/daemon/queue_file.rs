@@ -1,0 +1,305 @@
+//! The file of a local buffer that is lost, replaced, set back or damaged while paths wait in it.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::register::{IN_REDIS, at_end};
+use super::shop::{Config, Shop, WITHIN, has_no_gap, start, stop};
+use crate::support::{
+    Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually, shared_aws,
+};
+
+const RULE: &str = r#"
+[[rule]]
+name   = "users"
+tables = ["$db.users"]
+keys   = ["user:{id}:profile"]
+paths  = ["/users/{id}"]
+"#;
+
+/// Paths that wait in the file when something happens to it.
+const WAITING: u32 = 20;
+
+/// Runs a command that ends with `code`. Returns what it says.
+async fn command(options: &EvictdOptions, args: &[&str], code: i32) -> String {
+    let finished = Evictd::finish(&options.clone().args(args), WITHIN).await;
+    let said = finished.stdout + &finished.stderr;
+    assert_eq!(finished.code, Some(code), "{said}");
+    said
+}
+
+/// A shop whose paths wait in a local file, beside a checkpoint that the file's fate does not touch.
+struct Scene {
+    shop: Shop,
+    fake: FakeCloudFront,
+    options: EvictdOptions,
+    config: Config,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let shop = Shop::own(MysqlOptions::default()).await;
+        let file = shop.dir.path().join("queue.redb");
+        let config = shop.config().checkpoint(IN_REDIS);
+        let scene = Self::with(shop, config, &file).await;
+        command(&scene.options, &["checkpoint", "set", "current"], 0).await;
+        scene
+    }
+
+    async fn with(shop: Shop, config: Config, file: &Path) -> Self {
+        let fake = FakeCloudFront::start(FakeSettings::default()).await;
+        let config = config.rest(&format!(
+            "[ledger]\ndir = \"{}\"\n[buffer]\nkind = \"local\"\npath = \"{}\"\n[cloudfront]\nwindow = \"50ms\"\n\
+             calls_per_second = 50\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n{RULE}",
+            shop.dir.path().display(),
+            file.display()
+        ));
+        Self {
+            options: Self::on(&config, &fake).await,
+            shop,
+            fake,
+            config,
+        }
+    }
+
+    async fn on(config: &Config, fake: &FakeCloudFront) -> EvictdOptions {
+        let aws = shared_aws().await;
+        config
+            .options()
+            .envs(aws.env())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.shop.dir.path().join("queue.redb")
+    }
+
+    async fn reached(&self, paths: &[String], evictd: &Evictd) {
+        let reached = async || self.fake.unmatched(paths).is_empty().then_some(());
+        let within = tokio::time::timeout(WITHIN, eventually("paths", WITHIN * 2, reached));
+        if within.await.is_err() {
+            let missing = self.fake.unmatched(paths);
+            panic!("{} are missing\n{}", missing.len(), evictd.tail());
+        }
+    }
+
+    async fn change(&self, users: std::ops::RangeInclusive<u32>) -> Vec<String> {
+        for id in users.clone() {
+            let insert = format!("INSERT INTO users (id) VALUES ({id})");
+            self.shop.sql(&insert).await;
+        }
+        users.map(|id| format!("/users/{id}")).collect()
+    }
+
+    /// Leaves paths waiting that the stored position has passed. Returns them.
+    async fn waiting(&self, evictd: &Evictd) -> Vec<String> {
+        self.fake.change(|settings| settings.fail = Some(1));
+        let paths = self.change(1..=WAITING).await;
+        self.shop.done(evictd).await;
+        at_end(&self.shop, &self.shop.redis).await;
+        paths
+    }
+
+    /// What is on record of gaps, whole ones alone.
+    fn gaps(&self) -> Vec<String> {
+        let file = self.shop.dir.path().join("shop.gaps.jsonl");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    async fn recorded(&self) {
+        let what = "the gap is on record from its beginning to its end";
+        let recorded = async || {
+            let gaps = self.gaps();
+            let done = gaps.iter().any(|line| line.contains("\"done\""));
+            (done && gaps[0].contains("buffer")).then_some(())
+        };
+        eventually(what, WITHIN, recorded).await;
+    }
+
+    /// What happens to the file while evictd is away is a gap of the edge.
+    async fn is_a_gap(&self, happens: impl FnOnce(&Path), says: &str) -> Evictd {
+        let mut evictd = start(&self.options).await;
+        // A file that has been in use.
+        let first = self.change(100..=100).await;
+        self.reached(&first, &evictd).await;
+        self.shop.done(&evictd).await;
+        at_end(&self.shop, &self.shop.redis).await;
+        std::fs::copy(self.file(), self.shop.dir.path().join("backup")).unwrap();
+        let paths = self.waiting(&evictd).await;
+        evictd.kill();
+        happens(&self.file());
+        self.fake.change(|settings| settings.fail = None);
+        let cached = ["user:1:profile"];
+        self.shop.fill(&cached).await;
+        let mut evictd = start(&self.options).await;
+        evictd.wait_for_line(says, WITHIN).await;
+        self.reached(&paths, &evictd).await;
+        self.recorded().await;
+        let keys = self.shop.redis.keys().await;
+        assert!(
+            keys.contains(&cached[0].to_owned()),
+            "keys were deleted before: {keys:?}"
+        );
+        evictd
+    }
+
+    /// The next start finds what the one before has left.
+    async fn goes_on(&self, evictd: Evictd) {
+        self.shop.done(&evictd).await;
+        at_end(&self.shop, &self.shop.redis).await;
+        stop(evictd).await;
+        let gaps = self.gaps().len();
+        let evictd = start(&self.options).await;
+        let paths = self.change(200..=200).await;
+        self.reached(&paths, &evictd).await;
+        assert_eq!(self.gaps().len(), gaps);
+        has_no_gap(&evictd);
+        stop(evictd).await;
+    }
+
+    fn beside(&self, part: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.shop.dir.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains(part)).collect()
+    }
+}
+
+/// Zeroes the pages of the file that hold the last paths, in place.
+fn zero(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    let last = format!("/users/{WAITING}");
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    for (number, page) in (0..).zip(bytes.chunks(4096)) {
+        if page.windows(last.len()).any(|text| text == last.as_bytes()) {
+            file.write_all_at(&vec![0; page.len()], number * 4096)
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_buffer_that_went_with_its_machine_is_a_gap_where_the_position_went_on() {
+    let scene = Scene::new().await;
+    let gone = |file: &Path| std::fs::remove_file(file).unwrap();
+    let evictd = scene.is_a_gap(gone, "is not the one").await;
+    scene.goes_on(evictd).await;
+}
+
+#[tokio::test]
+async fn a_buffer_that_was_emptied_is_a_gap() {
+    let scene = Scene::new().await;
+    let emptied = |file: &Path| std::fs::write(file, "").unwrap();
+    let evictd = scene.is_a_gap(emptied, "is not the one").await;
+    scene.goes_on(evictd).await;
+}
+
+#[tokio::test]
+async fn a_buffer_that_was_set_back_to_an_earlier_copy_is_a_gap() {
+    let scene = Scene::new().await;
+    let set_back = |file: &Path| {
+        std::fs::rename(file.with_file_name("backup"), file).unwrap();
+    };
+    let evictd = scene.is_a_gap(set_back, "earlier copy").await;
+    scene.goes_on(evictd).await;
+}
+
+#[tokio::test]
+async fn a_zeroed_page_of_the_buffer_is_a_gap_and_the_file_is_set_aside() {
+    let scene = Scene::new().await;
+    let evictd = scene.is_a_gap(zero, "is damaged").await;
+    assert_eq!(scene.beside("damaged").len(), 1);
+    scene.goes_on(evictd).await;
+}
+
+#[tokio::test]
+async fn damage_that_a_running_daemon_meets_is_a_gap() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let disk = Disk::mount(shop.dir.path(), "6m").await;
+    assert!(disk.is_tiny(), "allow unprivileged user namespaces");
+    let config = shop.config();
+    let mut scene = Scene::with(shop, config, &disk.inside().join("queue.redb")).await;
+    scene.options = disk.on_it(scene.options);
+    let mut evictd = start(&scene.options).await;
+    scene.fake.change(|settings| settings.fail = Some(1));
+    let mut paths = scene.change(1..=WAITING).await;
+    scene.shop.done(&evictd).await;
+    // A failed write closes the file.
+    disk.fill();
+    for hundred in 1..=100 {
+        let users = hundred * 100..hundred * 100 + 100;
+        let rows: Vec<String> = users.clone().map(|id| format!("({id})")).collect();
+        let insert = format!("INSERT INTO users (id) VALUES {}", rows.join(", "));
+        scene.shop.sql(&insert).await;
+        paths.extend(users.map(|id| format!("/users/{id}")));
+    }
+    evictd.wait_for_line("No space left", WITHIN).await;
+    zero(&disk.path().join("queue.redb"));
+    disk.empty();
+    scene.fake.change(|settings| settings.fail = None);
+    evictd.wait_for_line("is damaged", WITHIN).await;
+    scene.reached(&paths, &evictd).await;
+    scene.recorded().await;
+    scene.shop.done(&evictd).await;
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_buffer_that_is_replaced_by_another_kind_or_path_is_a_gap() {
+    let scene = Scene::new().await;
+    let mut evictd = start(&scene.options).await;
+    let paths = scene.waiting(&evictd).await;
+    scene.fake.change(|settings| settings.fail = None);
+    let other = scene.shop.dir.path().join("other.redb");
+    // Nothing of it is drained before.
+    evictd.kill();
+    let mut moved = scene.config.clone();
+    let line = |path: &Path| format!("path = \"{}\"", path.display());
+    moved.rest = moved.rest.replace(&line(&scene.file()), &line(&other));
+    let evictd = start(&Scene::on(&moved, &scene.fake).await).await;
+    scene.reached(&paths, &evictd).await;
+    assert!(!scene.gaps().is_empty());
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn an_ordinary_restart_is_no_gap_and_sends_what_waits_once() {
+    let scene = Scene::new().await;
+    let mut evictd = start(&scene.options).await;
+    let paths = scene.waiting(&evictd).await;
+    for _ in 0..3 {
+        evictd.kill();
+        evictd = start(&scene.options).await;
+    }
+    scene.fake.change(|settings| settings.fail = None);
+    scene.reached(&paths, &evictd).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(scene.gaps(), [""; 0]);
+    has_no_gap(&evictd);
+    assert_eq!(scene.fake.billed(), paths.len());
+    stop(evictd).await;
+}
+
+#[tokio::test]
+async fn a_buffer_on_a_disk_that_does_not_last_is_refused_with_a_checkpoint_in_redis() {
+    let scene = Scene::new().await;
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut config = scene.config.clone();
+    let line = |path: &Path| format!("path = \"{}\"", path.display());
+    let file = memory.path().join("queue.redb");
+    config.rest = config.rest.replace(&line(&scene.file()), &line(&file));
+    let options = Scene::on(&config, &scene.fake).await;
+    let check = command(&options, &["check"], 2).await;
+    assert!(check.contains("tmpfs"), "{check}");
+    // With a position, somebody depends on it.
+    let mut evictd = start(&options).await;
+    evictd.wait_for_line("tmpfs", WITHIN).await;
+    let paths = scene.change(1..=3).await;
+    scene.reached(&paths, &evictd).await;
+    stop(evictd).await;
+    command(&options, &["checkpoint", "clear"], 0).await;
+    let refused = command(&options, &["run"], 2).await;
+    assert!(refused.contains("tmpfs"), "{refused}");
+}
