@@ -125,8 +125,14 @@ impl GtidSet {
 }
 
 /// Adds `from..=to`, and merges it with its neighbours. Numbers arrive almost in
-/// order, so that the search begins at the end.
+/// order: most continue the last range, and the search begins at the end.
 fn insert_range(ranges: &mut Vec<(u64, u64)>, from: u64, to: u64) {
+    if let Some((first, last)) = ranges.last_mut()
+        && (*first..=last.saturating_add(1)).contains(&from)
+    {
+        *last = to.max(*last);
+        return;
+    }
     let after = ranges
         .iter()
         .rposition(|(first, _)| *first <= from)
@@ -269,6 +275,11 @@ mod tests {
         }
         assert_eq!(set.to_string(), format!("{UUID}:1-9"));
         assert!(set.contains(&gtid(9)) && !set.contains(&gtid(10)));
+        // The last range takes what lies within it, overlaps it or continues it.
+        for (first, last, whole) in [(2, 4, "1-9"), (4, 12, "1-12"), (13, 20, "1-20")] {
+            set.insert_range(&gtid(1).source, first, last);
+            assert_eq!(set.to_string(), format!("{UUID}:{whole}"));
+        }
     }
 
     proptest! {

@@ -20,7 +20,6 @@ impl<I: Interest> Assembler<I> {
         if !self.transaction.open {
             self.transaction.committed_at = Some(header_time(event));
         }
-        let sql = query.query();
         let changed = match effect(&query) {
             Statement::Begin => {
                 self.transaction.open = true;
@@ -53,7 +52,7 @@ impl<I: Interest> Assembler<I> {
                     Touched::These(tables) => {
                         Step::Item(Item::TablesChanged(tables.into_iter().collect()))
                     }
-                    Touched::Any => Step::Item(any_rows(&sql)),
+                    Touched::Any => Step::Item(any_rows(&query)),
                 });
             }
             Statement::XaRollback(xid) => {
@@ -78,7 +77,7 @@ impl<I: Interest> Assembler<I> {
             Statement::Dml(dml) => Some(Item::Statement(dml)),
             Statement::AnyRows => {
                 self.forget_layouts();
-                Some(any_rows(&sql))
+                Some(any_rows(&query))
             }
         };
         if self.transaction.begun {
@@ -93,7 +92,12 @@ impl<I: Interest> Assembler<I> {
 /// The effect of a statement. Its bytes are in the character set of the client,
 /// or, where the server put it together, in UTF-8.
 fn effect(query: &QueryEvent<'_>) -> Statement {
-    let (schema, bytes) = (query.schema(), query.query_raw());
+    let bytes = query.query_raw();
+    // As the server writes it before every transaction.
+    if bytes == b"BEGIN" {
+        return Statement::Begin;
+    }
+    let schema = query.schema();
     let read = |sql: &str| Statement::read(&schema, sql);
     let utf8 = std::str::from_utf8(bytes).ok();
     if let Some(ascii) = utf8.filter(|sql| sql.is_ascii()) {
@@ -132,6 +136,6 @@ fn client_charset(query: &QueryEvent<'_>) -> Option<Charset> {
     }
 }
 
-fn any_rows<T>(sql: &str) -> Item<T> {
-    Item::AnyChanged(Unknowable::Statement(beginning(sql)))
+fn any_rows<T>(query: &QueryEvent<'_>) -> Item<T> {
+    Item::AnyChanged(Unknowable::Statement(beginning(&query.query())))
 }

@@ -52,10 +52,6 @@ pub enum Statement {
 impl Statement {
     /// Reads a statement that ran with the default database `schema`.
     pub fn read(schema: &str, sql: &str) -> Self {
-        // As the server writes it before every transaction.
-        if sql == "BEGIN" {
-            return Statement::Begin;
-        }
         readings(sql)
             .iter()
             .map(|tokens| effect(schema, sql, tokens))
