@@ -77,8 +77,7 @@ impl Tail {
         }
     }
 
-    /// Leaves a server that the looks at the source's address do not find there
-    /// any more.
+    /// Leaves a server that looks at the source's address do not find any more.
     #[must_use]
     pub fn watching(mut self, looks: watch::Receiver<Option<Look>>) -> Self {
         self.looks = looks;
@@ -221,8 +220,8 @@ impl Tail {
             };
             let error = match attempt {
                 Ok(()) => {
-                    let found = self.source.facts().map(|facts| &*facts.server_uuid);
-                    let found = found.map(Arc::from);
+                    let facts = self.source.facts();
+                    let found = facts.map(|facts| Arc::from(&*facts.server_uuid));
                     let before = std::mem::replace(&mut self.server_uuid, found);
                     self.connected = true;
                     self.reconnects.connected();
@@ -269,9 +268,9 @@ impl Tail {
         }
     }
 
-    /// Goes on at the server's present end after changes were lost, and
-    /// invalidates everything (Over, never under). The position is taken first,
-    /// so that changes made meanwhile are still read.
+    /// Goes on at the server's present end after changes were lost, and invalidates
+    /// everything (Over, never under). The position is taken first, so that changes
+    /// made meanwhile are still read. Until it is there, the gap stays one.
     async fn skip_gap<P: Plan>(
         &mut self,
         gap: SourceError,
@@ -282,7 +281,10 @@ impl Tail {
         }
         let (uuid, to) = match self.source.skip_to_current().await {
             Ok(skipped) => skipped,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                self.gap = Some(gap);
+                return Ok(Err(error));
+            }
         };
         // From now on the position is one of this server's.
         self.server_uuid = Some(uuid.as_str().into());

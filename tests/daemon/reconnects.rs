@@ -11,8 +11,9 @@ use evictd::credentials::Password;
 use evictd::model::TableName;
 use evictd::model::position::Start;
 
+use super::register::IN_REDIS;
 use super::shop::{Shop, WITHIN, stop};
-use crate::support::{Cut, EVICTD_PASSWORD, Evictd, MysqlOptions, Relay, eventually};
+use crate::support::{Cut, EVICTD_PASSWORD, Evictd, MysqlOptions, Relay, eventually, free_port};
 
 /// `EVICTD_TEST_FULL` asks for 10,000 reconnects. Each test alone then: the second looks at the memory of
 /// the tests' own process.
@@ -217,4 +218,39 @@ async fn the_binlogs_own_connection_is_made_again_and_again_and_leaves_nothing_o
             "{before:?}, then {after:?}"
         );
     }
+}
+
+/// A position that is lost is a gap, which stays one until the server's end is known: whichever connection of the start
+/// fails.
+#[tokio::test]
+async fn a_gap_at_the_start_is_not_forgotten_because_a_connection_fails() {
+    let mut gaps = 0;
+    for works in 2..12 {
+        let shop = Shop::own(MysqlOptions::default()).await;
+        let relay = Relay::to(shop.mysql().port()).await;
+        let mut config = shop.config().checkpoint(IN_REDIS);
+        config.source_url = format!("mysql://evictd@127.0.0.1:{}", relay.port());
+        shop.fill(&["user:1:profile"]).await;
+        let mut ports = vec![shop.mysql().port(); works];
+        ports.push(free_port());
+        ports.extend(vec![shop.mysql().port(); 100]);
+        relay.lead_in_turn(&ports);
+        let mut evictd = Evictd::start(&config.options());
+        let left = eventually("it reads, or has ended", WITHIN, async || {
+            let reads = evictd
+                .lines()
+                .iter()
+                .any(|line| line.contains("reading the binlog"));
+            (reads || evictd.exited().is_some()).then(|| evictd.exited().is_some())
+        })
+        .await;
+        // A first start may end where a server does not answer.
+        if left {
+            continue;
+        }
+        gaps += 1;
+        shop.gone(&["user:1:profile"], &evictd).await;
+        stop(evictd).await;
+    }
+    assert!(gaps > 2, "{gaps}");
 }
