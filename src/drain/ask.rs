@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::budget_metrics;
-use super::deliver::Delivery;
-use super::distribution::{LISTED_WITHIN, Recalled};
+use super::distribution::{Distribution, LISTED_WITHIN, Recalled};
+use super::parts::DrainParts;
 use super::poller::AGAIN_AFTER;
 use super::tenant_lookup;
 use super::verdict::{Verdict, verdict};
@@ -19,7 +19,7 @@ use crate::buffer::Buffer;
 use crate::edge::budget::BudgetError;
 use crate::edge::cover::request::{Gathering, MessageInfo, NextRequest};
 use crate::edge::invalidation_log::Past;
-use crate::edge::{Edge, EdgeError};
+use crate::edge::{Edge, EdgeError, Scope};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
@@ -36,6 +36,16 @@ const DELETE_ATTEMPTS_MAX: u32 = 5;
 /// Time after which a wait for room is trouble. Most invalidations complete within
 /// 25 s.
 const ROOM_WITHIN: Duration = Duration::from_secs(60);
+
+/// A round's way to the edge.
+pub(super) struct Delivery<'a, B: Buffer, E> {
+    pub(super) parts: &'a DrainParts<B, E>,
+    pub(super) distribution: &'a Distribution,
+    /// The distribution's name in the configuration.
+    pub(super) name: Arc<str>,
+    /// Its id, and the tenant.
+    pub(super) scope: Scope,
+}
 
 /// Failures so far.
 pub(super) struct Failures {
@@ -209,6 +219,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Verdict::Halve | Verdict::Isolate | Verdict::GiveUp => {
                     self.count_not_made(batch).await;
                     self.parts.in_flight.answered(&batch.messages);
+                    failures.backoff.reset();
                     return Answer::Refused(verdict, error);
                 }
             }

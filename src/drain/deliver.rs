@@ -7,25 +7,13 @@ use std::sync::Arc;
 use metrics::counter;
 use tracing::info;
 
-use super::ask::{Answer, Failures};
+use super::ask::{Answer, Delivery, Failures};
 use super::dead_letters::EdgeRefusal;
-use super::distribution::Distribution;
-use super::parts::DrainParts;
 use super::verdict::{Verdict, is_about_every_message};
 use crate::buffer::Buffer;
 use crate::edge::cover::request::{Gathering, NextRequest};
-use crate::edge::{Edge, EdgeError, EdgeErrorKind, Scope};
+use crate::edge::{Edge, EdgeError, EdgeErrorKind};
 use crate::telemetry::{metric, repeating};
-
-/// A round's way to the edge.
-pub(super) struct Delivery<'a, B: Buffer, E> {
-    pub(super) parts: &'a DrainParts<B, E>,
-    pub(super) distribution: &'a Distribution,
-    /// The distribution's name in the configuration.
-    pub(super) name: Arc<str>,
-    /// Its id, and the tenant.
-    pub(super) scope: Scope,
-}
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Works until every path was accepted, given up, or is among the suspects.

@@ -235,18 +235,16 @@ impl Distribution {
     }
 
     /// Until when it is not known whether a process that is gone has sent a message
-    /// that stands here in its buffer's order; `None`: none has.
+    /// that stands here in the order; `None`: none has.
     pub(super) fn doubted_until(&self, order: Option<&QueuePosition>) -> Option<Instant> {
-        let later = |doubt: &Doubt| match (order, doubt.horizon) {
-            (Some(order), Some(horizon)) => order.buffer == horizon.buffer && order.at > horizon.at,
-            _ => false,
+        let order = order?;
+        let concerns = |doubt: &&Doubt| {
+            let covered = doubt.horizon.is_some_and(|horizon| horizon.reaches(order));
+            !doubt.found && covered
         };
         let state = self.lock();
-        let doubts = state.in_doubt.values();
-        doubts
-            .filter(|doubt| !doubt.found && !later(doubt))
-            .map(|doubt| doubt.until)
-            .max()
+        let doubts = state.in_doubt.values().filter(concerns);
+        doubts.map(|doubt| doubt.until).max()
     }
 
     /// Room for paths that may still be sent.

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Answer, Failures};
+use super::ask::{Answer, Delivery, Failures};
 use super::dead_letters::EdgeRefusal;
-use super::deliver::Delivery;
 use super::distribution::Distribution;
 use super::parts::DrainParts;
-use super::suspects::{Ended, Group, Suspects};
+use super::suspects::{EndedMessage, SuspectGroup, Suspects};
 use super::verdict::Verdict;
 use crate::buffer::Buffer;
 use crate::edge::cover::request::Gathering;
@@ -53,9 +52,6 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
                 Ok(group) => self.judge(group, &mut suspects, &mut failures).await,
                 Err(due) => sleep_until(due).await,
             }
-        }
-        if let Some(reason) = failures.refusal {
-            tracing::debug!(distribution = %self.name, reason, "no suspects are left");
         }
     }
 
@@ -106,7 +102,12 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
     }
 
     /// Asks for a group, and parts it if it is refused.
-    async fn judge(&self, mut group: Group, suspects: &mut Suspects, failures: &mut Failures) {
+    async fn judge(
+        &self,
+        mut group: SuspectGroup,
+        suspects: &mut Suspects,
+        failures: &mut Failures,
+    ) {
         let delivery = self.delivery(&group.tenant);
         self.leave_out(&delivery, suspects, &mut group.paths).await;
         if let Some(path) = group.paths.only_path()
@@ -185,15 +186,15 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
     }
 
     /// Messages of which nothing is left to ask for.
-    async fn end(&self, delivery: &Delivery<'_, B, E>, ended: Vec<Ended>) {
+    async fn end(&self, delivery: &Delivery<'_, B, E>, ended: Vec<EndedMessage>) {
         let mut complete = Vec::new();
         let mut left = Vec::new();
         let mut reason = "left";
         for ended in ended {
             match ended {
-                Ended::Complete(id) => complete.push(id),
-                Ended::Left(id) => left.push(id),
-                Ended::Refused(id, refused) => {
+                EndedMessage::Complete(id) => complete.push(id),
+                EndedMessage::Left(id) => left.push(id),
+                EndedMessage::Refused(id, refused) => {
                     reason = refused.refusal.code;
                     if refused.deliveries >= self.parts.options.max_receives {
                         let refusal = EdgeRefusal {

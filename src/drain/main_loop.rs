@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::ask::Delivery;
 use super::dead_letters::{Letter, bury};
-use super::deliver::Delivery;
 use super::distribution::Distribution;
 use super::extension::Extension;
 use super::isolate::Isolation;

@@ -17,6 +17,7 @@
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `distribution`: what is known about one distribution.
 //! - `poller`: keeps asking the edge about a distribution.
+//! - `orphans`: requests that a process which is gone had counted as open.
 //! - `tenant_lookup`: what was invalidated for a tenant before.
 //! - `budget_metrics`: what the month costs, as metrics.
 //! - `slot`: a future that outlives the waits for it.
@@ -32,6 +33,7 @@ mod in_flight;
 mod isolate;
 mod main_loop;
 mod options;
+mod orphans;
 mod parts;
 mod poller;
 mod receive;

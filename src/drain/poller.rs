@@ -28,22 +28,20 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::distribution::{
-    CLOCKS_DIFFER, Distribution, DistributionState, Doubt, PAGES_MAX, READING_MAX, publish,
-    started_at,
+    Distribution, DistributionState, PAGES_MAX, READING_MAX, publish, started_at,
 };
 use crate::edge::budget::Budget;
-use crate::edge::cover::caller_reference;
 use crate::edge::rate_limit::RateLimit;
 use crate::edge::{Edge, EdgeError, EdgeErrorKind, Listed, Made, Scope};
 use crate::progress::backoff::Backoff;
-use crate::telemetry::{metric, repeating};
+use crate::telemetry::metric;
 
 /// While something is in progress, looks are as far apart as so many calls take
 /// at the rate limit.
@@ -133,52 +131,6 @@ impl<E: Edge> Poller<E> {
             self.report_overdue();
             self.distribution.looks.send_modify(|looks| *looks += 1);
             self.rest(began, pause).await;
-        }
-    }
-
-    /// Lets the first look find out which requests were made that a process
-    /// which is gone had counted, unless they are in the log. Returns when the
-    /// oldest of them was counted.
-    async fn look_for_orphans(&self) -> Option<SystemTime> {
-        let made = self.distribution.read_log().await;
-        let made: HashSet<String> = made.into_iter().collect();
-        let mut oldest: Option<SystemTime> = None;
-        for (reference, opened_at) in self.budget.orphans(&self.name) {
-            // The distribution's list does not show a tenant's: it stays counted.
-            if made.contains(&reference) || caller_reference::is_of_tenant(&reference) {
-                self.settle(&reference, true).await;
-                continue;
-            }
-            let since = SystemTime::from(opened_at)
-                .checked_sub(CLOCKS_DIFFER)
-                .unwrap_or(UNIX_EPOCH);
-            let horizon = caller_reference::horizon(&reference, &Scope::of(&self.id));
-            let opened_at = started_at(opened_at.into());
-            let mut state = self.distribution.lock();
-            state.recall_since(since);
-            state.doubt(reference, horizon, opened_at);
-            oldest = Some(oldest.map_or(since, |known| known.min(since)));
-        }
-        oldest
-    }
-
-    /// Settles the orphans in the month's count, once a look that began at
-    /// `looked_at` must have seen those that were made. One of which it cannot be
-    /// known whether it was made stays counted.
-    async fn settle_orphans(&self, looked_at: Instant, complete: bool) {
-        let known: Vec<(String, bool)> = {
-            let mut state = self.distribution.lock();
-            let missing = state.missing;
-            let known =
-                |doubt: &Doubt| doubt.found || !complete || !missing && looked_at >= doubt.until;
-            state
-                .in_doubt
-                .extract_if(|_, doubt| known(doubt))
-                .map(|(orphan, doubt)| (orphan, doubt.found || !complete))
-                .collect()
-        };
-        for (orphan, made) in known {
-            self.settle(&orphan, made).await;
         }
     }
 
@@ -385,20 +337,6 @@ impl<E: Edge> Poller<E> {
         for invalidation in overdue {
             counter!(metric::EDGE_OVERDUE, "distribution" => self.name.to_string()).increment(1);
             error!(distribution = %self.name, invalidation, after = ?self.overdue_after, "an invalidation does not complete; see AWS's status page and the distribution in the console");
-        }
-    }
-
-    /// Settles a request in the month's count.
-    async fn settle(&self, reference: &str, made: bool) {
-        let settled = if made {
-            self.budget.made(&self.name, reference).await
-        } else {
-            self.budget.not_made(&self.name, reference).await
-        };
-        if let Err(error) = settled {
-            counter!(metric::BUDGET_ERRORS).increment(1);
-            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
-                "could not settle the month's count");
         }
     }
 }

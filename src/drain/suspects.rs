@@ -97,7 +97,7 @@ impl Arrivals {
 
 /// Paths that are asked for together.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct SuspectGroup {
     pub(super) tenant: Option<Arc<str>>,
     pub(super) paths: Gathering,
     /// Whether its paths look like refused ones.
@@ -108,7 +108,7 @@ pub(super) struct Group {
 
 /// The end of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum EndedMessage {
     /// The edge accepted every path of it.
     Complete(Arc<str>),
     /// The edge accepted all but these, each of which it refused alone.
@@ -142,7 +142,7 @@ struct Suspect {
 #[derive(Debug)]
 pub(super) struct Suspects {
     messages: HashMap<Arc<str>, Suspect>,
-    groups: Vec<Group>,
+    groups: Vec<SuspectGroup>,
     next_number: u64,
     promising: bool,
     slow_at: Instant,
@@ -190,7 +190,7 @@ impl Suspects {
 
     /// Adds a group, whose messages are counted.
     pub(super) fn add(&mut self, tenant: Option<Arc<str>>, paths: Gathering, resembles: bool) {
-        self.groups.push(Group {
+        self.groups.push(SuspectGroup {
             tenant,
             paths,
             resembles,
@@ -200,8 +200,8 @@ impl Suspects {
     }
 
     /// The group to ask for next, or when one is due.
-    pub(super) fn next(&mut self, now: Instant) -> Result<Group, Instant> {
-        let slow = |group: &Group| {
+    pub(super) fn next(&mut self, now: Instant) -> Result<SuspectGroup, Instant> {
+        let slow = |group: &SuspectGroup| {
             let mut suspects = group
                 .paths
                 .arrivals()
@@ -213,7 +213,7 @@ impl Suspects {
             .iter()
             .enumerate()
             .partition(|(_, group)| slow(group));
-        let oldest = |groups: Vec<(usize, &Group)>| {
+        let oldest = |groups: Vec<(usize, &SuspectGroup)>| {
             let oldest = groups.into_iter().min_by_key(|(_, group)| group.number);
             oldest.map(|(index, _)| index)
         };
@@ -223,7 +223,7 @@ impl Suspects {
             self.slow_at = now + SLOW;
             oldest(slow)
         } else if promising {
-            let promise = |(_, group): &(usize, &Group)| {
+            let promise = |(_, group): &(usize, &SuspectGroup)| {
                 let size = group.paths.distinct_paths();
                 (!group.resembles, size, u64::MAX - group.number)
             };
@@ -240,12 +240,12 @@ impl Suspects {
     }
 
     /// Puts a group back that was not asked for.
-    pub(super) fn put_back(&mut self, group: Group) {
+    pub(super) fn put_back(&mut self, group: SuspectGroup) {
         self.groups.push(group);
     }
 
     /// The edge refused the group, because of one of its paths.
-    pub(super) fn refused(&mut self, group: Group) -> Vec<Ended> {
+    pub(super) fn refused(&mut self, group: SuspectGroup) -> Vec<EndedMessage> {
         for (id, _) in group.paths.arrivals() {
             if let Some(suspect) = self.messages.get_mut(id) {
                 suspect.refusals = suspect.refusals.saturating_add(1);
@@ -264,7 +264,7 @@ impl Suspects {
         tenant: &Option<Arc<str>>,
         ids: &[Arc<str>],
         parts: [(Gathering, bool); 2],
-    ) -> Vec<Ended> {
+    ) -> Vec<EndedMessage> {
         for (part, resembles) in parts {
             if part.distinct_paths() > 0 {
                 self.count(&part);
@@ -302,7 +302,7 @@ impl Suspects {
 
     /// Nothing is left to do for these messages in one of their groups. Returns
     /// those for which it was the last.
-    pub(super) fn done(&mut self, ids: &[Arc<str>]) -> Vec<Ended> {
+    pub(super) fn done(&mut self, ids: &[Arc<str>]) -> Vec<EndedMessage> {
         let mut ended = Vec::new();
         for id in ids {
             let Some(suspect) = self.messages.get_mut(id) else {
@@ -317,9 +317,9 @@ impl Suspects {
             };
             let id = Arc::clone(id);
             ended.push(match (suspect.left, suspect.refusal) {
-                (true, _) => Ended::Left(id),
-                (false, None) => Ended::Complete(id),
-                (false, Some(refusal)) => Ended::Refused(
+                (true, _) => EndedMessage::Left(id),
+                (false, None) => EndedMessage::Complete(id),
+                (false, Some(refusal)) => EndedMessage::Refused(
                     id,
                     RefusedMessage {
                         deliveries: suspect.deliveries,

@@ -47,3 +47,37 @@ impl Settled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evict::tests::mark;
+    use crate::model::BufferMark;
+
+    #[test]
+    fn a_position_waits_for_what_makes_up_for_the_buffers_loss_and_names_the_buffer() {
+        let buffer = BufferMark::Queue("https://sqs".to_owned());
+        for (mended, losses, goes_on) in [(0, 0, true), (0, 1, false), (1, 1, true), (1, 2, false)]
+        {
+            let settled = Settled {
+                paths: Paths::default(),
+                reached: Reached {
+                    mark: Some(Mark {
+                        losses_mended: mended,
+                        ..mark(7)
+                    }),
+                    gaps: vec![3],
+                },
+            };
+            let accepted = settled.accepted(&BufferState {
+                mark: Some(buffer.clone()),
+                losses,
+                reason: None,
+            });
+            let expected = goes_on.then(|| buffer.clone());
+            let position = accepted.mark.map(|mark| mark.buffer);
+            assert_eq!(position, expected.map(Some), "{mended} of {losses}");
+            assert_eq!(accepted.gaps, [3]);
+        }
+    }
+}

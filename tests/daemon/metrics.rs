@@ -115,6 +115,12 @@ async fn every_metric_is_there_with_its_help_kind_and_labels_once_it_was_brought
         shop.sql(&format!("INSERT INTO users (id, slug) VALUES {rows}"))
             .await;
     };
+    // Before a wildcard covers it.
+    eventually("the edge refuses a path", WITHIN, async || {
+        let text = scrape(listen).await;
+        (value(&text, "evictd_buffer_messages_left_total{") > 0.0).then_some(())
+    })
+    .await;
     // One after the other: what is sent together would be a bulk change.
     for (first, paid) in [(1_000, 45.0), (2_000, 90.0)] {
         insert(first, 45).await;

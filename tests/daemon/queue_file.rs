@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::register::{IN_REDIS, at_end};
 use super::shop::{Config, Shop, WITHIN, has_no_gap, start, stop};
+use crate::edge::aws as edge_aws;
 use crate::support::{
     Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually, shared_aws,
 };
@@ -249,18 +250,45 @@ async fn damage_that_a_running_daemon_meets_is_a_gap() {
 #[tokio::test]
 async fn a_buffer_that_is_replaced_by_another_kind_or_path_is_a_gap() {
     let scene = Scene::new().await;
+    let queue = edge_aws::queue(&shared_aws().await.endpoint(), "", &[]).await;
+    let file = |name: &str| {
+        let path = scene.shop.dir.path().join(name);
+        format!("kind = \"local\"\npath = \"{}\"", path.display())
+    };
+    let sqs = format!("kind = \"sqs\"\nqueue_url = \"{queue}\"");
+    let with = async |buffer: &str| {
+        let mut config = scene.config.clone();
+        config.rest = config.rest.replace(&file("queue.redb"), buffer);
+        Scene::on(&config, &scene.fake).await
+    };
     let mut evictd = start(&scene.options).await;
-    let paths = scene.waiting(&evictd).await;
-    scene.fake.change(|settings| settings.fail = None);
-    let other = scene.shop.dir.path().join("other.redb");
-    // Nothing of it is drained before.
-    evictd.kill();
-    let mut moved = scene.config.clone();
-    let line = |path: &Path| format!("path = \"{}\"", path.display());
-    moved.rest = moved.rest.replace(&line(&scene.file()), &line(&other));
-    let evictd = start(&Scene::on(&moved, &scene.fake).await).await;
-    scene.reached(&paths, &evictd).await;
-    assert!(!scene.gaps().is_empty());
+    let mut gaps = 0;
+    let begun = || {
+        scene
+            .gaps()
+            .iter()
+            .filter(|line| line.contains("\"begun\""))
+            .count()
+    };
+    for (buffer, user) in [file("other.redb"), sqs, file("other.redb")]
+        .iter()
+        .zip(1..)
+    {
+        scene.fake.change(|settings| settings.fail = Some(1));
+        let paths = scene.change(user..=user).await;
+        scene.shop.done(&evictd).await;
+        at_end(&scene.shop, &scene.shop.redis).await;
+        evictd.kill();
+        let before = scene.fake.billed();
+        assert_eq!(begun(), gaps);
+        scene.fake.change(|settings| settings.fail = None);
+        evictd = start(&with(buffer).await).await;
+        let widened = async || (scene.fake.billed() > before).then_some(());
+        eventually("every path is invalidated", WITHIN, widened).await;
+        scene.reached(&paths, &evictd).await;
+        gaps += 1;
+        assert_eq!(begun(), gaps);
+    }
     stop(evictd).await;
 }
 

@@ -24,11 +24,11 @@ enum Record {
     OfName,
 }
 
-/// What a number of the buffer's order belongs to.
+/// What a message's number belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Numbers {
-    /// The opening of the file that gave it out.
-    OfOpening,
+    /// The turn of evictd that gave it out: a sender, and an turn of the file.
+    OfTurn,
     OfFile,
 }
 
@@ -62,8 +62,8 @@ fn evictd() -> Edge {
         sets_back: true,
         crashes: true,
         record: Record::OfId,
-        order: Numbers::OfOpening,
-        names: Numbers::OfOpening,
+        order: Numbers::OfTurn,
+        names: Numbers::OfTurn,
         checkpoint: Knows::ItsEnd,
     }
 }
@@ -71,7 +71,7 @@ fn evictd() -> Edge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Message {
     change: usize,
-    opening: u8,
+    turn: u8,
     number: u8,
 }
 
@@ -97,14 +97,14 @@ struct State {
     /// The distribution that the name leads to: the first or the second.
     distribution: usize,
     buffer: Buffer,
-    opening: u8,
+    turn: u8,
     copy: Option<Buffer>,
     /// The end of the buffer, as the checkpoint knows it.
     known_end: u8,
     drain: Drain,
-    /// What invalidations were made for: distribution, opening, newest number.
+    /// What invalidations were made for: distribution, turn, newest number.
     records: Vec<(usize, u8, u8)>,
-    /// The names of requests: distribution, and each message's opening and number.
+    /// The names of requests: distribution, and each message's turn and number.
     requests: Vec<(usize, Vec<(u8, u8)>)>,
     /// For each change, at which distributions its page was invalidated since it entered the buffer.
     invalidated: Vec<[bool; 2]>,
@@ -145,9 +145,9 @@ impl fmt::Display for Step {
 }
 
 impl Edge {
-    fn opening(&self, numbers: Numbers, message: &Message) -> u8 {
+    fn turn(&self, numbers: Numbers, message: &Message) -> u8 {
         match numbers {
-            Numbers::OfOpening => message.opening,
+            Numbers::OfTurn => message.turn,
             Numbers::OfFile => 0,
         }
     }
@@ -160,9 +160,9 @@ impl Edge {
     }
 
     fn is_covered(&self, state: &State, message: &Message) -> bool {
-        state.records.iter().any(|(distribution, opening, newest)| {
+        state.records.iter().any(|(distribution, turn, newest)| {
             *distribution == self.recorded(state)
-                && *opening == self.opening(self.order, message)
+                && *turn == self.turn(self.order, message)
                 && *newest >= message.number
         })
     }
@@ -177,16 +177,16 @@ impl Edge {
 
     fn invalidate(&self, state: &mut State, count: usize) {
         let held = &state.buffer.messages[..count];
-        let name = |message: &Message| (self.opening(self.names, message), message.number);
+        let name = |message: &Message| (self.turn(self.names, message), message.number);
         let request = (state.distribution, held.iter().map(name).collect());
-        let openings: Vec<u8> = held
+        let turns: Vec<u8> = held
             .iter()
-            .map(|message| self.opening(self.order, message))
+            .map(|message| self.turn(self.order, message))
             .collect();
         let newest = held.iter().map(|message| message.number).max();
-        // Messages of two openings have no order among each other.
-        if let (Some(newest), Some(first)) = (newest, openings.first())
-            && openings.iter().all(|opening| opening == first)
+        // Messages of two turns have no order among each other.
+        if let (Some(newest), Some(first)) = (newest, turns.first())
+            && turns.iter().all(|turn| turn == first)
         {
             let record = (self.recorded(state), *first, newest);
             state.records.push(record);
@@ -239,7 +239,7 @@ impl Model for Edge {
             Step::Enters => {
                 let message = Message {
                     change: state.done.len(),
-                    opening: state.opening,
+                    turn: state.turn,
                     number: state.buffer.next,
                 };
                 state.buffer.messages.push(message);
@@ -252,7 +252,7 @@ impl Model for Edge {
             Step::IsSetBack => {
                 state.was_set_back = true;
                 state.drain = Drain::Idle;
-                state.opening += 1;
+                state.turn += 1;
                 state.buffer = state.copy.clone()?;
                 if self.checkpoint == Knows::ItsEnd && state.buffer.next < state.known_end {
                     Self::everything(&mut state);
@@ -268,13 +268,13 @@ impl Model for Edge {
             Step::Crashes => {
                 state.crashed = true;
                 state.drain = Drain::Idle;
-                state.opening += 1;
+                state.turn += 1;
             }
             Step::Takes => {
-                for message in before.buffer.messages.clone() {
-                    if self.is_covered(&state, &message) {
+                for message in &before.buffer.messages {
+                    if self.is_covered(&state, message) {
                         state.covered = true;
-                        Self::leave(&mut state, message);
+                        Self::leave(&mut state, *message);
                     }
                 }
                 if !state.buffer.messages.is_empty() {
@@ -292,8 +292,8 @@ impl Model for Edge {
                 let Drain::Made(count) = state.drain else {
                     return None;
                 };
-                for message in before.buffer.messages[..count].to_vec() {
-                    Self::leave(&mut state, message);
+                for message in &before.buffer.messages[..count] {
+                    Self::leave(&mut state, *message);
                 }
                 state.drain = Drain::Idle;
             }

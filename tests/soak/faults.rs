@@ -306,7 +306,7 @@ impl Fault {
                 world.queue().set(Mode::Pass);
             }
             Fault::EdgeErrors | Fault::EdgeUnavailable | Fault::EdgeDeaf | Fault::EdgeTimesOut => {
-                world.edge().set(Mode::Pass)
+                world.edge().set(Mode::Pass);
             }
             Fault::EdgeFull => world.cloudfront.change(|settings| {
                 let FakeSettings {

@@ -257,7 +257,7 @@ async fn run(scenario: Scenario) -> Report {
         findings = verify(&mut world, &traffic, &probes, paused).await;
     }
     traffic.over.cancel();
-    let report = Report::new(&world, &traffic, &probes, course, findings).await;
+    let report = Report::new(&world, &traffic, &probes, course, findings);
     tasks.abort_all();
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {

@@ -33,7 +33,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub async fn new(
+    pub fn new(
         world: &World,
         traffic: &Traffic,
         probes: &Probes,

@@ -81,7 +81,7 @@ impl Openings {
         let (opening, reached) = match mark {
             BufferMark::Queue(url) => {
                 return Some(format!(
-                    "the file is not the one that paths were sent to before, which was the queue {url}"
+                    "paths were sent to the queue {url} before, and not to this file"
                 ));
             }
             BufferMark::File { opening, next } => (opening, *next),

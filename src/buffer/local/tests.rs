@@ -462,6 +462,12 @@ async fn any_damaged_page_gives_every_message_or_a_loss_and_the_file_is_set_asid
                     sent.len()
                 );
                 assert!(damaged || !lost, "{name}: page {number} {change}");
+                // A release build would have ended at a panic.
+                let reason = state.borrow().reason.clone().unwrap_or_default();
+                assert!(
+                    !reason.contains("redb cannot read"),
+                    "page {number} {change}"
+                );
                 losses += u32::from(lost);
                 if lost && came.is_empty() {
                     let names = std::fs::read_dir(scene.path()).unwrap();
@@ -570,4 +576,54 @@ async fn openings_without_messages_are_forgotten_but_for_the_newest() {
         })
     });
     assert_eq!(count.await.unwrap(), 64);
+}
+
+/// The file that the process that is killed writes to.
+const TO_BE_KILLED: &str = "EVICTD_TEST_KILLED_QUEUE";
+
+/// Not a test of its own: what [`a_process_that_is_killed_leaves_a_sound_file`] kills.
+#[tokio::test]
+async fn writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os(TO_BE_KILLED) else {
+        return;
+    };
+    let buffer = Local::open(Path::new(&path)).await.unwrap();
+    for number in 0_u64.. {
+        let sent: Vec<Message> = (0..number % 40)
+            .map(|n| message(&format!("/{n}/{}", "x".repeat(900))))
+            .collect();
+        buffer.send(sent).await.unwrap();
+        let received = buffer.receive(NOW).await.unwrap();
+        let receipts: Vec<LocalReceipt> = received.iter().map(|one| one.receipt).collect();
+        buffer.delete(&receipts).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_a_sound_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queue.redb");
+    let mut depths = Vec::new();
+    for round in 0..12_u64 {
+        let this = std::env::current_exe().unwrap();
+        let mut child = std::process::Command::new(this)
+            .args(["--exact", "buffer::local::tests::writes_until_it_is_killed"])
+            .env(TO_BE_KILLED, &file)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !file.exists() && std::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(60 + round * 37)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let buffer = new(&directory).await;
+        assert_eq!(state(&buffer).await.losses, 0);
+        depths.push(buffer.depth().await.unwrap());
+        let names = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(names, 1, "nothing is set aside");
+    }
+    assert!(depths.iter().any(|depth| *depth > 0), "{depths:?}");
 }

@@ -48,7 +48,7 @@ impl Buffer for Sqs {
         let another = stored.is_some_and(|stored| stored != own);
         let reason = || {
             let url = &self.url;
-            format!("paths were sent to another buffer before than the queue {url}").into()
+            format!("paths were sent to another buffer before, and not to the queue {url}").into()
         };
         let state = BufferState {
             mark: Some(own),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use aws_sdk_cloudfront::types;
 
-use super::clock::Difference;
+use super::clock::ClockDifference;
 use crate::edge::{Listed, Made, Page};
 
 /// The most that one page lists.
@@ -14,7 +14,7 @@ pub(super) const PAGE_ITEMS: i32 = 100;
 const IN_PROGRESS: &str = "InProgress";
 
 /// A page of the list of a CloudFront whose clock differs by this.
-pub(super) fn page(list: Option<types::InvalidationList>, clock: Difference) -> Page {
+pub(super) fn page(list: Option<types::InvalidationList>, clock: ClockDifference) -> Page {
     let Some(list) = list else {
         return Page::default();
     };

@@ -43,22 +43,26 @@ impl Intercept for AnswerDate {
 impl AnswerDate {
     /// How CloudFront's clock differs, after a call that began and ended then by
     /// this machine's clock.
-    pub(super) fn difference(&self, asked_at: SystemTime, answered_at: SystemTime) -> Difference {
+    pub(super) fn difference(
+        &self,
+        asked_at: SystemTime,
+        answered_at: SystemTime,
+    ) -> ClockDifference {
         let date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
-        Difference::of(*date, asked_at, answered_at)
+        ClockDifference::of(*date, asked_at, answered_at)
     }
 }
 
 /// The difference of CloudFront's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Difference {
+pub(super) enum ClockDifference {
     /// None that its answer shows.
     None,
     Behind(Duration),
     Ahead(Duration),
 }
 
-impl Difference {
+impl ClockDifference {
     /// The smallest difference that explains the answer.
     fn of(date: Option<SystemTime>, asked_at: SystemTime, answered_at: SystemTime) -> Self {
         let Some(date) = date else {
@@ -91,27 +95,27 @@ mod tests {
     #[test]
     fn the_difference_is_the_smallest_that_explains_the_answer() {
         let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-        let difference = |date, asked, answered| Difference::of(date, at(asked), at(answered));
+        let difference = |date, asked, answered| ClockDifference::of(date, at(asked), at(answered));
         let ms = Duration::from_millis;
         for (date, asked, answered, expected) in [
-            (None, 100_000, 100_100, Difference::None),
-            (Some(100_000), 100_500, 100_600, Difference::None),
-            (Some(100_000), 100_900, 101_100, Difference::None),
-            (Some(101_000), 100_900, 101_100, Difference::None),
+            (None, 100_000, 100_100, ClockDifference::None),
+            (Some(100_000), 100_500, 100_600, ClockDifference::None),
+            (Some(100_000), 100_900, 101_100, ClockDifference::None),
+            (Some(101_000), 100_900, 101_100, ClockDifference::None),
             (
                 Some(90_000),
                 100_500,
                 100_600,
-                Difference::Behind(ms(9_500)),
+                ClockDifference::Behind(ms(9_500)),
             ),
             (
                 Some(110_000),
                 100_500,
                 100_600,
-                Difference::Ahead(ms(9_400)),
+                ClockDifference::Ahead(ms(9_400)),
             ),
             // A slow answer proves little.
-            (Some(95_000), 94_000, 114_000, Difference::None),
+            (Some(95_000), 94_000, 114_000, ClockDifference::None),
         ] {
             let found = difference(date.map(at), asked, answered);
             assert_eq!(found, expected, "{date:?} {asked} {answered}");
@@ -122,11 +126,11 @@ mod tests {
     fn a_time_of_the_other_clock_is_corrected() {
         let at = |s: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(s);
         let ten = Duration::from_secs(10);
-        assert_eq!(Difference::None.correct(at(50)), at(50));
-        assert_eq!(Difference::Behind(ten).correct(at(50)), at(60));
-        assert_eq!(Difference::Ahead(ten).correct(at(50)), at(40));
+        assert_eq!(ClockDifference::None.correct(at(50)), at(50));
+        assert_eq!(ClockDifference::Behind(ten).correct(at(50)), at(60));
+        assert_eq!(ClockDifference::Ahead(ten).correct(at(50)), at(40));
         assert_eq!(
-            Difference::Ahead(ten).correct(at(5)),
+            ClockDifference::Ahead(ten).correct(at(5)),
             at(5).checked_sub(ten).unwrap()
         );
     }

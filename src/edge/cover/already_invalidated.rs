@@ -60,6 +60,12 @@ impl CoveredUpTo {
         }
         newest.map(|&QueuePosition { buffer, at, .. }| Self { buffer, at })
     }
+
+    /// Whether it covers a message at this place.
+    pub fn reaches(&self, order: &QueuePosition) -> bool {
+        self.buffer == order.buffer && self.at >= order.certain_from
+            || order.followed_by.contains(&self.buffer)
+    }
 }
 
 /// Single paths that are remembered. An older one that is forgotten is at worst
@@ -137,10 +143,7 @@ impl AlreadyInvalidated {
         let Some(order) = order else {
             return false;
         };
-        let reaches = |horizon: &CoveredUpTo| {
-            horizon.buffer == order.buffer && horizon.at >= order.certain_from
-                || order.followed_by.contains(&horizon.buffer)
-        };
+        let reaches = |horizon: &CoveredUpTo| horizon.reaches(order);
         let single = self.singles.peek(&*of_tenant(tenant, path));
         single.is_some_and(reaches)
             || self.wildcards.iter().any(|(wildcard, horizon)| {

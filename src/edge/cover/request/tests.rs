@@ -326,3 +326,35 @@ proptest! {
         prop_assert_eq!(request(&messages), request(&shuffled));
     }
 }
+
+#[test]
+fn messages_of_a_refused_request_leave_with_all_of_their_paths_and_nobody_elses() {
+    let mut round = gathering(&[
+        ("both", numbered(0..4)),
+        ("first", numbered(0..1)),
+        ("last", numbered(3..4)),
+    ]);
+    let room = Room {
+        singles: 2,
+        wildcards: 0,
+    };
+    let refused = next(&mut round, room).unwrap();
+    assert_eq!(refused.invalidation.paths, numbered(0..2));
+    let mut suspects = round.take_out(refused);
+    assert_eq!(round.unfinished(), ids(&["last"]));
+    assert_eq!(suspects.unfinished(), ids(&["both", "first"]));
+    let last = next(&mut round, QUOTA).unwrap();
+    assert_eq!(last.invalidation.paths, numbered(3..4));
+    assert_eq!(round.accept(last), ids(&["last"]));
+
+    suspects.absorb(gathering(&[("other", numbered(3..5))]));
+    let (low, high) = suspects.halves();
+    assert_eq!(low.unfinished(), ids(&["both", "first"]));
+    assert_eq!(high.unfinished(), ids(&["both", "other"]));
+    let (mut odd, even) = high.part(|path| path == "/000003");
+    assert_eq!(odd.only_path().as_deref(), Some("/000003"));
+    assert_eq!(even.distinct_paths(), 1);
+    let request = odd.as_they_are(&main(), QUOTA).unwrap();
+    assert_eq!(request.alone(), Some("/000003"));
+    assert_eq!(odd.accept(request), ids(&["both", "other"]));
+}
