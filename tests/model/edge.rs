@@ -342,47 +342,36 @@ fn what_was_made_where_the_name_led_before_says_nothing_about_where_it_leads() {
     );
 }
 
+/// It breaks because the file is set back.
+fn is_broken_by_a_copy(model: Edge, promise: &'static str) {
+    let story = breaks(model, promise);
+    let restarts = "evictd restarts with the copy".to_owned();
+    assert!(story.contains(&restarts), "{story:#?}");
+}
+
 #[test]
 fn a_number_that_is_given_out_again_is_taken_for_the_one_before() {
-    let story = breaks(
-        Edge {
-            order: Numbers::OfFile,
-            ..evictd()
-        },
-        NOTHING_TOO_EARLY,
-    );
-    assert!(
-        story.contains(&"evictd restarts with the copy".to_owned()),
-        "{story:#?}"
-    );
+    let model = Edge {
+        order: Numbers::OfFile,
+        ..evictd()
+    };
+    is_broken_by_a_copy(model, NOTHING_TOO_EARLY);
 }
 
 #[test]
 fn a_request_of_the_same_name_is_not_made_again() {
-    let story = breaks(
-        Edge {
-            names: Numbers::OfFile,
-            ..evictd()
-        },
-        NOTHING_TOO_EARLY,
-    );
-    assert!(
-        story.contains(&"evictd restarts with the copy".to_owned()),
-        "{story:#?}"
-    );
+    let model = Edge {
+        names: Numbers::OfFile,
+        ..evictd()
+    };
+    is_broken_by_a_copy(model, NOTHING_TOO_EARLY);
 }
 
 #[test]
 fn a_buffer_that_is_set_back_and_that_nobody_knows_loses_what_it_had_since() {
-    let story = breaks(
-        Edge {
-            checkpoint: Knows::Nothing,
-            ..evictd()
-        },
-        NOTHING_LOST,
-    );
-    assert!(
-        story.contains(&"evictd restarts with the copy".to_owned()),
-        "{story:#?}"
-    );
+    let model = Edge {
+        checkpoint: Knows::Nothing,
+        ..evictd()
+    };
+    is_broken_by_a_copy(model, NOTHING_LOST);
 }

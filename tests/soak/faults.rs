@@ -17,6 +17,9 @@ const SLOW: Duration = Duration::from_millis(40);
 /// Longer than a commit takes that is not held, and than settling.
 const HELD: Duration = Duration::from_millis(2_500);
 
+/// How late CloudFront's list is, and how far its clock is behind.
+const LATE: Duration = Duration::from_secs(12);
+
 /// Something that breaks, one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -79,6 +82,8 @@ pub enum Fault {
     EdgeTimesOut,
     /// As much is in progress at CloudFront as may be, for a long time.
     EdgeFull,
+    /// CloudFront lists what it has made seconds later, by a clock that is behind, and evictd is killed meanwhile.
+    EdgeLateAndKilled,
     /// The distribution's name comes to stand for another one.
     DistributionReplaced,
     /// The emulator of SQS is killed. What it had accepted is lost with it, so this one ends in order.
@@ -92,7 +97,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 41] = [
+    pub const ALL: [Fault; 42] = [
         Fault::EvictdKilled,
         Fault::RedisFailover,
         Fault::RedisSwitchover,
@@ -101,6 +106,7 @@ impl Fault {
         Fault::RedisRolledBack,
         Fault::DistributionReplaced,
         Fault::EdgeFull,
+        Fault::EdgeLateAndKilled,
         Fault::EdgeTimesOut,
         Fault::EvictdReloadedAndKilled,
         Fault::KeysScanned,
@@ -223,6 +229,16 @@ impl Fault {
             Fault::EdgeFull => world.cloudfront.change(|settings| {
                 (settings.singles_max, settings.wildcards_max) = (0, 0);
             }),
+            Fault::EdgeLateAndKilled => {
+                world.cloudfront.change(|settings| {
+                    settings.unlisted_for = LATE;
+                    settings.unreadable_for = LATE / 4;
+                    settings.clock_behind = LATE;
+                });
+                tokio::time::sleep(LATE / 6).await;
+                world.kill_evictd();
+                world.start_evictd().await;
+            }
             Fault::DistributionReplaced => world.replace_distribution(probes).await,
             Fault::AwsRestarted => world.aws.stop().await,
             Fault::DiskFull | Fault::DiskFullAndKilled => world.disk.fill(),
@@ -308,6 +324,11 @@ impl Fault {
             Fault::EdgeErrors | Fault::EdgeUnavailable | Fault::EdgeDeaf | Fault::EdgeTimesOut => {
                 world.edge().set(Mode::Pass);
             }
+            Fault::EdgeLateAndKilled => world.cloudfront.change(|settings| {
+                settings.unlisted_for = Duration::ZERO;
+                settings.unreadable_for = Duration::ZERO;
+                settings.clock_behind = Duration::ZERO;
+            }),
             Fault::EdgeFull => world.cloudfront.change(|settings| {
                 let FakeSettings {
                     singles_max,

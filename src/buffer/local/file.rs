@@ -2,9 +2,8 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use jiff::Timestamp;
 use redb::{
     Builder, Database, Error, ReadableTable, ReadableTableMetadata, TableDefinition,
     WriteTransaction,
@@ -113,14 +112,4 @@ pub(super) fn is_damage(path: &Path, error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// Gives a damaged file another name, for whoever wants to look at it.
-pub(super) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
-    let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".damaged-{now}"));
-    let aside = path.with_file_name(name);
-    std::fs::rename(path, &aside)?;
-    Ok(aside)
 }

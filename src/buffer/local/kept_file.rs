@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::checksum::seal;
 use super::file::{self, MESSAGES, NEXT, NUMBERS, OPENINGS, SoundFile};
 use super::openings::{Opening, Openings};
-use crate::durable::is_full;
+use crate::durable::{atomic_file, is_full};
 use crate::model::cast::to_u64;
 use crate::model::{BufferMark, BufferState, CommitTime, QueuePosition};
 
@@ -167,7 +167,7 @@ impl KeptFile {
 
     /// Sets the damaged file aside, and makes another one.
     fn replace(&mut self, damage: &str) -> Result<(), Error> {
-        let aside = file::set_aside(&self.path)?;
+        let aside = atomic_file::set_aside(&self.path)?;
         let aside = aside.display();
         tracing::error!(
             file = %self.path.display(), damage, %aside,
