@@ -29,6 +29,8 @@ pub(super) fn verdict(error: &EdgeError) -> Verdict {
         }
         EdgeErrorKind::Throttled | EdgeErrorKind::ClockOff { .. } => Verdict::Slower,
         EdgeErrorKind::TooManyInProgress => Verdict::Room,
+        // One path is not too much: it is about the edge, then.
+        EdgeErrorKind::TooLarge { paths: 0..=1 } => Verdict::Slower,
         EdgeErrorKind::TooLarge { .. } => Verdict::Halve,
         EdgeErrorKind::InvalidPath { .. } => Verdict::Isolate,
         EdgeErrorKind::ReferenceTaken { .. } => Verdict::Rename,

@@ -40,6 +40,22 @@ async fn a_batch_that_is_too_large_is_halved_until_it_fits() {
     );
 }
 
+/// It says nothing about a path that a single one is too much for.
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_takes_no_batch_of_any_size_for_a_while_condemns_no_path() {
+    let begun = Instant::now();
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        (begun.elapsed() < seconds(10)).then(|| too_large(batch))
+    }));
+    bench.buffer.push("main", &["/a", "/b"]);
+    bench.buffer.push("main", &["/c"]);
+    pass(seconds(20)).await;
+    let mut paths = bench.edge.paths();
+    paths.sort();
+    assert_eq!(paths, ["/a", "/b", "/c"]);
+    assert_eq!(bench.buffer.remaining(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_bad_path_keeps_back_only_the_messages_that_hold_it() {
     let bench = Bench::start(FakeEdge::judged(|batch| {
