@@ -5,6 +5,7 @@
 //! - `parts`: what all of a drain's tasks share.
 //! - `main_loop`: receives, delivers, and keeps messages invisible meanwhile.
 //! - `shutdown`: finishes what is under way and gives back the rest.
+//! - `addressee`: the distribution that a message is for.
 //! - `receive`: received messages, sorted into rounds.
 //! - `in_flight`: messages that were received and not deleted yet.
 //! - `extension`: keeps messages in flight invisible to other drains.
@@ -23,6 +24,7 @@
 //! - `slot`: a future that outlives the waits for it.
 //! - `tests`: a drain between a buffer and an edge that misbehave.
 
+mod addressee;
 mod ask;
 mod budget_metrics;
 mod dead_letters;

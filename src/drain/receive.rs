@@ -11,6 +11,7 @@ use metrics::counter;
 use tokio::time::Instant;
 use tracing::{error, info};
 
+use super::addressee::Patience;
 use super::dead_letters::{EdgeRefusal, Letter};
 use super::distribution::Distribution;
 use super::in_flight::Admission;
@@ -68,18 +69,6 @@ struct Unusable {
     patience: Patience,
     distribution: Option<Arc<str>>,
     paths: Vec<String>,
-}
-
-/// When a message that cannot be used becomes a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    /// At once: it never can be used.
-    Nothing,
-    /// Once it was received too often. A newer evictd may know how to read it, and
-    /// a configuration may get its distribution.
-    UntilTooOften,
-    /// Never: it is for somebody else, who shares the queue.
-    Endless,
 }
 
 impl<'a, B: Buffer, E> Receiver<'a, B, E> {
@@ -226,7 +215,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 paths: paths.unwrap_or(all_paths),
             });
         }
-        let message = content.map_err(|error| Unusable {
+        let mut message = content.map_err(|error| Unusable {
             code: error.code(),
             reason: error.to_string(),
             patience: match error {
@@ -236,7 +225,9 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             distribution: None,
             paths: Vec::new(),
         })?;
-        match self.unknown(&message) {
+        let options = &self.parts.options;
+        options.rename(&mut message);
+        match options.unknown(&message) {
             None => Ok(message),
             Some((code, patience, reason)) => Err(Unusable {
                 code,
@@ -245,59 +236,6 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 distribution: Some(message.distribution),
                 paths: message.paths,
             }),
-        }
-    }
-
-    /// Why the message is for no distribution of this configuration. The ids tell:
-    /// two configurations can mean two distributions by one name, and one can mean
-    /// another distribution than before.
-    fn unknown(&self, message: &Message) -> Option<(&'static str, Patience, String)> {
-        let options = &self.parts.options;
-        let (source, name) = (&message.source, &message.distribution);
-        let is_own = *source == options.source;
-        let own = options.distributions.get(name);
-        let theirs = message.distribution_id.as_deref();
-        match (own, theirs) {
-            (Some(own), Some(theirs)) if **own != *theirs => {
-                if is_own && options.sends {
-                    // An earlier configuration of this process sent it.
-                    return None;
-                }
-                let difference = format!("distribution {name:?} is {own} here, and {theirs} in");
-                Some(if is_own {
-                    (
-                        "other-distribution",
-                        Patience::UntilTooOften,
-                        format!(
-                            "{difference} the configuration that sent the message: load the newer one in both processes; what was sent before becomes a dead letter, and `evictd drain --redrive` sends it to {own}"
-                        ),
-                    )
-                } else {
-                    (
-                        "other-configuration",
-                        Patience::Endless,
-                        format!(
-                            "{difference} the configuration {source:?}, which sends to this queue too: give each configuration a queue of its own"
-                        ),
-                    )
-                })
-            }
-            (Some(_), _) => None,
-            (None, _) if is_own => Some((
-                "unknown-distribution",
-                Patience::UntilTooOften,
-                format!(
-                    "no distribution is called {name:?} in this configuration; \
-                     add it under [[cloudfront.distribution]]"
-                ),
-            )),
-            (None, _) => Some((
-                "other-configuration",
-                Patience::Endless,
-                format!(
-                    "no distribution is called {name:?} in this configuration, and the configuration {source:?}, which has it, sends to this queue too: give each configuration a queue of its own, or add the distribution here"
-                ),
-            )),
         }
     }
 

@@ -20,7 +20,10 @@ use tokio::time::Instant;
 const PATHS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const SHAPES_MAX: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// Time for which a refusal counts. Afterwards the edge may have been mended.
+/// Time for which the first refusal of a path counts, and each later one. Afterwards
+/// the edge is asked again: it may have refused everything for a moment, and no
+/// message is to be buried for that.
+const FIRST_COUNTS_FOR: Duration = Duration::from_secs(30);
 const COUNTS_FOR: Duration = Duration::from_secs(300);
 
 /// The edge's answer to a path that it was asked for alone.
@@ -35,7 +38,8 @@ pub(super) struct Refusal {
 /// What one distribution refused.
 #[derive(Debug)]
 pub(super) struct RefusedPaths {
-    paths: LruCache<Box<str>, (Instant, Refusal)>,
+    /// Each with its last refusal, and how long that counts.
+    paths: LruCache<Box<str>, (Instant, Duration, Refusal)>,
     shapes: LruCache<Box<str>, ()>,
 }
 
@@ -51,7 +55,12 @@ impl Default for RefusedPaths {
 impl RefusedPaths {
     pub(super) fn add(&mut self, path: &str, refusal: Refusal) {
         self.shapes.put(shape(path), ());
-        self.paths.put(path.into(), (Instant::now(), refusal));
+        let counts_for = match self.paths.peek(path) {
+            Some(_) => COUNTS_FOR,
+            None => FIRST_COUNTS_FOR,
+        };
+        let refused = (Instant::now(), counts_for, refusal);
+        self.paths.put(path.into(), refused);
     }
 
     /// The edge accepted these.
@@ -68,8 +77,8 @@ impl RefusedPaths {
 
     /// The refusal of the path, if it still counts.
     pub(super) fn refusal(&mut self, path: &str) -> Option<Refusal> {
-        let (at, refusal) = self.paths.get(path)?;
-        (at.elapsed() < COUNTS_FOR).then(|| refusal.clone())
+        let (at, counts_for, refusal) = self.paths.get(path)?;
+        (at.elapsed() < *counts_for).then(|| refusal.clone())
     }
 
     /// Whether the path looks like one that was refused.
@@ -108,6 +117,11 @@ mod tests {
         refused.add("/bad/7", refusal());
         assert_eq!(refused.refusal("/bad/7"), Some(refusal()));
         assert_eq!(refused.refusal("/bad/8"), None);
+        tokio::time::sleep(FIRST_COUNTS_FOR).await;
+        assert_eq!(refused.refusal("/bad/7"), None);
+        refused.add("/bad/7", refusal());
+        tokio::time::sleep(FIRST_COUNTS_FOR).await;
+        assert_eq!(refused.refusal("/bad/7"), Some(refusal()));
         tokio::time::sleep(COUNTS_FOR).await;
         assert_eq!(refused.refusal("/bad/7"), None);
     }

@@ -177,6 +177,24 @@ async fn a_refused_path_is_put_on_record_with_its_distribution_and_its_message_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_goes_to_the_distribution_that_it_means_whatever_its_name_is_by_now() {
+    for (name, sends) in [("before", true), ("before", false), ("main", false)] {
+        let (reports, history) = (Reports::default(), History::off());
+        let bench = Bench::of(Default::default(), reports, history, |options| {
+            options.sends = sends;
+        });
+        let mut message = message(name, &["/a"]);
+        message.distribution_id = Some("E2".into());
+        bench.buffer.put(Ok(message));
+        pass(seconds(100)).await;
+        let made = bench.edge.made();
+        let at: Vec<&str> = made.iter().map(|made| &*made.scope.distribution).collect();
+        assert_eq!(at, ["E2"], "{name}");
+        assert_eq!(bench.buffer.remaining(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_goes_to_the_distribution_that_it_means_and_to_no_other_of_that_name() {
     for (source, id, sends, sent) in [
         ("shop", None, false, true),

@@ -40,6 +40,24 @@ async fn a_batch_that_is_too_large_is_halved_until_it_fits() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_path_that_was_refused_in_passing_is_asked_for_again_before_its_message_is_buried() {
+    let begun = Instant::now();
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        (begun.elapsed() < seconds(10)).then(|| invalid(batch))
+    }));
+    bench.buffer.push("main", &["/a", "/b"]);
+    pass(seconds(20)).await;
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(80)).await;
+    let mut paths = bench.edge.paths();
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths, ["/a", "/b"]);
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 0);
+}
+
 /// It says nothing about a path that a single one is too much for.
 #[tokio::test(start_paused = true)]
 async fn an_edge_that_takes_no_batch_of_any_size_for_a_while_condemns_no_path() {
