@@ -12,6 +12,14 @@ pub enum SourceError {
         /// Why, and what to do.
         reason: String,
     },
+    /// There is no secure connection: a certificate or the file of its authority is
+    /// not right.
+    #[error("MySQL at {address} cannot be reached: {reason}")]
+    Untrusted {
+        address: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The server, the account or its settings do not fit.
     #[error("MySQL at {address}: {reason}")]
     Unfit {
@@ -62,6 +70,7 @@ impl SourceError {
     pub fn kind(&self) -> &'static str {
         match self {
             SourceError::Unreachable { .. } => "unreachable",
+            SourceError::Untrusted { .. } => "tls",
             SourceError::Unfit { .. } => "unfit",
             SourceError::NoBinlog { .. } => "no-binlog",
             SourceError::Moved { .. } => "moved",

@@ -96,6 +96,7 @@ impl From<SourceError> for CommandError {
     fn from(error: SourceError) -> Self {
         let exit = match &error {
             SourceError::Unreachable { .. }
+            | SourceError::Untrusted { .. }
             | SourceError::Silent { .. }
             | SourceError::Stalled { .. }
             | SourceError::Ended { .. }

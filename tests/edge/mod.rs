@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evictd::buffer::{Buffer, Local, Message, Sqs, pack};
+use evictd::buffer::{Buffer, Local, Message, Recipient, Sqs, pack};
 use evictd::drain::{Drain, DrainOptions};
 use evictd::edge::budget::Budget;
 use evictd::edge::{CloudFront, Edge, EdgeErrorKind, InvalidationBatch, Scope};
@@ -179,10 +179,11 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
     let distribution = aws::distribution(endpoint).await;
     let paths: Vec<String> = (0..2_900).map(|n| format!("/products/{n:05}")).collect();
     let at = CommitTime::from_micros(1);
-    buffer
-        .send(pack(&recipient(None), paths.clone(), at))
-        .await
-        .unwrap();
+    let to = Recipient {
+        distribution_id: Some(distribution.as_str().into()),
+        ..recipient(None)
+    };
+    buffer.send(pack(&to, paths.clone(), at)).await.unwrap();
     buffer
         .send(vec![
             message("main", "/products/00007"),

@@ -184,6 +184,13 @@ impl Connector {
         }
     }
 
+    fn untrusted(&self, reason: String) -> SourceError {
+        SourceError::Untrusted {
+            address: self.address.clone(),
+            reason,
+        }
+    }
+
     fn connect_error(&self, error: &Error) -> SourceError {
         match error {
             // ER_ACCESS_DENIED_ERROR
@@ -200,20 +207,20 @@ impl Connector {
             Error::Server(server) if matches!(server.code, 1130 | 1227 | 1044 | 3118 | 3159) => {
                 self.unfit(server.to_string())
             }
-            Error::Io(IoError::Tls(tls)) => self.unreachable(tls_reason(&tls.to_string())),
+            Error::Io(IoError::Tls(tls)) => self.untrusted(tls_reason(&tls.to_string())),
             Error::Io(IoError::Io(io)) => {
                 let text = io.to_string();
                 if io.get_ref().is_some_and(|error| error.is::<PasswordError>()) {
                     return self.unreachable(text);
                 }
                 if text.contains("certificate") || io.kind() == std::io::ErrorKind::InvalidData {
-                    return self.unreachable(tls_reason(&text));
+                    return self.untrusted(tls_reason(&text));
                 }
                 match io.kind() {
                     std::io::ErrorKind::ConnectionRefused => self.unreachable(
                         "connection refused: nobody listens there; check source.url's host and port",
                     ),
-                    std::io::ErrorKind::NotFound => self.unreachable(format!(
+                    std::io::ErrorKind::NotFound => self.untrusted(format!(
                         "{text}; check that source.tls.ca_file exists and can be read"
                     )),
                     _ => self.unreachable(text),
