@@ -279,11 +279,19 @@ async fn a_server_that_hangs_at_the_start_is_waited_for_where_a_position_is_stor
     stop(evictd).await;
 
     shop.mysql_mut().signal("STOP");
-    let mut evictd = Evictd::start(&shop.config().options());
+    let listen = free_port();
+    let rest = format!("{USERS}\n[metrics]\nlisten = \"127.0.0.1:{listen}\"\n");
+    let mut evictd = Evictd::start(&shop.config().rest(&rest).options());
     evictd
         .wait_for_line("trying again until that works", WITHIN)
         .await;
     assert!(evictd.exited().is_none(), "{}", evictd.tail());
+    // It does not say that it is fine.
+    let address = ([127, 0, 0, 1], listen).into();
+    let status = get(address, "/status").await;
+    for words in ["\"state\":\"trouble\"", "MySQL at 127.0.0.1"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
     shop.mysql_mut().signal("CONT");
     shop.deleted_by(
         &evictd,

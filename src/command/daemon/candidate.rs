@@ -92,10 +92,14 @@ impl Candidate {
                         "another evictd leads; standing by until it ends"
                     );
                     self.board.stands_by();
+                    self.board.recovered(&Component::Leadership);
+                    self.failing = false;
                     return Ok(Waited::StandsBy);
                 }
                 Err(error) if !self.stood_by => return Err(error.into()),
                 Err(error) => {
+                    let trouble = format!("it is not known whether any evictd leads: {error}");
+                    self.board.failed(&Component::Leadership, trouble);
                     if !std::mem::replace(&mut self.failing, true) {
                         tracing::warn!(%error, "cannot wait for the leader's lock; trying again until that works");
                     }
