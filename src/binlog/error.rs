@@ -12,8 +12,7 @@ pub enum SourceError {
         /// Why, and what to do.
         reason: String,
     },
-    /// There is no secure connection: a certificate or the file of its authority is
-    /// not right.
+    /// TLS failed: a certificate, or the file of its authority, is not right.
     #[error("MySQL at {address} cannot be reached: {reason}")]
     Untrusted {
         address: String,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::message::{Message, MessageError};
-use crate::model::{BufferMark, BufferState, QueuePosition};
+use crate::model::{BufferMark, BufferState};
 
 /// A message taken from the buffer, invisible to others for
 /// [`Buffer::visibility`] from now on.
@@ -26,8 +26,6 @@ pub struct Received<R> {
     pub id: Arc<str>,
     /// Proves this delivery.
     pub receipt: R,
-    /// Its place in the buffer's order; `None` if that cannot be told.
-    pub order: Option<QueuePosition>,
     /// How often it was received, this time included, as far as the buffer
     /// remembers.
     pub deliveries: u32,
@@ -133,12 +131,7 @@ pub trait Buffer: Send + Sync + 'static {
     fn continue_from(
         &self,
         stored: Option<BufferMark>,
-    ) -> impl Future<Output = watch::Receiver<BufferState>> + Send {
-        async move {
-            drop(stored);
-            watch::channel(BufferState::default()).1
-        }
-    }
+    ) -> impl Future<Output = watch::Receiver<BufferState>> + Send;
 
     /// How long a received message stays invisible when it is neither extended
     /// nor deleted. Never zero.

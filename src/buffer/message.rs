@@ -25,7 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::edge_item::is_tag;
-use crate::model::{CommitTime, QueuePosition};
+use crate::model::{CommitTime, Sent};
 
 /// One message: many paths and tags of one distribution, or of one of its
 /// tenants.
@@ -45,34 +45,9 @@ pub struct Message {
     pub paths: Vec<String>,
     /// When the oldest change in it was committed, if that is known.
     pub committed_at: Option<CommitTime>,
-    /// Its place among all that its sender has sent; `None` of an earlier version.
+    /// Its place among all that its sender has sent. One of an earlier version has
+    /// none, and counts as new whenever it is received.
     pub sent: Option<Sent>,
-}
-
-/// A message's place among all that its sender has sent.
-///
-/// The keys of a message had settled before the next one was made. So an invalidation
-/// that was made with a message in hand is good for every earlier one, wherever it
-/// was, and whatever the clocks of a queue's hosts say. A sender begins anew with
-/// each turn of a daemon, under a random number: nothing that is set back to an
-/// earlier copy makes it give out a place again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
-    #[serde(rename = "sender")]
-    pub by: u64,
-    #[serde(rename = "number")]
-    pub number: u64,
-}
-
-impl From<Sent> for QueuePosition {
-    fn from(sent: Sent) -> Self {
-        Self {
-            buffer: sent.by,
-            at: sent.number,
-            certain_from: sent.number,
-            followed_by: Arc::default(),
-        }
-    }
 }
 
 /// A sender of messages, which numbers them.

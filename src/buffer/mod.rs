@@ -13,5 +13,5 @@ pub mod sqs;
 
 pub use self::contract::*;
 pub use self::local::Local;
-pub use self::message::{Message, MessageError, Recipient, Sender, Sent, pack};
+pub use self::message::{Message, MessageError, Recipient, Sender, pack};
 pub use self::sqs::{QueueSettings, Sqs};

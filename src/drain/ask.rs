@@ -85,11 +85,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Whether somebody may have sent the message's paths: it was received before,
     /// or a process that is gone had a request under way that can stand for it.
     pub(super) fn may_be_sent(&self, arrival: &MessageInfo) -> bool {
-        arrival.deliveries > 1
-            || self
-                .distribution
-                .doubted_until(arrival.order.as_ref())
-                .is_some()
+        arrival.deliveries > 1 || self.distribution.doubted_until(arrival.sent).is_some()
     }
 
     /// Finds out which of these paths somebody has sent, and leaves them out.
@@ -116,7 +112,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
                 until = until.max(
                     self.distribution
-                        .doubted_until(arrival.order.as_ref())
+                        .doubted_until(arrival.sent)
                         .unwrap_or(until),
                 );
             }

@@ -15,14 +15,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::suspects::Arrivals;
-use crate::edge::cover::already_invalidated::{AlreadyInvalidated, CoveredUpTo};
+use crate::edge::cover::already_invalidated::AlreadyInvalidated;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::quota::{InProgress, count};
 use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::Reader;
 use crate::edge::{Made, Scope};
-use crate::model::QueuePosition;
+use crate::model::Sent;
 use crate::telemetry::{metric, repeating};
 
 /// Most that this machine's clock may differ from the source's, or from what the
@@ -87,7 +87,7 @@ pub(super) struct Doubt {
     /// Whether it was made.
     pub(super) found: bool,
     /// The messages that it can stand for.
-    horizon: Option<CoveredUpTo>,
+    horizon: Option<Sent>,
     /// Until when the edge's list may not show it.
     pub(super) until: Instant,
 }
@@ -154,7 +154,7 @@ impl DistributionState {
     }
 
     /// Takes in that a process which is gone may have made a request at this time.
-    pub(super) fn doubt(&mut self, reference: String, horizon: Option<CoveredUpTo>, at: Instant) {
+    pub(super) fn doubt(&mut self, reference: String, horizon: Option<Sent>, at: Instant) {
         let doubt = Doubt {
             found: false,
             horizon,
@@ -235,11 +235,11 @@ impl Distribution {
     }
 
     /// Until when it is not known whether a process that is gone has sent a message
-    /// that stands here in the order; `None`: none has.
-    pub(super) fn doubted_until(&self, order: Option<&QueuePosition>) -> Option<Instant> {
-        let order = order?;
+    /// that was sent then; `None`: none has.
+    pub(super) fn doubted_until(&self, sent: Option<Sent>) -> Option<Instant> {
+        let sent = sent?;
         let concerns = |doubt: &&Doubt| {
-            let covered = doubt.horizon.is_some_and(|horizon| horizon.reaches(order));
+            let covered = doubt.horizon.is_some_and(|horizon| horizon.reaches(sent));
             !doubt.found && covered
         };
         let state = self.lock();
@@ -308,7 +308,7 @@ impl Distribution {
     /// was, and the messages that this completes.
     pub(super) fn leave_out(&self, scope: &Scope, round: &mut Gathering) -> (usize, Vec<Arc<str>>) {
         let (state, tenant) = (self.lock(), scope.tenant.as_deref());
-        round.leave_out(|path, order| state.already_invalidated.covers(tenant, path, order))
+        round.leave_out(|path, sent| state.already_invalidated.covers(tenant, path, sent))
     }
 
     /// Whether the invalidation was read in full, or made here.

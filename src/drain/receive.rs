@@ -19,7 +19,6 @@ use super::parts::DrainParts;
 use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
 use crate::edge::cover::request::{BudgetMode, Gathering, MessageInfo};
-use crate::model::QueuePosition;
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
@@ -133,7 +132,6 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         let Received {
             id,
             receipt,
-            order,
             deliveries,
             body,
             content,
@@ -172,7 +170,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         match admission {
             Admission::New => {
                 let info = MessageInfo {
-                    order: message.sent.map(QueuePosition::from).or(order),
+                    sent: message.sent,
                     deliveries,
                     committed_at: message.committed_at,
                 };

@@ -43,7 +43,7 @@ pub use self::commit_time::CommitTime;
 pub use self::gtid::GtidSet;
 pub use self::guards::{GuardPattern, Guards};
 pub use self::keys::{KeyList, KeySet};
-pub use self::order::{BufferMark, BufferState, QueuePosition};
+pub use self::order::{BufferMark, BufferState, Sent};
 pub use self::pairs::PairSet;
 pub use self::position::Position;
 pub use self::table::{Cascade, Column, Shape, TableName, TableSchema};

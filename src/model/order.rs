@@ -1,22 +1,41 @@
-//! The order of messages in a buffer, and how far a buffer has come.
+//! The order of messages, and how far a buffer has come.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A message's place in the order of its buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueuePosition {
-    /// Identity of the buffer. Of a local file, it is that of the opening that
-    /// wrote the message.
-    pub buffer: u64,
-    /// Time or count by the buffer's own clock, never by this machine's.
-    pub at: u64,
-    /// The place from which on messages certainly came after this one: `at`, and
-    /// the difference that the clocks of a shared buffer may have.
-    pub certain_from: u64,
-    /// Later openings of the same file, which held this message from the start.
-    pub followed_by: Arc<[u64]>,
+/// A message's place among all that its sender has sent.
+///
+/// The keys of a message had settled before the next one was made. So an invalidation
+/// that was made with a message in hand is good for every earlier one, wherever it
+/// was, and whatever the clocks of a queue's hosts say. A sender begins anew with
+/// each turn of a daemon, under a random number: nothing that is set back to an
+/// earlier copy makes it give out a place again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sent {
+    /// The sender.
+    #[serde(rename = "sender")]
+    pub by: u64,
+    pub number: u64,
+}
+
+impl Sent {
+    /// The newest of these. Of several senders, one has to do: places of two have no
+    /// order.
+    pub fn newest(places: impl IntoIterator<Item = Self>) -> Option<Self> {
+        places.into_iter().reduce(|known, place| {
+            if known.by == place.by && known.number > place.number {
+                known
+            } else {
+                place
+            }
+        })
+    }
+
+    /// Whether what is good for a message here is good for the one at `place`.
+    pub fn reaches(self, place: Self) -> bool {
+        self.by == place.by && self.number >= place.number
+    }
 }
 
 /// How far a buffer has come: what it has accepted up to here it has to have at

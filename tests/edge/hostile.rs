@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::quota::of_one_sender;
 use super::{aws, recipient};
 use crate::support::{FakeCloudFront, FakeSettings, eventually};
 
@@ -129,7 +130,7 @@ fn messages(distribution: &str, paths: &[String]) -> Vec<Message> {
             distribution_id: None,
             ..recipient(None)
         };
-        pack(&to, [path.clone()], Some(now))
+        of_one_sender(pack(&to, [path.clone()], Some(now)))
     };
     paths.iter().flat_map(of).collect()
 }
@@ -176,7 +177,7 @@ async fn among_refused(machine: &Machine, rounds: u32, bad: impl Fn(u32) -> Stri
             // Some messages hold a good path and a bad one.
             let both = vec![format!("/both/{number}"), bad(number)];
             let now = Some(CommitTime::now());
-            let both = pack(&recipient(None), both, now);
+            let both = of_one_sender(pack(&recipient(None), both, now));
             machine.queue.send(both).await.unwrap();
             machine.send("main", std::slice::from_ref(&good)).await;
             waiting.push((Instant::now(), good));

@@ -14,6 +14,7 @@ use evictd::progress::board::Reports;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::quota::of_one_sender;
 use super::{aws, recipient};
 use crate::support::{FakeCloudFront, FakeSettings, eventually};
 
@@ -102,7 +103,7 @@ impl Bench {
 
     async fn send(&self, tenant: Option<&str>, paths: &[&str]) {
         let at = CommitTime::from_micros(1);
-        let messages = pack(&recipient(tenant), texts(paths), at);
+        let messages = of_one_sender(pack(&recipient(tenant), texts(paths), at));
         self.queue.send(messages).await.unwrap();
     }
 

@@ -318,31 +318,6 @@ async fn only_the_messages_sqs_did_not_accept_come_back() {
     );
 }
 
-/// Its hosts' clocks differ, and each message has the stamp of one of them.
-#[tokio::test]
-async fn no_message_of_a_queue_counts_as_earlier_than_its_clocks_can_tell() {
-    let server = scripted::start(|_| {
-        let message = |id: u32, received: u32| {
-            format!(
-                r#"{{"MessageId":"m{id}","ReceiptHandle":"r{id}","Body":"","Attributes":{{
-                    "SentTimestamp":"1763892000000","ApproximateReceiveCount":"{received}"}}}}"#
-            )
-        };
-        let answer = format!(r#"{{"Messages":[{},{}]}}"#, message(1, 1), message(2, 2));
-        (200, "application/x-amz-json-1.0", answer)
-    })
-    .await;
-    let buffer = Sqs::new(
-        &aws::config(&server).await,
-        format!("{server}/000000000000/q"),
-    );
-    for received in buffer.receive(Duration::ZERO).await.unwrap() {
-        let order = received.order.clone().unwrap();
-        assert_eq!(order.at, 1_763_892_000_000);
-        assert_eq!(order.certain_from, order.at + 1_000, "{received:?}");
-    }
-}
-
 #[tokio::test]
 async fn a_queue_that_hangs_is_reported_within_seconds() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -21,9 +21,13 @@ use crate::support::{FakeCloudFront, FakeSettings, eventually};
 const WITHIN: Duration = Duration::from_secs(120);
 
 pub fn messages(paths: impl IntoIterator<Item = String>) -> Vec<Message> {
-    static SENDER: LazyLock<Mutex<Sender>> = LazyLock::new(|| Mutex::new(Sender::begin()));
     let now = CommitTime::now();
-    let mut messages = pack(&recipient(None), paths, Some(now));
+    of_one_sender(pack(&recipient(None), paths, Some(now)))
+}
+
+/// As one daemon sends all of a test's messages.
+pub fn of_one_sender(mut messages: Vec<Message>) -> Vec<Message> {
+    static SENDER: LazyLock<Mutex<Sender>> = LazyLock::new(|| Mutex::new(Sender::begin()));
     SENDER.lock().unwrap().number(&mut messages);
     messages
 }

@@ -14,7 +14,7 @@ use super::file::{self, MESSAGES, NEXT, NUMBERS, OPENINGS, SoundFile};
 use super::openings::{Opening, Openings};
 use crate::durable::{atomic_file, is_full};
 use crate::model::cast::to_u64;
-use crate::model::{BufferMark, BufferState, CommitTime, QueuePosition};
+use crate::model::{BufferMark, BufferState, CommitTime};
 
 /// The file of a queue.
 #[derive(Debug)]
@@ -32,16 +32,16 @@ pub(super) struct KeptFile {
     given_out: u64,
     /// The number of messages.
     held: u64,
-    /// What the file has to go on from.
+    /// The mark that the file has to go on from.
     mark: Option<BufferMark>,
     state: watch::Sender<BufferState>,
     reopened: Option<Reopened>,
 }
 
-/// What is there after the file was opened.
+/// A file that was opened again, compared with the one of before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reopened {
-    /// What was there before.
+    /// The one of before, as it was.
     Same,
     /// Another file, or an earlier copy.
     Another,
@@ -86,7 +86,7 @@ impl KeptFile {
         }
     }
 
-    /// What becomes of the messages.
+    /// The state of the messages, which is told to whoever asked for it.
     pub(super) fn state(&self) -> watch::Sender<BufferState> {
         self.state.clone()
     }
@@ -105,9 +105,9 @@ impl KeptFile {
         self.held
     }
 
-    /// The id of the message with this number, and its place.
-    pub(super) fn place(&self, sequence: u64) -> (Arc<str>, Option<QueuePosition>) {
-        self.openings.place(sequence)
+    /// The id of the message with this number.
+    pub(super) fn id(&self, sequence: u64) -> Arc<str> {
+        self.openings.id(sequence)
     }
 
     /// What was found since the last call, if the file was opened since.

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{BufferMark, QueuePosition};
+use crate::model::BufferMark;
 
 /// Openings that are remembered though none of their messages is left. A position
 /// may still have been stored with one of them.
@@ -34,11 +34,6 @@ pub(super) struct Opening {
 impl Opening {
     fn name(self) -> String {
         format!("{:032x}", self.identity)
-    }
-
-    /// Tells its messages from those of others.
-    fn buffer(self) -> u64 {
-        u64::try_from(self.identity & u128::from(u64::MAX)).unwrap_or(u64::MAX)
     }
 }
 
@@ -60,19 +55,12 @@ impl Openings {
         })
     }
 
-    /// The id of the message with this number, and its place.
-    pub(super) fn place(&self, sequence: u64) -> (Arc<str>, Option<QueuePosition>) {
+    /// The id of the message with this number.
+    pub(super) fn id(&self, sequence: u64) -> Arc<str> {
         let later = self.0.partition_point(|opening| opening.from <= sequence);
-        let (before, later) = self.0.split_at_checked(later).unwrap_or_default();
-        let writer = before.last().copied();
-        let name = writer.map(Opening::name).unwrap_or_default();
-        let place = writer.map(|writer| QueuePosition {
-            buffer: writer.buffer(),
-            at: sequence,
-            certain_from: sequence,
-            followed_by: later.iter().map(|opening| opening.buffer()).collect(),
-        });
-        (format!("{name}-{sequence}").into(), place)
+        let writer = later.checked_sub(1).and_then(|writer| self.0.get(writer));
+        let name = writer.copied().map(Opening::name).unwrap_or_default();
+        format!("{name}-{sequence}").into()
     }
 
     /// Why a file whose next number is `next` does not go on from `mark`; `None`
@@ -138,20 +126,11 @@ mod tests {
     #[test]
     fn a_message_belongs_to_the_opening_that_wrote_it() {
         let openings = openings(&[0, 10, 20]);
-        for (sequence, buffer, followed_by) in [
-            (9, 1, [2, 3].as_slice()),
-            (10, 2, &[3]),
-            (19, 2, &[3]),
-            (20, 3, &[]),
-            (u64::MAX, 3, &[]),
-        ] {
-            let (id, place) = openings.place(sequence);
-            let place = place.unwrap();
-            assert_eq!((place.buffer, place.at), (buffer, sequence));
-            assert_eq!(*place.followed_by, *followed_by, "{sequence}");
-            assert_eq!(*id, format!("{buffer:032x}-{sequence}"));
+        for (sequence, opening) in [(9, 1), (10, 2), (19, 2), (20, 3), (u64::MAX, 3)] {
+            let id = openings.id(sequence);
+            assert_eq!(*id, format!("{opening:032x}-{sequence}"));
         }
-        assert_eq!(Openings::default().place(3).1, None);
+        assert_eq!(*Openings::default().id(3), *"-3");
     }
 
     #[test]

@@ -152,7 +152,6 @@ impl Buffer for Local {
                                 sequence: message.sequence,
                                 delivery: message.delivery,
                             },
-                            order: message.order,
                             deliveries: message.times,
                             content: message::decode(&message.body),
                             body: String::from_utf8_lossy(&message.body).into_owned(),

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::checksum::unseal;
 use super::file::{self, DEAD, MESSAGES};
 use super::kept_file::{KeptFile, Reopened};
-use crate::model::QueuePosition;
 use crate::model::cast::to_u64;
 
 #[derive(Debug)]
@@ -44,7 +43,6 @@ pub(super) struct Dead {
 
 pub(super) struct Delivered {
     pub(super) id: Arc<str>,
-    pub(super) order: Option<QueuePosition>,
     pub(super) sequence: u64,
     pub(super) delivery: u64,
     pub(super) times: u32,
@@ -143,10 +141,9 @@ impl LocalStore {
             };
             self.in_flight.insert(sequence, hold);
             self.unread_from = self.unread_from.max(sequence.saturating_add(1));
-            let (id, order) = self.file.place(sequence);
+            let id = self.file.id(sequence);
             delivered.push(Delivered {
                 id,
-                order,
                 sequence,
                 delivery: self.deliveries,
                 times,

@@ -8,7 +8,6 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Region;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use sha2::{Digest, Sha256};
 
 use super::error;
 use crate::buffer::BufferError;
@@ -35,8 +34,6 @@ pub struct Sqs {
     pub(super) visibility: Arc<OnceLock<Duration>>,
     /// The dead-letter queue's URL, once [`Sqs::check`] has looked for it.
     pub(super) dead_letters: Arc<OnceLock<Option<Arc<str>>>>,
-    /// Tells the queue's messages from others', see `QueuePosition::buffer`.
-    pub(super) identity: u64,
 }
 
 impl Sqs {
@@ -63,7 +60,6 @@ impl Sqs {
             client: client(CALL_TIMEOUT),
             polls: client(POLL_TIMEOUT),
             fifo: url.ends_with(".fifo"),
-            identity: identity_of(&url),
             url,
             visibility: Arc::default(),
             dead_letters: Arc::default(),
@@ -91,12 +87,6 @@ impl Sqs {
     pub(super) fn visibility_seconds(&self) -> i32 {
         i32::try_from(self.visibility_timeout().as_secs()).unwrap_or(i32::MAX)
     }
-}
-
-fn identity_of(url: &str) -> u64 {
-    let digest: [u8; 32] = Sha256::digest(url.as_bytes()).into();
-    let [a, b, c, d, e, f, g, h, ..] = digest;
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// `sqs.<region>.amazonaws.com`, in every partition and with its FIPS and

@@ -1,4 +1,4 @@
-//! Receives messages, and tells where each stands in the queue's order.
+//! Receives messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,11 @@ use tracing::warn;
 
 use super::queue::Sqs;
 use crate::buffer::{BufferError, Message, Received, message};
-use crate::model::QueuePosition;
 
 /// The most messages in one answer.
 pub(super) const RECEIVE_MAX: i32 = 10;
 /// The longest long poll.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-/// SQS stamps a message on one of many machines, in milliseconds. Their clocks
-/// differ by far less.
-const CLOCKS_DIFFER_MS: u64 = 1_000;
 
 impl Sqs {
     pub(super) async fn receive_up_to(
@@ -53,7 +49,6 @@ impl Sqs {
             .max_number_of_messages(RECEIVE_MAX)
             .wait_time_seconds(wait)
             .visibility_timeout(visibility_s)
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .send()
             .await
@@ -68,23 +63,15 @@ impl Sqs {
                     warn!(queue = %self.url, "SQS sent a message without an id or a receipt; it comes back");
                     return None;
                 };
-                let attributes = message.attributes.unwrap_or_default();
-                let number = |name: &MessageSystemAttributeName| {
-                    attributes.get(name).and_then(|text| text.parse::<u64>().ok())
-                };
-                let deliveries = number(&MessageSystemAttributeName::ApproximateReceiveCount)
-                    .unwrap_or(1);
-                let sent_at_ms = number(&MessageSystemAttributeName::SentTimestamp);
+                let count = message
+                    .attributes
+                    .as_ref()
+                    .and_then(|known| known.get(&MessageSystemAttributeName::ApproximateReceiveCount));
+                let deliveries = count.and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
                 let body = message.body.unwrap_or_default();
                 Some(Received {
                     id: id.into(),
                     receipt: receipt.into(),
-                    order: sent_at_ms.map(|at| QueuePosition {
-                        buffer: self.identity,
-                        at,
-                        certain_from: at.saturating_add(CLOCKS_DIFFER_MS),
-                        followed_by: Arc::default(),
-                    }),
                     deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
                     content: message::decode(body.as_bytes()),
                     body,

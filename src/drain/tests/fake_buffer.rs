@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::buffer::{
     Buffer, BufferError, Buried, Message, MessageError, ReceiptError, Received, Redriven,
     RejectedMessage, SendError,
 };
-use crate::model::{CommitTime, QueuePosition};
+use crate::model::{BufferMark, BufferState as Kept, CommitTime, Sent};
 
 pub(super) const VISIBILITY: Duration = Duration::from_secs(30);
 
@@ -40,9 +40,6 @@ pub(super) struct BufferState {
     /// Time that it takes to give messages back.
     pub(super) slow_returns: Duration,
     pub(super) chaos: bool,
-    /// How far apart the clocks are that the order of messages is told by, in
-    /// messages.
-    pub(super) clocks_differ: u64,
 }
 
 struct Stored {
@@ -74,10 +71,14 @@ pub(super) fn trouble() -> BufferError {
 }
 
 impl FakeBuffer {
-    pub(super) fn put(&self, content: Result<Message, MessageError>) {
+    /// All of one sender, unless they say otherwise.
+    pub(super) fn put(&self, mut content: Result<Message, MessageError>) {
         let mut state = self.state.lock().unwrap();
         let id = state.next;
         state.next += 1;
+        if let Ok(message) = &mut content {
+            message.sent.get_or_insert(Sent { by: 1, number: id });
+        }
         let stored = Stored {
             content,
             visible_at: Instant::now(),
@@ -133,12 +134,6 @@ impl BufferState {
                 taken.push(Received {
                     id: format!("m{id}").into(),
                     receipt: (id, stored.delivery),
-                    order: Some(QueuePosition {
-                        buffer: 1,
-                        at: id,
-                        certain_from: id + self.clocks_differ,
-                        followed_by: Default::default(),
-                    }),
                     deliveries: stored.times,
                     body: format!("body of m{id}"),
                     content: stored.content.clone(),
@@ -269,6 +264,10 @@ impl Buffer for FakeBuffer {
 
     async fn redrive(&self) -> Result<Redriven, BufferError> {
         Ok(Redriven::default())
+    }
+
+    async fn continue_from(&self, _stored: Option<BufferMark>) -> watch::Receiver<Kept> {
+        watch::channel(Default::default()).1
     }
 
     fn visibility(&self) -> Duration {

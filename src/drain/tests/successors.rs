@@ -2,7 +2,6 @@
 
 use super::fake_buffer::{VISIBILITY, message};
 use super::*;
-use crate::buffer::Sender;
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
@@ -78,28 +77,17 @@ async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_i
     }
 }
 
-/// Whether they came before the invalidation or just after is not told by the order of a shared buffer.
 #[tokio::test(start_paused = true)]
-async fn a_successor_pays_for_nothing_again_whatever_the_queues_clocks_say() {
-    let mut sender = Sender::begin();
-    let mut push = |buffer: &FakeBuffer, paths: &[&str]| {
-        let mut messages = [message("main", paths)];
-        sender.number(&mut messages);
-        buffer.put(Ok(messages[0].clone()));
-    };
+async fn a_successor_pays_for_nothing_again_and_for_every_later_change() {
     let bench = Bench::start(FakeEdge::slow(seconds(1)));
-    bench.buffer.with(|state| {
-        state.failing_deletes = u32::MAX;
-        state.clocks_differ = 1_000;
-    });
-    push(&bench.buffer, &["/a", "/b"]);
-    push(&bench.buffer, &["/b", "/c"]);
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a", "/b"]);
+    bench.buffer.push("main", &["/b", "/c"]);
     pass(seconds(4)).await;
     assert_eq!(bench.edge.made().len(), 1);
     bench.drain.abort();
     bench.buffer.with(|state| state.failing_deletes = 0);
-    // A change of the same page, which nobody has seen yet.
-    push(&bench.buffer, &["/a"]);
+    bench.buffer.push("main", &["/a"]);
     let bench = Bench::resume(bench.buffer, bench.edge);
     bench.emptied().await;
     let made = bench.edge.made();

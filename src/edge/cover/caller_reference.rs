@@ -1,8 +1,8 @@
 //! The name of a request, which says how far the request reaches back.
 //!
 //! ```text
-//! evictd-{buffer}-{horizon}-{SHA-256 of distribution, paths and messages}
-//! evictd-tenant-{buffer}-{horizon}-{…, of the tenant too}
+//! evictd-{sender}-{number}-{SHA-256 of distribution, paths and messages}
+//! evictd-tenant-{sender}-{number}-{…, of the tenant too}
 //! ```
 //!
 //! A drain that reads the invalidations of another, or of itself before a
@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::already_invalidated::CoveredUpTo;
 use crate::edge::Scope;
+use crate::model::Sent;
 
 const OWN: &str = "evictd-";
 
@@ -28,7 +28,7 @@ const TENANTS: &str = "evictd-tenant-";
 /// the texts, so that different lists never read the same.
 pub fn caller_reference<'a>(
     scope: &Scope,
-    horizon: Option<CoveredUpTo>,
+    horizon: Option<Sent>,
     paths: impl ExactSizeIterator<Item = &'a str>,
     messages: &[Arc<str>],
     salt: u32,
@@ -56,7 +56,7 @@ pub fn caller_reference<'a>(
         Some(_) => TENANTS,
     };
     let mut name = match horizon {
-        Some(CoveredUpTo { buffer, at }) => format!("{prefix}{buffer:016x}-{at:x}-"),
+        Some(Sent { by, number }) => format!("{prefix}{by:016x}-{number:x}-"),
         None => prefix.to_owned(),
     };
     name.push_str(&hex::encode(hash.finalize()));
@@ -68,16 +68,16 @@ pub fn caller_reference<'a>(
 
 /// The horizon in the name of an invalidation that was made there, if it is one
 /// of evictd's and has one.
-pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<CoveredUpTo> {
+pub fn horizon(caller_reference: &str, scope: &Scope) -> Option<Sent> {
     let prefix = match scope.tenant {
         None => OWN,
         Some(_) => TENANTS,
     };
     let mut parts = caller_reference.strip_prefix(prefix)?.split('-');
-    let buffer = u64::from_str_radix(parts.next()?, 16).ok()?;
-    let at = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let by = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let number = u64::from_str_radix(parts.next()?, 16).ok()?;
     parts.next()?;
-    Some(CoveredUpTo { buffer, at })
+    Some(Sent { by, number })
 }
 
 /// Whether this is the name of a tenant's invalidation.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_name_changes_with_everything_it_stands_for() {
         let messages: [Arc<str>; 2] = ["a".into(), "b".into()];
-        let horizon = Some(CoveredUpTo { buffer: 1, at: 2 });
+        let horizon = Some(Sent { by: 1, number: 2 });
         let names: BTreeSet<String> = [
             ("E1", horizon, vec!["/a", "/b"], 2, 0),
             ("E2", horizon, vec!["/a", "/b"], 2, 0),
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn the_horizon_is_read_back_from_the_name() {
-        let largest = Some(CoveredUpTo {
-            buffer: u64::MAX,
-            at: u64::MAX,
+        let largest = Some(Sent {
+            by: u64::MAX,
+            number: u64::MAX,
         });
-        for expected in [None, largest, Some(CoveredUpTo { buffer: 0, at: 0 })] {
+        for expected in [None, largest, Some(Sent { by: 0, number: 0 })] {
             for salt in [0, u32::MAX] {
                 for tenant in [None, Some("dt_1")] {
                     let own = scope("E1", tenant);

@@ -7,18 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::budget_mode::BudgetMode;
 use super::fit::fit;
 use super::next_request::{NextRequest, RequestPath};
-use crate::edge::cover::already_invalidated::CoveredUpTo;
 use crate::edge::cover::caller_reference::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
 use crate::model::edge_item::is_wildcard;
-use crate::model::{CommitTime, QueuePosition};
+use crate::model::{CommitTime, Sent};
 
 /// A message's receipt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageInfo {
-    /// Where it stands in its buffer's order, if the buffer has one.
-    pub order: Option<QueuePosition>,
+    /// Its place among all that its sender has sent, if the message says so.
+    pub sent: Option<Sent>,
     /// Number of times it was received, this one included.
     pub deliveries: u32,
     /// When its oldest change was committed, if the message says so.
@@ -113,7 +112,7 @@ impl Gathering {
     /// and the messages that this completes.
     pub fn leave_out(
         &mut self,
-        is_covered: impl Fn(&str, Option<&QueuePosition>) -> bool,
+        is_covered: impl Fn(&str, Option<Sent>) -> bool,
     ) -> (usize, Vec<Arc<str>>) {
         let Self { messages, owners } = self;
         let mut left_out = 0;
@@ -123,7 +122,7 @@ impl Gathering {
                 let Some(waiting) = messages.get_mut(owner) else {
                     return false;
                 };
-                let covered = is_covered(path, waiting.arrival.order.as_ref());
+                let covered = is_covered(path, waiting.arrival.sent);
                 if covered {
                     done(waiting, &mut complete);
                 }
@@ -201,12 +200,12 @@ impl Gathering {
             .map(|waiting| Arc::clone(&waiting.id))
             .collect();
         messages.sort_unstable();
-        // Every message in hand was in the buffer before this call.
-        let horizon = CoveredUpTo::of(
-            self.messages
-                .iter()
-                .map(|waiting| waiting.arrival.order.as_ref()),
-        );
+        // Every message in hand was made before this call.
+        let places = self
+            .messages
+            .iter()
+            .filter_map(|waiting| waiting.arrival.sent);
+        let horizon = Sent::newest(places);
         let paths = parts.iter().map(|part| part.path.as_str());
         let caller_reference = caller_reference(&scope, horizon, paths, &messages, salt);
         NextRequest {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::edge::InvalidationBatch;
-use crate::edge::cover::already_invalidated::CoveredUpTo;
-use crate::model::CommitTime;
+use crate::model::{CommitTime, Sent};
 
 /// One request and the messages with paths in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +14,7 @@ pub struct NextRequest {
     /// When the oldest change in it was committed, as far as its messages say.
     pub committed_at: Option<CommitTime>,
     /// Which messages it covers besides its own.
-    pub horizon: Option<CoveredUpTo>,
+    pub horizon: Option<Sent>,
     pub(super) parts: Vec<RequestPath>,
     /// Number of times the request was renamed.
     pub(super) salt: u32,

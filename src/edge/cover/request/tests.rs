@@ -4,12 +4,11 @@ use std::time::UNIX_EPOCH;
 use proptest::prelude::*;
 
 use super::*;
-use crate::edge::cover::already_invalidated::CoveredUpTo;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::quota::{QUOTA, count};
 use crate::edge::{BATCH_PATHS_MAX, Scope};
 use crate::model::edge_item::matches;
-use crate::model::{CommitTime, QueuePosition};
+use crate::model::{CommitTime, Sent};
 
 fn ids(texts: &[&str]) -> Vec<Arc<str>> {
     texts.iter().map(|text| Arc::from(*text)).collect()
@@ -17,12 +16,7 @@ fn ids(texts: &[&str]) -> Vec<Arc<str>> {
 
 fn arrival(at: u64) -> MessageInfo {
     MessageInfo {
-        order: Some(QueuePosition {
-            buffer: 1,
-            at,
-            certain_from: at,
-            followed_by: Arc::default(),
-        }),
+        sent: Some(Sent { by: 1, number: at }),
         deliveries: 1,
         committed_at: CommitTime::from_micros(at),
     }
@@ -199,13 +193,12 @@ fn what_was_covered_before_is_left_out_for_the_messages_that_were_there() {
     let mut gathering = Gathering::default();
     gathering.add("early".into(), arrival(10), vec!["/a".into(), "/b".into()]);
     gathering.add("late".into(), arrival(20), vec!["/a".into()]);
-    let covered = |path: &str, order: Option<&QueuePosition>| {
-        path == "/a" && order.is_some_and(|order| order.at < 15)
-    };
+    let covered =
+        |path: &str, sent: Option<Sent>| path == "/a" && sent.is_some_and(|sent| sent.number < 15);
     assert_eq!(gathering.leave_out(covered), (0, Vec::new()));
     let batch = next(&mut gathering, QUOTA).unwrap();
     assert_eq!(batch.invalidation.paths, ["/a", "/b"], "for the late one");
-    assert_eq!(batch.horizon, Some(CoveredUpTo { buffer: 1, at: 20 }));
+    assert_eq!(batch.horizon, Some(Sent { by: 1, number: 20 }));
     gathering.put_back(batch);
     let all = gathering.leave_out(|_, _| true);
     assert_eq!(all, (2, ids(&["late", "early"])));
