@@ -8,8 +8,8 @@ use evictd::telemetry::metric::{self, MetricKind};
 use mysql_async::prelude::Queryable;
 use redis::AsyncCommands;
 
+use super::asked::exchange;
 use super::shop::{Shop, WITHIN, start, stop};
-use super::status::exchange;
 use crate::metrics::named;
 use crate::support::{
     FakeCloudFront, FakeSettings, MysqlOptions, eventually, free_port, run_promtool, shared_aws,

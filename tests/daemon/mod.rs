@@ -1,6 +1,7 @@
 //! The whole daemon as a process, between real servers.
 
 mod alterations;
+mod asked;
 mod beyond_4_gib;
 mod cascades;
 mod changes;
@@ -19,6 +20,7 @@ mod kills;
 mod large;
 mod layouts;
 mod leader;
+mod ledger;
 mod logs;
 mod metrics;
 mod modes;

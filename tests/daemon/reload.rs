@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use redis::AsyncCommands;
 
+use super::asked::exchange;
 use super::metrics::{scrape, value};
 use super::shop::{Config, Shop, USERS, WITHIN, stop};
-use super::status::exchange;
 use crate::support::{
     EVICTD_PASSWORD, Evictd, FakeCloudFront, FakeSettings, MysqlOptions, Redis, RedisOptions,
     eventually, free_port, shared_aws,

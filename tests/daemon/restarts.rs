@@ -38,7 +38,7 @@ async fn ran_before(shop: &Shop, config: &Config, sql: &str) {
 
 async fn get(listen: std::net::SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: evictd\r\n\r\n");
-    super::status::exchange(listen, request.as_bytes()).await
+    super::asked::exchange(listen, request.as_bytes()).await
 }
 
 #[tokio::test]
