@@ -175,6 +175,7 @@ fn rule(
             }
         }
         Some(wide) => TableWide {
+            key_prefix: key_prefix.as_bytes().to_vec(),
             tag_sets: structures::wide_tag_sets(&wide.tag_sets, key_prefix, &place)?,
             generation: wide
                 .generation

@@ -17,8 +17,8 @@ pub struct BoundTemplate {
     /// Whether each version gives it another name: it contains the version
     /// column, through no filter that makes one text of two versions.
     pub names_versions: bool,
-    /// The slots of all other columns in it.
-    pub others: Vec<usize>,
+    /// The slot of the version column.
+    pub version: Option<usize>,
 }
 
 /// A piece of a bound template.
@@ -150,7 +150,6 @@ impl<'s> Slots<'s> {
         let mut reads_version = false;
         let mut reads_either = false;
         let mut names_versions = false;
-        let mut others = Vec::new();
         for part in &template.parts {
             match part {
                 TemplatePart::Literal(bytes) => match parts.last_mut() {
@@ -166,8 +165,6 @@ impl<'s> Slots<'s> {
                         reads_version = true;
                         names_versions |= placeholder.image != RowImage::After
                             && placeholder.filters.iter().all(Filter::keeps_apart);
-                    } else {
-                        others.push(self.slot(index));
                     }
                     parts.push(self.bind_placeholder(placeholder, index));
                 }
@@ -182,7 +179,7 @@ impl<'s> Slots<'s> {
             parts,
             renders,
             names_versions,
-            others,
+            version: version.map(|index| self.slot(index)),
         }
     }
 

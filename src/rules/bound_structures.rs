@@ -3,7 +3,7 @@
 use super::bind::{BindError, BoundTemplate, Renders, Slots};
 use super::render::{RenderBuffers, Rendered, push_bytes, render, sides, together};
 use super::rule::Rule;
-use super::structures::{HashField, TagSet, TagSetGlob};
+use super::structures::{HashField, TagSet};
 use super::version::VersionStep;
 use super::wide::{widen_tag_set, widen_template};
 use crate::model::RowChange;
@@ -12,16 +12,9 @@ use crate::model::invalidation::{Action, Plan};
 /// A rule's tag sets and hash fields, bound to a table's columns.
 #[derive(Debug, Default)]
 pub(super) struct BoundStructures {
-    tag_sets: Vec<BoundTagSet>,
+    /// Their keys.
+    tag_sets: Vec<BoundTemplate>,
     hash_fields: Vec<BoundField>,
-}
-
-#[derive(Debug)]
-struct BoundTagSet {
-    key: BoundTemplate,
-    member_prefix: Vec<u8>,
-    /// What stands for all that it can render.
-    wide: Option<TagSetGlob>,
 }
 
 #[derive(Debug)]
@@ -30,8 +23,6 @@ struct BoundField {
     field: BoundTemplate,
     /// The images that both are rendered from, one image at a time.
     renders: Renders,
-    /// What stands for all hashes of this key.
-    wide: Option<Vec<u8>>,
 }
 
 /// Checks the columns of tag sets and hash fields, and adds them.
@@ -58,12 +49,7 @@ impl BoundStructures {
         version: Option<usize>,
         prefix: &[u8],
     ) -> Self {
-        let table_wide = &rule.table_wide;
-        let sets = rule.tag_sets.iter().map(|set| BoundTagSet {
-            key: slots.bind(&set.key, version, prefix),
-            member_prefix: set.member_prefix.clone(),
-            wide: table_wide.glob_of_tag_set(prefix, set).cloned(),
-        });
+        let sets = rule.tag_sets.iter();
         let fields = rule.hash_fields.iter().map(|hash| {
             let key = slots.bind(&hash.key, version, prefix);
             let field = slots.bind(&hash.field, version, b"");
@@ -71,11 +57,12 @@ impl BoundStructures {
                 renders: together(&key, &field),
                 key,
                 field,
-                wide: table_wide.glob_of_key(prefix, &hash.key).cloned(),
             }
         });
         Self {
-            tag_sets: sets.collect(),
+            tag_sets: sets
+                .map(|set| slots.bind(&set.key, version, prefix))
+                .collect(),
             hash_fields: fields.collect(),
         }
     }
@@ -94,11 +81,11 @@ impl BoundStructures {
         scratch: &mut RenderBuffers,
         plan: &mut P,
     ) {
-        for set in &self.tag_sets {
-            let reused = || step.reuses([&set.key].into_iter(), change);
-            for side in sides(set.key.renders, change.op, reused) {
+        for (key, set) in self.tag_sets.iter().zip(&rule.tag_sets) {
+            let reused = || step.reuses([key].into_iter(), change);
+            for side in sides(key.renders, change.op, reused) {
                 scratch.key.clear();
-                match render(&set.key, change, *side, scratch, push_bytes) {
+                match render(key, change, *side, scratch, push_bytes) {
                     Rendered::Done => {
                         let action = Action::DeleteTagSet {
                             key: &scratch.key,
@@ -108,12 +95,12 @@ impl BoundStructures {
                     }
                     Rendered::Nothing(_) => {}
                     Rendered::Unknown(unknown) => {
-                        widen_tag_set(rule, set.wide.as_ref(), unknown.reason, plan);
+                        widen_tag_set(rule, set, unknown.reason, plan);
                     }
                 }
             }
         }
-        for hash in &self.hash_fields {
+        for (hash, source) in self.hash_fields.iter().zip(&rule.hash_fields) {
             let reused = || step.reuses([&hash.key, &hash.field].into_iter(), change);
             for side in sides(hash.renders, change.op, reused) {
                 scratch.key.clear();
@@ -130,7 +117,7 @@ impl BoundStructures {
                         plan.act(&rule.name, action);
                     }
                     (Rendered::Unknown(unknown), _) | (_, Rendered::Unknown(unknown)) => {
-                        widen_template(rule, hash.wide.as_ref(), unknown.reason, plan);
+                        widen_template(rule, &source.key, unknown.reason, plan);
                     }
                     (Rendered::Nothing(_), _) | (_, Rendered::Nothing(_)) => {}
                 }

@@ -13,7 +13,6 @@ use super::path_class::PathClasses;
 use super::publish::OnChannel;
 use super::render::{RenderBuffers, Rendered, differs, push_bytes, render, sides};
 use super::rule::Rule;
-use super::template::Template;
 use super::version;
 use super::wide::{widen_keys, widen_template};
 use crate::model::RowChange;
@@ -36,16 +35,9 @@ pub(super) struct BoundRule {
     when: Vec<(Arc<String>, usize)>,
     version: Option<usize>,
     guard: Option<BoundGuard>,
-    keys: Vec<BoundKey>,
+    keys: Vec<BoundTemplate>,
     structures: BoundStructures,
     edge: BoundEdge,
-}
-
-#[derive(Debug)]
-struct BoundKey {
-    template: BoundTemplate,
-    /// What stands for all that it can render.
-    wide: Option<Vec<u8>>,
 }
 
 impl TablePlanner {
@@ -142,10 +134,7 @@ impl BoundRule {
                 .map(|(name, index)| (name, slots.slot(index)))
                 .collect()
         });
-        let key = |template: &Template| BoundKey {
-            template: slots.bind(template, version, key_prefix),
-            wide: rule.table_wide.glob_of_key(key_prefix, template).cloned(),
-        };
+        let key = |template| slots.bind(template, version, key_prefix);
         Self {
             changed: changed.map(|index| slots.slot(index)).collect(),
             when: when.unwrap_or_default(),
@@ -224,7 +213,7 @@ impl BoundRule {
             Some(guard) => guard.plan(&rule.name, change, scratch, plan),
             None => Ok(()),
         };
-        for (BoundKey { template, wide }, source) in self.keys.iter().zip(&rule.keys) {
+        for (template, source) in self.keys.iter().zip(&rule.keys) {
             let reused = || step.reuses([template].into_iter(), change);
             let settles = !step.ends(template, change);
             for side in sides(template.renders, change.op, reused) {
@@ -237,7 +226,7 @@ impl BoundRule {
                     }
                     Rendered::Nothing(_) => {}
                     Rendered::Unknown(unknown) => {
-                        widen_template(rule, wide.as_ref(), unknown.reason, plan);
+                        widen_template(rule, source, unknown.reason, plan);
                     }
                 }
                 explain(rule, source, &rendered, explanation);

@@ -8,6 +8,8 @@ use crate::model::path;
 /// The invalidation of everything that a rule may have cached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableWide {
+    /// What goes before every key that a template renders.
+    pub key_prefix: Vec<u8>,
     /// Globs over Redis keys, prefix included.
     pub keys: Vec<Vec<u8>>,
     /// Globs over tag sets.
@@ -24,20 +26,20 @@ pub struct TableWide {
 impl TableWide {
     /// The narrowest glob that stands for every key that `template` can render;
     /// `None` if no one does.
-    pub fn glob_of_key(&self, prefix: &[u8], template: &Template) -> Option<&Vec<u8>> {
+    pub fn glob_of_key(&self, template: &Template) -> Option<&Vec<u8>> {
         // A generation stands for them without a visit to the keyspace.
         let globs = self.keys.iter().filter(|_| self.generation.is_none());
         globs
-            .filter(|glob| covers(glob, prefix, template))
+            .filter(|glob| covers(glob, &self.key_prefix, template))
             .max_by_key(|glob| glob.len())
     }
 
     /// The narrowest glob that stands for every tag set that `set` can render.
-    pub fn glob_of_tag_set(&self, prefix: &[u8], set: &TagSet) -> Option<&TagSetGlob> {
+    pub fn glob_of_tag_set(&self, set: &TagSet) -> Option<&TagSetGlob> {
         let same = |sets: &&TagSetGlob| sets.member_prefix == set.member_prefix;
         let globs = self.tag_sets.iter().filter(same);
         globs
-            .filter(|sets| covers(&sets.glob, prefix, &set.key))
+            .filter(|sets| covers(&sets.glob, &self.key_prefix, &set.key))
             .max_by_key(|sets| sets.glob.len())
     }
 
@@ -62,6 +64,7 @@ impl TableWide {
             path
         };
         Self {
+            key_prefix: prefix.to_vec(),
             generation: None,
             tag_sets: Vec::new(),
             edge_tags: Vec::new(),

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::bind::BoundTemplate;
+use super::bind::{BoundPart, BoundTemplate};
 use super::render::{RenderBuffers, differs};
 use crate::model::invalidation::{Action, Plan};
 use crate::model::{RowChange, Value};
@@ -44,8 +44,12 @@ fn moves(template: &BoundTemplate, change: &RowChange<'_>) -> bool {
     let (Some(before), Some(after)) = (change.before, change.after) else {
         return false;
     };
-    let mut others = template.others.iter();
-    others.any(|slot| differs(before.get(*slot), after.get(*slot)))
+    template.parts.iter().any(|part| match part {
+        BoundPart::Value { slot, .. } if Some(*slot) != template.version => {
+            differs(before.get(*slot), after.get(*slot))
+        }
+        _ => false,
+    })
 }
 
 /// Compares the version before and after, and reports one that did not move

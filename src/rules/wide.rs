@@ -3,7 +3,8 @@
 use super::path_class::PathClasses;
 use super::publish::OnChannel;
 use super::rule::Rule;
-use super::structures::TagSetGlob;
+use super::structures::TagSet;
+use super::template::Template;
 use crate::model::invalidation::{Action, PathClass, Plan, Target, Widening};
 
 /// Invalidates everything that `rule` may have cached.
@@ -29,30 +30,25 @@ pub(super) fn widen_keys<P: Plan>(rule: &Rule, plan: &mut P) {
     }
 }
 
-/// Invalidates every key that one template of `rule` can have rendered, which
-/// `glob` stands for, or else everything that the rule may have in Redis.
+/// Invalidates every key that one template of `rule` can have rendered, or else
+/// everything that the rule may have in Redis.
 pub(super) fn widen_template<P: Plan>(
     rule: &Rule,
-    glob: Option<&Vec<u8>>,
+    template: &Template,
     reason: Widening,
     plan: &mut P,
 ) {
     plan.widen(&rule.name, reason);
-    match glob {
+    match rule.table_wide.glob_of_key(template) {
         Some(glob) => plan.act(&rule.name, Action::DeleteMatching { glob }),
         None => widen_keys(rule, plan),
     }
 }
 
 /// Invalidates every tag set that one template of `rule` can have rendered.
-pub(super) fn widen_tag_set<P: Plan>(
-    rule: &Rule,
-    sets: Option<&TagSetGlob>,
-    reason: Widening,
-    plan: &mut P,
-) {
+pub(super) fn widen_tag_set<P: Plan>(rule: &Rule, set: &TagSet, reason: Widening, plan: &mut P) {
     plan.widen(&rule.name, reason);
-    match sets {
+    match rule.table_wide.glob_of_tag_set(set) {
         Some(sets) => plan.act(&rule.name, sets.deletion()),
         None => widen_keys(rule, plan),
     }
