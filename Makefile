@@ -112,10 +112,11 @@ fuzz: ## Fuzzes each target for FUZZ_SECONDS (60)
 	done
 
 .PHONY: soak
-soak: servers ## Looks for one stale entry for SOAK_SECONDS (600), then in a cluster, while everything breaks
+soak: servers ## Looks for one stale entry for SOAK_SECONDS (600), then in a cluster with a local buffer, while everything breaks
 	@scripts/provision faketime >/dev/null
-	EVICTD_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --test live soak:: -- --nocapture --test-threads=1
-	EVICTD_SOAK_SECONDS=$$(($(SOAK_SECONDS) / 4)) EVICTD_SOAK_REDIS=cluster \
+	EVICTD_SOAK_SECONDS=$(SOAK_SECONDS) EVICTD_SOAK_BUFFER=sqs \
+	  cargo test --release --test live soak:: -- --nocapture --test-threads=1
+	EVICTD_SOAK_SECONDS=$$(($(SOAK_SECONDS) / 4)) EVICTD_SOAK_REDIS=cluster EVICTD_SOAK_BUFFER=local \
 	  cargo test --release --test live soak::no_entry -- --nocapture --test-threads=1
 
 .PHONY: servers

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::drains::{WITHIN, config, counted, end, options, path};
 use crate::edge::{aws as edge_aws, quota};
 use crate::support::{
-    Evictd, FakeCloudFront, FakeInvalidation, FakeSettings, eventually, scratch, shared_aws,
+    ChangedPath, Evictd, FakeCloudFront, FakeSettings, eventually, paid_twice, scratch, shared_aws,
 };
 
 /// What is asked of the drains.
@@ -44,62 +44,6 @@ struct Outcome {
 
 fn full() -> bool {
     std::env::var_os("EVICTD_TEST_FULL").is_some()
-}
-
-/// A path, and when its change was in the queue.
-struct Changed {
-    path: String,
-    at: Instant,
-}
-
-/// Billed again without need.
-#[derive(Debug)]
-#[expect(dead_code, reason = "for people who read the output")]
-struct Twice {
-    item: String,
-    /// How long after the first acceptance.
-    after: Duration,
-    /// How long its last change had been in the queue at the first acceptance.
-    queued_before: Duration,
-}
-
-/// Billed items that had been accepted before, and after everything that they match had changed. Each path changes
-/// once, so that nothing asked for them.
-fn paid_twice(made: &[FakeInvalidation], changes: &[Changed]) -> Vec<Twice> {
-    let mut sorted: Vec<&Changed> = changes.iter().collect();
-    sorted.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut accepted = std::collections::HashMap::new();
-    let mut twice = Vec::new();
-    for invalidation in made {
-        for item in &invalidation.paths {
-            let matched = match item.strip_suffix('*') {
-                Some(prefix) => {
-                    let from = sorted.partition_point(|change| change.path.as_str() < prefix);
-                    let length =
-                        sorted[from..].partition_point(|change| change.path.starts_with(prefix));
-                    &sorted[from..from + length]
-                }
-                None => {
-                    let from = sorted.partition_point(|change| change.path < *item);
-                    &sorted[from..=from]
-                }
-            };
-            // What changed after this acceptance needs another one.
-            let asked_for = matched.iter().map(|change| change.at);
-            let asked_for = asked_for.filter(|at| *at <= invalidation.at).max();
-            let before = accepted.insert(item, invalidation.at);
-            if let (Some(before), Some(asked_for)) = (before, asked_for)
-                && before >= asked_for
-            {
-                twice.push(Twice {
-                    item: item.clone(),
-                    after: invalidation.at - before,
-                    queued_before: before - asked_for,
-                });
-            }
-        }
-    }
-    twice
 }
 
 async fn run(load: Load) -> Outcome {
@@ -145,7 +89,7 @@ async fn run(load: Load) -> Outcome {
                 queue.send(messages.collect()).await.unwrap();
                 let at = Instant::now();
                 let of_turn = turn.iter().cloned();
-                changes.extend(of_turn.map(|path| Changed { path, at }));
+                changes.extend(of_turn.map(|path| ChangedPath { path, at }));
             }
             (changes, begun.elapsed())
         })
@@ -190,10 +134,14 @@ async fn run(load: Load) -> Outcome {
 
     let counts = fake.counts();
     let twice = paid_twice(&fake.made(), &changes);
-    println!(
-        "paid twice: {:?}",
-        twice.iter().take(20).collect::<Vec<_>>()
-    );
+    for twice in twice.iter().take(20) {
+        println!(
+            "paid twice: {}, {:?} after it was accepted, {:?} after its change",
+            twice.item,
+            twice.again - twice.before,
+            twice.before - twice.asked_for,
+        );
+    }
     let outcome = Outcome {
         billed: fake.billed(),
         counted: dirs.iter().map(|dir| counted(dir).0).sum(),
@@ -288,28 +236,4 @@ async fn a_burst_of_distinct_paths_reaches_the_edge_within_the_quota() {
         u64::try_from(outcome.billed).unwrap(),
         "{outcome:?}"
     );
-}
-
-#[test]
-fn what_nothing_asked_for_is_paid_twice() {
-    let start = Instant::now();
-    let after = |seconds| start + Duration::from_secs(seconds);
-    let changes = [("/a/1", 1), ("/a/2", 5), ("/b", 1)].map(|(path, at)| Changed {
-        path: path.to_owned(),
-        at: after(at),
-    });
-    let made = |items: &[(&[&str], u64)]| {
-        let made = items.iter().map(|(paths, at)| {
-            let paths = paths.iter().map(|&path| path.to_owned()).collect();
-            FakeInvalidation::example(paths, after(*at))
-        });
-        paid_twice(&made.collect::<Vec<_>>(), &changes).len()
-    };
-    assert_eq!(
-        made(&[(&["/a*", "/b"], 2), (&["/a*"], 6)]),
-        0,
-        "/a/2 changed in between"
-    );
-    assert_eq!(made(&[(&["/a*", "/b"], 6), (&["/a*", "/b"], 7)]), 2);
-    assert_eq!(made(&[(&["/a*"], 2), (&["/a*"], 3)]), 1);
 }

@@ -1,6 +1,5 @@
 //! The file of a local buffer that is lost, replaced, set back or damaged while paths wait in it.
 
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use super::shop::{Config, Shop, WITHIN, has_no_gap, start, stop};
 use crate::edge::aws as edge_aws;
 use crate::support::{
     Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually, shared_aws,
+    zero_pages,
 };
 
 const RULE: &str = r#"
@@ -168,17 +168,9 @@ impl Scene {
     }
 }
 
-/// Zeroes the pages of the file that hold the last paths, in place.
+/// Zeroes the pages of the file that hold the last paths.
 fn zero(path: &Path) {
-    let bytes = std::fs::read(path).unwrap();
-    let last = format!("/users/{WAITING}");
-    let file = std::fs::File::options().write(true).open(path).unwrap();
-    for (number, page) in (0..).zip(bytes.chunks(4096)) {
-        if page.windows(last.len()).any(|text| text == last.as_bytes()) {
-            file.write_all_at(&vec![0; page.len()], number * 4096)
-                .unwrap();
-        }
-    }
+    zero_pages(path, &format!("/users/{WAITING}"));
 }
 
 #[tokio::test]

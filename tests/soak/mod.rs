@@ -3,29 +3,42 @@
 //! Writers change rows, readers cache them, evictd runs between the two, and things break: processes die, freeze
 //! and start again, connections stall, break and slow down, AWS answers errors, disks fill up, clocks jump. After
 //! each fault the writers pause, and when evictd is done every entry in Redis is compared with its row, and every
-//! changed row with what reached CloudFront. Nothing may be stale, nothing missing, and no path may have reached
-//! CloudFront while its key was still there.
+//! changed row with what reached CloudFront. Nothing may be stale, nothing missing, no path may have reached
+//! CloudFront while its key was still there, and none may be given up but what CloudFront refuses. In the end at most
+//! one path in a hundred may have been paid for twice.
 //!
 //! - [`traffic`]: what all tasks share. [`writers`], [`readers`], [`probes`]: the applications.
 //! - [`shapes`]: how rows are cached, and when an entry is stale. [`clients`]: their connections.
-//! - [`world`], [`store`]: the servers and evictd. [`proxy`]: what can break besides processes.
-//! - [`faults`]: what breaks, [`database`]: what becomes of the database. [`spy`]: what the binlog says. [`verify`]: the comparison. [`report`]: the figures.
+//! - [`refused`]: rows whose paths CloudFront refuses.
+//! - [`world`], [`options`], [`store`]: the servers and evictd. [`proxy`]: what can break besides processes. [`hosts`]:
+//!   what SQS does that its emulator does not.
+//! - [`faults`]: what breaks, [`injection`]: how. [`database`], [`buffer`]: what becomes of the database and of a local
+//!   buffer's file. [`spy`]: what the binlog says.
+//! - [`verify`]: the comparison. [`bill`]: what was paid for twice. [`report`]: the figures.
 //! - [`smallest`]: the smallest client that could do evictd's work, to measure evictd against.
 //!
-//! `make test` runs it for a minute, `make soak` for ten, with all faults. Environment variables:
+//! `make test` runs it for a minute; `make soak` for ten with SQS, and for a while in a cluster with a local buffer,
+//! with all faults. Environment variables:
 //!
 //! - `EVICTD_SOAK_SECONDS`: how long; set, it also means all faults and as much load as the machine gives.
 //! - `EVICTD_SOAK_FAULTS`: only these, as [`faults::Fault`] names them, with commas between.
 //! - `EVICTD_SOAK_REDIS=cluster`: a Redis Cluster of six with failovers, instead of a single server.
+//! - `EVICTD_SOAK_BUFFER`: `sqs` or `local`; otherwise the seed chooses.
 //! - `EVICTD_SOAK_BINARY`: another evictd than the one that was built with the harness.
 //! - `EVICTD_SOAK_SEED`: a seed that was printed before. It fixes what is chosen, not how threads are scheduled.
 
+mod bill;
+mod buffer;
 mod clients;
 mod database;
 mod faults;
+mod hosts;
+mod injection;
+mod options;
 mod probes;
 mod proxy;
 mod readers;
+mod refused;
 mod report;
 mod shapes;
 mod smallest;
@@ -44,6 +57,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 
+use buffer::BufferKind;
 use clients::{Cache, Database, Endpoint};
 use faults::Fault;
 use probes::Probes;
@@ -80,6 +94,7 @@ struct Scenario {
     pace: Duration,
     seed: u64,
     layout: Layout,
+    buffer: BufferKind,
 }
 
 /// Of a run that is more than a test among others.
@@ -100,6 +115,16 @@ fn layout() -> Layout {
         Ok("cluster") => Layout::Cluster,
         Ok(other) => panic!("EVICTD_SOAK_REDIS is \"cluster\" or not set, and not {other:?}"),
         Err(_) => Layout::Single,
+    }
+}
+
+fn buffer(seed: u64) -> BufferKind {
+    match std::env::var("EVICTD_SOAK_BUFFER").as_deref() {
+        Ok("sqs") => BufferKind::Sqs,
+        Ok("local") => BufferKind::Local,
+        Ok(other) => panic!("EVICTD_SOAK_BUFFER is \"sqs\" or \"local\", and not {other:?}"),
+        Err(_) if seed.is_multiple_of(2) => BufferKind::Sqs,
+        Err(_) => BufferKind::Local,
     }
 }
 
@@ -125,6 +150,7 @@ fn faults(full: bool) -> Vec<Fault> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_entry_stays_stale_whatever_breaks() {
     let full = seconds_asked_for();
+    let seed = seed();
     let scenario = Scenario {
         protection: Protection::On,
         seconds: full.unwrap_or(45),
@@ -134,12 +160,14 @@ async fn no_entry_stays_stale_whatever_breaks() {
         } else {
             GENTLE
         },
-        seed: seed(),
+        seed,
         layout: layout(),
+        buffer: buffer(seed),
     };
     let report = run(scenario).await;
     println!("{report}");
     assert!(report.findings.none(), "see above");
+    assert!(report.bill.good_enough(), "{:?}", report.bill);
     assert!(report.fills > 0 && report.deletions > 0, "it did something");
 }
 
@@ -157,6 +185,7 @@ async fn without_barrier_and_settling_stale_entries_are_found() {
         },
         seed: seed(),
         layout: Layout::Single,
+        buffer: BufferKind::Sqs,
     })
     .await;
     println!("{report}");
@@ -179,9 +208,12 @@ async fn run(scenario: Scenario) -> Report {
         pace,
         seed,
         layout,
+        buffer,
     } = scenario;
-    println!("soak: seed {seed}, {seconds} s, protection {protection:?}, Redis {layout:?}");
-    let mut world = World::start(protection, SETTLE_AFTER, layout).await;
+    println!(
+        "soak: seed {seed}, {seconds} s, protection {protection:?}, Redis {layout:?}, buffer {buffer:?}"
+    );
+    let mut world = World::start(protection, SETTLE_AFTER, layout, buffer).await;
     let traffic = Traffic::new(seed, pace);
     let probes = Probes::new(&traffic, world.redis.address(), FILL_WITHIN);
     world.begin(&probes).await;
@@ -207,7 +239,7 @@ async fn run(scenario: Scenario) -> Report {
             }
         }
         let Some(fault) = next.pop() else { break };
-        if !fault.fits(layout) {
+        if !fault.fits(layout, buffer) {
             continue;
         }
         if let Some(reason) = fault.impossible(&world) {
@@ -237,14 +269,19 @@ async fn run(scenario: Scenario) -> Report {
         let asked = Instant::now();
         findings = verify(&mut world, &traffic, &probes, paused).await;
         course.disturbances.push((injected_us, now_us()));
+        if fault.pays_twice() {
+            course.excuses.push((injected_us, now_us()));
+        }
+        course.quiet_after = course.quiet_after.max(asked.elapsed());
         println!(
-            "soak: {:>4} s: {fault:?} for {:.1} s, quiet after {:.1} s, {} stale, {} unsent, {} too early",
+            "soak: {:>4} s: {fault:?} for {:.1} s, quiet after {:.1} s, {} stale, {} unsent, {} too early, {} given up",
             begun.elapsed().as_secs(),
             healed.as_secs_f64(),
             asked.elapsed().as_secs_f64(),
             findings.stale.len(),
             findings.unsent.len(),
             findings.too_early.len(),
+            findings.buried.len(),
         );
         match course.survived.iter_mut().find(|(of, _)| *of == fault) {
             Some((_, times)) => *times += 1,
@@ -309,6 +346,7 @@ fn start(world: &World, traffic: &Arc<Traffic>, probes: &Arc<Probes>) -> JoinSet
         tasks.spawn(Arc::clone(probes).probe(world.database.clone()));
     }
     tasks.spawn(Arc::clone(probes).watch());
+    tasks.spawn(refused::write(Arc::clone(traffic), world.database.clone()));
     let times = Arc::clone(&probes.committed);
     let database = world.database.clone();
     tasks.spawn(spy::spy(Arc::clone(traffic), database, times));

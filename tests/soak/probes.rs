@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
@@ -18,6 +18,7 @@ use super::readers::{ENTRY_TTL, fill_in_time};
 use super::shapes::now_us;
 use super::spy::CommitTimes;
 use super::traffic::Traffic;
+use crate::support::ChangedPath;
 
 pub const RULE: &str = r#"
 [[rule]]
@@ -68,8 +69,20 @@ pub fn key(id: u64) -> String {
     format!("probe:{id}")
 }
 
+/// Of every probe's path.
+pub const PREFIX: &str = "/probe/";
+
 pub fn path(id: u64) -> String {
-    format!("/probe/{id}")
+    format!("{PREFIX}{id}")
+}
+
+/// A path of which the edge has to hear, in µs since the epoch.
+pub struct Due {
+    pub path: String,
+    /// By itself at this time or later.
+    pub since: u64,
+    /// Or in a wildcard at this time or later.
+    pub in_wildcard_since: u64,
 }
 
 impl Probes {
@@ -217,7 +230,7 @@ impl Probes {
 
     async fn check_order(&self, body: &str) {
         let ids: Vec<u64> = paths(body)
-            .filter_map(|path| path.strip_prefix("/probe/")?.parse().ok())
+            .filter_map(|path| path.strip_prefix(PREFIX)?.parse().ok())
             .collect();
         if ids.is_empty() {
             return;
@@ -261,19 +274,42 @@ impl Probes {
         self.state.lock().unwrap().too_early.clone()
     }
 
-    /// Takes away every path that the edge accepted in a request that came no earlier than the time beside it.
-    pub fn retain_unsent(&self, due: &mut Vec<(String, u64)>) {
+    /// Every probe's path. It is sent by itself for the probe alone, and a wildcard counts once the key has settled.
+    pub fn due(&self, settle_us: u64) -> impl Iterator<Item = Due> {
+        let deleted = self.state.lock().unwrap().deleted.clone();
+        (1..=self.count()).map(move |id| Due {
+            path: path(id),
+            since: 0,
+            in_wildcard_since: deleted.get(&id).map_or(0, |at| at + settle_us),
+        })
+    }
+
+    /// Takes away every path of which the edge has heard in time.
+    pub fn retain_unsent(&self, due: &mut Vec<Due>) {
         let state = self.state.lock().unwrap();
         let wildcards: Vec<(&str, u64)> = state
             .accepted
             .iter()
             .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at)))
             .collect();
-        due.retain(|(path, since)| {
-            let in_time = |at: &u64| at >= since;
-            let covers = |(prefix, at): &(&str, u64)| path.starts_with(prefix) && in_time(at);
-            !state.accepted.get(path).is_some_and(in_time) && !wildcards.iter().any(covers)
+        due.retain(|due| {
+            let accepted = state.accepted.get(&due.path);
+            let covers = |(prefix, at): &(&str, u64)| {
+                due.path.starts_with(prefix) && *at >= due.in_wildcard_since
+            };
+            !accepted.is_some_and(|at| *at >= due.since) && !wildcards.iter().any(covers)
         });
+    }
+
+    /// Every probe's path, and when everything before the edge was done with it at the earliest.
+    pub fn settled(&self, settle_after: Duration) -> Vec<ChangedPath> {
+        let (now, now_us) = (Instant::now(), now_us());
+        let state = self.state.lock().unwrap();
+        let deleted = state.deleted.iter().map(|(id, deleted_us)| ChangedPath {
+            path: path(*id),
+            at: now - Duration::from_micros(now_us.saturating_sub(*deleted_us)) + settle_after,
+        });
+        deleted.collect()
     }
 
     /// Every path that the edge accepted.
@@ -285,6 +321,18 @@ impl Probes {
             .keys()
             .cloned()
             .collect()
+    }
+
+    /// From the first deletion until the edge had accepted the path by itself, in µs, sorted.
+    pub fn lateness(&self) -> Vec<u64> {
+        let state = self.state.lock().unwrap();
+        let lateness = state.deleted.iter().filter_map(|(id, deleted)| {
+            let accepted = state.accepted.get(&path(*id))?;
+            Some(accepted.saturating_sub(*deleted))
+        });
+        let mut all: Vec<u64> = lateness.collect();
+        all.sort_unstable();
+        all
     }
 
     /// From the commit to the first deletion, in µs, sorted; without those that a disturbance was in between.

@@ -41,6 +41,9 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Called with each request before it goes on, and after it with the status that it got.
 pub type Watch = Arc<dyn Fn(Seen) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// What the client gets in place of a server's answer.
+pub type Alter = Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>;
+
 /// What an HTTP proxy saw.
 #[derive(Clone, Debug)]
 pub enum Seen {
@@ -71,9 +74,9 @@ impl Proxy {
     }
 
     /// Hands requests on, one on each connection.
-    pub async fn http(target: u16, watch: Watch) -> Self {
+    pub async fn http(target: u16, watch: Watch, alter: Alter) -> Self {
         Self::start(Endpoint::new(target), move |client, mode| {
-            exchange(client, target, mode, Arc::clone(&watch))
+            exchange(client, target, mode, Arc::clone(&watch), Arc::clone(&alter))
         })
         .await
     }
@@ -177,6 +180,7 @@ async fn exchange(
     target: u16,
     mut mode: watch::Receiver<Mode>,
     watch: Watch,
+    alter: Alter,
 ) -> std::io::Result<()> {
     let Some((head, body)) = request(&mut client).await? else {
         return Ok(());
@@ -217,7 +221,7 @@ async fn exchange(
         .get(9..12)
         .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
         .unwrap_or(0);
-    client.write_all(&answer).await?;
+    client.write_all(&alter(answer)).await?;
     client.shutdown().await?;
     watch(Seen::Answered(text, status, received_us)).await;
     Ok(())

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::bill::Bill;
 use super::faults::Fault;
 use super::probes::Probes;
+use super::refused;
 use super::traffic::Traffic;
 use super::verify::Findings;
 use super::world::World;
@@ -19,6 +21,10 @@ pub struct Course {
     pub ran_for: Duration,
     /// From a fault to the end of the comparison after it, in µs since the epoch.
     pub disturbances: Vec<(u64, u64)>,
+    /// Those of faults after which paths may be paid for twice.
+    pub excuses: Vec<(u64, u64)>,
+    /// The longest wait for the edge while writers paused.
+    pub quiet_after: Duration,
     /// Each fault with how often it came.
     pub survived: Vec<(Fault, u32)>,
     /// What could not be had on this machine.
@@ -29,6 +35,7 @@ pub struct Report {
     pub findings: Findings,
     pub fills: u64,
     pub deletions: u64,
+    pub bill: Bill,
     text: String,
 }
 
@@ -43,6 +50,8 @@ impl Report {
         let Course {
             ran_for,
             disturbances,
+            excuses,
+            quiet_after,
             survived,
             impossible,
         } = course;
@@ -52,6 +61,8 @@ impl Report {
         let unlisted = accepted.iter().filter(|path| !listed.contains_key(*path));
         findings.unsent.extend(unlisted.cloned());
 
+        let bill = Bill::new(world, probes, &excuses);
+        let letters = refused::letters(&world.disk.path());
         let counts = &traffic.counts;
         let number = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let seconds = ran_for.as_secs_f64();
@@ -69,12 +80,17 @@ impl Report {
              \x20 early events           {early} of {looked} looked at\n\
              \x20 commit to deletion     {calm}\n\
              \x20   faults included      {all}\n\
+             \x20 deletion to the edge   {lateness}\n\
              \x20 entries compared       {compared}\n\
-             \x20 paths at the edge      {paths} distinct\n\
+             \x20 paths at the edge      {paths} distinct, all within {quiet:.1} s of a pause\n\
+             \x20 paid for twice         {twice} of {paid} paths, and {excused} after faults that excuse it\n\
+             \x20 paths refused          {refusals} times, {letters} dead letters\n\
+             \x20 buffer                 {buffer:?}: {again} messages delivered again, {gaps} losses found\n\
              \x20 faults survived        {faults}: {survived}\n\
              \x20 STALE ENTRIES          {stale}\n\
              \x20 changes not at edge    {unsent}\n\
-             \x20 edge before cache      {early_paths}\n",
+             \x20 edge before cache      {early_paths}\n\
+             \x20 given up, not refused  {buried}\n",
             seed = traffic.seed,
             rate = commits as f64 / seconds,
             rows = number(&counts.rows),
@@ -86,13 +102,24 @@ impl Report {
             looked = number(&counts.events_looked_at),
             calm = quantiles(&probes.latencies(&disturbances)),
             all = quantiles(&probes.latencies(&[])),
+            lateness = quantiles(&probes.lateness()),
             compared = number(&counts.compared),
             paths = accepted.len(),
+            quiet = quiet_after.as_secs_f64(),
+            twice = bill.twice.len(),
+            paid = bill.paid,
+            excused = bill.excused,
+            refusals = world.cloudfront.counts().refused,
+            letters = letters.refused,
+            buffer = world.buffer,
+            again = world.hosts.again(),
+            gaps = world.buffer_gaps(),
             faults = survived.len(),
             survived = survived.join(", "),
             stale = findings.stale.len(),
             unsent = findings.unsent.len(),
             early_paths = findings.too_early.len(),
+            buried = findings.buried.len(),
         );
         for (fault, reason) in impossible {
             text.push_str(&format!("  NOT INJECTED: {fault:?}: {reason}\n"));
@@ -103,6 +130,8 @@ impl Report {
         for (what, paths) in [
             ("not at the edge after its change", &findings.unsent),
             ("at the edge before its key was gone", &findings.too_early),
+            ("given up though nobody refused it", &findings.buried),
+            ("paid for twice", &bill.twice),
         ] {
             for path in paths.iter().take(PRINTED) {
                 text.push_str(&format!("PATH {path}: {what}\n"));
@@ -117,6 +146,7 @@ impl Report {
         Self {
             fills: number(&counts.fills),
             deletions,
+            bill,
             text,
             findings,
         }

@@ -11,6 +11,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use redis::AsyncCommands;
 
+use super::buffer::BufferKind;
 use super::clients::{Database, Endpoint};
 use super::shapes::now_us;
 use super::spy::{first_columns, stream};
@@ -120,7 +121,13 @@ keys   = ["turns:{id}"]
 "#;
 
 pub async fn side_by_side() -> Medians {
-    let mut world = World::start(Protection::On, super::SETTLE_AFTER, Layout::Single).await;
+    let mut world = World::start(
+        Protection::On,
+        super::SETTLE_AFTER,
+        Layout::Single,
+        BufferKind::Sqs,
+    )
+    .await;
     world
         .mysql
         .exec(

@@ -7,14 +7,20 @@ use mysql_async::prelude::Queryable;
 use tokio::sync::RwLockWriteGuard;
 
 use super::clients::Cache;
-use super::probes::{self, Probes};
+use super::probes::{Due, Probes};
+use super::refused;
 use super::shapes::{Row, Shape};
 use super::traffic::{Happened, Traffic, What, count};
 use super::world::World;
 
-/// For evictd to come to the server's end, and for the edge to have heard of it all. No measure of evictd: a
-/// machine that does much else at the same time is slow.
+/// For evictd to come to the server's end. No measure of evictd: a machine that does much else at the same time is
+/// slow.
 const QUIET_WITHIN: Duration = Duration::from_secs(180);
+
+/// For the edge to have heard of it all after that. After a kill it takes longest: messages come back after six
+/// seconds, and a list that may be late is looked at for eleven, once for a round and once for what may be refused.
+/// What CloudFront refuses may delay nothing else.
+const EDGE_WITHIN: Duration = Duration::from_secs(90);
 
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
@@ -26,11 +32,14 @@ pub struct Findings {
     pub unsent: Vec<String>,
     /// Paths of which the edge heard while their keys were still there.
     pub too_early: Vec<String>,
+    /// What evictd gave up though nobody refused it.
+    pub buried: Vec<String>,
 }
 
 impl Findings {
     pub fn none(&self) -> bool {
-        self.stale.is_empty() && self.unsent.is_empty() && self.too_early.is_empty()
+        let paths = [&self.unsent, &self.too_early, &self.buried];
+        self.stale.is_empty() && paths.into_iter().all(Vec::is_empty)
     }
 }
 
@@ -91,9 +100,10 @@ pub async fn verify(
     at_end(world).await;
     let _readers_pause = traffic.reading.write().await;
     Findings {
-        unsent: unsent(traffic, probes).await,
+        unsent: unsent(world, traffic, probes).await,
         stale: compare(world, traffic).await,
         too_early: probes.too_early(),
+        buried: refused::letters(&world.disk.path()).good,
     }
 }
 
@@ -122,19 +132,21 @@ async fn at_end(world: &mut World) {
     }
 }
 
-/// Waits until the edge has heard of every change, and returns what it has not heard of.
-async fn unsent(traffic: &Traffic, probes: &Probes) -> Vec<String> {
-    let mut due: Vec<(String, u64)> = traffic
-        .last_commits(Shape::Plain)
-        .into_iter()
-        .map(|(id, committed_us)| (format!("/plain/{id}"), committed_us))
-        .collect();
-    due.extend((1..=probes.count()).map(|id| (probes::path(id), 0)));
-    let deadline = Instant::now() + QUIET_WITHIN;
+/// Waits until the edge has heard of every change after it had settled, and returns what it has not heard of.
+async fn unsent(world: &World, traffic: &Traffic, probes: &Probes) -> Vec<String> {
+    let settle_us = u64::try_from(world.settles().as_micros()).unwrap();
+    let plain = traffic.last_commits(Shape::Plain).into_iter();
+    let plain = plain.map(|(id, committed_us)| Due {
+        path: format!("/plain/{id}"),
+        since: committed_us + settle_us,
+        in_wildcard_since: committed_us + settle_us,
+    });
+    let mut due: Vec<Due> = plain.chain(probes.due(settle_us)).collect();
+    let deadline = Instant::now() + EDGE_WITHIN;
     loop {
         probes.retain_unsent(&mut due);
         if due.is_empty() || Instant::now() > deadline {
-            return due.into_iter().map(|(path, _)| path).collect();
+            return due.into_iter().map(|due| due.path).collect();
         }
         tokio::time::sleep(POLL_EVERY).await;
     }

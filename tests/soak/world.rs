@@ -1,20 +1,21 @@
 //! The servers, evictd between them, and the proxies through which the two talk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use tempfile::TempDir;
 
+use super::buffer::BufferKind;
 use super::clients::{Address, Endpoint};
-use super::probes::{self, FIRST_DISTRIBUTION, Probes};
-use super::proxy::{Mode, Proxy, Watch};
-use super::shapes::Shape;
+use super::hosts::Hosts;
+use super::options;
+use super::probes::{FIRST_DISTRIBUTION, Probes};
+use super::proxy::{Alter, Mode, Proxy, Watch};
+use super::refused;
 use super::store::{Layout, Store};
 use crate::support::{
-    Aws, Clock, Disk, EVICTD_PASSWORD, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, Mysql,
-    MysqlOptions, scratch,
+    Aws, Clock, Disk, Evictd, FakeCloudFront, FakeSettings, Mysql, MysqlOptions, scratch,
 };
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -37,16 +38,11 @@ const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
 /// After it messages come back that a killed evictd had received.
 const VISIBILITY_TIMEOUT_SECONDS: &str = "6";
 
+/// After so many receives SQS gives a message up by itself, and evictd long before.
+const RECEIVES_MAX: u32 = 1_000;
+
 /// evictd says so whenever it has connected to the database.
 pub const READS: &str = "reading the binlog";
-
-/// Nothing is cached of this table: what empties it makes evictd look at every key that there is.
-const LISTED: &str = r#"
-[[rule]]
-name   = "listed"
-tables = ["soak.listed"]
-keys   = ["listed:{id}"]
-"#;
 
 /// Whether evictd is as it should be, or what protects from stale entries is switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,31 +69,39 @@ pub struct World {
     pub aws: Aws,
     pub cloudfront: FakeCloudFront,
     /// The id that the configuration has for its distribution.
-    distribution: String,
-    queue_url: String,
-    rules: String,
+    pub(super) distribution: String,
+    pub buffer: BufferKind,
+    pub(super) queue_url: String,
+    /// What stamps the messages of SQS, and delivers some again.
+    pub hosts: Arc<Hosts>,
+    pub(super) rules: String,
     evictd: Option<Evictd>,
     /// Another evictd, which leads when the first one is gone.
     standby: Option<Evictd>,
     pub disk: Disk,
     pub clock: Option<Clock>,
-    protection: Protection,
-    settle_after: Duration,
+    pub(super) protection: Protection,
+    pub(super) settle_after: Duration,
     /// From evictd to the servers.
     pub source: Proxy,
     pub cache: Proxy,
-    queue: Option<Proxy>,
-    edge: Option<Proxy>,
+    pub(super) queue: Option<Proxy>,
+    pub(super) edge: Option<Proxy>,
     /// From lagging readers to the servers.
     pub lagging_database: Proxy,
     pub lagging_cache: Proxy,
     /// What earlier processes complained about.
     complaints: Vec<String>,
-    _dir: TempDir,
+    pub(super) dir: TempDir,
 }
 
 impl World {
-    pub async fn start(protection: Protection, settle_after: Duration, layout: Layout) -> Self {
+    pub async fn start(
+        protection: Protection,
+        settle_after: Duration,
+        layout: Layout,
+        buffer: BufferKind,
+    ) -> Self {
         let gtid = protection == Protection::On;
         let mysql = MysqlOptions {
             gtid,
@@ -115,14 +119,16 @@ impl World {
                    content VARCHAR(40) NOT NULL); \
                  CREATE TABLE versioned LIKE plain; CREATE TABLE guarded LIKE plain; \
                  CREATE TABLE probes (id BIGINT UNSIGNED PRIMARY KEY, version BIGINT UNSIGNED NOT NULL); \
-                 CREATE TABLE listed (id BIGINT UNSIGNED PRIMARY KEY); \
+                 CREATE TABLE listed (id BIGINT UNSIGNED PRIMARY KEY); CREATE TABLE refused LIKE listed; \
                  INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
             )
             .await;
-        let cloudfront = FakeCloudFront::start(FakeSettings::default()).await;
-        let timeout = VISIBILITY_TIMEOUT_SECONDS;
-        let visibility = [(QueueAttributeName::VisibilityTimeout, timeout)];
-        let queue_url = aws.create_queue_with("soak", &visibility).await;
+        let cloudfront = FakeCloudFront::start(FakeSettings {
+            refuse: Some(refused::PREFIX.to_owned()),
+            ..FakeSettings::default()
+        })
+        .await;
+        let queue_url = queue(&aws).await;
         let dir = scratch("soak");
         let disk = Disk::mount(dir.path(), DISK).await;
         let lagging_database = Proxy::tcp(mysql.port()).await;
@@ -144,7 +150,9 @@ impl World {
             aws,
             cloudfront,
             distribution: FIRST_DISTRIBUTION.to_owned(),
+            buffer,
             queue_url,
+            hosts: Arc::new(Hosts::new(0)),
             rules: String::new(),
             evictd: None,
             standby: None,
@@ -153,7 +161,7 @@ impl World {
             protection,
             settle_after,
             complaints: Vec::new(),
-            _dir: dir,
+            dir,
         };
         world.delay_commits().await;
         world
@@ -171,11 +179,14 @@ impl World {
 
     /// Starts the proxies to AWS, and evictd.
     pub async fn begin(&mut self, probes: &Arc<Probes>) {
-        let rules = Shape::ALL.into_iter().map(Shape::rule);
-        self.rules = rules.chain([probes::RULE, LISTED]).collect();
+        self.rules = options::rules();
         let nobody: Watch = Arc::new(|_| Box::pin(async {}));
-        self.queue = Some(Proxy::http(self.aws.port(), nobody).await);
-        self.edge = Some(Proxy::http(self.cloudfront.port(), probes.edge_watch()).await);
+        self.hosts = Arc::new(Hosts::new(probes.traffic.seed));
+        let hosts = Arc::clone(&self.hosts);
+        let stamped: Alter = Arc::new(move |answer| hosts.alter(answer));
+        self.queue = Some(Proxy::http(self.aws.port(), nobody, stamped).await);
+        let (watch, as_it_is): (_, Alter) = (probes.edge_watch(), Arc::new(|answer| answer));
+        self.edge = Some(Proxy::http(self.cloudfront.port(), watch, as_it_is).await);
         self.start_evictd().await;
     }
 
@@ -204,79 +215,19 @@ impl World {
         self.edge.as_ref().expect("evictd sends paths")
     }
 
-    pub fn checkpoint_file(&self) -> PathBuf {
-        self.disk.path().join("soak.checkpoint.json")
-    }
-
-    fn config(&self) -> String {
-        let settle_after = match self.protection {
-            Protection::On => format!("{}ms", self.settle_after.as_millis()),
-            Protection::Off => "off".to_owned(),
-        };
-        let (mut mysql, mut redis) = (self.source.port(), self.cache.port());
-        let mut edge = String::new();
-        if self.edge.is_some() {
-            edge = format!(
-                "[buffer]\nkind = \"sqs\"\nqueue_url = \"{}\"\n[cloudfront]\nwindow = \"200ms\"\n\
-                 [[cloudfront.distribution]]\nname = \"main\"\nid = \"{}\"\n",
-                self.queue_url, self.distribution
-            );
-        } else {
-            (mysql, redis) = (self.mysql.port(), self.redis.port());
-        }
-        let mut cluster = "";
-        if matches!(self.redis, Store::Cluster { .. }) {
-            redis = self.redis.port();
-            // What a primary acknowledged just before it died may be lost with it: a replica has to have it too.
-            cluster = "cluster  = true\nreplicas = 1";
-        }
-        format!(
-            r#"
-name = "soak"
-[source]
-url       = "mysql://evictd@127.0.0.1:{mysql}"
-password  = {{ env = "EVICTD_SOURCE_PASSWORD" }}
-heartbeat = "1s"
-[checkpoint]
-path = "{checkpoint}"
-[redis]
-url          = "redis://127.0.0.1:{redis}/0"
-settle_after = "{settle_after}"
-{cluster}
-{edge}
-{rules}
-"#,
-            checkpoint = self.disk.inside().join("soak.checkpoint.json").display(),
-            rules = self.rules,
-        )
-    }
-
-    fn options(&self) -> EvictdOptions {
-        let endpoint = |proxy: &Proxy| format!("http://127.0.0.1:{}", proxy.port());
-        let built = || env!("CARGO_BIN_EXE_evictd").into();
-        let binary = std::env::var_os("EVICTD_SOAK_BINARY").unwrap_or_else(built);
-        let mut options = EvictdOptions::run(binary, self.config())
-            .env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD)
-            .envs(self.aws.env());
-        for (name, proxy) in [
-            ("AWS_ENDPOINT_URL_SQS", &self.queue),
-            ("AWS_ENDPOINT_URL_CLOUDFRONT", &self.edge),
-        ] {
-            if let Some(proxy) = proxy {
-                options = options.env(name, &endpoint(proxy));
-            }
-        }
-        if let Some(clock) = &self.clock {
-            options = options.envs(clock.env());
-        }
-        self.disk.on_it(options)
-    }
-
     /// Starts evictd and waits until it reads the binlog.
     pub async fn start_evictd(&mut self) {
         let mut evictd = Evictd::start(&self.options());
         evictd.wait_for_line(READS, WITHIN).await;
         self.evictd = Some(evictd);
+    }
+
+    /// `redis.settle_after`.
+    pub fn settles(&self) -> Duration {
+        match self.protection {
+            Protection::On => self.settle_after,
+            Protection::Off => Duration::ZERO,
+        }
     }
 
     /// How often evictd has said this.
@@ -376,6 +327,16 @@ settle_after = "{settle_after}"
         all.extend(self.evictd.iter().flat_map(complaints));
         all
     }
+}
+
+/// A queue with dead letters.
+async fn queue(aws: &Aws) -> String {
+    let (url, _) = aws.create_queue_with_dead_letters("soak", RECEIVES_MAX).await;
+    let set = aws.sqs().set_queue_attributes().queue_url(&url);
+    let timeout = QueueAttributeName::VisibilityTimeout;
+    let set = set.attributes(timeout, VISIBILITY_TIMEOUT_SECONDS);
+    set.send().await.expect("SQS changes a queue");
+    url
 }
 
 fn complaints(evictd: &Evictd) -> Vec<String> {

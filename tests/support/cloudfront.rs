@@ -135,6 +135,8 @@ pub struct FakeCounts {
     pub repeated: u64,
     /// Requests for tenants that there are not.
     pub unknown_tenants: u64,
+    /// Requests refused because of one of their paths.
+    pub refused: u64,
     /// Requests refused because they would have exceeded the quota.
     pub over_quota: u64,
     pub throttled: u64,
@@ -460,6 +462,7 @@ impl State {
             formed && !refuse.is_some_and(|part| path.contains(part))
         };
         if paths.is_empty() || !paths.iter().all(valid) {
+            self.counts.refused += 1;
             return Some(error(400, "InvalidArgument"));
         }
         let (mut singles, mut wildcards) = self.in_progress(distribution);

@@ -4,6 +4,7 @@
 //! that namespace; the harness looks into it through `/proc`.
 
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -111,5 +112,17 @@ impl Disk {
     /// Gives it back.
     pub fn empty(&self) {
         std::fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+/// Zeroes the pages of a file that hold `text`, in place, as a disk that lies does.
+pub fn zero_pages(path: &Path, text: &str) {
+    let bytes = std::fs::read(path).unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    for (number, page) in (0..).zip(bytes.chunks(4096)) {
+        if page.windows(text.len()).any(|part| part == text.as_bytes()) {
+            file.write_all_at(&vec![0; page.len()], number * 4096)
+                .unwrap();
+        }
     }
 }
