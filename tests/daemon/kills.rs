@@ -133,7 +133,9 @@ async fn run(load: Load) -> Outcome {
     }
 
     let counts = fake.counts();
-    let twice = paid_twice(&fake.made(), &changes);
+    let mut twice = paid_twice(&fake.made(), &changes);
+    // A wildcard covers what was received before it, and not all that was in the queue.
+    twice.retain(|twice| twice.is_same);
     for twice in twice.iter().take(20) {
         println!(
             "paid twice: {}, {:?} after it was accepted, {:?} after its change",

@@ -125,18 +125,27 @@ fn again(message: &Value) -> Value {
 #[test]
 fn a_message_has_its_hosts_stamp_and_comes_again() {
     let hosts = Hosts::new(7);
-    let message = r#"{"MessageId":"@","Attributes":{"SentTimestamp":"5000","ApproximateReceiveCount":"1"}}"#;
+    let message =
+        r#"{"MessageId":"@","Attributes":{"SentTimestamp":"5000","ApproximateReceiveCount":"1"}}"#;
     let body = format!(r#"{{"Messages":[{}]}}"#, [message; 5].join(","));
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let mut most = 0;
     while hosts.again() < 3 {
         let answer = hosts.alter(answer.clone().into_bytes());
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{answer}");
+        assert!(
+            head.ends_with(&format!("content-length: {}", body.len())),
+            "{answer}"
+        );
         let body: Value = serde_json::from_str(body).unwrap();
         let messages = body["Messages"].as_array().unwrap();
-        let stamps = messages.iter().map(|message| &message["Attributes"]["SentTimestamp"]);
+        let stamps = messages
+            .iter()
+            .map(|message| &message["Attributes"]["SentTimestamp"]);
         assert!(stamps.into_iter().all(|stamp| stamp == "5000"));
         most = most.max(messages.len());
         std::thread::sleep(Duration::from_millis(10));

@@ -83,7 +83,10 @@ impl Fault {
             }
             Fault::DistributionReplaced => world.replace_distribution(probes).await,
             Fault::AwsRestarted => world.aws.stop().await,
-            Fault::BufferSetBack | Fault::BufferRolledBack | Fault::BufferLost | Fault::BufferDamaged => {
+            Fault::BufferSetBack
+            | Fault::BufferRolledBack
+            | Fault::BufferLost
+            | Fault::BufferDamaged => {
                 match self {
                     Fault::BufferSetBack => world.back_up_buffer().await,
                     Fault::BufferRolledBack => world.snapshot_buffer().await,
@@ -160,7 +163,10 @@ impl Fault {
                 (settings.singles_max, settings.wildcards_max) = (singles_max, wildcards_max);
             }),
             Fault::AwsRestarted => world.aws.start_again().await,
-            Fault::BufferSetBack | Fault::BufferRolledBack | Fault::BufferLost | Fault::BufferDamaged => {
+            Fault::BufferSetBack
+            | Fault::BufferRolledBack
+            | Fault::BufferLost
+            | Fault::BufferDamaged => {
                 world.kill_evictd();
                 match self {
                     Fault::BufferLost => world.lose_buffer(),

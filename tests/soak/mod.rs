@@ -272,7 +272,7 @@ async fn run(scenario: Scenario) -> Report {
         if fault.pays_twice() {
             course.excuses.push((injected_us, now_us()));
         }
-        course.quiet_after = course.quiet_after.max(asked.elapsed());
+        course.edge_took = course.edge_took.max(findings.edge_took);
         println!(
             "soak: {:>4} s: {fault:?} for {:.1} s, quiet after {:.1} s, {} stale, {} unsent, {} too early, {} given up",
             begun.elapsed().as_secs(),

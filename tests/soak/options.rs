@@ -26,9 +26,7 @@ keys   = ["listed:{id}"]
 /// All of them.
 pub fn rules() -> String {
     let rules = Shape::ALL.into_iter().map(Shape::rule);
-    rules
-        .chain([probes::RULE, refused::RULE, LISTED])
-        .collect()
+    rules.chain([probes::RULE, refused::RULE, LISTED]).collect()
 }
 
 impl World {

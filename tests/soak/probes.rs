@@ -293,11 +293,12 @@ impl Probes {
             .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at)))
             .collect();
         due.retain(|due| {
-            let accepted = state.accepted.get(&due.path);
+            let in_time = |at: &u64| *at >= due.since;
             let covers = |(prefix, at): &(&str, u64)| {
                 due.path.starts_with(prefix) && *at >= due.in_wildcard_since
             };
-            !accepted.is_some_and(|at| *at >= due.since) && !wildcards.iter().any(covers)
+            let alone = state.accepted.get(&due.path).is_some_and(in_time);
+            !alone && !wildcards.iter().any(covers)
         });
     }
 

@@ -23,8 +23,8 @@ pub struct Course {
     pub disturbances: Vec<(u64, u64)>,
     /// Those of faults after which paths may be paid for twice.
     pub excuses: Vec<(u64, u64)>,
-    /// The longest wait for the edge while writers paused.
-    pub quiet_after: Duration,
+    /// The longest wait for the edge to hear of everything that was in the buffer.
+    pub edge_took: Duration,
     /// Each fault with how often it came.
     pub survived: Vec<(Fault, u32)>,
     /// What could not be had on this machine.
@@ -51,7 +51,7 @@ impl Report {
             ran_for,
             disturbances,
             excuses,
-            quiet_after,
+            edge_took,
             survived,
             impossible,
         } = course;
@@ -82,7 +82,7 @@ impl Report {
              \x20   faults included      {all}\n\
              \x20 deletion to the edge   {lateness}\n\
              \x20 entries compared       {compared}\n\
-             \x20 paths at the edge      {paths} distinct, all within {quiet:.1} s of a pause\n\
+             \x20 paths at the edge      {paths} distinct, the last at most {edge:.1} s after it was in the buffer\n\
              \x20 paid for twice         {twice} of {paid} paths, and {excused} after faults that excuse it\n\
              \x20 paths refused          {refusals} times, {letters} dead letters\n\
              \x20 buffer                 {buffer:?}: {again} messages delivered again, {gaps} losses found\n\
@@ -105,7 +105,7 @@ impl Report {
             lateness = quantiles(&probes.lateness()),
             compared = number(&counts.compared),
             paths = accepted.len(),
-            quiet = quiet_after.as_secs_f64(),
+            edge = edge_took.as_secs_f64(),
             twice = bill.twice.len(),
             paid = bill.paid,
             excused = bill.excused,

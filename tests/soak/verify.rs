@@ -34,6 +34,8 @@ pub struct Findings {
     pub too_early: Vec<String>,
     /// What evictd gave up though nobody refused it.
     pub buried: Vec<String>,
+    /// How long the edge took to hear of everything that was in the buffer.
+    pub edge_took: Duration,
 }
 
 impl Findings {
@@ -99,8 +101,11 @@ pub async fn verify(
 ) -> Findings {
     at_end(world).await;
     let _readers_pause = traffic.reading.write().await;
+    let asked = Instant::now();
+    let unsent = unsent(world, traffic, probes).await;
     Findings {
-        unsent: unsent(world, traffic, probes).await,
+        unsent,
+        edge_took: asked.elapsed(),
         stale: compare(world, traffic).await,
         too_early: probes.too_early(),
         buried: refused::letters(&world.disk.path()).good,

@@ -331,7 +331,9 @@ impl World {
 
 /// A queue with dead letters.
 async fn queue(aws: &Aws) -> String {
-    let (url, _) = aws.create_queue_with_dead_letters("soak", RECEIVES_MAX).await;
+    let (url, _) = aws
+        .create_queue_with_dead_letters("soak", RECEIVES_MAX)
+        .await;
     let set = aws.sqs().set_queue_attributes().queue_url(&url);
     let timeout = QueueAttributeName::VisibilityTimeout;
     let set = set.attributes(timeout, VISIBILITY_TIMEOUT_SECONDS);

@@ -21,6 +21,8 @@ pub struct PaidTwice {
     /// The last invalidation before that covers it.
     pub before: Instant,
     pub again: Instant,
+    /// Whether it was the same path or wildcard that was invalidated before, and not only a wildcard over it.
+    pub is_same: bool,
 }
 
 /// What was invalidated though the same distribution had accepted it, or a wildcard over it, after everything that
@@ -46,9 +48,11 @@ pub fn paid_twice(made: &[FakeInvalidation], changes: &[ChangedPath]) -> Vec<Pai
                 .iter()
                 .filter(|((of, prefix), _)| *of == distribution && item.starts_with(prefix))
                 .map(|(_, at)| *at);
-            let before = covering
-                .chain(accepted.get(&(distribution, item.as_str())).copied())
-                .max();
+            let same = match wildcard {
+                Some(prefix) => wildcards.get(&(distribution, prefix)),
+                None => accepted.get(&(distribution, item.as_str())),
+            };
+            let before = covering.chain(same.copied()).max();
             // What changed after this acceptance needs another one.
             let asked_for = sorted[from..from + length].iter().map(|change| change.at);
             let asked_for = asked_for.filter(|at| *at <= invalidation.at).max();
@@ -60,6 +64,7 @@ pub fn paid_twice(made: &[FakeInvalidation], changes: &[ChangedPath]) -> Vec<Pai
                     asked_for,
                     before,
                     again: invalidation.at,
+                    is_same: same.is_some_and(|at| *at >= asked_for),
                 });
             }
         }
@@ -96,7 +101,10 @@ fn what_nothing_asked_for_is_paid_twice() {
     assert_eq!(twice(&[(&["/a*", "/b"], 6), (&["/a*", "/b"], 7)]), 2);
     assert_eq!(twice(&[(&["/a*"], 2), (&["/a*"], 3)]), 1);
     assert_eq!(twice(&[(&["/a*"], 2), (&["/a/1"], 3), (&["/a/2"], 6)]), 1);
-    assert_eq!(twice(&[(&["/a/1", "/a*"], 2), (&["/c"], 3), (&["/c"], 4)]), 0);
+    assert_eq!(
+        twice(&[(&["/a/1", "/a*"], 2), (&["/c"], 3), (&["/c"], 4)]),
+        0
+    );
     let mut elsewhere = made(&[(&["/b"], 2), (&["/b"], 3)]);
     elsewhere[1].distribution = "E2".to_owned();
     assert_eq!(paid_twice(&elsewhere, &changes).len(), 0);
