@@ -12,6 +12,6 @@ pub mod message;
 pub mod sqs;
 
 pub use self::contract::*;
-pub use self::local::Local;
+pub use self::local::{Local, LocalCondition};
 pub use self::message::{Message, MessageError, Recipient, Sender, pack};
 pub use self::sqs::{QueueSettings, Sqs};

@@ -2,8 +2,9 @@
 
 use super::status::daemon::hash;
 use super::{CommandError, preflight};
-use crate::checkpoint::{CheckpointStore, StoredBy};
+use crate::checkpoint::{Checkpoint, CheckpointStore, StoredBy};
 use crate::config::{CheckpointConfig, Config};
+use crate::model::BufferMark;
 
 /// Opens the checkpoint to read it.
 pub(super) fn open(config: &Config) -> Result<CheckpointStore, CommandError> {
@@ -14,6 +15,13 @@ pub(super) fn open(config: &Config) -> Result<CheckpointStore, CommandError> {
         }
     };
     Ok(store.by(stored_by(config)))
+}
+
+/// Whether a local buffer was in use when the position was stored.
+pub(super) async fn names_local_buffer(config: &Config) -> Result<bool, CommandError> {
+    let stored = open(config)?.load().await?;
+    let buffer = stored.and_then(|stored| stored.buffer);
+    Ok(matches!(buffer, Some(BufferMark::File { .. })))
 }
 
 /// How positions name an evictd with this configuration.

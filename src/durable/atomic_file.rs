@@ -1,6 +1,6 @@
 //! A file that is read, replaced and removed as a whole.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// The file could not be replaced now: its disk is full, say.
 pub(crate) fn try_replacing(path: &Path, bytes: usize) -> io::Result<()> {
-    tempfile::tempfile_in(directory::of(path))?.write_all(&vec![0; bytes])
+    nameless(path)?.write_all(&vec![0; bytes])
+}
+
+/// Makes a file beside this one that has no name, and goes with whoever holds it.
+pub(crate) fn nameless(path: &Path) -> io::Result<File> {
+    tempfile::tempfile_in(directory::of(path))
 }
 
 /// Renames a damaged file to the first free one of `NAME.damaged-1`, `-2`, …, for

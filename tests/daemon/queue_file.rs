@@ -1,5 +1,6 @@
 //! The file of a local buffer that is lost, replaced, set back or damaged while paths wait in it.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use super::register::{IN_REDIS, at_end};
 use super::shop::{Config, Shop, WITHIN, has_no_gap, start, stop};
 use crate::edge::aws as edge_aws;
 use crate::support::{
-    Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually, shared_aws,
-    zero_pages,
+    Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually,
+    shared_aws, zero_pages,
 };
 
 const RULE: &str = r#"
@@ -173,6 +174,28 @@ fn zero(path: &Path) {
     zero_pages(path, &format!("/users/{WAITING}"));
 }
 
+/// Flips a bit in each of these bytes of the file, in place.
+fn flip(path: &Path, bytes: &[u64]) {
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    for &at in bytes {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    }
+}
+
+/// What `check` says of the buffer.
+async fn checked(options: &EvictdOptions) -> String {
+    let finished = Evictd::finish(&options.clone().args(&["check"]), WITHIN).await;
+    let lines = finished.stdout.lines();
+    let said: Vec<&str> = lines.filter(|line| line.contains("queue.redb")).collect();
+    said.join("\n")
+}
+
 #[tokio::test]
 async fn a_buffer_that_went_with_its_machine_is_a_gap_where_the_position_went_on() {
     let scene = Scene::new().await;
@@ -205,6 +228,98 @@ async fn a_zeroed_page_of_the_buffer_is_a_gap_and_the_file_is_set_aside() {
     let evictd = scene.is_a_gap(zero, "is damaged").await;
     assert_eq!(scene.beside("damaged").len(), 1);
     scene.goes_on(evictd).await;
+}
+
+/// The first byte says whose file it is, and byte 64 in which format a commit is.
+#[tokio::test]
+async fn a_bit_at_the_beginning_of_the_buffer_is_a_gap_and_the_file_is_set_aside() {
+    let flipped = async |at| {
+        let scene = Scene::new().await;
+        let happens = |file: &Path| flip(file, &[at]);
+        let evictd = scene.is_a_gap(happens, "is damaged").await;
+        assert_eq!(scene.beside("damaged").len(), 1);
+        assert!(scene.gaps()[0].contains("damaged-1"), "{:?}", scene.gaps());
+        scene.goes_on(evictd).await;
+    };
+    tokio::join!(flipped(0), flipped(64));
+}
+
+#[tokio::test]
+async fn check_says_that_the_buffer_is_damaged_and_leaves_it_as_it_is() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let file = shop.dir.path().join("queue.redb");
+    let config = shop.config();
+    let scene = Scene::with(shop, config, &file).await;
+    assert_eq!(checked(&scene.options).await, "");
+    let mut evictd = start(&scene.options).await;
+    let paths = scene.change(1..=1).await;
+    scene.reached(&paths, &evictd).await;
+    scene.shop.done(&evictd).await;
+    let said = checked(&scene.options).await;
+    assert!(said.contains("in use by a running daemon"), "{said}");
+    evictd.kill();
+    let sound = checked(&scene.options).await;
+    assert!(sound.contains("is sound, messages that wait: 0"), "{sound}");
+    for at in [0, 64, 4096 + 9] {
+        flip(&file, &[at]);
+        let bytes = std::fs::read(&file).unwrap();
+        let said = checked(&scene.options).await;
+        assert!(said.starts_with("warning"), "{at}: {said}");
+        assert!(said.contains("is damaged"), "{at}: {said}");
+        assert!(said.contains("`evictd run` sets it aside"), "{at}: {said}");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+        assert_eq!(scene.beside("queue"), ["queue.redb"]);
+        flip(&file, &[at]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_or_of_a_later_version_is_refused_and_left_as_it_is() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    let file = shop.dir.path().join("queue.redb");
+    let config = shop.config();
+    let scene = Scene::with(shop, config, &file).await;
+    let refused = async |says: &str, code| {
+        let bytes = std::fs::read(&file).unwrap();
+        let said = command(&scene.options, &["run"], code).await;
+        assert!(said.contains(says), "{said}");
+        let said = checked(&scene.options).await;
+        assert!(said.starts_with("error"), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(std::fs::read(&file).unwrap() == bytes, "{says}");
+        assert_eq!(scene.beside("queue"), ["queue.redb"]);
+    };
+    std::fs::write(
+        &file,
+        "Notes of the operator's, which nobody else may touch.\n",
+    )
+    .unwrap();
+    refused("is not a queue of evictd", 2).await;
+    std::fs::remove_file(&file).unwrap();
+    let table: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("notes");
+    let database = redb::Database::create(&file).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(table)
+        .unwrap()
+        .insert("a", "b")
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    refused("is not a queue of evictd", 2).await;
+    std::fs::remove_file(&file).unwrap();
+
+    let evictd = start(&scene.options).await;
+    let paths = scene.change(1..=1).await;
+    scene.reached(&paths, &evictd).await;
+    scene.shop.done(&evictd).await;
+    stop(evictd).await;
+    // 3 becomes 11 in both commits.
+    let format = std::fs::File::options().write(true).open(&file).unwrap();
+    for at in [64, 192] {
+        format.write_all_at(&[11], at).unwrap();
+    }
+    refused("a later version of evictd", 3).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::file::is_anothers;
 use crate::buffer::BufferError;
 
 /// The remedy for an error that should not happen.
@@ -67,17 +68,22 @@ fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> Buf
             &reason,
             "let evictd's user read and write the file and its directory",
         ),
-        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => refusal(
+        another if is_anothers(another) => refusal(
             path,
             operation,
             &reason,
-            "the file is not a queue of evictd: give another path, or move the file away",
+            "the file is not a queue of evictd, or is one whose first bytes are damaged: give another path, or \
+             move the file away",
         ),
-        redb::Error::UpgradeRequired(_) => refusal(
+        redb::Error::UpgradeRequired(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. } => refusal(
             path,
             operation,
             &reason,
-            "move the file away and replay from a position before its oldest message",
+            "a later version of evictd, or another program, wrote the file: start that one, or give another path; \
+             to move the file away loses the paths that wait in it",
         ),
         // Another file has taken its place.
         redb::Error::Corrupted(_) => BufferError::Unavailable {

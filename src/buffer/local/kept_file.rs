@@ -1,7 +1,6 @@
 //! The file kept open: it is opened again after an error, compared with how far it
 //! had come, and replaced when it is damaged.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,8 @@ use crate::model::{BufferMark, BufferState, CommitTime};
 #[derive(Debug)]
 pub(super) struct KeptFile {
     path: PathBuf,
+    /// Whether a queue was in use here before: another file in its place is damage.
+    was_in_use: bool,
     /// Closed after an I/O error: `redb` then refuses everything until the
     /// file is opened again.
     database: Option<Database>,
@@ -47,29 +48,12 @@ pub(super) enum Reopened {
     Another,
 }
 
-/// The numbers that a transaction gives out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Numbering {
-    /// The identity of this opening, if it gives out its first.
-    drawn: Option<u128>,
-    at_least: u64,
-}
-
-/// Numbers that were given out.
-#[derive(Debug)]
-pub(super) struct Given {
-    /// The number that was the next one before.
-    from: u64,
-    next: u64,
-    messages: u64,
-    drawn: Option<u128>,
-}
-
 impl KeptFile {
     /// A file on a full disk is opened by the first use that finds room.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, was_in_use: bool) -> Result<Self, Error> {
         let mut kept = Self {
             path: path.to_owned(),
+            was_in_use,
             database: None,
             openings: Openings::default(),
             has_drawn: false,
@@ -93,6 +77,10 @@ impl KeptFile {
 
     /// Compares the file with how far it had come, once it is open.
     pub(super) fn continue_from(&mut self, stored: BufferMark) {
+        if self.state.borrow().losses > 0 {
+            // That stands for whatever was accepted before.
+            return;
+        }
         self.mark = Some(stored);
         if self.database.is_some() {
             self.compare();
@@ -115,27 +103,44 @@ impl KeptFile {
         self.reopened.take()
     }
 
-    pub(super) fn numbering(&mut self) -> Result<Numbering, Error> {
+    /// Stores bodies under the next numbers, in one durable transaction. `bodies`
+    /// may take them from elsewhere in the file.
+    pub(super) fn append<T>(
+        &mut self,
+        bodies: impl FnOnce(&WriteTransaction) -> Result<(Vec<String>, T), Error>,
+    ) -> Result<T, Error> {
         self.ensure_open()?;
-        Ok(Numbering {
-            drawn: (!self.has_drawn).then(rand::random::<u128>),
-            at_least: self.given_out.max(CommitTime::now().micros()),
-        })
-    }
-
-    /// Takes in that a transaction was committed.
-    pub(super) fn gave(&mut self, given: &Given) {
-        if let Some(identity) = given.drawn {
-            self.openings.push(Opening {
-                from: given.from,
-                identity,
-            });
+        let at_least = self.given_out.max(CommitTime::now().micros());
+        let identity = (!self.has_drawn).then(rand::random::<u128>);
+        let (stored, drawn, next, answer) = self.write(|transaction| {
+            let (bodies, answer) = bodies(transaction)?;
+            let mut messages = transaction.open_table(MESSAGES)?;
+            let mut numbers = transaction.open_table(NUMBERS)?;
+            let from = file::next_number(&numbers)?;
+            let drawn = identity.filter(|_| !bodies.is_empty());
+            if let Some(identity) = drawn {
+                transaction.open_table(OPENINGS)?.insert(from, identity)?;
+            }
+            let mut next = from.max(at_least);
+            for body in &bodies {
+                messages.insert(next, seal(next, body.as_bytes()).as_slice())?;
+                next = next.checked_add(1).ok_or_else(|| {
+                    Error::Corrupted("the sequence numbers are used up".to_owned())
+                })?;
+            }
+            numbers.insert(NEXT, u128::from(next))?;
+            let drawn = drawn.map(|identity| Opening { from, identity });
+            Ok((to_u64(bodies.len()), drawn, next, answer))
+        })?;
+        if let Some(opening) = drawn {
+            self.openings.push(opening);
             self.has_drawn = true;
         }
-        self.next = given.next;
-        self.given_out = given.next;
-        self.held = self.held.saturating_add(given.messages);
+        self.next = next;
+        self.given_out = next;
+        self.held = self.held.saturating_add(stored);
         self.publish();
+        Ok(answer)
     }
 
     /// Takes in that so many messages were deleted.
@@ -157,10 +162,10 @@ impl KeptFile {
         }
         match self.opened() {
             Ok(opened) => self.adopt(opened),
-            Err(error) if file::is_damage(&self.path, &error) => {
-                self.replace(&error.to_string())?;
-            }
-            Err(error) => return Err(error),
+            Err(error) => match file::damage(&error, self.was_in_use) {
+                Some(damage) => self.replace(&damage)?,
+                None => return Err(error),
+            },
         }
         Ok(())
     }
@@ -179,14 +184,16 @@ impl KeptFile {
             "the buffer's file is damaged ({damage}), and was set aside as {aside}"
         ));
         self.reopened = Some(Reopened::Another);
-        let opened = self.opened()?;
-        self.adopt(opened);
+        self.adopt(file::open(&self.path)?);
         Ok(())
     }
 
+    /// Leaves a file as it is that may be another's.
     fn opened(&self) -> Result<SoundFile, Error> {
-        let path = self.path.as_path();
-        catch_unwind(|| file::open(path)).unwrap_or_else(panicked)
+        if !self.was_in_use {
+            file::examine(&self.path)?;
+        }
+        file::open(&self.path)
     }
 
     fn adopt(&mut self, opened: SoundFile) {
@@ -201,6 +208,7 @@ impl KeptFile {
         self.next = next;
         self.held = held;
         self.database = Some(database);
+        self.was_in_use = true;
         let lost = self.compare();
         self.reopened = match self.reopened {
             Some(Reopened::Another) => self.reopened,
@@ -229,6 +237,19 @@ impl KeptFile {
         });
     }
 
+    /// Does `work` in one transaction, which survives once this returns.
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.with_database(|database| {
+            let transaction = file::write(database)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+    }
+
     pub(super) fn with_database<T>(
         &mut self,
         work: impl FnOnce(&Database) -> Result<T, Error>,
@@ -237,7 +258,8 @@ impl KeptFile {
         let Some(database) = self.database.take() else {
             return Err(Error::DatabaseClosed);
         };
-        let result = catch_unwind(AssertUnwindSafe(|| work(&database))).unwrap_or_else(panicked);
+        let result =
+            catch_unwind(AssertUnwindSafe(|| work(&database))).unwrap_or_else(file::panicked);
         match &result {
             Err(Error::Corrupted(damage)) => {
                 catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
@@ -247,41 +269,5 @@ impl KeptFile {
             _ => self.database = Some(database),
         }
         result
-    }
-}
-
-/// `redb` may panic at a page that was damaged since it was checked.
-fn panicked<T>(_: Box<dyn Any + Send>) -> Result<T, Error> {
-    Err(Error::Corrupted("redb cannot read a page".to_owned()))
-}
-
-impl Numbering {
-    /// Stores bodies under the next numbers.
-    pub(super) fn append(
-        self,
-        transaction: &WriteTransaction,
-        bodies: &[String],
-    ) -> Result<Given, Error> {
-        let mut messages = transaction.open_table(MESSAGES)?;
-        let mut numbers = transaction.open_table(NUMBERS)?;
-        let from = file::next_number(&numbers)?;
-        let drawn = self.drawn.filter(|_| !bodies.is_empty());
-        if let Some(identity) = drawn {
-            transaction.open_table(OPENINGS)?.insert(from, identity)?;
-        }
-        let mut next = from.max(self.at_least);
-        for body in bodies {
-            messages.insert(next, seal(next, body.as_bytes()).as_slice())?;
-            next = next
-                .checked_add(1)
-                .ok_or_else(|| Error::Corrupted("the sequence numbers are used up".to_owned()))?;
-        }
-        numbers.insert(NEXT, u128::from(next))?;
-        Ok(Given {
-            from,
-            next,
-            messages: to_u64(bodies.len()),
-            drawn,
-        })
     }
 }

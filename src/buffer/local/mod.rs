@@ -7,7 +7,7 @@
 //!
 //! - `queue`: a queue, and the contract of a buffer kept with it.
 //! - `store`: what is in the file, and in memory who has received which message.
-//! - `file`: the file: opened and checked, and set aside when it is damaged.
+//! - `file`: the file: opened and checked, and told from one that is damaged or another's.
 //! - `kept_file`: the file kept open, compared with how far it had come, and replaced when it is damaged.
 //! - `openings`: who wrote which of its messages, and whether it goes on from where it was.
 //! - `checksum`: a body with its checksum.
@@ -22,7 +22,8 @@ mod openings;
 mod queue;
 mod store;
 
-pub use self::queue::{Local, LocalReceipt};
+pub use self::queue::{Local, LocalCondition};
+pub use self::store::LocalReceipt;
 
 #[cfg(test)]
 mod tests;

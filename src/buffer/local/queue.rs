@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use redb::Error;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::error::{BUG, blocking, refusal};
-use super::store::{Dead, LocalStore, Taken};
+use super::file;
+use super::store::{Dead, LocalReceipt, LocalStore};
 use crate::buffer::{
     Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
     SendError, message,
@@ -38,11 +40,19 @@ struct LocalShared {
     state: watch::Sender<BufferState>,
 }
 
-/// Proves one delivery of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LocalReceipt {
-    sequence: u64,
-    delivery: u64,
+/// The file of a queue, as a start would find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalCondition {
+    /// There is none yet.
+    Absent,
+    /// Another process has it open.
+    InUse,
+    Sound {
+        /// Messages that wait.
+        messages: u64,
+    },
+    /// It would be set aside, for this reason.
+    Damaged(String),
 }
 
 impl Local {
@@ -53,9 +63,19 @@ impl Local {
     /// The directory is missing, the file is not a queue, or another process
     /// has it open.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, BufferError> {
-        let path = path.into();
+        Self::open_expecting(path.into(), false).await
+    }
+
+    /// Opens the queue. If one was in use here when a position was stored, whatever
+    /// has taken its place is a damaged one, and is set aside.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub async fn open_expecting(path: PathBuf, was_in_use: bool) -> Result<Self, BufferError> {
         let name: Arc<str> = path.display().to_string().into();
-        let store = blocking(&name, "open", move || LocalStore::open(&path)).await?;
+        let opened = move || LocalStore::open(&path, was_in_use);
+        let store = blocking(&name, "open", opened).await?;
         Ok(Self {
             shared: Arc::new(LocalShared {
                 state: store.file.state(),
@@ -65,6 +85,26 @@ impl Local {
             }),
             visibility: VISIBILITY_DEFAULT,
         })
+    }
+
+    /// Finds out what opening it would find, and leaves the file as it is.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or would be refused.
+    pub async fn examine(path: PathBuf, was_in_use: bool) -> Result<LocalCondition, BufferError> {
+        let name: Arc<str> = path.display().to_string().into();
+        let examined = move || match file::examine(&path) {
+            Ok(None) => Ok(LocalCondition::Absent),
+            Ok(Some(sound)) => Ok(LocalCondition::Sound {
+                messages: sound.held,
+            }),
+            Err(Error::DatabaseAlreadyOpen) => Ok(LocalCondition::InUse),
+            Err(error) => file::damage(&error, was_in_use)
+                .map(LocalCondition::Damaged)
+                .ok_or(error),
+        };
+        blocking(&name, "examine", examined).await
     }
 
     /// Sets how long a received message stays invisible; 30 s by default.
@@ -84,10 +124,26 @@ impl Local {
         self.run("count", |store| store.depth()).await
     }
 
+    /// Lets messages be held for as long from now on. Returns the receipts that are
+    /// not the latest.
+    async fn hold(
+        &self,
+        operation: &'static str,
+        receipts: &[LocalReceipt],
+        time: Duration,
+    ) -> Result<Vec<LocalReceipt>, ReceiptError<LocalReceipt>> {
+        let (held, until) = (receipts.to_vec(), Instant::now() + time);
+        let lost = self.run(operation, move |store| Ok(store.hold(&held, until)));
+        lost.await.map_err(|cause| ReceiptError {
+            failed: receipts.to_vec(),
+            cause,
+        })
+    }
+
     pub(super) async fn run<T, F>(&self, operation: &'static str, work: F) -> Result<T, BufferError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut LocalStore) -> Result<T, redb::Error> + Send + 'static,
+        F: FnOnce(&mut LocalStore) -> Result<T, Error> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
         blocking(&self.shared.path, operation, move || {
@@ -116,7 +172,7 @@ impl Buffer for Local {
                 }
             }
         }
-        match self.run("send", move |store| store.append(&bodies)).await {
+        match self.run("send", move |store| store.append(bodies)).await {
             Ok(()) => {
                 self.shared.arrived.notify_waiters();
                 Ok(())
@@ -137,29 +193,14 @@ impl Buffer for Local {
             // Listening starts before the look, so that a message that is sent
             // in between ends the wait.
             let arrived = self.shared.arrived.notified();
-            let taken = self
-                .run("receive", move |store| {
-                    store.take(RECEIVE_MAX, Instant::now(), visibility)
-                })
-                .await?;
-            let next = match taken {
-                Taken::Messages(messages) => {
-                    return Ok(messages
-                        .into_iter()
-                        .map(|message| Received {
-                            id: message.id,
-                            receipt: LocalReceipt {
-                                sequence: message.sequence,
-                                delivery: message.delivery,
-                            },
-                            deliveries: message.times,
-                            content: message::decode(&message.body),
-                            body: String::from_utf8_lossy(&message.body).into_owned(),
-                        })
-                        .collect());
-                }
-                Taken::NothingUntil(next) => next,
-            };
+            let taken = self.run("receive", move |store| {
+                let received = store.take(RECEIVE_MAX, Instant::now(), visibility)?;
+                Ok((received, store.next_return()))
+            });
+            let (received, next) = taken.await?;
+            if !received.is_empty() {
+                return Ok(received);
+            }
             if Instant::now() >= deadline {
                 return Ok(Vec::new());
             }
@@ -172,48 +213,22 @@ impl Buffer for Local {
     }
 
     async fn extend(&self, receipts: &[LocalReceipt]) -> Result<(), ReceiptError<LocalReceipt>> {
-        let asked: Vec<(u64, u64)> = receipts
-            .iter()
-            .map(|receipt| (receipt.sequence, receipt.delivery))
-            .collect();
-        let until = Instant::now() + self.visibility;
-        let outcome = self
-            .run("extend", move |store| Ok(store.extend(&asked, until)))
-            .await;
-        match outcome {
-            Ok(lost) if lost.is_empty() => Ok(()),
-            Ok(lost) => Err(ReceiptError {
-                failed: lost
-                    .into_iter()
-                    .map(|(sequence, delivery)| LocalReceipt { sequence, delivery })
-                    .collect(),
-                cause: refusal(
-                    &self.shared.path,
-                    "extend",
-                    "the message was deleted or received again since",
-                    "nothing is lost; its paths may be invalidated twice",
-                ),
-            }),
-            Err(cause) => Err(ReceiptError {
-                failed: receipts.to_vec(),
-                cause,
-            }),
+        let failed = self.hold("extend", receipts, self.visibility).await?;
+        if failed.is_empty() {
+            return Ok(());
         }
+        let cause = refusal(
+            &self.shared.path,
+            "extend",
+            "the message was deleted or received again since",
+            "nothing is lost; its paths may be invalidated twice",
+        );
+        Err(ReceiptError { failed, cause })
     }
 
     async fn give_back(&self, receipts: &[LocalReceipt]) -> Result<(), ReceiptError<LocalReceipt>> {
-        let asked: Vec<(u64, u64)> = receipts
-            .iter()
-            .map(|receipt| (receipt.sequence, receipt.delivery))
-            .collect();
-        let now = Instant::now();
         // Who holds what is in memory. A newer delivery keeps its time.
-        self.run("give back", move |store| Ok(store.extend(&asked, now)))
-            .await
-            .map_err(|cause| ReceiptError {
-                failed: receipts.to_vec(),
-                cause,
-            })?;
+        self.hold("give back", receipts, Duration::ZERO).await?;
         self.shared.arrived.notify_waiters();
         Ok(())
     }

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Error, ReadableDatabase, ReadableTableMetadata};
@@ -11,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::checksum::unseal;
-use super::file::{self, DEAD, MESSAGES};
+use super::file::{DEAD, MESSAGES};
 use super::kept_file::{KeptFile, Reopened};
-use crate::model::cast::to_u64;
+use crate::buffer::{Received, message};
+use crate::model::cast::{to_u64, to_usize};
 
 #[derive(Debug)]
 pub(super) struct LocalStore {
@@ -33,6 +33,13 @@ struct Hold {
     until: Instant,
 }
 
+/// Proves one delivery of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalReceipt {
+    pub(super) sequence: u64,
+    delivery: u64,
+}
+
 /// A message in the table of dead letters.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Dead {
@@ -41,26 +48,11 @@ pub(super) struct Dead {
     pub(super) body: String,
 }
 
-pub(super) struct Delivered {
-    pub(super) id: Arc<str>,
-    pub(super) sequence: u64,
-    pub(super) delivery: u64,
-    pub(super) times: u32,
-    pub(super) body: Vec<u8>,
-}
-
-pub(super) enum Taken {
-    /// At least one.
-    Messages(Vec<Delivered>),
-    /// Nothing is visible before then, unless it is sent.
-    NothingUntil(Option<Instant>),
-}
-
 impl LocalStore {
     /// A file on a full disk is opened by the first use that finds room.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, was_in_use: bool) -> Result<Self, Error> {
         Ok(Self {
-            file: KeptFile::open(path)?,
+            file: KeptFile::open(path, was_in_use)?,
             unread_from: 0,
             in_flight: HashMap::new(),
             deliveries: 0,
@@ -68,16 +60,8 @@ impl LocalStore {
     }
 
     /// Stores bodies in one durable transaction.
-    pub(super) fn append(&mut self, bodies: &[String]) -> Result<(), Error> {
-        let numbering = self.file.numbering()?;
-        let given = self.file.with_database(|database| {
-            let transaction = file::write(database)?;
-            let given = numbering.append(&transaction, bodies)?;
-            transaction.commit()?;
-            Ok(given)
-        })?;
-        self.file.gave(&given);
-        Ok(())
+    pub(super) fn append(&mut self, bodies: Vec<String>) -> Result<(), Error> {
+        self.file.append(|_| Ok((bodies, ())))
     }
 
     /// Hands out up to `limit` messages that are visible: first those whose time
@@ -87,7 +71,7 @@ impl LocalStore {
         limit: usize,
         now: Instant,
         visibility: Duration,
-    ) -> Result<Taken, Error> {
+    ) -> Result<Vec<Received<LocalReceipt>>, Error> {
         self.compare()?;
         let mut returned: Vec<u64> = self
             .in_flight
@@ -113,7 +97,7 @@ impl LocalStore {
                 found.push((sequence, unseal(sequence, body.value())?));
             }
             let room = limit.saturating_sub(found.len());
-            let expected = room.min(usize::try_from(unread).unwrap_or(usize::MAX));
+            let expected = room.min(to_usize(unread));
             for entry in messages.range(unread_from..)?.take(room) {
                 let (sequence, body) = entry?;
                 let sequence = sequence.value();
@@ -124,42 +108,43 @@ impl LocalStore {
             }
             Ok(found)
         })?;
-        if found.is_empty() {
-            return Ok(Taken::NothingUntil(
-                self.in_flight.values().map(|hold| hold.until).min(),
-            ));
-        }
-        let mut delivered = Vec::with_capacity(found.len());
+        let mut received = Vec::with_capacity(found.len());
         for (sequence, body) in found {
             self.deliveries += 1;
+            let delivery = self.deliveries;
             let before = self.in_flight.get(&sequence).map_or(0, |hold| hold.times);
             let times = before.saturating_add(1);
             let hold = Hold {
-                delivery: self.deliveries,
+                delivery,
                 times,
                 until: now + visibility,
             };
             self.in_flight.insert(sequence, hold);
             self.unread_from = self.unread_from.max(sequence.saturating_add(1));
-            let id = self.file.id(sequence);
-            delivered.push(Delivered {
-                id,
-                sequence,
-                delivery: self.deliveries,
-                times,
-                body,
+            received.push(Received {
+                id: self.file.id(sequence),
+                receipt: LocalReceipt { sequence, delivery },
+                deliveries: times,
+                content: message::decode(&body),
+                body: String::from_utf8_lossy(&body).into_owned(),
             });
         }
-        Ok(Taken::Messages(delivered))
+        Ok(received)
     }
 
-    /// Returns the deliveries that are not the latest of their message.
-    pub(super) fn extend(&mut self, deliveries: &[(u64, u64)], until: Instant) -> Vec<(u64, u64)> {
+    /// When the first of the messages that were handed out is visible again.
+    pub(super) fn next_return(&self) -> Option<Instant> {
+        self.in_flight.values().map(|hold| hold.until).min()
+    }
+
+    /// Lets somebody have messages until then. Returns the deliveries that are not
+    /// the latest of their message.
+    pub(super) fn hold(&mut self, receipts: &[LocalReceipt], until: Instant) -> Vec<LocalReceipt> {
         let mut lost = Vec::new();
-        for &(sequence, delivery) in deliveries {
-            match self.in_flight.get_mut(&sequence) {
-                Some(hold) if hold.delivery == delivery => hold.until = until,
-                _ => lost.push((sequence, delivery)),
+        for &receipt in receipts {
+            match self.in_flight.get_mut(&receipt.sequence) {
+                Some(hold) if hold.delivery == receipt.delivery => hold.until = until,
+                _ => lost.push(receipt),
             }
         }
         lost
@@ -167,16 +152,12 @@ impl LocalStore {
 
     /// Deletes messages in one durable transaction; absent ones are no error.
     pub(super) fn delete(&mut self, sequences: &[u64]) -> Result<(), Error> {
-        let deleted = self.file.with_database(|database| {
-            let transaction = file::write(database)?;
+        let deleted = self.file.write(|transaction| {
+            let mut messages = transaction.open_table(MESSAGES)?;
             let mut deleted = 0;
-            {
-                let mut messages = transaction.open_table(MESSAGES)?;
-                for sequence in sequences {
-                    deleted += u64::from(messages.remove(sequence)?.is_some());
-                }
+            for sequence in sequences {
+                deleted += u64::from(messages.remove(sequence)?.is_some());
             }
-            transaction.commit()?;
             Ok(deleted)
         })?;
         self.deleted(sequences, deleted);
@@ -185,26 +166,18 @@ impl LocalStore {
 
     /// Messages that were not deleted.
     pub(super) fn depth(&mut self) -> Result<u64, Error> {
-        self.file.with_database(|database| {
-            let messages = database.begin_read()?.open_table(MESSAGES)?;
-            Ok(messages.len()?)
-        })
+        self.file.ensure_open()?;
+        Ok(self.file.held())
     }
 
     /// Puts a message among the dead letters, in one durable transaction.
     pub(super) fn bury(&mut self, sequence: u64, dead: &Dead) -> Result<(), Error> {
         let json = serde_json::to_vec(dead).map_err(std::io::Error::other)?;
-        let deleted = self.file.with_database(|database| {
-            let transaction = file::write(database)?;
-            let deleted = transaction
-                .open_table(MESSAGES)?
-                .remove(sequence)?
-                .is_some();
-            transaction
-                .open_table(DEAD)?
-                .insert(sequence, json.as_slice())?;
-            transaction.commit()?;
-            Ok(deleted)
+        let deleted = self.file.write(|transaction| {
+            let mut letters = transaction.open_table(DEAD)?;
+            letters.insert(sequence, json.as_slice())?;
+            let mut messages = transaction.open_table(MESSAGES)?;
+            Ok(messages.remove(sequence)?.is_some())
         })?;
         self.deleted(&[sequence], u64::from(deleted));
         Ok(())
@@ -216,29 +189,19 @@ impl LocalStore {
         &mut self,
         readdressed: impl Fn(&str) -> Option<String>,
     ) -> Result<(usize, usize), Error> {
-        let numbering = self.file.numbering()?;
         let again = |json: &[u8]| {
             let dead: Dead = serde_json::from_slice(json).ok()?;
             readdressed(&dead.body)
         };
-        let (given, moved, left) = self.file.with_database(|database| {
-            let transaction = file::write(database)?;
+        self.file.append(|transaction| {
+            let mut letters = transaction.open_table(DEAD)?;
             let mut bodies = Vec::new();
-            let left;
-            {
-                let mut dead = transaction.open_table(DEAD)?;
-                for entry in dead.extract_if(|_, json| again(json).is_some())? {
-                    let (_, json) = entry?;
-                    bodies.extend(again(json.value()));
-                }
-                left = usize::try_from(dead.len()?).unwrap_or(usize::MAX);
+            for letter in letters.extract_if(|_, json| again(json).is_some())? {
+                bodies.extend(again(letter?.1.value()));
             }
-            let given = numbering.append(&transaction, &bodies)?;
-            transaction.commit()?;
-            Ok((given, bodies.len(), left))
-        })?;
-        self.file.gave(&given);
-        Ok((moved, left))
+            let counts = (bodies.len(), to_usize(letters.len()?));
+            Ok((bodies, counts))
+        })
     }
 
     /// Forgets who received what if the file is another one by now, and of the same

@@ -29,8 +29,6 @@ pub fn examine(config: &Config) -> Vec<Finding> {
         )),
     }
     if let Some(BufferConfig::Local { path }) = &config.buffer {
-        // Opening the file would create it, and a running daemon does not share
-        // it.
         found.extend(parent(path, "buffer", "buffer.path"));
         let problem = lasting::problem(config);
         found.extend(problem.map(|problem| Finding::new(Level::Error, "buffer", problem)));

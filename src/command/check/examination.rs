@@ -96,8 +96,10 @@ async fn edge(report: &mut CheckReport, config: &Config) {
                 Err(error) => report.fail("sqs", error),
             }
         }
-        // Its file is among the directories.
-        BufferConfig::Local { .. } => {}
+        BufferConfig::Local { path } => match queue::file(config, path).await {
+            Ok(found) => report.findings.extend(found),
+            Err(error) => report.fail("buffer", error),
+        },
     }
     distributions::examine(report, config, section, &CloudFront::new(&aws)).await;
 }

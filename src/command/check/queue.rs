@@ -1,9 +1,11 @@
 //! The queue between the cache and the edge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use crate::buffer::{Message, QueueSettings};
+use crate::buffer::{BufferError, Local, LocalCondition, Message, QueueSettings};
 use crate::command::finding::{Finding, Level};
+use crate::command::store;
 use crate::config::Config;
 
 /// Shortest visibility timeout without a warning. A drain that loses its
@@ -66,6 +68,32 @@ pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding>
         );
     }
     found
+}
+
+/// Looks at the file of a local buffer as a start would.
+pub(super) async fn file(config: &Config, path: &Path) -> Result<Option<Finding>, BufferError> {
+    // A checkpoint that cannot be read is another matter.
+    let was_in_use = store::names_local_buffer(config).await.unwrap_or(false);
+    let shown = path.display();
+    let (level, message) = match Local::examine(path.to_owned(), was_in_use).await? {
+        LocalCondition::Absent => return Ok(None),
+        LocalCondition::InUse => (
+            Level::Note,
+            format!("{shown} is in use by a running daemon, and was sound when that opened it"),
+        ),
+        LocalCondition::Sound { messages } => (
+            Level::Ok,
+            format!("{shown} is sound, messages that wait: {messages}"),
+        ),
+        LocalCondition::Damaged(damage) => (
+            Level::Warning,
+            format!(
+                "{shown} is damaged ({damage}), and the paths that wait in it are lost: `evictd run` sets it aside as \
+                 {shown}.damaged-1 or the next number, makes another one, and invalidates every path that any rule covers"
+            ),
+        ),
+    };
+    Ok(Some(Finding::new(level, "buffer", message)))
 }
 
 /// Compares messages that wait in the queue with the configuration: two

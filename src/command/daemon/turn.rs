@@ -225,7 +225,8 @@ impl Checked {
         match (self.queue.take(), self.config.buffer.clone()) {
             (Some(queue), _) => Box::pin(self.open_with(queue, term, reports)).await,
             (None, Some(BufferConfig::Local { path })) if self.config.cloudfront.is_some() => {
-                let local = Local::open(path).await?;
+                let was_in_use = store::names_local_buffer(&self.config).await?;
+                let local = Local::open_expecting(path, was_in_use).await?;
                 Box::pin(self.open_with(local, term, reports)).await
             }
             (None, _) => {
