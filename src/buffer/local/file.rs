@@ -43,6 +43,7 @@ const VERSIONS_AT: [usize; 2] = [64, 192];
 const VERSION: u8 = 3;
 
 /// A file that is open and was sound.
+#[derive(Debug)]
 pub(super) struct SoundFile {
     pub(super) database: Database,
     pub(super) openings: Openings,

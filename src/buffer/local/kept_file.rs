@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::checksum::seal;
 use super::file::{self, MESSAGES, NEXT, NUMBERS, OPENINGS, SoundFile};
-use super::openings::{Opening, Openings};
+use super::openings::Opening;
 use crate::durable::{atomic_file, is_full};
 use crate::model::cast::to_u64;
 use crate::model::{BufferMark, BufferState, CommitTime};
@@ -23,16 +23,11 @@ pub(super) struct KeptFile {
     was_in_use: bool,
     /// Closed after an I/O error: `redb` then refuses everything until the
     /// file is opened again.
-    database: Option<Database>,
-    openings: Openings,
+    file: Option<SoundFile>,
     /// Whether the newest opening is this one. It is drawn with its first message.
     has_drawn: bool,
-    /// The file's next number.
-    next: u64,
     /// Numbers before it were given out by this process, in whatever file.
     given_out: u64,
-    /// The number of messages.
-    held: u64,
     /// The mark that the file has to go on from.
     mark: Option<BufferMark>,
     state: watch::Sender<BufferState>,
@@ -54,12 +49,9 @@ impl KeptFile {
         let mut kept = Self {
             path: path.to_owned(),
             was_in_use,
-            database: None,
-            openings: Openings::default(),
+            file: None,
             has_drawn: false,
-            next: 0,
             given_out: 0,
-            held: 0,
             mark: None,
             state: watch::Sender::new(BufferState::default()),
             reopened: None,
@@ -82,20 +74,19 @@ impl KeptFile {
             return;
         }
         self.mark = Some(stored);
-        if self.database.is_some() {
-            self.compare();
-            self.publish();
-        }
+        self.compare();
+        self.publish();
     }
 
     /// The number of messages in it.
     pub(super) fn held(&self) -> u64 {
-        self.held
+        self.file.as_ref().map_or(0, |file| file.held)
     }
 
     /// The id of the message with this number.
     pub(super) fn id(&self, sequence: u64) -> Arc<str> {
-        self.openings.id(sequence)
+        let file = self.file.as_ref();
+        file.map_or_else(Arc::default, |file| file.openings.id(sequence))
     }
 
     /// What was found since the last call, if the file was opened since.
@@ -132,32 +123,36 @@ impl KeptFile {
             let drawn = drawn.map(|identity| Opening { from, identity });
             Ok((to_u64(bodies.len()), drawn, next, answer))
         })?;
-        if let Some(opening) = drawn {
-            self.openings.push(opening);
-            self.has_drawn = true;
-        }
-        self.next = next;
+        self.has_drawn |= drawn.is_some();
         self.given_out = next;
-        self.held = self.held.saturating_add(stored);
+        if let Some(file) = &mut self.file {
+            file.openings.extend(drawn);
+            file.next = next;
+            file.held = file.held.saturating_add(stored);
+        }
         self.publish();
         Ok(answer)
     }
 
     /// Takes in that so many messages were deleted.
     pub(super) fn deleted(&mut self, messages: u64) {
-        self.held = self.held.saturating_sub(messages);
+        if let Some(file) = &mut self.file {
+            file.held = file.held.saturating_sub(messages);
+        }
     }
 
     fn publish(&mut self) {
-        self.mark = self.openings.mark(self.next);
-        let mark = self.mark.clone();
-        self.state.send_modify(|state| state.mark = mark);
+        if let Some(file) = &self.file {
+            self.mark = file.openings.mark(file.next);
+            let mark = self.mark.clone();
+            self.state.send_modify(|state| state.mark = mark);
+        }
     }
 
     /// Opens the file if it is not open. A damaged one is set aside, and another
     /// one takes its place.
     pub(super) fn ensure_open(&mut self) -> Result<(), Error> {
-        if self.database.is_some() {
+        if self.file.is_some() {
             return Ok(());
         }
         match self.opened() {
@@ -197,17 +192,8 @@ impl KeptFile {
     }
 
     fn adopt(&mut self, opened: SoundFile) {
-        let SoundFile {
-            database,
-            openings,
-            next,
-            held,
-        } = opened;
-        self.openings = openings;
+        self.file = Some(opened);
         self.has_drawn = false;
-        self.next = next;
-        self.held = held;
-        self.database = Some(database);
         self.was_in_use = true;
         let lost = self.compare();
         self.reopened = match self.reopened {
@@ -218,11 +204,14 @@ impl KeptFile {
         self.publish();
     }
 
-    /// Compares the file, which is open, with how far it had come. Returns whether
+    /// Compares the file, if it is open, with how far it had come. Returns whether
     /// messages are lost.
     fn compare(&mut self) -> bool {
+        let Some(file) = &self.file else {
+            return false;
+        };
         let mark = self.mark.take();
-        let lack = mark.and_then(|mark| self.openings.lacks(self.next, &mark));
+        let lack = mark.and_then(|mark| file.openings.lacks(file.next, &mark));
         if let Some(lack) = &lack {
             let path = self.path.display();
             self.lost(format!("buffer {path}: {lack}"));
@@ -255,18 +244,18 @@ impl KeptFile {
         work: impl FnOnce(&Database) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.ensure_open()?;
-        let Some(database) = self.database.take() else {
+        let Some(file) = self.file.take() else {
             return Err(Error::DatabaseClosed);
         };
-        let result =
-            catch_unwind(AssertUnwindSafe(|| work(&database))).unwrap_or_else(file::panicked);
+        let worked = AssertUnwindSafe(|| work(&file.database));
+        let result = catch_unwind(worked).unwrap_or_else(file::panicked);
         match &result {
             Err(Error::Corrupted(damage)) => {
-                catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
+                catch_unwind(AssertUnwindSafe(|| drop(file))).ok();
                 self.replace(damage)?;
             }
             Err(Error::Io(_) | Error::PreviousIo | Error::LockPoisoned(_)) => {}
-            _ => self.database = Some(database),
+            _ => self.file = Some(file),
         }
         result
     }

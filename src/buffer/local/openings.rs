@@ -42,8 +42,8 @@ impl Openings {
         Self(oldest_first)
     }
 
-    pub(super) fn push(&mut self, opening: Opening) {
-        self.0.push(opening);
+    pub(super) fn extend(&mut self, later: Option<Opening>) {
+        self.0.extend(later);
     }
 
     /// How far the file has come with `next` as its next number; `None` if it

@@ -600,10 +600,8 @@ async fn a_file_of_something_else_is_left_as_it_is_unless_a_queue_was_there() {
         assert!(std::fs::read(&file).unwrap() == bytes, "{words}");
         let opened = Local::open_expecting(file.clone(), true).await;
         assert_eq!(opened.is_ok(), once_in_use, "{opened:?}");
-        let kept = match once_in_use {
-            true => scene.path().join("queue.redb.damaged-1"),
-            false => file,
-        };
+        let aside = scene.path().join("queue.redb.damaged-1");
+        let kept = if once_in_use { aside } else { file };
         assert!(std::fs::metadata(kept).is_ok());
     }
 }
