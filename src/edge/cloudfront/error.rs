@@ -86,7 +86,7 @@ fn classify(
             _,
         )
         | (_, 429) => EdgeErrorKind::Throttled,
-        ("BatchTooLarge", _) | (_, 413) => EdgeErrorKind::TooLarge { paths },
+        ("BatchTooLarge", _) | (_, 413) if batch.is_some() => EdgeErrorKind::TooLarge { paths },
         // The SDK does not model this one.
         ("InvalidationBatchAlreadyExists", _) => EdgeErrorKind::ReferenceTaken {
             caller_reference: batch
@@ -100,7 +100,7 @@ fn classify(
         | (_, 408 | 500..) => EdgeErrorKind::Unavailable,
         ("NoSuchInvalidation", _) => EdgeErrorKind::NoSuchInvalidation,
         ("NoSuchDistribution", _) => EdgeErrorKind::NoSuchDistribution,
-        ("InvalidArgument", _) => EdgeErrorKind::InvalidPath { paths },
+        ("InvalidArgument", _) if batch.is_some() => EdgeErrorKind::InvalidPath { paths },
         (
             "AccessDenied"
             | "AccessDeniedException"
@@ -114,6 +114,8 @@ fn classify(
         // The tenant's is told from these by whoever asked about one.
         (
             "EntityNotFound"
+            // Of a call that names no path.
+            | "InvalidArgument"
             | "InconsistentQuantities"
             | "IncompleteSignature"
             | "InvalidAction"
@@ -137,11 +139,16 @@ mod tests {
     const INVALIDATE: &str = "cloudfront:CreateInvalidation";
 
     fn error(code: &str, status: u16) -> EdgeError {
+        let batch = InvalidationBatch {
+            scope: crate::edge::Scope::of(&"E1".into()),
+            caller_reference: "evictd-1".to_owned(),
+            paths: vec!["/a".to_owned()],
+        };
         EdgeError {
             distribution: "E1".into(),
             code: code.to_owned(),
             reason: "why".to_owned(),
-            kind: classify(code, status, INVALIDATE, None),
+            kind: classify(code, status, INVALIDATE, Some(&batch)),
         }
     }
 
@@ -181,6 +188,32 @@ mod tests {
             let text = error.to_string();
             for part in ["distribution E1 ", code, "why"] {
                 assert!(text.contains(part), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_names_no_path_blames_no_rule_and_a_denial_names_its_permission() {
+        for action in [
+            "cloudfront:ListInvalidations",
+            "cloudfront:GetInvalidation",
+            "cloudfront:GetDistributionConfig",
+        ] {
+            for (code, status) in [
+                ("AccessDenied", 403),
+                ("AccessDenied", 400),
+                ("unknown", 403),
+                ("InvalidArgument", 400),
+                ("unknown", 413),
+                ("BatchTooLarge", 413),
+                ("SomethingNew", 400),
+            ] {
+                let text = classify(code, status, action, None).to_string();
+                for word in ["rule", "template", "batch"] {
+                    assert!(!text.contains(word), "{code}: {text}");
+                }
+                let denied = code == "AccessDenied" || status == 403;
+                assert_eq!(text.contains(action), denied, "{text}");
             }
         }
     }
