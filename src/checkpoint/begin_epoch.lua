@@ -1,11 +1,14 @@
 -- Begins an epoch in the hash KEYS[1]: one more than the epoch that is there, and
 -- ARGV[1] at least. Returns it, as text, with the value that is there. With a
--- second argument, a key that is not a hash is removed first; returns, last,
--- whether there was one.
+-- second argument, a key that holds something else is removed first; returns,
+-- last, whether it did.
 -- Epochs are milliseconds since 1970, or a little more: doubles hold them
 -- exactly, up to 2^53. Anything else counts as none.
 local removed = 0
 local held = redis.pcall('HMGET', KEYS[1], 'epoch', 'value')
+if not held.err and not held[1] and not held[2] and redis.call('EXISTS', KEYS[1]) == 1 then
+  held = redis.error_reply('WRONGTYPE a hash without the fields of a checkpoint')
+end
 if held.err then
   if not ARGV[2] or not string.find(held.err, 'WRONGTYPE') then
     return held

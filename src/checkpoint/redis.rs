@@ -104,8 +104,18 @@ impl RedisCheckpoint {
     /// The stored value. An empty one is none: it is what `clear` leaves.
     async fn value(&mut self) -> Result<Option<Vec<u8>>, CheckpointError> {
         let mut command = redis::cmd("HMGET");
-        command.arg(&self.key).arg("value");
-        let (value,): (Option<Vec<u8>>,) = self.run(command).await?;
+        command.arg(&self.key).arg("value").arg("epoch");
+        let (value, epoch): (Option<Vec<u8>>, Option<Vec<u8>>) = self.run(command).await?;
+        if value.is_none() && epoch.is_none() {
+            let mut command = redis::cmd("HLEN");
+            command.arg(&self.key);
+            if self.run::<u64>(command).await? > 0 {
+                return Err(CheckpointError::Unavailable {
+                    place: self.place(),
+                    reason: of_something_else("a hash with other fields is there"),
+                });
+            }
+        }
         Ok(value.filter(|value| !value.is_empty()))
     }
 
@@ -197,10 +207,7 @@ impl RedisCheckpoint {
     fn failed(&self, error: &RequestError) -> CheckpointError {
         let (place, mut reason) = (self.place(), error.to_string());
         if reason.contains("WRONGTYPE") {
-            reason = format!(
-                "{reason}; {NO_CHECKPOINT}: name another checkpoint.key, or remove what is there with \
-                 `evictd checkpoint clear`"
-            );
+            reason = of_something_else(&reason);
         }
         match error {
             RequestError::Unavailable { .. } | RequestError::NoToken { .. } => {
@@ -213,6 +220,13 @@ impl RedisCheckpoint {
     fn place(&self) -> String {
         format!("{} in Redis at {}", self.key, self.connection)
     }
+}
+
+fn of_something_else(found: &str) -> String {
+    format!(
+        "{found}; {NO_CHECKPOINT}: name another checkpoint.key, or remove what is there with \
+         `evictd checkpoint clear`"
+    )
 }
 
 impl Checkpoint for RedisCheckpoint {

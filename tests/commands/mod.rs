@@ -2,7 +2,7 @@
 //!
 //! - `workload`: changes of every kind, in binlog files of their own.
 
-mod check;
+pub mod check;
 mod checkpoint;
 mod documented;
 mod explain;

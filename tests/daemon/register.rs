@@ -463,6 +463,58 @@ async fn a_damaged_key_is_mended_by_set_and_clear_and_refused_by_a_start_where_i
     }
 }
 
+#[tokio::test]
+async fn a_key_that_holds_something_else_is_named_by_check_and_show_as_by_a_start() {
+    let shop = own().await;
+    let config = config(&shop);
+    let mut conn = shop.redis.conn().await;
+    let checked = async |level: &str| {
+        let (code, json) = crate::commands::check::json(&config.options()).await;
+        (
+            code,
+            crate::commands::check::found(&json, level, "checkpoint"),
+        )
+    };
+    let (code, said) = checked("note").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("no position yet"), "{said}");
+    for foreign in ["list", "text", "fields", "value"] {
+        let _: () = conn.del(KEY).await.unwrap();
+        let remedy = match foreign {
+            "list" => conn.rpush(KEY, "theirs").await.map(|()| "checkpoint clear"),
+            "text" => conn.set(KEY, "theirs").await.map(|()| "checkpoint clear"),
+            "fields" => conn.hset(KEY, "a", "b").await.map(|()| "checkpoint clear"),
+            _ => conn
+                .hset(KEY, "value", "b")
+                .await
+                .map(|()| "checkpoint set"),
+        };
+        let remedy = remedy.unwrap();
+        let refused = config.finish().await;
+        let shown = command(&config, &["checkpoint", "show"]).await;
+        let (code, said) = checked("error").await;
+        for (code, said) in [
+            (refused.code, &refused.stderr),
+            (shown.code, &shown.stderr),
+            (code, &said),
+        ] {
+            assert!(matches!(code, Some(2 | 3)), "{foreign}: {said}");
+            assert!(
+                said.contains(KEY) && said.contains(remedy),
+                "{foreign}: {said}"
+            );
+        }
+        let cleared = command(&config, &["checkpoint", "clear"]).await;
+        assert_eq!(cleared.code, Some(0), "{foreign}: {}", cleared.stderr);
+        let left: Option<String> = conn.hget(KEY, "a").await.unwrap();
+        assert_eq!(left, None, "{foreign}");
+    }
+    set(&config, "current").await;
+    let (code, said) = checked("ok").await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("holds the position"), "{said}");
+}
+
 /// What goes beside the checkpoint elsewhere has its place here too, if one is named.
 #[tokio::test]
 async fn what_is_put_on_record_has_a_directory_only_if_one_is_named() {

@@ -5,9 +5,10 @@ use super::report::CheckReport;
 use super::{cache, directories, distributions, queue};
 use crate::binlog::server::Server;
 use crate::buffer::Sqs;
+use crate::checkpoint::Checkpoint;
 use crate::cli::{CheckArgs, Global, OutputFormat};
 use crate::command::finding::Level;
-use crate::command::{CommandError, aws_config, preflight, print};
+use crate::command::{CommandError, aws_config, preflight, print, store};
 use crate::config::{self, BufferConfig, Config, SettleConfig};
 use crate::edge::cloudfront::CloudFront;
 
@@ -35,6 +36,7 @@ pub async fn run(global: &Global, options: &CheckArgs) -> Result<(), CommandErro
         mysql(&mut report, &mut config, global).await;
         redis(&mut report, &config).await;
         report.findings.extend(directories::examine(&config));
+        checkpoint(&mut report, &config).await;
         edge(&mut report, &config).await;
     }
     let text = match options.format {
@@ -74,6 +76,26 @@ async fn redis(report: &mut CheckReport, config: &Config) {
     }
 }
 
+/// Says whether there is a position of an evictd where the checkpoint is to be.
+async fn checkpoint(report: &mut CheckReport, config: &Config) {
+    let stored = async { Ok::<_, CommandError>(store::open(config)?.load().await?) };
+    let place = store::place(config);
+    match stored.await {
+        Ok(Some(stored)) => {
+            let message = format!("{place} holds the position {}", stored.position());
+            report.add(Level::Ok, "checkpoint", message);
+        }
+        Ok(None) => {
+            let message = format!(
+                "{place} holds no position yet: {}",
+                store::without_one(config)
+            );
+            report.add(Level::Note, "checkpoint", message);
+        }
+        Err(error) => report.fail("checkpoint", error),
+    }
+}
+
 async fn edge(report: &mut CheckReport, config: &Config) {
     let (Some(section), Some(buffer)) = (&config.cloudfront, &config.buffer) else {
         report.add(
@@ -91,7 +113,10 @@ async fn edge(report: &mut CheckReport, config: &Config) {
                 Ok(queue) => {
                     let settings = queue::settings(&queue, config.max_receives);
                     report.findings.extend(settings);
-                    examine_messages(report, config, &sqs).await;
+                    // A look counts as a receive, and the next one would be one too many.
+                    if queue.max_receive_count != Some(1) {
+                        examine_messages(report, config, &sqs).await;
+                    }
                 }
                 Err(error) => report.fail("sqs", error),
             }
