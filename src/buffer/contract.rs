@@ -63,6 +63,8 @@ pub enum Buried {
 pub struct Redriven {
     /// Dead letters that are messages again.
     pub moved: usize,
+    /// Those of them that were buried once more meanwhile.
+    pub buried_again: usize,
     /// Dead letters that no evictd wrote, and that stay where they are.
     pub left: usize,
 }
@@ -122,7 +124,8 @@ pub trait Buffer: Send + Sync + 'static {
         letter: RejectedMessage<Self::Receipt>,
     ) -> impl Future<Output = Result<Buried, BufferError>> + Send;
 
-    /// Makes dead letters messages again.
+    /// Makes dead letters messages again, each of them once: what becomes a dead letter
+    /// meanwhile, because a drain refuses it still, stays one.
     fn redrive(&self) -> impl Future<Output = Result<Redriven, BufferError>> + Send;
 
     /// Compares what it holds with `stored`, its mark when a position was stored,

@@ -12,7 +12,7 @@
 //! name tells the budget and the metrics, the id tells whether the drain that has
 //! received the message means the same distribution. Messages of earlier versions
 //! have no id, and nor do dead letters that an operator makes messages again: they
-//! go to the distribution of that name.
+//! go to the distribution of that name, and say with `redriven_at_us` when that was.
 //!
 //! Version 2 has tags and tenants: an older drain would put tags under a wildcard
 //! that matches no tag, and send a tenant's paths to all tenants. A message
@@ -48,6 +48,9 @@ pub struct Message {
     /// Its place among all that its sender has sent. One of an earlier version has
     /// none, and counts as new whenever it is received.
     pub sent: Option<Sent>,
+    /// When an operator last made it a message again, which was a dead letter: what
+    /// made it one is mended since.
+    pub redriven_at: Option<CommitTime>,
 }
 
 /// A sender of messages, which numbers them.
@@ -122,6 +125,8 @@ impl MessageError {
     }
 }
 
+const REDRIVEN_AT: &str = "redriven_at_us";
+
 #[derive(Deserialize)]
 struct Envelope {
     v: u32,
@@ -140,6 +145,8 @@ struct Outgoing<'a> {
     committed_at_us: u64,
     #[serde(flatten)]
     sent: Option<Sent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redriven_at_us: Option<u64>,
     paths: &'a [String],
 }
 
@@ -154,6 +161,8 @@ struct Incoming {
     committed_at_us: u64,
     #[serde(flatten)]
     sent: Option<Sent>,
+    #[serde(default)]
+    redriven_at_us: u64,
     paths: Vec<String>,
 }
 
@@ -176,6 +185,7 @@ pub fn encode(message: &Message) -> Result<String, serde_json::Error> {
         distribution_id: message.distribution_id.as_deref(),
         committed_at_us: message.committed_at.map_or(0, CommitTime::micros),
         sent: message.sent,
+        redriven_at_us: message.redriven_at.map(CommitTime::micros),
         paths: &message.paths,
     })?;
     Ok(escape(json))
@@ -209,21 +219,33 @@ pub fn decode(body: &[u8]) -> Result<Message, MessageError> {
         paths: incoming.paths,
         committed_at: CommitTime::from_micros(incoming.committed_at_us),
         sent: incoming.sent,
+        redriven_at: CommitTime::from_micros(incoming.redriven_at_us),
     })
 }
 
-/// The body of a dead letter that an operator makes a message again: it goes to the
-/// distribution that has the name by now. `None` if no evictd wrote it, so that it
+/// The body of a dead letter that an operator makes a message again at `at`: it goes to
+/// the distribution that has the name by now. `None` if no evictd wrote it, so that it
 /// would only become a dead letter again at once.
-pub fn readdressed(body: &str) -> Option<String> {
-    match decode(body.as_bytes()) {
-        Ok(mut message) => {
-            message.distribution_id = None;
-            encode(&message).ok()
-        }
-        Err(MessageError::NewerVersion { .. }) => Some(body.to_owned()),
-        Err(MessageError::Malformed { .. }) => None,
+pub fn redriven(body: &str, at: CommitTime) -> Option<String> {
+    let is_newer = match decode(body.as_bytes()) {
+        Ok(_) => false,
+        Err(MessageError::NewerVersion { .. }) => true,
+        Err(MessageError::Malformed { .. }) => return None,
+    };
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).ok()?;
+    if !is_newer {
+        fields.remove("distribution_id");
     }
+    fields.insert(REDRIVEN_AT.to_owned(), at.micros().into());
+    serde_json::to_string(&fields).ok().map(escape)
+}
+
+/// Whether an operator made the dead letter a message at `at` or later, and it is one
+/// again.
+pub fn was_redriven_since(body: &str, at: CommitTime) -> bool {
+    let fields: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let before = fields.and_then(|fields| fields.get(REDRIVEN_AT)?.as_u64());
+    before.is_some_and(|before| before >= at.micros())
 }
 
 /// Who sends paths, and where they go.
@@ -256,6 +278,7 @@ pub fn pack(
         paths: Vec::new(),
         committed_at,
         sent: None,
+        redriven_at: None,
     };
     let frame = frame_bytes(to);
     let mut messages = Vec::new();
@@ -339,6 +362,7 @@ mod tests {
             paths,
             committed_at: CommitTime::from_micros(1_763_892_000_000_000),
             sent: None,
+            redriven_at: None,
         }
     }
 
@@ -355,16 +379,27 @@ mod tests {
     fn a_message_of_an_earlier_version_and_one_that_is_sent_again_name_no_id() {
         let body = r#"{"v":1,"source":"shop","distribution":"main","committed_at_us":1763892000000000,"paths":["/a"]}"#;
         let sent = message(vec!["/a".to_owned()]);
-        let again = readdressed(&encode(&sent).unwrap());
-        assert_eq!(again.as_deref(), Some(body));
-        let expected = Message {
+        let mut expected = Message {
             distribution_id: None,
-            ..sent
+            ..sent.clone()
         };
-        assert_eq!(decode(body.as_bytes()), Ok(expected));
-        let newer = r#"{"v":3,"items":7}"#;
-        assert_eq!(readdressed(newer).as_deref(), Some(newer));
-        assert_eq!(readdressed("x"), None);
+        assert_eq!(decode(body.as_bytes()).as_ref(), Ok(&expected));
+        let at = CommitTime::from_micros(7).unwrap();
+        let again = redriven(&encode(&sent).unwrap(), at).unwrap();
+        expected.redriven_at = Some(at);
+        assert_eq!(decode(again.as_bytes()), Ok(expected));
+        let newer = redriven(r#"{"v":3,"items":7}"#, at);
+        let marked = r#"{"items":7,"redriven_at_us":7,"v":3}"#;
+        assert_eq!(newer.as_deref(), Some(marked));
+        assert_eq!(redriven("x", at), None);
+        let later = CommitTime::from_micros(8).unwrap();
+        for (body, at, since) in [
+            (&*again, at, true),
+            (&again, later, false),
+            (body, at, false),
+        ] {
+            assert_eq!(was_redriven_since(body, at), since, "{body}");
+        }
     }
 
     #[test]
@@ -513,6 +548,7 @@ mod tests {
                 paths,
                 committed_at: CommitTime::from_micros(committed_at_us),
                 sent: sent.map(|(by, number)| Sent { by, number }),
+                redriven_at: CommitTime::from_micros(committed_at_us / 2),
             };
             let body = encode(&message).unwrap();
             // All of these are XML 1.0 characters.

@@ -1,11 +1,14 @@
 //! `evictd drain`: the half of the daemon that sends paths. It also puts dead
 //! letters back.
 
+use jiff::Timestamp;
+
 use super::daemon::run as run_daemon;
 use super::{CommandError, aws_config};
 use crate::buffer::{Buffer, Local, Redriven, Sqs};
 use crate::cli::{DrainArgs, Global, OutputFormat, Role, RunArgs};
 use crate::config;
+use crate::ledger::LedgerFiles;
 use crate::telemetry::log::LogLevel;
 
 /// Runs until SIGTERM or SIGINT, or until the dead letters are put back.
@@ -19,6 +22,7 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
         return Box::pin(run_daemon(global, &options, log)).await;
     }
     let config = config::load(&global.config)?;
+    let began = Timestamp::now();
     let redriven = match config.buffer {
         Some(config::BufferConfig::Sqs { queue_url }) => {
             let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
@@ -37,12 +41,28 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
         }
     };
     report(redriven);
+    if let Some(dir) = &config.ledger_dir {
+        let files = LedgerFiles::new(dir, &config.name);
+        if let Err(error) = files.redriven(began).await {
+            tracing::warn!(%error, "the dead letters are put back, and the status shows them still");
+        }
+    }
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command")]
-fn report(Redriven { moved, left }: Redriven) {
+fn report(redriven: Redriven) {
+    let Redriven {
+        moved,
+        buried_again,
+        left,
+    } = redriven;
     println!("put back {moved} dead letters");
+    if buried_again > 0 {
+        println!(
+            "{buried_again} of them are dead letters again: what made them such is not mended"
+        );
+    }
     if left > 0 {
         println!("left {left} that evictd did not write");
     }

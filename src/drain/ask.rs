@@ -24,9 +24,6 @@ use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
-/// While there is work, an edge that is away is asked every few seconds: it is
-/// the rate limit that keeps the tempo.
-const EDGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 const DELETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// After so many attempts a message is let go. It comes back, and its request is
@@ -45,29 +42,13 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) name: Arc<str>,
     /// Its id, and the tenant.
     pub(super) scope: Scope,
+    /// Whether it asks for what was refused before: then it tells whether an suspension
+    /// is over.
+    pub(super) retries: bool,
 }
 
-/// Failures so far.
-pub(super) struct Failures {
-    backoff: Backoff,
-    /// The name of the failure that lasts, if one does.
-    outage: Option<&'static str>,
-    /// The name of the last refusal for good.
-    pub(super) refusal: Option<&'static str>,
-    /// Since when there is no room for what is next.
-    waiting: Option<(Instant, Timestamp)>,
-}
-
-impl Failures {
-    pub(super) fn none() -> Self {
-        Self {
-            backoff: Backoff::new(EDGE_BACKOFF.0, EDGE_BACKOFF.1),
-            outage: None,
-            refusal: None,
-            waiting: None,
-        }
-    }
-}
+/// Since when there is no room for what is next, if there is none.
+pub(super) type RoomWait = Option<(Instant, Timestamp)>;
 
 /// The edge's answer to a request.
 pub(super) enum Answer {
@@ -155,8 +136,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     }
 
     /// Waits until something may have completed.
-    pub(super) async fn wait(&self, paths: usize, failures: &mut Failures) {
-        let (begun, since) = *failures.waiting.get_or_insert_with(|| {
+    pub(super) async fn wait(&self, paths: usize, waits: &mut RoomWait) {
+        let (begun, since) = *waits.get_or_insert_with(|| {
             counter!(metric::EDGE_QUOTA_WAITS, "distribution" => self.name.to_string())
                 .increment(1);
             info!(distribution = %self.name, paths, "paths wait until others in progress complete");
@@ -175,11 +156,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     }
 
     /// Counts the batch and sends it, until it is accepted or certainly not made.
-    pub(super) async fn ask(&self, batch: &NextRequest, failures: &mut Failures) -> Answer {
-        failures.waiting = None;
+    pub(super) async fn ask(&self, batch: &NextRequest, waits: &mut RoomWait) -> Answer {
+        *waits = None;
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
+        let mut has_failed = self.retries || self.scope.tenant.is_none();
         loop {
             self.count_open(batch).await;
             self.parts.rate_limit.turn().await;
@@ -187,20 +169,21 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             let error = match self.parts.edge.invalidate(&batch.invalidation).await {
                 Ok(accepted) => {
                     self.parts.in_flight.answered(&batch.messages);
-                    self.accepted(batch, &accepted.id, failures).await;
+                    self.accepted(batch, &accepted.id, has_failed).await;
                     return Answer::Accepted;
                 }
                 Err(error) => error,
             };
             let verdict = verdict(&error);
             in_doubt |= verdict == Verdict::Repeat;
+            has_failed = true;
             if !in_doubt {
                 self.parts.in_flight.answered(&batch.messages);
             }
             match verdict {
-                Verdict::Repeat | Verdict::Slower => self.pause(&error, batch, failures).await,
+                Verdict::Repeat | Verdict::Slower => self.pause(&error, batch).await,
                 Verdict::Room => {
-                    self.pause(&error, batch, failures).await;
+                    self.pause(&error, batch).await;
                     self.distribution.look_again().await;
                     if !in_doubt {
                         self.count_not_made(batch).await;
@@ -209,28 +192,33 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
                 Verdict::Rename => {
                     self.count_not_made(batch).await;
-                    self.pause(&error, batch, failures).await;
+                    self.pause(&error, batch).await;
                     return Answer::NameTaken;
                 }
-                Verdict::Halve | Verdict::Isolate | Verdict::GiveUp => {
+                Verdict::Halve
+                | Verdict::Isolate
+                | Verdict::NoTenant
+                | Verdict::Outage
+                | Verdict::Unclear => {
                     self.count_not_made(batch).await;
                     self.parts.in_flight.answered(&batch.messages);
-                    failures.backoff.reset();
                     return Answer::Refused(verdict, error);
                 }
             }
         }
     }
 
-    async fn accepted(&self, batch: &NextRequest, id: &str, failures: &mut Failures) {
+    async fn accepted(&self, batch: &NextRequest, id: &str, has_failed: bool) {
         self.distribution.accepted(&self.name, batch, id);
         self.record(batch, id).await;
         self.report_accepted(batch, id);
         self.parts.reports.board.recovered(&self.component());
-        if failures.outage.take().is_some() {
-            info!(distribution = %self.name, attempts = failures.backoff.attempts(), "the edge accepts invalidations again");
+        // That a tenant's paths are accepted says nothing of those that another's are
+        // denied for.
+        let suspension = self.distribution.suspension(&self.scope.tenant);
+        if let Some(attempts) = has_failed.then(|| suspension.is_over()).flatten() {
+            info!(distribution = %self.name, attempts, "the edge accepts invalidations again");
         }
-        failures.backoff.reset();
     }
 
     /// The messages that the accepted batch completes are gone: its count stays.
@@ -238,18 +226,23 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.count(self.parts.budget.made(&self.name, reference).await);
     }
 
-    async fn pause(&self, error: &EdgeError, batch: &NextRequest, failures: &mut Failures) {
+    async fn pause(&self, error: &EdgeError, batch: &NextRequest) {
         self.count_retry(error);
-        self.parts
-            .reports
-            .board
-            .failed(&self.component(), error.to_string());
-        let delay = failures.backoff.next_delay();
-        if failures.outage != Some(error.name()) {
-            failures.outage = Some(error.name());
-            warn!(distribution = %self.name, error = %error, retry_in = ?delay, paths = batch.invalidation.paths.len(), "the edge did not accept an invalidation; trying again until it does");
-        }
+        let delay = self.refused_for_now(error, batch.invalidation.paths.len());
         tokio::time::sleep(delay).await;
+    }
+
+    /// The edge does not take paths now, for a reason that is not about them, or may not
+    /// be. Returns the pause before it is asked again.
+    pub(super) fn refused_for_now(&self, error: &EdgeError, paths: usize) -> Duration {
+        let board = &self.parts.reports.board;
+        board.failed(&self.component(), error.to_string());
+        let suspension = self.distribution.suspension(&self.scope.tenant);
+        let (delay, is_news) = suspension.failed(error);
+        if is_news {
+            warn!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), error = %error, retry_in = ?delay, paths, "the edge did not accept an invalidation; trying again until it does");
+        }
+        delay
     }
 
     /// Counts the batch on disk before the call, so that nothing is paid for

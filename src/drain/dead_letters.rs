@@ -2,7 +2,7 @@
 //! usable as they are.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use metrics::counter;
@@ -11,52 +11,29 @@ use crate::buffer::{Buffer, Buried, RejectedMessage};
 use crate::ledger::{self, Ledger};
 use crate::telemetry::{metric, repeating};
 
-/// Refusals that are remembered (Bounded). A message whose refusal is forgotten
-/// is refused again when it comes back.
-const REFUSALS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Messages that are remembered (Bounded). One that is forgotten is put on record
+/// again.
+const BURIED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Why the edge refused a message for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EdgeRefusal {
-    /// A short name, for metrics.
-    pub(super) code: &'static str,
-    /// The edge's words.
-    pub(super) reason: String,
-    /// The paths that it refused, each alone; `None`: it refuses all of them, for
-    /// what they have in common.
-    pub(super) paths: Option<Vec<String>>,
-}
-
-/// The edge's refusals of messages, until those come back and become dead
-/// letters: a dead letter needs the message's text, which a drain does not keep.
+/// Messages that somebody tried to bury.
 #[derive(Debug)]
-pub(super) struct EdgeRefusals {
-    by_message: Mutex<LruCache<Arc<str>, EdgeRefusal>>,
+pub(super) struct BuriedMessages {
+    ids: Mutex<LruCache<Arc<str>, ()>>,
 }
 
-impl Default for EdgeRefusals {
+impl Default for BuriedMessages {
     fn default() -> Self {
         Self {
-            by_message: Mutex::new(LruCache::new(REFUSALS_MAX)),
+            ids: Mutex::new(LruCache::new(BURIED_MAX)),
         }
     }
 }
 
-impl EdgeRefusals {
-    /// Nothing else is to be done for the message.
-    pub(super) fn add(&self, id: &Arc<str>, refusal: EdgeRefusal) {
-        self.lock().put(Arc::clone(id), refusal);
-    }
-
-    /// Takes out why the edge refused the message, if it did.
-    pub(super) fn take(&self, id: &Arc<str>) -> Option<EdgeRefusal> {
-        self.lock().pop(id)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LruCache<Arc<str>, EdgeRefusal>> {
-        self.by_message
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl BuriedMessages {
+    /// Somebody is about to bury the message. Returns whether nobody was before.
+    pub(super) fn is_first(&self, id: &Arc<str>) -> bool {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.put(Arc::clone(id), ()).is_none()
     }
 }
 

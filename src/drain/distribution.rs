@@ -14,7 +14,9 @@ use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::suspects::Arrivals;
+use super::arrivals::Arrivals;
+use super::suspects::Tenant;
+use super::suspension::Suspension;
 use crate::edge::cover::already_invalidated::AlreadyInvalidated;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
@@ -62,6 +64,8 @@ pub(super) struct Distribution {
     /// Reads which invalidations this machine's drains have made.
     reader: Reader,
     suspects: Arrivals,
+    /// Of the distribution itself, and of its tenants.
+    suspensions: [Suspension; 2],
     /// Tells the poller that somebody needs a look.
     pub(super) wish: Notify,
     /// Number of times the poller has looked.
@@ -178,6 +182,7 @@ impl Distribution {
             state: Mutex::new(DistributionState::new()),
             reader,
             suspects: Arrivals::default(),
+            suspensions: Default::default(),
             wish: Notify::new(),
             looks: watch::Sender::new(0),
             began: Instant::now(),
@@ -187,6 +192,13 @@ impl Distribution {
     /// Messages with a path that the edge may refuse.
     pub(super) fn suspects(&self) -> &Arrivals {
         &self.suspects
+    }
+
+    /// The suspension of what is asked for without a tenant, or for any of them: what an
+    /// account may not do for tenants it may do for the distribution.
+    pub(super) fn suspension(&self, tenant: &Tenant) -> &Suspension {
+        let [own, tenants] = &self.suspensions;
+        if tenant.is_none() { own } else { tenants }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, DistributionState> {
@@ -326,7 +338,8 @@ impl Distribution {
         let paths = &batch.invalidation.paths;
         let counted = count(paths);
         let tenant = batch.invalidation.scope.tenant.as_ref();
-        self.suspects.accepted(paths);
+        let scope = &batch.invalidation.scope;
+        self.suspects.accepted(&scope.tenant, paths);
         let mut state = self.lock();
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);

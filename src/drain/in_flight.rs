@@ -55,9 +55,19 @@ struct Share {
     full_since: Option<Instant>,
 }
 
+/// What proves that a message was received, and what is kept of it.
+#[derive(Clone, Debug)]
+pub(super) struct ReceivedMessage<R> {
+    pub(super) receipt: R,
+    /// Its text.
+    pub(super) body: String,
+    /// Number of times it was received.
+    pub(super) deliveries: u32,
+}
+
 #[derive(Debug)]
 struct MessageInFlight<R> {
-    receipt: R,
+    held: ReceivedMessage<R>,
     committed_at: Option<CommitTime>,
     distribution: Arc<str>,
     load: Load,
@@ -178,10 +188,15 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         }
     }
 
-    pub(super) fn admit(&self, id: &Arc<str>, receipt: R, message: &Message) -> Admission {
+    pub(super) fn admit(
+        &self,
+        id: &Arc<str>,
+        held: ReceivedMessage<R>,
+        message: &Message,
+    ) -> Admission {
         let mut state = self.lock();
         if let Some(known) = state.messages.get_mut(id) {
-            known.receipt = receipt;
+            known.held = held;
             return Admission::Again;
         }
         if state.is_stuck(&message.distribution) {
@@ -190,7 +205,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         let load = Load {
             messages: 1,
             paths: message.paths.len(),
-            bytes: message.paths.iter().map(String::len).sum(),
+            bytes: message.paths.iter().map(String::len).sum::<usize>() + held.body.len(),
         };
         state.load.add(load);
         let distribution = Arc::clone(&message.distribution);
@@ -199,7 +214,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         state.messages.insert(
             Arc::clone(id),
             MessageInFlight {
-                receipt,
+                held,
                 committed_at: message.committed_at,
                 distribution,
                 load,
@@ -216,7 +231,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         state
             .messages
             .values()
-            .map(|message| message.receipt.clone())
+            .map(|message| message.held.receipt.clone())
             .collect()
     }
 
@@ -228,12 +243,20 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
             if let Some(message) = state.messages.get_mut(id) {
                 message.stage = Stage::Deleting;
                 leaving.push(Deletable {
-                    receipt: message.receipt.clone(),
+                    receipt: message.held.receipt.clone(),
                     committed_at: message.committed_at,
                 });
             }
         }
         leaving
+    }
+
+    /// What is held of a message that is about to become a dead letter.
+    pub(super) fn burying(&self, id: &Arc<str>) -> Option<ReceivedMessage<R>> {
+        let mut state = self.lock();
+        let message = state.messages.get_mut(id)?;
+        message.stage = Stage::Deleting;
+        Some(message.held.clone())
     }
 
     /// The edge is about to be asked for paths of these messages.
@@ -263,7 +286,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
             .messages
             .values()
             .filter(|message| message.stage != Stage::Deleting)
-            .map(|message| &message.receipt)
+            .map(|message| &message.held.receipt)
             .collect();
         receipts.retain(|receipt| stay.contains(receipt));
         receipts
@@ -285,7 +308,7 @@ impl<R: Clone + Eq + Hash> InFlight<R> {
         let mut let_go = Vec::with_capacity(taken.len());
         for (id, message) in taken {
             state.forget(&message);
-            let receipt = message.receipt;
+            let receipt = message.held.receipt;
             let_go.push(LetGo { id, receipt });
         }
         publish(state.load);
@@ -352,6 +375,14 @@ fn publish(load: Load) {
 mod tests {
     use super::*;
 
+    fn held<R>(receipt: R) -> ReceivedMessage<R> {
+        ReceivedMessage {
+            receipt,
+            body: "body".to_owned(),
+            deliveries: 1,
+        }
+    }
+
     fn message(paths: &[&str]) -> Message {
         Message {
             source: "shop".into(),
@@ -361,18 +392,19 @@ mod tests {
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
             committed_at: CommitTime::from_micros(1),
             sent: None,
+            redriven_at: None,
         }
     }
 
     #[test]
     fn the_load_is_what_is_held() {
         let in_flight = InFlight::of(1);
-        in_flight.admit(&"a".into(), 1, &message(&["/a", "/bc"]));
-        in_flight.admit(&"b".into(), 2, &message(&["/d"]));
+        in_flight.admit(&"a".into(), held(1), &message(&["/a", "/bc"]));
+        in_flight.admit(&"b".into(), held(2), &message(&["/d"]));
         let both = Load {
             messages: 2,
             paths: 3,
-            bytes: 7,
+            bytes: 15,
         };
         assert_eq!(in_flight.load(), both);
         assert_eq!(
@@ -394,14 +426,14 @@ mod tests {
     async fn a_distribution_that_is_stuck_leaves_room_for_others_and_one_alone_takes_all() {
         let several = InFlight::of(3);
         let admit = |in_flight: &InFlight<usize>, name: &str, n: usize| {
-            in_flight.admit(&format!("{name}-{n}").into(), n, &of(name))
+            in_flight.admit(&format!("{name}-{n}").into(), held(n), &of(name))
         };
-        let mut held = std::collections::BTreeMap::new();
+        let mut counts = std::collections::BTreeMap::new();
         for name in ["a", "b", "c"] {
             for n in 0..2_000 {
                 if several.may_receive() {
                     assert_eq!(admit(&several, name, n), Admission::New);
-                    *held.entry(name).or_insert(0) += 1;
+                    *counts.entry(name).or_insert(0) += 1;
                 }
             }
             assert!(several.is_full_of(name));
@@ -409,8 +441,8 @@ mod tests {
             assert_eq!(several.may_receive(), name != "c", "until all are stuck");
             assert_eq!(admit(&several, name, 5_000), Admission::NoRoom);
         }
-        assert_eq!(Vec::from_iter(held), [("a", 750), ("b", 188), ("c", 47)]);
-        let again = several.admit(&"a-7".into(), 9, &of("a"));
+        assert_eq!(Vec::from_iter(counts), [("a", 750), ("b", 188), ("c", 47)]);
+        let again = several.admit(&"a-7".into(), held(9), &of("a"));
         assert_eq!(again, Admission::Again, "it is held");
         let ids: Vec<Arc<str>> = (0..500).map(|n| format!("a-{n}").into()).collect();
         several.release(&ids);
@@ -429,11 +461,11 @@ mod tests {
     fn a_message_received_again_is_held_once_under_its_newest_receipt() {
         let in_flight = InFlight::of(1);
         assert_eq!(
-            in_flight.admit(&"a".into(), 1, &message(&["/a"])),
+            in_flight.admit(&"a".into(), held(1), &message(&["/a"])),
             Admission::New
         );
         assert_eq!(
-            in_flight.admit(&"a".into(), 2, &message(&["/a"])),
+            in_flight.admit(&"a".into(), held(2), &message(&["/a"])),
             Admission::Again
         );
         assert_eq!(in_flight.receipts(), [2]);
@@ -444,11 +476,11 @@ mod tests {
     fn what_is_deleted_or_held_anew_needs_no_extension() {
         let in_flight = InFlight::of(1);
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
-            in_flight.admit(&id.into(), receipt, &message(&["/x"]));
+            in_flight.admit(&id.into(), held(receipt), &message(&["/x"]));
         }
         in_flight.leaving(&["a".into()]);
         in_flight.release(&["b".into()]);
-        in_flight.admit(&"c".into(), 5, &message(&["/x"]));
+        in_flight.admit(&"c".into(), held(5), &message(&["/x"]));
         assert_eq!(in_flight.needed(vec![1, 2, 3, 4]), [4]);
     }
 
@@ -456,7 +488,7 @@ mod tests {
     fn what_the_edge_may_have_accepted_is_not_let_go() {
         let in_flight = InFlight::of(1);
         for (id, receipt) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
-            in_flight.admit(&id.into(), receipt, &message(&["/x"]));
+            in_flight.admit(&id.into(), held(receipt), &message(&["/x"]));
         }
         in_flight.asking(&["a".into(), "b".into()]);
         in_flight.answered(&["b".into()]);

@@ -3,21 +3,28 @@
 //! It works on the suspects of one distribution until nothing is left of them, one
 //! call at a time and within the rate limit that all calls share: so a round
 //! waits for one call of it at most. Good paths among the suspects are accepted on
-//! the way.
+//! the way. Its messages are held meanwhile: a path that is refused is asked for
+//! again half a minute later, however the queue is set up, and one that is refused
+//! for a reason which nobody knows again and again.
 
 use std::sync::Arc;
 
+use metrics::counter;
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Answer, Delivery, Failures};
-use super::dead_letters::EdgeRefusal;
+use super::ask::{Answer, Delivery, RoomWait};
+use super::dead_letters::{Letter, bury};
+use super::deliver::paths_to_try;
 use super::distribution::Distribution;
 use super::parts::DrainParts;
-use super::suspects::{EndedMessage, SuspectGroup, Suspects};
+use super::refused_paths::Standing;
+use super::suspects::{EndedMessage, SuspectGroup, Suspects, Tenant};
 use super::verdict::Verdict;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, RejectedMessage};
 use crate::edge::cover::request::Gathering;
-use crate::edge::{Edge, Scope};
+use crate::edge::{Edge, EdgeError, Scope};
+use crate::progress::board::Component;
+use crate::telemetry::{metric, repeating};
 
 /// Bounded: while so many messages are suspects, nothing that looks like a refused
 /// path is asked for. Its messages stay in the buffer, and come back after their
@@ -28,34 +35,65 @@ const SUSPECTS_AT_MOST: usize = 2 * SUSPECTS_MAX;
 
 /// The search at one distribution.
 pub(super) struct Isolation<'a, B: Buffer, E> {
-    pub(super) parts: &'a DrainParts<B, E>,
-    pub(super) distribution: &'a Distribution,
-    /// The distribution's name in the configuration.
-    pub(super) name: Arc<str>,
-    pub(super) id: Arc<str>,
+    parts: &'a DrainParts<B, E>,
+    distribution: &'a Distribution,
+    name: Arc<str>,
+    id: Arc<str>,
+    suspects: Suspects,
+    waits: RoomWait,
+    /// Whether paths that are kept apart are on the board.
+    reports_apart: bool,
 }
 
-impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
+impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
+    /// A search at the distribution with this `name` in the configuration.
+    pub(super) fn new(
+        parts: &'a DrainParts<B, E>,
+        distribution: &'a Distribution,
+        name: Arc<str>,
+        id: Arc<str>,
+    ) -> Self {
+        Self {
+            parts,
+            distribution,
+            name,
+            id,
+            suspects: Suspects::new(),
+            waits: None,
+            reports_apart: false,
+        }
+    }
+
     /// Works until there are no suspects left. Afterwards none of them is in
     /// flight. Cancelling is safe: messages that were not deleted come back.
-    pub(super) async fn run(self) {
-        let mut suspects = Suspects::new();
-        let mut failures = Failures::none();
+    pub(super) async fn run(mut self) {
+        let arrivals = self.distribution.suspects();
         loop {
-            for (tenant, arrived) in self.distribution.suspects().take() {
-                self.admit(&mut suspects, tenant, arrived).await;
+            let (arrived, afresh) = arrivals.take();
+            for (tenant, arrived) in arrived {
+                self.admit(tenant, arrived).await;
             }
-            if suspects.is_empty() {
+            for group in self.suspects.groups() {
+                if group.paths.iter().any(|path| afresh.contains(path)) {
+                    group.due = Instant::now();
+                }
+            }
+            self.report_apart();
+            if self.suspects.is_empty() {
                 break;
             }
-            match suspects.next(Instant::now()) {
-                Ok(group) => self.judge(group, &mut suspects, &mut failures).await,
-                Err(due) => sleep_until(due).await,
+            let quiet_until = |tenant: &Tenant| self.distribution.suspension(tenant).until();
+            match self.suspects.next(quiet_until) {
+                Ok(group) => self.judge(group).await,
+                Err(due) => tokio::select! {
+                    () = sleep_until(due) => {}
+                    () = arrivals.news.notified() => {}
+                },
             }
         }
     }
 
-    fn delivery(&self, tenant: &Option<Arc<str>>) -> Delivery<'_, B, E> {
+    fn delivery(&self, tenant: &Tenant) -> Delivery<'a, B, E> {
         Delivery {
             parts: self.parts,
             distribution: self.distribution,
@@ -64,154 +102,215 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
                 distribution: Arc::clone(&self.id),
                 tenant: tenant.clone(),
             },
+            retries: true,
         }
     }
 
     /// Takes in messages. What is known of their paths takes no call.
-    async fn admit(&self, suspects: &mut Suspects, tenant: Option<Arc<str>>, arrived: Gathering) {
+    async fn admit(&mut self, tenant: Tenant, mut arrived: Gathering) {
         let delivery = self.delivery(&tenant);
-        if suspects.len() >= SUSPECTS_AT_MOST {
-            let left = self.parts.in_flight.release(&arrived.unfinished());
-            return delivery.report_left("suspect", left);
+        let held = self.suspects.len();
+        if held >= SUSPECTS_AT_MOST {
+            return delivery.leave(&arrived.unfinished());
         }
-        let known = self.distribution.suspects();
-        let (refused, mut rest) = arrived.part(|path| known.refusal(path).is_some());
-        suspects.count(&refused);
-        suspects.count(&rest);
-        if rest
+        if arrived
             .arrivals()
             .any(|(_, arrival)| delivery.may_be_sent(arrival))
         {
-            let complete = delivery.recall(&mut rest).await;
-            self.end(&delivery, suspects.done(&complete)).await;
+            let complete = delivery.recall(&mut arrived).await;
+            delivery.delete(&complete).await;
         }
-        self.leave_out(&delivery, suspects, &mut rest).await;
-        for (path, only) in refused.one_by_one() {
-            self.condemn(suspects, &path, &only);
+        let mut group = self.suspects.arrive(tenant, arrived);
+        let (mut similar, mut others) = (Vec::new(), Vec::new());
+        for path in std::mem::take(&mut group.paths) {
+            match self.distribution.suspects().standing(&path) {
+                Standing::Unknown => others.push(path),
+                Standing::Similar if held < SUSPECTS_MAX => similar.push(path),
+                Standing::Similar => {
+                    let done = self.suspects.give_up(&group.tenant, &path, None);
+                    self.end(&delivery, &done).await;
+                }
+                // `judge` looks at each by itself.
+                Standing::RefusedOnce(_) | Standing::RefusedForGood(_) => {
+                    self.suspects.add(group.similar(vec![path]));
+                }
+            }
         }
-        let done = suspects.done(&refused.unfinished());
-        self.end(&delivery, done).await;
-        let ids = rest.unfinished();
-        let (mut similar, others) = rest.part(|path| known.suspects(path));
-        if suspects.len() >= SUSPECTS_MAX {
-            suspects.leave(&similar.unfinished());
-            similar = Gathering::default();
-        }
-        let ended = suspects.replace(&tenant, &ids, [(others, false), (similar, true)]);
-        self.end(&delivery, ended).await;
+        self.suspects.add(group.with(others));
+        self.suspects.add(group.similar(similar));
     }
 
-    /// Asks for a group, and parts it if it is refused.
-    async fn judge(
-        &self,
-        mut group: SuspectGroup,
-        suspects: &mut Suspects,
-        failures: &mut Failures,
-    ) {
-        let delivery = self.delivery(&group.tenant);
-        self.leave_out(&delivery, suspects, &mut group.paths).await;
-        if let Some(path) = group.paths.only_path()
-            && self.distribution.suspects().refusal(&path).is_some()
-        {
-            self.condemn(suspects, &path, &group.paths);
-            let done = suspects.done(&group.paths.unfinished());
-            return self.end(&delivery, done).await;
+    /// Asks for a group, and parts it if it is refused. What is known needs no call.
+    async fn judge(&mut self, mut group: SuspectGroup) {
+        let tenant = group.tenant.clone();
+        let delivery = self.delivery(&tenant);
+        let covered = delivery.covered(self.suspects.pool(&tenant));
+        self.end(&delivery, &covered).await;
+        let pool = self.suspects.pool(&tenant);
+        group.paths.retain(|path| pool.holds(path));
+        let known = self.distribution.suspects();
+        let standing = match (known.tenant_is_gone(&tenant), &*group.paths) {
+            (Some(gone), _) => gone,
+            (None, [path]) => known.standing(path),
+            (None, _) => Standing::Unknown,
+        };
+        match standing {
+            Standing::RefusedForGood(refusal) => {
+                for path in &group.paths {
+                    let done = self.suspects.give_up(&tenant, path, Some(&refusal));
+                    self.end(&delivery, &done).await;
+                }
+                return;
+            }
+            Standing::RefusedOnce(due) if due > Instant::now() => {
+                group.due = due;
+                return self.suspects.put_back(group);
+            }
+            Standing::RefusedOnce(_) | Standing::Similar | Standing::Unknown => {}
         }
+        let is_clear = group.unclear_at.is_none() || delivery.is_about_a_path(group.unclear_at);
+        let pool = self.suspects.pool(&tenant);
         let room = self.distribution.room();
-        let Some(mut batch) = group.paths.as_they_are(&delivery.scope, room) else {
-            let paths = group.paths.distinct_paths();
+        let asked = paths_to_try(&group.paths, is_clear);
+        let Some(mut batch) = pool.as_they_are(&delivery.scope, asked, room) else {
+            let paths = group.paths.len();
+            self.suspects.add(group);
             if paths > 0 {
-                suspects.put_back(group);
-                delivery.wait(paths, failures).await;
+                delivery.wait(paths, &mut self.waits).await;
             }
             return;
         };
         loop {
-            match delivery.ask(&batch, failures).await {
+            let answer = delivery.ask(&batch, &mut self.waits).await;
+            let pool = self.suspects.pool(&tenant);
+            match answer {
                 Answer::Accepted => {
                     let reference = batch.invalidation.caller_reference.clone();
-                    let complete = group.paths.accept(batch);
-                    self.end(&delivery, suspects.done(&complete)).await;
+                    let complete = pool.accept(batch);
+                    self.suspects.accepted();
+                    self.end(&delivery, &complete).await;
                     delivery.settle(&reference).await;
-                    if group.paths.distinct_paths() > 0 {
-                        suspects.put_back(group);
-                    }
-                    return;
+                    return self.suspects.put_back(group);
                 }
                 Answer::NoRoom => {
-                    group.paths.put_back(batch);
-                    return suspects.put_back(group);
+                    pool.put_back(batch);
+                    return self.suspects.put_back(group);
                 }
-                Answer::NameTaken => batch = group.paths.renamed(batch),
-                Answer::Refused(Verdict::Halve | Verdict::Isolate, error) => {
-                    delivery.count_retry(&error);
-                    if let Some(path) = batch.alone() {
-                        delivery.refused_alone(path, &error);
-                    }
-                    group.paths.put_back(batch);
-                    if group.paths.distinct_paths() > 1 {
-                        let ended = suspects.refused(group);
-                        return self.end(&delivery, ended).await;
-                    }
-                    return suspects.put_back(group);
-                }
-                Answer::Refused(_, error) => {
-                    failures.refusal = Some(error.name());
-                    delivery.give_up(&batch, &error, |id| suspects.deliveries(id));
-                    let ids = group.paths.unfinished();
-                    suspects.leave(&ids);
-                    return self.end(&delivery, suspects.done(&ids)).await;
+                Answer::NameTaken => batch = pool.renamed(batch),
+                Answer::Refused(verdict, error) => {
+                    let alone = batch.alone().map(str::to_owned);
+                    pool.put_back(batch);
+                    return self.refused(&delivery, group, alone, verdict, &error);
                 }
             }
         }
     }
 
-    async fn leave_out(
-        &self,
+    /// The edge refused a group, or the path of it that it was asked for `alone`.
+    fn refused(
+        &mut self,
         delivery: &Delivery<'_, B, E>,
-        suspects: &mut Suspects,
-        paths: &mut Gathering,
+        mut group: SuspectGroup,
+        alone: Option<String>,
+        verdict: Verdict,
+        error: &EdgeError,
     ) {
-        let complete = delivery.covered(paths);
-        self.end(delivery, suspects.done(&complete)).await;
+        delivery.count_retry(error);
+        let is_about_paths = match verdict {
+            Verdict::Isolate | Verdict::Halve => true,
+            Verdict::NoTenant => {
+                delivery.tenant_is_gone(error);
+                return self.suspects.add(group);
+            }
+            Verdict::Unclear => delivery.is_about_a_path(group.unclear_at),
+            Verdict::Outage
+            | Verdict::Repeat
+            | Verdict::Slower
+            | Verdict::Room
+            | Verdict::Rename => false,
+        };
+        if matches!(verdict, Verdict::Unclear) {
+            group.unclear_at = Some(Instant::now());
+        }
+        if !is_about_paths {
+            delivery.refused_for_now(error, group.paths.len());
+            return self.suspects.add(group);
+        }
+        let Some(path) = alone else {
+            return self.suspects.halve(group);
+        };
+        group.paths.retain(|other| *other != path);
+        let mut single = group.similar(vec![path.clone()]);
+        self.suspects.add(group);
+        if matches!(verdict, Verdict::Unclear) {
+            self.distribution.suspects().set_apart(&path);
+            let since = single.keep_apart(error.to_string());
+            counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
+            repeating!(warn, &path, { distribution = %self.name, path, %since, error = %error },
+                "a path is refused for a reason that evictd does not know, while others are accepted; it is kept apart, and tried again later and later");
+        } else {
+            delivery.refused_alone(&path, error);
+        }
+        self.suspects.add(single);
     }
 
-    /// These messages hold a path that was refused alone.
-    fn condemn(&self, suspects: &mut Suspects, path: &str, only: &Gathering) {
-        let ids = only.unfinished();
-        match self.distribution.suspects().refusal(path) {
-            Some(refusal) => suspects.condemn(&ids, path, &refusal),
-            None => suspects.leave(&ids),
+    /// Says since when paths are kept apart that are refused for a reason which
+    /// nobody knows.
+    fn report_apart(&mut self) {
+        let component = Component::Paths(Arc::clone(&self.name));
+        let board = &self.parts.reports.board;
+        let groups = self.suspects.groups().iter();
+        let apart = groups.filter_map(|group| Some((group.apart.as_ref()?, group.paths.first()?)));
+        let count = apart.clone().count();
+        match apart.min_by_key(|((since, ..), _)| *since) {
+            None if std::mem::take(&mut self.reports_apart) => board.recovered(&component),
+            None => {}
+            Some(((since, times, words), path)) => {
+                let text = format!(
+                    "{path} was refused {times} times while other paths were accepted, and is tried again every five minutes at least ({count} such paths): {words}"
+                );
+                board.failing_since(&component, *since, text);
+                self.reports_apart = true;
+            }
         }
     }
 
     /// Messages of which nothing is left to ask for.
-    async fn end(&self, delivery: &Delivery<'_, B, E>, ended: Vec<EndedMessage>) {
-        let mut complete = Vec::new();
-        let mut left = Vec::new();
-        let mut reason = "left";
-        for ended in ended {
-            match ended {
-                EndedMessage::Complete(id) => complete.push(id),
-                EndedMessage::Left(id) => left.push(id),
-                EndedMessage::Refused(id, refused) => {
-                    reason = refused.refusal.code;
-                    if refused.deliveries >= self.parts.options.max_receives {
-                        let refusal = EdgeRefusal {
-                            code: refused.refusal.code,
-                            reason: refused.refusal.reason.to_string(),
-                            paths: Some(refused.paths),
-                        };
-                        self.parts.refusals.add(&id, refusal);
-                    }
-                    left.push(id);
+    async fn end(&mut self, delivery: &Delivery<'_, B, E>, ids: &[Arc<str>]) {
+        let (mut complete, mut left, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+        for id in ids {
+            match self.suspects.ended(id) {
+                EndedMessage::Complete => complete.push(Arc::clone(id)),
+                EndedMessage::Left => left.push(Arc::clone(id)),
+                EndedMessage::Refused(refusal, paths) => {
+                    let Some(held) = self.parts.in_flight.burying(id) else {
+                        continue;
+                    };
+                    letters.push(Letter {
+                        id: Arc::clone(id),
+                        code: refusal.code,
+                        rejected: RejectedMessage {
+                            receipt: held.receipt,
+                            body: held.body,
+                            reason: refusal.reason.to_string(),
+                            deliveries: held.deliveries,
+                        },
+                        distribution: Some(Arc::clone(&self.name)),
+                        paths,
+                        is_first: self.parts.buried.is_first(id),
+                    });
                 }
             }
         }
         delivery.delete(&complete).await;
-        if !left.is_empty() {
-            let left = self.parts.in_flight.release(&left);
-            delivery.report_left(reason, left);
+        delivery.leave(&left);
+        if !letters.is_empty() {
+            let ids: Vec<_> = letters
+                .iter()
+                .map(|letter| Arc::clone(&letter.id))
+                .collect();
+            bury(&*self.parts.buffer, &self.parts.reports.ledger, letters).await;
+            self.parts.in_flight.release(&ids);
         }
     }
 }

@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::Delivery;
 use super::dead_letters::{Letter, bury};
+use super::deliver::Parked;
 use super::distribution::Distribution;
 use super::extension::Extension;
 use super::isolate::Isolation;
 use super::parts::DrainParts;
-use super::receive::Receiver;
+use super::receive::{Destination, DueWork, Receiver};
 use super::slot::in_slot;
 use crate::buffer::{Buffer, BufferError, Received};
 use crate::edge::{Edge, Scope};
@@ -40,9 +41,9 @@ pub(super) struct MainLoop<'a, B: Buffer, E> {
     pub(super) parts: &'a DrainParts<B, E>,
     distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
     pub(super) receiver: Receiver<'a, B, E>,
-    /// Rounds under way: each returns its distribution's name.
-    pub(super) deliveries: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
-    /// Searches for refused paths under way, likewise.
+    /// Rounds under way: each returns its destination, and what is to be parked.
+    pub(super) deliveries: FuturesUnordered<BoxFuture<'a, (Destination, Option<Parked>)>>,
+    /// Searches for refused paths under way: each returns its distribution's name.
     pub(super) isolations: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
     pub(super) receiving: Option<Receiving<'a, B::Receipt>>,
     pub(super) extension: Extension<'a, B>,
@@ -94,8 +95,11 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                Some(name) = self.deliveries.next(), if !self.deliveries.is_empty() => {
-                    delivering.remove(&name);
+                Some((destination, parked)) = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                    delivering.remove(&destination.0);
+                    if let Some(parked) = parked {
+                        self.receiver.park(destination, parked);
+                    }
                 }
                 Some(name) = self.isolations.next(), if !self.isolations.is_empty() => {
                     isolating.remove(&name);
@@ -116,7 +120,8 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
     /// way.
     fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
         let parts = self.parts;
-        for ((name, tenant), round) in self.receiver.take_due(delivering) {
+        for (destination, due) in self.receiver.take_due(delivering) {
+            let (name, tenant) = destination.clone();
             let (Some(id), Some(distribution)) = (
                 parts.options.distributions.get(&name),
                 self.distributions.get(&name),
@@ -132,11 +137,14 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                     tenant,
                 },
                 name,
+                retries: matches!(due, DueWork::Parked(_)),
             };
             self.deliveries.push(Box::pin(async move {
-                let name = Arc::clone(&delivery.name);
-                delivery.run(round).await;
-                name
+                let parked = match due {
+                    DueWork::Round(round) => delivery.run(round).await,
+                    DueWork::Parked(parked) => delivery.retry(parked).await,
+                };
+                (destination, parked)
             }));
         }
     }
@@ -152,14 +160,9 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 continue;
             }
             isolating.insert(Arc::clone(name));
-            let isolation = Isolation {
-                parts,
-                distribution,
-                name: Arc::clone(name),
-                id: Arc::clone(id),
-            };
+            let name = Arc::clone(name);
+            let isolation = Isolation::new(parts, distribution, Arc::clone(&name), Arc::clone(id));
             self.isolations.push(Box::pin(async move {
-                let name = Arc::clone(&isolation.name);
                 isolation.run().await;
                 name
             }));

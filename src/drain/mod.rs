@@ -12,8 +12,10 @@
 //! - `deliver`: one round, through the edge.
 //! - `ask`: one request of a round, until the edge has answered it.
 //! - `isolate`: the search for the paths that a distribution refuses.
+//! - `arrivals`: messages that are set apart, until the search takes them.
 //! - `suspects`: messages with a path that may be refused.
 //! - `refused_paths`: paths that were refused, each alone.
+//! - `suspension`: the pauses of a distribution that takes nothing for now.
 //! - `verdict`: what a failed call to the edge asks for.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `distribution`: what is known about one distribution.
@@ -25,6 +27,7 @@
 //! - `tests`: a drain between a buffer and an edge that misbehave.
 
 mod addressee;
+mod arrivals;
 mod ask;
 mod budget_metrics;
 mod dead_letters;
@@ -43,6 +46,7 @@ mod refused_paths;
 mod shutdown;
 mod slot;
 mod suspects;
+mod suspension;
 mod task;
 mod tenant_lookup;
 mod verdict;

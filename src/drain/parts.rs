@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::dead_letters::EdgeRefusals;
+use super::dead_letters::BuriedMessages;
 use super::in_flight::InFlight;
 use super::options::DrainOptions;
 use crate::buffer::Buffer;
@@ -22,5 +22,5 @@ pub(super) struct DrainParts<B: Buffer, E> {
     pub(super) invalidation_log: History,
     pub(super) reports: Reports,
     pub(super) in_flight: InFlight<B::Receipt>,
-    pub(super) refusals: EdgeRefusals,
+    pub(super) buried: BuriedMessages,
 }

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::addressee::Patience;
-use super::dead_letters::{EdgeRefusal, Letter};
+use super::dead_letters::Letter;
+use super::deliver::Parked;
 use super::distribution::Distribution;
-use super::in_flight::Admission;
+use super::in_flight::{Admission, ReceivedMessage};
 use super::parts::DrainParts;
 use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
@@ -23,7 +24,7 @@ use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
-const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+const RECEIVE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Messages whose reason is remembered, so that a redelivery is not logged
 /// again.
@@ -43,6 +44,14 @@ pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
 struct Round {
     due: Instant,
     gathering: Gathering,
+    /// What its distribution did not take, and is tried before that.
+    parked: Option<Parked>,
+}
+
+/// What to deliver now.
+pub(super) enum DueWork {
+    Round(Gathering),
+    Parked(Parked),
 }
 
 /// Sorts received messages, and keeps what gathers until it is due.
@@ -54,8 +63,6 @@ pub(super) struct Receiver<'a, B: Buffer, E> {
     rounds: BTreeMap<Destination, Round>,
     /// Messages that were reported as left in the buffer.
     reported: LruCache<Arc<str>, ()>,
-    /// Messages that somebody tried to bury.
-    buried: LruCache<Arc<str>, ()>,
     backoff: Backoff,
     failing: bool,
 }
@@ -81,7 +88,6 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             letters: Vec::new(),
             rounds: BTreeMap::new(),
             reported: LruCache::new(REPORTED_MAX),
-            buried: LruCache::new(REPORTED_MAX),
             backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
             failing: false,
         }
@@ -136,7 +142,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             body,
             content,
         } = received;
-        let message = match self.usable(&id, content) {
+        let message = match self.usable(content) {
             Ok(message) => message,
             Err(unusable) => {
                 let too_often = deliveries >= self.parts.options.max_receives;
@@ -149,7 +155,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                     self.leave(&id, unusable.code, &unusable.reason);
                     return None;
                 }
-                let is_first = self.buried.put(Arc::clone(&id), ()).is_none();
+                let is_first = self.parts.buried.is_first(&id);
                 self.letters.push(Letter {
                     id,
                     code: unusable.code,
@@ -166,7 +172,12 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 return None;
             }
         };
-        let admission = self.parts.in_flight.admit(&id, receipt, &message);
+        let held = ReceivedMessage {
+            receipt,
+            body,
+            deliveries,
+        };
+        let admission = self.parts.in_flight.admit(&id, held, &message);
         match admission {
             Admission::New => {
                 let info = MessageInfo {
@@ -190,29 +201,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         Some(admission)
     }
 
-    fn usable(
-        &self,
-        id: &Arc<str>,
-        content: Result<Message, MessageError>,
-    ) -> Result<Message, Unusable> {
-        if let Some(refusal) = self.parts.refusals.take(id) {
-            let EdgeRefusal {
-                code,
-                reason,
-                paths,
-            } = refusal;
-            let (distribution, all_paths) = match content {
-                Ok(message) => (Some(message.distribution), message.paths),
-                Err(_) => (None, Vec::new()),
-            };
-            return Err(Unusable {
-                code,
-                reason,
-                patience: Patience::Nothing,
-                distribution,
-                paths: paths.unwrap_or(all_paths),
-            });
-        }
+    fn usable(&self, content: Result<Message, MessageError>) -> Result<Message, Unusable> {
         let mut message = content.map_err(|error| Unusable {
             code: error.code(),
             reason: error.to_string(),
@@ -242,10 +231,17 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
     fn gather(&mut self, id: Arc<str>, info: MessageInfo, message: Message) {
         if let Some(distribution) = self.distributions.get(&message.distribution) {
             let known = distribution.suspects();
-            if message.paths.iter().any(|path| known.suspects(path)) {
+            if let Some(at) = message.redriven_at {
+                if let Some(at) = at.timestamp() {
+                    let ledger = &self.parts.reports.ledger;
+                    ledger.redriven(&message.distribution, &message.paths, at);
+                }
+                known.forget(&message.tenant, &message.paths, at.age());
+            }
+            if known.suspects(&message.tenant, &message.paths) {
                 let mut suspect = Gathering::default();
                 suspect.add(id, info, message.paths);
-                return known.arrive(message.tenant, suspect);
+                return known.arrive(message.tenant, suspect, message.redriven_at.is_some());
             }
         }
         let mut window = self.parts.options.window;
@@ -260,15 +256,25 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             window = window.max(SPENT_WINDOW);
         }
         let due = Instant::now() + window;
-        let round = self
-            .rounds
-            .entry((message.distribution, message.tenant))
-            .or_insert_with(|| Round {
-                due,
-                gathering: Gathering::default(),
-            });
+        let round = self.round((message.distribution, message.tenant), due);
+        if round.gathering.distinct_paths() == 0 {
+            round.due = due;
+        }
         round.due = round.due.min(due);
         round.gathering.add(id, info, message.paths);
+    }
+
+    fn round(&mut self, destination: Destination, due: Instant) -> &mut Round {
+        self.rounds.entry(destination).or_insert_with(|| Round {
+            due,
+            gathering: Gathering::default(),
+            parked: None,
+        })
+    }
+
+    /// Keeps what a distribution does not take for now, until it is tried again.
+    pub(super) fn park(&mut self, destination: Destination, parked: Parked) {
+        self.round(destination, Instant::now()).parked = Some(parked);
     }
 
     /// Leaves the message in the buffer, which hands it out again after its
@@ -282,45 +288,65 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
     }
 
     /// Takes the rounds to deliver now, one for each distribution: the one that
-    /// waits longest. A full drain waits for no window.
+    /// waits longest, and what was parked only where there is no other. A full drain
+    /// waits for no window.
     pub(super) fn take_due(
         &mut self,
         delivering: &BTreeSet<Arc<str>>,
-    ) -> Vec<(Destination, Gathering)> {
+    ) -> Vec<(Destination, DueWork)> {
         let now = Instant::now();
-        let ready = |name: &str, round: &Round| {
-            self.parts.in_flight.is_full_of(name)
-                || round.due <= now
-                || round.gathering.distinct_paths() >= BATCH_PATHS_MAX
+        let ready = |destination: &Destination, round: &Round| {
+            self.due(destination, round) <= now
+                || round.parked.is_none()
+                    && (self.parts.in_flight.is_full_of(&destination.0)
+                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
         };
-        let mut next: BTreeMap<&Arc<str>, (Instant, &Destination)> = BTreeMap::new();
+        let mut next: BTreeMap<&Arc<str>, (bool, Instant, &Destination)> = BTreeMap::new();
         for (destination, round) in &self.rounds {
             let (name, _) = destination;
-            if delivering.contains(name) || !ready(name, round) {
+            if delivering.contains(name) || !ready(destination, round) {
                 continue;
             }
-            let candidate = (round.due, destination);
+            let candidate = (round.parked.is_some(), round.due, destination);
             let first = next.entry(name).or_insert(candidate);
             *first = (*first).min(candidate);
         }
         let next: Vec<Destination> = next
             .into_values()
-            .map(|(_, destination)| destination.clone())
+            .map(|(_, _, destination)| destination.clone())
             .collect();
         next.into_iter()
             .filter_map(|destination| {
-                let round = self.rounds.remove(&destination)?;
-                Some((destination, round.gathering))
+                let round = self.rounds.get_mut(&destination)?;
+                let due = match round.parked.take() {
+                    Some(parked) => DueWork::Parked(parked),
+                    None => DueWork::Round(std::mem::take(&mut round.gathering)),
+                };
+                if round.gathering.messages().is_empty() {
+                    self.rounds.remove(&destination);
+                }
+                Some((destination, due))
             })
             .collect()
     }
 
-    /// The messages of all rounds that were not begun.
+    /// When the round is due, or what is parked of it.
+    fn due(&self, (name, tenant): &Destination, round: &Round) -> Instant {
+        let distribution = self.distributions.get(name);
+        match distribution.filter(|_| round.parked.is_some()) {
+            Some(distribution) => distribution.suspension(tenant).until(),
+            None => round.due,
+        }
+    }
+
+    /// The messages of all rounds that were not begun, or are parked.
     pub(super) fn gathered(&self) -> Vec<Arc<str>> {
         let rounds = self.rounds.values();
+        let parked = rounds.clone().flat_map(|round| &round.parked);
         let suspects = self.distributions.values();
         rounds
             .flat_map(|round| round.gathering.messages())
+            .chain(parked.flat_map(|parked| parked.paths.messages()))
             .chain(suspects.flat_map(|distribution| distribution.suspects().messages()))
             .collect()
     }
@@ -329,7 +355,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         self.rounds
             .iter()
             .filter(|((name, _), _)| !delivering.contains(name))
-            .map(|(_, round)| round.due)
+            .map(|(destination, round)| self.due(destination, round))
             .min()
     }
 }

@@ -1,8 +1,8 @@
 //! Paths that the edge refused when it was asked for each of them alone.
 //!
-//! Only such a refusal is about a path, and only it may end in a dead letter. It is
-//! remembered for a while, so that a rule which renders the same path again and
-//! again pays for one call and not for one a message.
+//! Only such a refusal is about a path, and only a second one, half a minute later,
+//! ends in a dead letter. It is remembered for a while, so that a rule which renders
+//! the same path again and again pays for two calls and not for two a message.
 //!
 //! A rule that renders refused paths renders more that look like them. So their
 //! *shapes* are remembered too: the path without the values of its numbers. A
@@ -20,10 +20,12 @@ use tokio::time::Instant;
 const PATHS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const SHAPES_MAX: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// Time for which the first refusal of a path counts, and each later one. Afterwards
-/// the edge is asked again: it may have refused everything for a moment, and no
-/// message is to be buried for that.
-const FIRST_COUNTS_FOR: Duration = Duration::from_secs(30);
+/// Time between two refusals of a path after which it is refused for good: the edge
+/// may refuse everything for a moment, and no message is to be buried for that.
+const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
+
+/// Time for which the last refusal of a path counts. Afterwards the edge is asked
+/// again.
 const COUNTS_FOR: Duration = Duration::from_secs(300);
 
 /// The edge's answer to a path that it was asked for alone.
@@ -35,12 +37,31 @@ pub(super) struct Refusal {
     pub(super) reason: Arc<str>,
 }
 
+/// What is known of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Unknown,
+    /// It looks like one that was refused.
+    Similar,
+    /// It was refused alone, and is to be asked for again then.
+    RefusedOnce(Instant),
+    /// It was refused alone twice, at least half a minute apart.
+    RefusedForGood(Refusal),
+}
+
 /// What one distribution refused.
 #[derive(Debug)]
 pub(super) struct RefusedPaths {
-    /// Each with its last refusal, and how long that counts.
-    paths: LruCache<Box<str>, (Instant, Duration, Refusal)>,
+    paths: LruCache<Box<str>, RefusedPath>,
     shapes: LruCache<Box<str>, ()>,
+}
+
+#[derive(Debug)]
+struct RefusedPath {
+    first: Instant,
+    last: Instant,
+    refusal: Refusal,
 }
 
 impl Default for RefusedPaths {
@@ -53,19 +74,27 @@ impl Default for RefusedPaths {
 }
 
 impl RefusedPaths {
+    /// The edge refused the path alone.
     pub(super) fn add(&mut self, path: &str, refusal: Refusal) {
-        self.shapes.put(shape(path), ());
-        let counts_for = match self.paths.peek(path) {
-            Some(_) => COUNTS_FOR,
-            None => FIRST_COUNTS_FOR,
+        self.set_apart(path);
+        let last = Instant::now();
+        let first = self.paths.peek(path).map_or(last, |known| known.first);
+        let refused = RefusedPath {
+            first,
+            last,
+            refusal,
         };
-        let refused = (Instant::now(), counts_for, refusal);
         self.paths.put(path.into(), refused);
+    }
+
+    /// Paths such as this one are to share no request with others.
+    pub(super) fn set_apart(&mut self, path: &str) {
+        self.shapes.put(shape(path), ());
     }
 
     /// The edge accepted these.
     pub(super) fn accepted<S: AsRef<str>>(&mut self, paths: impl IntoIterator<Item = S>) {
-        if self.shapes.is_empty() {
+        if self.is_empty() {
             return;
         }
         for path in paths {
@@ -75,15 +104,32 @@ impl RefusedPaths {
         }
     }
 
-    /// The refusal of the path, if it still counts.
-    pub(super) fn refusal(&mut self, path: &str) -> Option<Refusal> {
-        let (at, counts_for, refusal) = self.paths.get(path)?;
-        (at.elapsed() < *counts_for).then(|| refusal.clone())
+    /// Refusals of the path up to this long ago say nothing any more: somebody has
+    /// mended something since.
+    pub(super) fn forget(&mut self, path: &str, age: Duration) {
+        let before = |known: &RefusedPath| known.last.elapsed() >= age;
+        if self.paths.peek(path).is_some_and(before) {
+            self.paths.pop(path);
+        }
     }
 
-    /// Whether the path looks like one that was refused.
-    pub(super) fn resembles(&mut self, path: &str) -> bool {
-        !self.shapes.is_empty() && self.shapes.get(&*shape(path)).is_some()
+    fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.shapes.is_empty()
+    }
+
+    pub(super) fn standing(&mut self, path: &str) -> Standing {
+        if self.is_empty() {
+            return Standing::Unknown;
+        }
+        match self.paths.get(path) {
+            Some(known) if known.last.elapsed() >= COUNTS_FOR => Standing::Similar,
+            Some(known) if known.last - known.first >= CONFIRMED_AFTER => {
+                Standing::RefusedForGood(known.refusal.clone())
+            }
+            Some(known) => Standing::RefusedOnce(known.first + CONFIRMED_AFTER),
+            None if self.shapes.get(&*shape(path)).is_some() => Standing::Similar,
+            None => Standing::Unknown,
+        }
     }
 }
 
@@ -112,31 +158,55 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_about_its_path_and_counts_for_a_while() {
+    async fn a_path_is_refused_for_good_once_it_was_refused_twice_half_a_minute_apart() {
+        let mut refused = RefusedPaths::default();
+        let begun = Instant::now();
+        for _ in 0..3 {
+            refused.add("/bad/7", refusal());
+            let again = Standing::RefusedOnce(begun + CONFIRMED_AFTER);
+            assert_eq!(refused.standing("/bad/7"), again);
+            tokio::time::sleep(CONFIRMED_AFTER / 3).await;
+        }
+        assert_eq!(refused.standing("/bad/8"), Standing::Similar);
+        refused.add("/bad/7", refusal());
+        let for_good = Standing::RefusedForGood(refusal());
+        assert_eq!(refused.standing("/bad/7"), for_good);
+        tokio::time::sleep(COUNTS_FOR).await;
+        assert_eq!(refused.standing("/bad/7"), Standing::Similar, "again");
+        refused.add("/bad/7", refusal());
+        assert_eq!(refused.standing("/bad/7"), for_good);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_mended_since_is_forgotten() {
         let mut refused = RefusedPaths::default();
         refused.add("/bad/7", refusal());
-        assert_eq!(refused.refusal("/bad/7"), Some(refusal()));
-        assert_eq!(refused.refusal("/bad/8"), None);
-        tokio::time::sleep(FIRST_COUNTS_FOR).await;
-        assert_eq!(refused.refusal("/bad/7"), None);
+        tokio::time::sleep(CONFIRMED_AFTER).await;
         refused.add("/bad/7", refusal());
-        tokio::time::sleep(FIRST_COUNTS_FOR).await;
-        assert_eq!(refused.refusal("/bad/7"), Some(refusal()));
-        tokio::time::sleep(COUNTS_FOR).await;
-        assert_eq!(refused.refusal("/bad/7"), None);
+        tokio::time::sleep(CONFIRMED_AFTER).await;
+        refused.forget("/bad/7", CONFIRMED_AFTER * 2);
+        let for_good = Standing::RefusedForGood(refusal());
+        assert_eq!(refused.standing("/bad/7"), for_good, "refused since");
+        refused.forget("/bad/7", CONFIRMED_AFTER / 2);
+        assert_eq!(refused.standing("/bad/7"), Standing::Similar);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_looks_like_a_refused_path_does_so_until_one_is_accepted() {
         let mut refused = RefusedPaths::default();
-        assert!(!refused.resembles("/bad/7"));
+        assert_eq!(refused.standing("/bad/7"), Standing::Unknown);
         refused.add("/bad/7", refusal());
-        for (path, resembles) in [("/bad/1234", true), ("/bad/x", false), ("/good/7", false)] {
-            assert_eq!(refused.resembles(path), resembles, "{path}");
+        for (path, standing) in [
+            ("/bad/1234", Standing::Similar),
+            ("/bad/x", Standing::Unknown),
+            ("/good/7", Standing::Unknown),
+        ] {
+            assert_eq!(refused.standing(path), standing, "{path}");
         }
         refused.accepted(["/good/7", "/bad/10"]);
-        assert!(!refused.resembles("/bad/8"));
-        assert_eq!(refused.refusal("/bad/7"), Some(refusal()), "its own");
+        assert_eq!(refused.standing("/bad/8"), Standing::Unknown);
+        let its_own = refused.standing("/bad/7");
+        assert!(matches!(its_own, Standing::RefusedOnce(_)), "{its_own:?}");
     }
 
     #[tokio::test(start_paused = true)]

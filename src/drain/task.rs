@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::budget_metrics;
-use super::dead_letters::EdgeRefusals;
+use super::dead_letters::BuriedMessages;
 use super::distribution::Distribution;
 use super::in_flight::InFlight;
 use super::main_loop::MainLoop;
@@ -53,7 +53,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 invalidation_log: History::off(),
                 reports: Reports::default(),
                 in_flight: InFlight::of(distributions),
-                refusals: EdgeRefusals::default(),
+                buried: BuriedMessages::default(),
             },
         }
     }

@@ -18,15 +18,19 @@ pub(super) enum Verdict {
     Isolate,
     /// Its name is taken: the next name, later.
     Rename,
-    /// Somebody has to mend something: the messages go back to the buffer.
-    GiveUp,
+    /// Its tenant does not exist: its messages are set apart until that is certain.
+    NoTenant,
+    /// Somebody has to mend something that is not about a path: its messages are
+    /// held, and others of the distribution go on.
+    Outage,
+    /// Nobody knows what it is about: as an outage, until other paths are accepted
+    /// while it is not. Then it is about one of its paths.
+    Unclear,
 }
 
 pub(super) fn verdict(error: &EdgeError) -> Verdict {
     match error.kind {
-        EdgeErrorKind::Unavailable | EdgeErrorKind::Unknown | EdgeErrorKind::NoSuchInvalidation => {
-            Verdict::Repeat
-        }
+        EdgeErrorKind::Unavailable | EdgeErrorKind::NoSuchInvalidation => Verdict::Repeat,
         EdgeErrorKind::Throttled | EdgeErrorKind::ClockOff { .. } => Verdict::Slower,
         EdgeErrorKind::TooManyInProgress => Verdict::Room,
         // One path is not too much: it is about the edge, then.
@@ -34,30 +38,8 @@ pub(super) fn verdict(error: &EdgeError) -> Verdict {
         EdgeErrorKind::TooLarge { .. } => Verdict::Halve,
         EdgeErrorKind::InvalidPath { .. } => Verdict::Isolate,
         EdgeErrorKind::ReferenceTaken { .. } => Verdict::Rename,
-        EdgeErrorKind::Denied { .. }
-        | EdgeErrorKind::NoSuchDistribution
-        | EdgeErrorKind::NoSuchTenant { .. }
-        | EdgeErrorKind::Refused => Verdict::GiveUp,
-    }
-}
-
-/// Whether each message of a refused request is at fault, for what all of them have
-/// in common: their tenant. A path is at fault only once it was refused alone, and
-/// nobody's message is for an account, a signature, an id, or what nobody knows.
-pub(super) fn is_about_every_message(error: &EdgeError) -> bool {
-    match error.kind {
-        EdgeErrorKind::NoSuchTenant { .. } => true,
-        EdgeErrorKind::InvalidPath { .. }
-        | EdgeErrorKind::TooLarge { .. }
-        | EdgeErrorKind::Refused
-        | EdgeErrorKind::TooManyInProgress
-        | EdgeErrorKind::Throttled
-        | EdgeErrorKind::Unavailable
-        | EdgeErrorKind::Unknown
-        | EdgeErrorKind::NoSuchInvalidation
-        | EdgeErrorKind::ReferenceTaken { .. }
-        | EdgeErrorKind::Denied { .. }
-        | EdgeErrorKind::ClockOff { .. }
-        | EdgeErrorKind::NoSuchDistribution => false,
+        EdgeErrorKind::NoSuchTenant { .. } => Verdict::NoTenant,
+        EdgeErrorKind::Denied { .. } | EdgeErrorKind::NoSuchDistribution => Verdict::Outage,
+        EdgeErrorKind::Unknown | EdgeErrorKind::Refused => Verdict::Unclear,
     }
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::record::{DeadLetter, GapEvent};
+use super::record::{GapEvent, LetterEvent, Redrive};
 use super::summary::LedgerSummary;
 use crate::durable::line_file::Rotation;
 use crate::durable::{self, line_file};
@@ -64,11 +65,31 @@ impl LedgerFiles {
         blocking(move || {
             let mut summary = LedgerSummary::default();
             let of_gaps = read(&gaps, |event: GapEvent| summary.add_gap(event))?;
-            let of_letters = read(&dead_letters, |letter: DeadLetter| {
-                summary.add_dead_letter(letter);
+            let of_letters = read(&dead_letters, |event: LetterEvent| {
+                summary.add_letter_event(event);
             })?;
             summary.unreadable = of_gaps + of_letters;
             Ok(summary)
+        })
+        .await
+    }
+
+    /// Puts on record that all dead letters of before `at` were made messages again.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub async fn redriven(&self, at: Timestamp) -> Result<(), LedgerError> {
+        let path = self.dead_letters.clone();
+        let redrive = Redrive {
+            redriven_at: at,
+            of: None,
+        };
+        blocking(move || {
+            let mut line = serde_json::to_vec(&redrive)
+                .map_err(|error| LedgerError::io(&path, "write it", &error.into()))?;
+            line.push(b'\n');
+            append(&path, &line).map(|_| ())
         })
         .await
     }

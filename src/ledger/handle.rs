@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::files::LedgerFiles;
 use super::journal::{Journal, WriteFailure};
-use super::record::{BinlogPlace, DeadLetter, Gap, GapEvent, GapId};
+use super::record::{BinlogPlace, DeadLetter, Gap, GapEvent, GapId, Redrive};
 use super::summary::LedgerSummary;
 use crate::telemetry::metric;
 
@@ -136,6 +136,20 @@ impl Ledger {
         letters
             .into_iter()
             .for_each(|letter| summary.add_dead_letter(letter));
+    }
+
+    /// An operator made a message with these paths one of the buffer again, which was a
+    /// dead letter until `at`.
+    pub fn redriven(&self, distribution: &str, paths: &[String], at: Timestamp) {
+        let redrive = Redrive {
+            redriven_at: at,
+            of: Some((distribution.to_owned(), paths.to_vec())),
+        };
+        if self.lock().redrive(&redrive)
+            && let Some(journals) = &self.journals
+        {
+            journals.dead_letters.append(&[redrive]);
+        }
     }
 
     /// Waits until every record is on disk, but no longer than `within`.

@@ -128,6 +128,40 @@ pub struct DeadLetter {
     /// The message that cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// When an operator made the message one of the buffer again. It stands in a line
+    /// of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_at: Option<Timestamp>,
+}
+
+/// One line of the file of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum LetterEvent {
+    Redriven(Redrive),
+    Buried(Box<DeadLetter>),
+}
+
+/// An operator made dead letters messages of the buffer again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Redrive {
+    pub(super) redriven_at: Timestamp,
+    /// The distribution and the paths of a message that was received since; none: all
+    /// dead letters of before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<(String, Vec<String>)>,
+}
+
+impl Redrive {
+    /// Whether it made the letter a message again.
+    pub(super) fn covers(&self, letter: &DeadLetter) -> bool {
+        let is_one = letter.message.is_some() && letter.reason != "malformed";
+        let is_meant = self.of.as_ref().is_none_or(|(distribution, paths)| {
+            letter.distribution.as_ref() == Some(distribution)
+                && letter.paths.iter().all(|path| paths.contains(path))
+        });
+        is_one && is_meant && letter.at <= self.redriven_at && letter.redriven_at.is_none()
+    }
 }
 
 impl DeadLetter {
@@ -149,6 +183,7 @@ impl DeadLetter {
             distribution: None,
             paths: Vec::new(),
             message: None,
+            redriven_at: None,
         }
     }
 

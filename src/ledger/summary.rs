@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::record::{DeadLetter, Gap, GapEvent};
+use super::record::{DeadLetter, Gap, GapEvent, LetterEvent, Redrive};
 
 /// Most of the newest records that are kept in memory, for the status.
 const RECENT_MAX: usize = 20;
@@ -44,6 +44,27 @@ impl LedgerSummary {
                 }
             }
         }
+    }
+
+    pub(super) fn add_letter_event(&mut self, event: LetterEvent) {
+        match event {
+            LetterEvent::Buried(letter) => self.add_dead_letter(*letter),
+            LetterEvent::Redriven(redrive) => {
+                self.redrive(&redrive);
+            }
+        }
+    }
+
+    /// Returns whether it concerns a letter among the newest.
+    pub(super) fn redrive(&mut self, redrive: &Redrive) -> bool {
+        let mut concerns = false;
+        for letter in &mut self.recent_dead_letters {
+            if redrive.covers(letter) {
+                letter.redriven_at = Some(redrive.redriven_at);
+                concerns = true;
+            }
+        }
+        concerns
     }
 
     pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {

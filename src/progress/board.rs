@@ -57,6 +57,8 @@ pub enum Component {
     Drain,
     /// Invalidations of one distribution, by its name.
     Edge(Arc<str>),
+    /// Paths that this distribution alone refuses, for a reason that nobody knows.
+    Paths(Arc<str>),
 }
 
 impl std::fmt::Display for Component {
@@ -75,6 +77,7 @@ impl std::fmt::Display for Component {
             Component::Checkpoint => f.write_str("checkpoint"),
             Component::Drain => f.write_str("drain"),
             Component::Edge(distribution) => write!(f, "edge {distribution}"),
+            Component::Paths(distribution) => write!(f, "paths {distribution}"),
         }
     }
 }

@@ -294,8 +294,56 @@ async fn unusable_messages_go_to_the_dead_letter_queue_with_their_reason_and_com
         fake.paths().contains_key("/refused/7").then_some(())
     })
     .await;
+    // Of the daemon, and once it has ended, from disk.
+    let only_the_other_is_open = async || {
+        let status = Evictd::finish(&with(&["status", "--json"]), WITHIN).await;
+        let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+        let letters = status["recent_dead_letters"].as_array().unwrap();
+        let [letter] = letters.as_slice() else {
+            panic!("the one that was put back is done: {letters:?}");
+        };
+        assert_eq!(letter["reason"], "malformed");
+        assert_eq!(status["dead_letters_put_back"], 1);
+    };
+    only_the_other_is_open().await;
     end(drain).await;
+    only_the_other_is_open().await;
     assert!(fake.paths().contains_key("/fine"));
+}
+
+#[tokio::test]
+async fn dead_letters_that_become_such_again_at_once_are_put_back_once() {
+    let aws = shared_aws().await;
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let name = format!("again-{:08x}", rand::random::<u32>());
+    let (url, dead) = aws.create_queue_with_dead_letters(&name, 50).await;
+    let buffer = format!("kind = \"sqs\"\nqueue_url = \"{url}\"\nmax_receives = 1");
+    let config = config(dir.path(), &buffer);
+    let with = |args: &[&str]| options(&config, aws, &fake, args).env("AWS_REGION", "eu-west-1");
+    for n in 0..3 {
+        let body = format!(
+            r#"{{"v":1,"source":"shop","distribution":"gone","committed_at_us":1763892000000000,"paths":["/{n}"]}}"#
+        );
+        let request = aws.sqs().send_message().queue_url(&url).message_body(body);
+        request.send().await.unwrap();
+    }
+    let drain = Evictd::start(&with(&["drain"]));
+    let buried = async || {
+        eventually("three dead letters", WITHIN, async || {
+            (aws.queue_depth(&dead).await.0 + aws.queue_depth(&dead).await.1 == 3).then_some(())
+        })
+        .await;
+    };
+    buried().await;
+    let began = Instant::now();
+    let done = Evictd::finish(&with(&["drain", "--redrive"]), Duration::from_secs(30)).await;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(began.elapsed() < Duration::from_secs(30));
+    let put_back = "put back 3 dead letters";
+    assert!(done.stdout.contains(put_back), "{}", done.stdout);
+    buried().await;
+    end(drain).await;
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ pub fn message(distribution: &str, path: &str) -> Message {
         paths: vec![path.to_owned()],
         committed_at: CommitTime::from_micros(1_763_892_000_000_000),
         sent: None,
+        redriven_at: None,
     }
 }
 

@@ -219,7 +219,8 @@ async fn refused_paths_that_keep_coming_hold_no_good_one_up_and_bury_none() {
         assert_eq!(machine.fake.billed(), 300, "each good path once");
         assert_eq!(machine.dead_letters().await, 150, "those with a bad path");
         let calls = machine.fake.counts().creates;
-        assert!(calls < 500, "{calls} calls for 150 bad paths");
+        // Each bad path is searched for, and asked for alone twice.
+        assert!(calls < 700, "{calls} calls for 150 bad paths");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::buffer::{
     Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
     SendError, message,
 };
-use crate::model::{BufferMark, BufferState};
+use crate::model::{BufferMark, BufferState, CommitTime};
 
 /// As SQS by default.
 const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
@@ -257,11 +257,18 @@ impl Buffer for Local {
 
     async fn redrive(&self) -> Result<Redriven, BufferError> {
         // A message that no evictd wrote would only become a dead letter again.
+        let now = CommitTime::now();
         let (moved, left) = self
-            .run("redrive", move |store| store.redrive(message::readdressed))
+            .run("redrive", move |store| {
+                store.redrive(|body| message::redriven(body, now))
+            })
             .await?;
         self.shared.arrived.notify_waiters();
-        Ok(Redriven { moved, left })
+        Ok(Redriven {
+            moved,
+            buried_again: 0,
+            left,
+        })
     }
 
     async fn continue_from(&self, stored: Option<BufferMark>) -> watch::Receiver<BufferState> {

@@ -183,15 +183,15 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Makes messages of the dead letters that `readdressed` gives a body, with
+    /// Makes messages of the dead letters that `redriven` gives a body, with
     /// numbers and thus ids of their own. Returns how many, and how many stay.
     pub(super) fn redrive(
         &mut self,
-        readdressed: impl Fn(&str) -> Option<String>,
+        redriven: impl Fn(&str) -> Option<String>,
     ) -> Result<(usize, usize), Error> {
         let again = |json: &[u8]| {
             let dead: Dead = serde_json::from_slice(json).ok()?;
-            readdressed(&dead.body)
+            redriven(&dead.body)
         };
         self.file.append(|transaction| {
             let mut letters = transaction.open_table(DEAD)?;

@@ -21,6 +21,7 @@ fn message(path: &str) -> Message {
         paths: vec![path.to_owned()],
         committed_at: CommitTime::from_micros(1),
         sent: None,
+        redriven_at: None,
     }
 }
 
@@ -226,7 +227,14 @@ async fn a_dead_letter_is_gone_until_it_is_put_back_under_a_new_id() {
     let buffer = new(&directory).await;
     assert!(buffer.receive(NOW).await.unwrap().is_empty());
     let redriven = buffer.redrive().await.unwrap();
-    assert_eq!(redriven, Redriven { moved: 1, left: 1 });
+    assert_eq!(
+        redriven,
+        Redriven {
+            moved: 1,
+            buried_again: 0,
+            left: 1
+        }
+    );
     let back = buffer.receive(NOW).await.unwrap();
     assert_eq!(paths(&back), ["/a"]);
     assert_ne!(
@@ -234,7 +242,14 @@ async fn a_dead_letter_is_gone_until_it_is_put_back_under_a_new_id() {
         "or the edge would take it for the old one"
     );
     let again = buffer.redrive().await.unwrap();
-    assert_eq!(again, Redriven { moved: 0, left: 1 });
+    assert_eq!(
+        again,
+        Redriven {
+            moved: 0,
+            buried_again: 0,
+            left: 1
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]

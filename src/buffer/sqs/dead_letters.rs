@@ -13,6 +13,7 @@ use super::error;
 use super::queue::Sqs;
 use super::receive::RECEIVE_MAX;
 use crate::buffer::{BufferError, Buried, Redriven, RejectedMessage, message};
+use crate::model::CommitTime;
 
 /// Attributes of a dead letter.
 const REASON: &str = "evictd-reason";
@@ -98,6 +99,7 @@ impl Sqs {
 
     pub(super) async fn redrive_from_queue(&self) -> Result<Redriven, BufferError> {
         let mut redriven = Redriven::default();
+        let began = CommitTime::now();
         let Some(Some(dead)) = self.dead_letters.get() else {
             return Ok(redriven);
         };
@@ -117,7 +119,12 @@ impl Sqs {
                 return Ok(redriven);
             }
             for letter in letters {
-                let Some(body) = letter.body.as_deref().and_then(message::readdressed) else {
+                let text = letter.body.as_deref().unwrap_or_default();
+                if message::was_redriven_since(text, began) {
+                    redriven.buried_again += 1;
+                    continue;
+                }
+                let Some(body) = message::redriven(text, began) else {
                     redriven.left += 1;
                     continue;
                 };

@@ -86,6 +86,7 @@ mod tests {
             paths: vec!["/".repeat(path_bytes)],
             committed_at: CommitTime::from_micros(1),
             sent: None,
+            redriven_at: None,
         }
     }
 

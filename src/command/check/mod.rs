@@ -18,3 +18,4 @@ mod report;
 
 pub use self::cache::log_permissions;
 pub use self::examination::run;
+pub use self::queue::dead_letters;

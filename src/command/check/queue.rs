@@ -16,31 +16,40 @@ const VISIBILITY_SECONDS_MIN: u64 = 10;
 /// CloudFront must not lose paths.
 const RETENTION_SECONDS_MIN: u64 = 24 * 3_600;
 
-/// Judges the settings of the queue.
-pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut add = |level, message: String| found.push(Finding::new(level, "sqs", message));
-    match queue.max_receive_count {
-        None if queue.has_dead_letter_queue => add(
+/// Judges where messages go that nothing can be done with.
+pub fn dead_letters(queue: &QueueSettings, max_receives: u32) -> Finding {
+    let (level, message) = match queue.max_receive_count {
+        None if queue.has_dead_letter_queue => (
             Level::Ok,
             "the queue answers and has a dead-letter queue".to_owned(),
         ),
-        None => add(
+        None => (
             Level::Warning,
             "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy".to_owned(),
         ),
-        Some(count) if count <= max_receives => add(
+        Some(1) => (
+            Level::Warning,
+            "the queue moves a message to its dead-letter queue when it is received a second time, with no reason: a drain that ends or is held up for a visibility timeout buries what it holds, though nothing is wrong with it; set maxReceiveCount to 50 or more".to_owned(),
+        ),
+        Some(count) if count <= max_receives => (
             Level::Warning,
             format!(
                 "the queue moves a message to its dead-letter queue after {count} receives, and evictd does so after {max_receives} (buffer.max_receives), with a reason: the queue gives none, and it also counts receives of paths that only waited; set maxReceiveCount to {} or more",
                 max_receives.saturating_mul(10)
             ),
         ),
-        Some(count) => add(
+        Some(count) => (
             Level::Ok,
             format!("the queue answers, and moves a message to its dead-letter queue after {count} receives"),
         ),
-    }
+    };
+    Finding::new(level, "sqs", message)
+}
+
+/// Judges the settings of the queue.
+pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding> {
+    let mut found = vec![dead_letters(queue, max_receives)];
+    let mut add = |level, message: String| found.push(Finding::new(level, "sqs", message));
     let visibility = queue.visibility.as_secs();
     if visibility < VISIBILITY_SECONDS_MIN {
         add(

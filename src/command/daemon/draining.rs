@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::buffer::{Buffer, Sqs};
 use crate::command::CommandError;
+use crate::command::check::dead_letters;
+use crate::command::finding::Level;
 use crate::command::shutdown::GRACE;
 use crate::config::{CloudFrontConfig, Config};
 use crate::drain::{Drain, DrainOptions};
@@ -11,13 +13,12 @@ use crate::edge::CloudFront;
 use crate::edge::budget::Budget;
 use crate::edge::invalidation_log::History;
 
-/// Checks that the queue answers, and says so if it keeps no dead letters.
-pub(super) async fn check_queue(sqs: &Sqs) -> Result<(), CommandError> {
-    if !sqs.check().await?.has_dead_letter_queue {
-        tracing::warn!(
-            queue_url = sqs.url(),
-            "the queue has no dead-letter queue: a message that cannot be sent comes back until its retention ends; set a redrive policy"
-        );
+/// Checks that the queue answers, and says so if its dead letters are not as they
+/// should be.
+pub(super) async fn check_queue(sqs: &Sqs, max_receives: u32) -> Result<(), CommandError> {
+    let finding = dead_letters(&sqs.check().await?, max_receives);
+    if finding.level == Level::Warning {
+        tracing::warn!(queue_url = sqs.url(), "{}", finding.message);
     }
     Ok(())
 }

@@ -152,7 +152,7 @@ impl Checked {
             }
             let checked = async {
                 if let Some(queue) = &queue {
-                    check_queue(queue).await?;
+                    check_queue(queue, config.max_receives).await?;
                 }
                 if let Some(edge) = &edge {
                     for distribution in &cloudfront.distributions {

@@ -94,7 +94,10 @@ pub struct StatusDocument {
     pub recent_gaps: Vec<Gap>,
     /// Number of dead letters on record.
     pub dead_letters: u64,
-    /// The newest dead letters, oldest first.
+    /// Those of the newest that an operator made messages again.
+    #[serde(default)]
+    pub dead_letters_put_back: usize,
+    /// The newest others, oldest first.
     pub recent_dead_letters: Vec<DeadLetter>,
 }
 
@@ -260,14 +263,11 @@ impl StatusDocument {
     }
 
     fn of_ledger(ledger: &LedgerSummary) -> Self {
-        let mut letters: Vec<DeadLetter> = ledger
-            .recent_dead_letters
-            .iter()
-            .rev()
-            .take(DEAD_LETTERS_SHOWN)
-            .cloned()
-            .collect();
-        letters.reverse();
+        let recent = ledger.recent_dead_letters.iter();
+        let (put_back, open): (Vec<_>, Vec<_>) =
+            recent.partition(|letter| letter.redriven_at.is_some());
+        let hidden = open.len().saturating_sub(DEAD_LETTERS_SHOWN);
+        let letters = open.into_iter().skip(hidden).cloned().collect();
         Self {
             name: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -296,6 +296,7 @@ impl StatusDocument {
             gaps: ledger.gaps,
             recent_gaps: ledger.recent_gaps.iter().cloned().collect(),
             dead_letters: ledger.dead_letters,
+            dead_letters_put_back: put_back.len(),
             recent_dead_letters: letters,
         }
     }

@@ -175,7 +175,12 @@ fn on_disk(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
     for gap in status.recent_gaps.iter().rev().take(RECENT_SHOWN) {
         line(out, "", &format!("- {}", gap_text(gap, now)))?;
     }
-    line(out, "dead letters", &status.dead_letters.to_string())?;
+    let put_back = match status.dead_letters_put_back {
+        0 => String::new(),
+        count => format!(", of which {count} were put back lately"),
+    };
+    let count = status.dead_letters;
+    line(out, "dead letters", &format!("{count}{put_back}"))?;
     for letter in status.recent_dead_letters.iter().rev().take(RECENT_SHOWN) {
         let text = format!(
             "- {}: {} ({}): {}; {}",

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::fake_buffer::message;
-use super::fake_edge::{denied, invalid, refused, unknown};
+use super::fake_edge::{denied, invalid, no_tenant, refused, unknown};
 use super::*;
 use crate::buffer::MessageError;
 use crate::ledger::LedgerFiles;
+use crate::model::CommitTime;
 
 #[tokio::test(start_paused = true)]
 async fn unusable_messages_become_dead_letters_at_once_or_after_a_few_deliveries() {
@@ -95,6 +96,104 @@ async fn a_message_is_buried_for_its_bad_path_only_after_its_good_ones_are_accep
     pass(seconds(1)).await;
     assert_eq!(bench.edge.paths(), ["/a", "/c"], "each once");
     assert_eq!(ledger.summary().recent_dead_letters[0].paths, ["/bad"]);
+}
+
+/// Each row: visibility timeout, `max_receives`, seconds for which the path is refused,
+/// whether it is buried.
+#[tokio::test(start_paused = true)]
+async fn a_path_is_buried_for_two_refusals_half_a_minute_apart_however_the_queue_is_set_up() {
+    for (visibility, max_receives, refuses, buried) in [
+        (1, 1, 25, false),
+        (2, 3, 25, false),
+        (30, 5, 25, false),
+        (3_600, 1, 25, false),
+        (1, 1, 3_600, true),
+        (5, 3, 3_600, true),
+        (30, 5, 3_600, true),
+        (3_600, 50, 3_600, true),
+    ] {
+        let until = Instant::now() + seconds(refuses);
+        let edge = FakeEdge::judged(move |batch| {
+            let bad = batch.paths.contains(&"/bad".to_owned());
+            (bad && Instant::now() < until).then(|| invalid(batch))
+        });
+        let buffer = Arc::new(FakeBuffer::default());
+        buffer.with(|state| state.visibility = Some(seconds(visibility)));
+        let parts = (buffer, Arc::new(edge));
+        let bench = Bench::of(parts, Reports::default(), History::off(), |options| {
+            options.max_receives = max_receives;
+        });
+        let case = format!("{visibility} {max_receives} {refuses}");
+        bench.buffer.push("main", &["/a", "/bad"]);
+        pass(seconds(29)).await;
+        assert_eq!(bench.buffer.with(|state| state.dead.len()), 0, "{case}");
+        assert_eq!(bench.edge.paths(), ["/a"], "at once");
+        pass(seconds(10)).await;
+        let (dead, deliveries) = bench.buffer.with(|s| (s.dead.len(), s.deliveries));
+        assert_eq!((dead, deliveries), (usize::from(buried), 1), "{case}");
+        assert_eq!(bench.buffer.remaining(), 0, "{case}");
+        assert_eq!(bench.edge.paths().len(), 2 - usize::from(buried), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_is_gone_for_two_refusals_half_a_minute_apart() {
+    for (refuses, buried, paths) in [
+        (25, 0, &["/a", "/b"][..]),
+        (3_600, 1, &["/a", "/b"]),
+        (3_600, 1, &["/a"]),
+    ] {
+        let until = Instant::now() + seconds(refuses);
+        let bench = Bench::start(FakeEdge::judged(move |batch| {
+            let gone = batch.scope.tenant.is_some() && Instant::now() < until;
+            gone.then(|| no_tenant(batch))
+        }));
+        let mut message = message("main", paths);
+        message.tenant = Some("dt_gone".into());
+        bench.buffer.put(Ok(message));
+        pass(seconds(10)).await;
+        bench.buffer.push("main", &["/c"]);
+        pass(seconds(30)).await;
+        let (dead, deliveries) = bench.buffer.with(|s| (s.dead.len(), s.deliveries));
+        assert_eq!((dead, deliveries), (buried, 2));
+        assert!(bench.edge.calls() < 6, "{}", bench.edge.calls());
+        assert_eq!(bench.buffer.remaining(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_redriven_is_tried_afresh_whatever_is_remembered() {
+    for mended in [true, false] {
+        let ledger = Ledger::off();
+        let edge = FakeEdge::judged(|batch| {
+            let bad = batch.paths.contains(&"/bad".to_owned());
+            bad.then(|| invalid(batch))
+        });
+        let bench = Bench::recording(edge, ledger.clone());
+        bench.buffer.push("main", &["/bad"]);
+        pass(seconds(60)).await;
+        assert_eq!(bench.buffer.with(|state| state.dead.len()), 1);
+        // What is known of it buries the next one at once.
+        bench.buffer.push("main", &["/bad"]);
+        pass(seconds(5)).await;
+        let calls = bench.edge.calls();
+        if mended {
+            bench.edge.mend();
+        }
+        let mut message = message("main", &["/bad"]);
+        message.redriven_at = Some(CommitTime::now());
+        bench.buffer.put(Ok(message));
+        pass(seconds(5)).await;
+        let letters = ledger.summary().recent_dead_letters;
+        assert!(letters.iter().all(|letter| letter.redriven_at.is_some()));
+        assert_eq!(bench.edge.calls(), calls + 1);
+        assert_eq!(bench.edge.paths().len(), usize::from(mended));
+        pass(seconds(35)).await;
+        assert_eq!(bench.buffer.remaining(), 0);
+        let letters = ledger.summary().recent_dead_letters;
+        let open = letters.iter().filter(|letter| letter.redriven_at.is_none());
+        assert_eq!(open.count(), usize::from(!mended), "refused twice since");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,6 +37,8 @@ pub(super) struct BufferState {
     /// The reasons of the dead letters by their bodies.
     pub(super) dead: BTreeMap<String, String>,
     pub(super) no_place: bool,
+    /// [`VISIBILITY`], if it is none.
+    pub(super) visibility: Option<Duration>,
     /// Time that it takes to give messages back.
     pub(super) slow_returns: Duration,
     pub(super) chaos: bool,
@@ -58,6 +60,7 @@ pub(super) fn message(distribution: &str, paths: &[&str]) -> Message {
         paths: paths.iter().map(|&path| path.to_owned()).collect(),
         committed_at: CommitTime::from_micros(1_763_892_000_000_000),
         sent: None,
+        redriven_at: None,
     }
 }
 
@@ -116,12 +119,16 @@ impl FakeBuffer {
 }
 
 impl BufferState {
+    fn visibility(&self) -> Duration {
+        self.visibility.unwrap_or(VISIBILITY)
+    }
+
     fn unlucky(&self) -> bool {
         self.chaos && rand::random_bool(0.3)
     }
 
     fn take(&mut self) -> Vec<Received<(u64, u64)>> {
-        let now = Instant::now();
+        let (now, visibility) = (Instant::now(), self.visibility());
         let mut taken = Vec::new();
         for (&id, stored) in &mut self.messages {
             // At least once: a shared queue may hand one out early.
@@ -129,7 +136,7 @@ impl BufferState {
             if taken.len() < 10 && (stored.visible_at <= now || early) {
                 self.deliveries += 1;
                 stored.delivery = self.deliveries;
-                stored.visible_at = now + VISIBILITY;
+                stored.visible_at = now + visibility;
                 stored.times += 1;
                 taken.push(Received {
                     id: format!("m{id}").into(),
@@ -185,12 +192,13 @@ impl Buffer for FakeBuffer {
     async fn extend(&self, receipts: &[(u64, u64)]) -> Result<(), ReceiptError<(u64, u64)>> {
         let mut state = self.state.lock().unwrap();
         state.extend_calls += 1;
+        let visibility = state.visibility();
         let mut failed = Vec::new();
         for &(id, delivery) in receipts {
             let unlucky = state.extensions_fail || state.unlucky();
             match state.messages.get_mut(&id) {
                 Some(stored) if stored.delivery == delivery && !unlucky => {
-                    stored.visible_at = Instant::now() + VISIBILITY;
+                    stored.visible_at = Instant::now() + visibility;
                 }
                 _ => failed.push((id, delivery)),
             }
@@ -271,6 +279,6 @@ impl Buffer for FakeBuffer {
     }
 
     fn visibility(&self) -> Duration {
-        VISIBILITY
+        self.with(|state| state.visibility())
     }
 }

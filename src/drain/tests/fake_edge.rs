@@ -50,6 +50,11 @@ impl FakeEdge {
         edge
     }
 
+    /// It refuses nothing any more.
+    pub(super) fn mend(&self) {
+        self.state.lock().unwrap().judge = None;
+    }
+
     pub(super) fn made(&self) -> Vec<InvalidationBatch> {
         let state = self.state.lock().unwrap();
         state.made.iter().map(|(_, batch)| batch.clone()).collect()
@@ -181,6 +186,17 @@ pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
 pub(super) fn denied(batch: &InvalidationBatch) -> EdgeError {
     let action = "cloudfront:CreateInvalidation";
     refusal(batch, "AccessDenied", EdgeErrorKind::Denied { action })
+}
+
+pub(super) fn not_there(batch: &InvalidationBatch) -> EdgeError {
+    let kind = EdgeErrorKind::NoSuchDistribution;
+    refusal(batch, "NoSuchDistribution", kind)
+}
+
+pub(super) fn no_tenant(batch: &InvalidationBatch) -> EdgeError {
+    let tenant = batch.scope.tenant.clone().unwrap();
+    let kind = EdgeErrorKind::NoSuchTenant { tenant };
+    refusal(batch, "EntityNotFound", kind)
 }
 
 pub(super) fn taken(batch: &InvalidationBatch) -> EdgeError {

@@ -5,6 +5,7 @@
 //! - `fake_edge`: the edge, and its refusals.
 //! - `rounds`: what gathers becomes invalidations, and its messages go.
 //! - `refusals`: what the edge refuses is halved, renamed, or given up.
+//! - `held`: what is refused for a reason that is not about a path, or that nobody knows.
 //! - `outages`: a buffer and an edge that do not work for a while.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `successors`: a drain that comes after one that was killed.
@@ -13,6 +14,7 @@
 mod dead_letters;
 mod fake_buffer;
 mod fake_edge;
+mod held;
 mod outages;
 mod refusals;
 mod rounds;

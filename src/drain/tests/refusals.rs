@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::fake_edge::{denied, invalid, taken, throttled, too_large};
+use super::fake_edge::{invalid, taken, throttled, too_large};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -156,27 +156,6 @@ async fn a_bad_path_that_comes_again_and_again_takes_few_calls() {
     assert_eq!(bench.edge.paths().len(), 100, "each good one once");
     bench.emptied().await;
     assert_eq!(bench.buffer.with(|state| state.dead.len()), 100);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refusal_goes_back_to_the_buffer_and_passes_once_it_is_mended() {
-    let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let flag = Arc::clone(&mended);
-    let bench = Bench::start(FakeEdge::judged(move |batch| {
-        let refuse = !flag.load(std::sync::atomic::Ordering::Relaxed);
-        refuse.then(|| denied(batch))
-    }));
-    bench.buffer.push("main", &["/a"]);
-    pass(seconds(600)).await;
-    assert_eq!(bench.buffer.remaining(), 1);
-    let calls = bench.edge.calls();
-    assert!(
-        (15..=20).contains(&calls),
-        "once in each visibility timeout: {calls}"
-    );
-    mended.store(true, std::sync::atomic::Ordering::Relaxed);
-    bench.emptied().await;
-    assert_eq!(bench.edge.paths(), ["/a"]);
 }
 
 #[tokio::test(start_paused = true)]

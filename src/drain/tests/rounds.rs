@@ -4,7 +4,7 @@ use super::fake_buffer::{VISIBILITY, message, trouble};
 use super::*;
 use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
-use crate::drain::in_flight::InFlight;
+use crate::drain::in_flight::{InFlight, ReceivedMessage};
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_one_window_become_one_invalidation_without_duplicates() {
@@ -111,8 +111,13 @@ async fn a_message_received_again_while_held_is_sent_once_and_deleted() {
 #[test]
 fn an_extension_that_finds_a_message_deleted_is_no_failure() {
     let in_flight = InFlight::of(1);
-    in_flight.admit(&"m0".into(), (0, 1), &message("main", &["/a"]));
-    in_flight.admit(&"m1".into(), (1, 2), &message("main", &["/b"]));
+    let held = |receipt| ReceivedMessage {
+        receipt,
+        body: String::new(),
+        deliveries: 1,
+    };
+    in_flight.admit(&"m0".into(), held((0, 1)), &message("main", &["/a"]));
+    in_flight.admit(&"m1".into(), held((1, 2)), &message("main", &["/b"]));
     let in_danger = |receipt| {
         let error = ReceiptError {
             failed: vec![receipt],

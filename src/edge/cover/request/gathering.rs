@@ -276,7 +276,7 @@ impl Gathering {
     }
 }
 
-fn done(waiting: &mut PartlySent, complete: &mut Vec<Arc<str>>) {
+pub(super) fn done(waiting: &mut PartlySent, complete: &mut Vec<Arc<str>>) {
     waiting.left = waiting.left.saturating_sub(1);
     if waiting.left == 0 {
         complete.push(Arc::clone(&waiting.id));

@@ -1,12 +1,9 @@
-//! Sets of messages that are parted, to find the paths that the edge refuses.
-//!
-//! A message with paths in both parts is in both. It is done once both parts of
-//! it are, which whoever parts them keeps count of.
+//! Messages that are set apart from others, and requests for some of their paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::gathering::{Gathering, MessageInfo, PartlySent};
+use super::gathering::{Gathering, MessageInfo, PartlySent, done};
 use super::next_request::{NextRequest, RequestPath};
 use crate::edge::cover::coalesce::Room;
 use crate::edge::{BATCH_PATHS_MAX, Scope};
@@ -15,56 +12,27 @@ impl Gathering {
     /// Takes out the messages with paths in a batch that the edge has certainly
     /// not made, each with all of its paths that are still to be sent.
     pub fn take_out(&mut self, batch: NextRequest) -> Self {
-        let mut taken: Vec<bool> = vec![false; self.messages.len()];
         let owners = batch.parts.iter().flat_map(|part| &part.of);
-        for owner in owners.flat_map(|(_, owners)| owners) {
-            if let Some(taken) = taken.get_mut(*owner) {
-                *taken = true;
-            }
-        }
+        let taken: BTreeSet<usize> = owners.flat_map(|(_, owners)| owners).copied().collect();
         self.put_back(batch);
-        let is_taken = |owner: &usize| taken.get(*owner).copied().unwrap_or(false);
-        let mut out = BTreeMap::new();
-        self.owners.retain(|path, owners| {
-            let (theirs, others) = owners.iter().partition(|owner| is_taken(owner));
-            *owners = others;
-            let theirs: Vec<usize> = theirs;
-            if !theirs.is_empty() {
-                out.insert(path.clone(), theirs);
-            }
-            !owners.is_empty()
-        });
-        let parted = self.with(out);
-        for (waiting, taken) in self.messages.iter_mut().zip(taken) {
-            if taken {
-                waiting.left = 0;
-            }
-        }
-        parted
-    }
-
-    /// Parts the paths for which `first` holds from the others.
-    #[must_use]
-    pub fn part(self, mut first: impl FnMut(&str) -> bool) -> (Self, Self) {
-        let (first, second): (BTreeMap<_, _>, BTreeMap<_, _>) = self
-            .owners
-            .iter()
-            .map(|(path, owners)| (path.clone(), owners.clone()))
-            .partition(|(path, _)| first(path));
-        (self.with(first), self.with(second))
+        let (out, rest) = std::mem::take(self).part(|owner| taken.contains(&owner));
+        *self = rest;
+        out
     }
 
     /// Parts the messages for which `first` holds from the others.
     #[must_use]
     pub fn part_messages(self, first: impl Fn(&MessageInfo) -> bool) -> (Self, Self) {
-        let is_first = |owner: &usize| {
-            let waiting = self.messages.get(*owner);
-            waiting.is_some_and(|waiting| first(&waiting.arrival))
-        };
+        let messages = self.messages.iter();
+        let first: Vec<bool> = messages.map(|waiting| first(&waiting.arrival)).collect();
+        self.part(|owner| first.get(owner).copied().unwrap_or(false))
+    }
+
+    fn part(self, first: impl Fn(usize) -> bool) -> (Self, Self) {
         let (mut ours, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (path, owners) in &self.owners {
             let (first, second): (Vec<usize>, Vec<usize>) =
-                owners.iter().partition(|owner| is_first(owner));
+                owners.iter().partition(|owner| first(**owner));
             for (part, owners) in [(&mut ours, first), (&mut others, second)] {
                 if !owners.is_empty() {
                     part.insert(path.clone(), owners);
@@ -72,18 +40,6 @@ impl Gathering {
             }
         }
         (self.with(ours), self.with(others))
-    }
-
-    /// Parts the first half of the paths, in their order, from the second: paths
-    /// of one template stay together.
-    #[must_use]
-    pub fn halves(self) -> (Self, Self) {
-        let mut left = self.distinct_paths().div_ceil(2);
-        self.part(|_| {
-            let first = left > 0;
-            left = left.saturating_sub(1);
-            first
-        })
     }
 
     /// These paths, with the messages that hold them.
@@ -116,6 +72,12 @@ impl Gathering {
 
     /// Takes in other messages of the same destination.
     pub fn absorb(&mut self, others: Self) {
+        // Bounded: what is done is forgotten.
+        let waiting = self.messages.iter().filter(|waiting| waiting.left > 0);
+        if self.messages.len() > 2 * waiting.count() {
+            let owners = std::mem::take(&mut self.owners);
+            *self = self.with(owners);
+        }
         let before = self.messages.len();
         self.messages.extend(others.messages);
         for (path, owners) in others.owners {
@@ -133,36 +95,46 @@ impl Gathering {
             .map(|waiting| (&waiting.id, &waiting.arrival))
     }
 
-    /// Each path, with the messages that hold it.
-    pub fn one_by_one(&self) -> impl Iterator<Item = (String, Self)> {
-        self.owners.iter().map(|(path, owners)| {
-            let only = BTreeMap::from([(path.clone(), owners.clone())]);
-            (path.clone(), self.with(only))
-        })
+    /// The paths that are still to be sent, sorted: those of one template stand
+    /// together.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.owners.keys().map(String::as_str)
     }
 
-    /// Its path, if it holds a single one.
-    pub fn only_path(&self) -> Option<String> {
-        let mut paths = self.owners.keys();
-        paths.next().filter(|_| paths.next().is_none()).cloned()
+    /// Whether the path is still to be sent.
+    pub fn holds(&self, path: &str) -> bool {
+        self.owners.contains_key(path)
     }
 
-    /// Takes as many paths as fit, each as it is, whatever the budget says: a
-    /// wildcard over a path that the edge refuses would tell nothing.
-    pub fn as_they_are(&mut self, scope: &Scope, mut room: Room) -> Option<NextRequest> {
-        let fits = |path: &&String| room.take(path);
-        let paths = self.owners.keys().filter(fits);
-        let paths: Vec<String> = paths.take(BATCH_PATHS_MAX).cloned().collect();
-        if paths.is_empty() {
-            return None;
+    /// Leaves the path out, which is not sent. Returns the messages that hold it,
+    /// and those of them that wait for nothing more.
+    pub fn give_up(&mut self, path: &str) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let (mut holders, mut complete) = (Vec::new(), Vec::new());
+        for owner in self.owners.remove(path).unwrap_or_default() {
+            if let Some(waiting) = self.messages.get_mut(owner) {
+                holders.push(Arc::clone(&waiting.id));
+                done(waiting, &mut complete);
+            }
         }
-        let parts = paths
-            .into_iter()
-            .filter_map(|path| {
-                let of = vec![self.owners.remove_entry(&path)?];
-                Some(RequestPath { path, of })
-            })
-            .collect();
-        Some(self.batch(scope.clone(), parts, 0))
+        (holders, complete)
+    }
+
+    /// Takes as many of these paths as fit, each as it is, whatever the budget says:
+    /// a wildcard over a path that the edge refuses would tell nothing.
+    pub fn as_they_are<'a>(
+        &mut self,
+        scope: &Scope,
+        paths: impl IntoIterator<Item = &'a String>,
+        mut room: Room,
+    ) -> Option<NextRequest> {
+        let fits = |path: &&String| self.owners.contains_key(*path) && room.take(path);
+        let paths = paths.into_iter().filter(fits).take(BATCH_PATHS_MAX);
+        let paths: Vec<String> = paths.cloned().collect();
+        let of = |path: String| {
+            let of = vec![self.owners.remove_entry(&path)?];
+            Some(RequestPath { path, of })
+        };
+        let parts: Vec<RequestPath> = paths.into_iter().filter_map(of).collect();
+        (!parts.is_empty()).then(|| self.batch(scope.clone(), parts, 0))
     }
 }

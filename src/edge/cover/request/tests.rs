@@ -341,13 +341,18 @@ fn messages_of_a_refused_request_leave_with_all_of_their_paths_and_nobody_elses(
     assert_eq!(round.accept(last), ids(&["last"]));
 
     suspects.absorb(gathering(&[("other", numbered(3..5))]));
-    let (low, high) = suspects.halves();
-    assert_eq!(low.unfinished(), ids(&["both", "first"]));
-    assert_eq!(high.unfinished(), ids(&["both", "other"]));
-    let (mut odd, even) = high.part(|path| path == "/000003");
-    assert_eq!(odd.only_path().as_deref(), Some("/000003"));
-    assert_eq!(even.distinct_paths(), 1);
-    let request = odd.as_they_are(&main(), QUOTA).unwrap();
-    assert_eq!(request.alone(), Some("/000003"));
-    assert_eq!(odd.accept(request), ids(&["both", "other"]));
+    let paths: Vec<&str> = suspects.paths().collect();
+    assert_eq!(paths, numbered(0..5));
+    let (holders, complete) = suspects.give_up("/000003");
+    assert_eq!(holders, ids(&["both", "other"]));
+    assert!(complete.is_empty() && !suspects.holds("/000003"));
+    let asked = ["/000003", "/000004"].map(str::to_owned);
+    let request = suspects.as_they_are(&main(), &asked, QUOTA).unwrap();
+    assert_eq!(request.alone(), Some("/000004"));
+    assert_eq!(suspects.accept(request), ids(&["other"]));
+    let more = gathering(&[("more", numbered(2..3))]);
+    suspects.absorb(more);
+    let rest = suspects.as_they_are(&main(), &numbered(0..3), QUOTA);
+    let complete = suspects.accept(rest.unwrap());
+    assert_eq!(complete, ids(&["first", "both", "more"]));
 }
