@@ -41,10 +41,11 @@ fn series(line: &str) -> (String, BTreeSet<String>) {
 }
 
 /// What this run does not bring about, and which test does.
-const NOT_HERE: [(&str, &str); 6] = [
+const NOT_HERE: [(&str, &str); 7] = [
     (metric::SETTLE_AFTER, "daemon::replica_lag"),
     (metric::BUFFER_DEAD_LETTERS, "daemon::drains"),
     (metric::BUFFER_ERRORS, "drain"),
+    (metric::BUFFER_MESSAGES_LEFT, "drain"),
     (metric::BUFFER_RETRIES, "daemon::faults"),
     (metric::CHECKPOINT_RETRIES, "evict::tests::order"),
     (metric::EDGE_PATHS_COVERED, "edge::quota"),
@@ -118,7 +119,7 @@ async fn every_metric_is_there_with_its_help_kind_and_labels_once_it_was_brought
     // Before a wildcard covers it.
     eventually("the edge refuses a path", WITHIN, async || {
         let text = scrape(listen).await;
-        (value(&text, "evictd_buffer_messages_left_total{") > 0.0).then_some(())
+        (value(&text, "evictd_edge_paths_refused_total{") > 0.0).then_some(())
     })
     .await;
     // One after the other: what is sent together would be a bulk change.
