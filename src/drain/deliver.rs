@@ -26,28 +26,39 @@ pub(super) struct Parked {
     unclear_at: Option<Instant>,
 }
 
+/// What is left of a round.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    pub(super) parked: Option<Parked>,
+    /// What somebody may have sent already.
+    pub(super) in_question: Option<Gathering>,
+}
+
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
-    /// Works until every path was accepted, or is among the suspects. Afterwards no
+    /// Works until every new path was accepted, or is among the suspects. Afterwards no
     /// message of the round is in flight but for suspects and for what is returned.
     /// Cancelling is safe: messages that were not deleted come back.
-    pub(super) async fn run(self, round: Gathering) -> Option<Parked> {
+    pub(super) async fn run(self, round: Gathering) -> Rest {
         self.delete(&round.empty()).await;
         self.distribution.looked().await;
-        // What is new goes at once.
-        let (mut again, new) = round.part_messages(|arrival| self.may_be_sent(arrival));
-        let mut parked = None;
+        let (again, new) = round.part_messages(|arrival| self.may_be_sent(arrival));
+        let mut rest = Rest::default();
         if new.distinct_paths() > 0 {
-            parked = self.work(new, None).await;
+            rest.parked = self.work(new, None).await;
         }
-        if again.distinct_paths() > 0 {
-            let complete = self.recall(&mut again).await;
-            self.delete(&complete).await;
-            match &mut parked {
-                Some(parked) => parked.paths.absorb(again),
-                None => parked = self.work(again, None).await,
-            }
-        }
-        parked
+        rest.in_question = Some(again).filter(|again| again.distinct_paths() > 0);
+        rest
+    }
+
+    /// Finds out what somebody has sent already. The rest is to be sent.
+    pub(super) async fn question(self, mut again: Gathering) -> Option<Parked> {
+        let complete = self.recall(&mut again).await;
+        self.delete(&complete).await;
+        let is_left = again.distinct_paths() > 0;
+        is_left.then_some(Parked {
+            paths: again,
+            unclear_at: None,
+        })
     }
 
     /// Does the same for what was parked.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::Delivery;
 use super::dead_letters::{Letter, bury};
-use super::deliver::Parked;
+use super::deliver::{Parked, Rest};
 use super::distribution::Distribution;
 use super::extension::Extension;
 use super::isolate::Isolation;
@@ -41,8 +41,11 @@ pub(super) struct MainLoop<'a, B: Buffer, E> {
     pub(super) parts: &'a DrainParts<B, E>,
     distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
     pub(super) receiver: Receiver<'a, B, E>,
-    /// Rounds under way: each returns its destination, and what is to be parked.
-    pub(super) deliveries: FuturesUnordered<BoxFuture<'a, (Destination, Option<Parked>)>>,
+    /// Rounds under way: each returns its destination, and what is left of it.
+    pub(super) deliveries: FuturesUnordered<BoxFuture<'a, (Destination, Rest)>>,
+    /// Questions under way whether somebody has sent paths already, beside the
+    /// rounds: each returns its destination, and what is to be sent.
+    pub(super) questions: FuturesUnordered<BoxFuture<'a, (Destination, Option<Parked>)>>,
     /// Searches for refused paths under way: each returns its distribution's name.
     pub(super) isolations: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
     pub(super) receiving: Option<Receiving<'a, B::Receipt>>,
@@ -59,6 +62,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             distributions,
             receiver: Receiver::new(parts, distributions),
             deliveries: FuturesUnordered::new(),
+            questions: FuturesUnordered::new(),
             isolations: FuturesUnordered::new(),
             receiving: None,
             extension: Extension::new(&*parts.buffer, &parts.in_flight),
@@ -95,11 +99,13 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                Some((destination, parked)) = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                Some((destination, rest)) = self.deliveries.next(), if !self.deliveries.is_empty() => {
                     delivering.remove(&destination.0);
-                    if let Some(parked) = parked {
-                        self.receiver.park(destination, parked);
-                    }
+                    self.ended(destination, rest);
+                }
+                Some((destination, parked)) = self.questions.next(), if !self.questions.is_empty() => {
+                    let in_question = None;
+                    self.ended(destination, Rest { parked, in_question });
                 }
                 Some(name) = self.isolations.next(), if !self.isolations.is_empty() => {
                     isolating.remove(&name);
@@ -119,33 +125,49 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
     /// Begins the rounds that are due, of distributions that have none under
     /// way.
     fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
-        let parts = self.parts;
         for (destination, due) in self.receiver.take_due(delivering) {
-            let (name, tenant) = destination.clone();
-            let (Some(id), Some(distribution)) = (
-                parts.options.distributions.get(&name),
-                self.distributions.get(&name),
-            ) else {
+            let retries = matches!(due, DueWork::Parked(_));
+            let Some(delivery) = self.delivery(&destination, retries) else {
                 continue;
             };
-            delivering.insert(Arc::clone(&name));
-            let delivery = Delivery {
-                parts,
-                distribution,
-                scope: Scope {
-                    distribution: Arc::clone(id),
-                    tenant,
-                },
-                name,
-                retries: matches!(due, DueWork::Parked(_)),
-            };
+            delivering.insert(Arc::clone(&destination.0));
             self.deliveries.push(Box::pin(async move {
-                let parked = match due {
+                let rest = match due {
                     DueWork::Round(round) => delivery.run(round).await,
-                    DueWork::Parked(parked) => delivery.retry(parked).await,
+                    DueWork::Parked(parked) => Rest {
+                        parked: delivery.retry(parked).await,
+                        in_question: None,
+                    },
                 };
-                (destination, parked)
+                (destination, rest)
             }));
+        }
+    }
+
+    fn delivery(&self, (name, tenant): &Destination, retries: bool) -> Option<Delivery<'a, B, E>> {
+        Some(Delivery {
+            parts: self.parts,
+            distribution: self.distributions.get(name)?,
+            name: Arc::clone(name),
+            scope: Scope {
+                distribution: Arc::clone(self.parts.options.distributions.get(name)?),
+                tenant: tenant.clone(),
+            },
+            retries,
+        })
+    }
+
+    /// Sees to what is left of a round.
+    fn ended(&mut self, destination: Destination, rest: Rest) {
+        if let Some(again) = rest.in_question
+            && let Some(delivery) = self.delivery(&destination, false)
+        {
+            let destination = destination.clone();
+            let question = async move { (destination, delivery.question(again).await) };
+            self.questions.push(Box::pin(question));
+        }
+        if let Some(parked) = rest.parked {
+            self.receiver.park(destination, parked);
         }
     }
 

@@ -274,7 +274,11 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
 
     /// Keeps what a distribution does not take for now, until it is tried again.
     pub(super) fn park(&mut self, destination: Destination, parked: Parked) {
-        self.round(destination, Instant::now()).parked = Some(parked);
+        let waiting = &mut self.round(destination, Instant::now()).parked;
+        match waiting {
+            Some(waiting) => waiting.paths.absorb(parked.paths),
+            None => *waiting = Some(parked),
+        }
     }
 
     /// Leaves the message in the buffer, which hands it out again after its

@@ -51,6 +51,7 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
     // What is searched for a refused path is for others to go on with, once the
     // edge has not been asked for it.
     main_loop.isolations.clear();
+    main_loop.questions.clear();
     // What only gathers is for others to send, now.
     let mut waiting = in_flight.let_go(Some(&main_loop.receiver.gathered()));
     let mut giving: Option<BoxFuture<'_, Returned>> = None;

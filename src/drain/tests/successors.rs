@@ -52,6 +52,31 @@ async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_new_waits_for_no_question_whether_something_else_was_made() {
+    let bench = Bench::start(FakeEdge::default());
+    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+    bench.buffer.push("main", &["/a"]);
+    pass(seconds(4)).await;
+    bench.drain.abort();
+
+    bench.buffer.with(|state| state.failing_deletes = 0);
+    bench.edge.state.lock().unwrap().failing_lists = u32::MAX;
+    let deliveries = |bench: &Bench| bench.buffer.with(|state| state.deliveries);
+    let before = deliveries(&bench);
+    let bench = Bench::resume(bench.buffer, bench.edge);
+    while deliveries(&bench) == before {
+        pass(seconds(1)).await;
+    }
+    pass(seconds(1)).await;
+    bench.buffer.push("main", &["/b"]);
+    pass(seconds(4)).await;
+    let made = bench.edge.made();
+    let paths: Vec<&[String]> = made.iter().map(|batch| &*batch.paths).collect();
+    assert_eq!(paths, [&["/a"], &["/b"]]);
+    bench.emptied().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_it() {
     for tenant in [None, Some("dt_1")] {
         let dir = tempfile::tempdir().unwrap();
