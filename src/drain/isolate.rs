@@ -8,7 +8,9 @@
 //! for a reason which nobody knows again and again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,7 +19,7 @@ use super::dead_letters::{Letter, bury};
 use super::deliver::paths_to_try;
 use super::distribution::Distribution;
 use super::parts::DrainParts;
-use super::refused_paths::Standing;
+use super::refused_paths::{CONFIRMED_AFTER, Standing};
 use super::suspects::{EndedMessage, SuspectGroup, Suspects, Tenant};
 use super::verdict::Verdict;
 use crate::buffer::{Buffer, RejectedMessage};
@@ -33,6 +35,9 @@ const SUSPECTS_MAX: usize = 250;
 /// The same for all paths of messages with such a path.
 const SUSPECTS_AT_MOST: usize = 2 * SUSPECTS_MAX;
 
+/// Time for which the edge may refuse one path after the other before that is trouble.
+const REFUSING_AT_MOST: Duration = Duration::from_secs(60);
+
 /// The search at one distribution.
 pub(super) struct Isolation<'a, B: Buffer, E> {
     parts: &'a DrainParts<B, E>,
@@ -41,8 +46,10 @@ pub(super) struct Isolation<'a, B: Buffer, E> {
     id: Arc<str>,
     suspects: Suspects,
     waits: RoomWait,
-    /// Whether paths that are kept apart are on the board.
-    reports_apart: bool,
+    /// Since when every request is refused for its paths, and the edge's last words.
+    refusing: Option<(Timestamp, Instant, String)>,
+    /// Whether any of this is on the board.
+    reports: bool,
 }
 
 impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
@@ -60,7 +67,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             id,
             suspects: Suspects::new(),
             waits: None,
-            reports_apart: false,
+            refusing: None,
+            reports: false,
         }
     }
 
@@ -78,7 +86,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                     group.due = Instant::now();
                 }
             }
-            self.report_apart();
+            self.report();
             if self.suspects.is_empty() {
                 break;
             }
@@ -131,7 +139,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                     self.end(&delivery, &done).await;
                 }
                 // `judge` looks at each by itself.
-                Standing::RefusedOnce(_) | Standing::RefusedForGood(_) => {
+                Standing::RefusedOnce(_) | Standing::RefusedForGood(..) => {
                     self.suspects.add(group.similar(vec![path]));
                 }
             }
@@ -155,18 +163,19 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             (None, _) => Standing::Unknown,
         };
         match standing {
-            Standing::RefusedForGood(refusal) => {
+            Standing::RefusedForGood(refusal, at) if at >= group.arrived => {
                 for path in &group.paths {
                     let done = self.suspects.give_up(&tenant, path, Some(&refusal));
                     self.end(&delivery, &done).await;
                 }
                 return;
             }
-            Standing::RefusedOnce(due) if due > Instant::now() => {
-                group.due = due;
-                return self.suspects.put_back(group);
-            }
-            Standing::RefusedOnce(_) | Standing::Similar | Standing::Unknown => {}
+            Standing::RefusedForGood(_, at) => group.due = at + CONFIRMED_AFTER,
+            Standing::RefusedOnce(due) => group.due = due,
+            Standing::Similar | Standing::Unknown => {}
+        }
+        if group.due > Instant::now() {
+            return self.suspects.put_back(group);
         }
         let is_clear = group.unclear_at.is_none() || delivery.is_about_a_path(group.unclear_at);
         let pool = self.suspects.pool(&tenant);
@@ -187,7 +196,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 Answer::Accepted => {
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = pool.accept(batch);
-                    self.suspects.accepted();
+                    self.suspects.accepted(&group);
+                    self.refusing = None;
                     self.end(&delivery, &complete).await;
                     delivery.settle(&reference).await;
                     return self.suspects.put_back(group);
@@ -222,20 +232,21 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 delivery.tenant_is_gone(error);
                 return self.suspects.add(group);
             }
-            Verdict::Unclear => delivery.is_about_a_path(group.unclear_at),
+            Verdict::Unclear => group.apart.is_some() || delivery.is_about_a_path(group.unclear_at),
             Verdict::Outage
             | Verdict::Repeat
             | Verdict::Slower
             | Verdict::Room
             | Verdict::Rename => false,
         };
-        if matches!(verdict, Verdict::Unclear) {
-            group.unclear_at = Some(Instant::now());
-        }
         if !is_about_paths {
+            if matches!(verdict, Verdict::Unclear) {
+                group.unclear_at = Some(Instant::now());
+            }
             delivery.refused_for_now(error, group.paths.len());
             return self.suspects.add(group);
         }
+        self.count_refusing(&group.tenant, error);
         let Some(path) = alone else {
             return self.suspects.halve(group);
         };
@@ -254,25 +265,53 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         self.suspects.add(single);
     }
 
-    /// Says since when paths are kept apart that are refused for a reason which
-    /// nobody knows.
-    fn report_apart(&mut self) {
-        let component = Component::Paths(Arc::clone(&self.name));
+    /// Takes in that paths are refused, and whether any was accepted since.
+    fn count_refusing(&mut self, tenant: &Tenant, error: &EdgeError) {
+        let known = self.distribution.suspects();
+        let last = self.refusing.take();
+        let last = last.filter(|(_, begun, _)| !known.has_accepted_since(tenant, *begun));
+        let (since, begun) = match last {
+            Some((since, begun, _)) => (since, begun),
+            None => (Timestamp::now(), Instant::now()),
+        };
+        self.refusing = Some((since, begun, error.to_string()));
+    }
+
+    /// Says since when nothing is accepted, though it is paths that are refused, or else
+    /// since when paths are kept apart that are refused for a reason which nobody knows.
+    fn report(&mut self) {
         let board = &self.parts.reports.board;
+        let component = Component::Paths(Arc::clone(&self.name));
+        let messages = self.suspects.len();
+        let refusing = self
+            .refusing
+            .as_ref()
+            .filter(|(_, begun, _)| messages > 0 && begun.elapsed() >= REFUSING_AT_MOST);
         let groups = self.suspects.groups().iter();
         let apart = groups.filter_map(|group| Some((group.apart.as_ref()?, group.paths.first()?)));
         let count = apart.clone().count();
-        match apart.min_by_key(|((since, ..), _)| *since) {
-            None if std::mem::take(&mut self.reports_apart) => board.recovered(&component),
-            None => {}
-            Some(((since, times, words), path)) => {
-                let text = format!(
-                    "{path} was refused {times} times while other paths were accepted, and is tried again every five minutes at least ({count} such paths): {words}"
-                );
-                board.failing_since(&component, *since, text);
-                self.reports_apart = true;
+        let (since, text) = match (refusing, apart.min_by_key(|((since, ..), _)| *since)) {
+            (Some((since, _, words)), _) => (
+                since,
+                format!(
+                    "every path that was asked for lately is refused, and {messages} messages wait; correct the rules that make them, or what CloudFront's answer names: {words}"
+                ),
+            ),
+            (None, Some(((since, times, words), path))) => (
+                since,
+                format!(
+                    "{path} was refused {times} times while other paths were accepted, and is tried again within five minutes; correct the rule that makes it, or what CloudFront's answer names (such paths: {count}): {words}"
+                ),
+            ),
+            (None, None) => {
+                if std::mem::take(&mut self.reports) {
+                    board.recovered(&component);
+                }
+                return;
             }
-        }
+        };
+        board.failing_since(&component, *since, text);
+        self.reports = true;
     }
 
     /// Messages of which nothing is left to ask for.

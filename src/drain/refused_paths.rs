@@ -2,7 +2,9 @@
 //!
 //! Only such a refusal is about a path, and only a second one, half a minute later,
 //! ends in a dead letter. It is remembered for a while, so that a rule which renders
-//! the same path again and again pays for two calls and not for two a message.
+//! the same path again and again pays for one call in half a minute and not for two a
+//! message. A message that came after the last refusal waits for the next: somebody may
+//! have mended something in between.
 //!
 //! A rule that renders refused paths renders more that look like them. So their
 //! *shapes* are remembered too: the path without the values of its numbers. A
@@ -22,10 +24,10 @@ const SHAPES_MAX: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// Time between two refusals of a path after which it is refused for good: the edge
 /// may refuse everything for a moment, and no message is to be buried for that.
-const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
+pub(super) const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
 
-/// Time for which the last refusal of a path counts. Afterwards the edge is asked
-/// again.
+/// Time for which the last refusal of a path counts. Afterwards it only looks like one
+/// that was refused.
 const COUNTS_FOR: Duration = Duration::from_secs(300);
 
 /// The edge's answer to a path that it was asked for alone.
@@ -46,8 +48,8 @@ pub(super) enum Standing {
     Similar,
     /// It was refused alone, and is to be asked for again then.
     RefusedOnce(Instant),
-    /// It was refused alone twice, at least half a minute apart.
-    RefusedForGood(Refusal),
+    /// It was refused alone twice, at least half a minute apart, and last then.
+    RefusedForGood(Refusal, Instant),
 }
 
 /// What one distribution refused.
@@ -124,7 +126,7 @@ impl RefusedPaths {
         match self.paths.get(path) {
             Some(known) if known.last.elapsed() >= COUNTS_FOR => Standing::Similar,
             Some(known) if known.last - known.first >= CONFIRMED_AFTER => {
-                Standing::RefusedForGood(known.refusal.clone())
+                Standing::RefusedForGood(known.refusal.clone(), known.last)
             }
             Some(known) => Standing::RefusedOnce(known.first + CONFIRMED_AFTER),
             None if self.shapes.get(&*shape(path)).is_some() => Standing::Similar,
@@ -169,12 +171,12 @@ mod tests {
         }
         assert_eq!(refused.standing("/bad/8"), Standing::Similar);
         refused.add("/bad/7", refusal());
-        let for_good = Standing::RefusedForGood(refusal());
-        assert_eq!(refused.standing("/bad/7"), for_good);
+        let for_good = || Standing::RefusedForGood(refusal(), Instant::now());
+        assert_eq!(refused.standing("/bad/7"), for_good());
         tokio::time::sleep(COUNTS_FOR).await;
         assert_eq!(refused.standing("/bad/7"), Standing::Similar, "again");
         refused.add("/bad/7", refusal());
-        assert_eq!(refused.standing("/bad/7"), for_good);
+        assert_eq!(refused.standing("/bad/7"), for_good());
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,9 +185,9 @@ mod tests {
         refused.add("/bad/7", refusal());
         tokio::time::sleep(CONFIRMED_AFTER).await;
         refused.add("/bad/7", refusal());
+        let for_good = Standing::RefusedForGood(refusal(), Instant::now());
         tokio::time::sleep(CONFIRMED_AFTER).await;
         refused.forget("/bad/7", CONFIRMED_AFTER * 2);
-        let for_good = Standing::RefusedForGood(refusal());
         assert_eq!(refused.standing("/bad/7"), for_good, "refused since");
         refused.forget("/bad/7", CONFIRMED_AFTER / 2);
         assert_eq!(refused.standing("/bad/7"), Standing::Similar);

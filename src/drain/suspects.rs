@@ -41,6 +41,8 @@ pub(super) struct SuspectGroup {
     resembles: bool,
     /// Its place among all groups, in the order in which they are to be asked for.
     number: u64,
+    /// When the last message with one of its paths arrived.
+    pub(super) arrived: Instant,
     /// When it may be asked for.
     pub(super) due: Instant,
     /// When it was last refused for a reason that says nothing about paths.
@@ -114,14 +116,28 @@ impl Suspects {
     /// Takes in messages. Returns a group of their paths that are in none yet.
     pub(super) fn arrive(&mut self, tenant: Tenant, arrived: Gathering) -> SuspectGroup {
         let pool = self.pools.entry(tenant.clone()).or_default();
-        let new = arrived.paths().filter(|path| !pool.holds(path));
-        let paths = new.map(str::to_owned).collect();
+        let (known, new): (Vec<&str>, _) = arrived.paths().partition(|path| pool.holds(path));
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|group| group.tenant == tenant)
+        {
+            if known
+                .iter()
+                .any(|path| group.paths.iter().any(|other| other == path))
+            {
+                group.arrived = Instant::now();
+            }
+        }
+        let new: Vec<&str> = new;
+        let paths = new.into_iter().map(str::to_owned).collect();
         pool.absorb(arrived);
         SuspectGroup {
             tenant,
             paths,
             resembles: false,
             number: 0,
+            arrived: Instant::now(),
             due: Instant::now(),
             unclear_at: None,
             apart: None,
@@ -183,9 +199,14 @@ impl Suspects {
         self.add(group);
     }
 
-    /// The edge accepted paths of a group.
-    pub(super) fn accepted(&mut self) {
+    /// The edge accepted paths of a group. Where it was kept apart, what it was refused
+    /// for may be mended for others too.
+    pub(super) fn accepted(&mut self, group: &SuspectGroup) {
         self.refusals = 0;
+        if group.apart.is_some() {
+            let apart = self.groups.iter_mut().filter(|other| other.apart.is_some());
+            apart.for_each(|other| other.due = Instant::now());
+        }
     }
 
     /// Gives a path up, which was refused for good or is left. Returns messages of

@@ -128,3 +128,25 @@ async fn an_error_that_nobody_knows_parts_a_single_request_too() {
     pass(seconds(301)).await;
     assert_eq!(bench.buffer.remaining(), 0);
 }
+
+/// Nothing new comes meanwhile whose acceptance would tell.
+#[tokio::test(start_paused = true)]
+async fn many_paths_with_an_error_that_nobody_knows_hold_no_good_one_up() {
+    let bench = Bench::start(FakeEdge::judged(|batch| {
+        let holds = batch.paths.iter().any(|path| path.contains("odd"));
+        holds.then(|| unknown(batch))
+    }));
+    for n in 0..100 {
+        let paths = [format!("/a{n}"), format!("/odd{n}"), format!("/b{n}")];
+        bench
+            .buffer
+            .push("main", &paths.each_ref().map(String::as_str));
+    }
+    pass(seconds(90)).await;
+    assert_eq!(bench.edge.paths().len(), 200);
+    pass(seconds(600)).await;
+    bench.edge.mend();
+    pass(seconds(301)).await;
+    assert_eq!(bench.buffer.remaining(), 0);
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 0);
+}
