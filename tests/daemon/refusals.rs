@@ -343,7 +343,7 @@ async fn a_queue_or_distribution_that_is_not_there_is_named() {
     let shop = shop().await;
     let aws = shared_aws().await;
     let queue = aws
-        .create_queue_with_dead_letters(&shop.database, 3)
+        .create_queue_with_dead_letters(&shop.database, 50)
         .await
         .0;
     let missing = format!("{queue}-not-there");
