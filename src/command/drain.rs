@@ -41,7 +41,7 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
         }
     };
     report(redriven);
-    if let Some(dir) = &config.ledger_dir {
+    if let Some(dir) = config.ledger_dir.as_ref().filter(|_| redriven.moved > 0) {
         let files = LedgerFiles::new(dir, &config.name);
         if let Err(error) = files.redriven(began).await {
             tracing::warn!(%error, "the dead letters are put back, and the status shows them still");

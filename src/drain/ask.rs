@@ -42,12 +42,12 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) name: Arc<str>,
     /// Its id, and the tenant.
     pub(super) scope: Scope,
-    /// Whether it asks for what was refused before: then it tells whether an suspension
-    /// is over.
+    /// Whether it asks for what was refused before. If so, an acceptance ends the
+    /// suspension.
     pub(super) retries: bool,
 }
 
-/// Since when there is no room for what is next, if there is none.
+/// When the wait for room began; `None` while there is room.
 pub(super) type RoomWait = Option<(Instant, Timestamp)>;
 
 /// The edge's answer to a request.

@@ -246,7 +246,9 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             delivery.refused_for_now(error, group.paths.len());
             return self.suspects.add(group);
         }
-        self.count_refusing(&group.tenant, error);
+        if group.apart.is_none() {
+            self.count_refusing(&group.tenant, error);
+        }
         let Some(path) = alone else {
             return self.suspects.halve(group);
         };
@@ -265,7 +267,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         self.suspects.add(single);
     }
 
-    /// Takes in that paths are refused, and whether any was accepted since.
+    /// Notes that paths were refused, and begins anew if any was accepted since the last time.
     fn count_refusing(&mut self, tenant: &Tenant, error: &EdgeError) {
         let known = self.distribution.suspects();
         let last = self.refusing.take();
@@ -294,7 +296,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             (Some((since, _, words)), _) => (
                 since,
                 format!(
-                    "every path that was asked for lately is refused, and {messages} messages wait; correct the rules that make them, or what CloudFront's answer names: {words}"
+                    "every path that was asked for lately was refused; correct the rules that make them, or what CloudFront's answer names (messages that wait: {messages}): {words}"
                 ),
             ),
             (None, Some(((since, times, words), path))) => (

@@ -291,9 +291,8 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         }
     }
 
-    /// Takes the rounds to deliver now, one for each distribution: the one that
-    /// waits longest, and what was parked only where there is no other. A full drain
-    /// waits for no window.
+    /// Takes the rounds to deliver now, one for each distribution: the one that has
+    /// been due longest. A full drain waits for no window.
     pub(super) fn take_due(
         &mut self,
         delivering: &BTreeSet<Arc<str>>,
@@ -305,19 +304,19 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                     && (self.parts.in_flight.is_full_of(&destination.0)
                         || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
         };
-        let mut next: BTreeMap<&Arc<str>, (bool, Instant, &Destination)> = BTreeMap::new();
+        let mut next: BTreeMap<&Arc<str>, (Instant, &Destination)> = BTreeMap::new();
         for (destination, round) in &self.rounds {
             let (name, _) = destination;
             if delivering.contains(name) || !ready(destination, round) {
                 continue;
             }
-            let candidate = (round.parked.is_some(), round.due, destination);
+            let candidate = (self.due(destination, round), destination);
             let first = next.entry(name).or_insert(candidate);
             *first = (*first).min(candidate);
         }
         let next: Vec<Destination> = next
             .into_values()
-            .map(|(_, _, destination)| destination.clone())
+            .map(|(_, destination)| destination.clone())
             .collect();
         next.into_iter()
             .filter_map(|destination| {

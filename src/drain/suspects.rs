@@ -116,21 +116,13 @@ impl Suspects {
     /// Takes in messages. Returns a group of their paths that are in none yet.
     pub(super) fn arrive(&mut self, tenant: Tenant, arrived: Gathering) -> SuspectGroup {
         let pool = self.pools.entry(tenant.clone()).or_default();
-        let (known, new): (Vec<&str>, _) = arrived.paths().partition(|path| pool.holds(path));
-        for group in self
-            .groups
-            .iter_mut()
-            .filter(|group| group.tenant == tenant)
-        {
-            if known
-                .iter()
-                .any(|path| group.paths.iter().any(|other| other == path))
-            {
+        let new = arrived.paths().filter(|path| !pool.holds(path));
+        let paths = new.map(str::to_owned).collect();
+        for group in &mut self.groups {
+            if group.tenant == tenant && group.paths.iter().any(|path| arrived.holds(path)) {
                 group.arrived = Instant::now();
             }
         }
-        let new: Vec<&str> = new;
-        let paths = new.into_iter().map(str::to_owned).collect();
         pool.absorb(arrived);
         SuspectGroup {
             tenant,

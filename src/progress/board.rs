@@ -57,7 +57,8 @@ pub enum Component {
     Drain,
     /// Invalidations of one distribution, by its name.
     Edge(Arc<str>),
-    /// Paths that this distribution alone refuses, for a reason that nobody knows.
+    /// Paths that this distribution refuses: all of them, or one for a reason that
+    /// evictd does not know.
     Paths(Arc<str>),
 }
 

@@ -33,9 +33,9 @@ const IDENTITY: &str = "identity";
 /// The whole queue is a few pages most of the time.
 const CACHE_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// How every file of `redb` begins.
+/// The first bytes of every `redb` file.
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
-/// What is at the beginning while `redb` makes a file: it writes `MAGIC` last.
+/// The first bytes of a file that `redb` has not finished making: it writes `MAGIC` last.
 const UNFINISHED: &[u8] = b"\0\0\0\0\0\0\0\0\0\x04\0\0\0\x10\0\0";
 /// The bytes that say the version of the format, one for each of two commits.
 const VERSIONS_AT: [usize; 2] = [64, 192];
@@ -201,8 +201,8 @@ fn judged(path: &Path, error: Error) -> Error {
     }
 }
 
-/// What is damaged, if a queue is. Where one `was_in_use`, so is whatever is there
-/// now that is no queue.
+/// The damage, if the error means that a queue is damaged. Where a queue `was_in_use`,
+/// any other file in its place counts as a damaged queue.
 pub(super) fn damage(error: &Error, was_in_use: bool) -> Option<String> {
     match error {
         Error::Corrupted(damage) => Some(damage.clone()),

@@ -59,6 +59,33 @@ async fn tenants_that_an_account_may_not_invalidate_hold_nobody_else_up() {
     assert_eq!(bench.buffer.with(|state| state.deliveries), 250);
 }
 
+/// Others have something to send all the time.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_has_its_turn_among_tenants_that_are_never_idle() {
+    let mut denies = true;
+    let edge = FakeEdge::judged(move |batch| {
+        let is_first = batch.scope.tenant.as_deref() == Some("dt_first");
+        (is_first && std::mem::take(&mut denies)).then(|| denied(batch))
+    });
+    let parts = (Arc::default(), Arc::new(edge));
+    let bench = Bench::of(parts, Reports::default(), History::off(), |options| {
+        options.calls_per_second = 1.0;
+    });
+    let change = |tenant: &str, path: &str| {
+        let mut message = message("main", &[path]);
+        message.tenant = Some(tenant.into());
+        bench.buffer.put(Ok(message));
+    };
+    change("dt_first", "/a");
+    for n in 0..120 {
+        for tenant in 0..4 {
+            change(&format!("dt_{tenant}"), &format!("/{n}"));
+        }
+        pass(seconds(1)).await;
+    }
+    assert!(bench.edge.paths().contains(&"/a".to_owned()));
+}
+
 /// The unknown error comes for requests that hold this path.
 const ODD: &str = "/odd";
 

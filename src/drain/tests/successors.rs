@@ -35,16 +35,21 @@ async fn a_look_that_fails_is_repeated_before_anything_is_paid_for_again() {
     assert_eq!(bench.edge.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
+/// A drain that was killed after `/a` was made, at an edge that does not say so.
+async fn killed_and_left_without_lists() -> Bench {
     let bench = Bench::start(FakeEdge::default());
     bench.buffer.with(|state| state.failing_deletes = u32::MAX);
     bench.buffer.push("main", &["/a"]);
     pass(seconds(4)).await;
     bench.drain.abort();
-
     bench.buffer.with(|state| state.failing_deletes = 0);
     bench.edge.state.lock().unwrap().failing_lists = u32::MAX;
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
+    let bench = killed_and_left_without_lists().await;
     let begun = Instant::now();
     let bench = Bench::resume(bench.buffer, bench.edge);
     bench.emptied().await;
@@ -53,14 +58,7 @@ async fn an_edge_that_never_says_what_was_made_holds_up_no_change_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_new_waits_for_no_question_whether_something_else_was_made() {
-    let bench = Bench::start(FakeEdge::default());
-    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
-    bench.buffer.push("main", &["/a"]);
-    pass(seconds(4)).await;
-    bench.drain.abort();
-
-    bench.buffer.with(|state| state.failing_deletes = 0);
-    bench.edge.state.lock().unwrap().failing_lists = u32::MAX;
+    let bench = killed_and_left_without_lists().await;
     let deliveries = |bench: &Bench| bench.buffer.with(|state| state.deliveries);
     let before = deliveries(&bench);
     let bench = Bench::resume(bench.buffer, bench.edge);
