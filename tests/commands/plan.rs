@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use evictd::binlog::decode::layout::TableLayout;
@@ -208,8 +209,10 @@ async fn a_file_that_is_cut_anywhere_is_planned_up_to_there_and_the_cut_is_notic
         ends.push(at + usize::try_from(size).unwrap());
     }
     let mut before = 0;
+    // A file that is written anew each time waits for the disk each time.
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(&whole[..4]).unwrap();
     for length in 4..whole.len() {
-        fs::write(&path, &whole[..length]).unwrap();
         let (events, notices, _) = read(&path);
         assert!(events >= before && events < all, "{length}");
         before = events;
@@ -221,6 +224,7 @@ async fn a_file_that_is_cut_anywhere_is_planned_up_to_there_and_the_cut_is_notic
             (true, [] | [Notice::Unfinished { .. }]) => {}
             other => panic!("{length}: {other:?}"),
         }
+        file.write_all(&whole[length..=length]).unwrap();
     }
 }
 
@@ -231,11 +235,15 @@ async fn a_damaged_byte_anywhere_widens_or_is_noticed_and_loses_no_event_silentl
     let (all, _, _) = read(&work.files[0]);
     let dir = scratch("damaged");
     let path = dir.path().join("mysql-bin.000009");
-    for index in 4..whole.len() {
-        let mut damaged = whole.clone();
-        damaged[index] ^= [0x01, 0x41, 0xff][index % 3];
-        fs::write(&path, &damaged).unwrap();
+    fs::write(&path, &whole).unwrap();
+    // In place: a file that is written anew each time waits for the disk each time.
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    for (index, byte) in whole.iter().enumerate().skip(4) {
+        let damaged = byte ^ [0x01, 0x41, 0xff][index % 3];
+        let at = u64::try_from(index).unwrap();
+        file.write_all_at(&[damaged], at).unwrap();
         let (events, notices, widened) = read(&path);
+        file.write_all_at(&[*byte], at).unwrap();
         assert!(
             events >= all || widened > 0 || !notices.is_empty(),
             "{index}: {events} of {all} events"

@@ -267,7 +267,7 @@ impl Mysql {
 }
 
 /// Small, quick to start, and safe against a killed server (not against a machine that loses power).
-const FIXED_OPTIONS: [&str; 24] = [
+const FIXED_OPTIONS: [&str; 25] = [
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
     "--mysqlx=OFF",
@@ -290,6 +290,7 @@ const FIXED_OPTIONS: [&str; 24] = [
     "--innodb-buffer-pool-dump-at-shutdown=OFF",
     "--innodb-redo-log-capacity=32M",
     "--innodb-doublewrite=OFF",
+    "--innodb-flush-method=nosync",
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-fast-shutdown=1",
 ];
