@@ -53,9 +53,12 @@ check: ## Formatting, clippy and documentation with warnings denied, shell scrip
 	fi
 	scripts/check-dependencies
 
+# Tests of servers wait more than they compute.
+test-threads = $$((3 * $$(nproc)))
+
 .PHONY: test
 test: servers ## All tests, against real MySQL and Redis and an AWS emulator
-	cargo test
+	RUST_TEST_THREADS=$(test-threads) cargo test
 	$(count-instructions) check
 
 # The integration tests that start no server, many at a time: most of them wait and do not compute.
