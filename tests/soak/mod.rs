@@ -5,7 +5,7 @@
 //! each fault the writers pause, and when evictd is done every entry in Redis is compared with its row, and every
 //! changed row with what reached CloudFront. Nothing may be stale, nothing missing, no path may have reached
 //! CloudFront while its key was still there, and none may be given up but what CloudFront refuses. In the end at most
-//! one path in a hundred may have been paid for twice.
+//! one path in a hundred may have been paid for twice, and no path may have waited long for anything but a fault.
 //!
 //! - [`traffic`]: what all tasks share. [`writers`], [`readers`], [`probes`]: the applications.
 //! - [`shapes`]: how rows are cached, and when an entry is stale. [`clients`]: their connections.
@@ -14,7 +14,8 @@
 //!   what SQS does that its emulator does not.
 //! - [`faults`]: what breaks, [`injection`]: how. [`database`], [`buffer`]: what becomes of the database and of a local
 //!   buffer's file. [`spy`]: what the binlog says.
-//! - [`verify`]: the comparison. [`bill`]: what was paid for twice. [`report`]: the figures.
+//! - [`verify`]: the comparison. [`bill`]: what was paid for twice. [`waits`]: what changes waited for.
+//!   [`report`]: the figures.
 //! - [`smallest`]: the smallest client that could do evictd's work, to measure evictd against.
 //!
 //! `make test` runs it for a minute; `make soak` for ten with SQS, and for a while in a cluster with a local buffer,
@@ -46,6 +47,7 @@ mod spy;
 mod store;
 mod traffic;
 mod verify;
+mod waits;
 mod world;
 mod writers;
 
@@ -67,6 +69,7 @@ use shapes::{Shape, now_us};
 use store::Layout;
 use traffic::Traffic;
 use verify::{Findings, verify};
+use waits::Period;
 use world::{Protection, World};
 use writers::{WRITERS, Writer};
 
@@ -168,6 +171,7 @@ async fn no_entry_stays_stale_whatever_breaks() {
     println!("{report}");
     assert!(report.findings.none(), "see above");
     assert!(report.bill.good_enough(), "{:?}", report.bill);
+    assert!(report.waits.good_enough(), "{}", report.waits);
     assert!(report.fills > 0 && report.deletions > 0, "it did something");
 }
 
@@ -258,7 +262,7 @@ async fn run(scenario: Scenario) -> Report {
             None
         };
         fault.heal(&mut world, &probes).await;
-        let healed = injected.elapsed();
+        let (healed, healed_us) = (injected.elapsed(), now_us());
         let paused = match paused {
             Some(paused) => paused,
             None => {
@@ -269,6 +273,12 @@ async fn run(scenario: Scenario) -> Report {
         let asked = Instant::now();
         findings = verify(&mut world, &traffic, &probes, paused).await;
         course.disturbances.push((injected_us, now_us()));
+        course.periods.push(Period {
+            fault,
+            injected_us,
+            healed_us,
+            buffered_us: findings.buffered_us,
+        });
         if fault.pays_twice() {
             course.excuses.push((injected_us, now_us()));
         }

@@ -56,13 +56,21 @@ struct State {
     deleted: HashMap<u64, u64>,
     /// The ids of the distributions that count.
     distributions: Vec<String>,
-    /// Every path that the edge accepted there, with the time of the last request.
-    accepted: HashMap<String, u64>,
+    /// Every path that the edge accepted there, with the times of the requests, in their order.
+    accepted: HashMap<String, Vec<u64>>,
     too_early: Vec<String>,
     /// When the cache last came back with entries that had been deleted.
     restored_us: u64,
     /// Announced by Redis, of entries of all shapes; by replicas too.
     all_deletions: u64,
+}
+
+/// When one change may go to the edge, and when the edge heard of it; in µs since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Its key had settled.
+    pub ready_us: u64,
+    pub heard_us: u64,
 }
 
 pub fn key(id: u64) -> String {
@@ -206,7 +214,8 @@ impl Probes {
                             return;
                         }
                         for path in paths(&body) {
-                            state.accepted.insert(path.to_owned(), received_us);
+                            let times = state.accepted.entry(path.to_owned());
+                            times.or_default().push(received_us);
                         }
                     }
                     Seen::Answered(..) => {}
@@ -290,10 +299,10 @@ impl Probes {
         let wildcards: Vec<(&str, u64)> = state
             .accepted
             .iter()
-            .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at)))
+            .filter_map(|(path, at)| Some((path.strip_suffix('*')?, *at.last()?)))
             .collect();
         due.retain(|due| {
-            let in_time = |at: &u64| *at >= due.since;
+            let in_time = |times: &Vec<u64>| times.last() >= Some(&due.since);
             let covers = |(prefix, at): &(&str, u64)| {
                 due.path.starts_with(prefix) && *at >= due.in_wildcard_since
             };
@@ -324,16 +333,26 @@ impl Probes {
             .collect()
     }
 
-    /// From the first deletion until the edge had accepted the path by itself, in µs, sorted.
-    pub fn lateness(&self) -> Vec<u64> {
+    /// Of every change that the edge heard of, when it did for the first time: what comes again does not wait.
+    pub fn arrivals(&self, settle_after: Duration) -> Vec<Arrival> {
+        let settle_us = u64::try_from(settle_after.as_micros()).unwrap();
         let state = self.state.lock().unwrap();
-        let lateness = state.deleted.iter().filter_map(|(id, deleted)| {
-            let accepted = state.accepted.get(&path(*id))?;
-            Some(accepted.saturating_sub(*deleted))
+        let wildcards: Vec<(&str, &Vec<u64>)> = state
+            .accepted
+            .iter()
+            .filter_map(|(path, times)| Some((path.strip_suffix('*')?, times)))
+            .collect();
+        let arrivals = state.deleted.iter().filter_map(|(id, deleted_us)| {
+            let (path, ready_us) = (path(*id), deleted_us + settle_us);
+            let alone = state.accepted.get(&path).and_then(|times| times.first());
+            let in_wildcards = wildcards
+                .iter()
+                .filter(|(prefix, _)| path.starts_with(prefix))
+                .filter_map(|(_, times)| times.iter().find(|at| **at >= ready_us));
+            let heard_us = *in_wildcards.chain(alone).min()?;
+            Some(Arrival { ready_us, heard_us })
         });
-        let mut all: Vec<u64> = lateness.collect();
-        all.sort_unstable();
-        all
+        arrivals.collect()
     }
 
     /// From the commit to the first deletion, in µs, sorted; without those that a disturbance was in between.

@@ -9,6 +9,7 @@ use super::probes::Probes;
 use super::refused;
 use super::traffic::Traffic;
 use super::verify::Findings;
+use super::waits::{Period, Waits};
 use super::world::World;
 
 /// How much of each finding and of evictd's log is printed.
@@ -23,6 +24,8 @@ pub struct Course {
     pub disturbances: Vec<(u64, u64)>,
     /// Those of faults after which paths may be paid for twice.
     pub excuses: Vec<(u64, u64)>,
+    /// Each fault, and when it was open.
+    pub periods: Vec<Period>,
     /// The longest wait for the edge to hear of everything that was in the buffer.
     pub edge_took: Duration,
     /// Each fault with how often it came.
@@ -36,6 +39,7 @@ pub struct Report {
     pub fills: u64,
     pub deletions: u64,
     pub bill: Bill,
+    pub waits: Waits,
     text: String,
 }
 
@@ -51,6 +55,7 @@ impl Report {
             ran_for,
             disturbances,
             excuses,
+            periods,
             edge_took,
             survived,
             impossible,
@@ -62,6 +67,7 @@ impl Report {
         findings.unsent.extend(unlisted.cloned());
 
         let bill = Bill::new(world, probes, &excuses);
+        let waits = Waits::new(&probes.arrivals(world.settles()), &periods);
         let letters = refused::letters(&world.disk.path());
         let counts = &traffic.counts;
         let number = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -80,7 +86,7 @@ impl Report {
              \x20 early events           {early} of {looked} looked at\n\
              \x20 commit to deletion     {calm}\n\
              \x20   faults included      {all}\n\
-             \x20 deletion to the edge   {lateness}\n\
+             {waits}\
              \x20 entries compared       {compared}\n\
              \x20 paths at the edge      {paths} distinct, the last at most {edge:.1} s after it was in the buffer\n\
              \x20 paid for twice         {twice} of {paid} paths, and {excused} after faults that excuse it\n\
@@ -102,7 +108,6 @@ impl Report {
             looked = number(&counts.events_looked_at),
             calm = quantiles(&probes.latencies(&disturbances)),
             all = quantiles(&probes.latencies(&[])),
-            lateness = quantiles(&probes.lateness()),
             compared = number(&counts.compared),
             paths = accepted.len(),
             edge = edge_took.as_secs_f64(),
@@ -147,13 +152,14 @@ impl Report {
             fills: number(&counts.fills),
             deletions,
             bill,
+            waits,
             text,
             findings,
         }
     }
 }
 
-fn quantiles(sorted_us: &[u64]) -> String {
+pub fn quantiles(sorted_us: &[u64]) -> String {
     let quantile = |q: f64| {
         let index = ((sorted_us.len() as f64) * q) as usize;
         let us = sorted_us.get(index.min(sorted_us.len().saturating_sub(1)));

@@ -9,7 +9,7 @@ use tokio::sync::RwLockWriteGuard;
 use super::clients::Cache;
 use super::probes::{Due, Probes};
 use super::refused;
-use super::shapes::{Row, Shape};
+use super::shapes::{Row, Shape, now_us};
 use super::traffic::{Happened, Traffic, What, count};
 use super::world::World;
 
@@ -34,6 +34,8 @@ pub struct Findings {
     pub too_early: Vec<String>,
     /// What evictd gave up though nobody refused it.
     pub buried: Vec<String>,
+    /// When everything that had changed was in the buffer, in µs since the epoch.
+    pub buffered_us: u64,
     /// How long the edge took to hear of everything that was in the buffer.
     pub edge_took: Duration,
 }
@@ -101,10 +103,11 @@ pub async fn verify(
 ) -> Findings {
     at_end(world).await;
     let _readers_pause = traffic.reading.write().await;
-    let asked = Instant::now();
+    let (asked, buffered_us) = (Instant::now(), now_us());
     let unsent = unsent(world, traffic, probes).await;
     Findings {
         unsent,
+        buffered_us,
         edge_took: asked.elapsed(),
         stale: compare(world, traffic).await,
         too_early: probes.too_early(),
