@@ -30,7 +30,10 @@ pub(super) enum Verdict {
 
 pub(super) fn verdict(error: &EdgeError) -> Verdict {
     match error.kind {
-        EdgeErrorKind::Unavailable | EdgeErrorKind::NoSuchInvalidation => Verdict::Repeat,
+        EdgeErrorKind::Unavailable
+        | EdgeErrorKind::Failing { .. }
+        | EdgeErrorKind::NoSuchInvalidation => Verdict::Repeat,
+        EdgeErrorKind::Credentials(fault) if fault.is_transient() => Verdict::Repeat,
         EdgeErrorKind::Throttled | EdgeErrorKind::ClockOff { .. } => Verdict::Slower,
         EdgeErrorKind::TooManyInProgress => Verdict::Room,
         // One path is not too much: it is about the edge, then.
@@ -39,7 +42,9 @@ pub(super) fn verdict(error: &EdgeError) -> Verdict {
         EdgeErrorKind::InvalidPath { .. } => Verdict::Isolate,
         EdgeErrorKind::ReferenceTaken { .. } => Verdict::Rename,
         EdgeErrorKind::NoSuchTenant { .. } => Verdict::NoTenant,
-        EdgeErrorKind::Denied { .. } | EdgeErrorKind::NoSuchDistribution => Verdict::Outage,
+        EdgeErrorKind::Credentials(_)
+        | EdgeErrorKind::Denied { .. }
+        | EdgeErrorKind::NoSuchDistribution => Verdict::Outage,
         EdgeErrorKind::Unknown | EdgeErrorKind::Refused => Verdict::Unclear,
     }
 }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::telemetry::aws_credentials::CredentialsFault;
+
 /// The most paths in one invalidation (CloudFront quotas).
 pub const BATCH_PATHS_MAX: usize = 3_000;
 
@@ -128,9 +130,18 @@ pub enum EdgeErrorKind {
     /// Too many calls.
     #[error("is called too often")]
     Throttled,
-    /// A timeout, a lost connection, or the vendor's own fault.
+    /// A timeout, or a lost connection.
     #[error("could not be reached")]
     Unavailable,
+    /// It answered, with a fault of its own.
+    #[error("answered with status {status}: that is not about the request, and may pass")]
+    Failing {
+        /// The status of HTTP.
+        status: u16,
+    },
+    /// The request was not signed, or not as the edge wants it.
+    #[error("cannot be used: {0}")]
+    Credentials(CredentialsFault),
     /// Nobody has listed the error. It may pass, and the request may have been
     /// accepted.
     #[error("answered with an error that evictd does not know, and is asked again")]
@@ -200,7 +211,9 @@ impl EdgeError {
             | EdgeErrorKind::ClockOff { .. }
             | EdgeErrorKind::Unknown
             | EdgeErrorKind::NoSuchInvalidation
-            | EdgeErrorKind::Unavailable => true,
+            | EdgeErrorKind::Unavailable
+            | EdgeErrorKind::Failing { .. } => true,
+            EdgeErrorKind::Credentials(fault) => fault.is_transient(),
             EdgeErrorKind::TooLarge { .. }
             | EdgeErrorKind::ReferenceTaken { .. }
             | EdgeErrorKind::InvalidPath { .. }
@@ -216,7 +229,8 @@ impl EdgeError {
         match self.kind {
             EdgeErrorKind::TooManyInProgress => "too-many-in-progress",
             EdgeErrorKind::Throttled => "throttled",
-            EdgeErrorKind::Unavailable => "unavailable",
+            EdgeErrorKind::Unavailable | EdgeErrorKind::Failing { .. } => "unavailable",
+            EdgeErrorKind::Credentials(_) => "credentials",
             EdgeErrorKind::Unknown => "unknown",
             EdgeErrorKind::NoSuchInvalidation => "no-such-invalidation",
             EdgeErrorKind::TooLarge { .. } => "too-large",

@@ -243,6 +243,8 @@ async fn cloudfronts_errors_reach_the_drain_as_what_they_mean() {
         (400, "InvalidArgument", "invalid-path"),
         (400, "InvalidationBatchAlreadyExists", "reference-taken"),
         (403, "AccessDenied", "denied"),
+        (403, "InvalidClientTokenId", "credentials"),
+        (403, "ExpiredToken", "credentials"),
         (404, "NoSuchDistribution", "no-such-distribution"),
         (400, "Throttling", "throttled"),
         (503, "ServiceUnavailable", "unavailable"),

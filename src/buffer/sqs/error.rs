@@ -7,6 +7,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
 use crate::buffer::BufferError;
+use crate::telemetry::aws_credentials::CredentialsFault;
 use crate::telemetry::cause::chain;
 use crate::telemetry::clock;
 
@@ -19,11 +20,17 @@ pub(super) fn of_call<E>(
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let unavailable = |code: &str| BufferError::Unavailable {
-        buffer: Arc::clone(url),
-        operation,
-        code: code.to_owned(),
-        reason: chain(error),
+    let unavailable = |code: &str| {
+        let mut reason = chain(error);
+        if let Some(fault) = CredentialsFault::of_unsent(&reason) {
+            reason = format!("{fault} ({reason})");
+        }
+        BufferError::Unavailable {
+            buffer: Arc::clone(url),
+            operation,
+            code: code.to_owned(),
+            reason,
+        }
     };
     match error {
         SdkError::TimeoutError(_) => unavailable("Timeout"),
@@ -111,6 +118,8 @@ fn classify(
     reason: &str,
     server_fault: bool,
 ) -> BufferError {
+    let fault = CredentialsFault::of_code(short(code));
+    let expired = fault.filter(|fault| fault.is_transient());
     let remedy = match short(code) {
         "OverLimit"
         | "RequestThrottled"
@@ -120,10 +129,8 @@ fn classify(
         | "TooManyRequestsException"
         | "KmsThrottled"
         | "KMS.ThrottlingException"
-        | "RequestExpired"
-        | "ExpiredToken"
-        | "ExpiredTokenException" => None,
-        _ if server_fault => None,
+        | "RequestExpired" => None,
+        _ if server_fault || expired.is_some() => None,
         "AccessDenied" | "AccessDeniedException" => Some(format!(
             "allow {} on this queue to evictd's role",
             action(operation)
@@ -136,21 +143,21 @@ fn classify(
             "check queue_url: its account, its region, and whether the queue still exists"
                 .to_owned(),
         ),
-        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {
-            Some("check the AWS credentials in evictd's environment".to_owned())
-        }
         "InvalidMessageContents" | "BatchRequestTooLong" | "InvalidParameterValue" => Some(
             "raise the queue's maximum message size to 262144 bytes or more if it is lower"
                 .to_owned(),
         ),
-        _ => Some("see the code in the SQS API reference".to_owned()),
+        _ => Some(fault.map_or_else(
+            || "see the code in the SQS API reference".to_owned(),
+            |fault| fault.to_string(),
+        )),
     };
     match remedy {
         None => BufferError::Unavailable {
             buffer: Arc::clone(url),
             operation,
             code: code.to_owned(),
-            reason: reason.to_owned(),
+            reason: expired.map_or_else(|| reason.to_owned(), |fault| format!("{reason}; {fault}")),
         },
         Some(remedy) => BufferError::Refused {
             buffer: Arc::clone(url),
@@ -195,6 +202,13 @@ mod tests {
                 "check queue_url",
             ),
             ("SomethingNew", false, false, "SQS API reference"),
+            ("ExpiredTokenException", false, true, "have expired"),
+            (
+                "InvalidSignatureException",
+                false,
+                false,
+                "does not know the credentials",
+            ),
         ] {
             let error = classify(&"URL".into(), "SendMessageBatch", code, "why", server_fault);
             assert_eq!(error.is_transient(), transient, "{code}");

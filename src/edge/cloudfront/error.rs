@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_sdk_cloudfront::error::{ProvideErrorMetadata, SdkError};
 
 use crate::edge::{EdgeError, EdgeErrorKind, InvalidationBatch};
+use crate::telemetry::aws_credentials::CredentialsFault;
 use crate::telemetry::cause::chain;
 use crate::telemetry::clock;
 
@@ -26,7 +27,12 @@ where
         reason,
         kind,
     };
-    let unavailable = |code| failed(EdgeErrorKind::Unavailable, code, chain(error));
+    let unavailable = |code| {
+        let words = chain(error);
+        let fault = CredentialsFault::of_unsent(&words);
+        let kind = fault.map_or(EdgeErrorKind::Unavailable, EdgeErrorKind::Credentials);
+        failed(kind, code, words)
+    };
     match error {
         SdkError::TimeoutError(_) => unavailable("Timeout"),
         SdkError::DispatchFailure(_) => unavailable("DispatchFailure"),
@@ -68,6 +74,9 @@ fn classify(
     action: &'static str,
     batch: Option<&InvalidationBatch>,
 ) -> EdgeErrorKind {
+    if let Some(fault) = CredentialsFault::of_code(code) {
+        return EdgeErrorKind::Credentials(fault);
+    }
     let paths = batch.map_or(0, |batch| batch.paths.len());
     match (code, status) {
         ("TooManyInvalidationsInProgress", _) => EdgeErrorKind::TooManyInProgress,
@@ -92,24 +101,15 @@ fn classify(
             caller_reference: batch
                 .map_or_else(String::new, |batch| batch.caller_reference.clone()),
         },
-        // Temporary credentials that the SDK is about to renew.
-        ("ExpiredToken" | "ExpiredTokenException" | "RequestExpired", _)
         // The request did not arrive as a whole, or not in time.
-        | ("RequestAborted" | "RequestAbortedException", _)
+        ("RequestExpired" | "RequestAborted" | "RequestAbortedException", _)
         | ("RequestTimeout" | "RequestTimeoutException", _)
-        | (_, 408 | 500..) => EdgeErrorKind::Unavailable,
+        | (_, 408 | 500..) => EdgeErrorKind::Failing { status },
         ("NoSuchInvalidation", _) => EdgeErrorKind::NoSuchInvalidation,
         ("NoSuchDistribution", _) => EdgeErrorKind::NoSuchDistribution,
         ("InvalidArgument", _) if batch.is_some() => EdgeErrorKind::InvalidPath { paths },
         (
-            "AccessDenied"
-            | "AccessDeniedException"
-            | "InvalidClientTokenId"
-            | "UnrecognizedClientException"
-            | "SignatureDoesNotMatch"
-            | "MissingAuthenticationToken",
-            _,
-        )
+            "AccessDenied" | "AccessDeniedException", _)
         | (_, 401 | 403) => EdgeErrorKind::Denied { action },
         // The tenant's is told from these by whoever asked about one.
         (
@@ -117,7 +117,6 @@ fn classify(
             // Of a call that names no path.
             | "InvalidArgument"
             | "InconsistentQuantities"
-            | "IncompleteSignature"
             | "InvalidAction"
             | "InvalidRequest"
             | "MalformedInput"
@@ -167,7 +166,10 @@ mod tests {
             ("InvalidationBatchAlreadyExists", 400, "reference-taken"),
             ("ServiceUnavailable", 503, "unavailable"),
             ("InternalError", 500, "unavailable"),
-            ("ExpiredToken", 403, "unavailable"),
+            ("ExpiredToken", 403, "credentials"),
+            ("InvalidClientTokenId", 403, "credentials"),
+            ("SignatureDoesNotMatch", 403, "credentials"),
+            ("UnrecognizedClientException", 400, "credentials"),
             ("NoSuchDistribution", 404, "no-such-distribution"),
             ("InvalidArgument", 400, "invalid-path"),
             ("AccessDenied", 403, "denied"),
@@ -215,6 +217,31 @@ mod tests {
                 let denied = code == "AccessDenied" || status == 403;
                 assert_eq!(text.contains(action), denied, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn credentials_and_an_answer_are_neither_a_missing_permission_nor_silence() {
+        for (code, status, says) in [
+            ("ExpiredToken", 403, "have expired"),
+            ("InvalidClientTokenId", 403, "does not know the credentials"),
+            (
+                "SignatureDoesNotMatch",
+                403,
+                "does not know the credentials",
+            ),
+            ("ServiceUnavailable", 503, "answered with status 503"),
+            ("InternalError", 500, "answered with status 500"),
+            ("RequestTimeout", 408, "answered with status 408"),
+        ] {
+            let error = error(code, status);
+            let text = error.to_string();
+            assert!(text.contains(says), "{text}");
+            for words in ["allow cloudfront", "could not be reached"] {
+                assert!(!text.contains(words), "{text}");
+            }
+            let passes = says != "does not know the credentials";
+            assert_eq!(error.is_transient(), passes, "{text}");
         }
     }
 
