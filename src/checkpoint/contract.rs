@@ -75,6 +75,12 @@ pub struct ColumnsOf {
     pub offset: u64,
 }
 
+/// A position of any version.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 /// The version of the format that this evictd writes.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -97,17 +103,32 @@ impl Stored {
         }
     }
 
-    /// Reads what a store holds.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not a checkpoint of this version of evictd.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let stored: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if stored.version == FORMAT_VERSION {
-            Ok(stored)
-        } else {
-            Err(format!("its format is version {}", stored.version))
+    /// Reads what the store at `place` holds. `otherwise` is the error for what is not
+    /// a checkpoint of any version.
+    pub(super) fn parse(
+        bytes: &[u8],
+        place: impl FnOnce() -> String,
+        otherwise: impl FnOnce(String) -> CheckpointError,
+    ) -> Result<Self, CheckpointError> {
+        let version = serde_json::from_slice(bytes).map(|Versioned { version }| version);
+        let later = |reason| CheckpointError::Later {
+            place: place(),
+            reason,
+        };
+        match (version, serde_json::from_slice::<Self>(bytes)) {
+            (Ok(FORMAT_VERSION), Ok(stored)) => Ok(stored),
+            (Ok(version), _) if version > FORMAT_VERSION => Err(later(format!(
+                "its format is version {version}, and this evictd reads {FORMAT_VERSION}"
+            ))),
+            // A later version may say more without another format.
+            (Ok(FORMAT_VERSION), Err(error)) if error.to_string().starts_with("unknown ") => {
+                Err(later(error.to_string()))
+            }
+            (_, Err(error)) => Err(otherwise(error.to_string())),
+            (_, Ok(stored)) => Err(otherwise(format!(
+                "its format is version {}",
+                stored.version
+            ))),
         }
     }
 
@@ -238,7 +259,18 @@ pub enum CheckpointError {
         /// The epoch that is stored.
         by: u64,
     },
-    /// The file was not written by evictd, or by a later version of it.
+    /// A later version of evictd stored it.
+    #[error(
+        "checkpoint {place} is of a later version of evictd: {reason}; start that version, or a later one, or name where \
+         this one is to begin with `evictd checkpoint set P`: what was committed before P is not looked at again"
+    )]
+    Later {
+        /// Where it is.
+        place: String,
+        /// How it differs.
+        reason: String,
+    },
+    /// The file was not written by evictd.
     #[error(
         "checkpoint {path} cannot be understood: {reason}; move it away to begin at source.start, which skips the changes since"
     )]
@@ -250,17 +282,16 @@ pub enum CheckpointError {
     },
 }
 
-/// Words for a key in Redis that holds something else than a checkpoint.
-pub(super) const NO_CHECKPOINT: &str = "the key is not a checkpoint";
-
 impl CheckpointError {
     /// Whether something else than a position of an evictd is there, from which
     /// nobody goes on.
     pub fn is_of_something_else(&self) -> bool {
         match self {
-            CheckpointError::Malformed { .. } | CheckpointError::Refused { .. } => true,
-            CheckpointError::Unavailable { reason, .. } => reason.contains(NO_CHECKPOINT),
-            CheckpointError::Io { .. }
+            CheckpointError::Malformed { .. }
+            | CheckpointError::Later { .. }
+            | CheckpointError::Refused { .. } => true,
+            CheckpointError::Unavailable { .. }
+            | CheckpointError::Io { .. }
             | CheckpointError::Full { .. }
             | CheckpointError::Held { .. }
             | CheckpointError::Superseded { .. } => false,

@@ -109,11 +109,12 @@ impl Checkpoint for FileCheckpoint {
         let Some(bytes) = self.blocking("read it", atomic_file::read).await? else {
             return Ok(None);
         };
-        let stored = Stored::parse(&bytes).map_err(|reason| CheckpointError::Malformed {
-            path: self.path.display().to_string(),
+        let path = || self.path.display().to_string();
+        let malformed = |reason| CheckpointError::Malformed {
+            path: path(),
             reason,
-        })?;
-        Ok(Some(stored))
+        };
+        Stored::parse(&bytes, path, malformed).map(Some)
     }
 
     async fn store(&mut self, stored: &Stored) -> Result<(), CheckpointError> {
@@ -158,6 +159,12 @@ fn epoch_at(path: &Path) -> Option<u64> {
 
 fn io_error(path: &Path, action: &'static str, error: &io::Error) -> CheckpointError {
     let (path, reason) = (path.display().to_string(), error.to_string());
+    if error.kind() == io::ErrorKind::InvalidInput {
+        return CheckpointError::Refused {
+            place: path,
+            reason: format!("{reason}: name a file in checkpoint.path, which need not exist yet"),
+        };
+    }
     if is_full(error) {
         return CheckpointError::Full {
             path,
@@ -264,14 +271,38 @@ mod tests {
     async fn a_checkpoint_that_is_none_is_refused_and_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.json");
-        for content in ["", "{}", "{\"version\":2}", "not json"] {
+        let mut more = serde_json::to_value(stored(4)).unwrap();
+        more["more"] = 1.into();
+        let of_later = [r#"{"version":2}"#.to_owned(), more.to_string()];
+        let others = ["", "{}", "not json", r#"{"version":1}"#, r#"{"version":0}"#];
+        for content in others.map(str::to_owned).iter().chain(&of_later) {
             fs::write(&path, content).unwrap();
             let error = FileCheckpoint::new(&path).load().await.unwrap_err();
-            assert!(
-                matches!(error, CheckpointError::Malformed { .. }),
-                "{content}"
-            );
-            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            let text = error.to_string();
+            if of_later.contains(content) {
+                assert!(
+                    text.contains("start that version, or a later one"),
+                    "{text}"
+                );
+                assert!(text.contains("evictd checkpoint set P"), "{text}");
+            } else {
+                assert!(matches!(error, CheckpointError::Malformed { .. }), "{text}");
+            }
+            assert!(error.is_of_something_else(), "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), *content);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_file_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.json");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        for path in [path.as_path(), directory.path()] {
+            let error = FileCheckpoint::new(path).load().await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("name a file in checkpoint.path"), "{text}");
         }
     }
 

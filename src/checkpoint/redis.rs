@@ -6,7 +6,7 @@
 
 use redis::{Cmd, FromRedisValue};
 
-use super::contract::{Checkpoint, CheckpointError, NO_CHECKPOINT, Stored, StoredBy};
+use super::contract::{Checkpoint, CheckpointError, Stored, StoredBy};
 use crate::redis::connection::Connection;
 use crate::redis::{RedisTarget, RequestError};
 use crate::telemetry::metric;
@@ -110,10 +110,7 @@ impl RedisCheckpoint {
             let mut command = redis::cmd("HLEN");
             command.arg(&self.key);
             if self.run::<u64>(command).await? > 0 {
-                return Err(CheckpointError::Unavailable {
-                    place: self.place(),
-                    reason: of_something_else("a hash with other fields is there"),
-                });
+                return Err(self.something_else().await);
             }
         }
         Ok(value.filter(|value| !value.is_empty()))
@@ -153,13 +150,13 @@ impl RedisCheckpoint {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return Ok(None);
         };
-        let stored = Stored::parse(&value).map_err(|reason| CheckpointError::Refused {
+        let refused = |reason| CheckpointError::Refused {
             place: self.place(),
             reason: format!(
                 "what is there cannot be understood: {reason}; evictd checkpoint set P replaces it"
             ),
-        })?;
-        Ok(Some(stored))
+        };
+        Stored::parse(&value, || self.place(), refused).map(Some)
     }
 
     /// Runs a script on the key. The text is sent whole each time: it is short, is
@@ -201,14 +198,37 @@ impl RedisCheckpoint {
             }
             Err(error) => Err(error),
         };
-        answer.map_err(|error| self.failed(&error))
+        match answer {
+            Err(error) if error.to_string().contains("WRONGTYPE") => {
+                Err(self.something_else().await)
+            }
+            answer => answer.map_err(|error| self.failed(&error)),
+        }
+    }
+
+    /// Says what is at the key, which is not a checkpoint.
+    async fn something_else(&mut self) -> CheckpointError {
+        let mut command = redis::cmd("TYPE");
+        command.arg(&self.key);
+        // An account that may not ask need not.
+        let kind = self.connection.run_one(command).await.ok();
+        let kind = kind.and_then(|kind| String::from_redis_value(kind).ok());
+        let found = match kind.as_deref() {
+            Some("hash") => "a hash with other fields".to_owned(),
+            Some(kind @ ("string" | "list" | "set" | "zset" | "stream")) => format!("a {kind}"),
+            _ => "a value of another type".to_owned(),
+        };
+        CheckpointError::Refused {
+            place: self.place(),
+            reason: format!(
+                "the key holds {found}, which is not a checkpoint: name another checkpoint.key, or remove what is there \
+                 with `evictd checkpoint clear`"
+            ),
+        }
     }
 
     fn failed(&self, error: &RequestError) -> CheckpointError {
-        let (place, mut reason) = (self.place(), error.to_string());
-        if reason.contains("WRONGTYPE") {
-            reason = of_something_else(&reason);
-        }
+        let (place, reason) = (self.place(), error.to_string());
         match error {
             RequestError::Unavailable { .. } | RequestError::NoToken { .. } => {
                 CheckpointError::Unavailable { place, reason }
@@ -220,13 +240,6 @@ impl RedisCheckpoint {
     fn place(&self) -> String {
         format!("{} in Redis at {}", self.key, self.connection)
     }
-}
-
-fn of_something_else(found: &str) -> String {
-    format!(
-        "{found}; {NO_CHECKPOINT}: name another checkpoint.key, or remove what is there with \
-         `evictd checkpoint clear`"
-    )
 }
 
 impl Checkpoint for RedisCheckpoint {

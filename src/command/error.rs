@@ -173,6 +173,7 @@ impl From<CheckpointError> for CommandError {
             CheckpointError::Io { .. }
             | CheckpointError::Held { .. }
             | CheckpointError::Refused { .. }
+            | CheckpointError::Later { .. }
             | CheckpointError::Malformed { .. } => Exit::Configuration,
         };
         Self::new(exit, error)

@@ -1,13 +1,38 @@
 //! A file that is read, replaced and removed as a whole.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::directory;
 
+/// Refuses what is not a file, before it is opened: that may wait for ever, as at a
+/// named pipe, or do anything, as at a device.
+pub(crate) fn refuse_special(path: &Path) -> io::Result<()> {
+    let kind = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => found.file_type(),
+        // Whoever opens it says what is wrong.
+        _ => return Ok(()),
+    };
+    let what = if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    Err(io::Error::new(
+        ErrorKind::InvalidInput,
+        format!("{what} is there, and not a file"),
+    ))
+}
+
 /// Reads the whole file; `None` if there is no such file.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    refuse_special(path)?;
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -94,6 +119,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("directory");
         fs::create_dir(&path).unwrap();
+        assert_eq!(read(&path).unwrap_err().kind(), ErrorKind::InvalidInput);
         replace(&path, b"new").unwrap_err();
         assert!(path.is_dir());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
