@@ -17,11 +17,10 @@ pub(super) fn open(config: &Config) -> Result<CheckpointStore, CommandError> {
     Ok(store.by(stored_by(config)))
 }
 
-/// Whether a local buffer was in use when the position was stored.
-pub(super) async fn names_local_buffer(config: &Config) -> Result<bool, CommandError> {
+/// The buffer that was in use when the position was stored, and how far it had come.
+pub(super) async fn buffer_mark(config: &Config) -> Result<Option<BufferMark>, CommandError> {
     let stored = open(config)?.load().await?;
-    let buffer = stored.and_then(|stored| stored.buffer);
-    Ok(matches!(buffer, Some(BufferMark::File { .. })))
+    Ok(stored.and_then(|stored| stored.buffer))
 }
 
 /// How positions name an evictd with this configuration.

@@ -51,6 +51,9 @@ pub enum BufferMark {
         opening: String,
         /// The first sequence number that was not given out.
         next: u64,
+        /// Where it was; `None` if an earlier version stored the mark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
     },
 }
 

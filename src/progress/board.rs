@@ -51,6 +51,8 @@ pub enum Component {
     Scans,
     /// Sends to the buffer.
     Buffer,
+    /// The path of a local buffer, which the next start opens.
+    BufferFile,
     /// Storing the position.
     Checkpoint,
     /// Receives from the buffer.
@@ -75,6 +77,7 @@ impl std::fmt::Display for Component {
             Component::Retries => f.write_str("retries"),
             Component::Scans => f.write_str("scans"),
             Component::Buffer => f.write_str("buffer"),
+            Component::BufferFile => f.write_str("buffer file"),
             Component::Checkpoint => f.write_str("checkpoint"),
             Component::Drain => f.write_str("drain"),
             Component::Edge(distribution) => write!(f, "edge {distribution}"),

@@ -8,7 +8,7 @@ use super::register::{IN_REDIS, at_end};
 use super::shop::{Config, Shop, WITHIN, has_no_gap, start, stop};
 use crate::edge::aws as edge_aws;
 use crate::support::{
-    Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually,
+    Disk, Evictd, EvictdOptions, FakeCloudFront, FakeSettings, MysqlOptions, eventually, free_port,
     shared_aws, zero_pages,
 };
 
@@ -273,6 +273,117 @@ async fn check_says_that_the_buffer_is_damaged_and_leaves_it_as_it_is() {
     }
 }
 
+/// What `check` says before a start that would be a gap of the edge.
+async fn check_warns(options: &EvictdOptions, part: &str, words: &str) {
+    let finished = Evictd::finish(&options.clone().args(&["check"]), WITHIN).await;
+    let lines = finished.stdout.lines();
+    let begins = format!("warning  {part} ");
+    let mut warnings = lines.filter(|line| line.starts_with(&begins));
+    let says = |line: &str| line.contains(words) && line.contains("invalidates every path");
+    assert!(warnings.any(says), "{words}\n{}", finished.stdout);
+}
+
+#[tokio::test]
+async fn check_says_that_a_start_without_the_buffer_of_before_is_a_gap() {
+    let scene = Scene::new().await;
+    let evictd = start(&scene.options).await;
+    let paths = scene.change(1..=1).await;
+    scene.reached(&paths, &evictd).await;
+    scene.shop.done(&evictd).await;
+    at_end(&scene.shop, &scene.shop.redis).await;
+    stop(evictd).await;
+    let (file, aside) = (scene.file(), scene.file().with_file_name("aside"));
+    assert!(checked(&scene.options).await.starts_with("ok"));
+    std::fs::rename(&file, &aside).unwrap();
+    check_warns(&scene.options, "buffer", "is not there, or is empty").await;
+    std::fs::write(&file, "").unwrap();
+    check_warns(&scene.options, "buffer", "is not there, or is empty").await;
+    drop(evictd::buffer::Local::open(&file).await.unwrap());
+    check_warns(&scene.options, "buffer", "is not the one").await;
+    assert_eq!(scene.beside("damaged").len(), 0);
+    std::fs::rename(&aside, &file).unwrap();
+    assert!(checked(&scene.options).await.starts_with("ok"));
+    let evictd = start(&scene.options).await;
+    has_no_gap(&evictd);
+    stop(evictd).await;
+}
+
+/// Every read and write of a file that is removed or replaced while it is open succeeds.
+#[tokio::test]
+async fn a_file_that_goes_while_evictd_runs_is_trouble_and_can_be_kept() {
+    let displaced = async |replaced: bool| {
+        let mut scene = Scene::new().await;
+        let listen = format!("[metrics]\nlisten = \"127.0.0.1:{}\"\n", free_port());
+        scene.config.rest.push_str(&listen);
+        scene.options = Scene::on(&scene.config, &scene.fake).await;
+        let mut evictd = start(&scene.options).await;
+        let file = scene.file();
+        let paths = scene.waiting(&evictd).await;
+        let says = if replaced {
+            let other = file.with_file_name("other");
+            drop(evictd::buffer::Local::open(&other).await.unwrap());
+            std::fs::rename(&other, &file).unwrap();
+            "another file took its place"
+        } else {
+            std::fs::remove_file(&file).unwrap();
+            "it was removed"
+        };
+        let line = evictd.wait_for_line(says, WITHIN).await;
+        let status = command(&scene.options, &["status"], 0).await;
+        assert!(status.contains("TROUBLE"), "{status}");
+        for said in [status, command(&scene.options, &["health"], 0).await] {
+            assert!(said.contains("buffer file"), "{said}");
+            assert!(said.contains(says) && said.contains("kill -STOP"), "{said}");
+        }
+        let warns = if replaced {
+            "is not the one"
+        } else {
+            "is not there"
+        };
+        check_warns(&scene.options, "buffer", warns).await;
+        // As it says.
+        let (from, to) = line.split_once("`cp ").unwrap().1.split_once(' ').unwrap();
+        assert!(to.starts_with(&file.display().to_string()), "{to}");
+        evictd.signal("STOP");
+        std::fs::copy(from, &file).unwrap();
+        evictd.kill();
+        scene.fake.change(|settings| settings.fail = None);
+        let evictd = start(&scene.options).await;
+        scene.reached(&paths, &evictd).await;
+        has_no_gap(&evictd);
+        assert_eq!(scene.gaps(), [""; 0]);
+        stop(evictd).await;
+    };
+    tokio::join!(displaced(false), displaced(true));
+}
+
+/// Somebody else's file at a path that was given by mistake is not the buffer's of before.
+#[tokio::test]
+async fn a_file_of_something_else_at_another_path_than_before_is_refused_and_left_as_it_is() {
+    let scene = Scene::new().await;
+    let evictd = start(&scene.options).await;
+    let paths = scene.change(1..=1).await;
+    scene.reached(&paths, &evictd).await;
+    scene.shop.done(&evictd).await;
+    at_end(&scene.shop, &scene.shop.redis).await;
+    stop(evictd).await;
+    let notes = scene.file().with_file_name("notes.redb");
+    std::fs::write(&notes, "Notes of the operator's.\n").unwrap();
+    let mut config = scene.config.clone();
+    config.rest = config.rest.replace("queue.redb", "notes.redb");
+    let options = Scene::on(&config, &scene.fake).await;
+    let said = command(&options, &["run"], 3).await;
+    assert!(said.contains("is not a queue of evictd"), "{said}");
+    assert_eq!(
+        std::fs::read_to_string(&notes).unwrap(),
+        "Notes of the operator's.\n"
+    );
+    assert_eq!(scene.beside("damaged").len(), 0);
+    let evictd = start(&scene.options).await;
+    has_no_gap(&evictd);
+    stop(evictd).await;
+}
+
 #[tokio::test]
 async fn a_file_of_something_else_or_of_a_later_version_is_refused_and_left_as_it_is() {
     let shop = Shop::own(MysqlOptions::default()).await;
@@ -389,7 +500,14 @@ async fn a_buffer_that_is_replaced_by_another_kind_or_path_is_a_gap() {
         let before = scene.fake.billed();
         assert_eq!(begun(), gaps);
         scene.fake.change(|settings| settings.fail = None);
-        evictd = start(&with(buffer).await).await;
+        let options = with(buffer).await;
+        let part = if buffer.contains("sqs") {
+            "sqs"
+        } else {
+            "buffer"
+        };
+        check_warns(&options, part, "paths were sent to").await;
+        evictd = start(&options).await;
         let widened = async || (scene.fake.billed() > before).then_some(());
         eventually("every path is invalidated", WITHIN, widened).await;
         scene.reached(&paths, &evictd).await;

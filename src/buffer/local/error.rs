@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::is_anothers;
+use super::location::dangling;
 use crate::buffer::BufferError;
 
 /// The remedy for an error that should not happen.
@@ -43,6 +44,18 @@ where
 
 fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> BufferError {
     let reason = error.to_string();
+    let target = dangling(Path::new(&**path));
+    if let (redb::Error::Io(_), Some(target)) = (error, target) {
+        return refusal(
+            path,
+            operation,
+            &reason,
+            &format!(
+                "the path is a symbolic link to {}, whose directory is not there: make or mount that, or correct the link",
+                target.display()
+            ),
+        );
+    }
     match error {
         redb::Error::DatabaseAlreadyOpen => refusal(
             path,
@@ -50,7 +63,18 @@ fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> Buf
             "another process has it open",
             "stop the other evictd, or give this one another path",
         ),
-        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::NotFound => {
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidInput => refusal(
+            path,
+            operation,
+            &reason,
+            "name a file in buffer.path; it need not exist yet, and nothing is changed of what is there",
+        ),
+        redb::Error::Io(io)
+            if matches!(
+                io.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
             let directory = Path::new(&**path).parent().unwrap_or(Path::new(""));
             refusal(
                 path,

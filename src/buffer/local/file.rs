@@ -13,6 +13,7 @@ use redb::{
     TableDefinition, TableHandle, WriteTransaction,
 };
 
+use super::location::{FileIdentity, dangling};
 use super::openings::{Opening, Openings};
 use crate::durable::atomic_file;
 
@@ -46,6 +47,7 @@ const VERSION: u8 = 3;
 #[derive(Debug)]
 pub(super) struct SoundFile {
     pub(super) database: Database,
+    pub(super) opened: FileIdentity,
     pub(super) openings: Openings,
     /// The next sequence number.
     pub(super) next: u64,
@@ -61,17 +63,20 @@ pub(super) struct SoundFile {
 /// `Corrupted` for a queue that is damaged, `UpgradeRequired` for a file in another
 /// format, and see [`is_anothers`].
 pub(super) fn open(path: &Path) -> Result<SoundFile, Error> {
+    atomic_file::refuse_special(path)?;
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(false);
-    let file = file.open(path)?;
-    sound(FileBackend::new(file)?).map_err(|error| judged(path, error))
+    sound(file.open(path)?).map_err(|error| judged(path, error))
 }
 
 /// Finds out what [`open`] would, and leaves the file as it is: a copy is opened,
 /// which nobody else sees. `None` if nothing is there.
 pub(super) fn examine(path: &Path) -> Result<Option<SoundFile>, Error> {
+    atomic_file::refuse_special(path)?;
     let mut file = match File::options().read(true).write(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound && dangling(path).is_none() => {
+            return Ok(None);
+        }
         opened => opened?,
     };
     if file.metadata()?.len() == 0 {
@@ -86,12 +91,14 @@ pub(super) fn examine(path: &Path) -> Result<Option<SoundFile>, Error> {
     }
     let mut copy = atomic_file::nameless(path)?;
     io::copy(&mut file, &mut copy)?;
-    let found = sound(FileBackend::new(copy)?);
+    let found = sound(copy);
     found.map(Some).map_err(|error| judged(path, error))
 }
 
-fn sound(file: FileBackend) -> Result<SoundFile, Error> {
-    catch_unwind(AssertUnwindSafe(|| read_whole(file))).unwrap_or_else(panicked)
+fn sound(file: File) -> Result<SoundFile, Error> {
+    let opened = FileIdentity::of(&file)?;
+    let file = FileBackend::new(file)?;
+    catch_unwind(AssertUnwindSafe(|| read_whole(file, opened))).unwrap_or_else(panicked)
 }
 
 /// `redb` may panic at a page that was damaged since it was checked.
@@ -99,7 +106,7 @@ pub(super) fn panicked<T>(_: Box<dyn Any + Send>) -> Result<T, Error> {
     Err(Error::Corrupted("redb cannot read a page".to_owned()))
 }
 
-fn read_whole(file: FileBackend) -> Result<SoundFile, Error> {
+fn read_whole(file: FileBackend, opened: FileIdentity) -> Result<SoundFile, Error> {
     let database = Builder::new()
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true)
@@ -130,6 +137,7 @@ fn read_whole(file: FileBackend) -> Result<SoundFile, Error> {
     transaction.commit()?;
     Ok(SoundFile {
         database,
+        opened,
         openings,
         next,
         held,

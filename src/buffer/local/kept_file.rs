@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::checksum::seal;
 use super::file::{self, MESSAGES, NEXT, NUMBERS, OPENINGS, SoundFile};
+use super::location;
 use super::openings::Opening;
 use crate::durable::{atomic_file, is_full};
 use crate::model::cast::to_u64;
@@ -83,6 +84,12 @@ impl KeptFile {
         self.file.as_ref().map_or(0, |file| file.held)
     }
 
+    /// Why the open file is not where the next start looks for it, if it is not.
+    pub(super) fn displaced(&self) -> Option<String> {
+        let file = self.file.as_ref()?;
+        file.opened.displaced(&self.path, file.held)
+    }
+
     /// The id of the message with this number.
     pub(super) fn id(&self, sequence: u64) -> Arc<str> {
         let file = self.file.as_ref();
@@ -143,7 +150,7 @@ impl KeptFile {
 
     fn publish(&mut self) {
         if let Some(file) = &self.file {
-            self.mark = file.openings.mark(file.next);
+            self.mark = file.openings.mark(file.next, &location::named(&self.path));
             let mark = self.mark.clone();
             self.state.send_modify(|state| state.mark = mark);
         }

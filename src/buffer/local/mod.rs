@@ -9,6 +9,7 @@
 //! - `store`: what is in the file, and in memory who has received which message.
 //! - `file`: the file: opened and checked, and told from one that is damaged or another's.
 //! - `kept_file`: the file kept open, compared with how far it had come, and replaced when it is damaged.
+//! - `location`: where it is, and whether its path still leads to the open file.
 //! - `openings`: who wrote which of its messages, and whether it goes on from where it was.
 //! - `checksum`: a body with its checksum.
 //! - `error`: the file's errors in the words that an operator needs.
@@ -18,6 +19,7 @@ mod checksum;
 mod error;
 mod file;
 mod kept_file;
+mod location;
 mod openings;
 mod queue;
 mod store;

@@ -46,12 +46,13 @@ impl Openings {
         self.0.extend(later);
     }
 
-    /// How far the file has come with `next` as its next number; `None` if it
-    /// never held a message.
-    pub(super) fn mark(&self, next: u64) -> Option<BufferMark> {
+    /// How far the file at `path` has come with `next` as its next number; `None` if
+    /// it never held a message.
+    pub(super) fn mark(&self, next: u64, path: &str) -> Option<BufferMark> {
         self.0.last().map(|newest| BufferMark::File {
             opening: newest.name(),
             next,
+            path: Some(path.to_owned()),
         })
     }
 
@@ -66,20 +67,25 @@ impl Openings {
     /// Why a file whose next number is `next` does not go on from `mark`; `None`
     /// if it does.
     pub(super) fn lacks(&self, next: u64, mark: &BufferMark) -> Option<String> {
-        let (opening, reached) = match mark {
+        let (opening, reached, path) = match mark {
             BufferMark::Queue(url) => {
                 return Some(format!(
                     "paths were sent to the queue {url} before, and not to this file"
                 ));
             }
-            BufferMark::File { opening, next } => (opening, *next),
+            BufferMark::File {
+                opening,
+                next,
+                path,
+            } => (opening, *next, path),
         };
         let known = self.0.iter().position(|known| known.name() == *opening);
         let Some(index) = known else {
-            return Some(
-                "the file is not the one that paths were sent to before, or is an earlier copy of it"
-                    .to_owned(),
-            );
+            let path = path.as_ref().map(|path| format!(" ({path})"));
+            return Some(format!(
+                "the file is not the one that paths were sent to before{}, or is an earlier copy of it",
+                path.unwrap_or_default()
+            ));
         };
         let later = index.checked_add(1).and_then(|later| self.0.get(later));
         let end = later.map_or(next, |later| later.from);
@@ -120,6 +126,7 @@ mod tests {
         BufferMark::File {
             opening: format!("{identity:032x}"),
             next,
+            path: None,
         }
     }
 
@@ -150,9 +157,9 @@ mod tests {
         ] {
             assert_eq!(mark_of(&mark), goes_on, "{mark:?}");
         }
-        let own = three.mark(25).unwrap();
+        let own = three.mark(25, "/queue.redb").unwrap();
         assert_eq!(three.lacks(25, &own), None);
-        assert_eq!(Openings::default().mark(0), None);
+        assert_eq!(Openings::default().mark(0, "/queue.redb"), None);
         assert!(Openings::default().lacks(0, &mark(1, 0)).is_some());
     }
 

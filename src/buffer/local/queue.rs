@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::error::{BUG, blocking, refusal};
 use super::file;
+use super::location::was_in_use;
 use super::store::{Dead, LocalReceipt, LocalStore};
 use crate::buffer::{
     Buffer, BufferError, Buried, Message, ReceiptError, Received, Redriven, RejectedMessage,
@@ -51,6 +52,12 @@ pub enum LocalCondition {
         /// Messages that wait.
         messages: u64,
     },
+    /// It is sound, and does not go on from where the position was stored.
+    Another {
+        messages: u64,
+        /// What it lacks.
+        lack: String,
+    },
     /// It would be set aside, for this reason.
     Damaged(String),
 }
@@ -63,18 +70,21 @@ impl Local {
     /// The directory is missing, the file is not a queue, or another process
     /// has it open.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, BufferError> {
-        Self::open_expecting(path.into(), false).await
+        Self::open_expecting(path.into(), None).await
     }
 
-    /// Opens the queue. If one was in use here when a position was stored, whatever
+    /// Opens the queue. If one was in use here when a position was `stored`, whatever
     /// has taken its place is a damaged one, and is set aside.
     ///
     /// # Errors
     ///
     /// As for [`open`](Self::open).
-    pub async fn open_expecting(path: PathBuf, was_in_use: bool) -> Result<Self, BufferError> {
+    pub async fn open_expecting(
+        path: PathBuf,
+        stored: Option<BufferMark>,
+    ) -> Result<Self, BufferError> {
         let name: Arc<str> = path.display().to_string().into();
-        let opened = move || LocalStore::open(&path, was_in_use);
+        let opened = move || LocalStore::open(&path, was_in_use(&path, stored.as_ref()));
         let store = blocking(&name, "open", opened).await?;
         Ok(Self {
             shared: Arc::new(LocalShared {
@@ -87,20 +97,30 @@ impl Local {
         })
     }
 
-    /// Finds out what opening it would find, and leaves the file as it is.
+    /// Finds out what opening it would find, where a position was `stored` with this
+    /// mark, and leaves the file as it is.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or would be refused.
-    pub async fn examine(path: PathBuf, was_in_use: bool) -> Result<LocalCondition, BufferError> {
+    pub async fn examine(
+        path: PathBuf,
+        stored: Option<BufferMark>,
+    ) -> Result<LocalCondition, BufferError> {
         let name: Arc<str> = path.display().to_string().into();
         let examined = move || match file::examine(&path) {
             Ok(None) => Ok(LocalCondition::Absent),
-            Ok(Some(sound)) => Ok(LocalCondition::Sound {
-                messages: sound.held,
-            }),
+            Ok(Some(sound)) => {
+                let messages = sound.held;
+                let stored = stored.as_ref();
+                let lack = stored.and_then(|mark| sound.openings.lacks(sound.next, mark));
+                Ok(match lack {
+                    Some(lack) => LocalCondition::Another { messages, lack },
+                    None => LocalCondition::Sound { messages },
+                })
+            }
             Err(Error::DatabaseAlreadyOpen) => Ok(LocalCondition::InUse),
-            Err(error) => file::damage(&error, was_in_use)
+            Err(error) => file::damage(&error, was_in_use(&path, stored.as_ref()))
                 .map(LocalCondition::Damaged)
                 .ok_or(error),
         };
@@ -122,6 +142,17 @@ impl Local {
     /// The file cannot be read.
     pub async fn depth(&self) -> Result<u64, BufferError> {
         self.run("count", |store| store.depth()).await
+    }
+
+    /// Why the open file is not where the next start looks for it, what that costs, and
+    /// what to do; `None` if it is there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be looked at.
+    pub async fn displaced(&self) -> Result<Option<String>, BufferError> {
+        self.run("look for", |store| Ok(store.file.displaced()))
+            .await
     }
 
     /// Lets messages be held for as long from now on. Returns the receipts that are

@@ -113,6 +113,8 @@ async fn edge(report: &mut CheckReport, config: &Config) {
                 Ok(queue) => {
                     let settings = queue::settings(&queue, config.max_receives);
                     report.findings.extend(settings);
+                    let another = queue::another(config, queue_url.as_str()).await;
+                    report.findings.extend(another);
                     // A look counts as a receive, and the next one would be one too many.
                     if queue.max_receive_count != Some(1) {
                         examine_messages(report, config, &sqs).await;

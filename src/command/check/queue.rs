@@ -7,6 +7,7 @@ use crate::buffer::{BufferError, Local, LocalCondition, Message, QueueSettings};
 use crate::command::finding::{Finding, Level};
 use crate::command::store;
 use crate::config::Config;
+use crate::model::BufferMark;
 
 /// Shortest visibility timeout without a warning. A drain that loses its
 /// messages to another one makes both pay for the paths.
@@ -79,22 +80,74 @@ pub(super) fn settings(queue: &QueueSettings, max_receives: u32) -> Vec<Finding>
     found
 }
 
+/// The cost of a start with another buffer than the stored position names.
+const WIDENS: &str = "`evictd run` invalidates every path that any rule covers, at every distribution, which CloudFront \
+                      bills and the origin feels";
+
+/// The buffer that the stored position names. A checkpoint that cannot be read is
+/// another matter.
+async fn stored(config: &Config) -> Option<BufferMark> {
+    store::buffer_mark(config).await.ok().flatten()
+}
+
+fn before(mark: &BufferMark) -> String {
+    match mark {
+        BufferMark::Queue(url) => format!("the queue {url}"),
+        BufferMark::File {
+            path: Some(path), ..
+        } => format!("the file {path}"),
+        BufferMark::File { path: None, .. } => "a local file".to_owned(),
+    }
+}
+
+/// Says so if paths were sent to another buffer than this queue until now.
+pub(super) async fn another(config: &Config, queue_url: &str) -> Option<Finding> {
+    let stored = stored(config).await?;
+    if stored == BufferMark::Queue(queue_url.to_owned()) {
+        return None;
+    }
+    let message = format!(
+        "paths were sent to {} when the position was stored, and not to this queue: what waits there is not sent, and \
+         {WIDENS}; correct [buffer], or let that buffer run empty first",
+        before(&stored)
+    );
+    Some(Finding::new(Level::Warning, "sqs", message))
+}
+
 /// Looks at the file of a local buffer as a start would.
 pub(super) async fn file(config: &Config, path: &Path) -> Result<Option<Finding>, BufferError> {
-    // A checkpoint that cannot be read is another matter.
-    let was_in_use = store::names_local_buffer(config).await.unwrap_or(false);
+    let stored = stored(config).await;
     let shown = path.display();
-    let (level, message) = match Local::examine(path.to_owned(), was_in_use).await? {
-        LocalCondition::Absent => return Ok(None),
-        LocalCondition::InUse => (
-            Level::Note,
-            format!("{shown} is in use by a running daemon, and was sound when that opened it"),
+    let found = Local::examine(path.to_owned(), stored.clone()).await?;
+    let (level, message) = match (found, stored) {
+        (LocalCondition::Absent, None) => return Ok(None),
+        (LocalCondition::Absent, Some(mark)) => (
+            Level::Warning,
+            format!(
+                "{shown} is not there, or is empty, and paths were sent to {} when the position was stored: unless that \
+                 is put back, what waits in it is lost, and {WIDENS}; put it back, or correct buffer.path",
+                before(&mark)
+            ),
         ),
-        LocalCondition::Sound { messages } => (
+        (LocalCondition::InUse, _) => (
+            Level::Note,
+            format!(
+                "{shown} is in use by a running daemon, and was sound when that opened it; if that is another evictd, \
+                 give this one a buffer.path of its own"
+            ),
+        ),
+        (LocalCondition::Another { messages, lack }, _) => (
+            Level::Warning,
+            format!(
+                "{shown} can be read (messages that wait: {messages}), but {lack}: what waits elsewhere is not sent, \
+                 and {WIDENS}; put the file back that was there, or correct buffer.path"
+            ),
+        ),
+        (LocalCondition::Sound { messages }, _) => (
             Level::Ok,
             format!("{shown} is sound, messages that wait: {messages}"),
         ),
-        LocalCondition::Damaged(damage) => (
+        (LocalCondition::Damaged(damage), _) => (
             Level::Warning,
             format!(
                 "{shown} is damaged ({damage}), and the paths that wait in it are lost: `evictd run` sets it aside as \

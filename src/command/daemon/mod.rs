@@ -6,6 +6,7 @@
 //! - `worker`: one turn, from the configuration that it begins with to its end.
 //! - `inheritance`: what the leaders before have left.
 //! - `turn`: the parts of a turn: checked, opened, run.
+//! - `buffer_file`: whether the open file of a local buffer is where the next start looks for it.
 //! - `draining`: the half of a turn that sends buffered paths to the edge.
 //! - `source`: the source of a turn, from the stored position on.
 //! - `reload`: SIGHUP: another configuration, checked while the turn goes on.
@@ -15,6 +16,7 @@
 //! - `http`: the answers at `metrics.listen`.
 //! - `systemd`: notifications to the service manager.
 
+mod buffer_file;
 mod candidate;
 mod display;
 mod draining;

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::buffer_file;
 use super::draining::{check_queue, open_drain};
 use super::inheritance;
 use super::source::{Mode, open_tail};
@@ -225,9 +226,12 @@ impl Checked {
         match (self.queue.take(), self.config.buffer.clone()) {
             (Some(queue), _) => Box::pin(self.open_with(queue, term, reports)).await,
             (None, Some(BufferConfig::Local { path })) if self.config.cloudfront.is_some() => {
-                let was_in_use = store::names_local_buffer(&self.config).await?;
-                let local = Local::open_expecting(path, was_in_use).await?;
-                Box::pin(self.open_with(local, term, reports)).await
+                let stored = store::buffer_mark(&self.config).await?;
+                let local = Local::open_expecting(path, stored).await?;
+                let watched = (local.clone(), Arc::clone(&reports.board));
+                let opened = Box::pin(self.open_with(local, term, reports)).await?;
+                let work = buffer_file::watching(opened.work, watched).boxed();
+                Ok(Opened { work, ..opened })
             }
             (None, _) => {
                 let (position, work) = Box::pin(self.open_tail(ToLog, term, reports)).await?;

@@ -114,6 +114,19 @@ async fn queue_of(sent: &[&str]) -> ([Vec<u8>; 2], BufferMark) {
     ([running, std::fs::read(&file).unwrap()], stored)
 }
 
+/// A mark as a position has it of a queue that was here.
+fn in_use_at(file: &Path, mark: &BufferMark) -> BufferMark {
+    let BufferMark::File { opening, next, .. } = mark.clone() else {
+        panic!("{mark:?}");
+    };
+    let path = Some(file.display().to_string());
+    BufferMark::File {
+        opening,
+        next,
+        path,
+    }
+}
+
 #[tokio::test]
 async fn any_bit_of_the_first_pages_gives_every_message_or_a_loss_and_the_file_is_set_aside() {
     let sent = ["/a", "/b", "/c"];
@@ -129,7 +142,8 @@ async fn any_bit_of_the_first_pages_gives_every_message_or_a_loss_and_the_file_i
             let scene = memory();
             let file = scene.path().join("queue.redb");
             std::fs::write(&file, bytes).unwrap();
-            let buffer = Local::open_expecting(file, true).await;
+            let expected = in_use_at(&file, &stored);
+            let buffer = Local::open_expecting(file, Some(expected)).await;
             let buffer = buffer.unwrap_or_else(|error| panic!("byte {at}, bit {bit}: {error}"));
             let state = buffer.continue_from(Some(stored.clone())).await;
             let state = state.borrow().clone();
@@ -152,7 +166,7 @@ async fn any_bit_of_the_first_pages_gives_every_message_or_a_loss_and_the_file_i
 
 #[tokio::test]
 async fn a_file_of_something_else_is_left_as_it_is_unless_a_queue_was_there() {
-    let ([_, closed], _) = queue_of(&["/a"]).await;
+    let ([_, closed], stored) = queue_of(&["/a"]).await;
     let with = |changes: &[(usize, u8)]| {
         let mut bytes = closed.clone();
         changes.iter().for_each(|&(at, byte)| bytes[at] = byte);
@@ -184,16 +198,24 @@ async fn a_file_of_something_else_is_left_as_it_is_unless_a_queue_was_there() {
         std::fs::write(&file, &bytes).unwrap();
         for error in [
             Local::open(&file).await.unwrap_err(),
-            Local::examine(file.clone(), false).await.unwrap_err(),
+            Local::examine(file.clone(), None).await.unwrap_err(),
+            // The queue that a position names was elsewhere.
+            Local::examine(file.clone(), Some(stored.clone()))
+                .await
+                .unwrap_err(),
+            Local::open_expecting(file.clone(), Some(stored.clone()))
+                .await
+                .unwrap_err(),
         ] {
             assert!(error.to_string().contains(words), "{error}");
             assert!(!error.is_transient());
         }
-        let condition = Local::examine(file.clone(), true).await;
+        let at = in_use_at(&file, &stored);
+        let condition = Local::examine(file.clone(), Some(at.clone())).await;
         let damaged = matches!(condition, Ok(LocalCondition::Damaged(_)));
         assert_eq!(damaged, once_in_use, "{condition:?}");
         assert!(std::fs::read(&file).unwrap() == bytes, "{words}");
-        let opened = Local::open_expecting(file.clone(), true).await;
+        let opened = Local::open_expecting(file.clone(), Some(at)).await;
         assert_eq!(opened.is_ok(), once_in_use, "{opened:?}");
         let aside = scene.path().join("queue.redb.damaged-1");
         let kept = if once_in_use { aside } else { file };
@@ -203,10 +225,10 @@ async fn a_file_of_something_else_is_left_as_it_is_unless_a_queue_was_there() {
 
 #[tokio::test]
 async fn a_queue_is_examined_without_a_trace() {
-    let ([running, closed], _) = queue_of(&["/a", "/b"]).await;
+    let ([running, closed], stored) = queue_of(&["/a", "/b"]).await;
     let scene = memory();
     let file = scene.path().join("queue.redb");
-    let examined = async || Local::examine(file.clone(), false).await.unwrap();
+    let examined = async || Local::examine(file.clone(), None).await.unwrap();
     assert_eq!(examined().await, LocalCondition::Absent);
     let unfinished = b"\0\0\0\0\0\0\0\0\0\x04\0\0\0\x10\0\0".repeat(1_000);
     let cut = closed[..closed.len() / 2].to_vec();
@@ -218,6 +240,19 @@ async fn a_queue_is_examined_without_a_trace() {
         (unfinished, false),
     ] {
         std::fs::write(&file, &bytes).unwrap();
+        let expecting = |mark| Local::examine(file.clone(), Some(mark));
+        let another = expecting(BufferMark::Queue("https://sqs".to_owned())).await;
+        let found = (expecting(stored.clone()).await.unwrap(), another.unwrap());
+        assert_eq!(
+            matches!(found.0, LocalCondition::Sound { .. }),
+            is_sound,
+            "{found:?}"
+        );
+        assert_eq!(
+            matches!(found.1, LocalCondition::Another { messages: 2, .. }),
+            is_sound,
+            "{found:?}"
+        );
         match examined().await {
             LocalCondition::Sound { messages } => assert_eq!((messages, is_sound), (2, true)),
             LocalCondition::Damaged(_) => assert!(!is_sound),
@@ -279,4 +314,71 @@ async fn damage_that_is_met_while_it_runs_is_a_loss_and_the_queue_goes_on() {
         let state = new(&directory).await.continue_from(Some(before)).await;
         assert_eq!(state.borrow().losses, 1, "a crash before it was mended");
     }
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_a_file_is_refused_with_what_to_do() {
+    let scene = tempfile::tempdir().unwrap();
+    let at = |name: &str| scene.path().join(name);
+    std::fs::create_dir(at("directory")).unwrap();
+    std::fs::write(at("file"), "").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    std::os::unix::fs::symlink("missing/queue.redb", at("link")).unwrap();
+    let fifo = std::process::Command::new("mkfifo")
+        .arg(at("fifo"))
+        .status();
+    assert!(fifo.unwrap().success());
+    for (path, says, remedy) in [
+        (at("directory"), "a directory is there", "name a file"),
+        (at("fifo"), "a named pipe is there", "name a file"),
+        (at("socket"), "a socket is there", "name a file"),
+        ("/dev/null".into(), "a device is there", "name a file"),
+        (at("link"), "link to missing/queue.redb", "correct the link"),
+        (
+            at("file/queue.redb"),
+            "Not a directory",
+            "make the directory",
+        ),
+        (at("none/queue.redb"), "No such file", "make the directory"),
+    ] {
+        let mut errors = vec![Local::open(&path).await.unwrap_err()];
+        if !path.ends_with("none/queue.redb") {
+            errors.push(Local::examine(path.clone(), None).await.unwrap_err());
+        }
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.contains(says) && text.contains(remedy), "{text}");
+            assert!(!error.is_transient(), "{text}");
+        }
+    }
+    // A link to where a file can be is as good as the file.
+    std::os::unix::fs::symlink("target.redb", at("good")).unwrap();
+    let examined = Local::examine(at("good"), None).await.unwrap();
+    assert_eq!(examined, LocalCondition::Absent);
+    drop(Local::open(at("good")).await.unwrap());
+    assert!(at("target.redb").is_file());
+}
+
+#[tokio::test]
+async fn a_file_that_was_displaced_while_it_is_open_is_named_with_how_to_keep_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queue.redb");
+    let buffer = new(&directory).await;
+    buffer.send(vec![message("/a")]).await.unwrap();
+    let stored = mark(&buffer).await;
+    assert_eq!(buffer.displaced().await.unwrap(), None);
+    std::fs::remove_file(&file).unwrap();
+    let text = buffer.displaced().await.unwrap().unwrap();
+    assert!(text.contains("messages: 1"), "{text}");
+    buffer.send(vec![message("/b")]).await.unwrap();
+    // Nobody writes meanwhile, as while a process is stopped.
+    let descriptor = text.split("/fd/").nth(1).unwrap();
+    let descriptor = descriptor.split(' ').next().unwrap();
+    let kept = format!("/proc/self/fd/{descriptor}");
+    std::fs::copy(kept, &file).unwrap();
+    drop(buffer);
+    let again = new(&directory).await;
+    let state = again.continue_from(Some(stored)).await;
+    assert_eq!(state.borrow().losses, 0);
+    assert_eq!(paths(&all(&again).await), ["/a", "/b"]);
 }
