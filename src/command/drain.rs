@@ -8,7 +8,7 @@ use super::{CommandError, aws_config};
 use crate::buffer::{Buffer, Local, Redriven, Sqs};
 use crate::cli::{DrainArgs, Global, OutputFormat, Role, RunArgs};
 use crate::config;
-use crate::ledger::LedgerFiles;
+use crate::ledger::{LedgerError, LedgerFiles};
 use crate::telemetry::log::LogLevel;
 
 /// Runs until SIGTERM or SIGINT, or until the dead letters are put back.
@@ -23,6 +23,7 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
     }
     let config = config::load(&global.config)?;
     let began = Timestamp::now();
+    let mut is_local = false;
     let redriven = match config.buffer {
         Some(config::BufferConfig::Sqs { queue_url }) => {
             let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
@@ -33,7 +34,10 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
             }
             sqs.redrive().await?
         }
-        Some(config::BufferConfig::Local { path }) => Local::open(path).await?.redrive().await?,
+        Some(config::BufferConfig::Local { path }) => {
+            is_local = true;
+            Local::open(path).await?.redrive().await?
+        }
         None => {
             return Err(CommandError::configuration(
                 "--redrive moves dead letters back into the buffer: it needs [buffer]".to_owned(),
@@ -41,13 +45,44 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
         }
     };
     report(redriven);
-    if let Some(dir) = config.ledger_dir.as_ref().filter(|_| redriven.moved > 0) {
+    if let Some(dir) = &config.ledger_dir {
         let files = LedgerFiles::new(dir, &config.name);
-        if let Err(error) = files.redriven(began).await {
-            tracing::warn!(%error, "the dead letters are put back, and the status shows them still");
+        if let Err(error) = put_on_record(&files, redriven, began, is_local).await {
+            tracing::warn!(%error, "the status shows the dead letters as before");
         }
     }
     Ok(())
+}
+
+/// Puts on record that dead letters are put back; or, where a file `is_local` and holds
+/// none, that those on record are not there any more.
+async fn put_on_record(
+    files: &LedgerFiles,
+    redriven: Redriven,
+    began: Timestamp,
+    is_local: bool,
+) -> Result<(), LedgerError> {
+    if redriven.moved > 0 {
+        return files.redriven(began, false).await;
+    }
+    let on_record = files.read().await?.in_the_buffer();
+    if on_record == 0 || redriven.left > 0 {
+        return Ok(());
+    }
+    report_missed(on_record);
+    if is_local {
+        files.redriven(began, true).await?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn report_missed(on_record: u64) {
+    println!(
+        "{on_record} are on record, and the buffer holds none: they went with an earlier file of it, or somebody took \
+         them out; unless a gap of the buffer is on record since, change their rows once more, or invalidate their \
+         paths yourself"
+    );
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command")]

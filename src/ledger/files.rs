@@ -74,16 +74,18 @@ impl LedgerFiles {
         .await
     }
 
-    /// Puts on record that all dead letters of before `at` were made messages again.
+    /// Puts on record that all dead letters of before `at` were made messages again, or
+    /// that they were `missed`: the buffer held none.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
-    pub async fn redriven(&self, at: Timestamp) -> Result<(), LedgerError> {
+    pub async fn redriven(&self, at: Timestamp, missed: bool) -> Result<(), LedgerError> {
         let path = self.dead_letters.clone();
         let redrive = Redrive {
             redriven_at: at,
             of: None,
+            missed,
         };
         blocking(move || {
             let mut line = serde_json::to_vec(&redrive)

@@ -144,6 +144,7 @@ impl Ledger {
         let redrive = Redrive {
             redriven_at: at,
             of: Some((distribution.to_owned(), paths.to_vec())),
+            missed: false,
         };
         if self.lock().redrive(&redrive)
             && let Some(journals) = &self.journals

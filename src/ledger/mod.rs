@@ -11,6 +11,7 @@
 //! in memory, logged, counted and tried again.
 //!
 //! - `record`: a gap and a dead letter, as they stand in the files.
+//! - `older_letters`: dead letters that are not among the newest, in a few bytes each.
 //! - `summary`: how much is on record, and the newest of it.
 //! - `files`: the two files, read and appended to.
 //! - `journal`: the task that appends to one file, and its queue.
@@ -20,6 +21,7 @@
 mod files;
 mod handle;
 mod journal;
+mod older_letters;
 mod record;
 mod summary;
 #[cfg(test)]

@@ -132,6 +132,10 @@ pub struct DeadLetter {
     /// of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redriven_at: Option<Timestamp>,
+    /// When an operator wanted to, and the message was not in the buffer any more. In
+    /// the same line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_at: Option<Timestamp>,
 }
 
 /// One line of the file of dead letters.
@@ -150,17 +154,19 @@ pub(super) struct Redrive {
     /// dead letters of before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) of: Option<(String, Vec<String>)>,
+    /// Whether there were none in the buffer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) missed: bool,
 }
 
 impl Redrive {
     /// Whether it made the letter a message again.
     pub(super) fn covers(&self, letter: &DeadLetter) -> bool {
-        let is_one = letter.message.is_some() && letter.reason != "malformed";
         let is_meant = self.of.as_ref().is_none_or(|(distribution, paths)| {
             letter.distribution.as_ref() == Some(distribution)
                 && letter.paths.iter().all(|path| paths.contains(path))
         });
-        is_one && is_meant && letter.at <= self.redriven_at && letter.redriven_at.is_none()
+        letter.is_in_the_buffer() && is_meant && letter.at <= self.redriven_at
     }
 }
 
@@ -184,7 +190,14 @@ impl DeadLetter {
             paths: Vec::new(),
             message: None,
             redriven_at: None,
+            missed_at: None,
         }
+    }
+
+    /// Whether its message can be put back, as far as is known.
+    pub(super) fn is_in_the_buffer(&self) -> bool {
+        let is_one = self.message.is_some() && self.reason != "malformed";
+        is_one && self.redriven_at.is_none() && self.missed_at.is_none()
     }
 
     /// Adds the key that was refused.
@@ -204,8 +217,11 @@ impl DeadLetter {
         if let Some(table) = &self.table {
             return format!("table {table}");
         }
-        if let Some(path) = self.paths.first() {
-            return format!("path {path}");
+        if let Some((path, others)) = self.paths.split_first() {
+            return match others.len() {
+                0 => format!("path {path}"),
+                more => format!("path {path} and {more} more"),
+            };
         }
         match &self.message {
             Some(message) => format!("message {message}"),

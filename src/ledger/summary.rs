@@ -1,8 +1,11 @@
 //! The number of records, and the newest of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::older_letters::OlderLetters;
 use super::record::{DeadLetter, Gap, GapEvent, LetterEvent, Redrive};
+use crate::model::cast::to_u64;
 
 /// Most of the newest records that are kept in memory, for the status.
 const RECENT_MAX: usize = 20;
@@ -18,6 +21,12 @@ pub struct LedgerSummary {
     pub dead_letters: u64,
     /// The newest dead letters, oldest first.
     pub recent_dead_letters: VecDeque<DeadLetter>,
+    /// The number of dead letters that were made messages again.
+    pub put_back: u64,
+    /// The number of those that were to be, and were not in the buffer any more.
+    pub missed: u64,
+    /// What is known of those that are not among the newest.
+    pub(crate) older: Arc<OlderLetters>,
     /// The number of lines that are not records.
     pub unreadable: u64,
 }
@@ -55,27 +64,53 @@ impl LedgerSummary {
         }
     }
 
-    /// Returns whether it concerns a letter among the newest.
+    /// Returns whether it concerns a letter that is on record.
     pub(super) fn redrive(&mut self, redrive: &Redrive) -> bool {
-        let mut concerns = false;
+        let mut concerned = 0;
         for letter in &mut self.recent_dead_letters {
             if redrive.covers(letter) {
-                letter.redriven_at = Some(redrive.redriven_at);
-                concerns = true;
+                let at = Some(redrive.redriven_at);
+                if redrive.missed {
+                    letter.missed_at = at;
+                } else {
+                    letter.redriven_at = at;
+                }
+                concerned += 1;
             }
         }
-        concerns
+        if self.older.is_concerned(redrive) {
+            concerned += Arc::make_mut(&mut self.older).take(redrive);
+        }
+        if redrive.missed {
+            self.missed += concerned;
+        } else {
+            self.put_back += concerned;
+        }
+        concerned > 0
     }
 
     pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {
         self.dead_letters += 1;
-        keep_recent(&mut self.recent_dead_letters, letter);
+        let older = keep_recent(&mut self.recent_dead_letters, letter);
+        if let Some(older) = older.filter(DeadLetter::is_in_the_buffer) {
+            Arc::make_mut(&mut self.older).add(&older);
+        }
+    }
+
+    /// The number of dead letters that are in the buffer, as far as is known.
+    pub fn in_the_buffer(&self) -> u64 {
+        let recent = self.recent_dead_letters.iter();
+        let recent = recent.filter(|letter| letter.is_in_the_buffer()).count();
+        to_u64(recent + self.older.len())
     }
 }
 
-fn keep_recent<T>(recent: &mut VecDeque<T>, newest: T) {
+/// Returns the one that makes room for the newest.
+fn keep_recent<T>(recent: &mut VecDeque<T>, newest: T) -> Option<T> {
     recent.push_back(newest);
     if recent.len() > RECENT_MAX {
-        recent.pop_front();
+        recent.pop_front()
+    } else {
+        None
     }
 }

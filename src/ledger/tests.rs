@@ -173,3 +173,51 @@ fn a_key_that_is_no_text_is_shown_with_escapes() {
     assert_eq!(letter(b"k\xff\x00").key.as_deref(), Some(r"k\xff\x00"));
     assert_eq!(letter("grün".as_bytes()).key.as_deref(), Some("grün"));
 }
+
+#[tokio::test]
+async fn what_is_put_back_is_counted_however_many_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), "shop").await;
+    let paths = |number: usize| vec![format!("/{number}"), format!("/{number}/x")];
+    let bury = |number: usize| {
+        let mut letter = DeadLetter::new("invalid-path", "refused", "put it back");
+        letter.distribution = Some("main".to_owned());
+        letter.paths = paths(number);
+        letter.message = Some(number.to_string());
+        ledger.dead_letter(letter);
+    };
+    (0..100).for_each(bury);
+    ledger.dead_letter(letter(b"user:1"));
+    assert_eq!(ledger.summary().in_the_buffer(), 100);
+    let now = jiff::Timestamp::now;
+    for number in 0..60 {
+        // A message may hold more than what was refused of it, and come twice.
+        let mut held = paths(number);
+        held.push("/other".to_owned());
+        ledger.redriven("main", &held, now());
+        ledger.redriven("main", &held, now());
+        ledger.redriven("images", &paths(number + 1), now());
+        ledger.redriven("main", &paths(number + 1)[..1], now());
+    }
+    ledger.flush(WITHIN).await;
+    for summary in [ledger.summary(), read(dir.path()).await] {
+        assert_eq!((summary.put_back, summary.missed), (60, 0));
+        assert_eq!(summary.in_the_buffer(), 40);
+    }
+    let files = LedgerFiles::new(dir.path(), "shop");
+    files.redriven(now(), true).await.unwrap();
+    let summary = read(dir.path()).await;
+    assert_eq!((summary.put_back, summary.missed), (60, 40));
+    assert_eq!((summary.in_the_buffer(), summary.dead_letters), (0, 101));
+    files.redriven(now(), false).await.unwrap();
+    assert_eq!(read(dir.path()).await.put_back, 60, "they are not there");
+}
+
+#[test]
+fn a_record_says_how_many_paths_it_is_about() {
+    let mut letter = DeadLetter::new("invalid-path", "refused", "put it back");
+    letter.paths = vec!["/a".to_owned()];
+    assert_eq!(letter.subject(), "path /a");
+    letter.paths.extend(["/b".to_owned(), "/c".to_owned()]);
+    assert_eq!(letter.subject(), "path /a and 2 more");
+}

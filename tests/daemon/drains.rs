@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
-use evictd::buffer::{Buffer, Sqs};
+use evictd::buffer::{Buffer, Local, Sqs};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -344,6 +344,44 @@ async fn dead_letters_that_become_such_again_at_once_are_put_back_once() {
     assert!(done.stdout.contains(put_back), "{}", done.stdout);
     buried().await;
     end(drain).await;
+}
+
+/// A record says to put a message back until somebody has looked for it.
+#[tokio::test]
+async fn dead_letters_that_went_with_the_buffers_file_are_said_to_be_gone() {
+    let dir = scratch("drains");
+    let fake = FakeCloudFront::start(FakeSettings::default()).await;
+    let file = dir.path().join("queue.redb");
+    let buffer = format!("kind = \"local\"\npath = \"{}\"", file.display());
+    let config = config(dir.path(), &buffer);
+    let run = async |args: &[&str]| {
+        let options = options(&config, shared_aws().await, &fake, args);
+        Evictd::finish(&options, WITHIN).await.stdout
+    };
+    let record = r#"{"at":"2026-11-23T01:00:00Z","reason":"invalid-path","detail":"refused","remedy":"run `evictd drain --redrive`","distribution":"main","paths":["/a","/b"],"message":"1"}"#;
+    std::fs::write(
+        dir.path().join("shop.dead-letters.jsonl"),
+        format!("{record}\n"),
+    )
+    .unwrap();
+    drop(Local::open(&file).await.unwrap());
+    let before = run(&["status"]).await;
+    assert!(before.contains("path /a and 1 more"), "{before}");
+    assert!(before.contains("drain --redrive"), "{before}");
+    let said = run(&["drain", "--redrive"]).await;
+    assert!(said.contains("put back 0 dead letters"), "{said}");
+    assert!(
+        said.contains("1 are on record, and the buffer holds none"),
+        "{said}"
+    );
+    let after = run(&["status"]).await;
+    assert!(
+        after.contains("1, of which 1 are not in the buffer any more"),
+        "{after}"
+    );
+    assert!(!after.contains("drain --redrive"), "{after}");
+    let again = run(&["drain", "--redrive"]).await;
+    assert_eq!(again, "put back 0 dead letters\n");
 }
 
 #[tokio::test]

@@ -94,9 +94,12 @@ pub struct StatusDocument {
     pub recent_gaps: Vec<Gap>,
     /// Number of dead letters on record.
     pub dead_letters: u64,
-    /// Those of the newest that an operator made messages again.
+    /// Those that an operator made messages again.
     #[serde(default)]
-    pub dead_letters_put_back: usize,
+    pub dead_letters_put_back: u64,
+    /// Those that were to be, and were not in the buffer any more.
+    #[serde(default)]
+    pub dead_letters_missed: u64,
     /// The newest others, oldest first.
     pub recent_dead_letters: Vec<DeadLetter>,
 }
@@ -263,11 +266,10 @@ impl StatusDocument {
     }
 
     fn of_ledger(ledger: &LedgerSummary) -> Self {
-        let recent = ledger.recent_dead_letters.iter();
-        let (put_back, open): (Vec<_>, Vec<_>) =
-            recent.partition(|letter| letter.redriven_at.is_some());
-        let hidden = open.len().saturating_sub(DEAD_LETTERS_SHOWN);
-        let letters = open.into_iter().skip(hidden).cloned().collect();
+        let newest = ledger.recent_dead_letters.iter().rev();
+        let open = newest.filter(|letter| letter.redriven_at.is_none());
+        let mut letters: Vec<_> = open.take(DEAD_LETTERS_SHOWN).cloned().collect();
+        letters.reverse();
         Self {
             name: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -296,7 +298,8 @@ impl StatusDocument {
             gaps: ledger.gaps,
             recent_gaps: ledger.recent_gaps.iter().cloned().collect(),
             dead_letters: ledger.dead_letters,
-            dead_letters_put_back: put_back.len(),
+            dead_letters_put_back: ledger.put_back,
+            dead_letters_missed: ledger.missed,
             recent_dead_letters: letters,
         }
     }
@@ -317,8 +320,7 @@ impl StatusDocument {
 
     fn trouble_of(&self, part: &Component) -> Option<&str> {
         let part = part.to_string();
-        let mut problems = self.problems.iter();
-        let trouble = problems.find(|problem| problem.part == part)?;
+        let trouble = self.problems.iter().find(|problem| problem.part == part)?;
         Some(&trouble.text)
     }
 
@@ -342,10 +344,8 @@ impl StatusDocument {
                 return not(format!("not connected to the source: {why}"));
             }
         }
-        let (lag, max) = (
-            self.lag_seconds.unwrap_or_default(),
-            self.lag_seconds_max.unwrap_or(f64::INFINITY),
-        );
+        let lag = self.lag_seconds.unwrap_or_default();
+        let max = self.lag_seconds_max.unwrap_or(f64::INFINITY);
         if lag > max {
             return not(format!(
                 "{lag:.1} s behind, and at most {max:.1} s are allowed"

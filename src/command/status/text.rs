@@ -175,12 +175,17 @@ fn on_disk(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
     for gap in status.recent_gaps.iter().rev().take(RECENT_SHOWN) {
         line(out, "", &format!("- {}", gap_text(gap, now)))?;
     }
-    let put_back = match status.dead_letters_put_back {
-        0 => String::new(),
-        count => format!(", of which {count} were put back lately"),
-    };
+    let (put_back, missed) = (status.dead_letters_put_back, status.dead_letters_missed);
     let count = status.dead_letters;
-    line(out, "dead letters", &format!("{count}{put_back}"))?;
+    let of_which = match (put_back, missed) {
+        (0, 0) => String::new(),
+        (_, 0) => format!(", of which {put_back} were put back"),
+        (0, _) => format!(", of which {missed} are not in the buffer any more"),
+        _ => format!(
+            ", of which {put_back} were put back, and {missed} are not in the buffer any more"
+        ),
+    };
+    line(out, "dead letters", &format!("{count}{of_which}"))?;
     for letter in status.recent_dead_letters.iter().rev().take(RECENT_SHOWN) {
         let text = format!(
             "- {}: {} ({}): {}; {}",
@@ -188,7 +193,12 @@ fn on_disk(out: &mut String, status: &StatusDocument, now: Timestamp) -> std::fm
             letter.subject(),
             letter.reason,
             letter.detail,
-            letter.remedy
+            match letter.missed_at {
+                None => letter.remedy.as_str(),
+                Some(_) =>
+                    "it is not in the buffer any more: unless a gap of the buffer is on record since, change its row \
+                     once more, or invalidate its paths yourself",
+            }
         );
         line(out, "", &text)?;
     }
@@ -311,7 +321,7 @@ mod tests {
             recent_gaps: [gap].into(),
             dead_letters: 1,
             recent_dead_letters: [letter].into(),
-            unreadable: 0,
+            ..LedgerSummary::default()
         };
         let budget = |distribution: &str, limit: Option<u64>| BudgetStatus {
             distribution: distribution.to_owned(),
