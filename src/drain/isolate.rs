@@ -25,6 +25,7 @@ use super::verdict::Verdict;
 use crate::buffer::{Buffer, RejectedMessage};
 use crate::edge::cover::request::Gathering;
 use crate::edge::{Edge, EdgeError, Scope};
+use crate::model::CommitTime;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
@@ -257,9 +258,12 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         self.suspects.add(group);
         if matches!(verdict, Verdict::Unclear) {
             self.distribution.suspects().set_apart(&path);
-            let since = single.keep_apart(error.to_string());
+            let committed_at = self.suspects.pool(&single.tenant).committed_at(&path);
+            let committed_at = committed_at.and_then(CommitTime::timestamp);
+            let committed_at = committed_at.unwrap_or_else(Timestamp::now);
+            let since = single.keep_apart(error.to_string(), committed_at);
             counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
-            repeating!(warn, &path, { distribution = %self.name, path, %since, error = %error },
+            repeating!(warn, &self.name, { distribution = %self.name, path, %since, error = %error },
                 "a path is refused for a reason that evictd does not know, while others are accepted; it is kept apart, and tried again later and later");
         } else {
             delivery.refused_alone(&path, error);

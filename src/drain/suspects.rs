@@ -47,8 +47,8 @@ pub(super) struct SuspectGroup {
     pub(super) due: Instant,
     /// When it was last refused for a reason that says nothing about paths.
     pub(super) unclear_at: Option<Instant>,
-    /// Since when its only path is refused for such a reason, while others are
-    /// accepted; how often it was; and the edge's words.
+    /// Since when its only path waits, which is refused for such a reason while others
+    /// are accepted; how often it was; and the edge's words.
     pub(super) apart: Option<(Timestamp, u32, String)>,
 }
 
@@ -248,10 +248,13 @@ impl SuspectGroup {
     }
 
     /// Its only path was refused for a reason that nobody knows, while others are
-    /// accepted: it is asked for again later and later. Returns since when.
-    pub(super) fn keep_apart(&mut self, words: String) -> Timestamp {
-        let since = self.apart.as_ref();
-        let (since, times) = since.map_or((Timestamp::now(), 0), |known| (known.0, known.1));
+    /// accepted: it is asked for again later and later. Returns since when it waits, if
+    /// not for longer: since its change was committed.
+    pub(super) fn keep_apart(&mut self, words: String, committed_at: Timestamp) -> Timestamp {
+        let (since, times) = match &self.apart {
+            Some((since, times, _)) => (committed_at.min(*since), *times),
+            None => (committed_at, 0),
+        };
         let factor = 2_u32.checked_pow(times).unwrap_or(u32::MAX);
         self.due = Instant::now() + APART.0.saturating_mul(factor).min(APART.1);
         self.apart = Some((since, times + 1, words));

@@ -100,6 +100,14 @@ impl Gathering {
             .min()
     }
 
+    /// When the oldest change was committed that wants this path to be sent, if its
+    /// message says so.
+    pub fn committed_at(&self, path: &str) -> Option<CommitTime> {
+        let owners = self.owners.get(path)?.iter();
+        let messages = owners.filter_map(|&owner| self.messages.get(owner));
+        messages.filter_map(|held| held.arrival.committed_at).min()
+    }
+
     /// Number of times the message with this id was received.
     pub fn deliveries(&self, id: &Arc<str>) -> u32 {
         self.messages
