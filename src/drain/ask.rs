@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use metrics::{counter, histogram};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::budget_metrics;
@@ -19,7 +21,7 @@ use crate::buffer::Buffer;
 use crate::edge::budget::BudgetError;
 use crate::edge::cover::request::{Gathering, MessageInfo, NextRequest};
 use crate::edge::invalidation_log::Past;
-use crate::edge::{Edge, EdgeError, Scope};
+use crate::edge::{AcceptedInvalidation, Edge, EdgeError, Scope};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
@@ -33,6 +35,12 @@ const DELETE_ATTEMPTS_MAX: u32 = 5;
 /// Time after which a wait for room is trouble. Most invalidations complete within
 /// 25 s.
 const ROOM_WITHIN: Duration = Duration::from_secs(60);
+
+/// Time for an answer. After that the edge is asked again beside the call, which may
+/// hang until its timeout.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// So many calls for one request at a time.
+const CALLS_MAX: usize = 4;
 
 /// A round's way to the edge.
 pub(super) struct Delivery<'a, B: Buffer, E> {
@@ -166,7 +174,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             self.count_open(batch).await;
             self.parts.rate_limit.turn().await;
             self.parts.in_flight.asking(&batch.messages);
-            let error = match self.parts.edge.invalidate(&batch.invalidation).await {
+            let (answer, others_hang) = self.call(batch).await;
+            in_doubt |= others_hang;
+            let error = match answer {
                 Ok(accepted) => {
                     self.parts.in_flight.answered(&batch.messages);
                     self.accepted(batch, &accepted.id, has_failed).await;
@@ -204,6 +214,31 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     self.parts.in_flight.answered(&batch.messages);
                     return Answer::Refused(verdict, error);
                 }
+            }
+        }
+    }
+
+    /// Asks, and once more every few seconds without an answer: all calls have one name,
+    /// so that they are one request. Returns the first answer, and whether another call
+    /// has none.
+    async fn call(&self, batch: &NextRequest) -> (Result<AcceptedInvalidation, EdgeError>, bool) {
+        let within = ANSWER_WITHIN.max(self.parts.rate_limit.time_of(2));
+        let mut calls = FuturesUnordered::new();
+        calls.push(self.parts.edge.invalidate(&batch.invalidation));
+        loop {
+            if let Ok(Some(answer)) = timeout(within, calls.next()).await {
+                return (answer, !calls.is_empty());
+            }
+            let trouble = format!(
+                "distribution {}: CloudFront has not answered for {within:?}; see AWS's status page, and the network",
+                self.scope.distribution
+            );
+            repeating!(warn, &self.name, { distribution = %self.name, paths = batch.invalidation.paths.len() },
+                "CloudFront does not answer; asking once more under the same name");
+            self.parts.reports.board.failed(&self.component(), trouble);
+            if calls.len() < CALLS_MAX {
+                self.parts.rate_limit.turn().await;
+                calls.push(self.parts.edge.invalidate(&batch.invalidation));
             }
         }
     }

@@ -445,7 +445,8 @@ impl State {
                 return Some(error(400, "InvalidationBatchAlreadyExists"));
             }
             self.counts.repeated += 1;
-            return Some((201, self.described(&self.made[known])));
+            let answer = (201, self.described(&self.made[known]));
+            return Some(answer).filter(|_| !self.settings.hang);
         }
         if paths.len() > self.settings.batch_paths_max {
             return Some(error(413, "BatchTooLarge"));

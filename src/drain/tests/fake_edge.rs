@@ -31,7 +31,12 @@ pub(super) struct EdgeState {
     /// Lists that fail before one works.
     pub(super) failing_lists: u32,
     slow: Duration,
+    /// Calls that come before have no answer until their timeout.
+    hangs_until: Option<Instant>,
 }
+
+/// The client's.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl FakeEdge {
     pub(super) const COMPLETES_AFTER: Duration = Duration::from_secs(10);
@@ -47,6 +52,12 @@ impl FakeEdge {
     pub(super) fn slow(slow: Duration) -> Self {
         let edge = Self::default();
         edge.state.lock().unwrap().slow = slow;
+        edge
+    }
+
+    pub(super) fn hanging(until: Instant) -> Self {
+        let edge = Self::default();
+        edge.state.lock().unwrap().hangs_until = Some(until);
         edge
     }
 
@@ -77,7 +88,14 @@ impl Edge for FakeEdge {
         &self,
         batch: &InvalidationBatch,
     ) -> Result<AcceptedInvalidation, EdgeError> {
-        let slow = self.state.lock().unwrap().slow;
+        let (slow, hangs_until) = {
+            let state = self.state.lock().unwrap();
+            (state.slow, state.hangs_until)
+        };
+        if hangs_until.is_some_and(|until| Instant::now() < until) {
+            tokio::time::sleep(TIMEOUT).await;
+            return Err(unavailable(batch));
+        }
         tokio::time::sleep(slow).await;
         let mut state = self.state.lock().unwrap();
         state.calls.push(batch.clone());

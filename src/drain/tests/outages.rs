@@ -56,6 +56,26 @@ async fn an_edge_that_was_away_for_long_gets_its_paths_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edge_that_hangs_is_trouble_and_gets_its_paths_within_seconds_once_it_answers() {
+    for hangs in [15, 30, 300] {
+        let reports = Reports::default();
+        let back = Instant::now() + seconds(hangs);
+        let edge = Arc::new(FakeEdge::hanging(back));
+        let bench = Bench::reporting(Arc::default(), edge, reports.clone());
+        bench.buffer.push("main", &["/a"]);
+        pass(WINDOW + seconds(6)).await;
+        let parts = reports.board.snapshot().parts;
+        let part = parts.get(&Component::Edge("main".into())).unwrap();
+        let (_, error) = part.last_error.clone().unwrap();
+        assert!(part.trouble_since.is_some() && error.contains("has not answered"));
+        bench.emptied().await;
+        let late = back.elapsed();
+        assert!(late < seconds(7), "{late:?}");
+        assert_eq!(bench.edge.paths(), ["/a"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn paths_that_wait_for_room_for_long_are_on_the_board_since_they_wait() {
     let reports = Reports::default();
     let bench = Bench::reporting(Arc::default(), Arc::default(), reports.clone());
