@@ -1,7 +1,7 @@
 //! Suspects that nobody has looked at yet, and what is known of a distribution's
 //! paths.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use lru::LruCache;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::refused_paths::{Refusal, RefusedPaths, Standing};
+use super::refused_paths::{CONFIRMED_AFTER, Refusal, RefusedPath, RefusedPaths, Standing, Weight};
 use super::suspects::Tenant;
 use crate::edge::EdgeError;
 use crate::edge::cover::request::Gathering;
@@ -18,22 +18,34 @@ use crate::edge::cover::request::Gathering;
 /// Tenants whose last acceptance is remembered (Bounded).
 const TENANTS_MAX: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
+/// Time for which an acceptance shows that the edge accepts something. It is not longer
+/// than between the two refusals that condemn a path: so something else was accepted
+/// between them, and an edge that refuses everything condemns nothing.
+const ACCEPTS_FOR: Duration = CONFIRMED_AFTER;
+
 /// Rounds set messages apart here, and the search for refused paths takes them.
 /// Locked for moments, never across an await.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     state: Mutex<ArrivalsState>,
-    /// Told when something has arrived.
+    /// Told when something has arrived, or may be asked for earlier than before.
     pub(super) news: Notify,
 }
 
 #[derive(Debug)]
 struct ArrivalsState {
     by_tenant: BTreeMap<Tenant, Gathering>,
-    /// Paths that an operator lets be tried again.
-    afresh: BTreeSet<String>,
+    /// Whether paths that were refused may be asked for again.
+    again: bool,
     refused: RefusedPaths,
     accepted_at: LruCache<Tenant, Instant>,
+}
+
+impl ArrivalsState {
+    fn accepts(&self, tenant: &Tenant) -> bool {
+        let accepted = self.accepted_at.peek(tenant);
+        accepted.is_some_and(|accepted| accepted.elapsed() < ACCEPTS_FOR)
+    }
 }
 
 impl Default for Arrivals {
@@ -41,7 +53,7 @@ impl Default for Arrivals {
         Self {
             state: Mutex::new(ArrivalsState {
                 by_tenant: BTreeMap::new(),
-                afresh: BTreeSet::new(),
+                again: false,
                 refused: RefusedPaths::default(),
                 accepted_at: LruCache::new(TENANTS_MAX),
             }),
@@ -51,14 +63,9 @@ impl Default for Arrivals {
 }
 
 impl Arrivals {
-    /// Sets messages apart, whose paths are to be tried `afresh` or with others of
-    /// their kind.
-    pub(super) fn arrive(&self, tenant: Tenant, suspects: Gathering, afresh: bool) {
+    /// Sets messages apart.
+    pub(super) fn arrive(&self, tenant: Tenant, suspects: Gathering) {
         let mut state = self.lock();
-        if afresh {
-            let paths = suspects.paths().map(str::to_owned);
-            state.afresh.extend(paths);
-        }
         state.by_tenant.entry(tenant).or_default().absorb(suspects);
         drop(state);
         self.news.notify_one();
@@ -69,11 +76,12 @@ impl Arrivals {
         !self.lock().by_tenant.is_empty()
     }
 
-    /// Takes those that have arrived, and the paths that are to be tried again.
-    pub(super) fn take(&self) -> (BTreeMap<Tenant, Gathering>, BTreeSet<String>) {
+    /// Takes those that have arrived, and whether paths may be asked for earlier than
+    /// before.
+    pub(super) fn take(&self) -> (BTreeMap<Tenant, Gathering>, bool) {
         let mut state = self.lock();
         let arrived = std::mem::take(&mut state.by_tenant);
-        (arrived, std::mem::take(&mut state.afresh))
+        (arrived, std::mem::take(&mut state.again))
     }
 
     /// Their messages.
@@ -84,31 +92,39 @@ impl Arrivals {
     }
 
     /// The edge refuses the path by itself, or the tenant.
-    pub(super) fn refuse(&self, path: &str, error: &EdgeError) {
+    pub(super) fn refuse(&self, path: &str, error: &EdgeError, weight: Weight) {
         let refusal = Refusal {
             code: error.name(),
             reason: error.to_string().into(),
         };
-        self.lock().refused.add(path, refusal);
-    }
-
-    /// Paths such as this one are to share no request with others.
-    pub(super) fn set_apart(&self, path: &str) {
-        self.lock().refused.set_apart(path);
+        self.lock().refused.add(path, refusal, weight);
     }
 
     /// The edge accepted these paths.
     pub(super) fn accepted(&self, tenant: &Tenant, paths: &[String]) {
         let mut state = self.lock();
-        state.refused.accepted(paths);
-        state.refused.accepted(tenant.as_deref().map(of_tenant));
+        let mut mended = state.refused.accepted(paths);
+        mended |= state.refused.accepted(tenant.as_deref().map(of_tenant));
+        let is_news = !state.accepts(tenant);
         state.accepted_at.put(tenant.clone(), Instant::now());
+        if mended || is_news {
+            state.refused.again(mended);
+            state.again = true;
+            drop(state);
+            self.news.notify_one();
+        }
     }
 
-    /// Whether the edge has accepted any path since then.
-    pub(super) fn has_accepted_since(&self, tenant: &Tenant, since: Instant) -> bool {
-        let accepted = self.lock().accepted_at.peek(tenant).copied();
-        accepted.is_some_and(|accepted| accepted > since)
+    /// Whether the edge has accepted any path lately: so what it refuses, it refuses for
+    /// one of its paths.
+    pub(super) fn accepts(&self, tenant: &Tenant) -> bool {
+        self.lock().accepts(tenant)
+    }
+
+    /// The edge has refused everything for a while, and does not any more: what it
+    /// refused says nothing.
+    pub(super) fn begin_anew(&self) {
+        self.lock().refused = RefusedPaths::default();
     }
 
     /// An operator had the message's paths tried again, this long ago.
@@ -120,24 +136,36 @@ impl Arrivals {
         for path in paths {
             state.refused.forget(path, age);
         }
+        state.again = true;
+        drop(state);
+        self.news.notify_one();
     }
 
     pub(super) fn standing(&self, path: &str) -> Standing {
         self.lock().refused.standing(path)
     }
 
-    /// Whether the tenant was not there, once or for good; `None`: it was not refused.
-    pub(super) fn tenant_is_gone(&self, tenant: &Tenant) -> Option<Standing> {
-        let standing = self.standing(&of_tenant(tenant.as_deref()?));
-        let is_gone = !matches!(standing, Standing::Unknown | Standing::Similar);
-        is_gone.then_some(standing)
+    /// What is known of the path if it was refused alone.
+    pub(super) fn refused(&self, path: &str) -> Option<RefusedPath> {
+        match self.standing(path) {
+            Standing::Refused(refused) => Some(refused),
+            Standing::Similar | Standing::Unknown => None,
+        }
     }
 
-    /// Whether nobody is to share a request with a message for the tenant with these
-    /// paths.
-    pub(super) fn suspects(&self, tenant: &Tenant, paths: &[String]) -> bool {
-        let is_known = |path: &String| self.standing(path) != Standing::Unknown;
-        self.tenant_is_gone(tenant).is_some() || paths.iter().any(is_known)
+    /// The same of the only path of a group, or of a tenant that was not there.
+    pub(super) fn refused_group(&self, tenant: &Tenant, paths: &[String]) -> Option<RefusedPath> {
+        let gone = tenant.as_deref().map(of_tenant);
+        let gone = gone.and_then(|tenant| self.refused(&tenant));
+        gone.or_else(|| match paths {
+            [path] => self.refused(path),
+            _ => None,
+        })
+    }
+
+    /// Whether nobody is to share a request with this path of the tenant.
+    pub(super) fn suspects(&self, tenant: &Tenant, path: &str) -> bool {
+        self.refused_group(tenant, &[]).is_some() || self.standing(path) != Standing::Unknown
     }
 
     fn lock(&self) -> MutexGuard<'_, ArrivalsState> {

@@ -19,7 +19,7 @@ use super::tenant_lookup;
 use super::verdict::{Verdict, verdict};
 use crate::buffer::Buffer;
 use crate::edge::budget::BudgetError;
-use crate::edge::cover::request::{Gathering, MessageInfo, NextRequest};
+use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::Past;
 use crate::edge::{AcceptedInvalidation, Edge, EdgeError, Scope};
 use crate::progress::backoff::Backoff;
@@ -71,12 +71,6 @@ pub(super) enum Answer {
 }
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
-    /// Whether somebody may have sent the message's paths: it was received before,
-    /// or a process that is gone had a request under way that can stand for it.
-    pub(super) fn may_be_sent(&self, arrival: &MessageInfo) -> bool {
-        arrival.deliveries > 1 || self.distribution.doubted_until(arrival.sent).is_some()
-    }
-
     /// Finds out which of these paths somebody has sent, and leaves them out.
     /// Returns the messages that this completes.
     ///

@@ -2,14 +2,12 @@
 //! messages that they complete are deleted.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use metrics::counter;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::arrivals::of_tenant;
 use super::ask::{Answer, Delivery, RoomWait};
 use super::verdict::Verdict;
 use crate::buffer::Buffer;
@@ -17,13 +15,25 @@ use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::{Edge, EdgeError};
 use crate::telemetry::{metric, repeating};
 
-/// Messages that a distribution does not take for now. They are held, and tried again
-/// when its suspension is over.
+/// Messages that are to be sent before the next round.
 #[derive(Debug)]
 pub(super) struct Parked {
     pub(super) paths: Gathering,
-    /// When they were refused, if nobody knows whether it was for one of their paths.
-    unclear_at: Option<Instant>,
+    /// Whether their distribution does not take them for now. They are tried again when
+    /// its suspension is over.
+    pub(super) is_refused: bool,
+    /// Since when they wait.
+    pub(super) since: Instant,
+}
+
+impl Parked {
+    pub(super) fn new(paths: Gathering, is_refused: bool) -> Self {
+        Self {
+            paths,
+            is_refused,
+            since: Instant::now(),
+        }
+    }
 }
 
 /// What is left of a round.
@@ -34,6 +44,16 @@ pub(super) struct Rest {
     pub(super) in_question: Option<Gathering>,
 }
 
+/// What became of a batch.
+enum Delivered {
+    /// It was accepted, or is in the round again.
+    Done,
+    /// Its messages are among the suspects.
+    SetApart,
+    /// It is in the round again, which is to be parked.
+    Refused,
+}
+
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Works until every new path was accepted, or is among the suspects. Afterwards no
     /// message of the round is in flight but for suspects and for what is returned.
@@ -41,34 +61,33 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     pub(super) async fn run(self, round: Gathering) -> Rest {
         self.delete(&round.empty()).await;
         self.distribution.looked().await;
-        let (again, new) = round.part_messages(|arrival| self.may_be_sent(arrival));
+        let (again, new) = round.part_messages(|arrival| self.distribution.may_have_sent(arrival));
         let mut rest = Rest::default();
         if new.distinct_paths() > 0 {
-            rest.parked = self.work(new, None).await;
+            rest.parked = self.work(new).await;
         }
         rest.in_question = Some(again).filter(|again| again.distinct_paths() > 0);
         rest
     }
 
-    /// Finds out what somebody has sent already. The rest is to be sent.
+    /// Finds out what somebody has sent already. The rest is to be sent, but for
+    /// suspects.
     pub(super) async fn question(self, mut again: Gathering) -> Option<Parked> {
         let complete = self.recall(&mut again).await;
         self.delete(&complete).await;
-        let is_left = again.distinct_paths() > 0;
-        is_left.then_some(Parked {
-            paths: again,
-            unclear_at: None,
-        })
+        let (known, tenant) = (self.distribution.suspects(), &self.scope.tenant);
+        let (suspects, rest) = again.part_holders(|path| known.suspects(tenant, path));
+        if suspects.distinct_paths() > 0 {
+            known.arrive(tenant.clone(), suspects);
+        }
+        (rest.distinct_paths() > 0).then(|| Parked::new(rest, false))
     }
 
-    /// Does the same for what was parked.
-    pub(super) async fn retry(self, parked: Parked) -> Option<Parked> {
-        self.work(parked.paths, parked.unclear_at).await
-    }
-
-    async fn work(&self, mut round: Gathering, unclear_at: Option<Instant>) -> Option<Parked> {
+    /// Works in the same way on what is not asked about any more.
+    pub(super) async fn work(&self, mut round: Gathering) -> Option<Parked> {
         let mut halves: VecDeque<NextRequest> = VecDeque::new();
         let mut waits: RoomWait = None;
+        let mut recovers = true;
         loop {
             let batch = match halves.pop_front() {
                 Some(batch) => batch,
@@ -77,7 +96,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     if round.distinct_paths() == 0 {
                         break;
                     }
-                    match self.next_batch(&mut round, unclear_at) {
+                    match self.next_batch(&mut round) {
                         Some(batch) => batch,
                         None => {
                             self.wait(round.distinct_paths(), &mut waits).await;
@@ -86,30 +105,26 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     }
                 }
             };
-            let parts = (&mut round, &mut halves);
-            let sent = self.deliver(batch, parts, unclear_at, &mut waits);
-            if let ControlFlow::Break(unclear_at) = sent.await {
-                return Some(Parked {
-                    paths: round,
-                    unclear_at,
-                });
+            match self
+                .deliver(batch, &mut round, &mut halves, &mut waits)
+                .await
+            {
+                Delivered::Done => {}
+                Delivered::SetApart => {
+                    recovers = self.distribution.suspects().accepts(&self.scope.tenant);
+                }
+                Delivered::Refused => return Some(Parked::new(round, true)),
             }
         }
         // Others may have sent the paths while the edge did not accept them here.
-        self.parts.reports.board.recovered(&self.component());
+        if recovers {
+            self.parts.reports.board.recovered(&self.component());
+        }
         None
     }
 
-    fn next_batch(
-        &self,
-        round: &mut Gathering,
-        unclear_at: Option<Instant>,
-    ) -> Option<NextRequest> {
+    fn next_batch(&self, round: &mut Gathering) -> Option<NextRequest> {
         let room = self.distribution.room();
-        if unclear_at.is_some() && !self.is_about_a_path(unclear_at) {
-            let paths: Vec<String> = round.paths().map(str::to_owned).collect();
-            return round.as_they_are(&self.scope, paths_to_try(&paths, false), room);
-        }
         let budget_mode = self.parts.budget.status(&self.name).mode();
         let budget_exempt = &self.parts.options.budget_exempt;
         let budget_exempt = |path: &str| budget_exempt.contains(path);
@@ -123,23 +138,15 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         Some(batch)
     }
 
-    /// Whether what was refused at `unclear_at`, for a reason that nobody knows, was
-    /// refused for one of its paths: the edge has accepted others since.
-    pub(super) fn is_about_a_path(&self, unclear_at: Option<Instant>) -> bool {
-        let known = self.distribution.suspects();
-        unclear_at.is_some_and(|since| known.has_accepted_since(&self.scope.tenant, since))
-    }
-
     /// Sends the batch, until it is accepted, taken back into the round, or among the
-    /// suspects. Breaks off, with when it was for a reason that nobody knows, if the
-    /// round is to be parked.
+    /// suspects.
     async fn deliver(
         &self,
         mut batch: NextRequest,
-        (round, halves): (&mut Gathering, &mut VecDeque<NextRequest>),
-        unclear_at: Option<Instant>,
+        round: &mut Gathering,
+        halves: &mut VecDeque<NextRequest>,
         waits: &mut RoomWait,
-    ) -> ControlFlow<Option<Instant>> {
+    ) -> Delivered {
         loop {
             let (verdict, error) = match self.ask(&batch, waits).await {
                 Answer::Accepted => {
@@ -147,11 +154,11 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     let complete = round.accept(batch);
                     self.delete(&complete).await;
                     self.settle(&reference).await;
-                    return ControlFlow::Continue(());
+                    return Delivered::Done;
                 }
                 Answer::NoRoom if halves.is_empty() => {
                     round.put_back(batch);
-                    return ControlFlow::Continue(());
+                    return Delivered::Done;
                 }
                 Answer::NoRoom => continue,
                 Answer::NameTaken => {
@@ -161,86 +168,42 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Answer::Refused(verdict, error) => (verdict, error),
             };
             self.count_retry(&error);
-            match verdict {
-                Verdict::Halve => match round.halve(batch) {
+            if verdict == Verdict::Halve {
+                batch = match round.halve(batch) {
                     Ok((first, second)) => {
                         halves.push_front(second);
                         halves.push_front(first);
+                        return Delivered::Done;
                     }
-                    Err(single) => self.suspect(*single, round, halves, verdict, &error),
-                },
-                Verdict::Unclear if !self.is_about_a_path(unclear_at) => {
-                    return self.park(batch, round, halves, &error, Some(Instant::now()));
-                }
-                Verdict::Isolate | Verdict::NoTenant | Verdict::Unclear => {
-                    self.suspect(batch, round, halves, verdict, &error);
+                    Err(single) => *single,
+                };
+            }
+            halves.drain(..).for_each(|half| round.put_back(half));
+            return match verdict {
+                Verdict::Halve | Verdict::Isolate | Verdict::NoTenant | Verdict::Unclear => {
+                    self.set_apart(batch, round, &error);
+                    Delivered::SetApart
                 }
                 Verdict::Outage
                 | Verdict::Repeat
                 | Verdict::Slower
                 | Verdict::Room
-                | Verdict::Rename => return self.park(batch, round, halves, &error, None),
-            }
-            return ControlFlow::Continue(());
+                | Verdict::Rename => {
+                    self.refused_for_now(&error, batch.invalidation.paths.len());
+                    round.put_back(batch);
+                    Delivered::Refused
+                }
+            };
         }
     }
 
-    fn park(
-        &self,
-        batch: NextRequest,
-        round: &mut Gathering,
-        halves: &mut VecDeque<NextRequest>,
-        error: &EdgeError,
-        unclear_at: Option<Instant>,
-    ) -> ControlFlow<Option<Instant>> {
-        self.refused_for_now(error, batch.invalidation.paths.len());
-        halves.drain(..).for_each(|half| round.put_back(half));
-        round.put_back(batch);
-        ControlFlow::Break(unclear_at)
-    }
-
-    /// Sets the batch's messages apart: one of their paths is bad, and nobody else
-    /// is to share a request with it.
-    fn suspect(
-        &self,
-        batch: NextRequest,
-        round: &mut Gathering,
-        halves: &mut VecDeque<NextRequest>,
-        verdict: Verdict,
-        error: &EdgeError,
-    ) {
-        if verdict == Verdict::NoTenant {
-            self.tenant_is_gone(error);
-        } else if let Some(path) = batch.alone().filter(|_| verdict == Verdict::Isolate) {
-            self.refused_alone(path, error);
-        } else {
-            info!(distribution = %self.name, error = %error, paths = batch.invalidation.paths.len(), messages = batch.messages.len(), "a path of a request is refused; its messages are set apart until it is known which");
-        }
-        halves.drain(..).for_each(|half| round.put_back(half));
+    /// Sets the batch's messages apart: one of their paths is bad, or all are refused,
+    /// and nobody else is to share a request with them.
+    fn set_apart(&self, batch: NextRequest, round: &mut Gathering, error: &EdgeError) {
+        info!(distribution = %self.name, error = %error, paths = batch.invalidation.paths.len(), messages = batch.messages.len(), "a path of a request is refused; its messages are set apart until it is known which");
         let suspects = round.take_out(batch);
-        let tenant = self.scope.tenant.clone();
-        self.distribution.suspects().arrive(tenant, suspects, false);
-    }
-
-    /// The edge refuses the path by itself.
-    pub(super) fn refused_alone(&self, path: &str, error: &EdgeError) {
-        counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
-        let subject = format!("{} {}", self.name, error.name());
-        repeating!(error, &subject, { distribution = %self.name, tenant = self.scope.tenant.as_deref(), path, error = %error },
-            "the edge refuses a path");
-        self.distribution.suspects().refuse(path, error);
-    }
-
-    /// There is no such tenant.
-    pub(super) fn tenant_is_gone(&self, error: &EdgeError) {
-        let Some(tenant) = &self.scope.tenant else {
-            return;
-        };
-        counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
-        repeating!(error, &self.name, { distribution = %self.name, %tenant, error = %error },
-            "a tenant does not exist");
         let known = self.distribution.suspects();
-        known.refuse(&of_tenant(tenant), error);
+        known.arrive(self.scope.tenant.clone(), suspects);
     }
 
     /// Messages that stay in the buffer, since too many are set apart.
@@ -252,15 +215,5 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             repeating!(warn, &self.name, { distribution = %self.name, messages = left },
                 "too many messages hold a path that may be refused: these come back after their visibility timeout");
         }
-    }
-}
-
-/// One of the paths, as a question whether the edge accepts anything; or all of them, if
-/// that is `clear`.
-pub(super) fn paths_to_try(paths: &[String], clear: bool) -> &[String] {
-    let one = rand::random_range(0..paths.len().max(1));
-    match paths.get(one..=one) {
-        Some(one) if !clear => one,
-        _ => paths,
     }
 }

@@ -21,7 +21,7 @@ use crate::edge::cover::already_invalidated::AlreadyInvalidated;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::cover::quota::{InProgress, count};
-use crate::edge::cover::request::{Gathering, NextRequest};
+use crate::edge::cover::request::{Gathering, MessageInfo, NextRequest};
 use crate::edge::invalidation_log::Reader;
 use crate::edge::{Made, Scope};
 use crate::model::Sent;
@@ -257,6 +257,12 @@ impl Distribution {
         let state = self.lock();
         let doubts = state.in_doubt.values().filter(concerns);
         doubts.map(|doubt| doubt.until).max()
+    }
+
+    /// Whether somebody may have sent the message's paths: it was received before,
+    /// or a process that is gone had a request under way that can stand for it.
+    pub(super) fn may_have_sent(&self, arrival: &MessageInfo) -> bool {
+        arrival.deliveries > 1 || self.doubted_until(arrival.sent).is_some()
     }
 
     /// Room for paths that may still be sent.

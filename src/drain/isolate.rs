@@ -6,38 +6,40 @@
 //! the way. Its messages are held meanwhile: a path that is refused is asked for
 //! again half a minute later, however the queue is set up, and one that is refused
 //! for a reason which nobody knows again and again.
+//!
+//! A refusal is about a path only while the edge accepts others. While it refuses
+//! everything, nothing is searched for: one path is asked for every few seconds. Once
+//! anything is accepted, all suspects go in rounds again, as if they were new.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::{Instant, sleep_until};
 
+use super::arrivals::of_tenant;
 use super::ask::{Answer, Delivery, RoomWait};
 use super::dead_letters::{Letter, bury};
-use super::deliver::paths_to_try;
 use super::distribution::Distribution;
 use super::parts::DrainParts;
-use super::refused_paths::{CONFIRMED_AFTER, Standing};
-use super::suspects::{EndedMessage, SuspectGroup, Suspects, Tenant};
+use super::refused_paths::{RefusedPath, Standing, Weight};
+use super::suspects::{SuspectGroup, Suspects, Tenant};
 use super::verdict::Verdict;
 use crate::buffer::{Buffer, RejectedMessage};
 use crate::edge::cover::request::Gathering;
 use crate::edge::{Edge, EdgeError, Scope};
-use crate::model::CommitTime;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
-/// Bounded: while so many messages are suspects, nothing that looks like a refused
-/// path is asked for. Its messages stay in the buffer, and come back after their
-/// visibility timeout.
+/// Bounded: while so many messages are suspects and the edge accepts others, nothing
+/// that looks like a refused path is asked for. Its messages stay in the buffer once
+/// their other paths are sent, and come back after their visibility timeout.
 const SUSPECTS_MAX: usize = 250;
-/// The same for all paths of messages with such a path.
+/// While it is so many, nothing is asked for of further ones.
 const SUSPECTS_AT_MOST: usize = 2 * SUSPECTS_MAX;
 
-/// Time for which the edge may refuse one path after the other before that is trouble.
-const REFUSING_AT_MOST: Duration = Duration::from_secs(60);
+/// Messages that are suspects no more, by their tenant.
+pub(super) type Released = Vec<(Tenant, Gathering)>;
 
 /// The search at one distribution.
 pub(super) struct Isolation<'a, B: Buffer, E> {
@@ -47,8 +49,9 @@ pub(super) struct Isolation<'a, B: Buffer, E> {
     id: Arc<str>,
     suspects: Suspects,
     waits: RoomWait,
-    /// Since when every request is refused for its paths, and the edge's last words.
-    refusing: Option<(Timestamp, Instant, String)>,
+    /// Tenants of which everything is refused, and whether that includes paths of which
+    /// nothing was known before.
+    refusing: BTreeMap<Tenant, bool>,
     /// Whether any of this is on the board.
     reports: bool,
 }
@@ -66,40 +69,54 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             distribution,
             name,
             id,
-            suspects: Suspects::new(),
+            suspects: Suspects::default(),
             waits: None,
-            refusing: None,
+            refusing: BTreeMap::new(),
             reports: false,
         }
     }
 
-    /// Works until there are no suspects left. Afterwards none of them is in
-    /// flight. Cancelling is safe: messages that were not deleted come back.
-    pub(super) async fn run(mut self) {
+    /// Works until there are no suspects left, or those that are returned are to go in
+    /// rounds. Afterwards no other of them is in flight. Cancelling is safe: messages
+    /// that were not deleted come back.
+    pub(super) async fn run(mut self) -> Released {
         let arrivals = self.distribution.suspects();
         loop {
-            let (arrived, afresh) = arrivals.take();
+            let (arrived, again) = arrivals.take();
             for (tenant, arrived) in arrived {
                 self.admit(tenant, arrived).await;
             }
-            for group in self.suspects.groups() {
-                if group.paths.iter().any(|path| afresh.contains(path)) {
-                    group.due = Instant::now();
-                }
+            if again {
+                self.suspects.again();
             }
-            self.report();
-            if self.suspects.is_empty() {
+            let mut refusing = self.refusing.keys();
+            let accepts = refusing.any(|tenant| arrivals.accepts(tenant));
+            if self.suspects.is_empty() || accepts {
                 break;
             }
             let quiet_until = |tenant: &Tenant| self.distribution.suspension(tenant).until();
             match self.suspects.next(quiet_until) {
                 Ok(group) => self.judge(group).await,
-                Err(due) => tokio::select! {
-                    () = sleep_until(due) => {}
-                    () = arrivals.news.notified() => {}
-                },
+                Err(due) => {
+                    self.report();
+                    tokio::select! {
+                        () = sleep_until(due) => {}
+                        () = arrivals.news.notified() => {}
+                    }
+                }
             }
         }
+        if self.reports {
+            self.parts.reports.board.recovered(&self.component());
+        }
+        let accepts = |(tenant, is_new): (&Tenant, &bool)| *is_new && arrivals.accepts(tenant);
+        if self.refusing.iter().any(accepts) {
+            arrivals.begin_anew();
+        }
+        let pools = self.suspects.into_pools();
+        pools
+            .filter(|(_, pool)| pool.distinct_paths() > 0)
+            .collect()
     }
 
     fn delivery(&self, tenant: &Tenant) -> Delivery<'a, B, E> {
@@ -116,72 +133,65 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
     }
 
     /// Takes in messages. What is known of their paths takes no call.
-    async fn admit(&mut self, tenant: Tenant, mut arrived: Gathering) {
+    async fn admit(&mut self, tenant: Tenant, arrived: Gathering) {
         let delivery = self.delivery(&tenant);
-        let held = self.suspects.len();
+        let known = self.distribution.suspects();
+        // While nothing is accepted, they hold nothing up.
+        let held = if known.accepts(&tenant) {
+            self.suspects.len()
+        } else {
+            0
+        };
         if held >= SUSPECTS_AT_MOST {
             return delivery.leave(&arrived.unfinished());
-        }
-        if arrived
-            .arrivals()
-            .any(|(_, arrival)| delivery.may_be_sent(arrival))
-        {
-            let complete = delivery.recall(&mut arrived).await;
-            delivery.delete(&complete).await;
         }
         let mut group = self.suspects.arrive(tenant, arrived);
         let (mut similar, mut others) = (Vec::new(), Vec::new());
         for path in std::mem::take(&mut group.paths) {
-            match self.distribution.suspects().standing(&path) {
+            match known.standing(&path) {
                 Standing::Unknown => others.push(path),
-                Standing::Similar if held < SUSPECTS_MAX => similar.push(path),
-                Standing::Similar => {
-                    let done = self.suspects.give_up(&group.tenant, &path, None);
-                    self.end(&delivery, &done).await;
-                }
+                Standing::Similar => similar.push(path),
                 // `judge` looks at each by itself.
-                Standing::RefusedOnce(_) | Standing::RefusedForGood(..) => {
-                    self.suspects.add(group.similar(vec![path]));
-                }
+                Standing::Refused(_) => self.suspects.add(group.similar(vec![path])),
             }
         }
+        let similar = group.similar(similar);
+        if held < SUSPECTS_MAX {
+            self.suspects.add(similar);
+        } else {
+            self.suspects.end(similar, None);
+        }
         self.suspects.add(group.with(others));
-        self.suspects.add(group.similar(similar));
+        self.end(&delivery).await;
     }
 
     /// Asks for a group, and parts it if it is refused. What is known needs no call.
     async fn judge(&mut self, mut group: SuspectGroup) {
         let tenant = group.tenant.clone();
         let delivery = self.delivery(&tenant);
+        let known = self.distribution.suspects();
+        if let Some(known) = known.refused_group(&tenant, &group.paths) {
+            if known.is_final(group.arrived) {
+                self.suspects.end(group, Some(&known.refusal));
+                return self.end(&delivery).await;
+            }
+            group.due = known.again;
+            if group.due > Instant::now() {
+                return self.suspects.put_back(group);
+            }
+        }
         let covered = delivery.covered(self.suspects.pool(&tenant));
-        self.end(&delivery, &covered).await;
+        delivery.delete(&covered).await;
+        self.end(&delivery).await;
         let pool = self.suspects.pool(&tenant);
         group.paths.retain(|path| pool.holds(path));
-        let known = self.distribution.suspects();
-        let standing = match (known.tenant_is_gone(&tenant), &*group.paths) {
-            (Some(gone), _) => gone,
-            (None, [path]) => known.standing(path),
-            (None, _) => Standing::Unknown,
+        // One of the paths, as a question whether the edge accepts anything.
+        let one = rand::random_range(0..group.paths.len().max(1));
+        let asked = match group.paths.get(one..=one) {
+            Some(one) if !known.accepts(&tenant) => one,
+            _ => group.paths.as_slice(),
         };
-        match standing {
-            Standing::RefusedForGood(refusal, at) if at >= group.arrived => {
-                for path in &group.paths {
-                    let done = self.suspects.give_up(&tenant, path, Some(&refusal));
-                    self.end(&delivery, &done).await;
-                }
-                return;
-            }
-            Standing::RefusedForGood(_, at) => group.due = at + CONFIRMED_AFTER,
-            Standing::RefusedOnce(due) => group.due = due,
-            Standing::Similar | Standing::Unknown => {}
-        }
-        if group.due > Instant::now() {
-            return self.suspects.put_back(group);
-        }
-        let is_clear = group.unclear_at.is_none() || delivery.is_about_a_path(group.unclear_at);
-        let pool = self.suspects.pool(&tenant);
         let room = self.distribution.room();
-        let asked = paths_to_try(&group.paths, is_clear);
         let Some(mut batch) = pool.as_they_are(&delivery.scope, asked, room) else {
             let paths = group.paths.len();
             self.suspects.add(group);
@@ -197,11 +207,11 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 Answer::Accepted => {
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = pool.accept(batch);
-                    self.suspects.accepted(&group);
-                    self.refusing = None;
-                    self.end(&delivery, &complete).await;
+                    group.paths.retain(|path| pool.holds(path));
+                    delivery.delete(&complete).await;
                     delivery.settle(&reference).await;
-                    return self.suspects.put_back(group);
+                    self.suspects.put_back(group);
+                    return self.end(&delivery).await;
                 }
                 Answer::NoRoom => {
                     pool.put_back(batch);
@@ -227,133 +237,140 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         error: &EdgeError,
     ) {
         delivery.count_retry(error);
-        let is_about_paths = match verdict {
-            Verdict::Isolate | Verdict::Halve => true,
+        let known = self.distribution.suspects();
+        let weight = match verdict {
+            Verdict::Halve => return self.suspects.halve(group),
             Verdict::NoTenant => {
-                delivery.tenant_is_gone(error);
+                self.tenant_is_gone(delivery, error);
                 return self.suspects.add(group);
             }
-            Verdict::Unclear => group.apart.is_some() || delivery.is_about_a_path(group.unclear_at),
+            Verdict::Isolate | Verdict::Unclear if !known.accepts(&group.tenant) => Weight::None,
+            Verdict::Isolate => Weight::Counts,
+            Verdict::Unclear => Weight::Unclear,
             Verdict::Outage
             | Verdict::Repeat
             | Verdict::Slower
             | Verdict::Room
-            | Verdict::Rename => false,
-        };
-        if !is_about_paths {
-            if matches!(verdict, Verdict::Unclear) {
-                group.unclear_at = Some(Instant::now());
+            | Verdict::Rename => {
+                delivery.refused_for_now(error, group.paths.len());
+                return self.suspects.add(group);
             }
+        };
+        if weight == Weight::None {
             delivery.refused_for_now(error, group.paths.len());
-            return self.suspects.add(group);
-        }
-        if group.apart.is_none() {
-            self.count_refusing(&group.tenant, error);
+            let refused = known.refused_group(&group.tenant, &group.paths);
+            *self.refusing.entry(group.tenant.clone()).or_default() |= refused.is_none();
         }
         let Some(path) = alone else {
             return self.suspects.halve(group);
         };
+        self.refused_alone(delivery, &path, error, weight);
         group.paths.retain(|other| *other != path);
-        let mut single = group.similar(vec![path.clone()]);
+        self.suspects.add(group.similar(vec![path]));
         self.suspects.add(group);
-        if matches!(verdict, Verdict::Unclear) {
-            self.distribution.suspects().set_apart(&path);
-            let committed_at = self.suspects.pool(&single.tenant).committed_at(&path);
-            let committed_at = committed_at.and_then(CommitTime::timestamp);
-            let committed_at = committed_at.unwrap_or_else(Timestamp::now);
-            let since = single.keep_apart(error.to_string(), committed_at);
-            counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
-            repeating!(warn, &self.name, { distribution = %self.name, path, %since, error = %error },
+    }
+
+    /// The edge refuses the path by itself.
+    fn refused_alone(
+        &self,
+        delivery: &Delivery<'_, B, E>,
+        path: &str,
+        error: &EdgeError,
+        weight: Weight,
+    ) {
+        counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
+        let (distribution, tenant) = (&self.name, delivery.scope.tenant.as_deref());
+        let subject = format!("{distribution} {}", error.name());
+        match weight {
+            Weight::None => {}
+            Weight::Counts => {
+                repeating!(error, &subject, { %distribution, tenant, path, error = %error },
+                "the edge refuses a path");
+            }
+            Weight::Unclear => {
+                repeating!(warn, &subject, { %distribution, tenant, path, error = %error },
                 "a path is refused for a reason that evictd does not know, while others are accepted; it is kept apart, and tried again later and later");
-        } else {
-            delivery.refused_alone(&path, error);
+            }
         }
-        self.suspects.add(single);
+        self.distribution.suspects().refuse(path, error, weight);
     }
 
-    /// Notes that paths were refused, and begins anew if any was accepted since the last time.
-    fn count_refusing(&mut self, tenant: &Tenant, error: &EdgeError) {
+    /// There is no such tenant.
+    fn tenant_is_gone(&self, delivery: &Delivery<'_, B, E>, error: &EdgeError) {
+        let Some(tenant) = &delivery.scope.tenant else {
+            return;
+        };
+        counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
+        repeating!(error, &self.name, { distribution = %self.name, %tenant, error = %error },
+            "a tenant does not exist");
         let known = self.distribution.suspects();
-        let last = self.refusing.take();
-        let last = last.filter(|(_, begun, _)| !known.has_accepted_since(tenant, *begun));
-        let (since, begun) = match last {
-            Some((since, begun, _)) => (since, begun),
-            None => (Timestamp::now(), Instant::now()),
-        };
-        self.refusing = Some((since, begun, error.to_string()));
+        known.refuse(&of_tenant(tenant), error, Weight::Counts);
     }
 
-    /// Says since when nothing is accepted, though it is paths that are refused, or else
-    /// since when paths are kept apart that are refused for a reason which nobody knows.
+    fn component(&self) -> Component {
+        Component::Paths(Arc::clone(&self.name))
+    }
+
+    /// Says since when paths are refused and held, or that none is.
     fn report(&mut self) {
-        let board = &self.parts.reports.board;
-        let component = Component::Paths(Arc::clone(&self.name));
-        let messages = self.suspects.len();
-        let refusing = self
-            .refusing
-            .as_ref()
-            .filter(|(_, begun, _)| messages > 0 && begun.elapsed() >= REFUSING_AT_MOST);
+        let known = self.distribution.suspects();
         let groups = self.suspects.groups().iter();
-        let apart = groups.filter_map(|group| Some((group.apart.as_ref()?, group.paths.first()?)));
-        let count = apart.clone().count();
-        let (since, text) = match (refusing, apart.min_by_key(|((since, ..), _)| *since)) {
-            (Some((since, _, words)), _) => (
-                since,
-                format!(
-                    "every path that was asked for lately was refused; correct the rules that make them, or what CloudFront's answer names (messages that wait: {messages}): {words}"
-                ),
-            ),
-            (None, Some(((since, times, words), path))) => (
-                since,
-                format!(
-                    "{path} was refused {times} times while other paths were accepted, and is tried again within five minutes; correct the rule that makes it, or what CloudFront's answer names (such paths: {count}): {words}"
-                ),
-            ),
-            (None, None) => {
-                if std::mem::take(&mut self.reports) {
-                    board.recovered(&component);
-                }
-                return;
+        let held = groups.filter_map(|group| match &*group.paths {
+            [path] => {
+                let refused = known.refused(path).filter(RefusedPath::is_trouble)?;
+                let committed_at = self.suspects.committed_at(&group.tenant, path);
+                let since = committed_at.map_or(refused.since, |at| at.min(refused.since));
+                Some((since, path, refused))
             }
-        };
-        board.failing_since(&component, *since, text);
-        self.reports = true;
+            _ => None,
+        });
+        let held: Vec<_> = held.collect();
+        let board = &self.parts.reports.board;
+        let oldest = held.iter().min_by_key(|(since, ..)| since);
+        if let Some((since, path, refused)) = oldest {
+            let text = format!(
+                "{path} was refused {} times, and is tried again within five minutes; correct the rule that makes it, or what CloudFront's answer names (such paths: {}): {}",
+                refused.times,
+                held.len(),
+                refused.refusal.reason,
+            );
+            board.failing_since(&self.component(), *since, text);
+        } else if self.reports {
+            board.recovered(&self.component());
+        }
+        self.reports = oldest.is_some();
     }
 
-    /// Messages of which nothing is left to ask for.
-    async fn end(&mut self, delivery: &Delivery<'_, B, E>, ids: &[Arc<str>]) {
-        let (mut complete, mut left, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-        for id in ids {
-            match self.suspects.ended(id) {
-                EndedMessage::Complete => complete.push(Arc::clone(id)),
-                EndedMessage::Left => left.push(Arc::clone(id)),
-                EndedMessage::Refused(refusal, paths) => {
-                    let Some(held) = self.parts.in_flight.burying(id) else {
-                        continue;
-                    };
-                    letters.push(Letter {
-                        id: Arc::clone(id),
-                        code: refusal.code,
-                        rejected: RejectedMessage {
-                            receipt: held.receipt,
-                            body: held.body,
-                            reason: refusal.reason.to_string(),
-                            deliveries: held.deliveries,
-                        },
-                        distribution: Some(Arc::clone(&self.name)),
-                        paths,
-                        is_first: self.parts.buried.is_first(id),
-                    });
-                }
-            }
+    /// Sees to messages of which nothing is left to ask for.
+    async fn end(&mut self, delivery: &Delivery<'_, B, E>) {
+        let (mut left, mut letters) = (Vec::new(), Vec::new());
+        for (id, paths) in self.suspects.take_ended(&delivery.scope.tenant) {
+            let refusals: Option<Vec<_>> = paths.iter().map(|(_, why)| why.clone()).collect();
+            let Some(refusal) = refusals.and_then(|refusals| refusals.into_iter().next()) else {
+                left.push(id);
+                continue;
+            };
+            let Some(held) = self.parts.in_flight.burying(&id) else {
+                continue;
+            };
+            letters.push(Letter {
+                is_first: self.parts.buried.is_first(&id),
+                id,
+                code: refusal.code,
+                rejected: RejectedMessage {
+                    receipt: held.receipt,
+                    body: held.body,
+                    reason: refusal.reason.to_string(),
+                    deliveries: held.deliveries,
+                },
+                distribution: Some(Arc::clone(&self.name)),
+                paths: paths.into_iter().map(|(path, _)| path).collect(),
+            });
         }
-        delivery.delete(&complete).await;
         delivery.leave(&left);
         if !letters.is_empty() {
-            let ids: Vec<_> = letters
-                .iter()
-                .map(|letter| Arc::clone(&letter.id))
-                .collect();
+            let ids = letters.iter().map(|letter| Arc::clone(&letter.id));
+            let ids: Vec<_> = ids.collect();
             bury(&*self.parts.buffer, &self.parts.reports.ledger, letters).await;
             self.parts.in_flight.release(&ids);
         }

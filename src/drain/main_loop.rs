@@ -16,7 +16,7 @@ use super::dead_letters::{Letter, bury};
 use super::deliver::{Parked, Rest};
 use super::distribution::Distribution;
 use super::extension::Extension;
-use super::isolate::Isolation;
+use super::isolate::{Isolation, Released};
 use super::parts::DrainParts;
 use super::receive::{Destination, DueWork, Receiver};
 use super::slot::in_slot;
@@ -46,8 +46,9 @@ pub(super) struct MainLoop<'a, B: Buffer, E> {
     /// Questions under way whether somebody has sent paths already, beside the
     /// rounds: each returns its destination, and what is to be sent.
     pub(super) questions: FuturesUnordered<BoxFuture<'a, (Destination, Option<Parked>)>>,
-    /// Searches for refused paths under way: each returns its distribution's name.
-    pub(super) isolations: FuturesUnordered<BoxFuture<'a, Arc<str>>>,
+    /// Searches for refused paths under way: each returns its distribution's name, and
+    /// what is to go in rounds again.
+    pub(super) isolations: FuturesUnordered<BoxFuture<'a, (Arc<str>, Released)>>,
     pub(super) receiving: Option<Receiving<'a, B::Receipt>>,
     pub(super) extension: Extension<'a, B>,
 }
@@ -107,8 +108,11 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                     let in_question = None;
                     self.ended(destination, Rest { parked, in_question });
                 }
-                Some(name) = self.isolations.next(), if !self.isolations.is_empty() => {
+                Some((name, released)) = self.isolations.next(), if !self.isolations.is_empty() => {
                     isolating.remove(&name);
+                    for (tenant, paths) in released {
+                        self.receiver.park((Arc::clone(&name), tenant), Parked::new(paths, false));
+                    }
                 }
                 () = self.extension.turn() => {}
                 () = in_slot(&mut burying) => burying = None,
@@ -126,7 +130,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
     /// way.
     fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
         for (destination, due) in self.receiver.take_due(delivering) {
-            let retries = matches!(due, DueWork::Parked(_));
+            let retries = matches!(&due, DueWork::Parked(parked) if parked.is_refused);
             let Some(delivery) = self.delivery(&destination, retries) else {
                 continue;
             };
@@ -135,7 +139,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 let rest = match due {
                     DueWork::Round(round) => delivery.run(round).await,
                     DueWork::Parked(parked) => Rest {
-                        parked: delivery.retry(parked).await,
+                        parked: delivery.work(parked.paths).await,
                         in_question: None,
                     },
                 };
@@ -185,8 +189,8 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             let name = Arc::clone(name);
             let isolation = Isolation::new(parts, distribution, Arc::clone(&name), Arc::clone(id));
             self.isolations.push(Box::pin(async move {
-                isolation.run().await;
-                name
+                let released = isolation.run().await;
+                (name, released)
             }));
         }
     }

@@ -44,7 +44,7 @@ pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
 struct Round {
     due: Instant,
     gathering: Gathering,
-    /// What its distribution did not take, and is tried before that.
+    /// What is to be sent before that.
     parked: Option<Parked>,
 }
 
@@ -238,10 +238,14 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 }
                 known.forget(&message.tenant, &message.paths, at.age());
             }
-            if known.suspects(&message.tenant, &message.paths) {
+            // What somebody may have sent is asked about first, beside the rounds.
+            let mut paths = message.paths.iter();
+            if paths.any(|path| known.suspects(&message.tenant, path))
+                && !distribution.may_have_sent(&info)
+            {
                 let mut suspect = Gathering::default();
                 suspect.add(id, info, message.paths);
-                return known.arrive(message.tenant, suspect, message.redriven_at.is_some());
+                return known.arrive(message.tenant, suspect);
             }
         }
         let mut window = self.parts.options.window;
@@ -272,11 +276,14 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         })
     }
 
-    /// Keeps what a distribution does not take for now, until it is tried again.
+    /// Keeps what is to be sent before the next round, or tried again then.
     pub(super) fn park(&mut self, destination: Destination, parked: Parked) {
         let waiting = &mut self.round(destination, Instant::now()).parked;
         match waiting {
-            Some(waiting) => waiting.paths.absorb(parked.paths),
+            Some(waiting) => {
+                waiting.paths.absorb(parked.paths);
+                waiting.is_refused |= parked.is_refused;
+            }
             None => *waiting = Some(parked),
         }
     }
@@ -335,10 +342,12 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
 
     /// When the round is due, or what is parked of it.
     fn due(&self, (name, tenant): &Destination, round: &Round) -> Instant {
-        let distribution = self.distributions.get(name);
-        match distribution.filter(|_| round.parked.is_some()) {
-            Some(distribution) => distribution.suspension(tenant).until(),
-            None => round.due,
+        match (&round.parked, self.distributions.get(name)) {
+            (Some(parked), Some(distribution)) if parked.is_refused => {
+                distribution.suspension(tenant).until()
+            }
+            (Some(parked), _) => parked.since,
+            (None, _) => round.due,
         }
     }
 

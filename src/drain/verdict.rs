@@ -23,8 +23,8 @@ pub(super) enum Verdict {
     /// Somebody has to mend something that is not about a path: its messages are
     /// held, and others of the distribution go on.
     Outage,
-    /// Nobody knows what it is about: as an outage, until other paths are accepted
-    /// while it is not. Then it is about one of its paths.
+    /// Nobody knows what it is about: as if one of its paths were bad, but none is given
+    /// up for it.
     Unclear,
 }
 

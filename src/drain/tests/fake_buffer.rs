@@ -97,6 +97,15 @@ impl FakeBuffer {
         self.put(Ok(message(distribution, paths)));
     }
 
+    /// A message that somebody had before, who is gone.
+    pub(super) fn received_before(&self, message: Message) {
+        self.put(Ok(message));
+        self.with(|state| {
+            let mut newest = state.messages.values_mut();
+            newest.next_back().unwrap().times = 1;
+        });
+    }
+
     /// Messages that anybody can receive now.
     pub(super) fn visible(&self) -> usize {
         let now = Instant::now();

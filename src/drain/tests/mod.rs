@@ -6,6 +6,7 @@
 //! - `rounds`: what gathers becomes invalidations, and its messages go.
 //! - `refusals`: what the edge refuses is halved, renamed, or given up.
 //! - `held`: what is refused for a reason that is not about a path, or that nobody knows.
+//! - `refusing`: an edge that refuses everything for a while.
 //! - `outages`: a buffer and an edge that do not work for a while.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `successors`: a drain that comes after one that was killed.
@@ -17,6 +18,7 @@ mod fake_edge;
 mod held;
 mod outages;
 mod refusals;
+mod refusing;
 mod rounds;
 mod shutdown;
 mod successors;
@@ -122,6 +124,22 @@ impl Bench {
     async fn stop(self) -> Stopped {
         self.shutdown.cancel();
         self.drain.await.unwrap()
+    }
+
+    /// Others are accepted for so long, one every five seconds.
+    async fn among_others(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.buffer.push("main", &["/others"]);
+            pass(seconds(5).min(until - Instant::now())).await;
+        }
+    }
+
+    /// All paths of all invalidations but for these others, sorted.
+    fn paths(&self) -> Vec<String> {
+        let mut paths = self.edge.paths();
+        paths.retain(|path| path != "/others");
+        paths
     }
 
     /// Waits until the buffer is empty, for an hour at most.

@@ -108,14 +108,6 @@ impl Gathering {
         messages.filter_map(|held| held.arrival.committed_at).min()
     }
 
-    /// Number of times the message with this id was received.
-    pub fn deliveries(&self, id: &Arc<str>) -> u32 {
-        self.messages
-            .iter()
-            .find(|waiting| waiting.id == *id)
-            .map_or(0, |waiting| waiting.arrival.deliveries)
-    }
-
     /// Leaves out paths that earlier invalidations cover. Returns how many it was,
     /// and the messages that this completes.
     pub fn leave_out(
@@ -284,7 +276,7 @@ impl Gathering {
     }
 }
 
-pub(super) fn done(waiting: &mut PartlySent, complete: &mut Vec<Arc<str>>) {
+fn done(waiting: &mut PartlySent, complete: &mut Vec<Arc<str>>) {
     waiting.left = waiting.left.saturating_sub(1);
     if waiting.left == 0 {
         complete.push(Arc::clone(&waiting.id));

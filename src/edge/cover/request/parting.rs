@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::gathering::{Gathering, MessageInfo, PartlySent, done};
+use super::gathering::{Gathering, MessageInfo, PartlySent};
 use super::next_request::{NextRequest, RequestPath};
 use crate::edge::cover::coalesce::Room;
 use crate::edge::{BATCH_PATHS_MAX, Scope};
@@ -26,6 +26,14 @@ impl Gathering {
         let messages = self.messages.iter();
         let first: Vec<bool> = messages.map(|waiting| first(&waiting.arrival)).collect();
         self.part(|owner| first.get(owner).copied().unwrap_or(false))
+    }
+
+    /// Parts the messages with a path for which `first` holds from the others.
+    #[must_use]
+    pub fn part_holders(self, first: impl Fn(&str) -> bool) -> (Self, Self) {
+        let owners = self.owners.iter().filter(|(path, _)| first(path));
+        let owners: BTreeSet<usize> = owners.flat_map(|(_, owners)| owners).copied().collect();
+        self.part(|owner| owners.contains(&owner))
     }
 
     fn part(self, first: impl Fn(usize) -> bool) -> (Self, Self) {
@@ -106,17 +114,30 @@ impl Gathering {
         self.owners.contains_key(path)
     }
 
-    /// Leaves the path out, which is not sent. Returns the messages that hold it,
-    /// and those of them that wait for nothing more.
-    pub fn give_up(&mut self, path: &str) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
-        let (mut holders, mut complete) = (Vec::new(), Vec::new());
-        for owner in self.owners.remove(path).unwrap_or_default() {
-            if let Some(waiting) = self.messages.get_mut(owner) {
-                holders.push(Arc::clone(&waiting.id));
-                done(waiting, &mut complete);
+    /// Takes out the messages of which only such paths are left for which `has_ended`
+    /// holds, each with those paths.
+    pub fn take_ended(&mut self, has_ended: impl Fn(&str) -> bool) -> Vec<(Arc<str>, Vec<String>)> {
+        let mut ended: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for (path, owners) in self.owners.iter().filter(|(path, _)| has_ended(path)) {
+            for owner in owners {
+                ended.entry(*owner).or_default().push(path.clone());
             }
         }
-        (holders, complete)
+        let messages = &mut self.messages;
+        ended.retain(|owner, paths| {
+            let waiting = messages.get(*owner);
+            waiting.is_some_and(|waiting| waiting.left == paths.len())
+        });
+        self.owners.retain(|_, owners| {
+            owners.retain(|owner| !ended.contains_key(owner));
+            !owners.is_empty()
+        });
+        let taken = ended.into_iter().filter_map(|(owner, paths)| {
+            let waiting = messages.get_mut(owner)?;
+            waiting.left = 0;
+            Some((Arc::clone(&waiting.id), paths))
+        });
+        taken.collect()
     }
 
     /// Takes as many of these paths as fit, each as it is, whatever the budget says:

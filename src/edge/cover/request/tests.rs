@@ -343,16 +343,21 @@ fn messages_of_a_refused_request_leave_with_all_of_their_paths_and_nobody_elses(
     suspects.absorb(gathering(&[("other", numbered(3..5))]));
     let paths: Vec<&str> = suspects.paths().collect();
     assert_eq!(paths, numbered(0..5));
-    let (holders, complete) = suspects.give_up("/000003");
-    assert_eq!(holders, ids(&["both", "other"]));
-    assert!(complete.is_empty() && !suspects.holds("/000003"));
-    let asked = ["/000003", "/000004"].map(str::to_owned);
+    let bad = |path: &str| path == "/000003";
+    assert_eq!(suspects.take_ended(bad), []);
+    let asked = ["/000004"].map(str::to_owned);
     let request = suspects.as_they_are(&main(), &asked, QUOTA).unwrap();
     assert_eq!(request.alone(), Some("/000004"));
-    assert_eq!(suspects.accept(request), ids(&["other"]));
+    assert_eq!(suspects.accept(request), ids(&[]));
+    let other = ("other".into(), numbered(3..4));
+    assert_eq!(suspects.take_ended(bad), [other]);
+    assert!(suspects.holds("/000003"), "another message holds it");
     let more = gathering(&[("more", numbered(2..3))]);
     suspects.absorb(more);
     let rest = suspects.as_they_are(&main(), &numbered(0..3), QUOTA);
     let complete = suspects.accept(rest.unwrap());
-    assert_eq!(complete, ids(&["first", "both", "more"]));
+    assert_eq!(complete, ids(&["first", "more"]));
+    let both = ("both".into(), numbered(3..4));
+    assert_eq!(suspects.take_ended(bad), [both]);
+    assert!(!suspects.holds("/000003"));
 }
