@@ -22,6 +22,7 @@ use crate::edge::budget::BudgetError;
 use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::invalidation_log::Past;
 use crate::edge::{AcceptedInvalidation, Edge, EdgeError, Scope};
+use crate::model::Sent;
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
@@ -163,17 +164,22 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
+        let mut horizon = batch.horizon;
         let mut has_failed = self.retries || self.scope.tenant.is_none();
         loop {
             self.count_open(batch).await;
             self.parts.rate_limit.turn().await;
             self.parts.in_flight.asking(&batch.messages);
+            if !in_doubt {
+                horizon = self.distribution.horizon(batch.horizon);
+            }
             let (answer, others_hang) = self.call(batch).await;
             in_doubt |= others_hang;
             let error = match answer {
                 Ok(accepted) => {
                     self.parts.in_flight.answered(&batch.messages);
-                    self.accepted(batch, &accepted.id, has_failed).await;
+                    self.accepted(batch, horizon, &accepted.id, has_failed)
+                        .await;
                     return Answer::Accepted;
                 }
                 Err(error) => error,
@@ -237,8 +243,14 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
     }
 
-    async fn accepted(&self, batch: &NextRequest, id: &str, has_failed: bool) {
-        self.distribution.accepted(&self.name, batch, id);
+    async fn accepted(
+        &self,
+        batch: &NextRequest,
+        horizon: Option<Sent>,
+        id: &str,
+        has_failed: bool,
+    ) {
+        self.distribution.accepted(&self.name, batch, horizon, id);
         self.record(batch, id).await;
         self.report_accepted(batch, id);
         self.parts.reports.board.recovered(&self.component());

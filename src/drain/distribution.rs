@@ -119,6 +119,8 @@ pub(super) struct DistributionState {
     /// Requests that a process which is gone was about to make, by caller
     /// reference.
     pub(super) in_doubt: HashMap<String, Doubt>,
+    /// The newest message that was received.
+    newest: Option<Sent>,
 }
 
 impl DistributionState {
@@ -134,6 +136,7 @@ impl DistributionState {
             unread: false,
             missing: false,
             in_doubt: HashMap::new(),
+            newest: None,
         }
     }
 
@@ -259,8 +262,7 @@ impl Distribution {
         doubts.map(|doubt| doubt.until).max()
     }
 
-    /// Whether somebody may have sent the message's paths: it was received before,
-    /// or a process that is gone had a request under way that can stand for it.
+    /// Whether a process that is gone may have sent the message's paths.
     pub(super) fn may_have_sent(&self, arrival: &MessageInfo) -> bool {
         arrival.deliveries > 1 || self.doubted_until(arrival.sent).is_some()
     }
@@ -339,19 +341,38 @@ impl Distribution {
         self.lock().learn(scope, id, made_at, made);
     }
 
-    /// Takes in that the edge accepted a batch.
-    pub(super) fn accepted(&self, name: &Arc<str>, batch: &NextRequest, id: &str) {
+    /// Takes in that a message was received.
+    pub(super) fn received(&self, sent: Option<Sent>) {
+        let mut state = self.lock();
+        state.newest = Sent::newest(state.newest.into_iter().chain(sent));
+    }
+
+    /// How far a request of `own` messages reaches back that is made now.
+    pub(super) fn horizon(&self, own: Option<Sent>) -> Option<Sent> {
+        let newest = self.lock().newest;
+        let reaches = |newest: &Sent| own.is_some_and(|own| newest.reaches(own));
+        newest.filter(reaches).or(own)
+    }
+
+    /// Takes in that the edge accepted a batch, which reaches back to `horizon`.
+    pub(super) fn accepted(
+        &self,
+        name: &Arc<str>,
+        batch: &NextRequest,
+        horizon: Option<Sent>,
+        id: &str,
+    ) {
         let paths = &batch.invalidation.paths;
         let counted = count(paths);
-        let tenant = batch.invalidation.scope.tenant.as_ref();
         let scope = &batch.invalidation.scope;
+        let tenant = scope.tenant.as_ref();
         self.suspects.accepted(&scope.tenant, paths);
         let mut state = self.lock();
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);
         state.read.put(id.to_owned(), counted);
-        let tenant = tenant.map(|name| &**name);
-        if let Some(horizon) = batch.horizon {
+        let tenant = scope.tenant.as_deref();
+        if let Some(horizon) = horizon {
             state.already_invalidated.add(horizon, tenant, paths);
         }
         publish(name, state.in_progress.used());

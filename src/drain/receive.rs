@@ -230,6 +230,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
     /// shares a request with a path that may be refused.
     fn gather(&mut self, id: Arc<str>, info: MessageInfo, message: Message) {
         if let Some(distribution) = self.distributions.get(&message.distribution) {
+            distribution.received(message.sent);
             let known = distribution.suspects();
             if let Some(at) = message.redriven_at {
                 if let Some(at) = at.timestamp() {

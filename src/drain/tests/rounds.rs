@@ -1,6 +1,7 @@
 //! What gathers becomes invalidations, and its messages go.
 
 use super::fake_buffer::{VISIBILITY, message, trouble};
+use super::fake_edge::throttled;
 use super::*;
 use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
@@ -74,6 +75,25 @@ async fn a_backlog_behind_an_accepted_wildcard_needs_no_call() {
         ["/products/*", "/products/7"],
         "a later change"
     );
+}
+
+/// It is received while the wildcard waits.
+#[tokio::test(start_paused = true)]
+async fn what_was_received_before_a_wildcard_was_asked_for_needs_no_call() {
+    let away = Instant::now() + seconds(60);
+    let bench = Bench::start(FakeEdge::judged(move |batch| {
+        (Instant::now() < away).then(|| throttled(batch))
+    }));
+    bench.buffer.push("main", &["/products/*"]);
+    pass(seconds(30)).await;
+    for n in 0..300 {
+        bench.buffer.push("main", &[&format!("/products/{n}")]);
+    }
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*"]);
+    bench.buffer.push("main", &["/products/7"]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*", "/products/7"]);
 }
 
 #[tokio::test(start_paused = true)]
