@@ -17,7 +17,7 @@ use std::sync::Arc;
 use metrics::counter;
 use tokio::time::{Instant, sleep_until};
 
-use super::arrivals::of_tenant;
+use super::arrivals::{Arrivals, of_tenant};
 use super::ask::{Answer, Delivery, RoomWait};
 use super::dead_letters::{Letter, bury};
 use super::distribution::Distribution;
@@ -185,11 +185,10 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         self.end(&delivery).await;
         let pool = self.suspects.pool(&tenant);
         group.paths.retain(|path| pool.holds(path));
-        // One of the paths, as a question whether the edge accepts anything.
-        let one = rand::random_range(0..group.paths.len().max(1));
-        let asked = match group.paths.get(one..=one) {
-            Some(one) if !known.accepts(&tenant) => one,
-            _ => group.paths.as_slice(),
+        let asked = if known.accepts(&tenant) {
+            &group.paths
+        } else {
+            question(known, &group.paths)
         };
         let room = self.distribution.room();
         let Some(mut batch) = pool.as_they_are(&delivery.scope, asked, room) else {
@@ -375,4 +374,16 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             self.parts.in_flight.release(&ids);
         }
     }
+}
+
+/// One of the paths, as a question whether the edge accepts anything: rather one that
+/// does not look like those that it refused.
+fn question<'g>(known: &Arrivals, paths: &'g [String]) -> &'g [String] {
+    let is_unlike = |path: &&String| known.standing(path) == Standing::Unknown;
+    let mut unlike = paths.iter().filter(is_unlike);
+    let one = match unlike.clone().count() {
+        0 => paths.get(rand::random_range(0..paths.len().max(1))),
+        many => unlike.nth(rand::random_range(0..many)),
+    };
+    one.map_or(paths, std::slice::from_ref)
 }

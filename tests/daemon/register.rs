@@ -449,7 +449,7 @@ async fn a_damaged_key_is_mended_by_set_and_clear_and_refused_by_a_start_where_i
             if other == "type" {
                 let _: () = conn.rpush(KEY, "an application's").await.unwrap();
                 let refused = config.finish().await;
-                assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+                assert_eq!(refused.code, Some(2), "{}", refused.stderr);
                 for words in ["checkpoint.key", "evictd checkpoint"] {
                     assert!(refused.stderr.contains(words), "{}", refused.stderr);
                 }

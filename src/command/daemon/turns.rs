@@ -105,7 +105,7 @@ impl<'a> Turns<'a> {
         let candidate = Candidate::new(config, Arc::clone(&board));
         let mut candidate = inheritance::judged(config, self.worker.role, candidate).await?;
         loop {
-            let waited = self.wait(&mut candidate).await;
+            let waited = Box::pin(self.wait(&mut candidate)).await;
             if let Err(error) = &waited
                 && error.is_of_a_server_away()
                 && let Ok(true) =

@@ -1,8 +1,6 @@
 //! What the edge refuses for a reason that is not about a path, or that nobody knows.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::Mutex;
 
 use super::fake_buffer::message;
 use super::fake_edge::{denied, not_there, refused, unknown};
@@ -184,42 +182,4 @@ async fn many_paths_with_an_error_that_nobody_knows_hold_no_good_one_up() {
     pass(seconds(301)).await;
     assert_eq!(bench.buffer.remaining(), 0);
     assert_eq!(bench.buffer.with(|state| state.dead.len()), 0);
-}
-
-/// The log of what this thread does.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_paths_that_are_kept_apart_are_one_line_of_the_log() {
-    let log = Log::default();
-    let lines = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone());
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
-    let bench = Bench::start(FakeEdge::judged(|batch| {
-        let strange = batch.paths.iter().any(|path| path.starts_with("/strange"));
-        strange.then(|| unknown(batch))
-    }));
-    for n in 0..30 {
-        bench
-            .buffer
-            .push("main", &[&format!("/strange/{n}"), &format!("/good/{n}")]);
-        pass(seconds(1)).await;
-    }
-    pass(seconds(60)).await;
-    assert_eq!(bench.edge.paths().len(), 30);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines = text.lines().filter(|line| line.contains("kept apart"));
-    let lines: Vec<&str> = lines.collect();
-    assert!(lines.len() <= 1, "{lines:#?}");
 }

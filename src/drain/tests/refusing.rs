@@ -68,6 +68,25 @@ async fn what_waited_while_everything_was_refused_goes_together_once_it_is_not()
     }
 }
 
+/// A rule renders nothing but bad paths, and nobody else sends any.
+#[tokio::test(start_paused = true)]
+async fn good_paths_among_many_bad_ones_are_found_where_nothing_else_is_accepted() {
+    for error in [invalid, unknown] {
+        let bench = Bench::start(FakeEdge::judged(move |batch| {
+            let bad = batch.paths.iter().any(|path| path.starts_with("/bad"));
+            bad.then(|| error(batch))
+        }));
+        let mut paths = named("bad", 600);
+        paths.insert(300, "/good/1".to_owned());
+        paths.push("/fine/2".to_owned());
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        bench.buffer.push("main", &paths);
+        pass(seconds(30)).await;
+        let sent = bench.edge.paths();
+        assert_eq!(sent.len(), 2, "{sent:?}");
+    }
+}
+
 /// Others come all the time, as they do before.
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_everything_is_refused_takes_no_more_calls_than_before() {

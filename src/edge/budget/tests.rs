@@ -114,7 +114,8 @@ async fn what_cannot_be_written_is_counted_in_memory() {
 async fn a_file_of_an_earlier_version_is_read_on_and_loses_nothing_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shop.budget.json");
-    let month = month_of(Timestamp::now());
+    let now = Timestamp::now();
+    let month = month_of(now);
     let content = format!(
         r#"{{
             "version": 1,
@@ -123,7 +124,7 @@ async fn a_file_of_an_earlier_version_is_read_on_and_loses_nothing_of_its_own() 
                     "month": "{month}",
                     "spent": 42,
                     "open": {{
-                        "evictd-1": {{ "paths": 2, "process": 4194305, "opened_at": "2026-11-23T00:00:00Z" }}
+                        "evictd-1": {{ "paths": 2, "process": 4194305, "opened_at": "{now}" }}
                     }},
                     "elsewhere": {{
                         "paths": 30,
