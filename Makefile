@@ -4,9 +4,10 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# How long `make fuzz` runs each fuzz target, and how long `make soak` runs.
+# How long `make fuzz` runs each fuzz target, and how long `make soak` and `make oracle` run.
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
+ORACLE_SECONDS ?= 1800
 
 # Where `make install` puts things: DESTDIR goes before every path and into none of them.
 DESTDIR ?=
@@ -63,7 +64,8 @@ test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 
 # The integration tests that start no server, many at a time: most of them wait and do not compute.
 without-servers = architecture:: commands::explain commands::manual configuration:: decoder::properties edge:: \
-  guarantees:: messages:: metrics:: model:: performance:: planner:: service::rights --test-threads=16 \
+  guarantees:: messages:: metrics:: model:: oracle::rules oracle::snapshot performance:: planner:: service::rights \
+  --test-threads=16 \
   $(addprefix --skip=,daemon:: with_the_server prometheus_accepts counts_repeat the_task_definitions)
 
 .PHONY: quick
@@ -119,6 +121,14 @@ soak: servers ## Looks for one stale entry for SOAK_SECONDS (600), then in a clu
 	  cargo test --release --test live soak:: -- --nocapture --test-threads=1
 	EVICTD_SOAK_SECONDS=$$(($(SOAK_SECONDS) / 4)) EVICTD_SOAK_REDIS=cluster EVICTD_SOAK_BUFFER=local \
 	  cargo test --release --test live soak::no_entry -- --nocapture --test-threads=1
+
+.PHONY: oracle
+oracle: servers ## Draws cases for ORACLE_SECONDS (1800) and compares every entry with its row; ORACLE_SEED repeats one
+	ORACLE_SECONDS=$(ORACLE_SECONDS) cargo test --test live oracle:: -- --include-ignored --nocapture --test-threads=1
+
+.PHONY: oracle-faults
+oracle-faults: servers ## Puts known faults back one at a time and says how soon the oracle finds each: FAULTS (all)
+	scripts/oracle-fault $(FAULTS)
 
 .PHONY: servers
 servers: ## Finds or unpacks the servers that tests, demo and bench use

@@ -20,6 +20,7 @@ mod live;
 mod messages;
 mod metrics;
 mod model;
+mod oracle;
 mod performance;
 mod planner;
 mod reader;

@@ -1,0 +1,196 @@
+//! One case: what is there, what is cached, and what happens.
+
+use std::fmt;
+
+use super::dml;
+use super::draw::Draw;
+use super::rules::{Fires, Rule, Shape};
+use super::schema::{Key, Schema};
+use super::settings::Settings;
+use super::steps::{self, Statement, Step, Without};
+
+/// How often evictd gets quiet in a case.
+const QUIET: usize = 3;
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub seed: u64,
+    pub settings: Settings,
+    /// As it is at first.
+    pub schema: Schema,
+    pub first_rows: Vec<Statement>,
+    pub rules: Vec<Rule>,
+    /// Whether there are paths and CloudFront.
+    pub edge: bool,
+    pub steps: Vec<Step>,
+    /// Columns that a shrunk case does without.
+    pub without: Without,
+}
+
+impl Case {
+    pub fn draw(seed: u64) -> Self {
+        let mut draw = Draw::new(seed);
+        let settings = Settings::draw(&mut draw);
+        let schema = Schema::draw(&mut draw);
+        let edge = draw.percent(30);
+        let rules = 1 + draw.below(3);
+        let rules = (0..rules)
+            .map(|number| Rule::draw(&mut draw, number, &schema, edge))
+            .collect();
+        let mut first_rows = Vec::new();
+        for table in &schema.tables {
+            first_rows.extend(dml::first_rows(&mut draw, table));
+        }
+        let mut changing = schema.clone();
+        let (mut number, mut steps) = (1, Vec::new());
+        let minimal = settings.row_metadata == "MINIMAL";
+        for _ in 0..1 + draw.below(QUIET) {
+            steps.extend(steps::draw(&mut draw, &mut changing, &mut number, minimal));
+        }
+        Self {
+            seed,
+            settings,
+            schema,
+            first_rows,
+            rules,
+            edge,
+            steps,
+            without: Without::new(),
+        }
+    }
+
+    /// What makes the tables.
+    pub fn setup(&self) -> Vec<String> {
+        let mut schema = self.schema.clone();
+        for table in &mut schema.tables {
+            let name = table.name.clone();
+            table
+                .columns
+                .retain(|column| !self.without.contains(&(name.clone(), column.name.clone())));
+        }
+        let rows = self.first_rows.iter();
+        let rows = rows.map(|statement| statement.sql(&self.without));
+        schema.sql().into_iter().chain(rows).collect()
+    }
+
+    /// The rules of the configuration.
+    pub fn rules_toml(&self) -> String {
+        let rules = self.rules.iter();
+        rules.map(|rule| rule.toml(&self.schema.database)).collect()
+    }
+
+    /// Whether row images may lack what a rule reads, so that it widens. Tables get each other's names.
+    pub fn lacks_columns(&self, rule: &Rule) -> bool {
+        let mut tables = self.schema.tables.iter();
+        let keys = |key: Key| -> &[&str] {
+            match key {
+                Key::Id => &["id"],
+                Key::Composite => &["id", "part"],
+                Key::None => &[],
+            }
+        };
+        // A condition that reads what an image lacks counts as true, and an image lacks even an equal key.
+        let asks = matches!(rule.fires, Fires::Differs(_) | Fires::Above(..));
+        self.settings.row_image != "FULL"
+            && (asks
+                || tables.any(|table| {
+                    let reads = rule.reads();
+                    reads.iter().any(|name| !keys(table.key).contains(name))
+                }))
+    }
+
+    /// What was drawn, for the table of a run.
+    pub fn kinds(&self) -> Vec<(&'static str, String)> {
+        let mut kinds: Vec<(&'static str, String)> = Vec::new();
+        let settings = self.settings.kinds().into_iter();
+        kinds.extend(settings.map(|kind| ("setting", kind)));
+        for table in &self.schema.tables {
+            kinds.push(("table", format!("key {:?}", table.key)));
+            let has = [
+                (table.version, "version"),
+                (table.partitioned, "partitions"),
+                (table.parent.is_some(), "foreign key"),
+                (table.trigger.is_some(), "triggers"),
+                (
+                    table.columns.iter().any(|column| column.invisible),
+                    "invisible column",
+                ),
+                (
+                    table
+                        .columns
+                        .iter()
+                        .any(|column| column.generated.is_some()),
+                    "generated column",
+                ),
+            ];
+            let has = has.into_iter().filter(|(is, _)| *is);
+            kinds.extend(has.map(|(_, name)| ("table", name.to_owned())));
+            let columns = table.columns.iter();
+            kinds.extend(columns.map(|column| ("column", format!("{:?}", column.of))));
+        }
+        for rule in &self.rules {
+            kinds.push((
+                "rule",
+                match &rule.fires {
+                    Fires::Always => "always".to_owned(),
+                    Fires::Changed(_) => "changed".to_owned(),
+                    Fires::Differs(_) => "condition: differs".to_owned(),
+                    Fires::Above(..) => "condition: above".to_owned(),
+                },
+            ));
+            if rule.has_glob() {
+                kinds.push(("rule", "glob".to_owned()));
+            }
+            if rule.table_wide {
+                kinds.push(("rule", "table_wide".to_owned()));
+            }
+            for family in &rule.families {
+                kinds.push((
+                    "rule",
+                    match family.shape {
+                        Shape::Plain => "plain key".to_owned(),
+                        Shape::Versioned => "versioned key".to_owned(),
+                        Shape::Guarded(_) => "guarded key".to_owned(),
+                        Shape::Tag => "tag set".to_owned(),
+                        Shape::Field(_) => "hash field".to_owned(),
+                    },
+                ));
+                if family.path.is_some() {
+                    kinds.push(("rule", "path".to_owned()));
+                }
+            }
+        }
+        kinds.extend(self.steps.iter().map(|step| ("step", step.kind())));
+        let late = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step, Step::Change(change) if change.late));
+        kinds.extend(late.map(|_| ("step", "with late fills".to_owned())));
+        kinds
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        writeln!(f, "settings: {}", self.settings.kinds().join(", "))?;
+        writeln!(f, "database {}:", self.schema.database)?;
+        for sql in self.setup() {
+            writeln!(f, "  {sql};")?;
+        }
+        writeln!(
+            f,
+            "rules{}:{}",
+            if self.edge { ", with CloudFront" } else { "" },
+            self.rules_toml()
+        )?;
+        writeln!(f, "steps:")?;
+        for (number, step) in self.steps.iter().enumerate() {
+            writeln!(f, "  {:>2}. {step}", number + 1)?;
+        }
+        if !self.without.is_empty() {
+            writeln!(f, "without the columns {:?}", self.without)?;
+        }
+        Ok(())
+    }
+}

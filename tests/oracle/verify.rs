@@ -1,0 +1,103 @@
+//! The comparison, after evictd is done.
+
+use std::time::{Duration, Instant};
+
+use super::edge::{Edge, Page};
+use super::failure::{Failure, Kind, named, told};
+use super::rules::Shape;
+use super::snapshot::{Name, Place, is_stale};
+use super::steps::Allows;
+use super::world::{POLL_EVERY, World};
+
+/// evictd asks every five seconds what has completed.
+const INVALIDATED_WITHIN: Duration = Duration::from_secs(15);
+
+impl World<'_> {
+    /// Every entry and every page says what the rows say, and what was not changed is there still.
+    pub async fn verify(&mut self) -> Result<(), Failure> {
+        let names: Vec<(Place, Name)> = self.known.iter().cloned().collect();
+        let entries = self.cache.read(&names).await;
+        self.done.compared += entries.len() as u64;
+        for (of @ (place, name), content) in &entries {
+            let rule = &self.case.rules[place.0];
+            let now = self.now.content(*place, name);
+            let shape = &rule.families[place.1].shape;
+            // Nobody asks for a version that no row has.
+            if matches!(shape, Shape::Versioned) && now.is_empty() {
+                continue;
+            }
+            if is_stale(content, now, rule, &self.added) {
+                let text = format!(
+                    "{} is {} and not {}",
+                    named(&self.case.rules, of),
+                    told(content),
+                    told(&now.to_vec())
+                );
+                return Err(self.failure(Kind::Stale, text));
+            }
+        }
+        self.verify_pages().await?;
+        for (of, content) in &self.kept {
+            if entries.contains_key(of) || self.touched.contains(of) || self.may_widen(of.0.0) {
+                continue;
+            }
+            let text = format!(
+                "{}, which is {}",
+                named(&self.case.rules, of),
+                told(content)
+            );
+            return Err(self.failure(Kind::NeedlesslyDeleted, text));
+        }
+        Ok(())
+    }
+
+    /// A path may still wait for room at CloudFront, when its key is long gone.
+    async fn verify_pages(&mut self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            let Some((path, page)) = self.stale_page() else {
+                return Ok(());
+            };
+            if begun.elapsed() > INVALIDATED_WITHIN {
+                let now = self.now.content(page.of.0, &page.of.1).to_vec();
+                let text = format!(
+                    "the copy of {path} is {} and not {}",
+                    told(&page.content),
+                    told(&now)
+                );
+                return Err(self.failure(Kind::StalePage, text));
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    fn stale_page(&self) -> Option<(String, Page)> {
+        let pages = self.edge.as_ref().map(Edge::pages).unwrap_or_default();
+        pages.into_iter().find(|(_, page)| {
+            let (place, name) = &page.of;
+            let rule = &self.case.rules[place.0];
+            is_stale(
+                &page.content,
+                self.now.content(*place, name),
+                rule,
+                &self.added,
+            )
+        })
+    }
+
+    /// Whether something happened since the last quiet point that says nothing of single rows.
+    fn may_widen(&self, number: usize) -> bool {
+        let rule = &self.case.rules[number];
+        let mut unfit = self.unfit.iter();
+        let about = |allows: &Allows| match allows {
+            Allows::Nothing => false,
+            // A statement's other words may be names of tables too: see docs/limits.md.
+            Allows::Tables(tables) if rule.has_glob() => !tables.is_empty(),
+            Allows::Tables(tables) => tables.iter().any(|table| rule.is_about(table)),
+            Allows::Everything => true,
+        };
+        self.case.lacks_columns(rule)
+            || unfit.any(|table| rule.is_about(table))
+            || self.allowed.iter().any(about)
+    }
+}
