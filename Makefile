@@ -55,7 +55,7 @@ check: ## Formatting, clippy and documentation with warnings denied, shell scrip
 	scripts/check-dependencies
 
 # Tests of servers wait more than they compute.
-test-threads = $$((3 * $$(nproc)))
+test-threads = $$((2 * $$(nproc)))
 
 .PHONY: test
 test: servers ## All tests, against real MySQL and Redis and an AWS emulator

@@ -370,8 +370,8 @@ async fn a_checkpoint_that_cannot_be_kept_is_refused() {
         &ended.stderr,
         &[
             "shop.checkpoint.json",
-            "cannot be understood",
-            "move it away",
+            "of a later version",
+            "start that version",
         ],
     );
     std::fs::remove_file(shop.checkpoint_file()).unwrap();
