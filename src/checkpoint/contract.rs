@@ -267,7 +267,7 @@ pub enum CheckpointError {
     Later {
         /// Where it is.
         place: String,
-        /// How it differs.
+        /// The difference.
         reason: String,
     },
     /// The file was not written by evictd.

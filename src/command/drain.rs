@@ -23,7 +23,7 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
     }
     let config = config::load(&global.config)?;
     let began = Timestamp::now();
-    let mut is_local = false;
+    let is_local = matches!(&config.buffer, Some(config::BufferConfig::Local { .. }));
     let redriven = match config.buffer {
         Some(config::BufferConfig::Sqs { queue_url }) => {
             let sqs = Sqs::new(&aws_config().await, queue_url.as_str());
@@ -34,10 +34,7 @@ pub async fn run(global: &Global, options: &DrainArgs, log: &LogLevel) -> Result
             }
             sqs.redrive().await?
         }
-        Some(config::BufferConfig::Local { path }) => {
-            is_local = true;
-            Local::open(path).await?.redrive().await?
-        }
+        Some(config::BufferConfig::Local { path }) => Local::open(path).await?.redrive().await?,
         None => {
             return Err(CommandError::configuration(
                 "--redrive moves dead letters back into the buffer: it needs [buffer]".to_owned(),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// The directory that the file at `path` is in.
-pub(super) fn of(path: &Path) -> &Path {
+pub(crate) fn of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -13,7 +13,7 @@
 
 pub(crate) mod atomic_file;
 mod blocking;
-mod directory;
+pub(crate) mod directory;
 mod directory_lock;
 mod file_lock;
 pub(crate) mod file_system;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
+use crate::durable::directory;
 use crate::model::BufferMark;
 
 /// The path as positions name it, wherever the process was started.
@@ -25,17 +26,12 @@ pub(super) fn was_in_use(path: &Path, stored: Option<&BufferMark>) -> bool {
     }
 }
 
-/// What the path leads to, if it is a symbolic link to somewhere where no file can be.
+/// The target of the path, if it is a symbolic link into a directory that does not
+/// exist.
 pub(super) fn dangling(path: &Path) -> Option<PathBuf> {
     let target = fs::read_link(path).ok()?;
-    let there = path.parent().unwrap_or(Path::new("")).join(&target);
-    let directory = there.parent().unwrap_or(Path::new(""));
-    let directory = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
-    (fs::metadata(path).is_err() && !directory.is_dir()).then_some(target)
+    let there = directory::of(path).join(&target);
+    (fs::metadata(path).is_err() && !directory::of(&there).is_dir()).then_some(target)
 }
 
 /// A file that is open, as the system knows it.
@@ -56,8 +52,8 @@ impl FileIdentity {
         })
     }
 
-    /// What has happened to the path if it does not lead to this file any more, what
-    /// that costs, and what to do. `messages` wait in the file.
+    /// Says that the path does not lead to this file any more, with the cost and the
+    /// remedy; `None` if it does. `messages` wait in the file.
     pub(super) fn displaced(self, path: &Path, messages: u64) -> Option<String> {
         let (happened, first) = match fs::metadata(path) {
             Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => return None,

@@ -46,8 +46,8 @@ impl Openings {
         self.0.extend(later);
     }
 
-    /// How far the file at `path` has come with `next` as its next number; `None` if
-    /// it never held a message.
+    /// The place that the file at `path` has reached with `next` as its next number;
+    /// `None` if it never held a message.
     pub(super) fn mark(&self, next: u64, path: &str) -> Option<BufferMark> {
         self.0.last().map(|newest| BufferMark::File {
             opening: newest.name(),

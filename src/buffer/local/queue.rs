@@ -55,7 +55,7 @@ pub enum LocalCondition {
     /// It is sound, and does not go on from where the position was stored.
     Another {
         messages: u64,
-        /// What it lacks.
+        /// The reason.
         lack: String,
     },
     /// It would be set aside, for this reason.

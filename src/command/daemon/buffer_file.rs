@@ -36,7 +36,7 @@ async fn watch(buffer: &Local, board: &Board, over: &CancellationToken) {
     let mut displaced_since = None;
     loop {
         tokio::select! {
-            () = over.cancelled() => return,
+            () = over.cancelled() => break,
             () = tokio::time::sleep(INTERVAL) => {}
         }
         match buffer.displaced().await {
@@ -56,5 +56,33 @@ async fn watch(buffer: &Local, board: &Board, over: &CancellationToken) {
             }
             Err(error) => tracing::debug!(%error, "the buffer's file cannot be looked at"),
         }
+    }
+    // The next turn opens what is at the path by then.
+    if displaced_since.is_some() {
+        board.recovered(&Component::BufferFile);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_about_the_file_ends_with_the_turn_that_had_it_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("queue.redb");
+        let buffer = Local::open(&path).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let board = Arc::new(Board::default());
+        let trouble = || {
+            let parts = board.snapshot().parts;
+            parts.get(&Component::BufferFile)?.trouble_since
+        };
+        let turn = async {
+            tokio::time::sleep(INTERVAL * 3).await;
+            assert!(trouble().is_some());
+        };
+        watching(turn, (buffer, Arc::clone(&board))).await;
+        assert_eq!(trouble(), None);
     }
 }
