@@ -23,6 +23,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::model::edge_item::is_tag;
 use crate::model::{CommitTime, Sent};
@@ -57,6 +58,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Sender {
     next: Sent,
+    last: watch::Sender<Option<Sent>>,
 }
 
 impl Sender {
@@ -65,7 +67,14 @@ impl Sender {
         let by = rand::random();
         Self {
             next: Sent { by, number: 0 },
+            last: watch::Sender::new(None),
         }
+    }
+
+    /// The newest place that it has given, for as long as it lives. The keys of all messages up
+    /// to there have settled, whether the buffer has them or not.
+    pub fn last(&self) -> watch::Receiver<Option<Sent>> {
+        self.last.subscribe()
     }
 
     /// Gives each message the next place. A machine that is resumed from a snapshot
@@ -73,9 +82,13 @@ impl Sender {
     /// microseconds, or the next ones, whichever are greater.
     pub fn number(&mut self, messages: &mut [Message]) {
         self.next.number = self.next.number.max(CommitTime::now().micros());
-        for message in messages {
+        for message in &mut *messages {
             message.sent = Some(self.next);
             self.next.number += 1;
+        }
+        let last = messages.last().and_then(|message| message.sent);
+        if last.is_some() {
+            self.last.send_replace(last);
         }
     }
 }
@@ -414,12 +427,16 @@ mod tests {
         assert_eq!(places.len(), 6);
         assert!(places.iter().all(|sent| sent.by == places[0].by));
         assert!(places.is_sorted_by(|one, next| one.number < next.number));
+        assert_eq!(*sender.last().borrow(), places.last().copied());
+        sender.number(&mut []);
+        assert_eq!(*sender.last().borrow(), places.last().copied());
         // As after a resume, and with a clock that goes back.
         let mut ahead = Sender {
             next: Sent {
                 by: 1,
                 number: u64::MAX / 2,
             },
+            ..Sender::begin()
         };
         let mut messages = vec![message(Vec::new())];
         ahead.number(&mut messages);
@@ -574,7 +591,7 @@ mod tests {
             let at = CommitTime::from_micros(7);
             let mut messages = pack(&to, paths.clone(), at);
             let widest = Sent { by: u64::MAX, number: u64::MAX - 1_000 };
-            Sender { next: widest }.number(&mut messages);
+            Sender { next: widest, ..Sender::begin() }.number(&mut messages);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);

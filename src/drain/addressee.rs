@@ -42,7 +42,7 @@ impl DrainOptions {
         let theirs = message.distribution_id.as_deref();
         match (own, theirs) {
             (Some(own), Some(theirs)) if **own != *theirs => {
-                if is_own && self.sends {
+                if is_own && self.last_sent.is_some() {
                     // An earlier configuration of this process sent it.
                     return None;
                 }

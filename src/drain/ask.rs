@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 use metrics::{counter, histogram};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::budget_metrics;
@@ -159,27 +159,26 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     }
 
     /// Counts the batch and sends it, until it is accepted or certainly not made.
-    pub(super) async fn ask(&self, batch: &NextRequest, waits: &mut RoomWait) -> Answer {
+    pub(super) async fn ask(&self, batch: &mut NextRequest, waits: &mut RoomWait) -> Answer {
         *waits = None;
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
-        let mut horizon = batch.horizon;
         let mut has_failed = self.retries || self.scope.tenant.is_none();
         loop {
-            self.count_open(batch).await;
             self.parts.rate_limit.turn().await;
-            self.parts.in_flight.asking(&batch.messages);
             if !in_doubt {
-                horizon = self.distribution.horizon(batch.horizon);
+                let horizon = self.distribution.horizon(batch.horizon(), self.last_sent());
+                batch.reach(horizon);
             }
+            self.count_open(batch).await;
+            self.parts.in_flight.asking(&batch.messages);
             let (answer, others_hang) = self.call(batch).await;
             in_doubt |= others_hang;
             let error = match answer {
                 Ok(accepted) => {
                     self.parts.in_flight.answered(&batch.messages);
-                    self.accepted(batch, horizon, &accepted.id, has_failed)
-                        .await;
+                    self.accepted(batch, &accepted.id, has_failed).await;
                     return Answer::Accepted;
                 }
                 Err(error) => error,
@@ -191,7 +190,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 self.parts.in_flight.answered(&batch.messages);
             }
             match verdict {
-                Verdict::Repeat | Verdict::Slower => self.pause(&error, batch).await,
+                Verdict::Repeat | Verdict::Slower => {
+                    if !in_doubt {
+                        self.count_not_made(batch).await;
+                    }
+                    self.pause(&error, batch).await;
+                }
                 Verdict::Room => {
                     self.pause(&error, batch).await;
                     self.distribution.look_again().await;
@@ -225,9 +229,19 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let within = ANSWER_WITHIN.max(self.parts.rate_limit.time_of(2));
         let mut calls = FuturesUnordered::new();
         calls.push(self.parts.edge.invalidate(&batch.invalidation));
+        let mut again_at = Instant::now() + within;
         loop {
-            if let Ok(Some(answer)) = timeout(within, calls.next()).await {
-                return (answer, !calls.is_empty());
+            tokio::select! {
+                biased;
+                Some(answer) = calls.next() => match &answer {
+                    // The others ask for the same, so that there is no need to pause.
+                    Err(error) if verdict(error) == Verdict::Repeat && !calls.is_empty() => {
+                        self.count_retry(error);
+                        continue;
+                    }
+                    _ => return (answer, !calls.is_empty()),
+                },
+                () = sleep_until(again_at), if calls.len() < CALLS_MAX => {}
             }
             let trouble = format!(
                 "distribution {}: CloudFront has not answered for {within:?}; see AWS's status page, and the network",
@@ -236,21 +250,19 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             repeating!(warn, &self.name, { distribution = %self.name, paths = batch.invalidation.paths.len() },
                 "CloudFront does not answer; asking once more under the same name");
             self.parts.reports.board.failed(&self.component(), trouble);
-            if calls.len() < CALLS_MAX {
-                self.parts.rate_limit.turn().await;
-                calls.push(self.parts.edge.invalidate(&batch.invalidation));
-            }
+            self.parts.rate_limit.turn().await;
+            calls.push(self.parts.edge.invalidate(&batch.invalidation));
+            again_at = Instant::now() + within;
         }
     }
 
-    async fn accepted(
-        &self,
-        batch: &NextRequest,
-        horizon: Option<Sent>,
-        id: &str,
-        has_failed: bool,
-    ) {
-        self.distribution.accepted(&self.name, batch, horizon, id);
+    /// The newest message that this process has made, if it makes them.
+    fn last_sent(&self) -> Option<Sent> {
+        *self.parts.options.last_sent.as_ref()?.borrow()
+    }
+
+    async fn accepted(&self, batch: &NextRequest, id: &str, has_failed: bool) {
+        self.distribution.accepted(&self.name, batch, id);
         self.record(batch, id).await;
         self.report_accepted(batch, id);
         self.parts.reports.board.recovered(&self.component());

@@ -148,7 +148,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         waits: &mut RoomWait,
     ) -> Delivered {
         loop {
-            let (verdict, error) = match self.ask(&batch, waits).await {
+            let (verdict, error) = match self.ask(&mut batch, waits).await {
                 Answer::Accepted => {
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = round.accept(batch);

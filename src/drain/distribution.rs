@@ -347,21 +347,16 @@ impl Distribution {
         state.newest = Sent::newest(state.newest.into_iter().chain(sent));
     }
 
-    /// How far a request of `own` messages reaches back that is made now.
-    pub(super) fn horizon(&self, own: Option<Sent>) -> Option<Sent> {
+    /// How far a request of `own` messages reaches back that is made now: to the `last`
+    /// that this process has sent, or the newest that was received.
+    pub(super) fn horizon(&self, own: Option<Sent>, last: Option<Sent>) -> Option<Sent> {
         let newest = self.lock().newest;
-        let reaches = |newest: &Sent| own.is_some_and(|own| newest.reaches(own));
-        newest.filter(reaches).or(own)
+        let reaches = |place: &Sent| own.is_some_and(|own| place.reaches(own));
+        last.filter(reaches).or(newest.filter(reaches)).or(own)
     }
 
-    /// Takes in that the edge accepted a batch, which reaches back to `horizon`.
-    pub(super) fn accepted(
-        &self,
-        name: &Arc<str>,
-        batch: &NextRequest,
-        horizon: Option<Sent>,
-        id: &str,
-    ) {
+    /// Takes in that the edge accepted a batch.
+    pub(super) fn accepted(&self, name: &Arc<str>, batch: &NextRequest, id: &str) {
         let paths = &batch.invalidation.paths;
         let counted = count(paths);
         let scope = &batch.invalidation.scope;
@@ -372,7 +367,7 @@ impl Distribution {
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);
         state.read.put(id.to_owned(), counted);
         let tenant = scope.tenant.as_deref();
-        if let Some(horizon) = horizon {
+        if let Some(horizon) = batch.horizon() {
             state.already_invalidated.add(horizon, tenant, paths);
         }
         publish(name, state.in_progress.used());

@@ -200,7 +200,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             return;
         };
         loop {
-            let answer = delivery.ask(&batch, &mut self.waits).await;
+            let answer = delivery.ask(&mut batch, &mut self.waits).await;
             let pool = self.suspects.pool(&tenant);
             match answer {
                 Answer::Accepted => {

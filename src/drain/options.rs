@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::model::Sent;
 use crate::rules::budget_exempt::AlwaysPaths;
 
 /// The options of a drain.
@@ -15,9 +18,10 @@ pub struct DrainOptions {
     pub grace: Duration,
     /// The name of the configuration, which its own messages have as their source.
     pub source: Arc<str>,
-    /// Whether this process sends the messages, too, and nobody else does: none of
-    /// them has a newer configuration than this drain.
-    pub sends: bool,
+    /// The newest message that this process has made, if it makes them, and nobody else
+    /// does. Then none of them has a newer configuration than this drain, and a request
+    /// reaches back to it, whatever of that was received.
+    pub last_sent: Option<watch::Receiver<Option<Sent>>>,
     /// The distributions' ids by their names in the configuration.
     pub distributions: BTreeMap<Arc<str>, Arc<str>>,
     /// Calls to the edge, of all distributions together.

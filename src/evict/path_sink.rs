@@ -10,7 +10,7 @@ use super::bulk_paths::{BulkGuard, Paths};
 use crate::buffer::{Buffer, BufferError, Message, Recipient, SendError, Sender, pack};
 use crate::model::cast::to_u64;
 use crate::model::edge_item::split_tenant;
-use crate::model::{BufferMark, BufferState};
+use crate::model::{BufferMark, BufferState, Sent};
 use crate::telemetry::metric;
 
 /// Takes the paths of settled batches.
@@ -70,6 +70,11 @@ impl<B: Buffer> ToBuffer<B> {
             guard,
             sender: Sender::begin(),
         }
+    }
+
+    /// The newest message that was made: see [`Sender::last`].
+    pub fn last(&self) -> watch::Receiver<Option<Sent>> {
+        self.sender.last()
     }
 }
 

@@ -51,7 +51,7 @@ impl Machine {
     async fn drain(&self, budget: Budget) -> Draining {
         let options = DrainOptions {
             source: "shop".into(),
-            sends: false,
+            last_sent: None,
             window: Duration::from_millis(50),
             grace: Duration::from_secs(10),
             distributions: [("main", "E1"), ("images", "E2")]

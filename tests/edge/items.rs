@@ -110,7 +110,7 @@ impl Bench {
     async fn drain(&self, shutdown: &CancellationToken) -> tokio::task::JoinHandle<()> {
         let options = DrainOptions {
             source: "shop".into(),
-            sends: false,
+            last_sent: None,
             window: Duration::from_millis(50),
             grace: Duration::from_secs(10),
             distributions: [("main".into(), "E1".into())].into(),

@@ -194,7 +194,7 @@ pub async fn drain_from_sqs_to_cloudfront(endpoint: &str) {
 
     let options = DrainOptions {
         source: "shop".into(),
-        sends: false,
+        last_sent: None,
         window: Duration::from_millis(500),
         grace: Duration::from_secs(10),
         distributions: [("main".into(), distribution.as_str().into())].into(),

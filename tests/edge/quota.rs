@@ -99,7 +99,7 @@ async fn drain(
 ) -> Drain<Local, CloudFront> {
     let options = DrainOptions {
         source: "shop".into(),
-        sends: false,
+        last_sent: None,
         window: Duration::from_millis(50),
         grace: Duration::from_secs(10),
         distributions: [("main".into(), "E1".into())].into(),

@@ -53,7 +53,7 @@ impl Machine {
         let queue = Arc::new(self.send(paths).await);
         let options = DrainOptions {
             source: "shop".into(),
-            sends: false,
+            last_sent: None,
             window: Duration::from_millis(10),
             grace: Duration::from_secs(10),
             distributions: [("main".into(), "E1".into())].into(),

@@ -27,9 +27,16 @@ enum Record {
 /// What a message's number belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Numbers {
-    /// The turn of evictd that gave it out: a sender, and an turn of the file.
+    /// The turn of evictd that gave it out: a sender, and an opening of the file.
     OfTurn,
     OfFile,
+}
+
+/// When the drain looks how far the sender has come: its invalidation is good for all of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looks {
+    BeforeItAsks,
+    AfterTheAnswer,
 }
 
 /// What the checkpoint knows of the buffer.
@@ -52,6 +59,7 @@ struct Edge {
     order: Numbers,
     names: Numbers,
     checkpoint: Knows,
+    looks: Looks,
 }
 
 /// evictd as it is.
@@ -65,6 +73,7 @@ fn evictd() -> Edge {
         order: Numbers::OfTurn,
         names: Numbers::OfTurn,
         checkpoint: Knows::ItsEnd,
+        looks: Looks::BeforeItAsks,
     }
 }
 
@@ -184,20 +193,40 @@ impl Edge {
             .map(|message| self.turn(self.order, message))
             .collect();
         let newest = held.iter().map(|message| message.number).max();
+        if self.looks == Looks::BeforeItAsks {
+            self.reaches_the_sender(state);
+        }
         // Messages of two turns have no order among each other.
         if let (Some(newest), Some(first)) = (newest, turns.first())
             && turns.iter().all(|turn| turn == first)
         {
             let record = (self.recorded(state), *first, newest);
-            state.records.push(record);
-            state.records.sort_unstable();
-            state.records.dedup();
+            Self::put_on_record(state, record);
         }
         if !state.requests.contains(&request) {
             state.requests.push(request);
             state.requests.sort_unstable();
             Self::everything(state);
         }
+    }
+
+    /// An invalidation is good for every message that the sender had made.
+    fn reaches_the_sender(&self, state: &mut State) {
+        let Some(newest) = state.buffer.next.checked_sub(1) else {
+            return;
+        };
+        let turn = match self.order {
+            Numbers::OfTurn => state.turn,
+            Numbers::OfFile => 0,
+        };
+        let record = (self.recorded(state), turn, newest);
+        Self::put_on_record(state, record);
+    }
+
+    fn put_on_record(state: &mut State, record: (usize, u8, u8)) {
+        state.records.push(record);
+        state.records.sort_unstable();
+        state.records.dedup();
     }
 
     fn everything(state: &mut State) {
@@ -295,6 +324,9 @@ impl Model for Edge {
                 for message in &before.buffer.messages[..count] {
                     Self::leave(&mut state, *message);
                 }
+                if self.looks == Looks::AfterTheAnswer {
+                    self.reaches_the_sender(&mut state);
+                }
                 state.drain = Drain::Idle;
             }
         }
@@ -340,6 +372,17 @@ fn what_was_made_where_the_name_led_before_says_nothing_about_where_it_leads() {
             "the drain takes all messages",
         ]
     );
+}
+
+#[test]
+fn what_was_sent_while_the_drain_asked_is_no_part_of_what_it_asked_for() {
+    let model = Edge {
+        looks: Looks::AfterTheAnswer,
+        ..evictd()
+    };
+    let story = breaks(model, NOTHING_TOO_EARLY);
+    assert_eq!(story[2], "the drain invalidates their page");
+    assert_eq!(story[3], "a change enters the buffer");
 }
 
 /// It breaks because the file is set back.

@@ -69,7 +69,7 @@ pub enum Fault {
     EdgeDeaf,
     /// CloudFront answers 408, which it does not document.
     EdgeTimesOut,
-    /// As much is in progress at CloudFront as may be, for a long time.
+    /// As much is in progress at CloudFront as may be, for minutes.
     EdgeFull,
     /// CloudFront lists what it has made seconds later, by a clock that is behind, and evictd is killed meanwhile.
     EdgeLateAndKilled,
@@ -214,7 +214,9 @@ impl Fault {
             // Writers that pause meanwhile do so once the commits are done.
             Fault::CommitsHeld => 500..3_000,
             Fault::ClockForward | Fault::ClockBack => 2_000..3_000,
-            Fault::MysqlFrozen | Fault::EdgeFull => 11_000..13_000,
+            Fault::MysqlFrozen => 11_000..13_000,
+            // Longer than messages stay hidden, than any pause between attempts, and than what may be held.
+            Fault::EdgeFull => 120_000..150_000,
             // What waits has settled, and its position is stored.
             Fault::BufferSetBack
             | Fault::BufferRolledBack

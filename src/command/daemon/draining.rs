@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::buffer::{Buffer, Sqs};
 use crate::command::CommandError;
 use crate::command::check::dead_letters;
@@ -12,6 +14,7 @@ use crate::drain::{Drain, DrainOptions};
 use crate::edge::CloudFront;
 use crate::edge::budget::Budget;
 use crate::edge::invalidation_log::History;
+use crate::model::Sent;
 
 /// Checks that the queue answers, and says so if its dead letters are not as they
 /// should be.
@@ -29,7 +32,7 @@ pub(super) async fn open_drain<B: Buffer>(
     cloudfront: CloudFrontConfig,
     buffer: Arc<B>,
     edge: CloudFront,
-    sends: bool,
+    last_sent: Option<watch::Receiver<Option<Sent>>>,
 ) -> Result<Drain<B, CloudFront>, CommandError> {
     let limits = cloudfront.path_budgets();
     let budget = match config.budget_file() {
@@ -48,7 +51,7 @@ pub(super) async fn open_drain<B: Buffer>(
     };
     let options = DrainOptions {
         source: config.name.as_str().into(),
-        sends,
+        last_sent,
         window: cloudfront.window,
         grace: GRACE,
         calls_per_second: cloudfront.calls_per_second,

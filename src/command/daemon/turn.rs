@@ -247,14 +247,14 @@ impl Checked {
         reports: &Reports,
     ) -> Result<Opened, CommandError> {
         let buffer = Arc::new(buffer);
+        let sink = path_sink(&self.config, Arc::clone(&buffer));
         let drain = match (self.edge.take(), self.config.cloudfront.clone()) {
             (Some(edge), Some(cloudfront)) => {
-                let (buffer, sends) = (Arc::clone(&buffer), self.reading.is_some());
-                Some(open_drain(&self.config, cloudfront, buffer, edge, sends).await?)
+                let last_sent = self.reading.is_some().then(|| sink.last());
+                Some(open_drain(&self.config, cloudfront, buffer, edge, last_sent).await?)
             }
             _ => None,
         };
-        let sink = path_sink(&self.config, buffer);
         let settles_within = self.config.redis.settle_after.longest();
         let (position, tail) = Box::pin(self.open_tail(sink, term, reports)).await?;
         let Some(drain) = drain else {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tokio::sync::watch;
+
 use super::fake_buffer::message;
 use super::fake_edge::{denied, invalid, no_tenant, refused, unknown};
 use super::*;
@@ -288,7 +290,7 @@ async fn a_message_goes_to_the_distribution_that_it_means_whatever_its_name_is_b
     for (name, sends) in [("before", true), ("before", false), ("main", false)] {
         let (reports, history) = (Reports::default(), History::off());
         let bench = Bench::of(Default::default(), reports, history, |options| {
-            options.sends = sends;
+            options.last_sent = sends.then(|| watch::Sender::new(None).subscribe());
         });
         let mut message = message(name, &["/a"]);
         message.distribution_id = Some("E2".into());
@@ -316,7 +318,7 @@ async fn a_message_goes_to_the_distribution_that_it_means_and_to_no_other_of_tha
     ] {
         let (reports, history) = (Reports::default(), History::off());
         let bench = Bench::of(Default::default(), reports, history, |options| {
-            options.sends = sends;
+            options.last_sent = sends.then(|| watch::Sender::new(None).subscribe());
         });
         let mut message = message("main", &["/a"]);
         message.source = source.into();

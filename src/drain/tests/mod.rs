@@ -96,7 +96,7 @@ impl Bench {
         let shutdown = CancellationToken::new();
         let mut options = DrainOptions {
             source: "shop".into(),
-            sends: false,
+            last_sent: None,
             window: WINDOW,
             grace: GRACE,
             distributions: [("main", "E1"), ("images", "E2")]

@@ -1,11 +1,14 @@
 //! What gathers becomes invalidations, and its messages go.
 
+use tokio::sync::watch;
+
 use super::fake_buffer::{VISIBILITY, message, trouble};
 use super::fake_edge::throttled;
 use super::*;
 use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
 use crate::drain::in_flight::{InFlight, ReceivedMessage};
+use crate::model::Sent;
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_one_window_become_one_invalidation_without_duplicates() {
@@ -89,6 +92,33 @@ async fn what_was_received_before_a_wildcard_was_asked_for_needs_no_call() {
     for n in 0..300 {
         bench.buffer.push("main", &[&format!("/products/{n}")]);
     }
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*"]);
+    bench.buffer.push("main", &["/products/7"]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*", "/products/7"]);
+}
+
+/// A drain holds no more than a thousand messages, and its sender knows of all.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_a_wildcard_was_asked_for_needs_no_call() {
+    let last_sent = watch::Sender::new(None);
+    let subscribed = last_sent.subscribe();
+    let away = Instant::now() + seconds(60);
+    let edge = FakeEdge::judged(move |batch| (Instant::now() < away).then(|| throttled(batch)));
+    let buffer = Arc::<FakeBuffer>::default();
+    let (reports, history) = (Reports::default(), History::off());
+    let bench = Bench::of((buffer, Arc::new(edge)), reports, history, |options| {
+        options.last_sent = Some(subscribed);
+    });
+    bench.buffer.push("main", &["/products/*"]);
+    for n in 0..3_000 {
+        bench.buffer.push("main", &[&format!("/products/{n}")]);
+    }
+    last_sent.send_replace(Some(Sent {
+        by: 1,
+        number: 3_000,
+    }));
     bench.emptied().await;
     assert_eq!(bench.edge.paths(), ["/products/*"]);
     bench.buffer.push("main", &["/products/7"]);

@@ -1,7 +1,10 @@
 //! A drain that comes after one that was killed.
 
+use tokio::sync::watch;
+
 use super::fake_buffer::{VISIBILITY, message};
 use super::*;
+use crate::model::Sent;
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
@@ -98,6 +101,29 @@ async fn a_successor_reads_on_disk_what_was_made_and_asks_the_edge_for_none_of_i
         let state = bench.edge.state.lock().unwrap();
         assert_eq!((state.calls.len(), state.reads), (5, 0), "{tenant:?}");
     }
+}
+
+/// The rest of the backlog is received by the successor alone.
+#[tokio::test(start_paused = true)]
+async fn a_successor_reads_on_disk_how_far_the_sender_had_come_when_a_wildcard_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = || History::open_file(dir.path().join("made.jsonl"), VISIBILITY);
+    let last_sent = watch::Sender::new(Some(Sent { by: 1, number: 500 }));
+    let parts = (Arc::default(), Arc::default());
+    let log = history().await.unwrap();
+    let bench = Bench::of(parts, Reports::default(), log, |options| {
+        options.last_sent = Some(last_sent.subscribe());
+    });
+    bench.buffer.push("main", &["/products/*"]);
+    bench.emptied().await;
+    bench.drain.abort();
+    for n in 0..501 {
+        bench.buffer.push("main", &[&format!("/products/{n}")]);
+    }
+    let (reports, log) = (Reports::default(), history().await.unwrap());
+    let bench = Bench::with(bench.buffer, bench.edge, reports, log);
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), ["/products/*", "/products/500"]);
 }
 
 #[tokio::test(start_paused = true)]

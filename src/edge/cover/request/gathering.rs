@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::budget_mode::BudgetMode;
 use super::fit::fit;
 use super::next_request::{NextRequest, RequestPath};
-use crate::edge::cover::caller_reference::caller_reference;
 use crate::edge::cover::coalesce::Room;
 use crate::edge::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
 use crate::model::edge_item::is_wildcard;
@@ -205,13 +204,10 @@ impl Gathering {
             .messages
             .iter()
             .filter_map(|waiting| waiting.arrival.sent);
-        let horizon = Sent::newest(places);
-        let paths = parts.iter().map(|part| part.path.as_str());
-        let caller_reference = caller_reference(&scope, horizon, paths, &messages, salt);
-        NextRequest {
+        let mut request = NextRequest {
             invalidation: InvalidationBatch {
                 scope,
-                caller_reference,
+                caller_reference: String::new(),
                 paths: parts.iter().map(|part| part.path.clone()).collect(),
             },
             messages,
@@ -219,10 +215,12 @@ impl Gathering {
                 .iter()
                 .filter_map(|waiting| waiting.arrival.committed_at)
                 .min(),
-            horizon,
+            horizon: None,
             parts,
             salt,
-        }
+        };
+        request.reach(Sent::newest(places));
+        request
     }
 
     /// Takes in that the edge accepted the batch. Returns the messages that wait

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::edge::InvalidationBatch;
+use crate::edge::cover::caller_reference::caller_reference;
 use crate::model::{CommitTime, Sent};
 
 /// One request and the messages with paths in it.
@@ -13,8 +14,7 @@ pub struct NextRequest {
     pub messages: Vec<Arc<str>>,
     /// When the oldest change in it was committed, as far as its messages say.
     pub committed_at: Option<CommitTime>,
-    /// Which messages it covers besides its own.
-    pub horizon: Option<Sent>,
+    pub(super) horizon: Option<Sent>,
     pub(super) parts: Vec<RequestPath>,
     /// Number of times the request was renamed.
     pub(super) salt: u32,
@@ -29,6 +29,22 @@ pub(super) struct RequestPath {
 }
 
 impl NextRequest {
+    /// The newest message that had been made before the request is, as far as it says:
+    /// it covers all of the same sender up to there.
+    pub fn horizon(&self) -> Option<Sent> {
+        self.horizon
+    }
+
+    /// Lets it reach so far back. The name says so: an edge that has made a request of this
+    /// name already made it when no later message was known.
+    pub fn reach(&mut self, horizon: Option<Sent>) {
+        self.horizon = horizon;
+        let InvalidationBatch { scope, paths, .. } = &self.invalidation;
+        let paths = paths.iter().map(String::as_str);
+        let name = caller_reference(scope, horizon, paths, &self.messages, self.salt);
+        self.invalidation.caller_reference = name;
+    }
+
     /// The path that a refusal of this request is about: its only one, as it was
     /// gathered. A wildcard that stands for other paths says nothing about them.
     pub fn alone(&self) -> Option<&str> {
