@@ -31,6 +31,7 @@ pub(super) enum Verdict {
 pub(super) fn verdict(error: &EdgeError) -> Verdict {
     match error.kind {
         EdgeErrorKind::Unavailable
+        | EdgeErrorKind::Incomplete
         | EdgeErrorKind::Failing { .. }
         | EdgeErrorKind::NoSuchInvalidation => Verdict::Repeat,
         EdgeErrorKind::Credentials(fault) if fault.is_transient() => Verdict::Repeat,
@@ -45,6 +46,6 @@ pub(super) fn verdict(error: &EdgeError) -> Verdict {
         EdgeErrorKind::Credentials(_)
         | EdgeErrorKind::Denied { .. }
         | EdgeErrorKind::NoSuchDistribution => Verdict::Outage,
-        EdgeErrorKind::Unknown | EdgeErrorKind::Refused => Verdict::Unclear,
+        EdgeErrorKind::Unknown { .. } | EdgeErrorKind::Refused => Verdict::Unclear,
     }
 }

@@ -139,13 +139,22 @@ pub enum EdgeErrorKind {
         /// The status of HTTP.
         status: u16,
     },
+    /// The answer says that it went well, and not what was made.
+    #[error("answered without what was asked for; look for a proxy in between")]
+    Incomplete,
     /// The request was not signed, or not as the edge wants it.
     #[error("cannot be used: {0}")]
     Credentials(CredentialsFault),
     /// Nobody has listed the error. It may pass, and the request may have been
     /// accepted.
-    #[error("answered with an error that evictd does not know, and is asked again")]
-    Unknown,
+    #[error(
+        "answered with status {status} and an error that evictd does not know; look it up in the \
+         CloudFront API reference, or for a proxy that answers in CloudFront's place"
+    )]
+    Unknown {
+        /// The status of HTTP.
+        status: u16,
+    },
     /// There is no such invalidation, or it is too new to be read.
     #[error("does not know the invalidation that was asked about")]
     NoSuchInvalidation,
@@ -209,9 +218,10 @@ impl EdgeError {
             EdgeErrorKind::TooManyInProgress
             | EdgeErrorKind::Throttled
             | EdgeErrorKind::ClockOff { .. }
-            | EdgeErrorKind::Unknown
+            | EdgeErrorKind::Unknown { .. }
             | EdgeErrorKind::NoSuchInvalidation
             | EdgeErrorKind::Unavailable
+            | EdgeErrorKind::Incomplete
             | EdgeErrorKind::Failing { .. } => true,
             EdgeErrorKind::Credentials(fault) => fault.is_transient(),
             EdgeErrorKind::TooLarge { .. }
@@ -231,7 +241,8 @@ impl EdgeError {
             EdgeErrorKind::Throttled => "throttled",
             EdgeErrorKind::Unavailable | EdgeErrorKind::Failing { .. } => "unavailable",
             EdgeErrorKind::Credentials(_) => "credentials",
-            EdgeErrorKind::Unknown => "unknown",
+            EdgeErrorKind::Incomplete => "incomplete-answer",
+            EdgeErrorKind::Unknown { .. } => "unknown",
             EdgeErrorKind::NoSuchInvalidation => "no-such-invalidation",
             EdgeErrorKind::TooLarge { .. } => "too-large",
             EdgeErrorKind::ReferenceTaken { .. } => "reference-taken",

@@ -30,7 +30,7 @@ pub(super) struct EdgeState {
     pub(super) stands_still: bool,
     /// Lists that fail before one works.
     pub(super) failing_lists: u32,
-    slow: Duration,
+    pub(super) slow: Duration,
     /// Calls that come before have no answer until their timeout.
     hangs_until: Option<Instant>,
 }
@@ -180,7 +180,11 @@ pub(super) fn unavailable(batch: &InvalidationBatch) -> EdgeError {
 }
 
 pub(super) fn unknown(batch: &InvalidationBatch) -> EdgeError {
-    refusal(batch, "SomethingNew", EdgeErrorKind::Unknown)
+    refusal(
+        batch,
+        "SomethingNew",
+        EdgeErrorKind::Unknown { status: 400 },
+    )
 }
 
 pub(super) fn refused(batch: &InvalidationBatch) -> EdgeError {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use aws_sdk_cloudfront::types;
 
-use super::answer::{PAGE_ITEMS, made, page};
+use super::answer::{PAGE_ITEMS, accepted, made, page};
 use super::client::{CloudFront, LIST};
 use super::clock::AnswerDate;
 use super::error::{explain, unsent};
@@ -44,9 +44,7 @@ impl Edge for CloudFront {
             .send()
             .await
             .map_err(|error| explain(distribution, INVALIDATE, Some(batch), &error))?;
-        Ok(AcceptedInvalidation {
-            id: output.invalidation.map(|made| made.id).unwrap_or_default(),
-        })
+        accepted(batch, output.invalidation)
     }
 
     async fn list(&self, scope: &Scope, from: Option<String>) -> Result<Page, EdgeError> {
@@ -70,7 +68,7 @@ impl Edge for CloudFront {
             .await
             .map_err(|error| explain(distribution, LIST, None, &error))?;
         let clock = date.difference(asked_at, SystemTime::now());
-        Ok(page(output.invalidation_list, clock))
+        page(distribution, output.invalidation_list, clock)
     }
 
     async fn read(&self, scope: &Scope, id: &str) -> Result<Made, EdgeError> {
@@ -89,6 +87,6 @@ impl Edge for CloudFront {
             .send()
             .await
             .map_err(|error| explain(distribution, READ, None, &error))?;
-        Ok(made(output.invalidation))
+        made(distribution, id, output.invalidation)
     }
 }

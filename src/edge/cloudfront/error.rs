@@ -127,7 +127,7 @@ fn classify(
             | "ValidationException",
             _,
         ) => EdgeErrorKind::Refused,
-        (_, 0..=499) => EdgeErrorKind::Unknown,
+        (_, 0..=499) => EdgeErrorKind::Unknown { status },
     }
 }
 

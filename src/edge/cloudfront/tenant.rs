@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use aws_sdk_cloudfront::types;
 
-use super::answer::{PAGE_ITEMS, made, page};
+use super::answer::{PAGE_ITEMS, accepted, made, page};
 use super::client::CloudFront;
 use super::clock::AnswerDate;
 use super::error::explain;
@@ -40,9 +40,7 @@ impl CloudFront {
                     tenant,
                 )
             })?;
-        Ok(AcceptedInvalidation {
-            id: output.invalidation.map(|made| made.id).unwrap_or_default(),
-        })
+        accepted(batch, output.invalidation)
     }
 
     pub(super) async fn list_tenant(
@@ -64,7 +62,7 @@ impl CloudFront {
             .await
             .map_err(|error| of_tenant(explain(distribution, LIST, None, &error), tenant))?;
         let clock = date.difference(asked_at, SystemTime::now());
-        Ok(page(output.invalidation_list, clock))
+        page(distribution, output.invalidation_list, clock)
     }
 
     pub(super) async fn read_tenant(
@@ -81,7 +79,7 @@ impl CloudFront {
             .send()
             .await
             .map_err(|error| of_tenant(explain(distribution, READ, None, &error), tenant))?;
-        Ok(made(output.invalidation))
+        made(distribution, id, output.invalidation)
     }
 }
 

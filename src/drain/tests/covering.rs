@@ -1,0 +1,163 @@
+//! Good paths that wait until it is known which paths are bad.
+
+use super::fake_buffer::message;
+use super::fake_edge::{denied, invalid};
+use super::*;
+use crate::edge::InvalidationBatch;
+use crate::model::edge_item::matches;
+use crate::progress::board::Component;
+
+/// Without any likeness.
+fn word() -> String {
+    let letters = (0..8).map(|_| char::from(rand::random_range(b'a'..=b'w')));
+    letters.collect()
+}
+
+/// It refuses what begins like this, and answers within half a second.
+fn refusing(prefix: &'static str) -> FakeEdge {
+    let edge = FakeEdge::judged(move |batch: &InvalidationBatch| {
+        let bad = batch.paths.iter().any(|path| path.starts_with(prefix));
+        bad.then(|| invalid(batch))
+    });
+    edge.state.lock().unwrap().slow = Duration::from_millis(500);
+    edge
+}
+
+fn at_rate(calls_per_second: f64, edge: FakeEdge) -> Bench {
+    let parts = (Arc::default(), Arc::new(edge));
+    Bench::of(parts, Reports::default(), History::off(), |options| {
+        options.calls_per_second = calls_per_second;
+    })
+}
+
+impl Bench {
+    /// How long each path waited that was put there then; `None` if it still does.
+    fn waits(&self, pushed: &[(String, Instant)]) -> Vec<Option<Duration>> {
+        let state = self.edge.state.lock().unwrap();
+        let wait = |(path, since): &(String, Instant)| {
+            let made = state.made.iter().filter(|(at, _)| at >= since);
+            let mut made =
+                made.filter(|(_, batch)| batch.paths.iter().any(|sent| matches(sent, path)));
+            made.next().map(|(at, _)| *at - *since)
+        };
+        pushed.iter().map(wait).collect()
+    }
+}
+
+/// More than can be found out with so few calls.
+#[tokio::test(start_paused = true)]
+async fn good_paths_among_bad_ones_wait_for_seconds_however_few_calls_there_are() {
+    for (rate, every) in [(1.0, 500), (5.0, 200)] {
+        let bench = at_rate(rate, refusing("/p/x"));
+        let mut good = Vec::new();
+        for n in 0..300 {
+            let path = format!("/p/{}", word());
+            if n % 5 == 0 {
+                bench.buffer.push("main", &[&format!("/p/x{}", word())]);
+            } else {
+                bench.buffer.push("main", &[&path]);
+                good.push((path, Instant::now()));
+            }
+            pass(Duration::from_millis(every)).await;
+        }
+        pass(seconds(25)).await;
+        let waits = bench.waits(&good);
+        let longest = waits.iter().max().unwrap();
+        assert!(waits.iter().all(Option::is_some), "{rate}: one still waits");
+        assert!(longest < &Some(seconds(25)), "{rate}: {longest:?}");
+        let wildcards = bench.edge.paths();
+        let wildcards = wildcards.iter().filter(|path| path.ends_with('*')).count();
+        assert!(wildcards < 60, "{rate}: {wildcards}");
+    }
+}
+
+/// Nothing of what is bad is done by a wildcard that is refused too.
+#[tokio::test(start_paused = true)]
+async fn what_no_wildcard_covers_is_found_as_before() {
+    let bench = at_rate(1.0, refusing("/x"));
+    let mut good = Vec::new();
+    for n in 0..40 {
+        bench.buffer.push("main", &[&format!("/x{}", word())]);
+        let path = format!("/{n}/{}", word());
+        bench.buffer.push("main", &[&path]);
+        good.push((path, Instant::now()));
+    }
+    bench.among_others(seconds(300)).await;
+    let waits = bench.waits(&good);
+    assert!(waits.iter().all(Option::is_some));
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 40);
+    assert_eq!(bench.buffer.remaining(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_parted_goes_together_once_one_of_it_is_accepted() {
+    let edge = refusing("/p/bad");
+    edge.state.lock().unwrap().slow = Duration::from_millis(10);
+    let bench = at_rate(50.0, edge);
+    for n in 0..100 {
+        bench.buffer.push("main", &[&format!("/p/bad{n}")]);
+    }
+    bench.among_others(seconds(25)).await;
+    assert_eq!(bench.paths(), [""; 0], "each was refused alone");
+    bench.edge.mend();
+    let (calls, mended) = (bench.edge.calls(), Instant::now());
+    bench.emptied().await;
+    assert!(mended.elapsed() < seconds(33), "{:?}", mended.elapsed());
+    let calls = bench.edge.calls() - calls;
+    assert!(calls < 12, "{calls}");
+    assert_eq!(bench.paths().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_path_spends_no_more_of_a_budget_than_it_has() {
+    let limits = BTreeMap::from([("main".into(), Some(30))]);
+    let parts = (Arc::default(), Arc::new(refusing("/p/bad")));
+    let bench = Bench::within(limits, parts, Reports::default(), History::off(), |_| ());
+    bench.buffer.push("main", &["/others"]);
+    bench.emptied().await;
+    let mut fine = Vec::new();
+    for n in 0..100 {
+        let path = format!("/p/fine{n}");
+        bench.buffer.push("main", &[&path]);
+        fine.push((path, Instant::now()));
+    }
+    bench.buffer.push("main", &["/p/bad1"]);
+    bench.among_others(seconds(60)).await;
+    let waits = bench.waits(&fine);
+    assert!(waits.iter().all(|wait| *wait < Some(seconds(15))));
+    assert!(waits.iter().all(Option::is_some));
+    let paid = bench.paths().len();
+    assert!(paid <= 4, "{paid}");
+}
+
+/// Others are accepted all the time.
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_an_account_may_not_invalidate_is_trouble_until_it_may() {
+    let reports = Reports::default();
+    let edge = FakeEdge::judged(|batch| {
+        let tenant = batch.scope.tenant.as_deref();
+        (tenant == Some("dt_a")).then(|| denied(batch))
+    });
+    let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+    let part = Component::Edge("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned().unwrap();
+    let change = |tenant: &str, n: u32| {
+        let mut message = message("main", &[&format!("/{n}")]);
+        message.tenant = Some(tenant.into());
+        bench.buffer.put(Ok(message));
+    };
+    change("dt_a", 0);
+    pass(seconds(4)).await;
+    let since = state().trouble_since.unwrap();
+    for n in 0..60 {
+        bench.buffer.push("main", &[&format!("/{n}")]);
+        change("dt_b", n);
+        pass(seconds(1)).await;
+        assert_eq!(state().trouble_since, Some(since), "its age grows");
+    }
+    let (_, said) = state().last_error.unwrap();
+    assert!(said.contains("tenant dt_a: "), "{said}");
+    bench.edge.mend();
+    bench.emptied().await;
+    assert_eq!(state().trouble_since, None);
+}
