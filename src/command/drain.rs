@@ -59,24 +59,26 @@ async fn put_on_record(
     began: Timestamp,
     is_local: bool,
 ) -> Result<(), LedgerError> {
-    if redriven.moved > 0 {
+    let moved = u64::try_from(redriven.moved).unwrap_or(u64::MAX);
+    let missed = files.read().await?.in_the_buffer().saturating_sub(moved);
+    // A receive of SQS may leave some out.
+    let counts = moved == 0 || is_local;
+    if missed > 0 && redriven.left == 0 && counts {
+        report_missed(missed);
+    }
+    if moved > 0 {
         return files.redriven(began, false).await;
     }
-    let on_record = files.read().await?.in_the_buffer();
-    if on_record == 0 || redriven.left > 0 {
-        return Ok(());
-    }
-    report_missed(on_record);
-    if is_local {
+    if missed > 0 && redriven.left == 0 && is_local {
         files.redriven(began, true).await?;
     }
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the answer of a command")]
-fn report_missed(on_record: u64) {
+fn report_missed(missed: u64) {
     println!(
-        "{on_record} are on record, and the buffer holds none: they went with an earlier file of it, or somebody took \
+        "{missed} more are on record, and not in the buffer: they went with an earlier file of it, or somebody took \
          them out; unless a gap of the buffer is on record since, change their rows once more, or invalidate their \
          paths yourself"
     );

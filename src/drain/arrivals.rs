@@ -37,6 +37,8 @@ struct ArrivalsState {
     by_tenant: BTreeMap<Tenant, Gathering>,
     /// Whether paths that were refused may be asked for again.
     again: bool,
+    /// Whether a path was accepted that had been refused.
+    mended: bool,
     refused: RefusedPaths,
     accepted_at: LruCache<Tenant, Instant>,
 }
@@ -54,6 +56,7 @@ impl Default for Arrivals {
             state: Mutex::new(ArrivalsState {
                 by_tenant: BTreeMap::new(),
                 again: false,
+                mended: false,
                 refused: RefusedPaths::default(),
                 accepted_at: LruCache::new(TENANTS_MAX),
             }),
@@ -84,6 +87,12 @@ impl Arrivals {
         (arrived, std::mem::take(&mut state.again))
     }
 
+    /// Whether a path was accepted since the last call that had been refused: then what
+    /// the others were refused for may be mended too, and nothing is known of them.
+    pub(super) fn are_mended(&self) -> bool {
+        std::mem::take(&mut self.lock().mended)
+    }
+
     /// Their messages.
     pub(super) fn messages(&self) -> Vec<Arc<str>> {
         let state = self.lock();
@@ -107,8 +116,12 @@ impl Arrivals {
         mended |= state.refused.accepted(tenant.as_deref().map(of_tenant));
         let is_news = !state.accepts(tenant);
         state.accepted_at.put(tenant.clone(), Instant::now());
+        if mended {
+            state.refused = RefusedPaths::default();
+            state.mended = true;
+        }
         if mended || is_news {
-            state.refused.again(mended);
+            state.refused.again();
             state.again = true;
             drop(state);
             self.news.notify_one();

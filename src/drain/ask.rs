@@ -24,7 +24,6 @@ use crate::edge::invalidation_log::Past;
 use crate::edge::{AcceptedInvalidation, Edge, EdgeError, Scope};
 use crate::model::Sent;
 use crate::progress::backoff::Backoff;
-use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
 const DELETE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -153,8 +152,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                  distribution in progress as it takes; find out what else invalidates there, \
                  and see AWS's status page if none completes"
             );
-            let board = &self.parts.reports.board;
-            board.failing_since(&self.component(), since, trouble);
+            self.in_trouble(since, trouble);
         }
     }
 
@@ -249,7 +247,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             );
             repeating!(warn, &self.name, { distribution = %self.name, paths = batch.invalidation.paths.len() },
                 "CloudFront does not answer; asking once more under the same name");
-            self.parts.reports.board.failed(&self.component(), trouble);
+            self.in_trouble(Timestamp::now(), trouble);
             self.parts.rate_limit.turn().await;
             calls.push(self.parts.edge.invalidate(&batch.invalidation));
             again_at = Instant::now() + within;
@@ -265,7 +263,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.distribution.accepted(&self.name, batch, id);
         self.record(batch, id).await;
         self.report_accepted(batch, id);
-        self.parts.reports.board.recovered(&self.component());
+        self.recovered();
         // That a tenant's paths are accepted says nothing of those that another's are
         // denied for.
         let suspension = self.distribution.suspension(&self.scope.tenant);
@@ -288,8 +286,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// The edge does not take paths now, for a reason that is not about them, or may not
     /// be. Returns the pause before it is asked again.
     pub(super) fn refused_for_now(&self, error: &EdgeError, paths: usize) -> Duration {
-        let board = &self.parts.reports.board;
-        board.failed(&self.component(), error.to_string());
+        self.in_trouble(Timestamp::now(), error.to_string());
         let suspension = self.distribution.suspension(&self.scope.tenant);
         let (delay, is_news) = suspension.failed(error);
         if is_news {
@@ -347,10 +344,6 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         counter!(metric::EDGE_PATHS, "distribution" => name())
             .increment(u64::try_from(paths).unwrap_or(u64::MAX));
         info!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
-    }
-
-    pub(super) fn component(&self) -> Component {
-        Component::Edge(Arc::clone(&self.name))
     }
 
     pub(super) fn count_retry(&self, error: &EdgeError) {

@@ -118,7 +118,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
         // Others may have sent the paths while the edge did not accept them here.
         if recovers {
-            self.parts.reports.board.recovered(&self.component());
+            self.recovered();
         }
         None
     }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::arrivals::Arrivals;
 use super::suspects::Tenant;
 use super::suspension::Suspension;
+use super::troubles::Troubles;
 use crate::edge::cover::already_invalidated::AlreadyInvalidated;
 use crate::edge::cover::caller_reference;
 use crate::edge::cover::coalesce::Room;
@@ -64,6 +65,7 @@ pub(super) struct Distribution {
     /// Reads which invalidations this machine's drains have made.
     reader: Reader,
     suspects: Arrivals,
+    pub(super) troubles: Troubles,
     /// Of the distribution itself, and of its tenants.
     suspensions: [Suspension; 2],
     /// Tells the poller that somebody needs a look.
@@ -185,6 +187,7 @@ impl Distribution {
             state: Mutex::new(DistributionState::new()),
             reader,
             suspects: Arrivals::default(),
+            troubles: Troubles::default(),
             suspensions: Default::default(),
             wish: Notify::new(),
             looks: watch::Sender::new(0),

@@ -7,6 +7,10 @@
 //! again half a minute later, however the queue is set up, and one that is refused
 //! for a reason which nobody knows again and again.
 //!
+//! A bad path shows only by what is refused, and where many come, that takes longer than the
+//! good ones among them may wait. So what has waited for ten seconds goes under wildcards
+//! that cover it, and at once where the budget does not allow to ask for each path.
+//!
 //! A refusal is about a path only while the edge accepts others. While it refuses
 //! everything, nothing is searched for: one path is asked for every few seconds. Once
 //! anything is accepted, all suspects go in rounds again, as if they were new.
@@ -14,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,13 +27,12 @@ use super::ask::{Answer, Delivery, RoomWait};
 use super::dead_letters::{Letter, bury};
 use super::distribution::Distribution;
 use super::parts::DrainParts;
-use super::refused_paths::{RefusedPath, Standing, Weight};
+use super::refused_paths::{Standing, Weight};
 use super::suspects::{SuspectGroup, Suspects, Tenant};
 use super::verdict::Verdict;
 use crate::buffer::{Buffer, RejectedMessage};
 use crate::edge::cover::request::Gathering;
 use crate::edge::{Edge, EdgeError, Scope};
-use crate::progress::board::Component;
 use crate::telemetry::{metric, repeating};
 
 /// Bounded: while so many messages are suspects and the edge accepts others, nothing
@@ -43,17 +47,19 @@ pub(super) type Released = Vec<(Tenant, Gathering)>;
 
 /// The search at one distribution.
 pub(super) struct Isolation<'a, B: Buffer, E> {
-    parts: &'a DrainParts<B, E>,
-    distribution: &'a Distribution,
-    name: Arc<str>,
+    pub(super) parts: &'a DrainParts<B, E>,
+    pub(super) distribution: &'a Distribution,
+    pub(super) name: Arc<str>,
     id: Arc<str>,
-    suspects: Suspects,
-    waits: RoomWait,
+    pub(super) suspects: Suspects,
+    pub(super) waits: RoomWait,
     /// Tenants of which everything is refused, and whether that includes paths of which
     /// nothing was known before.
     refusing: BTreeMap<Tenant, bool>,
+    /// Wildcards are asked for again from then on.
+    pub(super) covers_from: Instant,
     /// Whether any of this is on the board.
-    reports: bool,
+    pub(super) reports: bool,
 }
 
 impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
@@ -72,6 +78,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             suspects: Suspects::default(),
             waits: None,
             refusing: BTreeMap::new(),
+            covers_from: Instant::now(),
             reports: false,
         }
     }
@@ -89,16 +96,26 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             if again {
                 self.suspects.again();
             }
+            if arrivals.are_mended() {
+                break;
+            }
             let mut refusing = self.refusing.keys();
             let accepts = refusing.any(|tenant| arrivals.accepts(tenant));
             if self.suspects.is_empty() || accepts {
                 break;
             }
+            self.report();
+            let overdue = self.suspects.overdue();
+            if let Some(tenant) = overdue.filter(|_| self.covers_from <= Instant::now()) {
+                self.cover(&tenant).await;
+                continue;
+            }
             let quiet_until = |tenant: &Tenant| self.distribution.suspension(tenant).until();
             match self.suspects.next(quiet_until) {
                 Ok(group) => self.judge(group).await,
                 Err(due) => {
-                    self.report();
+                    let overdue = self.suspects.next_overdue().max(self.covers_from);
+                    let due = due.min(overdue);
                     tokio::select! {
                         () = sleep_until(due) => {}
                         () = arrivals.news.notified() => {}
@@ -119,7 +136,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             .collect()
     }
 
-    fn delivery(&self, tenant: &Tenant) -> Delivery<'a, B, E> {
+    pub(super) fn delivery(&self, tenant: &Tenant) -> Delivery<'a, B, E> {
         Delivery {
             parts: self.parts,
             distribution: self.distribution,
@@ -146,6 +163,9 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             return delivery.leave(&arrived.unfinished());
         }
         let mut group = self.suspects.arrive(tenant, arrived);
+        if held >= SUSPECTS_MAX || self.costs_too_much(&group) {
+            group.overdue = Instant::now();
+        }
         let (mut similar, mut others) = (Vec::new(), Vec::new());
         for path in std::mem::take(&mut group.paths) {
             match known.standing(&path) {
@@ -257,6 +277,9 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         };
         if weight == Weight::None {
             delivery.refused_for_now(error, group.paths.len());
+            if let Some(path) = &alone {
+                delivery.in_trouble(Timestamp::now(), format!("{path}: {error}"));
+            }
             let refused = known.refused_group(&group.tenant, &group.paths);
             *self.refusing.entry(group.tenant.clone()).or_default() |= refused.is_none();
         }
@@ -306,42 +329,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         known.refuse(&of_tenant(tenant), error, Weight::Counts);
     }
 
-    fn component(&self) -> Component {
-        Component::Paths(Arc::clone(&self.name))
-    }
-
-    /// Says since when paths are refused and held, or that none is.
-    fn report(&mut self) {
-        let known = self.distribution.suspects();
-        let groups = self.suspects.groups().iter();
-        let held = groups.filter_map(|group| match &*group.paths {
-            [path] => {
-                let refused = known.refused(path).filter(RefusedPath::is_trouble)?;
-                let committed_at = self.suspects.committed_at(&group.tenant, path);
-                let since = committed_at.map_or(refused.since, |at| at.min(refused.since));
-                Some((since, path, refused))
-            }
-            _ => None,
-        });
-        let held: Vec<_> = held.collect();
-        let board = &self.parts.reports.board;
-        let oldest = held.iter().min_by_key(|(since, ..)| since);
-        if let Some((since, path, refused)) = oldest {
-            let text = format!(
-                "{path} was refused {} times, and is tried again within five minutes; correct the rule that makes it, or what CloudFront's answer names (such paths: {}): {}",
-                refused.times,
-                held.len(),
-                refused.refusal.reason,
-            );
-            board.failing_since(&self.component(), *since, text);
-        } else if self.reports {
-            board.recovered(&self.component());
-        }
-        self.reports = oldest.is_some();
-    }
-
     /// Sees to messages of which nothing is left to ask for.
-    async fn end(&mut self, delivery: &Delivery<'_, B, E>) {
+    pub(super) async fn end(&mut self, delivery: &Delivery<'_, B, E>) {
         let (mut left, mut letters) = (Vec::new(), Vec::new());
         for (id, paths) in self.suspects.take_ended(&delivery.scope.tenant) {
             let refusals: Option<Vec<_>> = paths.iter().map(|(_, why)| why.clone()).collect();

@@ -11,11 +11,15 @@
 //! - `extension`: keeps messages in flight invisible to other drains.
 //! - `deliver`: one round, through the edge.
 //! - `ask`: one request of a round, until the edge has answered it.
+//! - `in_trouble`: whether the edge takes them, on the board.
 //! - `isolate`: the search for the paths that a distribution refuses.
+//! - `held_paths`: the paths that it holds, on the board.
+//! - `overdue`: paths that have waited long for that, under wildcards.
 //! - `arrivals`: messages that are set apart, until the search takes them.
 //! - `suspects`: messages with a path that may be refused.
 //! - `refused_paths`: paths that were refused, each alone.
 //! - `suspension`: the pauses of a distribution that takes nothing for now.
+//! - `troubles`: what it does not take now, of a tenant or of none.
 //! - `verdict`: what a failed call to the edge asks for.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `distribution`: what is known about one distribution.
@@ -34,11 +38,14 @@ mod dead_letters;
 mod deliver;
 mod distribution;
 mod extension;
+mod held_paths;
 mod in_flight;
+mod in_trouble;
 mod isolate;
 mod main_loop;
 mod options;
 mod orphans;
+mod overdue;
 mod parts;
 mod poller;
 mod receive;
@@ -49,6 +56,7 @@ mod suspects;
 mod suspension;
 mod task;
 mod tenant_lookup;
+mod troubles;
 mod verdict;
 
 #[cfg(test)]

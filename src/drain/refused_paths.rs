@@ -169,11 +169,10 @@ impl RefusedPaths {
         mended
     }
 
-    /// Lets paths be asked for now: all of them, or those whose last refusal says
-    /// nothing.
-    pub(super) fn again(&mut self, all: bool) {
+    /// Lets paths be asked for now whose last refusal says nothing.
+    pub(super) fn again(&mut self) {
         for (_, known) in &mut self.paths {
-            if all || known.weight == Weight::None {
+            if known.weight == Weight::None {
                 known.again = Instant::now();
             }
         }
@@ -268,7 +267,7 @@ mod tests {
             tokio::time::sleep(CONFIRMED_AFTER).await;
         }
         refused.add("/b", refusal(), Weight::Counts);
-        refused.again(false);
+        refused.again();
         assert_eq!(known(&mut refused, "/a"), Err(Duration::ZERO));
         assert_eq!(known(&mut refused, "/b"), Err(CONFIRMED_AFTER));
         assert!(!refused.accepted(["/c"]));

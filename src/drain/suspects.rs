@@ -9,12 +9,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::refused_paths::Refusal;
 use crate::edge::cover::request::Gathering;
+
+/// Time for which paths wait until it is known which of them are bad.
+pub(super) const COVERED_AFTER: Duration = Duration::from_secs(10);
 
 /// A tenant of the distribution; `None`: the distribution itself.
 pub(super) type Tenant = Option<Arc<str>>;
@@ -28,10 +32,14 @@ pub(super) struct SuspectGroup {
     resembles: bool,
     /// Its place among all groups, in the order in which they are to be asked for.
     number: u64,
+    /// When the first message with one of its paths arrived.
+    pub(super) since: Instant,
     /// When the last message with one of its paths arrived.
     pub(super) arrived: Instant,
     /// When it may be asked for.
     pub(super) due: Instant,
+    /// When it has waited so long that something else is to be asked for that covers it.
+    pub(super) overdue: Instant,
 }
 
 /// A message of which nothing is left to ask for, with the paths that were not sent:
@@ -109,8 +117,10 @@ impl Suspects {
             paths,
             resembles: false,
             number: 0,
+            since: now,
             arrived: now,
             due: now,
+            overdue: now + COVERED_AFTER,
         }
     }
 
@@ -157,6 +167,35 @@ impl Suspects {
         };
         self.promising = !self.promising;
         Ok(self.groups.swap_remove(index))
+    }
+
+    /// A tenant with paths that have waited long.
+    pub(super) fn overdue(&self) -> Option<Tenant> {
+        let now = Instant::now();
+        let group = self.groups.iter().find(|group| group.overdue <= now)?;
+        Some(group.tenant.clone())
+    }
+
+    /// When one is.
+    pub(super) fn next_overdue(&self) -> Instant {
+        let overdue = self.groups.iter().map(|group| group.overdue);
+        overdue.min().unwrap_or_else(Instant::now)
+    }
+
+    /// The tenant's paths begin to wait, and those that are done do not wait any more.
+    pub(super) fn wait_anew(&mut self, tenant: &Tenant) {
+        let Some(Pool { messages, .. }) = self.pools.get(tenant) else {
+            return;
+        };
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|group| group.tenant == *tenant)
+        {
+            group.overdue = Instant::now() + COVERED_AFTER;
+            group.paths.retain(|path| messages.holds(path));
+        }
+        self.groups.retain(|group| !group.paths.is_empty());
     }
 
     /// One of the group's paths is refused, and nobody knows which: its halves are asked

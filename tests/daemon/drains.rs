@@ -378,7 +378,7 @@ async fn dead_letters_that_went_with_the_buffers_file_are_said_to_be_gone() {
     let said = run(&["drain", "--redrive"]).await;
     assert!(said.contains("put back 0 dead letters"), "{said}");
     assert!(
-        said.contains("1 are on record, and the buffer holds none"),
+        said.contains("1 more are on record, and not in the buffer"),
         "{said}"
     );
     let after = run(&["status"]).await;

@@ -213,7 +213,8 @@ async fn refused_paths_that_keep_coming_hold_no_good_one_up_and_bury_none() {
         let machine = Machine::start(settings, Duration::from_secs(2), 20.0).await;
         let draining = machine.drain(machine.budget().await).await;
         let slowest = among_refused(&machine, 30, bad).await;
-        assert!(slowest < Duration::from_secs(6), "{slowest:?}");
+        // After that, wildcards would be asked for.
+        assert!(slowest < Duration::from_secs(10), "{slowest:?}");
         // The last ones are refused for good while others are accepted.
         let mut others = 0;
         eventually("the queue is empty", WITHIN, async || {

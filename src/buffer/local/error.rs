@@ -61,7 +61,7 @@ fn explain(path: &Arc<str>, operation: &'static str, error: &redb::Error) -> Buf
             path,
             operation,
             "another process has it open",
-            "stop the other evictd, or give this one another path",
+            "stop the other evictd; if it has a configuration of its own, give each a path of its own",
         ),
         redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidInput => refusal(
             path,

@@ -5,6 +5,7 @@
 //! - `fake_edge`: the edge, and its refusals.
 //! - `rounds`: what gathers becomes invalidations, and its messages go.
 //! - `refusals`: what the edge refuses is halved, renamed, or given up.
+//! - `covering`: good paths that wait until it is known which paths are bad.
 //! - `held`: what is refused for a reason that is not about a path, or that nobody knows.
 //! - `refusing`: an edge that refuses everything for a while.
 //! - `outages`: a buffer and an edge that do not work for a while.
@@ -12,6 +13,7 @@
 //! - `successors`: a drain that comes after one that was killed.
 //! - `shutdown`: a drain that is told to stop.
 
+mod covering;
 mod dead_letters;
 mod fake_buffer;
 mod fake_edge;
@@ -33,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use self::fake_buffer::FakeBuffer;
 use self::fake_edge::FakeEdge;
 use super::{Drain, DrainOptions, Stopped};
-use crate::edge::budget::Budget;
+use crate::edge::budget::{Budget, Limits};
 use crate::edge::invalidation_log::History;
 use crate::ledger::Ledger;
 use crate::progress::board::Reports;
@@ -88,6 +90,16 @@ impl Bench {
     }
 
     fn of(
+        parts: (Arc<FakeBuffer>, Arc<FakeEdge>),
+        reports: Reports,
+        invalidation_log: History,
+        change: impl FnOnce(&mut DrainOptions),
+    ) -> Self {
+        Self::within(BTreeMap::new(), parts, reports, invalidation_log, change)
+    }
+
+    fn within(
+        limits: Limits,
         (buffer, edge): (Arc<FakeBuffer>, Arc<FakeEdge>),
         reports: Reports,
         invalidation_log: History,
@@ -108,7 +120,7 @@ impl Bench {
             budget_exempt: Default::default(),
         };
         change(&mut options);
-        let budget = Arc::new(Budget::in_memory(BTreeMap::new()));
+        let budget = Arc::new(Budget::in_memory(limits));
         let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), budget, options)
             .recording(invalidation_log)
             .reporting(reports);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::gathering::{Gathering, MessageInfo, PartlySent};
 use super::next_request::{NextRequest, RequestPath};
-use crate::edge::cover::coalesce::Room;
+use crate::edge::cover::coalesce::{Cover, Room, coalesce};
 use crate::edge::{BATCH_PATHS_MAX, Scope};
 
 impl Gathering {
@@ -138,6 +138,29 @@ impl Gathering {
             Some((Arc::clone(&waiting.id), paths))
         });
         taken.collect()
+    }
+
+    /// Takes the paths that are wanted, under as few wildcards as `room` has and as many as are
+    /// worth it: a request for each of them.
+    pub fn under_wildcards(
+        &mut self,
+        scope: &Scope,
+        wanted: impl Fn(&str) -> bool,
+        room: Room,
+    ) -> Vec<NextRequest> {
+        let wanted = self.paths().filter(|path| wanted(path));
+        let paths: Vec<String> = wanted.map(str::to_owned).collect();
+        let room = Room { singles: 0, ..room };
+        let covers = coalesce(&paths, room).unwrap_or_default();
+        let mut parts = Vec::with_capacity(covers.len());
+        for Cover { path, of } in covers {
+            let of = of.into_iter().flatten();
+            let of = of.filter_map(|index| self.owners.remove_entry(paths.get(index)?));
+            let of = of.collect();
+            parts.push(RequestPath { path, of });
+        }
+        let request = |part| self.batch(scope.clone(), vec![part], 0);
+        parts.into_iter().map(request).collect()
     }
 
     /// Takes as many of these paths as fit, each as it is, whatever the budget says:
