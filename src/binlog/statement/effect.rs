@@ -2,7 +2,7 @@
 
 use super::alter::{Alteration, alteration};
 use super::dml::{Dml, dml};
-use super::tables::tables;
+use super::tables::changed;
 use super::tokens::{Token, readings};
 use crate::model::TableName;
 
@@ -113,9 +113,9 @@ fn effect(schema: &str, sql: &str, tokens: &[Token]) -> Statement {
         let is_one = |token: &Token| words.iter().any(|word| token.is(word));
         tokens.iter().any(is_one)
     };
-    let rows = || Statement::Rows(tables(schema, tokens));
+    let rows = || Statement::Rows(changed(schema, tokens));
     let layout = |added| Statement::Layout {
-        tables: tables(schema, tokens),
+        tables: changed(schema, tokens),
         added,
     };
     match (first.as_str(), second.as_str()) {

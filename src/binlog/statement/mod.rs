@@ -4,10 +4,11 @@
 //! without row events. Which tables those touch is over-approximated: every
 //! identifier counts as a table (Over, never under), as it is written and in
 //! lower case: with `lower_case_table_names=1` row events carry lower-case
-//! names, and statements the names that were typed. Only for INSERT and REPLACE
-//! is the table that they write to told from those that they read, since
-//! checksumming tools write statements that read every table. Whatever is not
-//! known to leave rows alone may change them.
+//! names, and statements the names that were typed. Only where a statement's form
+//! is known is a table told from other names: in TRUNCATE, DROP, RENAME and ALTER
+//! TABLE; and in INSERT and REPLACE the table that they write to from those that
+//! they read, since checksumming tools write statements that read every table.
+//! Whatever is not known to leave rows alone may change them.
 //!
 //! - `effect`: the effect of a statement.
 //! - `alter`: the clauses of ALTER TABLE that leave rows as they are.
