@@ -4,13 +4,13 @@ use std::fmt;
 
 use super::dml;
 use super::draw::Draw;
-use super::rules::{Fires, Rule, Shape};
+use super::rules::{Family, Fires, Rule, Shape};
 use super::schema::{Key, Schema};
 use super::settings::Settings;
-use super::steps::{self, Statement, Step, Without};
+use super::steps::{Statement, Step, Steps, Without};
 
 /// How often evictd gets quiet in a case.
-const QUIET: usize = 3;
+const QUIET: usize = 4;
 
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -31,9 +31,9 @@ impl Case {
     pub fn draw(seed: u64) -> Self {
         let mut draw = Draw::new(seed);
         let settings = Settings::draw(&mut draw);
-        let schema = Schema::draw(&mut draw);
-        let edge = draw.percent(30);
-        let rules = 1 + draw.below(3);
+        let schema = Schema::draw(&mut draw, settings.native_foreign_keys);
+        let edge = draw.percent(45);
+        let rules = 2 + draw.below(4);
         let rules = (0..rules)
             .map(|number| Rule::draw(&mut draw, number, &schema, edge))
             .collect();
@@ -41,11 +41,10 @@ impl Case {
         for table in &schema.tables {
             first_rows.extend(dml::first_rows(&mut draw, table));
         }
-        let mut changing = schema.clone();
-        let (mut number, mut steps) = (1, Vec::new());
         let minimal = settings.row_metadata == "MINIMAL";
-        for _ in 0..1 + draw.below(QUIET) {
-            steps.extend(steps::draw(&mut draw, &mut changing, &mut number, minimal));
+        let mut steps = Steps::new(schema.clone(), minimal);
+        for _ in 0..2 + draw.below(QUIET - 1) {
+            steps.round(&mut draw);
         }
         Self {
             seed,
@@ -54,7 +53,7 @@ impl Case {
             first_rows,
             rules,
             edge,
-            steps,
+            steps: steps.end(),
             without: Without::new(),
         }
     }
@@ -79,9 +78,11 @@ impl Case {
         rules.map(|rule| rule.toml(&self.schema.database)).collect()
     }
 
-    /// Whether row images may lack what a rule reads, so that it widens. Tables get each other's names.
-    pub fn lacks_columns(&self, rule: &Rule) -> bool {
-        let mut tables = self.schema.tables.iter();
+    /// Whether row images may lack what a family's names are made of, so that it widens. Tables get each other's names.
+    pub fn lacks_columns(&self, rule: &Rule, family: &Family) -> bool {
+        if self.settings.row_image == "FULL" {
+            return false;
+        }
         let keys = |key: Key| -> &[&str] {
             match key {
                 Key::Id => &["id"],
@@ -89,14 +90,18 @@ impl Case {
                 Key::None => &[],
             }
         };
+        let lacks = |family: &Family| {
+            let mut tables = self.schema.tables.iter();
+            tables.any(|table| family.reads().any(|name| !keys(table.key).contains(&name)))
+        };
+        let mut families = rule.families.iter();
         // A condition that reads what an image lacks counts as true, and an image lacks even an equal key.
         let asks = matches!(rule.fires, Fires::Differs(_) | Fires::Above(..));
-        self.settings.row_image != "FULL"
-            && (asks
-                || tables.any(|table| {
-                    let reads = rule.reads();
-                    reads.iter().any(|name| !keys(table.key).contains(name))
-                }))
+        let guarded = |family: &Family| matches!(family.shape, Shape::Guarded(_));
+        // Of a guard the version is lacking, and then all of the rule is meant, as with a generation.
+        asks || lacks(family)
+            || families.clone().any(guarded)
+            || (rule.generation && families.any(lacks))
     }
 
     /// What was drawn, for the table of a run.
@@ -141,9 +146,17 @@ impl Case {
             if rule.has_glob() {
                 kinds.push(("rule", "glob".to_owned()));
             }
-            if rule.table_wide {
-                kinds.push(("rule", "table_wide".to_owned()));
-            }
+            let has = [
+                (rule.table_wide, "table_wide"),
+                (rule.generation, "generation"),
+                (rule.cascade_from.is_some(), "cascade_from"),
+                (
+                    rule.families.iter().any(|family| family.template.varies),
+                    "expand",
+                ),
+            ];
+            let has = has.into_iter().filter(|(is, _)| *is);
+            kinds.extend(has.map(|(_, name)| ("rule", name.to_owned())));
             for family in &rule.families {
                 kinds.push((
                     "rule",

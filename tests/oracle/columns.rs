@@ -2,7 +2,13 @@
 
 use super::draw::Draw;
 
-/// A column's type. To draw another one, add it here, to [`Type::ALL`] and to the two functions below.
+/// Of texts: what means something in a path, a key, a glob, a template or SQL.
+const PIECES: [&str; 14] = [
+    "ada", "x y", "a/b", "it''s", "größe", "a*", "[a]", "?b", "~", "%41", "a:b", "{x}", "#?",
+    "&c=~",
+];
+
+/// A column's type. To draw another one, add it here, to [`Type::WEIGHTS`] and to the two functions below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     Int,
@@ -30,29 +36,30 @@ pub enum Type {
 }
 
 impl Type {
-    pub const ALL: [Type; 22] = [
-        Type::Int,
-        Type::BigUnsigned,
-        Type::TinyUnsigned,
-        Type::Decimal,
-        Type::Varchar,
-        Type::Latin1,
-        Type::Cyrillic,
-        Type::Char,
-        Type::Text,
-        Type::Date,
-        Type::Time,
-        Type::Datetime,
-        Type::DatetimeMicros,
-        Type::Timestamp,
-        Type::TimestampMicros,
-        Type::Year,
-        Type::Bit,
-        Type::Enum,
-        Type::Set,
-        Type::Json,
-        Type::Binary,
-        Type::Varbinary,
+    /// How often each is drawn.
+    pub const WEIGHTS: [(usize, Type); 22] = [
+        (3, Type::Int),
+        (2, Type::BigUnsigned),
+        (1, Type::TinyUnsigned),
+        (1, Type::Decimal),
+        (6, Type::Varchar),
+        (1, Type::Latin1),
+        (1, Type::Cyrillic),
+        (1, Type::Char),
+        (3, Type::Text),
+        (1, Type::Date),
+        (1, Type::Time),
+        (1, Type::Datetime),
+        (1, Type::DatetimeMicros),
+        (2, Type::Timestamp),
+        (1, Type::TimestampMicros),
+        (1, Type::Year),
+        (2, Type::Bit),
+        (2, Type::Enum),
+        (1, Type::Set),
+        (1, Type::Json),
+        (1, Type::Binary),
+        (1, Type::Varbinary),
     ];
 
     pub fn sql(self) -> &'static str {
@@ -89,21 +96,7 @@ impl Type {
             Type::BigUnsigned => &["0", "1", "2", "18446744073709551615", "9007199254740993"],
             Type::TinyUnsigned => &["0", "1", "2", "128", "255"],
             Type::Decimal => &["0", "1.5", "-0.050", "123456789.999", "-7"],
-            Type::Varchar | Type::Text => &[
-                "'ada'",
-                "'Ada'",
-                "''",
-                "'x y'",
-                "'a/b'",
-                "'it''s'",
-                "'größe'",
-                "'a*'",
-                "'[a]?'",
-                "'~'",
-                "'%41'",
-                "'a:b'",
-                "'{x}'",
-            ],
+            Type::Varchar | Type::Text => &["'ada'", "'Ada'", "''"],
             Type::Latin1 => &["'ada'", "'Zoë'", "'größe'", "''", "REPEAT('x', 280)"],
             Type::Cyrillic => &["'ada'", "''", "'x y'", "_utf8mb4 0xd0bcd0b8d180"],
             Type::Char => &["'ada'", "'b  '", "''", "'É'"],
@@ -133,6 +126,9 @@ impl Type {
     }
 
     pub fn value(self, draw: &mut Draw) -> String {
+        if matches!(self, Type::Varchar | Type::Text) && draw.percent(80) {
+            return format!("'{}'", draw.some(&PIECES, 3).concat());
+        }
         (*draw.pick(self.values())).to_owned()
     }
 

@@ -18,9 +18,12 @@ enum Kind {
     Recreate,
     Harmless,
     Rebuild,
+    Exchange,
+    Partitions,
+    Convert,
 }
 
-const KINDS: [(usize, Kind); 11] = [
+const KINDS: [(usize, Kind); 14] = [
     (4, Kind::Add),
     (3, Kind::Drop),
     (5, Kind::DropAndAdd),
@@ -32,6 +35,9 @@ const KINDS: [(usize, Kind); 11] = [
     (2, Kind::Recreate),
     (6, Kind::Harmless),
     (1, Kind::Rebuild),
+    (2, Kind::Exchange),
+    (2, Kind::Partitions),
+    (1, Kind::Convert),
 ];
 
 pub fn draw(draw: &mut Draw, schema: &mut Schema) -> Change {
@@ -46,6 +52,12 @@ pub fn draw(draw: &mut Draw, schema: &mut Schema) -> Change {
         Kind::RenameTable => rename_table(draw, schema, index),
         Kind::Swap => {
             let other = draw.below(schema.tables.len());
+            if [index, other]
+                .iter()
+                .any(|index| schema.is_tied(&schema.tables[*index]))
+            {
+                return harmless(draw, &schema.tables[index]);
+            }
             swap(schema, index, other)
         }
         Kind::Recreate => recreate(draw, schema, index),
@@ -54,7 +66,49 @@ pub fn draw(draw: &mut Draw, schema: &mut Schema) -> Change {
             let table = &schema.tables[index];
             alter("rebuild", table, "ENGINE = InnoDB").allowing(&[&table.name])
         }
+        Kind::Exchange => exchange(draw, schema, index),
+        Kind::Partitions => partitions(draw, partitioned(schema, index)),
+        Kind::Convert => {
+            let set = *draw.pick(&["utf8mb4 COLLATE utf8mb4_bin", "latin1"]);
+            let clause = format!("CONVERT TO CHARACTER SET {set}");
+            alter("convert", &schema.tables[index], &clause)
+        }
     }
+}
+
+/// A partition's rows, and those of a table of equal columns.
+fn exchange(draw: &mut Draw, schema: &Schema, index: usize) -> Change {
+    let table = partitioned(schema, index);
+    let name = quoted(&table.name);
+    let with = if draw.percent(50) { "WITHOUT" } else { "WITH" };
+    let sql = vec![
+        format!("CREATE TABLE elsewhere.part LIKE {name}"),
+        "ALTER TABLE elsewhere.part REMOVE PARTITIONING".to_owned(),
+        format!(
+            "ALTER TABLE {name} EXCHANGE PARTITION p1 WITH TABLE elsewhere.part {with} VALIDATION"
+        ),
+        "DROP TABLE elsewhere.part".to_owned(),
+    ];
+    let change = Change::raw("exchange a partition", sql);
+    change.allowing(&[&table.name]).allowing_words()
+}
+
+/// The first one with partitions, or else any.
+fn partitioned(schema: &Schema, index: usize) -> &Table {
+    let mut tables = schema.tables.iter();
+    let found = tables.find(|table| table.partitioned);
+    found.unwrap_or(&schema.tables[index])
+}
+
+fn partitions(draw: &mut Draw, table: &Table) -> Change {
+    let clause = *draw.pick(&[
+        "TRUNCATE PARTITION p1",
+        "COALESCE PARTITION 1",
+        "ADD PARTITION PARTITIONS 1",
+        "REBUILD PARTITION ALL",
+        "REMOVE PARTITIONING",
+    ]);
+    alter("partitions", table, clause)
 }
 
 /// One that gives columns another place.
@@ -207,6 +261,9 @@ fn reorder(draw: &mut Draw, table: &Table) -> Change {
 
 /// A name that comes back later, in the place of another table, or for good.
 fn rename_table(draw: &mut Draw, schema: &mut Schema, index: usize) -> Change {
+    if schema.is_tied(&schema.tables[index]) {
+        return harmless(draw, &schema.tables[index]);
+    }
     let names = ["t5", "tables2", "moved"];
     let free = names.iter().find(|name| schema.table(name).is_none());
     let from = schema.tables[index].name.clone();
@@ -221,7 +278,8 @@ fn rename_table(draw: &mut Draw, schema: &mut Schema, index: usize) -> Change {
     }
     let sql = format!("ALTER TABLE {} RENAME TO {}", quoted(&from), quoted(&to));
     renamed(schema, &from, &to);
-    Change::raw("rename table", vec![sql]).allowing(&[&from, &to])
+    let change = Change::raw("rename table", vec![sql]);
+    change.allowing(&[&from, &to]).allowing_words()
 }
 
 /// Others know a table by its name.
@@ -274,6 +332,7 @@ fn recreate(draw: &mut Draw, schema: &mut Schema, index: usize) -> Change {
     let sql = Schema {
         database: schema.database.clone(),
         tables: vec![table.clone()],
+        hides_cascades: schema.hides_cascades,
     }
     .sql();
     schema.tables[index] = table;
@@ -282,7 +341,7 @@ fn recreate(draw: &mut Draw, schema: &mut Schema, index: usize) -> Change {
 }
 
 /// No row differs afterwards, and nothing is deleted for it.
-fn harmless(draw: &mut Draw, table: &Table) -> Change {
+pub fn harmless(draw: &mut Draw, table: &Table) -> Change {
     let name = quoted(&table.name);
     let index = match table.key {
         Key::None => "ADD INDEX another (id)",
@@ -291,13 +350,24 @@ fn harmless(draw: &mut Draw, table: &Table) -> Change {
     let all = [
         format!("ALTER TABLE {name} COMMENT = 'DROP COLUMN c1, größe'"),
         format!("ALTER TABLE {name} {index}"),
-        format!("ALTER TABLE {name} ADD INDEX a (id); ALTER TABLE {name} RENAME INDEX a TO b; DROP INDEX b ON {name}"),
+        format!(
+            "ALTER TABLE {name} ADD INDEX a (id); ALTER TABLE {name} RENAME INDEX a TO b; DROP INDEX b ON {name}"
+        ),
         format!("CREATE VIEW seen AS SELECT * FROM {name}; DROP VIEW seen"),
         format!("ANALYZE TABLE {name}"),
-        format!("ALTER TABLE {name} ADD CONSTRAINT positive CHECK (id > -1000000); ALTER TABLE {name} DROP CHECK positive"),
+        format!(
+            "ALTER TABLE {name} ADD CONSTRAINT positive CHECK (id > -1000000); ALTER TABLE {name} DROP CHECK positive"
+        ),
         "CREATE DATABASE another; DROP DATABASE another".to_owned(),
+        "CREATE DATABASE `größer`; DROP DATABASE `größer`".to_owned(),
         "CREATE TABLE elsewhere.x (id INT PRIMARY KEY); INSERT INTO elsewhere.x VALUES (1); TRUNCATE elsewhere.x; DROP TABLE elsewhere.x".to_owned(),
+        "CREATE TABLE elsewhere.y (id INT, table2 INT) COMMENT 'größe'; ALTER TABLE elsewhere.y COMMENT = 'é', DROP COLUMN table2; DROP TABLE elsewhere.y".to_owned(),
+        "CREATE TABLE elsewhere.z (id INT); RENAME TABLE elsewhere.z TO elsewhere.tz; DROP TABLE elsewhere.tz".to_owned(),
     ];
-    let sql = draw.pick(&all).split("; ").map(str::to_owned).collect();
-    Change::raw("harmless", sql)
+    let sql: &String = draw.pick(&all);
+    Change::raw("harmless", one_by_one(sql))
+}
+
+fn one_by_one(sql: &str) -> Vec<String> {
+    sql.split("; ").map(str::to_owned).collect()
 }

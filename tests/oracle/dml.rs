@@ -3,7 +3,7 @@
 use super::columns::quoted;
 use super::draw::Draw;
 use super::schema::{Key, Schema, Table};
-use super::steps::{Change, Statement};
+use super::steps::{Allows, Change, Statement};
 
 /// Rows' ids are below this, unless a statement adds to them.
 const IDS: usize = 7;
@@ -39,7 +39,7 @@ const KINDS: [(usize, Kind); 17] = [
     (3, Kind::Move),
     (4, Kind::Replace),
     (4, Kind::Upsert),
-    (5, Kind::Reinsert),
+    (9, Kind::Reinsert),
     (2, Kind::UpdateTwo),
     (2, Kind::DeleteTwo),
     (3, Kind::InsertSelect),
@@ -95,7 +95,11 @@ pub fn draw(draw: &mut Draw, schema: &Schema, number: u64) -> Change {
                 &[table],
             )
         }
-        Kind::Reinsert => all.rows_of(reinsert(draw, table, number), &[table]),
+        Kind::Reinsert => {
+            let mut versioned = schema.tables.iter().filter(|table| table.version);
+            let table = versioned.find(|_| draw.percent(60)).unwrap_or(table);
+            all.rows_of(reinsert(draw, table, number), &[table])
+        }
         Kind::UpdateTwo => {
             let bump = |table: &Table, alias: &str| {
                 if table.version {
@@ -203,6 +207,42 @@ pub fn draw(draw: &mut Draw, schema: &Schema, number: u64) -> Change {
     }
 }
 
+/// What leaves a transaction prepared, and what commits it or rolls it back.
+pub fn prepared(draw: &mut Draw, schema: &Schema, number: u64) -> [Change; 2] {
+    let mut statements = vec![raw("XA START 'later'")];
+    for _ in 0..1 + draw.below(2) {
+        let table = draw.pick(&schema.tables);
+        statements.push(plain_statement(draw, table, number));
+    }
+    statements.extend([raw("XA END 'later'"), raw("XA PREPARE 'later'")]);
+    let end = *draw.pick(&[
+        "XA COMMIT 'later'",
+        "XA COMMIT 'later'",
+        "XA ROLLBACK 'later'",
+    ]);
+    // After a restart nobody knows which tables a transaction touched that was prepared before.
+    [
+        Change::new("xa prepare", statements),
+        Change::raw("xa end", vec![end.to_owned()]),
+    ]
+    .map(Change::allowing_everything)
+}
+
+/// Rows of any kind of statement that widens nothing.
+pub fn rows(draw: &mut Draw, schema: &Schema, number: u64) -> Change {
+    loop {
+        let change = self::draw(draw, schema, number);
+        let widens = change.allows == Allows::Everything
+            || matches!(
+                change.kind,
+                "create … select" | "truncate" | "truncate of a partition"
+            );
+        if !widens {
+            return change;
+        }
+    }
+}
+
 /// An insert, an update or a deletion, in a change of its own.
 pub fn plain(draw: &mut Draw, schema: &Schema, number: u64) -> Change {
     let table = draw.pick(&schema.tables);
@@ -239,8 +279,11 @@ impl Affected<'_> {
         change.allowing(&reached)
     }
 
-    /// The rows that differ, and those of children: no row event tells of them.
+    /// The rows that differ, and those of children, if no row event tells of them.
     fn children_of(&self, change: Change, table: &Table) -> Change {
+        if !self.schema.hides_cascades {
+            return change;
+        }
         let all = self.schema.tables.iter().map(|table| table.name.as_str());
         let children: Vec<&str> = all
             .filter(|name| *name != table.name && self.schema.follows(&table.name, name))
@@ -323,11 +366,17 @@ fn reinsert(draw: &mut Draw, table: &Table, number: u64) -> Change {
     let name = quoted(&table.name);
     let id = draw.below(IDS);
     let mut row = row(draw, table, number);
-    row[0].1 = id.to_string();
-    let mut statements = vec![raw("BEGIN")];
+    row[0].1 = "@id".to_owned();
+    let mut statements = vec![
+        raw("BEGIN"),
+        // One that is there, if any is.
+        Statement::Raw(format!(
+            "SET @id = IFNULL((SELECT MIN(id) FROM {name} WHERE id >= {id}), {id})"
+        )),
+    ];
     if let Some(version) = row.iter_mut().find(|(name, _)| name == "ver") {
         version.1 = format!("IFNULL(@ver, {})", version.1);
-        let sql = format!("SET @ver = (SELECT MAX(ver) FROM {name} WHERE id = {id})");
+        let sql = format!("SET @ver = (SELECT MAX(ver) FROM {name} WHERE id = @id)");
         statements.push(Statement::Raw(sql));
     }
     let insert = |verb| Statement::Insert {
@@ -336,10 +385,8 @@ fn reinsert(draw: &mut Draw, table: &Table, number: u64) -> Change {
         rows: vec![row],
         tail: String::new(),
     };
-    if draw.percent(50) {
-        statements.push(Statement::Raw(format!(
-            "DELETE FROM {name} WHERE id = {id}"
-        )));
+    if draw.percent(70) {
+        statements.push(Statement::Raw(format!("DELETE FROM {name} WHERE id = @id")));
         statements.push(insert("INSERT"));
     } else {
         statements.push(insert("REPLACE"));

@@ -44,8 +44,13 @@ impl Draw {
 
     /// Between one and `most` of these, each once, in their order.
     pub fn some<T: Clone>(&mut self, all: &[T], most: usize) -> Vec<T> {
+        self.between(all, 1, most)
+    }
+
+    /// Between `least` and `most` of these, each once, in their order.
+    pub fn between<T: Clone>(&mut self, all: &[T], least: usize, most: usize) -> Vec<T> {
         let mut left: Vec<usize> = (0..all.len()).collect();
-        let count = 1 + self.below(most.min(all.len()));
+        let count = least + self.below(most.min(all.len()) - least + 1);
         while left.len() > count {
             let out = self.below(left.len());
             left.remove(out);

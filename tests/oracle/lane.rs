@@ -8,15 +8,15 @@ use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
 
 use super::case::Case;
-use super::settings::DEFAULTS;
+use super::settings::{DEFAULTS, Settings};
 use crate::support::{
     EVICTD_PASSWORD, EvictdOptions, FakeCloudFront, Mysql, MysqlOptions, Redis, RedisOptions,
     Relay, scratch,
 };
 
 /// `redis.settle_after`. What readers promise is a bit less.
-const SETTLE_AFTER: &str = "400ms";
-pub const FILL_WITHIN: Duration = Duration::from_millis(330);
+const SETTLE_AFTER: &str = "500ms";
+pub const FILL_WITHIN: Duration = Duration::from_millis(430);
 
 /// A table that tells when evictd is done.
 const MARKS: &str =
@@ -24,6 +24,34 @@ const MARKS: &str =
 
 /// Databases that no rule is about.
 const ELSEWHERE: &str = "elsewhere";
+
+/// What a server can only be started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    gtid: bool,
+    native_foreign_keys: bool,
+}
+
+impl Server {
+    /// For one lane after the other.
+    pub const KINDS: [Self; 4] = [
+        Self::new(true, false),
+        Self::new(false, true),
+        Self::new(true, true),
+        Self::new(false, false),
+    ];
+
+    const fn new(gtid: bool, native_foreign_keys: bool) -> Self {
+        Self {
+            gtid,
+            native_foreign_keys,
+        }
+    }
+
+    pub fn of(settings: &Settings) -> Self {
+        Self::new(settings.gtid, settings.native_foreign_keys)
+    }
+}
 
 pub struct Lane {
     /// Whether keys settle.
@@ -58,9 +86,11 @@ pub async fn run(conn: &mut Conn, sql: &str) {
 }
 
 impl Lane {
-    pub async fn start(gtid: bool, settles: bool) -> Self {
+    pub async fn start(server: Server, settles: bool) -> Self {
+        let native = u8::from(server.native_foreign_keys);
         let options = MysqlOptions {
-            gtid,
+            gtid: server.gtid,
+            extra: vec![format!("--innodb-native-foreign-keys={native}")],
             ..MysqlOptions::default()
         };
         let mysql = Mysql::start(options).await;

@@ -49,7 +49,7 @@ use futures_util::future::join_all;
 
 use case::Case;
 use failure::Failure;
-use lane::Lane;
+use lane::{Lane, Server};
 use shrink::Shrunk;
 use tally::Tally;
 use world::{Done, play};
@@ -115,7 +115,7 @@ impl Run {
     }
 
     /// The next case that fits the lane's server.
-    fn next(&self, gtid: bool) -> Option<Case> {
+    fn next(&self, server: Server) -> Option<Case> {
         if self.is_over() || self.drawn.fetch_add(1, Ordering::Relaxed) >= self.cases {
             return None;
         }
@@ -124,16 +124,16 @@ impl Run {
         }
         loop {
             let case = Case::draw(rand::random_range(0..u64::from(u32::MAX)));
-            if case.settings.gtid == gtid {
+            if Server::of(&case.settings) == server {
                 return Some(case);
             }
         }
     }
 
     /// Plays cases until one fails or the run is over.
-    async fn lane(&self, gtid: bool) {
-        let mut lane = Lane::start(gtid, self.settles).await;
-        while let Some(case) = self.next(gtid) {
+    async fn lane(&self, server: Server) {
+        let mut lane = Lane::start(server, self.settles).await;
+        while let Some(case) = self.next(server) {
             let played = play(&mut lane, &case).await;
             let cases = self.count(&case, played.as_ref().copied().unwrap_or_default());
             let Err(failure) = played else { continue };
@@ -189,15 +189,15 @@ impl Run {
         );
     }
 
-    /// With so many lanes; a third of them on servers without GTIDs.
+    /// With so many lanes, on servers of different kinds.
     async fn play(self, lanes: usize) -> Self {
         let run = &self;
         let lanes = (0..lanes).map(|number| {
-            let gtid = match run.seed {
-                Some(seed) => Case::draw(seed).settings.gtid,
-                None => number % 3 != 1,
+            let server = match run.seed {
+                Some(seed) => Server::of(&Case::draw(seed).settings),
+                None => Server::KINDS[number % Server::KINDS.len()],
             };
-            run.lane(gtid)
+            run.lane(server)
         });
         join_all(lanes).await;
         println!("{}", run.tally.lock().expect("no lane panics"));
@@ -232,7 +232,7 @@ async fn entries_say_what_their_rows_say_whatever_is_drawn() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "draws until it finds a case: make oracle"]
 async fn without_settling_a_stale_entry_is_drawn() {
-    let run = Run::new(false, SECONDS, CASES_WITHOUT_SETTLING);
+    let run = Run::new(false, u64::from(u32::MAX), CASES_WITHOUT_SETTLING);
     let run = run.play(1).await;
     let failed = run.failed.lock().expect("no lane panics");
     let kind = failed.as_ref().map(|found| found.failure.kind);

@@ -11,10 +11,12 @@ pub struct Placeholder {
     pub filters: Vec<&'static str>,
 }
 
-/// `prefix{column|filter}:{column}`.
+/// `prefix{column|filter}:{column}`, or `prefix{variant}:{column}`.
 #[derive(Clone, Debug)]
 pub struct Template {
     pub prefix: String,
+    /// Whether there is one text for each of the rule's variants.
+    pub varies: bool,
     pub placeholders: Vec<Placeholder>,
 }
 
@@ -28,8 +30,8 @@ pub enum Shape {
     Guarded(Template),
     /// The name is a tag's: its set names the entry.
     Tag,
-    /// A field of the hash of this name.
-    Field(String),
+    /// A field of the hash that this renders.
+    Field(Template),
 }
 
 /// Entries of one template.
@@ -63,12 +65,19 @@ pub struct Rule {
     pub fires: Fires,
     /// Whether globs are written out.
     pub table_wide: bool,
+    /// What `expand` lists.
+    pub variants: Vec<&'static str>,
+    /// Whether entries count for one generation only, the counter of this rule.
+    pub generation: bool,
+    /// The parent of the foreign key whose column is all that the one template has.
+    pub cascade_from: Option<String>,
 }
 
 impl Template {
     fn new(prefix: String, placeholders: Vec<Placeholder>) -> Self {
         Self {
             prefix,
+            varies: false,
             placeholders,
         }
     }
@@ -80,7 +89,8 @@ impl Template {
             format!("{{{}{filters}}}", one.column)
         };
         let parts: Vec<String> = self.placeholders.iter().map(placeholder).collect();
-        format!("'{}{}'", self.prefix, parts.join(":"))
+        let variant = if self.varies { "{variant}:" } else { "" };
+        format!("'{}{variant}{}'", self.prefix, parts.join(":"))
     }
 
     pub fn columns(&self) -> impl Iterator<Item = &str> {
@@ -103,6 +113,9 @@ fn common<'t>(tables: &[&'t Table]) -> Vec<(&'t str, Type, bool)> {
         .collect()
 }
 
+/// What applications make of a point in time whose sessions have a zone of their own.
+pub const IN_ANOTHER_ZONE: &str = "date(\"%Y-%m-%d %H:%M:%S\", \"+05:30\")";
+
 fn filters(draw: &mut Draw, of: Type, not_null: bool) -> Vec<&'static str> {
     let mut filters = Vec::new();
     let text = matches!(of, Type::Varchar | Type::Text | Type::Latin1 | Type::Enum);
@@ -113,7 +126,10 @@ fn filters(draw: &mut Draw, of: Type, not_null: bool) -> Vec<&'static str> {
     if matches!(of, Type::Binary | Type::Varbinary) && draw.percent(50) {
         filters.push("hex");
     }
-    if draw.percent(20) {
+    if matches!(of, Type::Timestamp | Type::TimestampMicros) && draw.percent(60) {
+        filters.push(IN_ANOTHER_ZONE);
+    }
+    if draw.percent(12) {
         filters.push(*draw.pick(&["crc32", "hex"]));
     }
     if !not_null && draw.percent(50) {
@@ -126,11 +142,14 @@ fn filters(draw: &mut Draw, of: Type, not_null: bool) -> Vec<&'static str> {
 fn key(tables: &[&Table]) -> Vec<Placeholder> {
     let composite = tables.iter().all(|table| table.key == Key::Composite);
     let columns: &[&str] = if composite { &["id", "part"] } else { &["id"] };
-    let plain = |column: &&str| Placeholder {
-        column: (*column).to_owned(),
+    columns.iter().map(|name| plain(name)).collect()
+}
+
+fn plain(column: &str) -> Placeholder {
+    Placeholder {
+        column: column.to_owned(),
         filters: Vec::new(),
-    };
-    columns.iter().map(plain).collect()
+    }
 }
 
 fn placeholders(draw: &mut Draw, tables: &[&Table]) -> Vec<Placeholder> {
@@ -139,7 +158,7 @@ fn placeholders(draw: &mut Draw, tables: &[&Table]) -> Vec<Placeholder> {
     if columns.is_empty() || draw.percent(60) {
         all = key(tables);
     }
-    if !columns.is_empty() && (all.is_empty() || draw.percent(60)) {
+    if !columns.is_empty() && (all.is_empty() || draw.percent(75)) {
         for (name, of, not_null) in draw.some(&columns, 2) {
             all.push(Placeholder {
                 column: name.to_owned(),
@@ -148,6 +167,77 @@ fn placeholders(draw: &mut Draw, tables: &[&Table]) -> Vec<Placeholder> {
         }
     }
     all
+}
+
+impl Family {
+    /// Another one of `rule`, whose others are drawn already.
+    fn draw(
+        draw: &mut Draw,
+        [number, index]: [usize; 2],
+        rule: &Rule,
+        unique: bool,
+        tables: &[&Table],
+        edge: bool,
+    ) -> Self {
+        // A name with the version in it, or one that a guard is for, is one row's: see docs/limits.md.
+        let if_versioned = |weight| if rule.version && unique { weight } else { 0 };
+        let guards = if index == 0 { 5 } else { 0 };
+        let shape = draw.weighted(&[
+            (6, 0),
+            (if_versioned(12), 1),
+            (if_versioned(guards), 2),
+            (2, 3),
+            (2, 4),
+        ]);
+        let mut placeholders = placeholders(draw, tables);
+        let shape = match shape {
+            1 => {
+                let others = std::mem::replace(&mut placeholders, key(tables));
+                if draw.percent(40) {
+                    let is_other = |one: &Placeholder| !matches!(&*one.column, "id" | "part");
+                    placeholders.extend(others.into_iter().filter(is_other));
+                }
+                placeholders.push(plain("ver"));
+                Shape::Versioned
+            }
+            2 => {
+                placeholders = key(tables);
+                Shape::Guarded(Template::new(format!("r{number}g:"), key(tables)))
+            }
+            3 => Shape::Tag,
+            4 => {
+                let of = if draw.percent(50) {
+                    key(tables)
+                } else {
+                    Vec::new()
+                };
+                Shape::Field(Template::new(format!("r{number}h{index}:"), of))
+            }
+            _ => Shape::Plain,
+        };
+        let varies = !matches!(shape, Shape::Tag | Shape::Field(_)) && draw.percent(20);
+        let paths = matches!(shape, Shape::Plain | Shape::Guarded(_)) && edge;
+        let template = |prefix: String| Template {
+            varies,
+            ..Template::new(prefix, placeholders.clone())
+        };
+        Self {
+            template: template(format!("r{number}k{index}:")),
+            path: (paths && draw.percent(70)).then(|| template(format!("/r{number}p{index}/"))),
+            shape,
+        }
+    }
+
+    /// The columns that its names are made of.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        let of = match &self.shape {
+            Shape::Guarded(template) | Shape::Field(template) => Some(template),
+            _ => None,
+        };
+        of.into_iter()
+            .chain([&self.template])
+            .flat_map(Template::columns)
+    }
 }
 
 impl Rule {
@@ -161,7 +251,8 @@ impl Rule {
                 .iter()
                 .map(|table| table.name.clone())
                 .collect();
-            draw.some(&names, 2)
+            let most = if draw.percent(60) { 1 } else { 2 };
+            draw.some(&names, most)
         };
         let about = |table: &&Table| tables.iter().any(|glob| matches(glob, &table.name));
         let mut matched: Vec<&Table> = schema.tables.iter().filter(about).collect();
@@ -173,61 +264,64 @@ impl Rule {
         }
         let unique = matched.iter().all(|table| table.key != Key::None)
             && (matched.len() == 1 && tables[0] == matched[0].name);
-        let version = matched.iter().all(|table| table.version) && draw.percent(70);
-        let mut families = Vec::new();
-        for index in 0..1 + draw.below(2) {
-            let prefix = format!("r{number}k{index}:");
-            let shape = draw.weighted(&[(6, 0), (2, 1), (2, 2), (1, 3), (1, 4)]);
-            let mut placeholders = placeholders(draw, &matched);
-            let shape = match shape {
-                1 if version => {
-                    if draw.percent(70) {
-                        placeholders = key(&matched);
-                    }
-                    placeholders.push(Placeholder {
-                        column: "ver".to_owned(),
-                        filters: Vec::new(),
-                    });
-                    Shape::Versioned
-                }
-                2 if version && unique && index == 0 => {
-                    placeholders = key(&matched);
-                    let guard = Template::new(format!("r{number}g:"), key(&matched));
-                    Shape::Guarded(guard)
-                }
-                3 => Shape::Tag,
-                4 => Shape::Field(format!("r{number}h{index}")),
-                _ => Shape::Plain,
-            };
-            let paths = matches!(shape, Shape::Plain | Shape::Guarded(_)) && edge;
-            let path = (paths && draw.percent(70))
-                .then(|| Template::new(format!("/r{number}p{index}/"), placeholders.clone()));
-            families.push(Family {
-                shape,
-                template: Template::new(prefix, placeholders),
-                path,
-            });
-        }
-        let guarded = families
-            .iter()
-            .any(|family| matches!(family.shape, Shape::Guarded(_)));
-        let fires = if version || guarded {
-            Fires::Always
-        } else {
-            Fires::draw(draw, &families, &matched)
-        };
-        Self {
+        let mut rule = Self {
             name: format!("rule {number}"),
+            version: matched.iter().all(|table| table.version) && draw.percent(80),
             tables,
-            version,
-            families,
-            fires,
+            families: Vec::new(),
+            fires: Fires::Always,
             table_wide: draw.percent(20),
+            variants: vec!["en", "de"],
+            generation: !edge && draw.percent(15),
+            cascade_from: None,
+        };
+        if let ([table], false) = (matched.as_slice(), rule.has_glob())
+            && let Some((parent, _)) = &table.parent
+            && draw.percent(40)
+        {
+            rule.follow(number, parent);
+            return rule;
         }
+        for index in 0..1 + draw.below(3) {
+            let family = Family::draw(draw, [number, index], &rule, unique, &matched, edge);
+            rule.families.push(family);
+        }
+        let mut families = rule.families.iter();
+        let guarded = families.any(|family| matches!(family.shape, Shape::Guarded(_)));
+        if !rule.version && !guarded {
+            rule.fires = Fires::draw(draw, &rule.families, &matched);
+        }
+        rule
+    }
+
+    /// Entries of all rows that refer to one, which go with it.
+    fn follow(&mut self, number: usize, parent: &str) {
+        self.version = false;
+        self.cascade_from = Some(parent.to_owned());
+        self.families = vec![Family {
+            shape: Shape::Plain,
+            template: Template::new(format!("r{number}o:"), vec![plain("owner")]),
+            path: None,
+        }];
     }
 
     pub fn is_about(&self, table: &str) -> bool {
         self.tables.iter().any(|glob| matches(glob, table))
+    }
+
+    /// What a template of it stands for: one text, or one for each variant.
+    pub fn variants(&self, template: &Template) -> Vec<Option<&'static str>> {
+        if template.varies {
+            self.variants.iter().copied().map(Some).collect()
+        } else {
+            vec![None]
+        }
+    }
+
+    /// The counter that entries' generation is read from.
+    pub fn counter(&self) -> Option<String> {
+        self.generation
+            .then(|| format!("generation of {}", self.name))
     }
 
     pub fn has_glob(&self) -> bool {
@@ -237,9 +331,7 @@ impl Rule {
     /// The columns that it reads.
     pub fn reads(&self) -> Vec<&str> {
         let families = self.families.iter();
-        let mut all: Vec<&str> = families
-            .flat_map(|family| family.template.columns())
-            .collect();
+        let mut all: Vec<&str> = families.flat_map(Family::reads).collect();
         match &self.fires {
             Fires::Always => {}
             Fires::Changed(columns) | Fires::Differs(columns) => {
@@ -278,7 +370,9 @@ impl Rule {
                     toml += &format!("guard = {{ key = {}, ttl = '1h' }}\n", guard.text());
                 }
                 Shape::Tag => tags.push(text),
-                Shape::Field(key) => fields.push(format!("{{ key = '{key}', field = {text} }}")),
+                Shape::Field(key) => {
+                    fields.push(format!("{{ key = {}, field = {text} }}", key.text()));
+                }
             }
             paths.extend(family.path.as_ref().map(Template::text));
         }
@@ -311,6 +405,20 @@ impl Rule {
                 toml += &format!("{name} = {}\n", list(all));
             }
         }
+        if self.families.iter().any(|family| family.template.varies) {
+            let texts = self.variants.iter().map(|text| format!("'{text}'"));
+            toml += &format!("expand = {{ variant = {} }}\n", list(texts.collect()));
+        }
+        if let (Some(parent), [family]) = (&self.cascade_from, self.families.as_slice()) {
+            let key = Template {
+                placeholders: vec![plain("id")],
+                ..family.template.clone()
+            };
+            toml += &format!(
+                "cascade_from = [{{ table = '{database}.{parent}', keys = [{}] }}]\n",
+                key.text()
+            );
+        }
         toml + &self.table_wide_toml()
     }
 
@@ -318,6 +426,9 @@ impl Rule {
         let plain = |family: &Family| {
             family.path.is_none() && !matches!(family.shape, Shape::Tag | Shape::Field(_))
         };
+        if let Some(counter) = self.counter() {
+            return format!("table_wide = {{ generation = '{counter}' }}\n");
+        }
         if !self.table_wide || !self.families.iter().all(plain) {
             return String::new();
         }

@@ -48,11 +48,13 @@ pub struct Table {
 pub struct Schema {
     pub database: String,
     pub tables: Vec<Table>,
+    /// Whether cascades are in no event.
+    pub hides_cascades: bool,
 }
 
 impl Schema {
-    pub fn draw(draw: &mut Draw) -> Self {
-        let names = draw.some(&TABLES, 4);
+    pub fn draw(draw: &mut Draw, hides_cascades: bool) -> Self {
+        let names = draw.between(&TABLES, 2, 4);
         let mut tables: Vec<Table> = Vec::new();
         for name in names {
             let table = Table::draw(draw, name, &tables);
@@ -66,6 +68,7 @@ impl Schema {
         Self {
             database: draw.weighted(&weights).to_owned(),
             tables,
+            hides_cascades,
         }
     }
 
@@ -82,6 +85,15 @@ impl Schema {
             .table(changed)
             .and_then(|table| table.trigger.as_deref())
             .is_some_and(|other| other == child || self.is_child(child, other))
+    }
+
+    /// Whether evictd has to know of a foreign key of it, by the names that it found at its start.
+    pub fn is_tied(&self, table: &Table) -> bool {
+        let of = |other: &Table| {
+            let mut parent = other.parent.iter();
+            parent.any(|(name, _)| *name == table.name)
+        };
+        self.hides_cascades && (table.parent.is_some() || self.tables.iter().any(of))
     }
 
     fn is_child(&self, child: &str, parent: &str) -> bool {
@@ -128,10 +140,19 @@ impl Schema {
 
 impl Table {
     pub fn draw(draw: &mut Draw, name: &str, others: &[Table]) -> Self {
-        let key = draw.weighted(&[(6, Key::Id), (2, Key::Composite), (1, Key::None)]);
+        let key = draw.weighted(&[(6, Key::Id), (2, Key::Composite), (3, Key::None)]);
         let mut columns: Vec<Column> = Vec::new();
-        for name in draw.some(&COLUMNS, 6) {
-            let column = Self::column(draw, name, &columns);
+        for name in draw.between(&COLUMNS, 2, 6) {
+            let mut column = Self::column(draw, name, &columns);
+            // Rules about several tables are made of what these have in common.
+            let others = others.iter().flat_map(|table| &table.columns);
+            let mut plain = others.filter(|column| column.generated.is_none());
+            if let Some(other) = plain.find(|column| column.name == name)
+                && column.generated.is_none()
+                && draw.percent(60)
+            {
+                column.of = other.of;
+            }
             columns.push(column);
         }
         let parents: Vec<&Table> = others
@@ -139,8 +160,8 @@ impl Table {
             .filter(|table| table.key == Key::Id && !table.partitioned)
             .collect();
         // A hidden key would not have the column that rows are spread by.
-        let partitioned = draw.percent(15) && key != Key::None;
-        let parent = if !parents.is_empty() && !partitioned && draw.percent(30) {
+        let partitioned = draw.percent(25) && key != Key::None;
+        let parent = if !parents.is_empty() && !partitioned && draw.percent(40) {
             let parent = draw.pick(&parents).name.clone();
             Some((
                 parent,
@@ -152,7 +173,7 @@ impl Table {
         Self {
             name: name.to_owned(),
             key,
-            version: draw.percent(40),
+            version: draw.percent(50),
             columns,
             partitioned,
             parent,
@@ -181,7 +202,7 @@ impl Table {
         }
         Column {
             name: name.to_owned(),
-            of: *draw.pick(&Type::ALL),
+            of: draw.weighted(&Type::WEIGHTS),
             not_null: draw.percent(30),
             invisible,
             generated: None,

@@ -5,6 +5,8 @@ use super::draw::Draw;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub gtid: bool,
+    /// Cascades are InnoDB's own, and in no event.
+    pub native_foreign_keys: bool,
     pub row_image: &'static str,
     pub row_metadata: &'static str,
     pub checksum: &'static str,
@@ -18,7 +20,7 @@ pub struct Settings {
     /// Tables without a key get an invisible one.
     pub invisible_key: bool,
     /// Of every session that begins, evictd's too.
-    pub global: &'static str,
+    pub globals: Vec<&'static str>,
 }
 
 const SQL_MODES: [&str; 4] = [
@@ -28,18 +30,23 @@ const SQL_MODES: [&str; 4] = [
     "PAD_CHAR_TO_FULL_LENGTH",
 ];
 
-const GLOBALS: [&str; 7] = [
-    "autocommit = 0",
-    "init_connect = 'SET NAMES latin1'",
-    "sql_select_limit = 1",
-    "time_zone = '-08:00'",
-    "sql_mode = 'ANSI_QUOTES,PAD_CHAR_TO_FULL_LENGTH,NO_BACKSLASH_ESCAPES'",
-    "transaction_isolation = 'SERIALIZABLE'",
-    "group_concat_max_len = 4",
+/// How often each is set.
+const GLOBALS: [(usize, &str); 8] = [
+    (30, "autocommit = 0"),
+    (30, "init_connect = 'SET NAMES latin1'"),
+    (10, "sql_select_limit = 1"),
+    (15, "time_zone = '-08:00'"),
+    (
+        15,
+        "sql_mode = 'ANSI_QUOTES,PAD_CHAR_TO_FULL_LENGTH,NO_BACKSLASH_ESCAPES'",
+    ),
+    (15, "transaction_isolation = 'SERIALIZABLE'"),
+    (15, "group_concat_max_len = 4"),
+    (15, "binlog_rows_query_log_events = ON"),
 ];
 
 /// What [`GLOBALS`] and [`Settings::begin`] change.
-pub const DEFAULTS: [&str; 9] = [
+pub const DEFAULTS: [&str; 10] = [
     "autocommit = 1",
     "init_connect = ''",
     "sql_select_limit = DEFAULT",
@@ -47,21 +54,22 @@ pub const DEFAULTS: [&str; 9] = [
     "sql_mode = DEFAULT",
     "transaction_isolation = 'REPEATABLE-READ'",
     "group_concat_max_len = DEFAULT",
+    "binlog_rows_query_log_events = OFF",
     "binlog_row_metadata = FULL",
     "local_infile = ON",
 ];
 
 impl Settings {
     pub fn draw(draw: &mut Draw) -> Self {
-        let global = if draw.percent(40) {
-            *draw.pick(&GLOBALS)
-        } else {
-            ""
-        };
+        let set = GLOBALS
+            .into_iter()
+            .filter(|(often, _)| draw.percent(*often));
+        let globals = set.map(|(_, global)| global).collect();
         Self {
             gtid: draw.percent(70),
-            row_image: draw.weighted(&[(4, "FULL"), (2, "MINIMAL"), (1, "NOBLOB")]),
-            row_metadata: draw.weighted(&[(1, "FULL"), (1, "MINIMAL")]),
+            native_foreign_keys: draw.percent(50),
+            row_image: draw.weighted(&[(5, "FULL"), (2, "MINIMAL"), (1, "NOBLOB")]),
+            row_metadata: draw.weighted(&[(2, "FULL"), (3, "MINIMAL")]),
             checksum: draw.weighted(&[(3, "CRC32"), (1, "NONE")]),
             compression: draw.percent(25),
             partial_json: draw.percent(15),
@@ -74,8 +82,8 @@ impl Settings {
                 (1, SQL_MODES[2]),
                 (1, SQL_MODES[3]),
             ]),
-            invisible_key: draw.percent(20),
-            global,
+            invisible_key: draw.percent(50),
+            globals,
         }
     }
 
@@ -86,8 +94,13 @@ impl Settings {
             change(&mut plainer);
             plainer
         };
-        [
-            with(|settings| settings.global = ""),
+        let without = |name: &&'static str| {
+            let mut plainer = self.clone();
+            plainer.globals.retain(|global| global != name);
+            plainer
+        };
+        let globals: Vec<Self> = self.globals.iter().map(without).collect();
+        let others = [
             with(|settings| settings.sql_mode = SQL_MODES[0]),
             with(|settings| settings.time_zone = "+00:00"),
             with(|settings| settings.charset = "utf8mb4"),
@@ -98,10 +111,10 @@ impl Settings {
             with(|settings| settings.invisible_key = false),
             with(|settings| settings.row_image = "FULL"),
             with(|settings| settings.row_metadata = "FULL"),
-        ]
-        .into_iter()
-        .filter(|plainer| plainer.kinds() != self.kinds())
-        .collect()
+        ];
+        let all = globals.into_iter().chain(others);
+        all.filter(|plainer| plainer.kinds() != self.kinds())
+            .collect()
     }
 
     /// Of the server.
@@ -110,9 +123,8 @@ impl Settings {
             format!("SET GLOBAL binlog_row_metadata = {}", self.row_metadata),
             format!("SET GLOBAL binlog_checksum = {}", self.checksum),
         ];
-        if !self.global.is_empty() {
-            sql.push(format!("SET GLOBAL {}", self.global));
-        }
+        let globals = self.globals.iter();
+        sql.extend(globals.map(|global| format!("SET GLOBAL {global}")));
         sql
     }
 
@@ -127,15 +139,16 @@ impl Settings {
             format!("SET binlog_transaction_compression = {}", on(self.compression)),
             format!("SET binlog_row_value_options = '{}'", if self.partial_json { "PARTIAL_JSON" } else { "" }),
             format!("SET autocommit = {}", on(self.autocommit)),
-            "SET sql_select_limit = 18446744073709551615, innodb_lock_wait_timeout = 2, lock_wait_timeout = 2".to_owned(),
+            "SET sql_select_limit = 18446744073709551615, innodb_lock_wait_timeout = 1, lock_wait_timeout = 1".to_owned(),
             "SET transaction_isolation = 'REPEATABLE-READ'".to_owned(),
         ]
     }
 
     pub fn kinds(&self) -> Vec<String> {
         let on = |name: &str, is: bool| format!("{name} {}", if is { "on" } else { "off" });
-        vec![
+        let mut kinds = vec![
             on("GTIDs", self.gtid),
+            on("native foreign keys", self.native_foreign_keys),
             format!("row image {}", self.row_image),
             format!("row metadata {}", self.row_metadata),
             format!("checksum {}", self.checksum),
@@ -146,15 +159,10 @@ impl Settings {
             format!("time zone {}", self.time_zone),
             format!("SQL mode '{}'", self.sql_mode),
             on("invisible keys", self.invisible_key),
-            format!(
-                "global: {}",
-                if self.global.is_empty() {
-                    "defaults"
-                } else {
-                    self.global
-                }
-            ),
-        ]
+        ];
+        let globals = self.globals.iter();
+        kinds.extend(globals.map(|global| format!("global: {global}")));
+        kinds
     }
 
     /// A statement in the session's character set.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::case::Case;
 use super::failure::Failure;
 use super::lane::Lane;
-use super::rules::{Fires, Rule};
+use super::rules::{Fires, Rule, Shape};
 use super::steps::{Step, Without};
 use super::world::play;
 
@@ -127,7 +127,9 @@ fn plainer_rules(case: &Case) -> Vec<Case> {
             if rule.families[family].path.is_some() {
                 push(&|rule| rule.families[family].path = None);
             }
-            if rule.families[family].template.placeholders.len() > 1 {
+            // A version stays last, and with it the key that makes the name one row's.
+            let of = &rule.families[family];
+            if of.template.placeholders.len() > 1 && !matches!(of.shape, Shape::Versioned) {
                 push(&|rule| drop(rule.families[family].template.placeholders.pop()));
             }
         }
@@ -136,6 +138,19 @@ fn plainer_rules(case: &Case) -> Vec<Case> {
         }
         if rule.table_wide {
             push(&|rule| rule.table_wide = false);
+        }
+        if rule.generation {
+            push(&|rule| rule.generation = false);
+        }
+        if rule.families.iter().any(|family| family.template.varies) {
+            push(&|rule| {
+                for family in &mut rule.families {
+                    let path = family.path.iter_mut();
+                    for template in path.chain([&mut family.template]) {
+                        template.varies = false;
+                    }
+                }
+            });
         }
     }
     let families = case.rules.iter().flat_map(|rule| &rule.families);

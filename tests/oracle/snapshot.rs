@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
 use super::columns::quoted;
-use super::rules::{Family, Fires, Rule, Shape, Template};
+use super::rules::{Family, Fires, IN_ANOTHER_ZONE, Rule, Shape, Template};
 
 /// A row's columns, in hexadecimal digits, or NULL.
 pub type Values = BTreeMap<String, Option<String>>;
@@ -25,6 +25,9 @@ pub type Place = (usize, usize);
 /// A table's columns and their types, as the server has them.
 pub type Columns = BTreeMap<String, Vec<(String, String)>>;
 
+/// The generation that each rule's entries are of, if they are of one.
+pub type Generations = Vec<Option<u64>>;
+
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub entries: BTreeMap<Place, BTreeMap<Name, Content>>,
@@ -32,6 +35,8 @@ pub struct Snapshot {
     pub pages: BTreeMap<String, (Place, Name)>,
     /// The guard and the version of each entry that has one.
     pub guards: BTreeMap<(Place, Name), (Name, String)>,
+    /// What rules' counters said before.
+    pub generations: Generations,
 }
 
 impl Snapshot {
@@ -78,13 +83,21 @@ fn filtered(text: String, filter: &str) -> String {
         "hex" => format!("LOWER(HEX({text}))"),
         "crc32" => format!("CONCAT(CRC32({text}))"),
         "default(\"none\")" => format!("IFNULL({text}, 'none')"),
+        IN_ANOTHER_ZONE => {
+            format!("DATE_FORMAT(CONVERT_TZ({text}, '+00:00', '+05:30'), '%Y-%m-%d %H:%i:%s')")
+        }
         other => panic!("no filter {other}"),
     }
 }
 
 /// A template as SQL, if the table has its columns.
-fn rendered(template: &Template, columns: &[(String, String)]) -> Option<String> {
+fn rendered(
+    template: &Template,
+    variant: Option<&str>,
+    columns: &[(String, String)],
+) -> Option<String> {
     let mut parts = vec![format!("_binary'{}'", template.prefix)];
+    parts.extend(variant.map(|text| format!("_binary'{text}:'")));
     for (index, placeholder) in template.placeholders.iter().enumerate() {
         if index > 0 {
             parts.push("_binary':'".to_owned());
@@ -102,8 +115,19 @@ fn rendered(template: &Template, columns: &[(String, String)]) -> Option<String>
 }
 
 /// One family's columns in a query.
-fn selected(rule: &Rule, family: &Family, columns: &[(String, String)]) -> Option<[String; 4]> {
-    let name = rendered(&family.template, columns)?;
+fn selected(
+    rule: &Rule,
+    family: &Family,
+    variant: Option<&str>,
+    columns: &[(String, String)],
+) -> Option<[String; 4]> {
+    let mut name = rendered(&family.template, variant, columns)?;
+    if let Shape::Field(key) = &family.shape {
+        name = format!(
+            "CONCAT({}, _binary'\n', {name})",
+            rendered(key, None, columns)?
+        );
+    }
     let name = match &rule.fires {
         Fires::Above(column, above) => {
             columns.iter().find(|(name, _)| name == column)?;
@@ -117,11 +141,11 @@ fn selected(rule: &Rule, family: &Family, columns: &[(String, String)]) -> Optio
     };
     let null = || "NULL".to_owned();
     let path = family.path.as_ref();
-    let path = path.map_or_else(|| Some(null()), |path| rendered(path, columns))?;
+    let path = path.map_or_else(|| Some(null()), |path| rendered(path, variant, columns))?;
     let (guard, version) = match &family.shape {
         Shape::Guarded(guard) => {
             columns.iter().find(|(name, _)| name == "ver")?;
-            (rendered(guard, columns)?, "CONCAT(ver)".to_owned())
+            (rendered(guard, None, columns)?, "CONCAT(ver)".to_owned())
         }
         _ => (null(), null()),
     };
@@ -159,11 +183,14 @@ pub async fn take(
         let mut select = vec![format!("JSON_OBJECT({})", pairs.join(", "))];
         for (number, rule) in rules.iter().enumerate() {
             for (index, family) in rule.families.iter().enumerate() {
-                if rule.is_about(table)
-                    && let Some(selected) = selected(rule, family, columns)
-                {
-                    select.extend(selected);
-                    places.push((number, index));
+                if !rule.is_about(table) {
+                    continue;
+                }
+                for variant in rule.variants(&family.template) {
+                    if let Some(selected) = selected(rule, family, variant, columns) {
+                        select.extend(selected);
+                        places.push((number, index));
+                    }
                 }
             }
         }
@@ -258,6 +285,9 @@ fn an_entry_is_stale_if_it_says_something_else_than_the_rows() {
         families: Vec::new(),
         fires: Fires::Always,
         table_wide: false,
+        variants: Vec::new(),
+        generation: false,
+        cascade_from: None,
     };
     let stale = |stored: &[&Values], now: &[&Values], added: &[&str]| {
         let rows = |rows: &[&Values]| -> Content { rows.iter().copied().cloned().collect() };

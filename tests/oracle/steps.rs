@@ -121,6 +121,18 @@ impl Change {
         self
     }
 
+    /// Besides, whatever a word of it may name, in lower case too, since its form does not tell: see docs/limits.md.
+    pub fn allowing_words(mut self) -> Self {
+        if let Allows::Tables(tables) = &mut self.allows {
+            for statement in &self.statements {
+                let sql = statement.sql(&Without::new());
+                let words = sql.split([' ', '`', '.', '(', ')']);
+                tables.extend(words.flat_map(|word| [word.to_owned(), word.to_lowercase()]));
+            }
+        }
+        self
+    }
+
     pub fn allowing_everything(mut self) -> Self {
         self.allows = Allows::Everything;
         self
@@ -184,35 +196,141 @@ impl fmt::Display for Step {
     }
 }
 
-/// Draws what happens until the next quiet point.
-pub fn draw(draw: &mut Draw, schema: &mut Schema, number: &mut u64, minimal: bool) -> Vec<Step> {
-    if minimal && draw.percent(12) {
-        return behind(draw, schema, number);
+/// What statements of a round are like. Where nothing widens, everything that is wrong about rows shows.
+#[derive(Clone, Copy)]
+enum Theme {
+    Rows,
+    /// Rows, and statements about tables that leave rows as they are.
+    Harmless,
+    Any,
+}
+
+/// The steps of a case while they are drawn.
+pub struct Steps {
+    /// As it is by then.
+    schema: Schema,
+    /// Whether the binlog does not name columns.
+    minimal: bool,
+    number: u64,
+    /// What ends a transaction that is prepared.
+    prepared: Option<Change>,
+    all: Vec<Step>,
+}
+
+impl Steps {
+    pub fn new(schema: Schema, minimal: bool) -> Self {
+        Self {
+            schema,
+            minimal,
+            number: 1,
+            prepared: None,
+            all: Vec::new(),
+        }
     }
-    let mut steps = Vec::new();
-    let away = draw.weighted(&[
-        (5, None),
-        (1, Some(Fate::Freeze)),
-        (1, Some(Fate::Kill)),
-        (1, Some(Fate::Stop)),
-    ]);
-    let count = 1 + draw.below(5);
-    let leaves = draw.below(count + 1);
-    for index in 0..count {
-        if index == leaves {
-            steps.extend(away.map(Step::Evictd));
+
+    /// Draws what happens until the next quiet point.
+    pub fn round(&mut self, draw: &mut Draw) {
+        if self.minimal && draw.percent(12) {
+            self.behind(draw);
+            return;
         }
-        *number += 1;
-        steps.push(Step::Change(change(draw, schema, *number)));
-        if draw.percent(15) {
-            steps.push(Step::Fill);
+        let away = draw.weighted(&[
+            (4, None),
+            (1, Some(Fate::Freeze)),
+            (1, Some(Fate::Kill)),
+            (1, Some(Fate::Stop)),
+        ]);
+        let theme = draw.weighted(&[(5, Theme::Rows), (2, Theme::Harmless), (5, Theme::Any)]);
+        let count = 1 + draw.below(6);
+        let leaves = draw.below(count + 1);
+        for index in 0..count {
+            if index == leaves {
+                self.all.extend(away.map(Step::Evictd));
+            }
+            self.number += 1;
+            let mut change = self.change(draw, theme);
+            let often = if change.kind == "delete and insert of a row" {
+                85
+            } else {
+                35
+            };
+            change.late = draw.percent(often);
+            self.all.push(Step::Change(change));
+            if draw.percent(15) {
+                self.all.push(Step::Fill);
+            }
+            if index >= leaves && draw.percent(30) {
+                self.all.extend(away.map(|fate| Step::Evictd(back(fate))));
+            }
         }
-        if index >= leaves && draw.percent(30) {
-            steps.extend(away.map(|fate| Step::Evictd(back(fate))));
+        self.all.push(Step::Quiet);
+    }
+
+    /// All of them; nothing stays prepared.
+    pub fn end(mut self) -> Vec<Step> {
+        if let Some(change) = self.prepared {
+            self.all.extend([Step::Change(change), Step::Quiet]);
+        }
+        self.all
+    }
+
+    fn change(&mut self, draw: &mut Draw, theme: Theme) -> Change {
+        if draw.percent(40)
+            && let Some(change) = self.prepared.take()
+        {
+            return change;
+        }
+        match theme {
+            Theme::Rows => dml::rows(draw, &self.schema, self.number),
+            Theme::Harmless if draw.percent(60) => {
+                let table = draw.pick(&self.schema.tables);
+                ddl::harmless(draw, table)
+            }
+            Theme::Harmless => dml::rows(draw, &self.schema, self.number),
+            Theme::Any if self.prepared.is_none() && draw.percent(12) => {
+                let [prepare, end] = dml::prepared(draw, &self.schema, self.number);
+                self.prepared = Some(end);
+                prepare
+            }
+            Theme::Any if draw.percent(60) => dml::draw(draw, &self.schema, self.number),
+            Theme::Any => self.ddl(draw, ddl::draw),
         }
     }
-    steps.push(Step::Quiet);
-    steps
+
+    /// Whatever widens a table widens those whose rows may go with its own.
+    fn ddl(&mut self, draw: &mut Draw, kind: fn(&mut Draw, &mut Schema) -> Change) -> Change {
+        let before = self.schema.clone();
+        let mut change = kind(draw, &mut self.schema);
+        if let Allows::Tables(tables) = &mut change.allows
+            && before.hides_cascades
+        {
+            let names = before.tables.iter().map(|table| &table.name);
+            let follows = |name: &&String| tables.iter().any(|table| before.follows(table, name));
+            let more: Vec<String> = names.filter(follows).cloned().collect();
+            tables.extend(more);
+        }
+        change
+    }
+
+    /// Rows that evictd reads after their columns have changed, and not the statement that changed them; and then it
+    /// ends.
+    fn behind(&mut self, draw: &mut Draw) {
+        self.number += 1;
+        let rows = dml::plain(draw, &self.schema, self.number);
+        let columns = self.ddl(draw, ddl::columns);
+        let end = *draw.pick(&[Fate::Kill, Fate::Stop]);
+        self.all.extend([
+            Step::Evictd(Fate::Freeze),
+            Step::Change(rows),
+            Step::Evictd(Fate::Hold),
+            Step::Change(columns),
+            Step::Evictd(Fate::Thaw),
+            Step::Evictd(Fate::Catch),
+            Step::Evictd(end),
+            Step::Evictd(Fate::Release),
+            Step::Quiet,
+        ]);
+    }
 }
 
 fn back(fate: Fate) -> Fate {
@@ -221,34 +339,4 @@ fn back(fate: Fate) -> Fate {
         Fate::Hold => Fate::Release,
         _ => Fate::Start,
     }
-}
-
-fn change(draw: &mut Draw, schema: &mut Schema, number: u64) -> Change {
-    let mut change = if draw.percent(70) {
-        dml::draw(draw, schema, number)
-    } else {
-        ddl::draw(draw, schema)
-    };
-    change.late = draw.percent(35);
-    change
-}
-
-/// Rows that evictd reads after their columns have changed, and not the statement that changed them; and then it
-/// ends.
-fn behind(draw: &mut Draw, schema: &mut Schema, number: &mut u64) -> Vec<Step> {
-    *number += 1;
-    let rows = dml::plain(draw, schema, *number);
-    let columns = ddl::columns(draw, schema);
-    let end = *draw.pick(&[Fate::Kill, Fate::Stop]);
-    vec![
-        Step::Evictd(Fate::Freeze),
-        Step::Change(rows),
-        Step::Evictd(Fate::Hold),
-        Step::Change(columns),
-        Step::Evictd(Fate::Thaw),
-        Step::Evictd(Fate::Catch),
-        Step::Evictd(end),
-        Step::Evictd(Fate::Release),
-        Step::Quiet,
-    ]
 }

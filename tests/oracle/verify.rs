@@ -38,7 +38,7 @@ impl World<'_> {
         }
         self.verify_pages().await?;
         for (of, content) in &self.kept {
-            if entries.contains_key(of) || self.touched.contains(of) || self.may_widen(of.0.0) {
+            if entries.contains_key(of) || self.touched.contains(of) || self.may_widen(of.0) {
                 continue;
             }
             let text = format!(
@@ -86,17 +86,15 @@ impl World<'_> {
     }
 
     /// Whether something happened since the last quiet point that says nothing of single rows.
-    fn may_widen(&self, number: usize) -> bool {
+    fn may_widen(&self, (number, family): Place) -> bool {
         let rule = &self.case.rules[number];
         let mut unfit = self.unfit.iter();
         let about = |allows: &Allows| match allows {
             Allows::Nothing => false,
-            // A statement's other words may be names of tables too: see docs/limits.md.
-            Allows::Tables(tables) if rule.has_glob() => !tables.is_empty(),
             Allows::Tables(tables) => tables.iter().any(|table| rule.is_about(table)),
             Allows::Everything => true,
         };
-        self.case.lacks_columns(rule)
+        self.case.lacks_columns(rule, &rule.families[family])
             || unfit.any(|table| rule.is_about(table))
             || self.allowed.iter().any(about)
     }

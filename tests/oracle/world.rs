@@ -1,7 +1,7 @@
 //! A case while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use mysql_async::prelude::Queryable;
@@ -159,8 +159,10 @@ impl<'l> World<'l> {
         let columns = snapshot::columns(&mut self.reader, &self.case.schema.database).await;
         self.columns = columns.expect("the server answers");
         self.note_unfit();
+        let generations = self.cache.generations().await;
         let now = snapshot::take(&mut self.reader, &self.case.rules, &self.columns).await;
         self.now = now.unwrap_or_else(|error| panic!("{error}\n{}", self.case));
+        self.now.generations = generations;
         for (place, names) in &self.now.entries {
             let names = names.keys().map(|name| (*place, name.clone()));
             self.known.extend(names);
@@ -187,7 +189,7 @@ impl<'l> World<'l> {
             |name: &(Place, Name)| self.kept.contains_key(name) && !self.touched.contains(name);
         let mut missing = entries.clone();
         missing.retain(|name, _| !stays(name));
-        self.cache.fill(&missing, &self.now).await;
+        self.cache.fill(&missing, &self.now, None).await;
         self.done.fills += missing.len() as u64;
         entries
     }
@@ -209,7 +211,7 @@ impl<'l> World<'l> {
     }
 
     async fn change(&mut self, change: &Change) {
-        let asked = Instant::now();
+        let until = SystemTime::now() + FILL_WITHIN;
         let mut old = Entries::new();
         if change.late {
             self.look().await;
@@ -223,7 +225,7 @@ impl<'l> World<'l> {
         let changed = differing(&before, &self.now);
         if change.late {
             old.retain(|name, _| changed.contains(name));
-            self.fill_late(&old, &before, asked).await;
+            self.fill_late(&old, &before, until).await;
         }
         self.touched.extend(changed);
     }
@@ -266,20 +268,14 @@ impl<'l> World<'l> {
     }
 
     /// Readers that read the rows of before store them after the first deletion, as late as they may.
-    async fn fill_late(&mut self, old: &Entries, before: &Snapshot, asked: Instant) {
+    async fn fill_late(&mut self, old: &Entries, before: &Snapshot, until: SystemTime) {
         let names: Vec<(Place, Name)> = old.keys().cloned().collect();
-        let until = asked + FILL_WITHIN;
         let store_at = until - FILL_WITHIN / 4;
-        while Instant::now() < store_at && !self.cache.read(&names).await.is_empty() {
+        while SystemTime::now() < store_at && !self.cache.read(&names).await.is_empty() {
             tokio::time::sleep(POLL_EVERY / 2).await;
         }
-        if Instant::now() >= until {
-            return;
-        }
-        self.cache.fill(old, before).await;
-        if Instant::now() >= until {
-            self.cache.forget(old).await;
-        } else {
+        self.cache.fill(old, before, Some(until)).await;
+        if SystemTime::now() < until {
             self.done.late_fills += old.len() as u64;
         }
     }
