@@ -7,6 +7,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::objects::{Key, Map};
 use cel::{Context, Env, ExecutionError, Program};
 
+use super::render::{Lookup, Side, find};
 use crate::model::{RowChange, TableSchema, Value};
 
 /// CEL's functions. Without them a context would make them anew for every
@@ -101,8 +102,8 @@ impl Condition {
         let mut context = Context::with_env(Arc::clone(&FUNCTIONS));
         for name in &self.variables {
             let value: cel::Value = match *name {
-                "before" => image(change.before, slots),
-                "after" => image(change.after, slots),
+                "before" => image(change, Side::Before, slots),
+                "after" => image(change, Side::After, slots),
                 "op" => change.op.as_str().into(),
                 _ => change.table.name.to_string().into(),
             };
@@ -137,10 +138,13 @@ impl Condition {
     }
 }
 
-fn image(row: Option<&[Value<'_>]>, slots: &[(Arc<String>, usize)]) -> cel::Value {
+/// What is known of one side of a change.
+fn image(change: &RowChange<'_>, side: Side, slots: &[(Arc<String>, usize)]) -> cel::Value {
     let values = slots.iter().filter_map(|(name, slot)| {
-        let value = cel_value(row?.get(*slot)?)?;
-        Some((Key::String(Arc::clone(name)), value))
+        let Lookup::Value(value) = find(change, side, *slot) else {
+            return None;
+        };
+        Some((Key::String(Arc::clone(name)), cel_value(value)?))
     });
     cel::Value::Map(Map {
         map: Arc::new(values.collect::<HashMap<_, _>>()),

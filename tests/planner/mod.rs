@@ -291,9 +291,20 @@ fn a_column_that_the_after_image_lacks_did_not_change() {
     check(
         "changed = [\"slug\"]\nkeys = [\"k\"]",
         Some(row(7, "a", 1)),
-        Some(after),
+        Some(after.clone()),
         &[],
     );
+    for (when, expected) in [
+        ("before.slug != after.slug", &[][..]),
+        ("after.slug == 'a'", &["r: delete k"]),
+    ] {
+        check(
+            &format!("when = \"{when}\"\nkeys = [\"k\"]"),
+            Some(row(7, "a", 1)),
+            Some(after.clone()),
+            expected,
+        );
+    }
 }
 
 #[test]
