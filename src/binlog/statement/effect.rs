@@ -2,7 +2,7 @@
 
 use super::alter::{Alteration, alteration};
 use super::dml::{Dml, dml};
-use super::tables::changed;
+use super::tables::{changed, tables};
 use super::tokens::{Token, readings};
 use crate::model::TableName;
 
@@ -131,7 +131,7 @@ fn effect(schema: &str, sql: &str, tokens: &[Token]) -> Statement {
             if ends_in_start_transaction(tokens) {
                 Statement::LayoutThenRows
             } else if any(&["SELECT", "ROW"]) || is_copy(tokens) || !begins_empty(tokens) {
-                rows()
+                Statement::Rows(tables(schema, tokens))
             } else {
                 layout(Vec::new())
             }

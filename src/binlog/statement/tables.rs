@@ -17,9 +17,9 @@ pub(super) fn identifiers(tokens: &[Token]) -> impl Iterator<Item = &str> {
         .filter(|name| name.chars().count() <= 64)
 }
 
-/// The tables of a statement about tables. Where it has the form of TRUNCATE, DROP
-/// TABLE, RENAME TABLE, or an ALTER TABLE that reaches no other table, these are the
-/// ones that it is about; otherwise all that it may name.
+/// The tables of a statement that copies no rows. Where it has the form of TRUNCATE,
+/// DROP TABLE, RENAME TABLE, CREATE TABLE, or an ALTER TABLE that reaches no other
+/// table, these are the ones that it is about; otherwise all that it may name.
 pub(super) fn changed(schema: &str, tokens: &[Token]) -> Vec<TableName> {
     let exact = listed(tokens).and_then(|names| {
         let names = names.into_iter().map(|name| table(schema, name));
@@ -54,13 +54,20 @@ fn listed(tokens: &[Token]) -> Option<Vec<&[Token]>> {
         let pairs = split(rest).flat_map(|pair| pair.split(|token| token.is("TO")));
         return Some(pairs.collect());
     }
-    let (name, clauses) = match rest {
+    let rest = match rest {
+        [r#if, not, exists, rest @ ..] if r#if.is("IF") && not.is("NOT") && exists.is("EXISTS") => {
+            rest
+        }
+        rest => rest,
+    };
+    let (name, behind) = match rest {
         [_, Token::Mark('.'), ..] => rest.split_at_checked(3)?,
         [Token::Mark('.'), ..] => rest.split_at_checked(2)?,
         _ => rest.split_at_checked(1)?,
     };
-    let alters = first.is("ALTER") && split(clauses).all(is_of_one_table);
-    alters.then(|| vec![name])
+    let is_exact = (first.is("ALTER") && split(behind).all(is_of_one_table))
+        || (first.is("CREATE") && behind.first() == Some(&Token::Mark('(')));
+    is_exact.then(|| vec![name])
 }
 
 /// Whether a clause of ALTER TABLE changes no other table, whatever it names.

@@ -2,6 +2,7 @@
 
 use super::dml::Dml;
 use super::effect::Statement;
+use crate::model::TableName;
 
 #[test]
 fn statements_that_delimit_transactions_are_known() {
@@ -230,6 +231,10 @@ fn a_statement_about_tables_names_no_others() {
     for (sql, expected) in cases {
         assert_eq!(named("shop", sql), expected, "{sql}");
     }
+    let made = Statement::read("shop", "CREATE TABLE IF NOT EXISTS other.a (users INT)");
+    let tables = vec![TableName::new("other", "a")];
+    let added = Vec::new();
+    assert_eq!(made, Statement::Layout { tables, added });
 }
 
 #[test]
