@@ -90,13 +90,14 @@ impl Case {
                 Key::None => &[],
             }
         };
-        let lacks = |family: &Family| {
+        let is_lacking = |name: &str| {
             let mut tables = self.schema.tables.iter();
-            tables.any(|table| family.reads().any(|name| !keys(table.key).contains(&name)))
+            tables.any(|table| !keys(table.key).contains(&name))
         };
+        let lacks = |family: &Family| family.reads().any(is_lacking);
         let mut families = rule.families.iter();
-        // A condition that reads what an image lacks counts as true, and an image lacks even an equal key.
-        let asks = matches!(rule.fires, Fires::Differs(_) | Fires::Above(..));
+        // What cannot be compared counts as different.
+        let asks = rule.fires.reads().any(is_lacking);
         let guarded = |family: &Family| matches!(family.shape, Shape::Guarded(_));
         // Of a guard the version is lacking, and then all of the rule is meant, as with a generation.
         asks || lacks(family)

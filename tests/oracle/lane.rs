@@ -71,7 +71,7 @@ pub async fn connect(mysql: &Mysql) -> Conn {
         "SET NAMES utf8mb4",
         "SET autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', time_zone = '+00:00'",
         "SET sql_select_limit = 18446744073709551615, transaction_isolation = 'REPEATABLE-READ'",
-        "SET group_concat_max_len = 1000000",
+        "SET group_concat_max_len = 1000000, show_gipk_in_create_table_and_information_schema = ON",
     ] {
         run(&mut conn, sql).await;
     }

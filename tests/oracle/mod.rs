@@ -17,6 +17,7 @@
 //!
 //! - `ORACLE_SECONDS`: how long; otherwise a hundred cases, or as many as fit into a minute and a half.
 //! - `ORACLE_SEED`: a seed that was printed before, this case alone; with `ORACLE_SECONDS` again and again.
+//! - `ORACLE_WITH`: only cases that have all of these kinds, as the table of a run names them, with semicolons between.
 //! - `ORACLE_SHRINK_SECONDS`: how long a case that fails is shrunk, 120.
 //! - `ORACLE_BINARY`: another evictd than the one that was built with the harness.
 //! - `ORACLE_LANES`: how many cases at a time. Each has a MySQL and a Redis of its own.
@@ -76,6 +77,16 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
+fn is_asked_for(case: &Case) -> bool {
+    let asked = std::env::var("ORACLE_WITH").unwrap_or_default();
+    let kinds = case.kinds();
+    let mut asked = asked
+        .split(';')
+        .map(str::trim)
+        .filter(|kind| !kind.is_empty());
+    asked.all(|asked| kinds.iter().any(|(_, kind)| kind == asked))
+}
+
 /// Where lanes get their cases from, and leave what became of them.
 struct Run {
     settles: bool,
@@ -124,7 +135,7 @@ impl Run {
         }
         loop {
             let case = Case::draw(rand::random_range(0..u64::from(u32::MAX)));
-            if Server::of(&case.settings) == server {
+            if Server::of(&case.settings) == server && is_asked_for(&case) {
                 return Some(case);
             }
         }

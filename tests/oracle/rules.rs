@@ -332,13 +332,7 @@ impl Rule {
     pub fn reads(&self) -> Vec<&str> {
         let families = self.families.iter();
         let mut all: Vec<&str> = families.flat_map(Family::reads).collect();
-        match &self.fires {
-            Fires::Always => {}
-            Fires::Changed(columns) | Fires::Differs(columns) => {
-                all.extend(columns.iter().map(String::as_str));
-            }
-            Fires::Above(column, _) => all.push(column),
-        }
+        all.extend(self.fires.reads());
         if self.version {
             all.push("ver");
         }
@@ -441,6 +435,16 @@ impl Rule {
 }
 
 impl Fires {
+    /// The columns that decide.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        let columns = match self {
+            Self::Always => &[],
+            Self::Changed(columns) | Self::Differs(columns) => columns.as_slice(),
+            Self::Above(column, _) => std::slice::from_ref(column),
+        };
+        columns.iter().map(String::as_str)
+    }
+
     fn draw(draw: &mut Draw, families: &[Family], tables: &[&Table]) -> Self {
         let kind = draw.weighted(&[(6, 0), (1, 1), (1, 2), (1, 3)]);
         let columns = common(tables);

@@ -31,7 +31,7 @@ const SQL_MODES: [&str; 4] = [
 ];
 
 /// How often each is set.
-const GLOBALS: [(usize, &str); 8] = [
+const GLOBALS: [(usize, &str); 9] = [
     (30, "autocommit = 0"),
     (30, "init_connect = 'SET NAMES latin1'"),
     (10, "sql_select_limit = 1"),
@@ -43,10 +43,11 @@ const GLOBALS: [(usize, &str); 8] = [
     (15, "transaction_isolation = 'SERIALIZABLE'"),
     (15, "group_concat_max_len = 4"),
     (15, "binlog_rows_query_log_events = ON"),
+    (40, "show_gipk_in_create_table_and_information_schema = OFF"),
 ];
 
 /// What [`GLOBALS`] and [`Settings::begin`] change.
-pub const DEFAULTS: [&str; 10] = [
+pub const DEFAULTS: [&str; 11] = [
     "autocommit = 1",
     "init_connect = ''",
     "sql_select_limit = DEFAULT",
@@ -55,6 +56,7 @@ pub const DEFAULTS: [&str; 10] = [
     "transaction_isolation = 'REPEATABLE-READ'",
     "group_concat_max_len = DEFAULT",
     "binlog_rows_query_log_events = OFF",
+    "show_gipk_in_create_table_and_information_schema = ON",
     "binlog_row_metadata = FULL",
     "local_infile = ON",
 ];

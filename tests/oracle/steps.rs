@@ -121,13 +121,13 @@ impl Change {
         self
     }
 
-    /// Besides, whatever a word of it may name, in lower case too, since its form does not tell: see docs/limits.md.
+    /// Besides, whatever a word of it may name, since its form does not tell: see docs/limits.md.
     pub fn allowing_words(mut self) -> Self {
         if let Allows::Tables(tables) = &mut self.allows {
             for statement in &self.statements {
                 let sql = statement.sql(&Without::new());
                 let words = sql.split([' ', '`', '.', '(', ')']);
-                tables.extend(words.flat_map(|word| [word.to_owned(), word.to_lowercase()]));
+                tables.extend(words.map(str::to_owned));
             }
         }
         self
