@@ -166,6 +166,42 @@ async fn errors_that_nobody_has_listed_bury_no_message_and_pass() {
     assert_eq!(machine.dead_letters().await, 0);
 }
 
+/// As something between evictd and CloudFront may answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_does_not_name_the_request_accepts_nothing() {
+    let machine = Machine::start(FakeSettings::default(), Duration::from_secs(1), 50.0).await;
+    let draining = machine.drain(machine.budget().await).await;
+    let another = "<Invalidation><Id>I9</Id><Status>Completed</Status><CreateTime>2026-01-01T00:00:00Z</CreateTime>\
+        <InvalidationBatch><Paths><Quantity>1</Quantity><Items><Path>/other</Path></Items></Paths>\
+        <CallerReference>deploy-9</CallerReference></InvalidationBatch></Invalidation>";
+    let answers = [
+        (200, ""),
+        (201, ""),
+        (204, ""),
+        (201, "<Invalidation><Id>I"),
+        (201, another),
+        (200, "<html><body>Sign in</body></html>"),
+    ];
+    let paths = numbered("/users/", 0..6);
+    for ((status, body), path) in answers.into_iter().zip(&paths) {
+        let answer = (status, body.to_owned());
+        machine
+            .fake
+            .change(|settings| settings.answer = Some(answer));
+        machine.send("main", std::slice::from_ref(path)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(!machine.fake.paths().contains_key(path));
+        machine.fake.change(|settings| settings.answer = None);
+        machine
+            .reached(std::slice::from_ref(path), Duration::from_secs(10))
+            .await;
+    }
+    machine.emptied().await;
+    draining.stop().await;
+    assert_eq!(machine.fake.billed(), paths.len(), "each once");
+    assert_eq!(machine.dead_letters().await, 0);
+}
+
 /// How long each good path took, while refused ones keep coming.
 async fn among_refused(machine: &Machine, rounds: u32, bad: impl Fn(u32) -> String) -> Duration {
     let mut slowest = Duration::ZERO;

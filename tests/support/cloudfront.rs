@@ -35,6 +35,8 @@ pub struct FakeSettings {
     pub refuse: Option<String>,
     /// Every request to make an invalidation is answered with this status and code, and nothing happens.
     pub error: Option<(u16, &'static str)>,
+    /// The same with this status and body.
+    pub answer: Option<(u16, String)>,
     /// Distributions whose quota is full, and stays so.
     pub full: Vec<String>,
     /// How far its clock is behind: that of `Date`, and of what it lists.
@@ -73,6 +75,7 @@ impl Default for FakeSettings {
             failing_looks: 0,
             refuse: None,
             error: None,
+            answer: None,
             full: Vec::new(),
             clock_behind: Duration::ZERO,
             unreadable_for: Duration::ZERO,
@@ -436,6 +439,10 @@ impl State {
         if let Some((status, code)) = self.settings.error {
             self.counts.failed += 1;
             return Some(error(status, code));
+        }
+        if self.settings.answer.is_some() {
+            self.counts.failed += 1;
+            return self.settings.answer.clone();
         }
         let paths: Vec<String> = elements(body, "Path").collect();
         let caller_reference = elements(body, "CallerReference").next().unwrap_or_default();
