@@ -199,11 +199,15 @@ impl Gathering {
             .map(|waiting| Arc::clone(&waiting.id))
             .collect();
         messages.sort_unstable();
-        // Every message in hand was made before this call.
+        // Every message in hand was made before this call. Of several senders it says nothing
+        // of one that has no path in the request.
+        let own = waiting.iter().filter_map(|waiting| waiting.arrival.sent);
+        let own = Sent::newest(own);
         let places = self
             .messages
             .iter()
-            .filter_map(|waiting| waiting.arrival.sent);
+            .filter_map(|waiting| waiting.arrival.sent)
+            .filter(|place| own.is_some_and(|own| own.by == place.by));
         let mut request = NextRequest {
             invalidation: InvalidationBatch {
                 scope,

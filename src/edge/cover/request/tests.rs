@@ -132,6 +132,21 @@ fn a_request_on_a_low_budget_has_few_tags_or_covers_everything() {
     }
 }
 
+/// As what a sender that is gone had sent is received once more, and was invalidated before.
+#[test]
+fn a_request_reaches_back_by_the_senders_whose_paths_it_has() {
+    let mut gathering = gathering(&[("a", vec!["/a".to_owned()]), ("b", vec!["/b".to_owned()])]);
+    let of_another = MessageInfo {
+        sent: Some(Sent { by: 2, number: 9 }),
+        ..arrival(0)
+    };
+    gathering.add("old".into(), of_another, vec!["/old".to_owned()]);
+    let (left_out, _) = gathering.leave_out(|path, _| path == "/old");
+    assert_eq!(left_out, 1);
+    let request = next(&mut gathering, QUOTA).unwrap();
+    assert_eq!(request.horizon(), Some(Sent { by: 1, number: 7 }));
+}
+
 #[test]
 fn what_is_put_back_is_sent_again() {
     let mut gathering = gathering(&[("a", numbered(0..5)), ("b", numbered(3..8))]);
