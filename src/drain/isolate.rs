@@ -114,8 +114,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             match self.suspects.next(quiet_until) {
                 Ok(group) => self.judge(group).await,
                 Err(due) => {
-                    let overdue = self.suspects.next_overdue().max(self.covers_from);
-                    let due = due.min(overdue);
+                    let overdue = self.suspects.next_overdue();
+                    let due = overdue.map_or(due, |at| due.min(at.max(self.covers_from)));
                     tokio::select! {
                         () = sleep_until(due) => {}
                         () = arrivals.news.notified() => {}
@@ -164,7 +164,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         }
         let mut group = self.suspects.arrive(tenant, arrived);
         if held >= SUSPECTS_MAX || self.costs_too_much(&group) {
-            group.overdue = Instant::now();
+            group.overdue = Some(Instant::now());
         }
         let (mut similar, mut others) = (Vec::new(), Vec::new());
         for path in std::mem::take(&mut group.paths) {
@@ -172,7 +172,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 Standing::Unknown => others.push(path),
                 Standing::Similar => similar.push(path),
                 // `judge` looks at each by itself.
-                Standing::Refused(_) => self.suspects.add(group.similar(vec![path])),
+                Standing::Refused(_) => self.suspects.add(group.refused(path)),
             }
         }
         let similar = group.similar(similar);
@@ -288,7 +288,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         };
         self.refused_alone(delivery, &path, error, weight);
         group.paths.retain(|other| *other != path);
-        self.suspects.add(group.similar(vec![path]));
+        self.suspects.add(group.refused(path));
         self.suspects.add(group);
     }
 
@@ -325,6 +325,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         counter!(metric::EDGE_PATHS_REFUSED, "error" => error.name()).increment(1);
         repeating!(error, &self.name, { distribution = %self.name, %tenant, error = %error },
             "a tenant does not exist");
+        // Whatever it was in trouble for before, it is not any more.
+        delivery.recovered();
         let known = self.distribution.suspects();
         known.refuse(&of_tenant(tenant), error, Weight::Counts);
     }
@@ -361,6 +363,9 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             let ids: Vec<_> = ids.collect();
             bury(&*self.parts.buffer, &self.parts.reports.ledger, letters).await;
             self.parts.in_flight.release(&ids);
+            if self.suspects.pool(&delivery.scope.tenant).distinct_paths() == 0 {
+                delivery.recovered();
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use super::suspects::{SuspectGroup, Tenant};
 use super::verdict::Verdict;
 use crate::buffer::Buffer;
 use crate::edge::Edge;
-use crate::edge::cover::request::BudgetMode;
+use crate::edge::cover::request::{BudgetMode, NextRequest};
 use crate::model::edge_item::is_tag;
 use crate::telemetry::{metric, repeating};
 
@@ -24,6 +24,8 @@ use crate::telemetry::{metric, repeating};
 /// from some to the next.
 const COVERS_MAX: usize = 4;
 const COVERS_EVERY: Duration = Duration::from_secs(2);
+/// So many paths are asked for one by one rather than with everything else.
+const SINGLY_MAX: usize = 10;
 
 impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
     /// Whether the budget does not allow to ask for each of the paths.
@@ -48,8 +50,15 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
         let refused = |path: &str| matches!(known.standing(path), Standing::Refused(_));
         let wanted = |path: &str| !is_tag(path) && !refused(path);
         let mut batches = Vec::new();
-        if known.accepts(tenant) && pool.paths().filter(|path| wanted(path)).nth(1).is_some() {
+        let paths = pool.paths().filter(|path| wanted(path)).count();
+        if known.accepts(tenant) && paths > COVERS_MAX {
             batches = pool.under_wildcards(&delivery.scope, wanted, room);
+        }
+        // A few calls tell as much, and empty nothing else.
+        let is_wide = batches.iter().any(NextRequest::is_of_everything);
+        if paths <= COVERS_MAX || is_wide && paths <= SINGLY_MAX {
+            batches.drain(..).for_each(|batch| pool.put_back(batch));
+            self.suspects.part(tenant);
         }
         let mut is_denied = false;
         for mut batch in batches {

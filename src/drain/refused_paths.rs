@@ -33,7 +33,7 @@ pub(super) const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
 const COUNTS_FOR: Duration = Duration::from_secs(600);
 
 /// Pauses between attempts at a path that is refused for a reason which nobody knows:
-/// the first, and the longest.
+/// the first, and the longest. While nothing is accepted, it is the first.
 const APART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// Refusals of a path that is held after which that is trouble: while others are accepted,
@@ -139,7 +139,7 @@ impl RefusedPaths {
             .get_or_insert_mut(path.into(), || RefusedPath::new(refusal.clone()));
         let mut pause = CONFIRMED_AFTER;
         match weight {
-            Weight::None => {}
+            Weight::None => pause = APART.0,
             Weight::Counts => {
                 known.counts_since.get_or_insert(now);
             }
@@ -263,7 +263,11 @@ mod tests {
         let mut refused = RefusedPaths::default();
         for weight in [Weight::None, Weight::None, Weight::Counts, Weight::None] {
             refused.add("/a", refusal(), weight);
-            assert_eq!(known(&mut refused, "/a"), Err(CONFIRMED_AFTER));
+            let pause = match weight {
+                Weight::None => APART.0,
+                _ => CONFIRMED_AFTER,
+            };
+            assert_eq!(known(&mut refused, "/a"), Err(pause));
             tokio::time::sleep(CONFIRMED_AFTER).await;
         }
         refused.add("/b", refusal(), Weight::Counts);

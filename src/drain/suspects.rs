@@ -38,8 +38,9 @@ pub(super) struct SuspectGroup {
     pub(super) arrived: Instant,
     /// When it may be asked for.
     pub(super) due: Instant,
-    /// When it has waited so long that something else is to be asked for that covers it.
-    pub(super) overdue: Instant,
+    /// When it has waited so long that something else is to be asked for that covers it;
+    /// `None` for a path that was refused alone.
+    pub(super) overdue: Option<Instant>,
 }
 
 /// A message of which nothing is left to ask for, with the paths that were not sent:
@@ -120,7 +121,7 @@ impl Suspects {
             since: now,
             arrived: now,
             due: now,
-            overdue: now + COVERED_AFTER,
+            overdue: Some(now + COVERED_AFTER),
         }
     }
 
@@ -172,14 +173,14 @@ impl Suspects {
     /// A tenant with paths that have waited long.
     pub(super) fn overdue(&self) -> Option<Tenant> {
         let now = Instant::now();
-        let group = self.groups.iter().find(|group| group.overdue <= now)?;
+        let is_overdue = |group: &&SuspectGroup| group.overdue.is_some_and(|at| at <= now);
+        let group = self.groups.iter().find(is_overdue)?;
         Some(group.tenant.clone())
     }
 
     /// When one is.
-    pub(super) fn next_overdue(&self) -> Instant {
-        let overdue = self.groups.iter().map(|group| group.overdue);
-        overdue.min().unwrap_or_else(Instant::now)
+    pub(super) fn next_overdue(&self) -> Option<Instant> {
+        self.groups.iter().filter_map(|group| group.overdue).min()
     }
 
     /// The tenant's paths begin to wait, and those that are done do not wait any more.
@@ -192,7 +193,9 @@ impl Suspects {
             .iter_mut()
             .filter(|group| group.tenant == *tenant)
         {
-            group.overdue = Instant::now() + COVERED_AFTER;
+            if let Some(overdue) = &mut group.overdue {
+                *overdue = Instant::now() + COVERED_AFTER;
+            }
             group.paths.retain(|path| messages.holds(path));
         }
         self.groups.retain(|group| !group.paths.is_empty());
@@ -204,6 +207,17 @@ impl Suspects {
         let second = group.paths.split_off(group.paths.len().div_ceil(2));
         self.add(group.with(second));
         self.add(group);
+    }
+
+    /// Each of the tenant's paths is asked for alone.
+    pub(super) fn part(&mut self, tenant: &Tenant) {
+        let is_whole = |group: &mut SuspectGroup| group.tenant == *tenant && group.paths.len() > 1;
+        let whole: Vec<SuspectGroup> = self.groups.extract_if(.., is_whole).collect();
+        for group in whole {
+            for path in &group.paths {
+                self.add(group.with(vec![path.clone()]));
+            }
+        }
     }
 
     /// The group's paths are not asked for any more: they were refused for good, or are
@@ -237,6 +251,14 @@ impl SuspectGroup {
         Self {
             resembles: true,
             ..self.with(paths)
+        }
+    }
+
+    /// The same for a path that was refused alone, and waits to be asked for again.
+    pub(super) fn refused(&self, path: String) -> Self {
+        Self {
+            overdue: None,
+            ..self.similar(vec![path])
         }
     }
 

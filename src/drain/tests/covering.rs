@@ -1,9 +1,9 @@
 //! Good paths that wait until it is known which paths are bad.
 
 use super::fake_buffer::message;
-use super::fake_edge::{denied, invalid};
+use super::fake_edge::{denied, invalid, no_tenant, unknown};
 use super::*;
-use crate::edge::InvalidationBatch;
+use crate::edge::{EdgeError, InvalidationBatch};
 use crate::model::edge_item::matches;
 use crate::progress::board::Component;
 
@@ -74,7 +74,11 @@ async fn good_paths_among_bad_ones_wait_for_seconds_however_few_calls_there_are(
 /// Nothing of what is bad is done by a wildcard that is refused too.
 #[tokio::test(start_paused = true)]
 async fn what_no_wildcard_covers_is_found_as_before() {
-    let bench = at_rate(1.0, refusing("/x"));
+    let edge = FakeEdge::judged(|batch| {
+        let is_bad = |path: &String| path.starts_with("/x") || path.ends_with('*');
+        batch.paths.iter().any(is_bad).then(|| invalid(batch))
+    });
+    let bench = at_rate(1.0, edge);
     let mut good = Vec::new();
     for n in 0..40 {
         bench.buffer.push("main", &[&format!("/x{}", word())]);
@@ -160,4 +164,64 @@ async fn a_tenant_that_an_account_may_not_invalidate_is_trouble_until_it_may() {
     bench.edge.mend();
     bench.emptied().await;
     assert_eq!(state().trouble_since, None);
+}
+
+/// It has no other message.
+#[tokio::test(start_paused = true)]
+async fn the_trouble_of_a_tenant_ends_with_its_last_message() {
+    let reports = Reports::default();
+    let gone = Instant::now() + seconds(10);
+    let edge = FakeEdge::judged(move |batch| {
+        let is_meant = batch.scope.tenant.as_deref() == Some("dt_a");
+        is_meant.then(|| {
+            if Instant::now() < gone {
+                denied(batch)
+            } else {
+                no_tenant(batch)
+            }
+        })
+    });
+    let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+    let part = Component::Edge("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned().unwrap();
+    let mut of_tenant = message("main", &["/a"]);
+    of_tenant.tenant = Some("dt_a".into());
+    bench.buffer.put(Ok(of_tenant));
+    pass(seconds(8)).await;
+    assert!(state().trouble_since.is_some());
+    bench.among_others(seconds(60)).await;
+    assert_eq!(bench.buffer.with(|state| state.dead.len()), 1);
+    assert_eq!(state().trouble_since, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_while_nothing_is_accepted_is_tried_every_few_seconds() {
+    let errors: [fn(&InvalidationBatch) -> EdgeError; 2] = [unknown, invalid];
+    for (error, refuses) in errors.into_iter().zip([4, 20]) {
+        let until = Instant::now() + seconds(refuses);
+        let edge = FakeEdge::judged(move |batch| (Instant::now() < until).then(|| error(batch)));
+        let bench = Bench::start(edge);
+        for n in 0..6 {
+            bench.buffer.push("main", &[&format!("/{n}")]);
+        }
+        bench.emptied().await;
+        let took = Instant::now() - until;
+        assert!(took < seconds(8), "{took:?}");
+    }
+}
+
+/// In folders of their own.
+#[tokio::test(start_paused = true)]
+async fn a_few_paths_are_asked_for_rather_than_everything() {
+    let bench = at_rate(1.0, refusing("/8/x"));
+    bench.buffer.push("main", &["/others"]);
+    bench.emptied().await;
+    let mut paths: Vec<String> = (0..8).map(|n| format!("/{n}/{}", word())).collect();
+    paths.push("/8/x".to_owned());
+    for path in &paths {
+        bench.buffer.push("main", &[path]);
+    }
+    bench.among_others(seconds(60)).await;
+    paths.pop();
+    assert_eq!(bench.paths(), paths);
 }

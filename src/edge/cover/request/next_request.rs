@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::edge::InvalidationBatch;
 use crate::edge::cover::caller_reference::caller_reference;
+use crate::model::edge_item::EVERYTHING;
 use crate::model::{CommitTime, Sent};
 
 /// One request and the messages with paths in it.
@@ -55,6 +56,11 @@ impl NextRequest {
             },
             _ => None,
         }
+    }
+
+    /// Whether it invalidates everything.
+    pub fn is_of_everything(&self) -> bool {
+        self.parts.iter().any(|part| part.path == EVERYTHING)
     }
 
     /// Number of gathered paths that go under a wildcard that is none of them.
