@@ -27,6 +27,8 @@ pub type Entries = BTreeMap<(Place, Name), Content>;
 pub struct Cache {
     pub conn: MultiplexedConnection,
     pub rules: Vec<Rule>,
+    /// Whether Redis takes nothing.
+    pub full: bool,
 }
 
 /// Where the entry of a tag's name is.
@@ -83,7 +85,7 @@ impl Cache {
 
     /// Stores entries as their readers do; and where they have a time, not later, but for what a guard refuses.
     pub async fn fill(&mut self, entries: &Entries, read: &Snapshot, until: Option<SystemTime>) {
-        if entries.is_empty() {
+        if entries.is_empty() || self.full {
             return;
         }
         let until = until.map(|until| {

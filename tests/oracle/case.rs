@@ -4,10 +4,13 @@ use std::fmt;
 
 use super::dml;
 use super::draw::Draw;
-use super::rules::{Family, Fires, Rule, Shape};
+use super::fates::{Has, MysqlFate};
+use super::rules::{Family, Fires, Rule, Shape, Template};
 use super::schema::{Key, Schema};
 use super::settings::Settings;
+use super::snapshot::Place;
 use super::steps::{Statement, Step, Steps, Without};
+use super::topology::Topology;
 
 /// How often evictd gets quiet in a case.
 const QUIET: usize = 4;
@@ -22,6 +25,7 @@ pub struct Case {
     pub rules: Vec<Rule>,
     /// Whether there are paths and CloudFront.
     pub edge: bool,
+    pub topology: Topology,
     pub steps: Vec<Step>,
     /// Columns that a shrunk case does without.
     pub without: Without,
@@ -32,9 +36,10 @@ impl Case {
         let mut draw = Draw::new(seed);
         let settings = Settings::draw(&mut draw);
         let schema = Schema::draw(&mut draw, settings.native_foreign_keys);
-        let edge = draw.percent(45);
+        let edge = draw.percent(50);
+        let topology = Topology::draw(&mut draw);
         let rules = 2 + draw.below(4);
-        let rules = (0..rules)
+        let rules: Vec<Rule> = (0..rules)
             .map(|number| Rule::draw(&mut draw, number, &schema, edge))
             .collect();
         let mut first_rows = Vec::new();
@@ -42,7 +47,13 @@ impl Case {
             first_rows.extend(dml::first_rows(&mut draw, table));
         }
         let minimal = settings.row_metadata == "MINIMAL";
-        let mut steps = Steps::new(schema.clone(), minimal);
+        let has = Has {
+            gtid: settings.gtid,
+            edge,
+            topology: &topology,
+            rules: &rules,
+        };
+        let mut steps = Steps::new(schema.clone(), minimal, has);
         for _ in 0..2 + draw.below(QUIET - 1) {
             steps.round(&mut draw);
         }
@@ -51,9 +62,10 @@ impl Case {
             settings,
             schema,
             first_rows,
+            steps: steps.end(),
             rules,
             edge,
-            steps: steps.end(),
+            topology,
             without: Without::new(),
         }
     }
@@ -72,15 +84,10 @@ impl Case {
         schema.sql().into_iter().chain(rows).collect()
     }
 
-    /// The rules of the configuration.
-    pub fn rules_toml(&self) -> String {
-        let rules = self.rules.iter();
-        rules.map(|rule| rule.toml(&self.schema.database)).collect()
-    }
-
     /// Whether row images may lack what a family's names are made of, so that it widens. Tables get each other's names.
     pub fn lacks_columns(&self, rule: &Rule, family: &Family) -> bool {
-        if self.settings.row_image == "FULL" {
+        let switched = |step: &Step| matches!(step, Step::Mysql(MysqlFate::Set(setting)) if setting.ends_with("MINIMAL"));
+        if self.settings.row_image == "FULL" && !self.steps.iter().any(switched) {
             return false;
         }
         let keys = |key: Key| -> &[&str] {
@@ -105,11 +112,25 @@ impl Case {
             || (rule.generation && families.any(lacks))
     }
 
+    /// Which rule and family have paths like this one.
+    pub fn place_of(&self, path: &str) -> Option<Place> {
+        let rules = self.rules.iter().enumerate();
+        let mut families = rules.flat_map(|(number, rule)| {
+            let families = rule.families.iter().enumerate();
+            families.map(move |(index, family)| ((number, index), &family.path))
+        });
+        let is_of = |template: &Template| path.starts_with(&template.prefix);
+        let found = families.find(|(_, template)| template.as_ref().is_some_and(is_of));
+        found.map(|(place, _)| place)
+    }
+
     /// What was drawn, for the table of a run.
     pub fn kinds(&self) -> Vec<(&'static str, String)> {
         let mut kinds: Vec<(&'static str, String)> = Vec::new();
         let settings = self.settings.kinds().into_iter();
         kinds.extend(settings.map(|kind| ("setting", kind)));
+        let topology = self.topology.kinds(self.edge).into_iter();
+        kinds.extend(topology.map(|kind| ("topology", kind)));
         for table in &self.schema.tables {
             kinds.push(("table", format!("key {:?}", table.key)));
             let has = [
@@ -188,6 +209,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "settings: {}", self.settings.kinds().join(", "))?;
+        writeln!(f, "topology: {}", self.topology.kinds(self.edge).join(", "))?;
         writeln!(f, "database {}:", self.schema.database)?;
         for sql in self.setup() {
             writeln!(f, "  {sql};")?;
@@ -196,7 +218,10 @@ impl fmt::Display for Case {
             f,
             "rules{}:{}",
             if self.edge { ", with CloudFront" } else { "" },
-            self.rules_toml()
+            self.rules
+                .iter()
+                .map(|rule| rule.toml(&self.schema.database))
+                .collect::<String>()
         )?;
         writeln!(f, "steps:")?;
         for (number, step) in self.steps.iter().enumerate() {

@@ -1,13 +1,16 @@
 //! What becomes of evictd in a case, and when it is done.
 
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 
+use super::edge::Edge;
 use super::failure::{Failure, Kind};
+use super::fates::{EdgeFate, Fate, MysqlFate, QueueFate, RedisFate, Reload};
 use super::lane::run;
-use super::steps::Fate;
+use super::topology;
 use super::world::{POLL_EVERY, World};
 use crate::support::Evictd;
 
@@ -20,6 +23,26 @@ const PASSED_ON_WITHIN: Duration = Duration::from_millis(300);
 
 /// A stream that is held may have been held before the place that is waited for.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(3);
+
+/// What was just changed settles, and its position is stored, unless something is in trouble.
+const STORED_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// 20 s where nothing else runs: a distribution that is stuck may hold up the receiving for five seconds.
+const PROGRESS_POLLS_MAX: usize = 4_000;
+
+/// 10 s where nothing else runs: evictd looks at Redis every two seconds.
+const NOTICED_POLLS_MAX: usize = 2_000;
+
+/// More messages than a drain has in hand.
+const FLOOD: u64 = 2_500;
+
+const SIGTERM: i32 = 15;
+
+const NOTICED: &str = "Redis may have entries again";
+const LOADED: &str = "loaded again and is in use";
+const NOT_LOADED: &str = "was not loaded again";
+
+static MARKS: AtomicU64 = AtomicU64::new(1);
 
 impl World<'_> {
     /// Starts it for the first time.
@@ -38,6 +61,12 @@ impl World<'_> {
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
+        // Without a position the next start is a first one.
+        while self.stored().await.is_none() && polls < POLLS_MAX {
+            polls += 1;
+            self.still_runs()?;
+            tokio::time::sleep(POLL_EVERY).await;
+        }
         Ok(())
     }
 
@@ -52,11 +81,29 @@ impl World<'_> {
 
     fn start(&mut self) {
         self.frozen = false;
+        self.restarts_seen = 0;
         self.evictd = Some(Evictd::start(&self.options));
     }
 
+    /// Whoever stands by leads from now on.
+    fn succeed(&mut self) {
+        self.frozen = false;
+        self.restarts_seen = 0;
+        self.evictd = self.standby.take();
+    }
+
+    fn said(&self, words: &str) -> usize {
+        let lines = self.evictd.as_ref().map(Evictd::lines).unwrap_or_default();
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
+    /// How often evictd has said that Redis restarted.
+    pub fn restarts_in_log(&self) -> usize {
+        self.said(NOTICED)
+    }
+
     pub async fn meet(&mut self, fate: Fate) -> Result<(), Failure> {
-        if !matches!(fate, Fate::Start) {
+        if !matches!(fate, Fate::Start | Fate::Reload(_)) {
             self.still_runs()?;
         }
         match fate {
@@ -64,9 +111,20 @@ impl World<'_> {
                 self.thaw();
                 self.stop().await?;
             }
-            Fate::Kill => drop(self.evictd.take()),
+            Fate::Kill => {
+                self.pays_twice = true;
+                drop(self.evictd.take());
+                self.succeed();
+            }
             Fate::Start if self.evictd.is_none() => self.start(),
             Fate::Start => {}
+            Fate::StandBy => {
+                if self.evictd.is_some() && self.standby.is_none() {
+                    self.standby = Some(Evictd::start(&self.options));
+                }
+            }
+            Fate::Store => self.store().await,
+            Fate::Reload(reload) => self.reload(reload).await?,
             Fate::Freeze => {
                 if let Some(evictd) = &mut self.evictd {
                     evictd.signal("STOP");
@@ -87,7 +145,7 @@ impl World<'_> {
                 let begun = Instant::now();
                 while self.evictd.is_some()
                     && self.held.is_some()
-                    && self.lane.position() < self.held
+                    && self.position().await < self.held
                     && begun.elapsed() < CAUGHT_UP_WITHIN
                 {
                     tokio::time::sleep(POLL_EVERY).await;
@@ -114,11 +172,211 @@ impl World<'_> {
                 None => tokio::time::sleep(POLL_EVERY).await,
             }
         };
-        if !ended.success() {
+        // One that had just begun has no handler yet.
+        if !ended.success() && ended.signal() != Some(SIGTERM) {
             return Err(self.failure(Kind::Ended, format!("it stopped with {ended}")));
         }
-        self.evictd = None;
+        self.succeed();
         Ok(())
+    }
+
+    /// Gets another configuration. Where it is not taken, the former one stays.
+    async fn reload(&mut self, reload: Reload) -> Result<(), Failure> {
+        let (before, text) = (self.config.clone(), self.options.config.clone());
+        self.configure(before.reloaded(reload));
+        if self.options.config == text {
+            return Ok(());
+        }
+        self.pays_twice = true;
+        if self.evictd.is_some() {
+            self.thaw();
+            self.held = None;
+            self.lane.relay.release();
+            self.still_runs()?;
+            let config = self.options.config.clone();
+            for evictd in self.evictd.iter().chain(&self.standby) {
+                evictd.rewrite(&config);
+            }
+            let (loaded, not_loaded) = (self.said(LOADED), self.said(NOT_LOADED));
+            if let Some(evictd) = &mut self.evictd {
+                evictd.signal("HUP");
+            }
+            let mut polls = 0;
+            while self.said(LOADED) == loaded {
+                polls += 1;
+                self.still_runs()?;
+                if self.said(NOT_LOADED) > not_loaded {
+                    self.configure(before);
+                    for evictd in self.evictd.iter().chain(&self.standby) {
+                        evictd.rewrite(&text);
+                    }
+                    return Ok(());
+                }
+                if polls > POLLS_MAX {
+                    return Err(self.failure(Kind::Stuck, "it does not load the file".to_owned()));
+                }
+                tokio::time::sleep(POLL_EVERY).await;
+            }
+        }
+        if let Some(edge) = &self.edge {
+            edge.moves(&before, &self.config).await;
+            self.ask().await;
+        }
+        Ok(())
+    }
+
+    /// Until what was changed so far is in the buffer.
+    async fn store(&mut self) {
+        let end = self.end().await;
+        let begun = Instant::now();
+        while self.evictd.is_some()
+            && !self.frozen
+            && self.position().await.as_ref() != Some(&end)
+            && begun.elapsed() < STORED_WITHIN
+        {
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// What is stored.
+    pub async fn stored(&mut self) -> Option<serde_json::Value> {
+        let bytes = match self.case.topology.checkpoint {
+            topology::Place::File => std::fs::read(self.lane.checkpoint_file()).ok()?,
+            topology::Place::Redis => {
+                let mut get = redis::cmd("HGET");
+                get.arg(format!("evictd:{}:checkpoint", self.lane.name()))
+                    .arg("value");
+                let value = get.query_async(&mut self.cache.conn).await;
+                let value: Option<Vec<u8>> = value.expect("Redis runs");
+                value?
+            }
+        };
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// The stored position's file and offset.
+    pub async fn position(&mut self) -> Option<(String, u64)> {
+        let stored = self.stored().await?;
+        let file = stored["file"].as_str()?.to_owned();
+        Some((file, stored["offset"].as_u64()?))
+    }
+
+    /// Stores the key of the next mark, and returns its number.
+    pub async fn announce_mark(&mut self) -> u64 {
+        if let Some(mark) = self.mark_ahead {
+            return mark;
+        }
+        let mark = MARKS.fetch_add(1, Ordering::Relaxed);
+        let mut set = redis::cmd("SET");
+        set.arg(format!("mark:{mark}")).arg("1");
+        let () = set
+            .query_async(&mut self.cache.conn)
+            .await
+            .expect("Redis runs");
+        self.mark_ahead = Some(mark);
+        mark
+    }
+
+    async fn mark(&mut self) -> u64 {
+        let mark = self.announce_mark().await;
+        self.mark_ahead = None;
+        let sql = format!("REPLACE INTO marks.marks VALUES ({mark})");
+        run(&mut self.reader, &sql).await;
+        mark
+    }
+
+    async fn has_key(&mut self, mark: u64) -> bool {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(format!("mark:{mark}"));
+        let exists = exists.query_async(&mut self.cache.conn).await;
+        exists.expect("Redis runs")
+    }
+
+    /// Whether all of these distributions have heard of the mark.
+    fn told(&self, ids: &[String], mark: u64) -> bool {
+        let path = format!("/mark/{mark}");
+        let told = |edge: &Edge| ids.iter().all(|id| edge.has_invalidated(id, &path));
+        self.edge.as_ref().is_none_or(told)
+    }
+
+    /// Commits a thousand changes and more, each of its own.
+    pub async fn flood(&mut self) {
+        let first = MARKS.fetch_add(FLOOD, Ordering::Relaxed);
+        for mark in first..first + FLOOD {
+            run(
+                &mut self.reader,
+                &format!("REPLACE INTO marks.marks VALUES ({mark})"),
+            )
+            .await;
+        }
+        self.pays_twice = true;
+    }
+
+    /// What is changed now is deleted, and invalidated wherever that can be, though something else is in trouble.
+    pub async fn progress(&mut self) -> Result<(), Failure> {
+        let blind = self.cache.full && self.mark_ahead.is_none();
+        if self.evictd.is_none() || self.frozen || self.held.is_some() || blind {
+            return Ok(());
+        }
+        let mut ids = self.config.ids();
+        match self.edge_fate {
+            EdgeFate::Well | EdgeFate::Late | EdgeFate::LosesSome | EdgeFate::Refuses(_) => {}
+            EdgeFate::FullAtOne => ids.truncate(1),
+            _ => ids.clear(),
+        }
+        let mark = self.mark().await;
+        let mut polls = 0;
+        loop {
+            polls += 1;
+            let (there, told) = (self.has_key(mark).await, self.told(&ids, mark));
+            if !there && told {
+                return Ok(());
+            }
+            self.still_runs()?;
+            if polls > PROGRESS_POLLS_MAX {
+                let text = format!("the mark's key is there: {there}; {ids:?} were told: {told}");
+                return Err(self.failure(Kind::Starved, text));
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    /// Everything is well again.
+    async fn mend(&mut self) {
+        self.thaw();
+        self.held = None;
+        self.lane.relay.release();
+        if let Some(edge) = &self.edge
+            && self.edge_fate != EdgeFate::Well
+        {
+            edge.meet(EdgeFate::Well, &self.config, &self.now.pages);
+            self.edge_fate = EdgeFate::Well;
+        }
+        if self.cache.full {
+            self.redis_meets(RedisFate::Well).await;
+        }
+        if self.left_out {
+            self.mysql_meets(MysqlFate::Restart).await;
+        }
+        if self.sqs.is_some() {
+            self.queue_meets(QueueFate::Well).await;
+        }
+        if self.evictd.is_none() {
+            self.start();
+        }
+    }
+
+    /// evictd has seen that Redis restarted. One that began anew from what is in Redis itself may not know.
+    async fn notice(&mut self) {
+        let mut polls = 0;
+        let in_redis = self.case.topology.checkpoint == topology::Place::Redis;
+        if !std::mem::take(&mut self.restarts) || in_redis && self.restarts_seen == 0 {
+            return;
+        }
+        while self.restarts_in_log() == self.restarts_seen && polls < NOTICED_POLLS_MAX {
+            polls += 1;
+            tokio::time::sleep(POLL_EVERY).await;
+        }
     }
 
     fn thaw(&mut self) {
@@ -131,7 +389,7 @@ impl World<'_> {
     }
 
     /// Where the server's binlog ends.
-    async fn end(&mut self) -> (String, u64) {
+    pub async fn end(&mut self) -> (String, u64) {
         let status = self.reader.query_first("SHOW BINARY LOG STATUS").await;
         let status: Option<(String, u64, String, String, String)> = status.expect("it answers");
         let (file, offset, ..) = status.expect("it writes a binlog");
@@ -139,34 +397,24 @@ impl World<'_> {
     }
 
     pub async fn quiet(&mut self) -> Result<(), Failure> {
-        self.thaw();
-        self.lane.relay.release();
-        if self.evictd.is_none() {
-            self.start();
-        }
-        static MARKS: AtomicU64 = AtomicU64::new(1);
-        let mark = MARKS.fetch_add(1, Ordering::Relaxed);
-        run(
-            &mut self.reader,
-            &format!("REPLACE INTO marks.marks VALUES ({mark})"),
-        )
-        .await;
+        self.mend().await;
+        self.notice().await;
+        let mark = self.mark().await;
         let end = self.end().await;
-        let path = format!("/mark/{mark}");
+        let ids = self.config.ids();
         let mut polls = 0;
         loop {
             polls += 1;
-            let stored = self.lane.position();
-            let told = self
-                .edge
-                .as_ref()
-                .is_none_or(|edge| edge.has_invalidated(&path));
-            if stored.as_ref() == Some(&end) && told {
+            let stored = self.position().await;
+            let (there, told) = (self.has_key(mark).await, self.told(&ids, mark));
+            if stored.as_ref() == Some(&end) && !there && told {
                 break;
             }
             self.still_runs()?;
             if polls > POLLS_MAX {
-                let text = format!("the position is {stored:?} and not {end:?}; {path}: {told}");
+                let text = format!(
+                    "the position is {stored:?} and not {end:?}; mark {mark}'s key is there: {there}; {ids:?} were told: {told}"
+                );
                 return Err(self.failure(Kind::Stuck, text));
             }
             tokio::time::sleep(POLL_EVERY).await;

@@ -13,6 +13,10 @@ pub enum Kind {
     StalePage,
     /// An entry was deleted though nothing that it is made of was changed.
     NeedlesslyDeleted,
+    /// A path was invalidated though nothing of its page was changed, or more often than it was changed.
+    PaidNeedlessly,
+    /// What could be done was not while something else was in trouble.
+    Starved,
     /// evictd did not get done.
     Stuck,
     /// evictd ended, or did not start.

@@ -9,10 +9,7 @@ use tempfile::TempDir;
 
 use super::case::Case;
 use super::settings::{DEFAULTS, Settings};
-use crate::support::{
-    EVICTD_PASSWORD, EvictdOptions, FakeCloudFront, Mysql, MysqlOptions, Redis, RedisOptions,
-    Relay, scratch,
-};
+use crate::support::{Mysql, MysqlOptions, Redis, RedisOptions, Relay, scratch};
 
 /// `redis.settle_after`. What readers promise is a bit less.
 const SETTLE_AFTER: &str = "500ms";
@@ -21,6 +18,13 @@ pub const FILL_WITHIN: Duration = Duration::from_millis(430);
 /// A table that tells when evictd is done.
 const MARKS: &str =
     "CREATE DATABASE marks; CREATE TABLE marks.marks (id BIGINT UNSIGNED PRIMARY KEY)";
+
+/// What [`super::fates::MysqlFate::Set`] changes.
+const UNSWITCHED: [&str; 3] = [
+    "binlog_row_image = FULL",
+    "binlog_transaction_compression = OFF",
+    "binlog_row_value_options = ''",
+];
 
 /// Databases that no rule is about.
 const ELSEWHERE: &str = "elsewhere";
@@ -62,6 +66,13 @@ pub struct Lane {
     dir: TempDir,
     /// How many cases it has begun.
     cases: u32,
+    /// Settings of the server that are not what they are at its start.
+    pub switched: bool,
+    /// What follows the server, and takes its place.
+    pub replica: Option<Mysql>,
+    /// How many servers there have been.
+    pub servers: u32,
+    gtid: bool,
 }
 
 /// A connection as the readers of an application have it, whatever the server's defaults are.
@@ -76,6 +87,27 @@ pub async fn connect(mysql: &Mysql) -> Conn {
         run(&mut conn, sql).await;
     }
     conn
+}
+
+/// Switches GTIDs on or off as the manual says, while the server runs.
+pub async fn switch_gtids(conn: &mut Conn, on: bool) {
+    let modes = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
+    let now: Option<String> = conn
+        .query_first("SELECT @@GLOBAL.gtid_mode")
+        .await
+        .expect("the server answers");
+    let now = now.expect("it has a mode");
+    let at = modes.iter().position(|mode| *mode == now);
+    let at = at.expect("one of the four");
+    let steps: Vec<&str> = if on {
+        run(conn, "SET GLOBAL enforce_gtid_consistency = ON").await;
+        modes[at + 1..].to_vec()
+    } else {
+        modes[..at].iter().rev().copied().collect()
+    };
+    for mode in steps {
+        run(conn, &format!("SET GLOBAL gtid_mode = {mode}")).await;
+    }
 }
 
 /// A statement of the harness, which has to succeed.
@@ -103,6 +135,10 @@ impl Lane {
             redis: Redis::start(RedisOptions::default()).await,
             dir: scratch("oracle"),
             cases: 0,
+            switched: false,
+            replica: None,
+            servers: 1,
+            gtid: server.gtid,
         }
     }
 
@@ -110,7 +146,15 @@ impl Lane {
     pub async fn begin(&mut self, case: &Case) -> Conn {
         self.cases += 1;
         self.relay.release();
+        self.replica = None;
+        std::fs::create_dir(self.state_dir()).expect("there is room");
         let mut conn = connect(&self.mysql).await;
+        if std::mem::take(&mut self.switched) {
+            switch_gtids(&mut conn, self.gtid).await;
+            for default in UNSWITCHED {
+                run(&mut conn, &format!("SET GLOBAL {default}")).await;
+            }
+        }
         let prepared: Vec<(u32, u32, u32, String)> =
             conn.query("XA RECOVER").await.expect("the server answers");
         for (_, _, _, id) in prepared {
@@ -145,69 +189,35 @@ impl Lane {
         for sql in case.settings.begin() {
             run(&mut conn, &sql).await;
         }
+        self.redis.configure("maxmemory", "0").await;
         let mut cache = self.redis.conn().await;
         let () = redis::cmd("FLUSHALL")
             .query_async(&mut cache)
             .await
             .expect("Redis runs");
+        self.redis.forget_snapshot();
         conn
     }
 
+    /// What evictd is called.
+    pub fn name(&self) -> String {
+        format!("oracle-{}", self.cases)
+    }
+
+    pub fn settle_after(&self) -> &'static str {
+        if self.settles { SETTLE_AFTER } else { "off" }
+    }
+
+    /// Where evictd keeps its files.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.path().join(self.cases.to_string())
+    }
+
     pub fn checkpoint_file(&self) -> PathBuf {
-        self.dir
-            .path()
-            .join(format!("{}.checkpoint.json", self.cases))
+        self.state_dir().join("checkpoint.json")
     }
 
-    /// The stored position's file and offset.
-    pub fn position(&self) -> Option<(String, u64)> {
-        let bytes = std::fs::read(self.checkpoint_file()).ok()?;
-        let stored: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-        let file = stored["file"].as_str()?.to_owned();
-        Some((file, stored["offset"].as_u64()?))
-    }
-
-    pub fn evictd(&self, case: &Case, fake: Option<&FakeCloudFront>) -> EvictdOptions {
-        let mut config = format!(
-            "name = \"oracle-{}\"\n[source]\nurl = \"mysql://evictd@127.0.0.1:{}\"\npassword = {{ env = \"EVICTD_SOURCE_PASSWORD\" }}\n\
-             [checkpoint]\npath = \"{}\"\n[redis]\nurl = \"{}\"\nsettle_after = \"{}\"\n",
-            self.cases,
-            self.relay.port(),
-            self.checkpoint_file().display(),
-            self.redis.url(),
-            if self.settles { SETTLE_AFTER } else { "off" },
-        );
-        let mut marks =
-            "\n[[rule]]\nname = 'marks'\ntables = ['marks.marks']\nkeys = ['mark:{id}']\n"
-                .to_owned();
-        if fake.is_some() {
-            let queue = self.dir.path().join(format!("{}.redb", self.cases));
-            config += &format!(
-                "[buffer]\nkind = \"local\"\npath = \"{}\"\n[cloudfront]\nwindow = \"20ms\"\ncalls_per_second = 100\n\
-                 [[cloudfront.distribution]]\nname = \"main\"\nid = \"E1\"\n",
-                queue.display()
-            );
-            marks += "paths = ['/mark/{id}']\n";
-        }
-        config += &case.rules_toml();
-        config += &marks;
-        let built = || env!("CARGO_BIN_EXE_evictd").to_owned();
-        let binary = std::env::var("ORACLE_BINARY").unwrap_or_else(|_| built());
-        let mut options =
-            EvictdOptions::run(binary, config).env("EVICTD_SOURCE_PASSWORD", EVICTD_PASSWORD);
-        if let Some(fake) = fake {
-            options = options.env("AWS_ENDPOINT_URL_CLOUDFRONT", fake.url());
-            for (name, value) in [
-                ("AWS_REGION", "eu-west-1"),
-                ("AWS_ACCESS_KEY_ID", "oracle"),
-                ("AWS_SECRET_ACCESS_KEY", "oracle"),
-                ("AWS_EC2_METADATA_DISABLED", "true"),
-                ("AWS_CONFIG_FILE", "/dev/null"),
-                ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-            ] {
-                options = options.env(name, value);
-            }
-        }
-        options
+    pub fn queue_file(&self) -> PathBuf {
+        self.state_dir().join("queue.redb")
     }
 }

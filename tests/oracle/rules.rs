@@ -324,6 +324,10 @@ impl Rule {
             .then(|| format!("generation of {}", self.name))
     }
 
+    pub fn has_paths(&self) -> bool {
+        self.families.iter().any(|family| family.path.is_some())
+    }
+
     pub fn has_glob(&self) -> bool {
         self.tables.iter().any(|glob| glob.contains(['*', '?']))
     }

@@ -7,6 +7,7 @@ use super::columns::quoted;
 use super::ddl;
 use super::dml;
 use super::draw::Draw;
+use super::fates::{Breakage, EdgeFate, Fate, FilesFate, Has, MysqlFate, QueueFate, RedisFate};
 use super::schema::Schema;
 
 /// Columns that a shrunk case does without: table and name.
@@ -139,25 +140,19 @@ impl Change {
     }
 }
 
-/// What becomes of evictd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Stop,
-    Kill,
-    Start,
-    Freeze,
-    Thaw,
-    /// Its binlog stream brings nothing more.
-    Hold,
-    Release,
-    /// Until its position is at the place where the stream was held.
-    Catch,
-}
-
 #[derive(Clone, Debug)]
 pub enum Step {
     Change(Change),
     Evictd(Fate),
+    Edge(EdgeFate),
+    Queue(QueueFate),
+    Files(FilesFate),
+    Redis(RedisFate),
+    Mysql(MysqlFate),
+    /// A thousand commits, one path each.
+    Flood,
+    /// Until what is changed now is deleted, and invalidated wherever that can be, though something is in trouble.
+    Progress,
     /// Readers store every entry.
     Fill,
     /// Until evictd is done; then everything is compared.
@@ -169,6 +164,13 @@ impl Step {
         match self {
             Step::Change(change) => change.kind.to_owned(),
             Step::Evictd(fate) => format!("evictd: {fate:?}"),
+            Step::Edge(fate) => format!("CloudFront: {fate:?}"),
+            Step::Queue(fate) => format!("SQS: {fate:?}"),
+            Step::Files(fate) => format!("evictd's files: {fate:?}"),
+            Step::Redis(fate) => format!("Redis: {fate:?}"),
+            Step::Mysql(fate) => format!("MySQL: {fate:?}"),
+            Step::Flood => "flood".to_owned(),
+            Step::Progress => "progress".to_owned(),
             Step::Fill => "fill".to_owned(),
             Step::Quiet => "quiet".to_owned(),
         }
@@ -198,7 +200,7 @@ impl fmt::Display for Step {
 
 /// What statements of a round are like. Where nothing widens, everything that is wrong about rows shows.
 #[derive(Clone, Copy)]
-enum Theme {
+pub enum Theme {
     Rows,
     /// Rows, and statements about tables that leave rows as they are.
     Harmless,
@@ -206,22 +208,24 @@ enum Theme {
 }
 
 /// The steps of a case while they are drawn.
-pub struct Steps {
+pub struct Steps<'c> {
     /// As it is by then.
-    schema: Schema,
+    pub schema: Schema,
     /// Whether the binlog does not name columns.
     minimal: bool,
+    pub has: Has<'c>,
     number: u64,
     /// What ends a transaction that is prepared.
     prepared: Option<Change>,
     all: Vec<Step>,
 }
 
-impl Steps {
-    pub fn new(schema: Schema, minimal: bool) -> Self {
+impl<'c> Steps<'c> {
+    pub fn new(schema: Schema, minimal: bool, has: Has<'c>) -> Self {
         Self {
             schema,
             minimal,
+            has,
             number: 1,
             prepared: None,
             all: Vec::new(),
@@ -234,28 +238,29 @@ impl Steps {
             self.behind(draw);
             return;
         }
+        let theme = draw.weighted(&[(5, Theme::Rows), (2, Theme::Harmless), (5, Theme::Any)]);
+        if draw.percent(35) {
+            // A server that is put back or replaced may not know of a transaction that was prepared.
+            self.all.extend(self.prepared.take().map(Step::Change));
+            Breakage::new(draw, self, theme).draw();
+            self.all.push(Step::Quiet);
+            return;
+        }
+        let killed = if self.has.sqs() { 0 } else { 1 };
         let away = draw.weighted(&[
             (4, None),
             (1, Some(Fate::Freeze)),
-            (1, Some(Fate::Kill)),
+            (killed, Some(Fate::Kill)),
             (1, Some(Fate::Stop)),
         ]);
-        let theme = draw.weighted(&[(5, Theme::Rows), (2, Theme::Harmless), (5, Theme::Any)]);
         let count = 1 + draw.below(6);
         let leaves = draw.below(count + 1);
         for index in 0..count {
             if index == leaves {
                 self.all.extend(away.map(Step::Evictd));
             }
-            self.number += 1;
-            let mut change = self.change(draw, theme);
-            let often = if change.kind == "delete and insert of a row" {
-                85
-            } else {
-                35
-            };
-            change.late = draw.percent(often);
-            self.all.push(Step::Change(change));
+            let change = self.change(draw, theme);
+            self.push_change(draw, change);
             if draw.percent(15) {
                 self.all.push(Step::Fill);
             }
@@ -280,6 +285,18 @@ impl Steps {
         {
             return change;
         }
+        if matches!(theme, Theme::Any) && self.prepared.is_none() && draw.percent(12) {
+            self.number += 1;
+            let [prepare, end] = dml::prepared(draw, &self.schema, self.number);
+            self.prepared = Some(end);
+            return prepare;
+        }
+        self.whole_change(draw, theme)
+    }
+
+    /// One that leaves nothing prepared.
+    pub fn whole_change(&mut self, draw: &mut Draw, theme: Theme) -> Change {
+        self.number += 1;
         match theme {
             Theme::Rows => dml::rows(draw, &self.schema, self.number),
             Theme::Harmless if draw.percent(60) => {
@@ -287,14 +304,30 @@ impl Steps {
                 ddl::harmless(draw, table)
             }
             Theme::Harmless => dml::rows(draw, &self.schema, self.number),
-            Theme::Any if self.prepared.is_none() && draw.percent(12) => {
-                let [prepare, end] = dml::prepared(draw, &self.schema, self.number);
-                self.prepared = Some(end);
-                prepare
-            }
             Theme::Any if draw.percent(60) => dml::draw(draw, &self.schema, self.number),
             Theme::Any => self.ddl(draw, ddl::draw),
         }
+    }
+
+    /// Sometimes with readers that are late.
+    pub fn push_change(&mut self, draw: &mut Draw, mut change: Change) {
+        let often = if change.kind == "delete and insert of a row" {
+            85
+        } else {
+            35
+        };
+        change.late = draw.percent(often);
+        self.push(Step::Change(change));
+    }
+
+    pub fn push(&mut self, step: Step) {
+        self.all.push(step);
+    }
+
+    /// An insert, an update or a deletion.
+    pub fn plain(&mut self, draw: &mut Draw) -> Change {
+        self.number += 1;
+        dml::plain(draw, &self.schema, self.number)
     }
 
     /// Whatever widens a table widens those whose rows may go with its own.
@@ -315,10 +348,9 @@ impl Steps {
     /// Rows that evictd reads after their columns have changed, and not the statement that changed them; and then it
     /// ends.
     fn behind(&mut self, draw: &mut Draw) {
-        self.number += 1;
-        let rows = dml::plain(draw, &self.schema, self.number);
+        let rows = self.plain(draw);
         let columns = self.ddl(draw, ddl::columns);
-        let end = *draw.pick(&[Fate::Kill, Fate::Stop]);
+        let end = self.has.end(draw);
         self.all.extend([
             Step::Evictd(Fate::Freeze),
             Step::Change(rows),

@@ -24,6 +24,9 @@ impl Tally {
         self.done.pages += done.pages;
         self.done.compared += done.compared;
         self.done.refused_statements += done.refused_statements;
+        for (kind, took) in done.took {
+            *self.done.took.entry(kind).or_default() += took;
+        }
     }
 }
 
@@ -35,7 +38,8 @@ impl fmt::Display for Tally {
             pages,
             compared,
             refused_statements,
-        } = self.done;
+            took,
+        } = &self.done;
         writeln!(
             f,
             "oracle: {} cases, {fills} fills, {late_fills} late ones, {pages} pages, {compared} entries compared, \
@@ -48,7 +52,12 @@ impl fmt::Display for Tally {
                 writeln!(f, "oracle: {what}")?;
                 of = what;
             }
-            writeln!(f, "oracle: {count:>8}  {kind}")?;
+            // So that what is dear shows.
+            let took = took.get(kind).filter(|_| *what == "step");
+            let took = took.map_or_else(String::new, |took| {
+                format!(", {:.2} s in all", took.as_secs_f64())
+            });
+            writeln!(f, "oracle: {count:>8}  {kind}{took}")?;
         }
         Ok(())
     }

@@ -1,14 +1,17 @@
 //! The comparison, after evictd is done.
 
-use super::edge::{Edge, Page};
+use std::collections::BTreeMap;
+
+use super::edge::{At, Edge, Page};
 use super::failure::{Failure, Kind, named, told};
 use super::rules::Shape;
 use super::snapshot::{Name, Place, is_stale};
 use super::steps::Allows;
 use super::world::{POLL_EVERY, World};
 
-/// 15 s where nothing else runs: evictd asks every five seconds what has completed.
-const POLLS_MAX: usize = 3_000;
+/// 25 s where nothing else runs: what a killed evictd may have asked for is looked for in CloudFront's list for fifteen
+/// seconds, and five is the longest pause between two attempts.
+const POLLS_MAX: usize = 5_000;
 
 impl World<'_> {
     /// Every entry and every page says what the rows say, and what was not changed is there still.
@@ -35,6 +38,7 @@ impl World<'_> {
             }
         }
         self.verify_pages().await?;
+        self.verify_bill()?;
         for (of, content) in &self.kept {
             if entries.contains_key(of) || self.touched.contains(of) || self.may_widen(of.0) {
                 continue;
@@ -54,13 +58,13 @@ impl World<'_> {
         let mut polls = 0;
         loop {
             polls += 1;
-            let Some((path, page)) = self.stale_page() else {
+            let Some(((distribution, path), page)) = self.stale_page() else {
                 return Ok(());
             };
             if polls > POLLS_MAX {
                 let now = self.now.content(page.of.0, &page.of.1).to_vec();
                 let text = format!(
-                    "the copy of {path} is {} and not {}",
+                    "the copy of {path} at {distribution} is {} and not {}",
                     told(&page.content),
                     told(&now)
                 );
@@ -70,7 +74,45 @@ impl World<'_> {
         }
     }
 
-    fn stale_page(&self) -> Option<(String, Page)> {
+    /// Nothing was invalidated that was not changed, or more often than it was.
+    fn verify_bill(&mut self) -> Result<(), Failure> {
+        let Some(edge) = &self.edge else {
+            return Ok(());
+        };
+        let made = edge.fake.made();
+        let mut paid: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for made in made.get(self.billed..).unwrap_or_default() {
+            for path in &made.paths {
+                *paid.entry((&made.distribution, path)).or_default() += 1;
+            }
+        }
+        let widens = |path: &str| {
+            let place = self.case.place_of(path);
+            place.is_none_or(|place| self.may_widen(place))
+        };
+        let more = paid.into_iter().find(|((_, path), times)| {
+            !self.pays_twice
+                && *times > self.paid_for.get(*path).copied().unwrap_or_default()
+                && !widens(path)
+        });
+        if let Some(((id, path), times)) = more {
+            let asked = self.paid_for.get(path).copied().unwrap_or_default();
+            let text = format!("{path} was invalidated {times} times at {id}, for {asked} changes");
+            return Err(self.failure(Kind::PaidNeedlessly, text));
+        }
+        let foreign = made
+            .iter()
+            .flat_map(|made| &made.paths)
+            .find(|path| self.foreign.contains(path));
+        if let Some(path) = foreign {
+            let text = format!("{path} is another configuration's");
+            return Err(self.failure(Kind::PaidNeedlessly, text));
+        }
+        self.billed = made.len();
+        Ok(())
+    }
+
+    fn stale_page(&self) -> Option<(At, Page)> {
         let pages = self.edge.as_ref().map(Edge::pages).unwrap_or_default();
         pages.into_iter().find(|(_, page)| {
             let (place, name) = &page.of;

@@ -1,7 +1,9 @@
 //! A case while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use mysql_async::prelude::Queryable;
@@ -10,17 +12,22 @@ use tokio::task::JoinHandle;
 
 use super::cache::{Cache, Entries};
 use super::case::Case;
-use super::edge::Edge;
+use super::config::{Config, EdgeAt};
+use super::edge::{Edge, Origin};
 use super::failure::{Failure, Kind};
+use super::fates::EdgeFate;
 use super::lane::{FILL_WITHIN, Lane, connect, run};
 use super::snapshot::{self, Columns, Name, Place, Snapshot};
 use super::steps::{Allows, Change, Step};
-use crate::support::{Evictd, EvictdOptions, FakeCloudFront, FakeSettings};
+use super::topology::{self, Queue};
+use crate::soak::hosts::Hosts;
+use crate::soak::proxy::{Alter, Proxy, Watch};
+use crate::support::{Evictd, EvictdOptions, shared_aws};
 
 pub const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// What was done, for the report of a run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Done {
     pub fills: u64,
     pub late_fills: u64,
@@ -28,20 +35,34 @@ pub struct Done {
     /// Entries that were compared with their rows.
     pub compared: u64,
     pub refused_statements: u64,
+    /// How long steps of each kind took.
+    pub took: BTreeMap<String, Duration>,
 }
 
 pub struct World<'l> {
     pub case: &'l Case,
-    pub lane: &'l Lane,
+    pub lane: &'l mut Lane,
+    /// What evictd has, or gets at its next start.
+    pub config: Config,
     pub options: EvictdOptions,
     pub evictd: Option<Evictd>,
+    /// Another one, which leads when the first one is gone.
+    pub standby: Option<Evictd>,
     pub frozen: bool,
     /// Where the server's binlog ended when it was held.
     pub held: Option<(String, u64)>,
-    writer: Conn,
+    pub writer: Conn,
     pub reader: Conn,
     pub cache: Cache,
     pub edge: Option<Edge>,
+    pub edge_fate: EdgeFate,
+    pub edge_at: Option<EdgeAt>,
+    /// Requests to SQS.
+    pub sqs: Option<Proxy>,
+    /// Paths of another configuration, which wait in SQS.
+    pub foreign: Vec<String>,
+    /// What viewers ask.
+    pub origin: Option<Arc<tokio::sync::Mutex<Origin>>>,
     viewer: Option<JoinHandle<()>>,
     columns: Columns,
     pub now: Snapshot,
@@ -51,10 +72,25 @@ pub struct World<'l> {
     pub kept: Entries,
     /// What was changed since then, if only for a moment.
     pub touched: BTreeSet<(Place, Name)>,
+    /// How many statements since then were about a page.
+    pub paid_for: BTreeMap<String, usize>,
+    /// How much of what CloudFront made was looked at.
+    pub billed: usize,
+    /// Something happened after which paths may be paid for again.
+    pub pays_twice: bool,
     pub allowed: Vec<Allows>,
     /// Tables that a rule did not fit since then, so that all rules about them widen whatever is changed.
     pub unfit: BTreeSet<String>,
     pub added: Vec<String>,
+    /// Whether Redis restarted since the last quiet point, and how often evictd had said so before.
+    pub restarts: bool,
+    pub restarts_seen: usize,
+    /// A mark that is not in its table yet, and whose key is stored.
+    pub mark_ahead: Option<u64>,
+    pub kept_data: bool,
+    /// Whether the server leaves the case's database out of its binlog.
+    pub left_out: bool,
+    pub cut_off: bool,
     pub step: usize,
     pub done: Done,
 }
@@ -68,45 +104,90 @@ pub async fn play(lane: &mut Lane, case: &Case) -> Result<Done, Failure> {
     played.map(|()| world.done)
 }
 
+/// A session that writes.
+pub async fn writer(lane: &Lane, case: &Case) -> Conn {
+    let mut writer = lane.mysql.conn().await;
+    // Before the session has a character set that the name cannot be written in.
+    run(&mut writer, "SET NAMES utf8mb4").await;
+    run(&mut writer, &format!("USE `{}`", case.schema.database)).await;
+    for sql in case.settings.session() {
+        run(&mut writer, &sql).await;
+    }
+    writer
+}
+
+/// SQS, whose hosts have clocks of their own, and the URL of a queue.
+async fn sqs(seed: u64) -> (Proxy, String) {
+    static QUEUES: AtomicU64 = AtomicU64::new(1);
+    let aws = shared_aws().await;
+    let number = QUEUES.fetch_add(1, Ordering::Relaxed);
+    let url = aws.create_queue(&format!("oracle-{number}")).await;
+    let hosts = Hosts::new(seed);
+    let alter: Alter = Arc::new(move |answer| hosts.alter(answer));
+    let nobody: Watch = Arc::new(|_| Box::pin(async {}));
+    (Proxy::http(aws.port(), nobody, alter).await, url)
+}
+
 impl<'l> World<'l> {
-    async fn open(lane: &'l Lane, case: &'l Case, reader: Conn) -> Self {
-        let edge = if case.edge {
-            Some(Edge::new(
-                FakeCloudFront::start(FakeSettings::default()).await,
-            ))
-        } else {
-            None
-        };
-        let mut writer = lane.mysql.conn().await;
-        // Before the session has a character set that the name cannot be written in.
-        run(&mut writer, "SET NAMES utf8mb4").await;
-        run(&mut writer, &format!("USE `{}`", case.schema.database)).await;
-        for sql in case.settings.session() {
-            run(&mut writer, &sql).await;
+    async fn open(lane: &'l mut Lane, case: &'l Case, reader: Conn) -> Self {
+        let (mut edge, mut edge_at, mut proxy) = (None, None, None);
+        if case.edge {
+            let started = Edge::start().await;
+            let mut at = EdgeAt {
+                cloudfront_url: started.fake.url().to_owned(),
+                sqs_url: String::new(),
+                queue_url: String::new(),
+            };
+            if case.topology.queue == Queue::Sqs {
+                let (sqs, queue_url) = sqs(case.seed).await;
+                at.sqs_url = format!("http://127.0.0.1:{}", sqs.port());
+                at.queue_url = queue_url;
+                proxy = Some(sqs);
+            }
+            (edge, edge_at) = (Some(started), Some(at));
         }
+        let config = Config::of(case);
+        let cache = Cache {
+            conn: lane.redis.conn().await,
+            rules: case.rules.clone(),
+            full: false,
+        };
         Self {
             case,
-            lane,
-            options: lane.evictd(case, edge.as_ref().map(|edge| &edge.fake)),
+            options: config.options(lane, case, edge_at.as_ref()),
+            config,
             evictd: None,
+            standby: None,
             frozen: false,
             held: None,
-            writer,
+            writer: writer(lane, case).await,
+            lane,
             reader,
-            cache: Cache {
-                conn: lane.redis.conn().await,
-                rules: case.rules.clone(),
-            },
+            cache,
             edge,
+            edge_fate: EdgeFate::Well,
+            edge_at,
+            sqs: proxy,
+            foreign: Vec::new(),
+            origin: None,
             viewer: None,
             columns: Columns::new(),
             now: Snapshot::default(),
             known: BTreeSet::new(),
             kept: Entries::new(),
             touched: BTreeSet::new(),
+            paid_for: BTreeMap::new(),
+            billed: 0,
+            pays_twice: false,
             allowed: Vec::new(),
             unfit: BTreeSet::new(),
             added: Vec::new(),
+            restarts: false,
+            restarts_seen: 0,
+            mark_ahead: None,
+            kept_data: false,
+            left_out: false,
+            cut_off: false,
             step: 0,
             done: Done::default(),
         }
@@ -117,32 +198,74 @@ impl<'l> World<'l> {
             viewer.abort();
         }
         drop(self.evictd.take());
+        drop(self.standby.take());
+        self.lane.replica = None;
     }
 
     async fn play(&mut self) -> Result<(), Failure> {
         self.begin_to_read().await?;
         if let Some(edge) = &self.edge {
-            let reader = connect(&self.lane.mysql).await;
             let database = self.case.schema.database.clone();
-            let mut reader = reader;
+            let mut reader = connect(&self.lane.mysql).await;
             run(&mut reader, &format!("USE `{database}`")).await;
-            let viewer = edge.clone().view(reader, database, self.cache.clone());
+            let origin = Arc::new(tokio::sync::Mutex::new(Origin {
+                reader,
+                cache: self.cache.clone(),
+            }));
+            self.origin = Some(Arc::clone(&origin));
+            let viewer = edge.clone().view(database, origin);
             self.viewer = Some(tokio::spawn(viewer));
         }
         self.look().await;
         self.begin_anew().await;
+        if self.case.topology.checkpoint == topology::Place::Redis {
+            // There is none yet, which counts as one that was lost.
+            self.allowed.push(Allows::Everything);
+        }
         for (number, step) in self.case.steps.iter().enumerate() {
             self.step = number + 1;
+            let begun = Instant::now();
             match step {
                 Step::Change(change) => self.change(change).await,
                 Step::Evictd(fate) => self.meet(*fate).await?,
+                Step::Edge(fate) => self.edge_meets(*fate),
+                Step::Queue(fate) => self.queue_meets(*fate).await,
+                Step::Files(fate) => self.files_meet(*fate),
+                Step::Redis(fate) => self.redis_meets(*fate).await,
+                Step::Mysql(fate) => self.mysql_meets(*fate).await,
+                Step::Flood => self.flood().await,
+                Step::Progress => self.progress().await?,
                 Step::Fill => {
                     self.fill().await;
                 }
                 Step::Quiet => self.quiet().await?,
             }
+            *self.done.took.entry(step.kind()).or_default() += begun.elapsed();
         }
         Ok(())
+    }
+
+    fn edge_meets(&mut self, fate: EdgeFate) {
+        if let Some(edge) = &self.edge {
+            edge.meet(fate, &self.config, &self.now.pages);
+            self.edge_fate = fate;
+            self.pays_twice = true;
+        }
+    }
+
+    /// What evictd has from now on.
+    pub fn configure(&mut self, config: Config) {
+        self.options = config.options(self.lane, self.case, self.edge_at.as_ref());
+        self.config = config;
+    }
+
+    /// Viewers ask for every page.
+    pub async fn ask(&mut self) {
+        if let Some(edge) = &self.edge {
+            let (config, pages) = (&self.config, &self.now.pages);
+            edge.ask(config, pages, &mut self.cache, &self.now).await;
+            self.done.pages += self.now.pages.len() as u64;
+        }
     }
 
     pub fn failure(&self, kind: Kind, text: String) -> Failure {
@@ -200,11 +323,9 @@ impl<'l> World<'l> {
         self.fill().await;
         let names: Vec<(Place, Name)> = self.known.iter().cloned().collect();
         self.kept = self.cache.read(&names).await;
-        if let Some(edge) = &self.edge {
-            edge.ask(&self.now.pages, &mut self.cache, &self.now).await;
-            self.done.pages += self.now.pages.len() as u64;
-        }
+        self.ask().await;
         self.touched.clear();
+        self.paid_for.clear();
         self.allowed.clear();
         self.unfit.clear();
         self.note_unfit();
@@ -226,6 +347,11 @@ impl<'l> World<'l> {
         if change.late {
             old.retain(|name, _| changed.contains(name));
             self.fill_late(&old, &before, until).await;
+        }
+        for (path, of) in before.pages.iter().chain(&self.now.pages) {
+            if changed.contains(of) {
+                *self.paid_for.entry(path.clone()).or_default() += change.statements.len();
+            }
         }
         self.touched.extend(changed);
     }
@@ -274,6 +400,9 @@ impl<'l> World<'l> {
         while SystemTime::now() < store_at && !self.cache.read(&names).await.is_empty() {
             tokio::time::sleep(POLL_EVERY / 2).await;
         }
+        if self.cache.full {
+            return;
+        }
         self.cache.fill(old, before, Some(until)).await;
         if SystemTime::now() < until {
             self.done.late_fills += old.len() as u64;
@@ -282,7 +411,7 @@ impl<'l> World<'l> {
 }
 
 /// The names that stand for something else.
-fn differing(before: &Snapshot, after: &Snapshot) -> BTreeSet<(Place, Name)> {
+pub fn differing(before: &Snapshot, after: &Snapshot) -> BTreeSet<(Place, Name)> {
     let names = |snapshot: &Snapshot| -> BTreeMap<(Place, Name), ()> {
         let entries = snapshot.entries.iter();
         let names = entries

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+const HELD_POLL: Duration = Duration::from_millis(5);
+
 /// How CloudFront behaves. Times are scaled, so that tests are fast.
 #[derive(Clone, Debug)]
 pub struct FakeSettings {
@@ -27,6 +29,10 @@ pub struct FakeSettings {
     pub lose_answer: Option<u64>,
     /// Requests to make an invalidation are accepted and never answered.
     pub hang: bool,
+    /// Connections are closed, and nothing happens.
+    pub away: bool,
+    /// Requests to make an invalidation are done, and answered once this is over.
+    pub holds: bool,
     /// Each n-th call fails with a 500 before anything happens.
     pub fail: Option<u64>,
     /// So many lists and reads of invalidations fail with a 503; the short list of a start does not.
@@ -71,6 +77,8 @@ impl Default for FakeSettings {
             burst: 1_000.0,
             lose_answer: None,
             hang: false,
+            away: false,
+            holds: false,
             fail: None,
             failing_looks: 0,
             refuse: None,
@@ -287,6 +295,9 @@ impl FakeCloudFront {
         stream.set_nodelay(true).ok();
         let mut buffered = Vec::new();
         while let Some(request) = read_request(&mut stream, &mut buffered).await {
+            if self.state().settings.away {
+                return;
+            }
             let slow = self.state().settings.slow;
             tokio::time::sleep(slow).await;
             let Some((status, body)) = self.state().answer(&request) else {
@@ -296,6 +307,9 @@ impl FakeCloudFront {
                 }
                 return; // Accepted, and the connection closes.
             };
+            while request.method == "POST" && self.state().settings.holds {
+                tokio::time::sleep(HELD_POLL).await;
+            }
             let date = {
                 let settings = &self.state().settings;
                 let now = Timestamp::now() - settings.clock_behind;

@@ -215,7 +215,10 @@ impl Mysql {
 
     /// Keeps a copy of a stopped server's data and binlog, for [`put_back`](Self::put_back).
     pub fn copy_data(&self) {
-        copy(&self.data_dir(), &self.dir.path().join("copy"));
+        let kept = self.dir.path().join("copy");
+        // Otherwise it would be copied into the one before.
+        std::fs::remove_dir_all(&kept).ok();
+        copy(&self.data_dir(), &kept);
     }
 
     /// Replaces a stopped server's data and binlog by the copy.

@@ -164,6 +164,11 @@ impl Redis {
         self.process.signal(signal);
     }
 
+    /// Removes the snapshot that the next start would begin with.
+    pub fn forget_snapshot(&self) {
+        std::fs::remove_file(self.dir.path().join("dump.rdb")).ok();
+    }
+
     /// Starts a stopped or killed server on its old port.
     pub async fn start_again(&mut self) {
         self.start_again_with(&[]).await;
