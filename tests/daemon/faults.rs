@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 
 use super::shop::{Shop, USERS, WITHIN, stop};
-use crate::support::{Aws, Mysql, MysqlOptions};
+use crate::support::{Aws, Mysql, MysqlOptions, eventually};
 
 /// The keys of `users`, cached, so that their leaving proves that every row was read.
 async fn cached(shop: &Shop, users: std::ops::Range<u32>) {
@@ -136,8 +136,13 @@ async fn redis_may_be_away_for_ten_seconds_under_load() {
     shop.redis.kill();
     let file = shop.checkpoint_file();
     // What was under way when Redis died may still be stored.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let stored = std::fs::read(&file).unwrap();
+    let mut stored = std::fs::read(&file).unwrap();
+    eventually("nothing is under way any more", WITHIN, async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = std::mem::replace(&mut stored, std::fs::read(&file).unwrap());
+        (before == stored).then_some(())
+    })
+    .await;
     load.await.unwrap();
     assert_eq!(
         std::fs::read(&file).unwrap(),
