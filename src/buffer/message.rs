@@ -20,7 +20,7 @@
 //! share a queue while they are replaced.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -54,19 +54,26 @@ pub struct Message {
     pub redriven_at: Option<CommitTime>,
 }
 
-/// A sender of messages, which numbers them.
-#[derive(Debug)]
+/// A sender of messages, which numbers them. A process is one for as long as it lives,
+/// whatever it loads again: clones go on from each other.
+#[derive(Clone, Debug)]
 pub struct Sender {
-    next: Sent,
+    next: Arc<Mutex<Sent>>,
     last: watch::Sender<Option<Sent>>,
 }
 
 impl Sender {
     /// One that nobody has heard of.
     pub fn begin() -> Self {
-        let by = rand::random();
+        Self::from(Sent {
+            by: rand::random(),
+            number: 0,
+        })
+    }
+
+    fn from(next: Sent) -> Self {
         Self {
-            next: Sent { by, number: 0 },
+            next: Arc::new(Mutex::new(next)),
             last: watch::Sender::new(None),
         }
     }
@@ -80,11 +87,12 @@ impl Sender {
     /// Gives each message the next place. A machine that is resumed from a snapshot
     /// goes on under the same number of the sender: so the places are the clock's, in
     /// microseconds, or the next ones, whichever are greater.
-    pub fn number(&mut self, messages: &mut [Message]) {
-        self.next.number = self.next.number.max(CommitTime::now().micros());
+    pub fn number(&self, messages: &mut [Message]) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        next.number = next.number.max(CommitTime::now().micros());
         for message in &mut *messages {
-            message.sent = Some(self.next);
-            self.next.number += 1;
+            message.sent = Some(*next);
+            next.number += 1;
         }
         let last = messages.last().and_then(|message| message.sent);
         if last.is_some() {
@@ -417,9 +425,9 @@ mod tests {
 
     #[test]
     fn a_sender_gives_out_no_place_twice_and_each_after_the_one_before() {
-        let mut sender = Sender::begin();
+        let sender = Sender::begin();
         let mut places = Vec::new();
-        for _ in 0..3 {
+        for sender in [&sender, &sender.clone(), &sender] {
             let mut messages = vec![message(Vec::new()); 2];
             sender.number(&mut messages);
             places.extend(messages.iter().filter_map(|message| message.sent));
@@ -431,13 +439,10 @@ mod tests {
         sender.number(&mut []);
         assert_eq!(*sender.last().borrow(), places.last().copied());
         // As after a resume, and with a clock that goes back.
-        let mut ahead = Sender {
-            next: Sent {
-                by: 1,
-                number: u64::MAX / 2,
-            },
-            ..Sender::begin()
-        };
+        let ahead = Sender::from(Sent {
+            by: 1,
+            number: u64::MAX / 2,
+        });
         let mut messages = vec![message(Vec::new())];
         ahead.number(&mut messages);
         let sent = messages[0].sent.unwrap();
@@ -591,7 +596,7 @@ mod tests {
             let at = CommitTime::from_micros(7);
             let mut messages = pack(&to, paths.clone(), at);
             let widest = Sent { by: u64::MAX, number: u64::MAX - 1_000 };
-            Sender { next: widest, ..Sender::begin() }.number(&mut messages);
+            Sender::from(widest).number(&mut messages);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);

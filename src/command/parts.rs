@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{CommandError, preflight};
 use crate::binlog::server::replica_lag::{AURORA_TABLE, ReplicaLag};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Sender};
 use crate::config::{Config, SettleConfig};
 use crate::evict::bulk_paths::{BulkGuard, BulkRule, BulkRules};
 use crate::evict::path_sink::ToBuffer;
@@ -27,7 +27,7 @@ pub(super) fn bulk_rules(config: &Config) -> BulkRules {
 }
 
 /// The sink that puts paths into `buffer`, for each configured distribution.
-pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>) -> ToBuffer<B> {
+pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>, sender: Sender) -> ToBuffer<B> {
     let distributions = config
         .cloudfront
         .iter()
@@ -41,6 +41,7 @@ pub(super) fn path_sink<B: Buffer>(config: &Config, buffer: Arc<B>) -> ToBuffer<
         config.name.as_str().into(),
         distributions,
         BulkGuard::new(bulk_rules(config)),
+        sender,
     )
 }
 

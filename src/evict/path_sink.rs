@@ -56,19 +56,20 @@ pub struct ToBuffer<B> {
 
 impl<B: Buffer> ToBuffer<B> {
     /// `source` is the name of the configuration, `distributions` are the names and
-    /// ids of the distributions.
+    /// ids of the distributions, and `sender` numbers the messages.
     pub fn new(
         buffer: Arc<B>,
         source: Arc<str>,
         distributions: impl Iterator<Item = (Arc<str>, Arc<str>)>,
         guard: BulkGuard,
+        sender: Sender,
     ) -> Self {
         Self {
             buffer,
             source,
             distributions: distributions.unzip(),
             guard,
-            sender: Sender::begin(),
+            sender,
         }
     }
 

@@ -10,7 +10,7 @@ use redis::AsyncCommands;
 
 use super::asked::exchange;
 use super::metrics::{scrape, value};
-use super::shop::{Config, Shop, USERS, WITHIN, stop};
+use super::shop::{Config, Shop, USERS, WITHIN, start, stop};
 use crate::support::{
     EVICTD_PASSWORD, Evictd, FakeCloudFront, FakeSettings, MysqlOptions, Redis, RedisOptions,
     eventually, free_port, shared_aws,
@@ -559,5 +559,41 @@ async fn what_settles_when_a_shorter_wait_is_loaded_still_settles_by_the_longer_
     shop.fill(&["user:1:profile"]).await;
     shop.gone(&["user:1:profile"], &evictd).await;
     evictd.wait_for_line(IN_USE, WITHIN).await;
+    stop(evictd).await;
+}
+
+/// What an invalidation covers is told by the sender's numbers: with another sender, what waits from before the reload
+/// is paid for besides the wildcard that stands for it.
+#[tokio::test]
+async fn after_a_reload_the_process_is_the_same_sender() {
+    let shop = Shop::open().await;
+    let aws = shared_aws().await;
+    let queue = aws.create_queue(&shop.database).await;
+    let distribution = aws.create_distribution(&shop.database).await;
+    let config = shop.config().rest(&format!(
+        "[buffer]\nkind = \"sqs\"\nqueue_url = \"{queue}\"\n\
+         [cloudfront]\n[[cloudfront.distribution]]\nname = \"main\"\nid = \"{distribution}\"\n\
+         [[rule]]\nname = \"pages\"\ntables = [\"$db.users\"]\npaths = [\"/users/{{id}}\"]\n"
+    ));
+    let options = config.options().envs(aws.env());
+    let mut evictd = start(&options.args(&["run", "--role", "tail"])).await;
+    shop.sql("INSERT INTO users (id) VALUES (1)").await;
+    reload(&mut evictd, &with(&config, &rule("more")), IN_USE).await;
+    shop.sql("INSERT INTO users (id) VALUES (2)").await;
+    let mut senders: Vec<(String, u64)> = Vec::new();
+    eventually("both messages", WITHIN, async || {
+        let received = aws.sqs().receive_message().queue_url(&queue);
+        let received = received.max_number_of_messages(10).send().await.unwrap();
+        for message in received.messages() {
+            let body: serde_json::Value = serde_json::from_str(message.body().unwrap()).unwrap();
+            let path = body["paths"][0].as_str().unwrap().to_owned();
+            senders.push((path, body["sender"].as_u64().unwrap()));
+        }
+        (senders.len() == 2).then_some(())
+    })
+    .await;
+    senders.sort();
+    assert_eq!((&*senders[0].0, &*senders[1].0), ("/users/1", "/users/2"));
+    assert_eq!(senders[0].1, senders[1].1, "{senders:?}");
     stop(evictd).await;
 }

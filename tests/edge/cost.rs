@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evictd::buffer::Local;
+use evictd::buffer::{Local, Sender};
 use evictd::evict::bulk_paths::{BulkGuard, BulkRule, Paths};
 use evictd::evict::path_sink::{PathSink, ToBuffer};
 use evictd::model::CommitTime;
@@ -45,6 +45,7 @@ impl Shop {
             "shop".into(),
             std::iter::once(("main".into(), "E1".into())),
             guard,
+            Sender::begin(),
         );
         Self {
             bench,

@@ -24,7 +24,7 @@ use crate::binlog::server::Server;
 use crate::binlog::server::address::SourceAddress;
 use crate::binlog::server::barrier::Barrier;
 use crate::binlog::server::end::BinlogEnd;
-use crate::buffer::{Buffer, Local, Sqs};
+use crate::buffer::{Buffer, Local, Sender, Sqs};
 use crate::cache::Redis;
 use crate::cli::Role;
 use crate::command::misfits::Misfits;
@@ -212,7 +212,7 @@ impl Checked {
         }
     }
 
-    /// Opens the parts.
+    /// Opens the parts. What is sent is the `sender`'s.
     ///
     /// # Errors
     ///
@@ -222,14 +222,15 @@ impl Checked {
         mut self,
         term: &Term,
         reports: &Reports,
+        sender: Sender,
     ) -> Result<Opened, CommandError> {
         match (self.queue.take(), self.config.buffer.clone()) {
-            (Some(queue), _) => Box::pin(self.open_with(queue, term, reports)).await,
+            (Some(queue), _) => Box::pin(self.open_with(queue, term, reports, sender)).await,
             (None, Some(BufferConfig::Local { path })) if self.config.cloudfront.is_some() => {
                 let stored = store::buffer_mark(&self.config).await?;
                 let local = Local::open_expecting(path, stored).await?;
                 let watched = (local.clone(), Arc::clone(&reports.board));
-                let opened = Box::pin(self.open_with(local, term, reports)).await?;
+                let opened = Box::pin(self.open_with(local, term, reports, sender)).await?;
                 let work = buffer_file::watching(opened.work, watched).boxed();
                 Ok(Opened { work, ..opened })
             }
@@ -245,9 +246,10 @@ impl Checked {
         buffer: B,
         term: &Term,
         reports: &Reports,
+        sender: Sender,
     ) -> Result<Opened, CommandError> {
         let buffer = Arc::new(buffer);
-        let sink = path_sink(&self.config, Arc::clone(&buffer));
+        let sink = path_sink(&self.config, Arc::clone(&buffer), sender);
         let drain = match (self.edge.take(), self.config.cloudfront.clone()) {
             (Some(edge), Some(cloudfront)) => {
                 let last_sent = self.reading.is_some().then(|| sink.last());

@@ -21,6 +21,7 @@ use super::inheritance;
 use super::reload::{Reload, Takeover};
 use super::turn::Term;
 use super::worker::Worker;
+use crate::buffer::Sender;
 use crate::cli::Role;
 use crate::command::CommandError;
 use crate::command::shutdown::unless;
@@ -74,6 +75,7 @@ impl<'a> Turns<'a> {
                 display,
                 reload,
                 inherited: false,
+                sender: Sender::begin(),
                 has_worked: false,
                 taken_over: None,
             },

@@ -6,6 +6,7 @@ use super::display::Display;
 use super::inheritance;
 use super::reload::{Done, Reload, Takeover};
 use super::turn::{Checked, Term};
+use crate::buffer::Sender;
 use crate::checkpoint::CheckpointError;
 use crate::cli::Role;
 use crate::command::CommandError;
@@ -24,6 +25,8 @@ pub(super) struct Worker<'a> {
     pub(super) reload: Reload,
     /// Whether the position is there that a leader before has stored.
     pub(super) inherited: bool,
+    /// Numbers what is sent.
+    pub(super) sender: Sender,
     /// Whether a turn has begun to work.
     pub(super) has_worked: bool,
     /// Is told once the configuration of the reload that the turn began with is
@@ -97,7 +100,10 @@ impl Worker<'_> {
         }
         self.display.misfits(std::mem::take(&mut checked.misfits));
         let reports = self.display.reports();
-        let opening = until(term, Box::pin(checked.open(term, &reports)));
+        let opening = until(
+            term,
+            Box::pin(checked.open(term, &reports, self.sender.clone())),
+        );
         let Some(opened) = opening.await.transpose().map_err(worked_before)? else {
             return Ok(None);
         };

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use crate::binlog::server::barrier::Barrier;
-use crate::buffer::{Buffer, Local, Sqs};
+use crate::buffer::{Buffer, Local, Sender, Sqs};
 use crate::cache::{Cache, Redis};
 use crate::cli::{Global, Half, ReplayArgs};
 use crate::command::daemon::print_plans;
@@ -66,7 +66,7 @@ impl Work<'_> {
     }
 
     async fn with_buffer(self, buffer: impl Buffer) -> Result<(), CommandError> {
-        let paths = path_sink(&self.config, Arc::new(buffer));
+        let paths = path_sink(&self.config, Arc::new(buffer), Sender::begin());
         Box::pin(self.with_paths(paths)).await
     }
 
