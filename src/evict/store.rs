@@ -20,6 +20,10 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Stores the newest position, at most every [`CHECKPOINT_INTERVAL`], and publishes
 /// it once it is stored.
+///
+/// A position without a file is not stored: the server tells at once in which file
+/// it stands. GTIDs alone say nothing of anonymous transactions, nor of those that
+/// are given their numbers again.
 pub(super) async fn store(
     reports: Reports,
     mut checkpoint: impl Checkpoint,
@@ -41,7 +45,8 @@ pub(super) async fn store(
             biased;
             batch = batches.recv(), if open => match batch {
                 Some(batch) => {
-                    newest = batch.mark.or(newest);
+                    let mark = batch.mark.filter(|mark| mark.position.has_place());
+                    newest = mark.or(newest);
                     gaps.extend(batch.gaps);
                 }
                 None => open = false,
@@ -54,7 +59,7 @@ pub(super) async fn store(
             }
             else => {}
         }
-        if !open {
+        if !open && newest.is_some() {
             write(
                 &mut checkpoint,
                 newest.take(),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Position;
+use crate::model::position::FIRST_EVENT_OFFSET;
 
 /// Identifies a gap: the time at which it was met, in microseconds since 1970.
 pub type GapId = i64;
@@ -32,7 +33,9 @@ impl From<&Position> for BinlogPlace {
 impl std::fmt::Display for BinlogPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.gtid {
-            Some(gtid) if self.file.is_empty() => f.write_str(gtid),
+            Some(gtid) if self.offset == FIRST_EVENT_OFFSET && !gtid.is_empty() => {
+                f.write_str(gtid)
+            }
             _ => write!(f, "{}:{}", self.file, self.offset),
         }
     }

@@ -31,15 +31,16 @@ impl Position {
         }
     }
 
-    /// Where to go on after this end of a server's binlog. Where there are GTIDs,
-    /// that is after the set and not at the offset: before the offset there may be
-    /// transactions that are still being committed.
-    #[must_use]
-    pub fn after_end(self) -> Self {
-        match self.gtids {
-            Some(gtids) => Self::of_gtids(gtids),
-            None => self,
-        }
+    /// Whether it says where it is in the binlog of a server.
+    pub fn has_place(&self) -> bool {
+        !self.file.is_empty()
+    }
+
+    /// Whether transactions of the set may still come: from the beginning of the file,
+    /// or of a file that is not known.
+    pub fn passes_over_transactions(&self) -> bool {
+        let known = self.gtids.as_ref().is_some_and(|set| !set.is_empty());
+        !self.has_place() || self.offset == FIRST_EVENT_OFFSET && known
     }
 
     /// Whether reading that stands at `offset` of `file` is at this place or
@@ -52,7 +53,7 @@ impl Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gtids = self.gtids.as_ref().filter(|set| !set.is_empty());
-        if let ("", Some(gtids)) = (&*self.file, gtids) {
+        if let (true, Some(gtids)) = (self.passes_over_transactions(), gtids) {
             return gtids.fmt(f);
         }
         write!(f, "{}:{}", self.file, self.offset)

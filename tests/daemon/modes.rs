@@ -2,7 +2,7 @@
 
 use mysql_async::prelude::Queryable;
 
-use super::shop::{Shop, stop};
+use super::shop::{Shop, WITHIN, stop};
 use crate::support::{Evictd, Mysql, MysqlOptions};
 
 const KEYS: [&str; 3] = ["user:1:profile", "user:2:profile", "user:3:profile"];
@@ -68,6 +68,37 @@ async fn gtids_may_be_switched_on_and_off_while_evictd_runs_and_while_it_does_no
     let stored = shop.checkpoint_at_end().await;
     assert!(stored["gtid_set"].is_string(), "{stored}");
     stop(evictd).await;
+}
+
+/// GTIDs alone say nothing of anonymous transactions: what is stored before anything was read has a file too.
+#[tokio::test]
+async fn gtids_switched_after_an_end_was_asked_for_and_before_anything_was_read() {
+    let shop = Shop::own(MysqlOptions::default()).await;
+    shop.sql("REPLACE INTO users (id, name) VALUES (2, UUID())")
+        .await;
+    for end in ["first start", "gap"] {
+        let mut evictd = shop.config().start().await;
+        if end == "gap" {
+            evictd.wait_for_line("deleted by glob", WITHIN).await;
+            evictd.wait_for_line("deleted by glob", WITHIN).await;
+        }
+        evictd.kill();
+        let stored = shop.checkpoint().unwrap();
+        assert_ne!(stored["file"], "", "{end}: {stored}");
+        shop.fill(&KEYS).await;
+        for mode in ["ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF"] {
+            global(&shop, &format!("gtid_mode = {mode}")).await;
+        }
+        shop.sql("REPLACE INTO users (id, name) VALUES (1, UUID())")
+            .await;
+        for mode in ["OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"] {
+            global(&shop, &format!("gtid_mode = {mode}")).await;
+        }
+        let evictd = shop.config().start().await;
+        shop.gone(&KEYS[..1], &evictd).await;
+        stop(evictd).await;
+        shop.sql("RESET BINARY LOGS AND GTIDS").await;
+    }
 }
 
 #[tokio::test]

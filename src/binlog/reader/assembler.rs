@@ -25,10 +25,12 @@ pub struct Assembler<I: Interest> {
     /// Events before this offset were handled already: the dump command's
     /// offset has 32 bits, so that reading begins at the file's beginning.
     pub(super) skip_until: Option<u64>,
-    /// The server was asked by GTIDs and has sent no transaction yet: it passes
-    /// over those that are known, from the file's beginning on. Only a
-    /// transaction or a heartbeat tells how far it is.
+    /// No transaction has come yet that is not in the set: those that are known are
+    /// passed over from the file's beginning on, by the server if it was asked by
+    /// GTIDs. Only another transaction or a heartbeat tells how far it is.
     pub(super) passing_over: bool,
+    /// Whether a known transaction is being passed over.
+    pub(super) skips: bool,
     pub(super) transaction: Transaction,
     pub(super) prepared: Prepared,
     /// The transaction that ended last.
@@ -61,7 +63,8 @@ impl<I: Interest> Assembler<I> {
             file: Arc::clone(&position.file),
             offset: position.offset,
             skip_until: beyond_dump_offset(&position),
-            passing_over: position.file.is_empty(),
+            passing_over: position.passes_over_transactions(),
+            skips: false,
             committed: position,
             transaction: Transaction::default(),
             prepared: Prepared::default(),
@@ -83,7 +86,8 @@ impl<I: Interest> Assembler<I> {
         self.file = Arc::clone(&self.committed.file);
         self.offset = self.committed.offset;
         self.skip_until = beyond_dump_offset(&self.committed);
-        self.passing_over = self.committed.file.is_empty();
+        self.passing_over = self.committed.passes_over_transactions();
+        self.skips = false;
         self.transaction = Transaction::default();
         self.read = TransactionsRead::default();
         self.tables.clear();

@@ -24,6 +24,12 @@ impl<I: Interest> Assembler<I> {
             },
             number: gtid.gno(),
         };
+        let known = self.committed.gtids.as_ref();
+        if self.passing_over && known.is_some_and(|known| known.contains(&id)) {
+            let lost = self.lost_payload();
+            self.skips = true;
+            return Ok(lost);
+        }
         let at = CommitTime::from_micros(gtid.immediate_commit_timestamp());
         Ok(self.begin_group(Some(id), at, event))
     }

@@ -30,6 +30,10 @@ impl<I: Interest> Assembler<I> {
             self.note(&step);
             return step;
         }
+        if self.skips && !is_between_transactions(event_type) {
+            return Step::Quiet;
+        }
+        self.skips = false;
         // Before the step: the payload's last event ends it.
         let inside = self.transaction.payload_bytes_left.is_some();
         let step = match event_type {
@@ -116,6 +120,23 @@ impl<I: Interest> Assembler<I> {
             xa.note(item, &self.interest);
         }
     }
+}
+
+/// Whether no event of this type stands within a transaction, but for its first one.
+fn is_between_transactions(event_type: u8) -> bool {
+    matches!(
+        event_type,
+        event_type::GTID
+            | event_type::TAGGED_GTID
+            | event_type::ANONYMOUS_GTID
+            | event_type::FORMAT_DESCRIPTION
+            | event_type::PREVIOUS_GTIDS
+            | event_type::ROTATE
+            | event_type::STOP
+            | event_type::INCIDENT
+            | event_type::HEARTBEAT
+            | event_type::HEARTBEAT_V2
+    )
 }
 
 /// Whether events of this type carry no change. LOAD DATA's blocks are followed

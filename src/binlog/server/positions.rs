@@ -42,10 +42,28 @@ impl Server {
         Ok(Some(total.saturating_sub(offset)))
     }
 
+    /// Where to go on after the present end. Where there are GTIDs, that is at the
+    /// beginning of the file, after the set: before the offset of the end there may be
+    /// transactions that are still being committed.
+    pub(in crate::binlog) async fn end(&mut self) -> Result<Position, SourceError> {
+        let first = self.status().await?;
+        if first.gtids.is_none() {
+            return Ok(first);
+        }
+        // The server looks at the set before it looks at the file, which may be a later
+        // one by then: what is not in this set is in the file of before, or later.
+        let now = self.status().await?;
+        Ok(Position {
+            offset: FIRST_EVENT_OFFSET,
+            file: first.file,
+            gtids: now.gtids,
+        })
+    }
+
     /// The position to begin at for an operator's `start`.
     pub async fn locate(&mut self, start: &Start) -> Result<Position, SourceError> {
         match start {
-            Start::Current | Start::Checkpoint => Ok(self.status().await?.after_end()),
+            Start::Current | Start::Checkpoint => self.end().await,
             Start::Earliest => {
                 let files = self.files().await?;
                 let (file, _) = files

@@ -7,7 +7,7 @@
 //! anonymous transactions they have. So the server that was read is asked by file
 //! and offset. It is the same one as before only if it still has that file, begun
 //! at the same time and as long: a server begins another file whenever it starts.
-//! GTIDs are for another server.
+//! GTIDs are for another server, and for the end that was asked for just before.
 
 use mysql_async::{GnoInterval, Sid};
 use mysql_common::packets::Tag;
@@ -60,7 +60,7 @@ impl<I: Interest> Source<I> {
         let begun = self.assembler.begun_gtid().filter(|_| another.is_some());
         server.check_gtids(position, begun).await?;
         // A set of GTIDs that an operator named has no file.
-        let by_gtid = has_gtids && (another.is_some() || position.file.is_empty());
+        let by_gtid = has_gtids && (another.is_some() || self.at_end || !position.has_place());
         if !by_gtid {
             server.check_place(position).await?;
         }
@@ -91,6 +91,7 @@ impl<I: Interest> Source<I> {
         if let Some(end) = columns_of {
             self.assembler.read_with_columns_of(end);
         }
+        self.at_end = false;
         self.begun = true;
         let (stream, life) = StreamId::begin(&server.facts().server_uuid);
         self.stream = stream;
@@ -131,12 +132,13 @@ impl<I: Interest> Source<I> {
         self.open = None;
         let current = answered(&self.connector, async {
             let mut server = Server::connect(&self.connector).await?;
-            let end = server.status().await?;
+            let end = server.end().await?;
             Ok((server.facts().server_uuid.clone(), end))
         });
         let (uuid, end) = current.await?;
         self.generation = None;
-        self.assembler.restart(end.clone().after_end());
+        self.assembler.restart(end.clone());
+        self.begin_at_end();
         Ok((uuid, end))
     }
 
@@ -144,6 +146,7 @@ impl<I: Interest> Source<I> {
     /// that is known. [`Source::reconnect`] goes on from there.
     pub fn read_again(&mut self, position: Position, begun_s: Option<u32>) {
         self.open = None;
+        self.at_end = false;
         self.generation = None;
         self.assembler.restart(position);
         if let Some(begun_s) = begun_s {
@@ -204,7 +207,7 @@ impl<I: Interest> Source<I> {
                 if server.code == 1236
                     && server.message.contains("anonymous transaction")
                     && server.message.contains("AUTO_POSITION")
-                    && !self.assembler.position().file.is_empty() =>
+                    && self.assembler.position().has_place() =>
             {
                 SourceError::Anonymous {
                     address: self.connector.address().to_owned(),

@@ -29,6 +29,9 @@ pub struct Source<I: Interest> {
     pub(super) left_out: Option<String>,
     /// The stream that is open, or was last.
     pub(super) stream: StreamId,
+    /// Whether the position is the server's end, which was just asked for: nothing can
+    /// have been written since that GTIDs do not tell of.
+    pub(super) at_end: bool,
     /// A server has accepted the position.
     pub(super) begun: bool,
     /// A server has sent some of its binlog.
@@ -81,11 +84,18 @@ impl<I: Interest> Source<I> {
             open: None,
             left_out: None,
             stream: StreamId::default(),
+            at_end: false,
             begun: false,
             heard: false,
             until: Vec::new(),
             beyond: false,
         }
+    }
+
+    /// Tells that the position is the server's end, and was just asked for. The server
+    /// is then asked by GTIDs, and passes over by itself what they name.
+    pub fn begin_at_end(&mut self) {
+        self.at_end = true;
     }
 
     /// Ends at the first of these bounds.

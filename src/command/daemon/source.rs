@@ -38,6 +38,7 @@ pub(super) async fn open_tail(
     let settings = stream_settings(&config, mode);
     let mut file_begun_s = None;
     let mut columns_of = None;
+    let mut at_end = false;
     let mut lost = None;
     let mut cache_runs = CacheRuns::default();
     let mut buffer = None;
@@ -66,11 +67,11 @@ pub(super) async fn open_tail(
             (server.locate(&Start::Earliest).await?, uuid)
         }
         (None, None) => {
+            at_end = config.source.start == Start::Current;
             let position = server.locate(&config.source.start).await?;
             if mode != Mode::DryRun {
-                // Nothing lost: a crash before the first commit begins here
-                // again.
-                if !position.file.is_empty() {
+                // Nothing lost: a crash before the first commit begins here again.
+                if position.has_place() {
                     let begun = since::begun_s(&connector, settings.server_id, &position.file);
                     file_begun_s = Some(begun.await?);
                 }
@@ -93,6 +94,9 @@ pub(super) async fn open_tail(
     let rules = Arc::new(config.rules);
     let interest = RuleInterest(Arc::clone(&rules));
     let mut source = Source::new(connector, settings, interest, position);
+    if at_end {
+        source.begin_at_end();
+    }
     if let Some(begun_s) = file_begun_s {
         source.expect_file_begun(begun_s);
     }

@@ -144,3 +144,41 @@ fn what_lies_before_an_offset_that_the_server_cannot_be_asked_for_is_passed_over
     assert_eq!(stream.transaction(3), ["insert shop.users", "commit"]);
     assert_eq!(stream.committed(), format!("bin.000001:{}", stream.offset));
 }
+
+#[test]
+fn known_transactions_at_a_files_beginning_are_passed_over_and_no_others() {
+    let known = format!("{UUID_TEXT}:1-2");
+    let mut stream = Stream::at(position(4, Some(&known)));
+    let begun = stream.committed();
+    let of = |number: Option<u64>| match number {
+        Some(number) => (GTID, gtid(number)),
+        None => (ANONYMOUS_GTID, gtid(0)),
+    };
+    let mut transaction = |number: Option<u64>| {
+        let mut told = Vec::new();
+        for (event_type, body) in [
+            of(number),
+            (QUERY, query("shop", "BEGIN")),
+            (TABLE_MAP, table_map(USERS, "shop", "users")),
+            (WRITE_ROWS, insert(USERS, 1)),
+            (XID, vec![0; 8]),
+        ] {
+            told.push(stream.write(event_type, &body));
+        }
+        told.retain(|step| !step.is_empty());
+        (told, stream.committed())
+    };
+    assert_eq!(transaction(Some(1)), (vec![], begun.clone()));
+    let (told, committed) = transaction(None);
+    assert_eq!(told, ["insert shop.users", "commit"], "it is in no set");
+    assert_ne!(committed, begun);
+    // What the set has may stand behind what it lacks: it comes once more.
+    assert_eq!(transaction(Some(2)).0, ["insert shop.users", "commit"]);
+    assert_eq!(transaction(Some(3)).0, ["insert shop.users", "commit"]);
+    // Reading begins there again, and a statement is a transaction of its own.
+    let mut stream = Stream::at(position(4, Some(&known)));
+    stream.write(GTID, &gtid(1));
+    assert_eq!(stream.write(QUERY, &query("shop", "DROP TABLE users")), "");
+    stream.write(GTID, &gtid(3));
+    assert_ne!(stream.write(QUERY, &query("shop", "DROP TABLE users")), "");
+}
