@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::probes::{PREFIX, Probes};
 use super::shapes::now_us;
 use super::world::World;
-use crate::support::paid_twice;
+use crate::support::{FakeInvalidation, PaidTwice, paid_twice};
 
 /// Of all probes: each of them changes once, so that one invalidation of its path will do.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Bill {
         let paths = made.iter().flat_map(|made| &made.paths);
         Self {
             paid: paths.filter(|path| path.starts_with(PREFIX)).count(),
-            twice: twice.into_iter().map(|twice| twice.item).collect(),
+            twice: twice.iter().map(|twice| told(twice, &made)).collect(),
             excused: excused.len(),
         }
     }
@@ -44,4 +44,21 @@ impl Bill {
     pub fn good_enough(&self) -> bool {
         self.twice.len() * 100 <= self.paid
     }
+}
+
+fn told(twice: &PaidTwice, made: &[FakeInvalidation]) -> String {
+    let ago = |at: Instant| twice.again.duration_since(at).as_secs_f64();
+    let before = made.iter().find(|made| made.at == twice.before);
+    let paths = before.map_or(0, |made| made.paths.len());
+    format!(
+        "{}, {:.1} s after it had settled and {:.1} s after {} in a request of {paths}",
+        twice.item,
+        ago(twice.asked_for),
+        ago(twice.before),
+        if twice.is_same {
+            "it went"
+        } else {
+            "a wildcard over it went"
+        },
+    )
 }

@@ -123,8 +123,7 @@ async fn at_end(world: &mut World) {
     let gtids = gtids.replace('\n', "");
     let deadline = Instant::now() + QUIET_WITHIN;
     loop {
-        let stored = std::fs::read(world.checkpoint_file()).unwrap_or_default();
-        let stored: serde_json::Value = serde_json::from_slice(&stored).unwrap_or_default();
+        let stored = world.stored();
         if stored["file"] == file.as_str()
             && stored["offset"] == offset
             && stored["gtid_set"].as_str().unwrap_or_default() == gtids
