@@ -250,8 +250,7 @@ impl<'d, 'c> Breakage<'d, 'c> {
             (6, Kind::RedisBack),
             (10, Kind::RedisFull),
             (12, Kind::Settings),
-            // A lane hung once while modes were switched, and it is not known why: not before that is.
-            (when(has.gtid, 0), Kind::Gtids),
+            (when(has.gtid, 6), Kind::Gtids),
             (8, Kind::Reset),
             (6, Kind::Freeze),
             (2, Kind::Restart),

@@ -31,9 +31,10 @@ const SQL_MODES: [&str; 4] = [
 ];
 
 /// How often each is set.
-const GLOBALS: [(usize, &str); 9] = [
+const GLOBALS: [(usize, &str); 10] = [
     (30, "autocommit = 0"),
-    (30, "init_connect = 'SET NAMES latin1'"),
+    (20, "init_connect = 'SET NAMES latin1'"),
+    (20, "init_connect = 'SET autocommit = 0, NAMES latin1'"),
     (10, "sql_select_limit = 1"),
     (15, "time_zone = '-08:00'"),
     (
