@@ -202,6 +202,39 @@ async fn an_answer_that_does_not_name_the_request_accepts_nothing() {
     assert_eq!(machine.dead_letters().await, 0);
 }
 
+/// What something in between answers says nothing of what CloudFront has made: the request goes on under its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_no_error_of_cloudfronts_is_repeated_under_its_name() {
+    let machine = Machine::start(FakeSettings::default(), Duration::from_secs(1), 50.0).await;
+    let draining = machine.drain(machine.budget().await).await;
+    let paths = numbered("/users/", 0..36);
+    let error = "<ErrorResponse><Error><Code>InvalidArgument</Code></Error></ErrorResponse>";
+    for ((status, body), part) in [
+        (201, "<html><body>Sign in</body></html>"),
+        (201, "not XML"),
+        (201, error),
+        (302, "<html><body>Moved</body></html>"),
+    ]
+    .into_iter()
+    .zip(paths.chunks(9))
+    {
+        let answer = (status, body.to_owned());
+        machine.fake.change(|settings| {
+            settings.answer = Some(answer);
+            settings.happens = true;
+        });
+        for path in part {
+            machine.send("main", std::slice::from_ref(path)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        machine.fake.change(|settings| settings.answer = None);
+        machine.emptied().await;
+    }
+    draining.stop().await;
+    assert_eq!(machine.fake.billed(), paths.len(), "each once");
+    assert_eq!(machine.dead_letters().await, 0);
+}
+
 /// How long each good path took, while refused ones keep coming.
 async fn among_refused(machine: &Machine, rounds: u32, bad: impl Fn(u32) -> String) -> Duration {
     let mut slowest = Duration::ZERO;

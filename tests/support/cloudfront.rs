@@ -43,6 +43,8 @@ pub struct FakeSettings {
     pub error: Option<(u16, &'static str)>,
     /// The same with this status and body.
     pub answer: Option<(u16, String)>,
+    /// What is asked for happens all the same.
+    pub happens: bool,
     /// Distributions whose quota is full, and stays so.
     pub full: Vec<String>,
     /// How far its clock is behind: that of `Date`, and of what it lists.
@@ -84,6 +86,7 @@ impl Default for FakeSettings {
             refuse: None,
             error: None,
             answer: None,
+            happens: false,
             full: Vec::new(),
             clock_behind: Duration::ZERO,
             unreadable_for: Duration::ZERO,
@@ -454,7 +457,7 @@ impl State {
             self.counts.failed += 1;
             return Some(error(status, code));
         }
-        if self.settings.answer.is_some() {
+        if self.settings.answer.is_some() && !self.settings.happens {
             self.counts.failed += 1;
             return self.settings.answer.clone();
         }
@@ -467,6 +470,7 @@ impl State {
             }
             self.counts.repeated += 1;
             let answer = (201, self.described(&self.made[known]));
+            let answer = self.settings.answer.clone().unwrap_or(answer);
             return Some(answer).filter(|_| !self.settings.hang);
         }
         if paths.len() > self.settings.batch_paths_max {
@@ -520,6 +524,9 @@ impl State {
         if lose || self.settings.hang {
             self.counts.lost_answers += 1;
             return None;
+        }
+        if self.settings.answer.is_some() {
+            return self.settings.answer.clone();
         }
         self.made.last().map(|made| (201, self.described(made)))
     }

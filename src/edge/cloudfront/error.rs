@@ -42,9 +42,12 @@ where
             let code = meta.code().unwrap_or("unknown");
             let reason = meta.message().unwrap_or("no message");
             let date = service.raw().headers().get("date");
+            let status = service.raw().status().as_u16();
             let kind = match clock::explain(code, reason, date) {
+                // No error comes with such a status. It is not CloudFront's answer.
+                _ if status < 400 => EdgeErrorKind::Incomplete,
                 Some(words) => EdgeErrorKind::ClockOff { words },
-                None => classify(code, service.raw().status().as_u16(), action, batch),
+                None => classify(code, status, action, batch),
             };
             failed(kind, code, reason.to_owned())
         }
