@@ -198,6 +198,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     self.pause(&error, batch).await;
                     self.distribution.look_again().await;
                     if !in_doubt {
+                        self.distribution.had_no_room(batch);
                         self.count_not_made(batch).await;
                         return Answer::NoRoom;
                     }

@@ -11,26 +11,35 @@ use tracing::info;
 use super::ask::{Answer, Delivery, RoomWait};
 use super::verdict::Verdict;
 use crate::buffer::Buffer;
-use crate::edge::cover::request::{Gathering, NextRequest};
+use crate::edge::cover::request::{BudgetMode, Gathering, NextRequest};
 use crate::edge::{Edge, EdgeError};
 use crate::telemetry::{metric, repeating};
 
-/// Messages that are to be sent before the next round.
+/// Messages of a round that are still to be sent.
 #[derive(Debug)]
 pub(super) struct Parked {
     pub(super) paths: Gathering,
-    /// Whether their distribution does not take them for now. They are tried again when
-    /// its suspension is over.
-    pub(super) is_refused: bool,
+    pub(super) until: Until,
     /// Since when they wait.
     pub(super) since: Instant,
 }
 
+/// What parked messages wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nothing: they go before the next round.
+    Now,
+    /// The end of the suspension of their distribution, which does not take them for now.
+    NotSuspended,
+    /// The next path that a spent budget grants.
+    Granted,
+}
+
 impl Parked {
-    pub(super) fn new(paths: Gathering, is_refused: bool) -> Self {
+    pub(super) fn new(paths: Gathering, until: Until) -> Self {
         Self {
             paths,
-            is_refused,
+            until,
             since: Instant::now(),
         }
     }
@@ -58,13 +67,13 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Works until every new path was accepted, or is among the suspects. Afterwards no
     /// message of the round is in flight but for suspects and for what is returned.
     /// Cancelling is safe: messages that were not deleted come back.
-    pub(super) async fn run(self, round: Gathering) -> Rest {
+    pub(super) async fn run(self, round: Gathering, is_granted: bool) -> Rest {
         self.delete(&round.empty()).await;
         self.distribution.looked().await;
         let (again, new) = round.part_messages(|arrival| self.distribution.may_have_sent(arrival));
         let mut rest = Rest::default();
         if new.distinct_paths() > 0 {
-            rest.parked = self.work(new).await;
+            rest.parked = self.work(new, is_granted).await;
         }
         rest.in_question = Some(again).filter(|again| again.distinct_paths() > 0);
         rest
@@ -80,11 +89,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         if suspects.distinct_paths() > 0 {
             known.arrive(tenant.clone(), suspects);
         }
-        (rest.distinct_paths() > 0).then(|| Parked::new(rest, false))
+        (rest.distinct_paths() > 0).then(|| Parked::new(rest, Until::Now))
     }
 
-    /// Works in the same way on what is not asked about any more.
-    pub(super) async fn work(&self, mut round: Gathering) -> Option<Parked> {
+    /// Works in the same way on what is not asked about any more. `is_granted` is whether
+    /// a spent budget grants a path for what is not always sent.
+    pub(super) async fn work(&self, mut round: Gathering, is_granted: bool) -> Option<Parked> {
         let mut halves: VecDeque<NextRequest> = VecDeque::new();
         let mut waits: RoomWait = None;
         let mut recovers = true;
@@ -96,7 +106,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     if round.distinct_paths() == 0 {
                         break;
                     }
-                    match self.next_batch(&mut round) {
+                    let mode = self.budget_mode(is_granted);
+                    let always = |path: &str| self.parts.options.budget_exempt.contains(path);
+                    if mode == BudgetMode::Saving && !round.has_any(always) {
+                        return Some(Parked::new(round, Until::Granted));
+                    }
+                    match self.next_batch(&mut round, mode) {
                         Some(batch) => batch,
                         None => {
                             self.wait(round.distinct_paths(), &mut waits).await;
@@ -113,7 +128,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Delivered::SetApart => {
                     recovers = self.distribution.suspects().accepts(&self.scope.tenant);
                 }
-                Delivered::Refused => return Some(Parked::new(round, true)),
+                Delivered::Refused => return Some(Parked::new(round, Until::NotSuspended)),
             }
         }
         // Others may have sent the paths while the edge did not accept them here.
@@ -123,9 +138,15 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         None
     }
 
-    fn next_batch(&self, round: &mut Gathering) -> Option<NextRequest> {
+    fn budget_mode(&self, is_granted: bool) -> BudgetMode {
+        match self.parts.budget.status(&self.name).mode() {
+            BudgetMode::Spent if !is_granted => BudgetMode::Saving,
+            mode => mode,
+        }
+    }
+
+    fn next_batch(&self, round: &mut Gathering, budget_mode: BudgetMode) -> Option<NextRequest> {
         let room = self.distribution.room();
-        let budget_mode = self.parts.budget.status(&self.name).mode();
         let budget_exempt = &self.parts.options.budget_exempt;
         let budget_exempt = |path: &str| budget_exempt.contains(path);
         let batch = round.next_batch(&self.scope, room, budget_mode, budget_exempt)?;

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrivals::Arrivals;
+use super::covers::Covers;
 use super::suspects::Tenant;
 use super::suspension::Suspension;
 use super::troubles::Troubles;
@@ -66,6 +67,7 @@ pub(super) struct Distribution {
     reader: Reader,
     suspects: Arrivals,
     pub(super) troubles: Troubles,
+    pub(super) covers: Covers,
     /// Of the distribution itself, and of its tenants.
     suspensions: [Suspension; 2],
     /// Tells the poller that somebody needs a look.
@@ -188,6 +190,7 @@ impl Distribution {
             reader,
             suspects: Arrivals::default(),
             troubles: Troubles::default(),
+            covers: Covers::default(),
             suspensions: Default::default(),
             wish: Notify::new(),
             looks: watch::Sender::new(0),
@@ -272,7 +275,13 @@ impl Distribution {
 
     /// Room for paths that may still be sent.
     pub(super) fn room(&self) -> Room {
-        self.lock().in_progress.room()
+        self.lock().in_progress.room(Instant::now())
+    }
+
+    /// Takes in that there was no room for the batch.
+    pub(super) fn had_no_room(&self, batch: &NextRequest) {
+        let paths = count(&batch.invalidation.paths);
+        self.lock().in_progress.refused(paths, Instant::now());
     }
 
     /// Waits until something may have completed.
@@ -288,6 +297,7 @@ impl Distribution {
         let _waiting = Waiting(self);
         self.wish.notify_one();
         timeout(WAIT_AT_MOST, looks.changed()).await.ok();
+        self.lock().in_progress.try_more(Instant::now());
     }
 
     /// Finds out what others have in progress, after the edge refused more.
@@ -368,6 +378,7 @@ impl Distribution {
         let mut state = self.lock();
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);
+        in_progress.try_more(Instant::now());
         state.read.put(id.to_owned(), counted);
         let tenant = scope.tenant.as_deref();
         if let Some(horizon) = batch.horizon() {

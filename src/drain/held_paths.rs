@@ -1,4 +1,4 @@
-//! The paths that the search holds, on the board.
+//! The paths that the search holds or covers, on the board.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,7 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
         };
         let long = self.suspects.groups().iter().filter(is_long);
         let long: Vec<_> = long.collect();
+        let covers = self.distribution.covers.trouble();
         let board = &self.parts.reports.board;
         let oldest = held.iter().min_by_key(|(since, ..)| since);
         if let Some((since, path, refused)) = oldest {
@@ -51,6 +52,8 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
                 refused.refusal.reason,
             );
             board.failing_since(&self.component(), *since, text);
+        } else if let Some((since, text)) = &covers {
+            board.failing_since(&self.component(), *since, text.clone());
         } else if let Some(since) = long.iter().map(|group| group.since).min() {
             let paths: usize = long.iter().map(|group| group.paths.len()).sum();
             let text = format!(
@@ -62,6 +65,6 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
         } else if self.reports {
             board.recovered(&self.component());
         }
-        self.reports = oldest.is_some() || !long.is_empty();
+        self.reports = covers.is_some() || oldest.is_some() || !long.is_empty();
     }
 }

@@ -123,7 +123,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 }
             }
         }
-        if self.reports {
+        // What goes under wildcards is on the board for a while longer.
+        if self.reports && self.distribution.covers.trouble().is_none() {
             self.parts.reports.board.recovered(&self.component());
         }
         let accepts = |(tenant, is_new): (&Tenant, &bool)| *is_new && arrivals.accepts(tenant);
@@ -278,7 +279,11 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
         if weight == Weight::None {
             delivery.refused_for_now(error, group.paths.len());
             if let Some(path) = &alone {
-                delivery.in_trouble(Timestamp::now(), format!("{path}: {error}"));
+                let text = format!(
+                    "CloudFront refuses everything that is asked for, {path} last, which says nothing of that path until others are accepted: {} ({})",
+                    error.code, error.reason
+                );
+                delivery.in_trouble(Timestamp::now(), text);
             }
             let refused = known.refused_group(&group.tenant, &group.paths);
             *self.refusing.entry(group.tenant.clone()).or_default() |= refused.is_none();

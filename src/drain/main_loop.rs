@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::Delivery;
 use super::dead_letters::{Letter, bury};
-use super::deliver::{Parked, Rest};
+use super::deliver::{Parked, Rest, Until};
 use super::distribution::Distribution;
 use super::extension::Extension;
 use super::isolate::{Isolation, Released};
@@ -111,13 +111,13 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 Some((name, released)) = self.isolations.next(), if !self.isolations.is_empty() => {
                     isolating.remove(&name);
                     for (tenant, paths) in released {
-                        self.receiver.park((Arc::clone(&name), tenant), Parked::new(paths, false));
+                        self.receiver.park((Arc::clone(&name), tenant), Parked::new(paths, Until::Now));
                     }
                 }
                 () = self.extension.turn() => {}
                 () = in_slot(&mut burying) => burying = None,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                _ = turn.tick() => {}
+                _ = turn.tick() => self.end_covers(),
                 result = in_slot(&mut self.receiving) => {
                     self.receiving = None;
                     receive_at = Instant::now() + self.receiver.accept(result);
@@ -130,16 +130,17 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
     /// way.
     fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
         for (destination, due) in self.receiver.take_due(delivering) {
-            let retries = matches!(&due, DueWork::Parked(parked) if parked.is_refused);
+            let retries =
+                matches!(&due, DueWork::Parked(parked) if parked.until == Until::NotSuspended);
             let Some(delivery) = self.delivery(&destination, retries) else {
                 continue;
             };
             delivering.insert(Arc::clone(&destination.0));
             self.deliveries.push(Box::pin(async move {
                 let rest = match due {
-                    DueWork::Round(round) => delivery.run(round).await,
+                    DueWork::Round { paths, is_granted } => delivery.run(paths, is_granted).await,
                     DueWork::Parked(parked) => Rest {
-                        parked: delivery.work(parked.paths).await,
+                        parked: delivery.work(parked.paths, false).await,
                         in_question: None,
                     },
                 };
@@ -172,6 +173,17 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
         }
         if let Some(parked) = rest.parked {
             self.receiver.park(destination, parked);
+        }
+    }
+
+    /// Takes off the board what went under wildcards some time ago. A search puts back
+    /// what else there is.
+    fn end_covers(&self) {
+        for (name, distribution) in self.distributions {
+            if distribution.covers.end() {
+                let board = &self.parts.reports.board;
+                board.recovered(&Component::Paths(Arc::clone(name)));
+            }
         }
     }
 

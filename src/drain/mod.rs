@@ -15,6 +15,7 @@
 //! - `isolate`: the search for the paths that a distribution refuses.
 //! - `held_paths`: the paths that it holds, on the board.
 //! - `overdue`: paths that have waited long for that, under wildcards.
+//! - `covers`: that this goes on, on the board.
 //! - `arrivals`: messages that are set apart, until the search takes them.
 //! - `suspects`: messages with a path that may be refused.
 //! - `refused_paths`: paths that were refused, each alone.
@@ -34,6 +35,7 @@ mod addressee;
 mod arrivals;
 mod ask;
 mod budget_metrics;
+mod covers;
 mod dead_letters;
 mod deliver;
 mod distribution;

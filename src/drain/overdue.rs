@@ -33,7 +33,7 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
         match self.parts.budget.status(&self.name).mode() {
             BudgetMode::Free => false,
             BudgetMode::AtMost(most) => group.paths.len() > most,
-            BudgetMode::Spent => group.paths.len() > 1,
+            BudgetMode::Spent | BudgetMode::Saving => group.paths.len() > 1,
         }
     }
 
@@ -60,6 +60,7 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
             batches.drain(..).for_each(|batch| pool.put_back(batch));
             self.suspects.part(tenant);
         }
+        let among = self.suspects.smallest(tenant);
         let mut is_denied = false;
         for mut batch in batches {
             if is_denied {
@@ -71,9 +72,10 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
             if matches!(answer, Answer::Accepted) {
                 let reference = batch.invalidation.caller_reference.clone();
                 let paths = batch.coalesced();
+                self.distribution.covers.add(paths, &among);
                 counter!(metric::EDGE_PATHS_COALESCED, "distribution" => self.name.to_string())
                     .increment(u64::try_from(paths).unwrap_or(u64::MAX));
-                repeating!(warn, &self.name, { distribution = %self.name, tenant = tenant.as_deref(), paths, sent = ?batch.invalidation.paths },
+                repeating!(warn, &self.name, { distribution = %self.name, tenant = tenant.as_deref(), paths, sent = ?batch.invalidation.paths, among = ?among },
                     "paths go under a wildcard: they shared requests with paths that CloudFront refuses, and it is not known yet which those are");
                 let complete = pool.accept(batch);
                 delivery.delete(&complete).await;

@@ -13,7 +13,7 @@ use tracing::{error, info};
 
 use super::addressee::Patience;
 use super::dead_letters::Letter;
-use super::deliver::Parked;
+use super::deliver::{Parked, Until};
 use super::distribution::Distribution;
 use super::in_flight::{Admission, ReceivedMessage};
 use super::parts::DrainParts;
@@ -44,13 +44,20 @@ pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
 struct Round {
     due: Instant,
     gathering: Gathering,
+    /// What gathers until a spent budget grants a path, and when that is.
+    saved: Gathering,
+    granted_at: Instant,
     /// What is to be sent before that.
     parked: Option<Parked>,
 }
 
 /// What to deliver now.
 pub(super) enum DueWork {
-    Round(Gathering),
+    Round {
+        paths: Gathering,
+        /// Whether a spent budget grants a path.
+        is_granted: bool,
+    },
     Parked(Parked),
 }
 
@@ -249,19 +256,19 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 return known.arrive(message.tenant, suspect);
             }
         }
-        let mut window = self.parts.options.window;
         let status = self.parts.budget.status(&message.distribution);
         let budget_exempt = &self.parts.options.budget_exempt;
-        if status.mode() == BudgetMode::Spent
-            && !message
-                .paths
-                .iter()
-                .any(|path| budget_exempt.contains(path))
-        {
-            window = window.max(SPENT_WINDOW);
+        let mut paths = message.paths.iter();
+        let saves =
+            status.mode() == BudgetMode::Spent && !paths.any(|path| budget_exempt.contains(path));
+        let destination = (message.distribution, message.tenant);
+        if saves {
+            let mut saved = Gathering::default();
+            saved.add(id, info, message.paths);
+            return self.save(destination, saved);
         }
-        let due = Instant::now() + window;
-        let round = self.round((message.distribution, message.tenant), due);
+        let due = Instant::now() + self.parts.options.window;
+        let round = self.round(destination, due);
         if round.gathering.distinct_paths() == 0 {
             round.due = due;
         }
@@ -273,17 +280,34 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         self.rounds.entry(destination).or_insert_with(|| Round {
             due,
             gathering: Gathering::default(),
+            saved: Gathering::default(),
+            granted_at: due,
             parked: None,
         })
     }
 
+    /// Keeps what a spent budget has to grant a path for: all of it goes under that one.
+    fn save(&mut self, destination: Destination, paths: Gathering) {
+        let granted_at = Instant::now() + self.parts.options.window.max(SPENT_WINDOW);
+        let round = self.round(destination, granted_at);
+        if round.saved.distinct_paths() == 0 {
+            round.granted_at = granted_at;
+        }
+        round.saved.absorb(paths);
+    }
+
     /// Keeps what is to be sent before the next round, or tried again then.
     pub(super) fn park(&mut self, destination: Destination, parked: Parked) {
+        if parked.until == Until::Granted {
+            return self.save(destination, parked.paths);
+        }
         let waiting = &mut self.round(destination, Instant::now()).parked;
         match waiting {
             Some(waiting) => {
                 waiting.paths.absorb(parked.paths);
-                waiting.is_refused |= parked.is_refused;
+                if parked.until == Until::NotSuspended {
+                    waiting.until = parked.until;
+                }
             }
             None => *waiting = Some(parked),
         }
@@ -331,9 +355,18 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 let round = self.rounds.get_mut(&destination)?;
                 let due = match round.parked.take() {
                     Some(parked) => DueWork::Parked(parked),
-                    None => DueWork::Round(std::mem::take(&mut round.gathering)),
+                    None => {
+                        let is_full = self.parts.in_flight.is_full_of(&destination.0);
+                        let is_due = round.granted_at <= now && round.saved.distinct_paths() > 0;
+                        let is_granted = is_full || is_due;
+                        let mut paths = std::mem::take(&mut round.gathering);
+                        if is_granted {
+                            paths.absorb(std::mem::take(&mut round.saved));
+                        }
+                        DueWork::Round { paths, is_granted }
+                    }
                 };
-                if round.gathering.messages().is_empty() {
+                if round.gathering.messages().is_empty() && round.saved.messages().is_empty() {
                     self.rounds.remove(&destination);
                 }
                 Some((destination, due))
@@ -344,11 +377,13 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
     /// When the round is due, or what is parked of it.
     fn due(&self, (name, tenant): &Destination, round: &Round) -> Instant {
         match (&round.parked, self.distributions.get(name)) {
-            (Some(parked), Some(distribution)) if parked.is_refused => {
+            (Some(parked), Some(distribution)) if parked.until == Until::NotSuspended => {
                 distribution.suspension(tenant).until()
             }
             (Some(parked), _) => parked.since,
-            (None, _) => round.due,
+            (None, _) if round.saved.distinct_paths() == 0 => round.due,
+            (None, _) if round.gathering.messages().is_empty() => round.granted_at,
+            (None, _) => round.due.min(round.granted_at),
         }
     }
 
@@ -358,7 +393,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         let parked = rounds.clone().flat_map(|round| &round.parked);
         let suspects = self.distributions.values();
         rounds
-            .flat_map(|round| round.gathering.messages())
+            .flat_map(|round| [round.gathering.messages(), round.saved.messages()].concat())
             .chain(parked.flat_map(|parked| parked.paths.messages()))
             .chain(suspects.flat_map(|distribution| distribution.suspects().messages()))
             .collect()

@@ -82,6 +82,14 @@ impl Suspects {
         &self.groups
     }
 
+    /// The paths of the tenant's smallest group: one of them is bad, or was when they were
+    /// last asked for.
+    pub(super) fn smallest(&self, tenant: &Tenant) -> Vec<String> {
+        let groups = self.groups.iter().filter(|group| group.tenant == *tenant);
+        let smallest = groups.min_by_key(|group| group.paths.len());
+        smallest.map_or_else(Vec::new, |group| group.paths.clone())
+    }
+
     pub(super) fn pool(&mut self, tenant: &Tenant) -> &mut Gathering {
         &mut self.pools.entry(tenant.clone()).or_default().messages
     }

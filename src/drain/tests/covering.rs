@@ -5,7 +5,10 @@ use super::fake_edge::{denied, invalid, no_tenant, unknown};
 use super::*;
 use crate::edge::{EdgeError, InvalidationBatch};
 use crate::model::edge_item::matches;
+use crate::model::invalidation::PathClass;
 use crate::progress::board::Component;
+use crate::rules::budget_exempt::AlwaysPaths;
+use crate::rules::path_class::PathPattern;
 
 /// Without any likeness.
 fn word() -> String {
@@ -132,6 +135,88 @@ async fn a_bad_path_spends_no_more_of_a_budget_than_it_has() {
     assert!(waits.iter().all(Option::is_some));
     let paid = bench.paths().len();
     assert!(paid <= 4, "{paid}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_under_wildcards_is_trouble_for_as_long_as_it_goes_on() {
+    let reports = Reports::default();
+    let edge = refusing("/p/bad");
+    edge.state.lock().unwrap().slow = seconds(1);
+    let bench = Bench::with(
+        Arc::default(),
+        Arc::new(edge),
+        reports.clone(),
+        History::off(),
+    );
+    let part = Component::Paths("main".into());
+    let state = || reports.board.snapshot().parts.get(&part).cloned();
+    bench.buffer.push("main", &["/others"]);
+    for n in 0..90 {
+        bench.buffer.push("main", &[&format!("/p/{n}")]);
+        bench.buffer.push("main", &[&format!("/p/bad{n}")]);
+        pass(seconds(1)).await;
+        if n > 45 {
+            let state = state().unwrap();
+            assert!(state.trouble_since.is_some(), "{n}: {state:?}");
+        }
+    }
+    let (_, said) = state().unwrap().last_error.unwrap();
+    assert!(said.contains("/p/bad"), "{said}");
+    for n in 0..100 {
+        bench.buffer.push("main", &[&format!("/others/{n}")]);
+        pass(seconds(1)).await;
+    }
+    assert_eq!(state().unwrap().trouble_since, None);
+}
+
+/// A spent budget grants a path a minute, whatever is sent always.
+#[tokio::test(start_paused = true)]
+async fn what_is_always_sent_takes_nothing_along_that_a_spent_budget_does_not_grant() {
+    let limits = BTreeMap::from([("main".into(), Some(2))]);
+    let parts = (Arc::default(), Arc::new(FakeEdge::judged(|_| None)));
+    let pattern = PathPattern {
+        text: "/always/*".to_owned(),
+        class: PathClass::Cached,
+        line: 1,
+    };
+    let bench = Bench::within(
+        limits,
+        parts,
+        Reports::default(),
+        History::off(),
+        |options| options.budget_exempt = AlwaysPaths::new([(&pattern, true)]),
+    );
+    bench.buffer.push("main", &["/spent/1", "/spent/2"]);
+    bench.emptied().await;
+    let (mut always, mut fine) = (Vec::new(), Vec::new());
+    for n in 0..20 {
+        let (path, other) = (format!("/always/{n}"), format!("/p/{n}"));
+        // Alone, and in a message with another one.
+        match n % 2 {
+            0 => bench.buffer.push("main", &[&path, &other]),
+            _ => {
+                bench.buffer.push("main", &[&path]);
+                bench.buffer.push("main", &[&other]);
+            }
+        }
+        always.push((path, Instant::now()));
+        fine.push((other, Instant::now()));
+        pass(seconds(6)).await;
+    }
+    bench.emptied().await;
+    let waits = bench.waits(&always);
+    assert!(
+        waits.iter().all(|wait| *wait < Some(seconds(3))),
+        "{waits:?}"
+    );
+    let waits = bench.waits(&fine);
+    assert!(
+        waits.iter().all(|wait| *wait < Some(seconds(64))),
+        "{waits:?}"
+    );
+    let others = bench.paths().into_iter();
+    let others: Vec<_> = others.filter(|path| path.starts_with("/p")).collect();
+    assert!(others.len() <= 3, "one a minute: {others:?}");
 }
 
 /// Others are accepted all the time.

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::fake_buffer::{VISIBILITY, message, trouble};
-use super::fake_edge::throttled;
+use super::fake_edge::{no_room, throttled};
 use super::*;
 use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
@@ -60,6 +60,33 @@ async fn what_an_edge_has_no_room_for_waits_and_then_goes_as_it_is() {
         .map(|(_, batch)| batch.paths.len())
         .collect();
     assert_eq!(sizes, [2_500, 500, 2_000]);
+}
+
+/// Others may use most of the quota, and the edge does not always show it.
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_the_room_that_is_there_goes_in_parts() {
+    for most in [30, 3, 1] {
+        let edge = FakeEdge::judged(move |batch| {
+            let wildcard = batch.paths.iter().any(|path| path.ends_with('*'));
+            (wildcard || batch.paths.len() > most).then(|| no_room(batch))
+        });
+        let bench = Bench::with(
+            Arc::default(),
+            Arc::new(edge),
+            Reports::default(),
+            History::off(),
+        );
+        let paths: Vec<String> = (0..80).map(|n| format!("/{n}")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        bench.buffer.push("main", &paths);
+        bench.buffer.push("main", &["/hot"]);
+        let began = Instant::now();
+        bench.emptied().await;
+        assert_eq!(bench.paths().len(), 81, "each once");
+        // A refusal is waited out for longer and longer.
+        let within = seconds(40 + 300 / u64::try_from(most).unwrap());
+        assert!(began.elapsed() < within, "{most}: {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,8 @@
 //! missing: then the edge refuses, which costs a call and no path. What has
 //! completed since then still counts: then paths wait a little longer. Where the
 //! edge cannot be asked for long, what is old is forgotten, so that nothing waits
-//! for ever.
+//! for ever. And where it refuses what seems to fit, others have more in progress
+//! than it shows: half as much is tried then, until something is accepted.
 //!
 //! Pure: it is told what was accepted and what the edge lists, and does no I/O.
 
@@ -56,6 +57,9 @@ pub fn count<S: AsRef<str>>(paths: impl IntoIterator<Item = S>) -> Room {
 #[derive(Debug, Default)]
 pub struct InProgress {
     invalidations: BTreeMap<String, Started>,
+    /// The most that is tried, since more was refused than seemed to fit, and since
+    /// when.
+    tried: Option<(Room, Instant)>,
 }
 
 #[derive(Debug)]
@@ -140,12 +144,49 @@ impl InProgress {
     }
 
     /// Number of paths that may still be sent.
-    pub fn room(&self) -> Room {
-        let used = self.used();
+    pub fn room(&self, now: Instant) -> Room {
+        let (used, most) = (self.used(), self.most(now));
         Room {
-            singles: QUOTA.singles.saturating_sub(used.singles),
-            wildcards: QUOTA.wildcards.saturating_sub(used.wildcards),
+            singles: QUOTA.singles.saturating_sub(used.singles).min(most.singles),
+            wildcards: QUOTA
+                .wildcards
+                .saturating_sub(used.wildcards)
+                .min(most.wildcards),
         }
+    }
+
+    fn most(&self, now: Instant) -> Room {
+        let lately = |at: Instant| now.saturating_duration_since(at) < BLIND_AFTER;
+        let tried = self.tried.filter(|(_, at)| lately(*at));
+        tried.map_or(QUOTA, |(most, _)| most)
+    }
+
+    /// Takes in that so many paths were refused for want of room. If they seem to fit,
+    /// half of them are tried next.
+    pub fn refused(&mut self, paths: Room, now: Instant) {
+        let room = self.room(now);
+        if paths.singles > room.singles || paths.wildcards > room.wildcards {
+            return;
+        }
+        let (singles, wildcards) = (paths.singles / 2, paths.wildcards / 2);
+        let most = match singles + wildcards {
+            // A single path is tried again as it is.
+            0 => paths,
+            _ => Room { singles, wildcards },
+        };
+        self.tried = Some((most, now));
+    }
+
+    /// Twice as much is tried from now on: something was accepted, or nothing fits.
+    pub fn try_more(&mut self, now: Instant) {
+        let Room { singles, wildcards } = self.most(now);
+        let most = Room {
+            singles: (2 * singles).max(1),
+            wildcards: (2 * wildcards).max(1),
+        };
+        let is_all = most.singles >= QUOTA.singles && most.wildcards >= QUOTA.wildcards;
+        let since = self.tried.filter(|_| !is_all);
+        self.tried = since.map(|(_, at)| (most, at));
     }
 
     /// Those that have been in progress for `after` or longer, and were not
@@ -185,18 +226,45 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_room_is_the_quota_less_what_is_in_progress() {
         let mut progress = InProgress::default();
-        assert_eq!(progress.room(), QUOTA);
         let now = Instant::now();
+        assert_eq!(progress.room(now), QUOTA);
         let committed_at = CommitTime::from_micros(7);
         progress.start("a", count(["/1", "/2", "/3/*"]), now, committed_at);
         progress.start("a", count(["/1"; 100]), now, committed_at);
         progress.start("b", count(["/x*"; 20]), now, None);
-        let room = progress.room();
+        let room = progress.room(now);
         assert_eq!((room.singles, room.wildcards), (2_998, 0));
         assert_eq!(progress.complete("b"), None);
         assert_eq!(progress.complete("a"), committed_at);
         assert_eq!(progress.complete("a"), None);
-        assert_eq!(progress.room(), QUOTA);
+        assert_eq!(progress.room(now), QUOTA);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_though_it_seems_to_fit_is_tried_in_smaller_parts() {
+        let mut progress = InProgress::default();
+        let now = Instant::now();
+        let room = |singles, wildcards| Room { singles, wildcards };
+        progress.start("others", count(["/1"; 2_900]), now, None);
+        progress.refused(room(200, 0), now);
+        assert_eq!(progress.room(now), room(100, 15), "it is known");
+        for (refused, next) in [
+            (room(81, 1), room(40, 0)),
+            (room(40, 0), room(20, 0)),
+            (room(1, 0), room(1, 0)),
+        ] {
+            progress.refused(refused, now);
+            assert_eq!(progress.room(now), next);
+        }
+        for next in [room(2, 1), room(4, 2), room(8, 4)] {
+            progress.try_more(now);
+            assert_eq!(progress.room(now), next);
+        }
+        for _ in 0..2 {
+            progress.try_more(now);
+        }
+        assert_eq!(progress.room(now), room(32, 15));
+        assert_eq!(progress.room(now + BLIND_AFTER), room(100, 15));
     }
 
     #[tokio::test(start_paused = true)]

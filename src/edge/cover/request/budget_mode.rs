@@ -9,4 +9,6 @@ pub enum BudgetMode {
     AtMost(usize),
     /// One path at a time: the budget is spent.
     Spent,
+    /// The same, and that path is not due yet: nothing but what is always sent.
+    Saving,
 }

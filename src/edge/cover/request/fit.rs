@@ -30,6 +30,7 @@ pub(super) fn fit(
                 wildcards: room.wildcards.min(1),
             },
         ),
+        BudgetMode::Saving => return Vec::new(),
     };
     let as_it_is = |path: &&str| ((*path).to_owned(), vec![(*path).to_owned()]);
     // No wildcard covers tags but that of everything: those that fit when
@@ -75,7 +76,7 @@ fn tags_max(budget_mode: BudgetMode) -> usize {
             let wildcards = most.div_ceil(2).min(QUOTA.wildcards);
             most.saturating_sub(wildcards).min(QUOTA.singles)
         }
-        BudgetMode::Spent => 0,
+        BudgetMode::Spent | BudgetMode::Saving => 0,
     }
 }
 

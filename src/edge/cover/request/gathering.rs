@@ -56,6 +56,11 @@ impl Gathering {
         self.messages.push(PartlySent { id, arrival, left });
     }
 
+    /// Whether one of the paths is such a one.
+    pub fn has_any(&self, is_one: impl Fn(&str) -> bool) -> bool {
+        self.owners.keys().any(|path| is_one(path))
+    }
+
     /// Number of distinct paths to be sent.
     pub fn distinct_paths(&self) -> usize {
         self.owners.len()
@@ -150,7 +155,7 @@ impl Gathering {
     ) -> Option<NextRequest> {
         let (fixed, free): (Vec<&str>, Vec<&str>) = match budget_mode {
             BudgetMode::Free => (Vec::new(), self.owners.keys().map(String::as_str).collect()),
-            BudgetMode::AtMost(_) | BudgetMode::Spent => self
+            BudgetMode::AtMost(_) | BudgetMode::Spent | BudgetMode::Saving => self
                 .owners
                 .keys()
                 .map(String::as_str)

@@ -303,7 +303,7 @@ proptest! {
             match budget_mode {
                 BudgetMode::Free => {}
                 BudgetMode::AtMost(most) => prop_assert!(paths.len() <= most.max(1)),
-                BudgetMode::Spent => prop_assert_eq!(paths.len(), 1),
+                BudgetMode::Spent | BudgetMode::Saving => prop_assert_eq!(paths.len(), 1),
             }
             sent.extend(paths.clone());
             complete.extend(gathering.accept(batch));
