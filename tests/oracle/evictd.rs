@@ -92,7 +92,7 @@ impl World<'_> {
         self.evictd = self.standby.take();
     }
 
-    fn said(&self, words: &str) -> usize {
+    pub fn said(&self, words: &str) -> usize {
         let lines = self.evictd.as_ref().map(Evictd::lines).unwrap_or_default();
         lines.iter().filter(|line| line.contains(words)).count()
     }

@@ -25,6 +25,10 @@ const READ_POLLS_MAX: usize = 1_000;
 /// evictd looks at Redis as soon as it reads.
 const LOOKED_WITHIN: Duration = Duration::from_secs(5);
 
+/// What evictd says of a server that leaves changes out. What is left out while nobody looks is not seen: see
+/// docs/limits.md.
+const LEFT_OUT: &str = "leaves database";
+
 /// How the first path of a message begins.
 const PATH: &str = "\"/r";
 
@@ -182,7 +186,9 @@ impl World<'_> {
                 let database = &self.case.schema.database;
                 self.lane.mysql.stop().await;
                 let option = format!("--binlog-ignore-db={database}");
+                let before = self.said(LEFT_OUT);
                 self.lane.mysql.start_with(&option).await;
+                self.sees(LEFT_OUT, before).await;
                 self.left_out = true;
                 self.allowed.push(Allows::Everything);
                 self.pays_twice = true;
@@ -210,6 +216,8 @@ impl World<'_> {
                 if !setting.starts_with("binlog_row_metadata")
                     && !setting.starts_with("binlog_checksum")
                 {
+                    // Some cannot be set within a transaction, which any question begins without autocommit.
+                    run(&mut self.writer, "COMMIT").await;
                     run(&mut self.writer, &format!("SET SESSION {setting}")).await;
                 }
             }
@@ -237,6 +245,17 @@ impl World<'_> {
                 }
             }
             MysqlFate::FailOver => self.fail_over().await,
+        }
+    }
+
+    /// Waits until evictd says this once more, if it runs.
+    async fn sees(&self, words: &str, before: usize) {
+        for _ in 0..READ_POLLS_MAX {
+            let is_blind = self.evictd.is_none() || self.frozen || self.held.is_some();
+            if is_blind || self.said(words) > before {
+                return;
+            }
+            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 

@@ -185,13 +185,14 @@ impl Mysql {
         self.process.stop(STOP_WITHIN).await;
     }
 
-    /// Closes the connections that nobody uses at the moment. While its binlog is read, a server that shuts down waits
-    /// eight seconds for them.
+    /// Closes the connections that nobody uses at the moment, and takes no others but root's. While its binlog is read, a
+    /// server that shuts down waits eight seconds for them.
     async fn hang_up(&self) {
         const IDLE: &str = "SELECT id FROM information_schema.processlist WHERE command = 'Sleep'";
         let Ok(mut conn) = self.try_conn().await else {
             return;
         };
+        conn.query_drop("SET GLOBAL offline_mode = ON").await.ok();
         let idle: Vec<u64> = conn.query(IDLE).await.unwrap_or_default();
         for id in idle {
             // It may have gone by itself.
