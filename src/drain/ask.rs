@@ -11,16 +11,13 @@ use metrics::{counter, histogram};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::budget_metrics;
 use super::distribution::{Distribution, LISTED_WITHIN, Recalled};
 use super::parts::DrainParts;
 use super::poller::AGAIN_AFTER;
 use super::tenant_lookup;
 use super::verdict::{Verdict, verdict};
 use crate::buffer::Buffer;
-use crate::edge::budget::BudgetError;
 use crate::edge::cover::request::{Gathering, NextRequest};
-use crate::edge::invalidation_log::Past;
 use crate::edge::{AcceptedInvalidation, Edge, EdgeError, Scope};
 use crate::model::Sent;
 use crate::progress::backoff::Backoff;
@@ -66,6 +63,8 @@ pub(super) enum Answer {
     NoRoom,
     /// Its name is taken, and it is not made.
     NameTaken,
+    /// The drain stops, and it is certainly not made.
+    Stopping,
     /// It is not made, for this reason.
     Refused(Verdict, EdgeError),
 }
@@ -100,13 +99,16 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 );
             }
             let looked_at = Instant::now();
-            let recalled = match self.scope.tenant {
-                None => self.distribution.recall(since).await,
-                Some(_) => {
-                    let (edge, rate_limit) = (&*self.parts.edge, &*self.parts.rate_limit);
-                    let distribution = self.distribution;
-                    tenant_lookup::recall(edge, rate_limit, distribution, &self.scope, since).await
+            let recall = async {
+                if self.scope.tenant.is_none() {
+                    return self.distribution.recall(since).await;
                 }
+                let (edge, rate_limit) = (&*self.parts.edge, &*self.parts.rate_limit);
+                let distribution = self.distribution;
+                tenant_lookup::recall(edge, rate_limit, distribution, &self.scope, since).await
+            };
+            let Some(recalled) = self.goes_on(false, recall).await else {
+                break;
             };
             complete.extend(self.covered(paths));
             if recalled == Recalled::InPart {
@@ -115,7 +117,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             if recalled == Recalled::Nothing || looked_at >= until {
                 break;
             }
-            sleep_until(until.min(Instant::now() + AGAIN_AFTER)).await;
+            let again_at = until.min(Instant::now() + AGAIN_AFTER);
+            self.goes_on(false, sleep_until(again_at)).await;
         }
         complete
     }
@@ -137,6 +140,20 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         complete
     }
 
+    /// Waits before a request is made, or is made again; `None` if the drain stops. A
+    /// request that is in doubt is repeated all the same.
+    pub(super) async fn goes_on<T>(
+        &self,
+        in_doubt: bool,
+        wait: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.parts.stopping.cancelled(), if !in_doubt => None,
+            waited = wait => Some(waited),
+        }
+    }
+
     /// Waits until something may have completed.
     pub(super) async fn wait(&self, paths: usize, waits: &mut RoomWait) {
         let (begun, since) = *waits.get_or_insert_with(|| {
@@ -145,7 +162,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             info!(distribution = %self.name, paths, "paths wait until others in progress complete");
             (Instant::now(), Timestamp::now())
         });
-        self.distribution.wait_for_room().await;
+        self.goes_on(false, self.distribution.wait_for_room()).await;
         if begun.elapsed() >= ROOM_WITHIN {
             let trouble = format!(
                 "{paths} paths wait for room: CloudFront has as many invalidations of the \
@@ -156,7 +173,8 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
     }
 
-    /// Counts the batch and sends it, until it is accepted or certainly not made.
+    /// Counts the batch and sends it, until it is accepted or certainly not made. While
+    /// it waits to be made again, nothing says that it may have been, unless it may.
     pub(super) async fn ask(&self, batch: &mut NextRequest, waits: &mut RoomWait) -> Answer {
         *waits = None;
         // An attempt whose answer was lost may have been accepted: from then
@@ -164,7 +182,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let mut in_doubt = false;
         let mut has_failed = self.retries || self.scope.tenant.is_none();
         loop {
-            self.parts.rate_limit.turn().await;
+            let turn = self.parts.rate_limit.turn();
+            if self.goes_on(in_doubt, turn).await.is_none() {
+                return Answer::Stopping;
+            }
             if !in_doubt {
                 let horizon = self.distribution.horizon(batch.horizon(), self.last_sent());
                 batch.reach(horizon);
@@ -186,27 +207,27 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             has_failed = true;
             if !in_doubt {
                 self.parts.in_flight.answered(&batch.messages);
+                self.count_not_made(batch).await;
             }
             match verdict {
                 Verdict::Repeat | Verdict::Slower => {
-                    if !in_doubt {
-                        self.count_not_made(batch).await;
-                    }
-                    self.pause(&error, batch).await;
+                    self.goes_on(in_doubt, self.pause(&error, batch)).await;
                 }
                 Verdict::Room => {
-                    self.pause(&error, batch).await;
-                    self.distribution.look_again().await;
+                    let room = async {
+                        self.pause(&error, batch).await;
+                        self.distribution.look_again().await;
+                    };
+                    let waited = self.goes_on(in_doubt, room).await;
                     if !in_doubt {
                         self.distribution.had_no_room(batch);
-                        self.count_not_made(batch).await;
-                        return Answer::NoRoom;
+                        return waited.map_or(Answer::Stopping, |()| Answer::NoRoom);
                     }
                 }
                 Verdict::Rename => {
                     self.count_not_made(batch).await;
-                    self.pause(&error, batch).await;
-                    return Answer::NameTaken;
+                    let waited = self.goes_on(false, self.pause(&error, batch)).await;
+                    return waited.map_or(Answer::Stopping, |()| Answer::NameTaken);
                 }
                 Verdict::Halve
                 | Verdict::Isolate
@@ -273,11 +294,6 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         }
     }
 
-    /// The messages that the accepted batch completes are gone: its count stays.
-    pub(super) async fn settle(&self, reference: &str) {
-        self.count(self.parts.budget.made(&self.name, reference).await);
-    }
-
     async fn pause(&self, error: &EdgeError, batch: &NextRequest) {
         self.count_retry(error);
         let delay = self.refused_for_now(error, batch.invalidation.paths.len());
@@ -294,61 +310,6 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             warn!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), error = %error, retry_in = ?delay, paths, "the edge did not accept an invalidation; trying again until it does");
         }
         delay
-    }
-
-    /// Counts the batch on disk before the call, so that nothing is paid for
-    /// unseen.
-    async fn count_open(&self, batch: &NextRequest) {
-        let reference = &batch.invalidation.caller_reference;
-        let paths = batch.invalidation.paths.len();
-        self.count(self.parts.budget.open(&self.name, reference, paths).await);
-    }
-
-    /// Writes the invalidation to disk for a successor, should this process be
-    /// killed before the messages are deleted.
-    async fn record(&self, batch: &NextRequest, id: &str) {
-        let made = Past {
-            distribution_id: self.scope.distribution.to_string(),
-            id: id.to_owned(),
-            caller_reference: batch.invalidation.caller_reference.clone(),
-            at: Timestamp::now(),
-            tenant: self.scope.tenant.as_deref().map(str::to_owned),
-            paths: batch.invalidation.paths.clone(),
-        };
-        if let Err(error) = self.parts.invalidation_log.made(made).await {
-            counter!(metric::EDGE_HISTORY_ERRORS, "operation" => "write").increment(1);
-            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
-                "an invalidation is not on record; CloudFront's own list has it");
-        }
-    }
-
-    pub(super) async fn count_not_made(&self, batch: &NextRequest) {
-        let reference = &batch.invalidation.caller_reference;
-        self.count(self.parts.budget.not_made(&self.name, reference).await);
-    }
-
-    /// Reports a count that was not written. It holds up nothing: an invalidation
-    /// is worth more than its count.
-    fn count(&self, counted: Result<(), BudgetError>) {
-        if let Err(error) = counted {
-            counter!(metric::BUDGET_ERRORS).increment(1);
-            repeating!(warn, &self.name, { distribution = %self.name, error = %error },
-                "the month's paths are counted in memory only");
-        }
-        budget_metrics::publish(&self.parts.budget, &self.name);
-    }
-
-    fn report_accepted(&self, batch: &NextRequest, invalidation: &str) {
-        let paths = batch.invalidation.paths.len();
-        let name = || self.name.to_string();
-        counter!(metric::EDGE_INVALIDATIONS, "distribution" => name()).increment(1);
-        counter!(metric::EDGE_PATHS, "distribution" => name())
-            .increment(u64::try_from(paths).unwrap_or(u64::MAX));
-        info!(distribution = %self.name, tenant = self.scope.tenant.as_deref(), invalidation, paths, messages = batch.messages.len(), "the edge accepted an invalidation");
-    }
-
-    pub(super) fn count_retry(&self, error: &EdgeError) {
-        counter!(metric::EDGE_RETRIES, "error" => error.name()).increment(1);
     }
 
     pub(super) async fn delete(&self, complete: &[Arc<str>]) {

@@ -53,6 +53,22 @@ pub(super) struct Rest {
     pub(super) in_question: Option<Gathering>,
 }
 
+impl Rest {
+    /// What is left of a round that nothing is in question of.
+    pub(super) fn of(parked: Option<Parked>) -> Self {
+        Self {
+            parked,
+            in_question: None,
+        }
+    }
+
+    pub(super) fn messages(&self) -> Vec<Arc<str>> {
+        let parked = self.parked.iter().map(|parked| &parked.paths);
+        let all = parked.chain(&self.in_question);
+        all.flat_map(Gathering::messages).collect()
+    }
+}
+
 /// What became of a batch.
 enum Delivered {
     /// It was accepted, or is in the round again.
@@ -64,12 +80,13 @@ enum Delivered {
 }
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
-    /// Works until every new path was accepted, or is among the suspects. Afterwards no
+    /// Works until every new path was accepted, or is among the suspects, or until the
+    /// drain stops and nothing of it is in doubt. Afterwards no
     /// message of the round is in flight but for suspects and for what is returned.
     /// Cancelling is safe: messages that were not deleted come back.
     pub(super) async fn run(self, round: Gathering, is_granted: bool) -> Rest {
         self.delete(&round.empty()).await;
-        self.distribution.looked().await;
+        self.goes_on(false, self.distribution.looked()).await;
         let (again, new) = round.part_messages(|arrival| self.distribution.may_have_sent(arrival));
         let mut rest = Rest::default();
         if new.distinct_paths() > 0 {
@@ -99,6 +116,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let mut waits: RoomWait = None;
         let mut recovers = true;
         loop {
+            if self.parts.stopping.is_cancelled() {
+                halves.drain(..).for_each(|half| round.put_back(half));
+                return Some(Parked::new(round, Until::Now));
+            }
             let batch = match halves.pop_front() {
                 Some(batch) => batch,
                 None => {
@@ -182,6 +203,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     return Delivered::Done;
                 }
                 Answer::NoRoom => continue,
+                Answer::Stopping => {
+                    round.put_back(batch);
+                    return Delivered::Done;
+                }
                 Answer::NameTaken => {
                     batch = round.renamed(batch);
                     continue;

@@ -84,7 +84,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
     }
 
     /// Works until there are no suspects left, or those that are returned are to go in
-    /// rounds. Afterwards no other of them is in flight. Cancelling is safe: messages
+    /// rounds, or to be given back once the drain stops. Afterwards no other of them is in flight. Cancelling is safe: messages
     /// that were not deleted come back.
     pub(super) async fn run(mut self) -> Released {
         let arrivals = self.distribution.suspects();
@@ -101,7 +101,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             }
             let mut refusing = self.refusing.keys();
             let accepts = refusing.any(|tenant| arrivals.accepts(tenant));
-            if self.suspects.is_empty() || accepts {
+            if self.suspects.is_empty() || accepts || self.parts.stopping.is_cancelled() {
                 break;
             }
             self.report();
@@ -119,6 +119,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                     tokio::select! {
                         () = sleep_until(due) => {}
                         () = arrivals.news.notified() => {}
+                        () = self.parts.stopping.cancelled() => {}
                     }
                 }
             }
@@ -233,7 +234,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                     self.suspects.put_back(group);
                     return self.end(&delivery).await;
                 }
-                Answer::NoRoom => {
+                Answer::NoRoom | Answer::Stopping => {
                     pool.put_back(batch);
                     return self.suspects.put_back(group);
                 }

@@ -105,8 +105,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                     self.ended(destination, rest);
                 }
                 Some((destination, parked)) = self.questions.next(), if !self.questions.is_empty() => {
-                    let in_question = None;
-                    self.ended(destination, Rest { parked, in_question });
+                    self.ended(destination, Rest::of(parked));
                 }
                 Some((name, released)) = self.isolations.next(), if !self.isolations.is_empty() => {
                     isolating.remove(&name);
@@ -126,6 +125,11 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
         }
     }
 
+    /// Whether anything is under way that can make a request.
+    pub(super) fn is_under_way(&self) -> bool {
+        !(self.deliveries.is_empty() && self.questions.is_empty() && self.isolations.is_empty())
+    }
+
     /// Begins the rounds that are due, of distributions that have none under
     /// way.
     fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
@@ -139,10 +143,9 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             self.deliveries.push(Box::pin(async move {
                 let rest = match due {
                     DueWork::Round { paths, is_granted } => delivery.run(paths, is_granted).await,
-                    DueWork::Parked(parked) => Rest {
-                        parked: delivery.work(parked.paths, false).await,
-                        in_question: None,
-                    },
+                    DueWork::Parked(parked) => {
+                        Rest::of(delivery.work(parked.paths, false).await)
+                    }
                 };
                 (destination, rest)
             }));

@@ -11,6 +11,7 @@
 //! - `extension`: keeps messages in flight invisible to other drains.
 //! - `deliver`: one round, through the edge.
 //! - `ask`: one request of a round, until the edge has answered it.
+//! - `bookkeeping`: what it counts and puts on record.
 //! - `in_trouble`: whether the edge takes them, on the board.
 //! - `isolate`: the search for the paths that a distribution refuses.
 //! - `held_paths`: the paths that it holds, on the board.
@@ -34,6 +35,7 @@
 mod addressee;
 mod arrivals;
 mod ask;
+mod bookkeeping;
 mod budget_metrics;
 mod covers;
 mod dead_letters;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::dead_letters::BuriedMessages;
 use super::in_flight::InFlight;
 use super::options::DrainOptions;
@@ -23,4 +25,7 @@ pub(super) struct DrainParts<B: Buffer, E> {
     pub(super) reports: Reports,
     pub(super) in_flight: InFlight<B::Receipt>,
     pub(super) buried: BuriedMessages,
+    /// Cancelled once the drain is to stop. No request is made from then on, but for one
+    /// that the edge may have accepted.
+    pub(super) stopping: CancellationToken,
 }

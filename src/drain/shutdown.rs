@@ -1,4 +1,5 @@
-//! The end of a drain: what is under way is finished, and the rest given back.
+//! The end of a drain: requests without an answer are finished, and the rest is given
+//! back at once. Whoever waits to make a request ends with the drain (`ask`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use metrics::counter;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
+use super::deliver::Rest;
 use super::in_flight::LetGo;
 use super::main_loop::MainLoop;
 use super::slot::in_slot;
@@ -48,15 +50,11 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
         ?grace,
         "the drain is stopping"
     );
-    // What is searched for a refused path is for others to go on with, once the
-    // edge has not been asked for it.
-    main_loop.isolations.clear();
-    main_loop.questions.clear();
     // What only gathers is for others to send, now.
     let mut waiting = in_flight.let_go(Some(&main_loop.receiver.gathered()));
     let mut giving: Option<BoxFuture<'_, Returned>> = None;
     let mut returned = Returned::default();
-    while !main_loop.deliveries.is_empty() || !waiting.is_empty() || giving.is_some() {
+    while main_loop.is_under_way() || !waiting.is_empty() || giving.is_some() {
         // An extension under way would hide again what is given back.
         if giving.is_none() && !main_loop.extension.is_under_way() && !waiting.is_empty() {
             let messages = std::mem::take(&mut waiting);
@@ -65,7 +63,17 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
         }
         tokio::select! {
             biased;
-            _ = main_loop.deliveries.next(), if !main_loop.deliveries.is_empty() => {}
+            Some((_, rest)) = main_loop.deliveries.next() => {
+                waiting.extend(in_flight.let_go(Some(&rest.messages())));
+            }
+            Some((_, parked)) = main_loop.questions.next() => {
+                let left = Rest::of(parked).messages();
+                waiting.extend(in_flight.let_go(Some(&left)));
+            }
+            Some((_, released)) = main_loop.isolations.next() => {
+                let left = released.iter().flat_map(|(_, paths)| paths.messages());
+                waiting.extend(in_flight.let_go(Some(&left.collect::<Vec<_>>())));
+            }
             now_returned = in_slot(&mut giving) => {
                 giving = None;
                 returned.add(now_returned);
@@ -83,6 +91,8 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
     parts.reports.board.idle(&Component::Drain);
     // No call begins from here on.
     main_loop.deliveries.clear();
+    main_loop.isolations.clear();
+    main_loop.questions.clear();
     main_loop.extension.finish(end).await;
     if giving.is_some() {
         returned.add(in_slot(&mut giving).await);

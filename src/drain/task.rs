@@ -54,6 +54,7 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
                 reports: Reports::default(),
                 in_flight: InFlight::of(distributions),
                 buried: BuriedMessages::default(),
+                stopping: CancellationToken::new(),
             },
         }
     }
@@ -73,13 +74,14 @@ impl<B: Buffer, E: Edge> Drain<B, E> {
         self
     }
 
-    /// Works until `shutdown` is cancelled. Deliveries under way are then
-    /// finished within the grace period; everything else is given back.
+    /// Works until `shutdown` is cancelled. Requests without an answer are then
+    /// finished within the grace period; everything else is given back at once.
     ///
     /// Outages of the buffer or the edge never end it: they are retried,
     /// logged and counted. Dropping the future loses nothing either.
     pub async fn run(self, shutdown: CancellationToken) -> Stopped {
-        let parts = self.parts;
+        let mut parts = self.parts;
+        parts.stopping = shutdown.clone();
         let names = parts.options.distributions.keys();
         info!(distributions = names.len(), "sending buffered paths");
         parts.reports.board.counts_in(&parts.budget);

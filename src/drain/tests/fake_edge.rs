@@ -175,6 +175,11 @@ pub(super) fn throttled(batch: &InvalidationBatch) -> EdgeError {
     refusal(batch, "Throttling", EdgeErrorKind::Throttled)
 }
 
+pub(super) fn too_many(batch: &InvalidationBatch) -> EdgeError {
+    let kind = EdgeErrorKind::TooManyInProgress;
+    refusal(batch, "TooManyInvalidationsInProgress", kind)
+}
+
 pub(super) fn unavailable(batch: &InvalidationBatch) -> EdgeError {
     refusal(batch, "ServiceUnavailable", EdgeErrorKind::Unavailable)
 }

@@ -100,6 +100,17 @@ impl Bench {
 
     fn within(
         limits: Limits,
+        parts: (Arc<FakeBuffer>, Arc<FakeEdge>),
+        reports: Reports,
+        invalidation_log: History,
+        change: impl FnOnce(&mut DrainOptions),
+    ) -> Self {
+        let budget = Arc::new(Budget::in_memory(limits));
+        Self::counting(budget, parts, reports, invalidation_log, change)
+    }
+
+    fn counting(
+        budget: Arc<Budget>,
         (buffer, edge): (Arc<FakeBuffer>, Arc<FakeEdge>),
         reports: Reports,
         invalidation_log: History,
@@ -120,7 +131,6 @@ impl Bench {
             budget_exempt: Default::default(),
         };
         change(&mut options);
-        let budget = Arc::new(Budget::in_memory(limits));
         let drain = Drain::new(Arc::clone(&buffer), Arc::clone(&edge), budget, options)
             .recording(invalidation_log)
             .reporting(reports);
