@@ -20,6 +20,8 @@ use crate::telemetry::{metric, repeating};
 pub(super) struct Parked {
     pub(super) paths: Gathering,
     pub(super) until: Until,
+    /// Whether they were asked for before.
+    pub(super) was_asked: bool,
     /// Since when they wait.
     pub(super) since: Instant,
 }
@@ -40,7 +42,17 @@ impl Parked {
         Self {
             paths,
             until,
+            was_asked: until == Until::NotSuspended,
             since: Instant::now(),
+        }
+    }
+
+    /// There was no room for these: they go after what others of their distribution wait
+    /// to send.
+    fn without_room(paths: Gathering) -> Self {
+        Self {
+            was_asked: true,
+            ..Self::new(paths, Until::Now)
         }
     }
 }
@@ -75,6 +87,8 @@ enum Delivered {
     Done,
     /// Its messages are among the suspects.
     SetApart,
+    /// It is in the round again, and waits for room.
+    NoRoom,
     /// It is in the round again, which is to be parked.
     Refused,
 }
@@ -146,6 +160,11 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 .await
             {
                 Delivered::Done => {}
+                // That one tenant has no room says nothing of another.
+                Delivered::NoRoom if self.distribution.lock().is_wanted => {
+                    return Some(Parked::without_room(round));
+                }
+                Delivered::NoRoom => {}
                 Delivered::SetApart => {
                     recovers = self.distribution.suspects().accepts(&self.scope.tenant);
                 }
@@ -200,7 +219,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
                 Answer::NoRoom if halves.is_empty() => {
                     round.put_back(batch);
-                    return Delivered::Done;
+                    return Delivered::NoRoom;
                 }
                 Answer::NoRoom => continue,
                 Answer::Stopping => {

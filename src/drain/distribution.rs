@@ -112,6 +112,8 @@ pub(super) struct DistributionState {
     pub(super) recall: Option<SystemTime>,
     /// Whether the next look is to be at once.
     pub(super) now: bool,
+    /// Whether the round under way keeps one of another tenant from beginning.
+    pub(super) is_wanted: bool,
     /// Number of rounds that wait for something to complete.
     pub(super) waiting: usize,
     /// Looks that failed, one after the other, since something was recalled.
@@ -135,6 +137,7 @@ impl DistributionState {
             read: LruCache::new(READ_MAX),
             recall: None,
             now: false,
+            is_wanted: false,
             waiting: 0,
             unanswered: 0,
             unread: false,

@@ -20,6 +20,7 @@ use super::isolate::{Isolation, Released};
 use super::parts::DrainParts;
 use super::receive::{Destination, DueWork, Receiver};
 use super::slot::in_slot;
+use super::suspects::Tenant;
 use crate::buffer::{Buffer, BufferError, Received};
 use crate::edge::{Edge, Scope};
 use crate::progress::board::Component;
@@ -72,7 +73,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
 
     pub(super) async fn run_until(&mut self, shutdown: &CancellationToken) {
         let parts = self.parts;
-        let mut delivering: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut delivering: BTreeMap<Arc<str>, Tenant> = BTreeMap::new();
         let mut receive_at = Instant::now();
         let mut isolating: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut burying: Option<BoxFuture<'_, ()>> = None;
@@ -132,14 +133,15 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
 
     /// Begins the rounds that are due, of distributions that have none under
     /// way.
-    fn start_due(&mut self, delivering: &mut BTreeSet<Arc<str>>) {
+    fn start_due(&mut self, delivering: &mut BTreeMap<Arc<str>, Tenant>) {
         for (destination, due) in self.receiver.take_due(delivering) {
-            let retries =
-                matches!(&due, DueWork::Parked(parked) if parked.until == Until::NotSuspended);
+            let retries = matches!(&due, DueWork::Parked(parked) if parked.was_asked);
             let Some(delivery) = self.delivery(&destination, retries) else {
                 continue;
             };
-            delivering.insert(Arc::clone(&destination.0));
+            delivery.distribution.lock().is_wanted = false;
+            let (name, tenant) = destination.clone();
+            delivering.insert(name, tenant);
             self.deliveries.push(Box::pin(async move {
                 let rest = match due {
                     DueWork::Round { paths, is_granted } => delivery.run(paths, is_granted).await,

@@ -1,7 +1,7 @@
 //! Received messages, sorted into rounds: one for each distribution or tenant.
 //! Those that nothing can be done with become dead letters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::deliver::{Parked, Until};
 use super::distribution::Distribution;
 use super::in_flight::{Admission, ReceivedMessage};
 use super::parts::DrainParts;
+use super::suspects::Tenant;
 use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
 use crate::edge::BATCH_PATHS_MAX;
 use crate::edge::cover::request::{BudgetMode, Gathering, MessageInfo};
@@ -308,6 +309,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                 if parked.until == Until::NotSuspended {
                     waiting.until = parked.until;
                 }
+                waiting.was_asked |= parked.was_asked;
             }
             None => *waiting = Some(parked),
         }
@@ -327,7 +329,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
     /// been due longest. A full drain waits for no window.
     pub(super) fn take_due(
         &mut self,
-        delivering: &BTreeSet<Arc<str>>,
+        delivering: &BTreeMap<Arc<str>, Tenant>,
     ) -> Vec<(Destination, DueWork)> {
         let now = Instant::now();
         let ready = |destination: &Destination, round: &Round| {
@@ -336,19 +338,29 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
                     && (self.parts.in_flight.is_full_of(&destination.0)
                         || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
         };
-        let mut next: BTreeMap<&Arc<str>, (Instant, &Destination)> = BTreeMap::new();
+        let mut next: BTreeMap<&Arc<str>, (Instant, Instant, &Destination)> = BTreeMap::new();
         for (destination, round) in &self.rounds {
-            let (name, _) = destination;
-            if delivering.contains(name) || !ready(destination, round) {
+            let (name, tenant) = destination;
+            if !ready(destination, round) {
                 continue;
             }
-            let candidate = (self.due(destination, round), destination);
+            if let Some(under_way) = delivering.get(name) {
+                let other = self.distributions.get(name);
+                if let Some(other) = other.filter(|_| under_way != tenant) {
+                    other.lock().is_wanted = true;
+                }
+                continue;
+            }
+            // What is refused is due at one time, and tried by turns.
+            let due = self.due(destination, round);
+            let since = round.parked.as_ref().map_or(due, |parked| parked.since);
+            let candidate = (due, since, destination);
             let first = next.entry(name).or_insert(candidate);
             *first = (*first).min(candidate);
         }
         let next: Vec<Destination> = next
             .into_values()
-            .map(|(_, destination)| destination.clone())
+            .map(|(_, _, destination)| destination.clone())
             .collect();
         next.into_iter()
             .filter_map(|destination| {
@@ -399,10 +411,10 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             .collect()
     }
 
-    pub(super) fn next_due(&self, delivering: &BTreeSet<Arc<str>>) -> Option<Instant> {
+    pub(super) fn next_due(&self, delivering: &BTreeMap<Arc<str>, Tenant>) -> Option<Instant> {
         self.rounds
             .iter()
-            .filter(|((name, _), _)| !delivering.contains(name))
+            .filter(|((name, _), _)| !delivering.contains_key(name))
             .map(|(destination, round)| self.due(destination, round))
             .min()
     }

@@ -8,6 +8,7 @@
 //! - `covering`: good paths that wait until it is known which paths are bad.
 //! - `held`: what is refused for a reason that is not about a path, or that nobody knows.
 //! - `refusing`: an edge that refuses everything for a while.
+//! - `room`: an edge that has no room for more.
 //! - `outages`: a buffer and an edge that do not work for a while.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `successors`: a drain that comes after one that was killed.
@@ -21,6 +22,7 @@ mod held;
 mod outages;
 mod refusals;
 mod refusing;
+mod room;
 mod rounds;
 mod shutdown;
 mod successors;
