@@ -19,7 +19,7 @@ use super::verdict::{Verdict, verdict};
 use crate::buffer::Buffer;
 use crate::edge::cover::request::{Gathering, NextRequest};
 use crate::edge::{AcceptedInvalidation, Edge, EdgeError, Scope};
-use crate::model::Sent;
+use crate::model::{CommitTime, Sent};
 use crate::progress::backoff::Backoff;
 use crate::telemetry::{metric, repeating};
 
@@ -296,7 +296,13 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     async fn pause(&self, error: &EdgeError, batch: &NextRequest) {
         self.count_retry(error);
-        let delay = self.refused_for_now(error, batch.invalidation.paths.len());
+        let paths = batch.invalidation.paths.len();
+        let delay = self.refused_for_now(error, paths);
+        let committed_at = batch.committed_at.and_then(CommitTime::timestamp);
+        let oldest = committed_at.map(|at| format!(", the oldest of a change at {at:.0}"));
+        let oldest = oldest.unwrap_or_default();
+        let trouble = format!("{error}; paths that wait: {paths}{oldest}");
+        self.in_trouble(Timestamp::now(), trouble);
         tokio::time::sleep(delay).await;
     }
 

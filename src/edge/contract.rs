@@ -125,10 +125,16 @@ pub struct EdgeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EdgeErrorKind {
     /// The quota of paths in progress is used up; it frees up by itself.
-    #[error("has too many invalidations in progress")]
+    #[error(
+        "has too many invalidations in progress; find out what else invalidates there, lower the \
+         bulk_threshold of rules that send much, or ask AWS for a higher quota"
+    )]
     TooManyInProgress,
     /// Too many calls.
-    #[error("is called too often")]
+    #[error(
+        "is called too often; find out who else calls CloudFront in this AWS account, lower \
+         cloudfront.calls_per_second, or ask AWS for a higher rate"
+    )]
     Throttled,
     /// A timeout, or a lost connection.
     #[error("could not be reached")]

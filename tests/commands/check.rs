@@ -298,6 +298,12 @@ async fn tags_that_a_distribution_does_not_read_and_tenants_that_it_cannot_have_
     let (_, with_tenants) = json(&with(tenant, "")).await;
     assert_eq!(found(&with_tenants, "error", "cloudfront"), "");
 
+    fake.change(|settings| settings.unreadable = vec!["E1".to_owned()]);
+    let (_, unread) = json(&with("", "paths = [\"/users/{id}\"]")).await;
+    let errors = found(&unread, "error", "cloudfront");
+    assert_eq!(errors.matches("does not exist").count(), 1, "{errors}");
+    fake.change(|settings| settings.unreadable = Vec::new());
+
     fake.change(|settings| settings.tag_header = None);
     let (_, without_tags) = json(&with("", "paths = [\"/users/{id}\"]")).await;
     assert_eq!(found(&without_tags, "error", "cloudfront"), "");

@@ -200,7 +200,9 @@ async fn checked(options: &EvictdOptions) -> String {
 async fn a_buffer_that_went_with_its_machine_is_a_gap_where_the_position_went_on() {
     let scene = Scene::new().await;
     let gone = |file: &Path| std::fs::remove_file(file).unwrap();
-    let evictd = scene.is_a_gap(gone, "is not the one").await;
+    let evictd = scene
+        .is_a_gap(gone, "was removed, emptied or replaced")
+        .await;
     scene.goes_on(evictd).await;
 }
 
@@ -208,7 +210,9 @@ async fn a_buffer_that_went_with_its_machine_is_a_gap_where_the_position_went_on
 async fn a_buffer_that_was_emptied_is_a_gap() {
     let scene = Scene::new().await;
     let emptied = |file: &Path| std::fs::write(file, "").unwrap();
-    let evictd = scene.is_a_gap(emptied, "is not the one").await;
+    let evictd = scene
+        .is_a_gap(emptied, "was removed, emptied or replaced")
+        .await;
     scene.goes_on(evictd).await;
 }
 
@@ -299,7 +303,7 @@ async fn check_says_that_a_start_without_the_buffer_of_before_is_a_gap() {
     std::fs::write(&file, "").unwrap();
     check_warns(&scene.options, "buffer", "is not there, or is empty").await;
     drop(evictd::buffer::Local::open(&file).await.unwrap());
-    check_warns(&scene.options, "buffer", "is not the one").await;
+    check_warns(&scene.options, "buffer", "was removed, emptied or replaced").await;
     assert_eq!(scene.beside("damaged").len(), 0);
     std::fs::rename(&aside, &file).unwrap();
     assert!(checked(&scene.options).await.starts_with("ok"));
@@ -336,7 +340,7 @@ async fn a_file_that_goes_while_evictd_runs_is_trouble_and_can_be_kept() {
             assert!(said.contains(says) && said.contains("kill -STOP"), "{said}");
         }
         let warns = if replaced {
-            "is not the one"
+            "was removed, emptied or replaced"
         } else {
             "is not there"
         };

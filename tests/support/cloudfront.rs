@@ -55,6 +55,8 @@ pub struct FakeSettings {
     pub unlisted_for: Duration,
     /// The tenants there are, each with its distribution.
     pub tenants: Vec<(String, String)>,
+    /// Distributions that are listed, and that nobody may read.
+    pub unreadable: Vec<String>,
     /// The header that names cache tags, of every distribution. Without one tags do nothing, as CloudFront does.
     pub tag_header: Option<String>,
     /// A function sees viewers' requests, and `/` is this object.
@@ -92,6 +94,7 @@ impl Default for FakeSettings {
             unreadable_for: Duration::ZERO,
             unlisted_for: Duration::ZERO,
             tenants: Vec::new(),
+            unreadable: Vec::new(),
             tag_header: None,
             root_object: None,
             date: None,
@@ -373,7 +376,13 @@ impl State {
         }
         let parts: Vec<&str> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
-            ("GET", ["", _, "distribution", id, "config"]) => Some((200, self.config(id))),
+            ("GET", ["", _, "distribution", id, "config"]) => {
+                let mut unreadable = self.settings.unreadable.iter();
+                if unreadable.any(|known| known == id) {
+                    return Some(error(404, "NoSuchDistribution"));
+                }
+                Some((200, self.config(id)))
+            }
             (
                 method,
                 [

@@ -82,10 +82,16 @@ impl Openings {
         let known = self.0.iter().position(|known| known.name() == *opening);
         let Some(index) = known else {
             let path = path.as_ref().map(|path| format!(" ({path})"));
-            return Some(format!(
-                "the file is not the one that paths were sent to before{}, or is an earlier copy of it",
-                path.unwrap_or_default()
-            ));
+            let path = path.unwrap_or_default();
+            return Some(if self.0.is_empty() {
+                format!(
+                    "the file is new: the one that paths were sent to before{path} was removed, emptied or replaced, or buffer.path led to another one"
+                )
+            } else {
+                format!(
+                    "the file is not the one that paths were sent to before{path}, or is an earlier copy of it"
+                )
+            });
         };
         let later = index.checked_add(1).and_then(|later| self.0.get(later));
         let end = later.map_or(next, |later| later.from);
@@ -160,7 +166,13 @@ mod tests {
         let own = three.mark(25, "/queue.redb").unwrap();
         assert_eq!(three.lacks(25, &own), None);
         assert_eq!(Openings::default().mark(0, "/queue.redb"), None);
-        assert!(Openings::default().lacks(0, &mark(1, 0)).is_some());
+        let emptied = Openings::default().lacks(0, &mark(1, 0)).unwrap();
+        assert!(
+            emptied.contains("was removed, emptied or replaced"),
+            "{emptied}"
+        );
+        let other = three.lacks(25, &mark(4, 1)).unwrap();
+        assert!(other.contains("an earlier copy"), "{other}");
     }
 
     #[test]

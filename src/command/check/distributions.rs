@@ -6,6 +6,7 @@ use super::paths;
 use super::report::CheckReport;
 use crate::command::finding::Level;
 use crate::config::{CloudFrontConfig, Config};
+use crate::edge::EdgeError;
 use crate::edge::cloudfront::CloudFront;
 use crate::rules::rule::Rule;
 
@@ -22,7 +23,10 @@ pub(super) async fn examine(
             report.fail("cloudfront", error);
             continue;
         }
-        traits(report, config, edge, &distribution.name, &id).await;
+        if let Err(error) = traits(report, config, edge, &distribution.name, &id).await {
+            report.fail("cloudfront", error);
+            continue;
+        }
         let behaviors = match edge.behaviors(&id).await {
             Ok(behaviors) => behaviors,
             Err(error) => {
@@ -60,7 +64,7 @@ async fn traits(
     edge: &CloudFront,
     name: &str,
     id: &Arc<str>,
-) {
+) -> Result<(), EdgeError> {
     let names = |which: fn(&Rule) -> bool| {
         config
             .rules
@@ -72,10 +76,7 @@ async fn traits(
     };
     let tagging = names(Rule::sends_tags);
     let of_tenants = names(|rule| rule.tenant.is_some());
-    let traits = match edge.traits(id).await {
-        Ok(traits) => traits,
-        Err(error) => return report.fail("cloudfront", error),
-    };
+    let traits = edge.traits(id).await?;
     if !traits.rewritten.is_empty() {
         let message = format!(
             "distribution {name} ({id}) has a function for viewers' requests at {}: where it rewrites the path, pages are cached under what it makes of it, so that rules need both forms in `paths`",
@@ -114,4 +115,5 @@ async fn traits(
             ),
         );
     }
+    Ok(())
 }

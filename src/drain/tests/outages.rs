@@ -1,7 +1,7 @@
 //! A buffer and an edge that do not work for a while.
 
-use super::fake_buffer::VISIBILITY;
-use super::fake_edge::{denied, throttled, too_large, unavailable};
+use super::fake_buffer::{VISIBILITY, message};
+use super::fake_edge::{denied, throttled, too_large, too_many, unavailable};
 use super::*;
 use crate::progress::board::Component;
 
@@ -37,6 +37,35 @@ async fn an_edge_in_trouble_is_on_the_board_until_it_is_over() {
     let state = state().unwrap();
     assert_eq!(state.trouble_since, None);
     assert!(state.last_error.unwrap().1.contains("on purpose"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_may_pass_says_what_to_do_and_what_waits_for_whom_since_when() {
+    type Refusal = fn(&crate::edge::InvalidationBatch) -> crate::edge::EdgeError;
+    let refusals: [(Refusal, &str); 2] = [
+        (too_many, "find out what else invalidates there"),
+        (throttled, "lower cloudfront.calls_per_second"),
+    ];
+    for (refusal, remedy) in refusals {
+        let reports = Reports::default();
+        let edge = FakeEdge::judged(move |batch| Some(refusal(batch)));
+        let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+        let mut message = message("main", &["/a", "/b"]);
+        message.tenant = Some("dt_1".into());
+        bench.buffer.put(Ok(message));
+        pass(WINDOW + seconds(2)).await;
+        let parts = reports.board.snapshot().parts;
+        let part = parts.get(&Component::Edge("main".into())).unwrap();
+        let (_, error) = part.last_error.clone().unwrap();
+        for words in [
+            "tenant dt_1: ",
+            remedy,
+            "for a higher",
+            "paths that wait: 2, the oldest of a change at 2025-11-23T10:00:00Z",
+        ] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
