@@ -32,6 +32,9 @@ const LETTERS_MAX: usize = 100;
 /// hangs.
 const TURN: Duration = Duration::from_secs(1);
 
+/// A trouble of the turn before is over if nobody has met it again after this time.
+const MET_AGAIN_WITHIN: Duration = Duration::from_secs(15);
+
 /// The longest that SQS waits for a first message.
 const RECEIVE_WAIT: Duration = Duration::from_secs(20);
 
@@ -79,6 +82,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
         let mut burying: Option<BoxFuture<'_, ()>> = None;
         let mut turn = interval(TURN);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut inherits_until = Some(Instant::now() + MET_AGAIN_WITHIN);
         loop {
             parts.reports.board.started(&Component::Drain);
             self.start_due(&mut delivering);
@@ -117,11 +121,30 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 () = self.extension.turn() => {}
                 () = in_slot(&mut burying) => burying = None,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                _ = turn.tick() => self.end_covers(),
+                _ = turn.tick() => {
+                    self.end_covers();
+                    if inherits_until.take_if(|until| *until <= Instant::now()).is_some() {
+                        self.end_inherited_troubles();
+                    }
+                }
                 result = in_slot(&mut self.receiving) => {
                     self.receiving = None;
                     receive_at = Instant::now() + self.receiver.accept(result);
                 }
+            }
+        }
+    }
+
+    /// Ends the troubles of the turn before that nobody has met again.
+    fn end_inherited_troubles(&self) {
+        let board = &self.parts.reports.board;
+        let snapshot = board.snapshot();
+        for (name, distribution) in self.distributions {
+            let edge = Component::Edge(Arc::clone(name));
+            let state = snapshot.parts.get(&edge);
+            let is_in_trouble = state.is_some_and(|state| state.trouble_since.is_some());
+            if is_in_trouble && distribution.troubles.is_empty() {
+                board.recovered(&edge);
             }
         }
     }
@@ -145,9 +168,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             self.deliveries.push(Box::pin(async move {
                 let rest = match due {
                     DueWork::Round { paths, is_granted } => delivery.run(paths, is_granted).await,
-                    DueWork::Parked(parked) => {
-                        Rest::of(delivery.work(parked.paths, false).await)
-                    }
+                    DueWork::Parked(parked) => Rest::of(delivery.work(parked.paths, false).await),
                 };
                 (destination, rest)
             }));

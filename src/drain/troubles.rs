@@ -38,6 +38,10 @@ impl Troubles {
         troubles.values().min().cloned()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Tenant, Trouble>> {
         self.by_tenant
             .lock()

@@ -276,10 +276,13 @@ impl Board {
         self.lock().leadership = Some((Leadership::Leads, Timestamp::now()));
     }
 
-    /// The turn before is over, and with it what its tasks had begun.
-    pub fn next_turn(&self) {
+    /// The turn before is over, and with it what its tasks had begun. The trouble of an
+    /// edge that the next turn has is not.
+    pub fn next_turn(&self, has_edge: impl Fn(&str) -> bool) {
         let mut snapshot = self.lock();
-        snapshot.parts.clear();
+        snapshot.parts.retain(|part, state| {
+            matches!(part, Component::Edge(name) if has_edge(name)) && state.trouble_since.is_some()
+        });
         (snapshot.deletes_since, snapshot.remains_since) = (None, None);
         (snapshot.settling_batches, snapshot.settling_bytes) = (0, 0);
     }

@@ -108,7 +108,10 @@ impl Display {
             shown.daemon.lag_max = config.lag_max;
             shown.daemon.loaded = Loaded::of(&config.text);
             replaced = ledger.map(|ledger| std::mem::replace(&mut shown.reports.ledger, ledger));
-            shown.reports.board.next_turn();
+            let distributions = config.cloudfront.iter();
+            let distributions = distributions.flat_map(|section| &section.distributions);
+            let has_edge = |name: &str| distributions.clone().any(|known| *known.name == *name);
+            shown.reports.board.next_turn(has_edge);
         });
         if let Some(ledger) = replaced {
             ledger.flush(LEDGER_GRACE).await;

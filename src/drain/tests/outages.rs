@@ -69,6 +69,37 @@ async fn a_refusal_that_may_pass_says_what_to_do_and_what_waits_for_whom_since_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_trouble_of_an_edge_outlives_a_turn_until_nobody_meets_it_again() {
+    let reports = Reports::default();
+    let part = Component::Edge("main".into());
+    let since = || reports.board.snapshot().parts.get(&part)?.trouble_since;
+    let edge = FakeEdge::judged(|batch| Some(too_many(batch)));
+    let bench = Bench::reporting(Arc::default(), Arc::new(edge), reports.clone());
+    bench.buffer.push("main", &["/a"]);
+    pass(WINDOW + seconds(2)).await;
+    let (buffer, edge) = (Arc::clone(&bench.buffer), Arc::clone(&bench.edge));
+    let begun = since().unwrap();
+    bench.stop().await;
+    reports.board.next_turn(|name| name == "main");
+    let bench = Bench::reporting(buffer, Arc::clone(&edge), reports.clone());
+    for _ in 0..60 {
+        assert_eq!(since(), Some(begun));
+        pass(seconds(1)).await;
+    }
+    bench.stop().await;
+    reports.board.next_turn(|name| name == "main");
+    let bench = Bench::reporting(Arc::default(), edge, reports.clone());
+    pass(seconds(1)).await;
+    assert_eq!(since(), Some(begun));
+    pass(seconds(20)).await;
+    assert_eq!(since(), None, "it holds nothing up");
+    bench.stop().await;
+    reports.board.failed(&part, "it is away".to_owned());
+    reports.board.next_turn(|name| name == "images");
+    assert_eq!(since(), None, "there is no such distribution any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edge_that_was_away_for_long_gets_its_paths_within_seconds() {
     for (minutes, calls_max) in [(1, 40), (10, 400)] {
         let away = Instant::now() + seconds(60 * minutes);
