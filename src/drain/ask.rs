@@ -301,7 +301,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let committed_at = batch.committed_at.and_then(CommitTime::timestamp);
         let oldest = committed_at.map(|at| format!(", the oldest of a change at {at:.0}"));
         let oldest = oldest.unwrap_or_default();
-        let trouble = format!("{error}; paths that wait: {paths}{oldest}");
+        let trouble = format!("{error}; paths of the request: {paths}{oldest}");
         self.in_trouble(Timestamp::now(), trouble);
         tokio::time::sleep(delay).await;
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lru::LruCache;
 use metrics::{counter, gauge};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::arrivals::Arrivals;
 use super::covers::Covers;
@@ -51,12 +51,6 @@ pub(super) const LISTED_WITHIN: Duration = Duration::from_secs(15);
 /// A round waits for the first look for so long. It tells what others have in
 /// progress; without it the edge refuses what is too much.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(2);
-
-/// The same for a look after such a refusal.
-const LOOK_AGAIN_WITHIN: Duration = Duration::from_secs(5);
-
-/// Longest wait for room without a look at what there is to say.
-const WAIT_AT_MOST: Duration = Duration::from_secs(10);
 
 /// What is known about one distribution. Locked for moments, never across an
 /// await.
@@ -276,39 +270,6 @@ impl Distribution {
         arrival.deliveries > 1 || self.doubted_until(arrival.sent).is_some()
     }
 
-    /// Room for paths that may still be sent.
-    pub(super) fn room(&self) -> Room {
-        self.lock().in_progress.room(Instant::now())
-    }
-
-    /// Takes in that there was no room for the batch.
-    pub(super) fn had_no_room(&self, batch: &NextRequest) {
-        let paths = count(&batch.invalidation.paths);
-        self.lock().in_progress.refused(paths, Instant::now());
-    }
-
-    /// Waits until something may have completed.
-    pub(super) async fn wait_for_room(&self) {
-        struct Waiting<'a>(&'a Distribution);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.lock().waiting -= 1;
-            }
-        }
-        let mut looks = self.looks.subscribe();
-        self.lock().waiting += 1;
-        let _waiting = Waiting(self);
-        self.wish.notify_one();
-        timeout(WAIT_AT_MOST, looks.changed()).await.ok();
-        self.lock().in_progress.try_more(Instant::now());
-    }
-
-    /// Finds out what others have in progress, after the edge refused more.
-    pub(super) async fn look_again(&self) {
-        let look = self.look(|state| state.now = true);
-        timeout(LOOK_AGAIN_WITHIN, look).await.ok();
-    }
-
     /// Finds out what was made since a commit: somebody may have taken care of
     /// it, and not lived to say so. Waits for an answer, but not for ever.
     pub(super) async fn recall(&self, committed_at: SystemTime) -> Recalled {
@@ -327,7 +288,7 @@ impl Distribution {
         }
     }
 
-    async fn look(&self, wish: impl FnOnce(&mut DistributionState)) {
+    pub(super) async fn look(&self, wish: impl FnOnce(&mut DistributionState)) {
         let mut looks = self.looks.subscribe();
         wish(&mut self.lock());
         self.wish.notify_one();

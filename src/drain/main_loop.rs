@@ -18,7 +18,8 @@ use super::distribution::Distribution;
 use super::extension::Extension;
 use super::isolate::{Isolation, Released};
 use super::parts::DrainParts;
-use super::receive::{Destination, DueWork, Receiver};
+use super::receive::Receiver;
+use super::rounds::{Destination, DueWork};
 use super::slot::in_slot;
 use super::suspects::Tenant;
 use crate::buffer::{Buffer, BufferError, Received};
@@ -99,7 +100,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                     parts.buffer.receive(RECEIVE_WAIT).await
                 }));
             }
-            let due = self.receiver.next_due(&delivering);
+            let due = self.receiver.rounds.next_due(&delivering);
             // In this order: stopping comes first; what frees messages and
             // what keeps them comes before what adds to them.
             tokio::select! {
@@ -115,7 +116,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
                 Some((name, released)) = self.isolations.next(), if !self.isolations.is_empty() => {
                     isolating.remove(&name);
                     for (tenant, paths) in released {
-                        self.receiver.park((Arc::clone(&name), tenant), Parked::new(paths, Until::Now));
+                        self.receiver.rounds.park((Arc::clone(&name), tenant), Parked::new(paths, Until::Now));
                     }
                 }
                 () = self.extension.turn() => {}
@@ -157,7 +158,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
     /// Begins the rounds that are due, of distributions that have none under
     /// way.
     fn start_due(&mut self, delivering: &mut BTreeMap<Arc<str>, Tenant>) {
-        for (destination, due) in self.receiver.take_due(delivering) {
+        for (destination, due) in self.receiver.rounds.take_due(delivering) {
             let retries = matches!(&due, DueWork::Parked(parked) if parked.was_asked);
             let Some(delivery) = self.delivery(&destination, retries) else {
                 continue;
@@ -198,7 +199,7 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             self.questions.push(Box::pin(question));
         }
         if let Some(parked) = rest.parked {
-            self.receiver.park(destination, parked);
+            self.receiver.rounds.park(destination, parked);
         }
     }
 

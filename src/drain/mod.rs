@@ -7,6 +7,7 @@
 //! - `shutdown`: finishes what is under way and gives back the rest.
 //! - `addressee`: the distribution that a message is for.
 //! - `receive`: received messages, sorted into rounds.
+//! - `rounds`: those, until they are due.
 //! - `in_flight`: messages that were received and not deleted yet.
 //! - `extension`: keeps messages in flight invisible to other drains.
 //! - `deliver`: one round, through the edge.
@@ -25,6 +26,7 @@
 //! - `verdict`: what a failed call to the edge asks for.
 //! - `dead_letters`: messages that nothing can be done with.
 //! - `distribution`: what is known about one distribution.
+//! - `room`: waiting for room there.
 //! - `poller`: keeps asking the edge about a distribution.
 //! - `orphans`: requests that a process which is gone had counted as open.
 //! - `tenant_lookup`: what was invalidated for a tenant before.
@@ -54,6 +56,8 @@ mod parts;
 mod poller;
 mod receive;
 mod refused_paths;
+mod room;
+mod rounds;
 mod shutdown;
 mod slot;
 mod suspects;

@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use lru::LruCache;
 use metrics::counter;
-use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::addressee::Patience;
 use super::dead_letters::Letter;
-use super::deliver::{Parked, Until};
 use super::distribution::Distribution;
 use super::in_flight::{Admission, ReceivedMessage};
 use super::parts::DrainParts;
-use super::suspects::Tenant;
+use super::rounds::Rounds;
 use crate::buffer::{Buffer, BufferError, Message, MessageError, Received, RejectedMessage};
-use crate::edge::BATCH_PATHS_MAX;
 use crate::edge::cover::request::{BudgetMode, Gathering, MessageInfo};
 use crate::progress::backoff::Backoff;
 use crate::progress::board::Component;
@@ -35,40 +32,13 @@ const REPORTED_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// room: those of others are behind them.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(20);
 
-/// Once a budget is spent, paths gather for as long: a round then costs one.
-const SPENT_WINDOW: Duration = Duration::from_secs(60);
-
-/// A distribution by its name, or one of its tenants.
-pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
-
-/// A destination's next round.
-struct Round {
-    due: Instant,
-    gathering: Gathering,
-    /// What gathers until a spent budget grants a path, and when that is.
-    saved: Gathering,
-    granted_at: Instant,
-    /// What is to be sent before that.
-    parked: Option<Parked>,
-}
-
-/// What to deliver now.
-pub(super) enum DueWork {
-    Round {
-        paths: Gathering,
-        /// Whether a spent budget grants a path.
-        is_granted: bool,
-    },
-    Parked(Parked),
-}
-
 /// Sorts received messages, and keeps what gathers until it is due.
 pub(super) struct Receiver<'a, B: Buffer, E> {
     parts: &'a DrainParts<B, E>,
     distributions: &'a BTreeMap<Arc<str>, Arc<Distribution>>,
     /// To be buried.
     pub(super) letters: Vec<Letter<B::Receipt>>,
-    rounds: BTreeMap<Destination, Round>,
+    pub(super) rounds: Rounds<'a, B, E>,
     /// Messages that were reported as left in the buffer.
     reported: LruCache<Arc<str>, ()>,
     backoff: Backoff,
@@ -94,7 +64,7 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             parts,
             distributions,
             letters: Vec::new(),
-            rounds: BTreeMap::new(),
+            rounds: Rounds::new(parts, distributions),
             reported: LruCache::new(REPORTED_MAX),
             backoff: Backoff::new(RECEIVE_BACKOFF.0, RECEIVE_BACKOFF.1),
             failing: false,
@@ -266,53 +236,9 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
         if saves {
             let mut saved = Gathering::default();
             saved.add(id, info, message.paths);
-            return self.save(destination, saved);
+            return self.rounds.save(destination, saved);
         }
-        let due = Instant::now() + self.parts.options.window;
-        let round = self.round(destination, due);
-        if round.gathering.distinct_paths() == 0 {
-            round.due = due;
-        }
-        round.due = round.due.min(due);
-        round.gathering.add(id, info, message.paths);
-    }
-
-    fn round(&mut self, destination: Destination, due: Instant) -> &mut Round {
-        self.rounds.entry(destination).or_insert_with(|| Round {
-            due,
-            gathering: Gathering::default(),
-            saved: Gathering::default(),
-            granted_at: due,
-            parked: None,
-        })
-    }
-
-    /// Keeps what a spent budget has to grant a path for: all of it goes under that one.
-    fn save(&mut self, destination: Destination, paths: Gathering) {
-        let granted_at = Instant::now() + self.parts.options.window.max(SPENT_WINDOW);
-        let round = self.round(destination, granted_at);
-        if round.saved.distinct_paths() == 0 {
-            round.granted_at = granted_at;
-        }
-        round.saved.absorb(paths);
-    }
-
-    /// Keeps what is to be sent before the next round, or tried again then.
-    pub(super) fn park(&mut self, destination: Destination, parked: Parked) {
-        if parked.until == Until::Granted {
-            return self.save(destination, parked.paths);
-        }
-        let waiting = &mut self.round(destination, Instant::now()).parked;
-        match waiting {
-            Some(waiting) => {
-                waiting.paths.absorb(parked.paths);
-                if parked.until == Until::NotSuspended {
-                    waiting.until = parked.until;
-                }
-                waiting.was_asked |= parked.was_asked;
-            }
-            None => *waiting = Some(parked),
-        }
+        self.rounds.add(destination, id, info, message.paths);
     }
 
     /// Leaves the message in the buffer, which hands it out again after its
@@ -323,99 +249,5 @@ impl<'a, B: Buffer, E> Receiver<'a, B, E> {
             repeating!(error, reason, { message = %id, reason, detail },
                 "cannot use a message; it stays in the buffer for now");
         }
-    }
-
-    /// Takes the rounds to deliver now, one for each distribution: the one that has
-    /// been due longest. A full drain waits for no window.
-    pub(super) fn take_due(
-        &mut self,
-        delivering: &BTreeMap<Arc<str>, Tenant>,
-    ) -> Vec<(Destination, DueWork)> {
-        let now = Instant::now();
-        let ready = |destination: &Destination, round: &Round| {
-            self.due(destination, round) <= now
-                || round.parked.is_none()
-                    && (self.parts.in_flight.is_full_of(&destination.0)
-                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
-        };
-        let mut next: BTreeMap<&Arc<str>, (Instant, Instant, &Destination)> = BTreeMap::new();
-        for (destination, round) in &self.rounds {
-            let (name, tenant) = destination;
-            if !ready(destination, round) {
-                continue;
-            }
-            if let Some(under_way) = delivering.get(name) {
-                let other = self.distributions.get(name);
-                if let Some(other) = other.filter(|_| under_way != tenant) {
-                    other.lock().is_wanted = true;
-                }
-                continue;
-            }
-            // What is refused is due at one time, and tried by turns.
-            let due = self.due(destination, round);
-            let since = round.parked.as_ref().map_or(due, |parked| parked.since);
-            let candidate = (due, since, destination);
-            let first = next.entry(name).or_insert(candidate);
-            *first = (*first).min(candidate);
-        }
-        let next: Vec<Destination> = next
-            .into_values()
-            .map(|(_, _, destination)| destination.clone())
-            .collect();
-        next.into_iter()
-            .filter_map(|destination| {
-                let round = self.rounds.get_mut(&destination)?;
-                let due = match round.parked.take() {
-                    Some(parked) => DueWork::Parked(parked),
-                    None => {
-                        let is_full = self.parts.in_flight.is_full_of(&destination.0);
-                        let is_due = round.granted_at <= now && round.saved.distinct_paths() > 0;
-                        let is_granted = is_full || is_due;
-                        let mut paths = std::mem::take(&mut round.gathering);
-                        if is_granted {
-                            paths.absorb(std::mem::take(&mut round.saved));
-                        }
-                        DueWork::Round { paths, is_granted }
-                    }
-                };
-                if round.gathering.messages().is_empty() && round.saved.messages().is_empty() {
-                    self.rounds.remove(&destination);
-                }
-                Some((destination, due))
-            })
-            .collect()
-    }
-
-    /// When the round is due, or what is parked of it.
-    fn due(&self, (name, tenant): &Destination, round: &Round) -> Instant {
-        match (&round.parked, self.distributions.get(name)) {
-            (Some(parked), Some(distribution)) if parked.until == Until::NotSuspended => {
-                distribution.suspension(tenant).until()
-            }
-            (Some(parked), _) => parked.since,
-            (None, _) if round.saved.distinct_paths() == 0 => round.due,
-            (None, _) if round.gathering.messages().is_empty() => round.granted_at,
-            (None, _) => round.due.min(round.granted_at),
-        }
-    }
-
-    /// The messages of all rounds that were not begun, or are parked.
-    pub(super) fn gathered(&self) -> Vec<Arc<str>> {
-        let rounds = self.rounds.values();
-        let parked = rounds.clone().flat_map(|round| &round.parked);
-        let suspects = self.distributions.values();
-        rounds
-            .flat_map(|round| [round.gathering.messages(), round.saved.messages()].concat())
-            .chain(parked.flat_map(|parked| parked.paths.messages()))
-            .chain(suspects.flat_map(|distribution| distribution.suspects().messages()))
-            .collect()
-    }
-
-    pub(super) fn next_due(&self, delivering: &BTreeMap<Arc<str>, Tenant>) -> Option<Instant> {
-        self.rounds
-            .iter()
-            .filter(|((name, _), _)| !delivering.contains_key(name))
-            .map(|(destination, round)| self.due(destination, round))
-            .min()
     }
 }

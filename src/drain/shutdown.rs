@@ -51,7 +51,7 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
         "the drain is stopping"
     );
     // What only gathers is for others to send, now.
-    let mut waiting = in_flight.let_go(Some(&main_loop.receiver.gathered()));
+    let mut waiting = in_flight.let_go(Some(&main_loop.receiver.rounds.gathered()));
     let mut giving: Option<BoxFuture<'_, Returned>> = None;
     let mut returned = Returned::default();
     while main_loop.is_under_way() || !waiting.is_empty() || giving.is_some() {
@@ -83,7 +83,7 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
             result = in_slot(&mut main_loop.receiving) => {
                 main_loop.receiving = None;
                 main_loop.receiver.accept(result);
-                waiting.extend(in_flight.let_go(Some(&main_loop.receiver.gathered())));
+                waiting.extend(in_flight.let_go(Some(&main_loop.receiver.rounds.gathered())));
             }
             () = sleep_until(deadline) => break,
         }
@@ -105,7 +105,7 @@ pub(super) async fn stop<B: Buffer, E: Edge>(mut main_loop: MainLoop<'_, B, E>) 
         && let Ok(result) = timeout_at(polled.min(end), in_slot(&mut main_loop.receiving)).await
     {
         main_loop.receiver.accept(result);
-        let again = in_flight.let_go(Some(&main_loop.receiver.gathered()));
+        let again = in_flight.let_go(Some(&main_loop.receiver.rounds.gathered()));
         returned.add(give_back(buffer, again, end).await);
     }
     Stopped {

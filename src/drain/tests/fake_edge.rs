@@ -201,11 +201,6 @@ pub(super) fn too_large(batch: &InvalidationBatch) -> EdgeError {
     refusal(batch, "BatchTooLarge", EdgeErrorKind::TooLarge { paths })
 }
 
-pub(super) fn no_room(batch: &InvalidationBatch) -> EdgeError {
-    let code = "TooManyInvalidationsInProgress";
-    refusal(batch, code, EdgeErrorKind::TooManyInProgress)
-}
-
 pub(super) fn invalid(batch: &InvalidationBatch) -> EdgeError {
     let paths = batch.paths.len();
     refusal(

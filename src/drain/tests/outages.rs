@@ -61,7 +61,8 @@ async fn a_refusal_that_may_pass_says_what_to_do_and_what_waits_for_whom_since_w
             "tenant dt_1: ",
             remedy,
             "for a higher",
-            "paths that wait: 2, the oldest of a change at 2025-11-23T10:00:00Z",
+            "paths of the request: ",
+            ", the oldest of a change at 2025-11-23T10:00:00Z",
         ] {
             assert!(error.contains(words), "{error}");
         }

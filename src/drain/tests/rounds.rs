@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::fake_buffer::{VISIBILITY, message, trouble};
-use super::fake_edge::{no_room, throttled};
+use super::fake_edge::{throttled, too_many};
 use super::*;
 use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
@@ -68,7 +68,7 @@ async fn what_is_more_than_the_room_that_is_there_goes_in_parts() {
     for most in [30, 3, 1] {
         let edge = FakeEdge::judged(move |batch| {
             let wildcard = batch.paths.iter().any(|path| path.ends_with('*'));
-            (wildcard || batch.paths.len() > most).then(|| no_room(batch))
+            (wildcard || batch.paths.len() > most).then(|| too_many(batch))
         });
         let bench = Bench::with(
             Arc::default(),
