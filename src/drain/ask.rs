@@ -55,6 +55,23 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
 /// When the wait for room began; `None` while there is room.
 pub(super) type RoomWait = Option<(Instant, Timestamp)>;
 
+/// What a request was made of, until it is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Basis {
+    /// How many acceptances were known then; `None` if it is asked for whatever was
+    /// accepted since.
+    of: Option<u64>,
+    /// Whether it has its turn of the rate limit.
+    has_turn: bool,
+}
+
+impl Basis {
+    /// Of what is left after so many acceptances.
+    pub(super) fn of(&mut self, acceptances: Option<u64>) {
+        self.of = acceptances;
+    }
+}
+
 /// The edge's answer to a request.
 pub(super) enum Answer {
     /// It is made.
@@ -65,6 +82,8 @@ pub(super) enum Answer {
     NameTaken,
     /// The drain stops, and it is certainly not made.
     Stopping,
+    /// It was not asked for: others were accepted since it was made, which may cover it.
+    Outdated,
     /// It is not made, for this reason.
     Refused(Verdict, EdgeError),
 }
@@ -175,17 +194,30 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
 
     /// Counts the batch and sends it, until it is accepted or certainly not made. While
     /// it waits to be made again, nothing says that it may have been, unless it may.
-    pub(super) async fn ask(&self, batch: &mut NextRequest, waits: &mut RoomWait) -> Answer {
+    pub(super) async fn ask(
+        &self,
+        batch: &mut NextRequest,
+        waits: &mut RoomWait,
+        basis: &mut Basis,
+    ) -> Answer {
         *waits = None;
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;
         let mut has_failed = self.retries || self.scope.tenant.is_none();
         loop {
-            let turn = self.parts.rate_limit.turn();
-            if self.goes_on(in_doubt, turn).await.is_none() {
-                return Answer::Stopping;
+            if !basis.has_turn {
+                let turn = self.parts.rate_limit.turn();
+                if self.goes_on(in_doubt, turn).await.is_none() {
+                    return Answer::Stopping;
+                }
             }
+            basis.has_turn = true;
+            let now = self.distribution.acceptances();
+            if !in_doubt && basis.of.is_some_and(|known| known != now) {
+                return Answer::Outdated;
+            }
+            basis.has_turn = false;
             if !in_doubt {
                 let horizon = self.distribution.horizon(batch.horizon(), self.last_sent());
                 batch.reach(horizon);

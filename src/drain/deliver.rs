@@ -8,7 +8,7 @@ use metrics::counter;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::ask::{Answer, Delivery, RoomWait};
+use super::ask::{Answer, Basis, Delivery, RoomWait};
 use super::verdict::Verdict;
 use crate::buffer::Buffer;
 use crate::edge::cover::request::{BudgetMode, Gathering, NextRequest};
@@ -129,14 +129,19 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let mut halves: VecDeque<NextRequest> = VecDeque::new();
         let mut waits: RoomWait = None;
         let mut recovers = true;
+        let mut basis = Basis::default();
         loop {
             if self.parts.stopping.is_cancelled() {
                 halves.drain(..).for_each(|half| round.put_back(half));
                 return Some(Parked::new(round, Until::Now));
             }
             let batch = match halves.pop_front() {
-                Some(batch) => batch,
+                Some(batch) => {
+                    basis.of(None);
+                    batch
+                }
                 None => {
+                    basis.of(Some(self.distribution.acceptances()));
                     self.leave_out(&mut round).await;
                     if round.distinct_paths() == 0 {
                         break;
@@ -156,7 +161,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
             };
             match self
-                .deliver(batch, &mut round, &mut halves, &mut waits)
+                .deliver(batch, &mut round, &mut halves, (&mut waits, &mut basis))
                 .await
             {
                 Delivered::Done => {}
@@ -206,10 +211,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         mut batch: NextRequest,
         round: &mut Gathering,
         halves: &mut VecDeque<NextRequest>,
-        waits: &mut RoomWait,
+        (waits, basis): (&mut RoomWait, &mut Basis),
     ) -> Delivered {
         loop {
-            let (verdict, error) = match self.ask(&mut batch, waits).await {
+            let (verdict, error) = match self.ask(&mut batch, waits, basis).await {
                 Answer::Accepted => {
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = round.accept(batch);
@@ -222,7 +227,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     return Delivered::NoRoom;
                 }
                 Answer::NoRoom => continue,
-                Answer::Stopping => {
+                Answer::Stopping | Answer::Outdated => {
                     round.put_back(batch);
                     return Delivered::Done;
                 }

@@ -121,6 +121,8 @@ pub(super) struct DistributionState {
     pub(super) in_doubt: HashMap<String, Doubt>,
     /// The newest message that was received.
     newest: Option<Sent>,
+    /// How many requests were accepted.
+    acceptances: u64,
 }
 
 impl DistributionState {
@@ -138,6 +140,7 @@ impl DistributionState {
             missing: false,
             in_doubt: HashMap::new(),
             newest: None,
+            acceptances: 0,
         }
     }
 
@@ -318,6 +321,11 @@ impl Distribution {
         self.lock().learn(scope, id, made_at, made);
     }
 
+    /// How many requests were accepted here so far.
+    pub(super) fn acceptances(&self) -> u64 {
+        self.lock().acceptances
+    }
+
     /// Takes in that a message was received.
     pub(super) fn received(&self, sent: Option<Sent>) {
         let mut state = self.lock();
@@ -340,6 +348,7 @@ impl Distribution {
         let tenant = scope.tenant.as_ref();
         self.suspects.accepted(&scope.tenant, paths);
         let mut state = self.lock();
+        state.acceptances += 1;
         let in_progress = &mut state.in_progress;
         in_progress.start_for(tenant, id, counted, Instant::now(), batch.committed_at);
         in_progress.try_more(Instant::now());

@@ -23,7 +23,7 @@ use metrics::counter;
 use tokio::time::{Instant, sleep_until};
 
 use super::arrivals::{Arrivals, of_tenant};
-use super::ask::{Answer, Delivery, RoomWait};
+use super::ask::{Answer, Basis, Delivery, RoomWait};
 use super::dead_letters::{Letter, bury};
 use super::distribution::Distribution;
 use super::parts::DrainParts;
@@ -53,6 +53,7 @@ pub(super) struct Isolation<'a, B: Buffer, E> {
     id: Arc<str>,
     pub(super) suspects: Suspects,
     pub(super) waits: RoomWait,
+    pub(super) basis: Basis,
     /// Tenants of which everything is refused, and whether that includes paths of which
     /// nothing was known before.
     refusing: BTreeMap<Tenant, bool>,
@@ -77,6 +78,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             id,
             suspects: Suspects::default(),
             waits: None,
+            basis: Basis::default(),
             refusing: BTreeMap::new(),
             covers_from: Instant::now(),
             reports: false,
@@ -202,6 +204,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 return self.suspects.put_back(group);
             }
         }
+        self.basis.of(Some(self.distribution.acceptances()));
         let covered = delivery.covered(self.suspects.pool(&tenant));
         delivery.delete(&covered).await;
         self.end(&delivery).await;
@@ -222,7 +225,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             return;
         };
         loop {
-            let answer = delivery.ask(&mut batch, &mut self.waits).await;
+            let (waits, basis) = (&mut self.waits, &mut self.basis);
+            let answer = delivery.ask(&mut batch, waits, basis).await;
             let pool = self.suspects.pool(&tenant);
             match answer {
                 Answer::Accepted => {
@@ -234,7 +238,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                     self.suspects.put_back(group);
                     return self.end(&delivery).await;
                 }
-                Answer::NoRoom | Answer::Stopping => {
+                Answer::NoRoom | Answer::Stopping | Answer::Outdated => {
                     pool.put_back(batch);
                     return self.suspects.put_back(group);
                 }

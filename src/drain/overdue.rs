@@ -67,7 +67,10 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
                 self.suspects.pool(tenant).put_back(batch);
                 continue;
             }
-            let answer = delivery.ask(&mut batch, &mut self.waits).await;
+            // What was accepted since may cover some of it, and hardly all.
+            self.basis.of(None);
+            let (waits, basis) = (&mut self.waits, &mut self.basis);
+            let answer = delivery.ask(&mut batch, waits, basis).await;
             let pool = self.suspects.pool(tenant);
             if matches!(answer, Answer::Accepted) {
                 let reference = batch.invalidation.caller_reference.clone();

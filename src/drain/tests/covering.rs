@@ -137,6 +137,43 @@ async fn a_bad_path_spends_no_more_of_a_budget_than_it_has() {
     assert!(paid <= 4, "{paid}");
 }
 
+/// The search asks for wildcards beside the rounds, which may wait for their turn with paths that these cover.
+#[tokio::test(start_paused = true)]
+async fn what_a_wildcard_covers_is_not_paid_for_because_it_waited_for_its_turn() {
+    for _ in 0..5 {
+        let bench = at_rate(1.0, refusing("/p/bad"));
+        bench.buffer.push("main", &["/others"]);
+        let mut pushed = Vec::new();
+        for n in 0..90 {
+            let (good, bad) = (format!("/p/{n}"), format!("/p/bad{}", word()));
+            bench.buffer.push("main", &[&good]);
+            if n % 3 == 0 {
+                bench.buffer.push("main", &[&bad]);
+            }
+            pushed.push((good, Instant::now()));
+            pass(seconds(1)).await;
+        }
+        let state = bench.edge.state.lock().unwrap();
+        // A call takes half a second.
+        let call = Duration::from_millis(600);
+        let is_twice = |(path, since): &&(String, Instant)| {
+            let singles = state.made.iter();
+            let mut singles = singles.filter(|(_, batch)| batch.paths.contains(path));
+            singles.any(|(at, _)| {
+                state.made.iter().any(|(before, batch)| {
+                    let covers = batch.paths.iter();
+                    let mut covers = covers.filter(|other| other.ends_with('*'));
+                    *since + call < *before
+                        && *before + call < *at
+                        && covers.any(|other| matches(other, path))
+                })
+            })
+        };
+        let twice: Vec<_> = pushed.iter().filter(is_twice).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_goes_under_wildcards_is_trouble_for_as_long_as_it_goes_on() {
     let reports = Reports::default();
