@@ -106,6 +106,8 @@ pub(super) struct DistributionState {
     pub(super) recall: Option<SystemTime>,
     /// Whether the next look is to be at once.
     pub(super) now: bool,
+    /// How many looks have ended with no other one to be at once.
+    pub(super) ended: u64,
     /// Whether the round under way keeps one of another tenant from beginning.
     pub(super) is_wanted: bool,
     /// Number of rounds that wait for something to complete.
@@ -133,6 +135,7 @@ impl DistributionState {
             read: LruCache::new(READ_MAX),
             recall: None,
             now: false,
+            ended: 0,
             is_wanted: false,
             waiting: 0,
             unanswered: 0,
@@ -293,12 +296,16 @@ impl Distribution {
 
     pub(super) async fn look(&self, wish: impl FnOnce(&mut DistributionState)) {
         let mut looks = self.looks.subscribe();
-        wish(&mut self.lock());
+        let before = {
+            let mut state = self.lock();
+            wish(&mut state);
+            state.ended
+        };
         self.wish.notify_one();
         // A look under way may have begun before the wish: it stays until it
         // is taken up. So it does when the look failed and is repeated.
         while looks.changed().await.is_ok() {
-            if !self.lock().now {
+            if self.lock().ended > before {
                 return;
             }
         }

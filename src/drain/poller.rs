@@ -129,6 +129,10 @@ impl<E: Edge> Poller<E> {
                 in_doubt
             });
             self.report_overdue();
+            {
+                let mut state = self.distribution.lock();
+                state.ended += u64::from(!state.now);
+            }
             self.distribution.looks.send_modify(|looks| *looks += 1);
             self.rest(began, pause).await;
         }

@@ -30,6 +30,9 @@ pub(super) struct EdgeState {
     pub(super) stands_still: bool,
     /// Lists that fail before one works.
     pub(super) failing_lists: u32,
+    /// The same of reads, each of which takes so long.
+    pub(super) failing_reads: u32,
+    pub(super) slow_reads: Duration,
     pub(super) slow: Duration,
     /// Calls that come before have no answer until their timeout.
     hangs_until: Option<Instant>,
@@ -125,12 +128,7 @@ impl Edge for FakeEdge {
         let mut state = self.state.lock().unwrap();
         if state.failing_lists > 0 {
             state.failing_lists -= 1;
-            return Err(EdgeError {
-                distribution: Arc::clone(&scope.distribution),
-                code: "Throttling".to_owned(),
-                reason: "on purpose".to_owned(),
-                kind: EdgeErrorKind::Throttled,
-            });
+            return Err(not_now(scope));
         }
         Ok(Page {
             invalidations: state
@@ -149,9 +147,15 @@ impl Edge for FakeEdge {
         })
     }
 
-    async fn read(&self, _scope: &Scope, id: &str) -> Result<Made, EdgeError> {
+    async fn read(&self, scope: &Scope, id: &str) -> Result<Made, EdgeError> {
+        let slow = self.state.lock().unwrap().slow_reads;
+        tokio::time::sleep(slow).await;
         let mut state = self.state.lock().unwrap();
         state.reads += 1;
+        if state.failing_reads > 0 {
+            state.failing_reads -= 1;
+            return Err(not_now(scope));
+        }
         let index: usize = id.trim_start_matches('I').parse().unwrap();
         let (at, batch) = &state.made[index];
         Ok(Made {
@@ -159,6 +163,16 @@ impl Edge for FakeEdge {
             paths: batch.paths.clone(),
             completed: at.elapsed() >= Self::COMPLETES_AFTER && !state.stands_still,
         })
+    }
+}
+
+/// It does not say what was made.
+fn not_now(scope: &Scope) -> EdgeError {
+    EdgeError {
+        distribution: Arc::clone(&scope.distribution),
+        code: "Throttling".to_owned(),
+        reason: "on purpose".to_owned(),
+        kind: EdgeErrorKind::Throttled,
     }
 }
 

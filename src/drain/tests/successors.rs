@@ -38,6 +38,27 @@ async fn a_look_that_fails_is_repeated_before_anything_is_paid_for_again() {
     assert_eq!(bench.edge.calls(), 1);
 }
 
+/// A look lasts longer than the pause after it, so that the next one begins at once.
+#[tokio::test(start_paused = true)]
+async fn a_slow_look_that_fails_is_repeated_before_anything_is_paid_for_again() {
+    for _ in 0..10 {
+        let bench = Bench::start(FakeEdge::default());
+        bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+        bench.buffer.push("main", &["/a", "/b"]);
+        pass(seconds(4)).await;
+        bench.drain.abort();
+
+        bench.buffer.with(|state| state.failing_deletes = 0);
+        {
+            let mut state = bench.edge.state.lock().unwrap();
+            (state.failing_reads, state.slow_reads) = (3, seconds(8));
+        }
+        let bench = Bench::resume(bench.buffer, bench.edge);
+        bench.emptied().await;
+        assert_eq!(bench.edge.calls(), 1);
+    }
+}
+
 /// A drain that was killed after `/a` was made, at an edge that does not say so.
 async fn killed_and_left_without_lists() -> Bench {
     let bench = Bench::start(FakeEdge::default());
