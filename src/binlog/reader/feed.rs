@@ -30,7 +30,7 @@ impl<I: Interest> Assembler<I> {
             self.note(&step);
             return step;
         }
-        if self.skips && !is_between_transactions(event_type) {
+        if self.skips && is_within_transaction(event_type) {
             return Step::Quiet;
         }
         self.skips = false;
@@ -122,21 +122,20 @@ impl<I: Interest> Assembler<I> {
     }
 }
 
-/// Whether no event of this type stands within a transaction, but for its first one.
-fn is_between_transactions(event_type: u8) -> bool {
-    matches!(
-        event_type,
-        event_type::GTID
-            | event_type::TAGGED_GTID
-            | event_type::ANONYMOUS_GTID
-            | event_type::FORMAT_DESCRIPTION
-            | event_type::PREVIOUS_GTIDS
-            | event_type::ROTATE
-            | event_type::STOP
-            | event_type::INCIDENT
-            | event_type::HEARTBEAT
-            | event_type::HEARTBEAT_V2
-    )
+/// Whether events of this type belong to the transaction that began last. Whatever is not
+/// listed may begin something else.
+fn is_within_transaction(event_type: u8) -> bool {
+    event_type::carries_rows(event_type)
+        || is_harmless(event_type)
+        || matches!(
+            event_type,
+            event_type::TABLE_MAP
+                | event_type::QUERY
+                | event_type::XID
+                | event_type::XA_PREPARE
+                | event_type::TRANSACTION_PAYLOAD
+                | event_type::EXECUTE_LOAD_QUERY
+        )
 }
 
 /// Whether events of this type carry no change. LOAD DATA's blocks are followed

@@ -20,6 +20,7 @@ use crate::binlog::connection::{Dump, DumpFrom, DumpRequest};
 use crate::binlog::error::SourceError;
 use crate::binlog::reader::Interest;
 use crate::binlog::server::Server;
+use crate::binlog::server::since::begun_s;
 use crate::binlog::server::stream_id::StreamId;
 use crate::model::gtid::GtidSource;
 use crate::model::{GtidSet, Position};
@@ -136,8 +137,9 @@ impl<I: Interest> Source<I> {
             Ok((server.facts().server_uuid.clone(), end))
         });
         let (uuid, end) = current.await?;
-        self.generation = None;
+        let begun_s = begun_s(&self.connector, self.settings.server_id, &end.file).await?;
         self.assembler.restart(end.clone());
+        self.expect_file_begun(begun_s);
         self.begin_at_end();
         Ok((uuid, end))
     }

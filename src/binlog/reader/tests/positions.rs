@@ -181,4 +181,13 @@ fn known_transactions_at_a_files_beginning_are_passed_over_and_no_others() {
     assert_eq!(stream.write(QUERY, &query("shop", "DROP TABLE users")), "");
     stream.write(GTID, &gtid(3));
     assert_ne!(stream.write(QUERY, &query("shop", "DROP TABLE users")), "");
+    // Nobody knows what an event of an unknown type begins.
+    let mut stream = Stream::at(position(4, Some(&known)));
+    stream.write(GTID, &gtid(1));
+    assert_ne!(stream.write(200, &[]), "");
+    stream.write(TABLE_MAP, &table_map(USERS, "shop", "users"));
+    assert_eq!(
+        stream.write(WRITE_ROWS, &insert(USERS, 1)),
+        "insert shop.users"
+    );
 }
