@@ -20,7 +20,7 @@
 //! share a queue while they are replaced.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -58,23 +58,24 @@ pub struct Message {
 /// whatever it loads again: clones go on from each other.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    next: Arc<Mutex<Sent>>,
+    by: u64,
     last: watch::Sender<Option<Sent>>,
 }
 
 impl Sender {
     /// One that nobody has heard of.
     pub fn begin() -> Self {
-        Self::from(Sent {
+        Self {
             by: rand::random(),
-            number: 0,
-        })
+            last: watch::Sender::new(None),
+        }
     }
 
-    fn from(next: Sent) -> Self {
+    #[cfg(test)]
+    fn after(last: Sent) -> Self {
         Self {
-            next: Arc::new(Mutex::new(next)),
-            last: watch::Sender::new(None),
+            by: last.by,
+            last: watch::Sender::new(Some(last)),
         }
     }
 
@@ -88,16 +89,18 @@ impl Sender {
     /// goes on under the same number of the sender: so the places are the clock's, in
     /// microseconds, or the next ones, whichever are greater.
     pub fn number(&self, messages: &mut [Message]) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.number = next.number.max(CommitTime::now().micros());
-        for message in &mut *messages {
-            message.sent = Some(*next);
-            next.number += 1;
-        }
-        let last = messages.last().and_then(|message| message.sent);
-        if last.is_some() {
-            self.last.send_replace(last);
-        }
+        self.last.send_if_modified(|last| {
+            let next = last.map_or(0, |last| last.number + 1);
+            let next = next.max(CommitTime::now().micros());
+            for (number, message) in (next..).zip(&mut *messages) {
+                message.sent = Some(Sent {
+                    by: self.by,
+                    number,
+                });
+                *last = message.sent;
+            }
+            !messages.is_empty()
+        });
     }
 }
 
@@ -439,9 +442,9 @@ mod tests {
         sender.number(&mut []);
         assert_eq!(*sender.last().borrow(), places.last().copied());
         // As after a resume, and with a clock that goes back.
-        let ahead = Sender::from(Sent {
+        let ahead = Sender::after(Sent {
             by: 1,
-            number: u64::MAX / 2,
+            number: u64::MAX / 2 - 1,
         });
         let mut messages = vec![message(Vec::new())];
         ahead.number(&mut messages);
@@ -596,7 +599,7 @@ mod tests {
             let at = CommitTime::from_micros(7);
             let mut messages = pack(&to, paths.clone(), at);
             let widest = Sent { by: u64::MAX, number: u64::MAX - 1_000 };
-            Sender::from(widest).number(&mut messages);
+            Sender::after(widest).number(&mut messages);
             for message in &messages {
                 prop_assert!(message.paths.len() <= MESSAGE_PATHS_MAX);
                 prop_assert!(encode(message).unwrap().len() <= BODY_BYTES_MAX);

@@ -55,20 +55,20 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
 /// When the wait for room began; `None` while there is room.
 pub(super) type RoomWait = Option<(Instant, Timestamp)>;
 
-/// What a request was made of, until it is asked for.
+/// The basis of a request that waits for its turn: what was left to send when it was put
+/// together. An acceptance may leave less.
 #[derive(Debug, Default)]
 pub(super) struct Basis {
-    /// How many acceptances were known then; `None` if it is asked for whatever was
-    /// accepted since.
-    of: Option<u64>,
-    /// Whether it has its turn of the rate limit.
+    /// The number of acceptances by then. `None`: later ones make no difference.
+    acceptances: Option<u64>,
+    /// Whether a turn was granted that no request has used yet.
     has_turn: bool,
 }
 
 impl Basis {
-    /// Of what is left after so many acceptances.
-    pub(super) fn of(&mut self, acceptances: Option<u64>) {
-        self.of = acceptances;
+    /// The next request is put together after so many acceptances.
+    pub(super) fn after(&mut self, acceptances: Option<u64>) {
+        self.acceptances = acceptances;
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) enum Answer {
     NameTaken,
     /// The drain stops, and it is certainly not made.
     Stopping,
-    /// It was not asked for: others were accepted since it was made, which may cover it.
+    /// It was not asked for: others were accepted since it was put together, and may cover it.
     Outdated,
     /// It is not made, for this reason.
     Refused(Verdict, EdgeError),
@@ -214,7 +214,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             }
             basis.has_turn = true;
             let now = self.distribution.acceptances();
-            if !in_doubt && basis.of.is_some_and(|known| known != now) {
+            if !in_doubt && basis.acceptances.is_some_and(|known| known != now) {
                 return Answer::Outdated;
             }
             basis.has_turn = false;
@@ -237,7 +237,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             let verdict = verdict(&error);
             in_doubt |= verdict == Verdict::Repeat;
             has_failed = true;
-            if !in_doubt {
+            // Of these three the last answer says nothing of an earlier one.
+            let may_pass = matches!(verdict, Verdict::Repeat | Verdict::Slower | Verdict::Room);
+            if !(in_doubt && may_pass) {
                 self.parts.in_flight.answered(&batch.messages);
                 self.count_not_made(batch).await;
             }
@@ -257,7 +259,6 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     }
                 }
                 Verdict::Rename => {
-                    self.count_not_made(batch).await;
                     let waited = self.goes_on(false, self.pause(&error, batch)).await;
                     return waited.map_or(Answer::Stopping, |()| Answer::NameTaken);
                 }
@@ -265,11 +266,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 | Verdict::Isolate
                 | Verdict::NoTenant
                 | Verdict::Outage
-                | Verdict::Unclear => {
-                    self.count_not_made(batch).await;
-                    self.parts.in_flight.answered(&batch.messages);
-                    return Answer::Refused(verdict, error);
-                }
+                | Verdict::Unclear => return Answer::Refused(verdict, error),
             }
         }
     }

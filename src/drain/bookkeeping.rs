@@ -1,5 +1,5 @@
-//! What a delivery counts and puts on record: paths in the month's count, invalidations in
-//! this machine's log.
+//! The books of a delivery: paths in the month's count, invalidations in this machine's
+//! log.
 
 use jiff::Timestamp;
 use metrics::counter;

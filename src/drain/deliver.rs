@@ -26,10 +26,10 @@ pub(super) struct Parked {
     pub(super) since: Instant,
 }
 
-/// What parked messages wait for.
+/// The event after which parked messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Nothing: they go before the next round.
+    /// None: they go before the next round.
     Now,
     /// The end of the suspension of their distribution, which does not take them for now.
     NotSuspended,
@@ -66,7 +66,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// What is left of a round that nothing is in question of.
+    /// The rest of a round without anything that is in question.
     pub(super) fn of(parked: Option<Parked>) -> Self {
         Self {
             parked,
@@ -95,9 +95,9 @@ enum Delivered {
 
 impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     /// Works until every new path was accepted, or is among the suspects, or until the
-    /// drain stops and nothing of it is in doubt. Afterwards no
-    /// message of the round is in flight but for suspects and for what is returned.
-    /// Cancelling is safe: messages that were not deleted come back.
+    /// drain stops and nothing of it is in doubt. Afterwards no message of the round is in
+    /// flight but for suspects and for what is returned. Cancelling is safe: messages that
+    /// were not deleted come back.
     pub(super) async fn run(self, round: Gathering, is_granted: bool) -> Rest {
         self.delete(&round.empty()).await;
         self.goes_on(false, self.distribution.looked()).await;
@@ -137,11 +137,11 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
             }
             let batch = match halves.pop_front() {
                 Some(batch) => {
-                    basis.of(None);
+                    basis.after(None);
                     batch
                 }
                 None => {
-                    basis.of(Some(self.distribution.acceptances()));
+                    basis.after(Some(self.distribution.acceptances()));
                     self.leave_out(&mut round).await;
                     if round.distinct_paths() == 0 {
                         break;

@@ -86,8 +86,8 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
     }
 
     /// Works until there are no suspects left, or those that are returned are to go in
-    /// rounds, or to be given back once the drain stops. Afterwards no other of them is in flight. Cancelling is safe: messages
-    /// that were not deleted come back.
+    /// rounds, or to be given back once the drain stops. Afterwards no other of them is in
+    /// flight. Cancelling is safe: messages that were not deleted come back.
     pub(super) async fn run(mut self) -> Released {
         let arrivals = self.distribution.suspects();
         loop {
@@ -204,7 +204,7 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
                 return self.suspects.put_back(group);
             }
         }
-        self.basis.of(Some(self.distribution.acceptances()));
+        self.basis.after(Some(self.distribution.acceptances()));
         let covered = delivery.covered(self.suspects.pool(&tenant));
         delivery.delete(&covered).await;
         self.end(&delivery).await;

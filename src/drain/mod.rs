@@ -12,7 +12,7 @@
 //! - `extension`: keeps messages in flight invisible to other drains.
 //! - `deliver`: one round, through the edge.
 //! - `ask`: one request of a round, until the edge has answered it.
-//! - `bookkeeping`: what it counts and puts on record.
+//! - `bookkeeping`: the month's count, and the log of invalidations.
 //! - `in_trouble`: whether the edge takes them, on the board.
 //! - `isolate`: the search for the paths that a distribution refuses.
 //! - `held_paths`: the paths that it holds, on the board.

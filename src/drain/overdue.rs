@@ -68,7 +68,7 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
                 continue;
             }
             // What was accepted since may cover some of it, and hardly all.
-            self.basis.of(None);
+            self.basis.after(None);
             let (waits, basis) = (&mut self.waits, &mut self.basis);
             let answer = delivery.ask(&mut batch, waits, basis).await;
             let pool = self.suspects.pool(tenant);

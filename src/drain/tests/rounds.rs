@@ -90,6 +90,23 @@ async fn what_is_more_than_the_room_that_is_there_goes_in_parts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn paths_of_one_kind_wait_for_no_room_of_the_other() {
+    for (fits, waits) in [("/p/7", "/w/*"), ("/w/*", "/p/7")] {
+        let is_like = |path: &str| path.ends_with('*') == waits.ends_with('*');
+        let edge = FakeEdge::judged(move |batch| {
+            let mut paths = batch.paths.iter();
+            paths.any(|path| is_like(path)).then(|| too_many(batch))
+        });
+        let bench = Bench::start(edge);
+        bench.buffer.push("main", &[waits, fits]);
+        pass(seconds(60)).await;
+        assert_eq!(bench.paths(), [fits]);
+        bench.edge.mend();
+        bench.emptied().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backlog_behind_an_accepted_wildcard_needs_no_call() {
     let bench = Bench::start(FakeEdge::slow(seconds(5)));
     bench.buffer.push("main", &["/products/*"]);

@@ -94,7 +94,8 @@ async fn what_is_new_waits_for_no_question_whether_something_else_was_made() {
     pass(seconds(4)).await;
     let made = bench.edge.made();
     let paths: Vec<&[String]> = made.iter().map(|batch| &*batch.paths).collect();
-    assert_eq!(paths, [&["/a"], &["/b"]]);
+    // By now five looks may have failed, so that `/a` is paid for again.
+    assert_eq!(paths[..2], [&["/a"], &["/b"]]);
     bench.emptied().await;
 }
 

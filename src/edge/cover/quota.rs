@@ -168,13 +168,13 @@ impl InProgress {
         if paths.singles > room.singles || paths.wildcards > room.wildcards {
             return;
         }
-        let (singles, wildcards) = (paths.singles / 2, paths.wildcards / 2);
-        let most = match singles + wildcards {
-            // A single path is tried again as it is.
-            0 => paths,
-            _ => Room { singles, wildcards },
+        let (singles, wildcards) = match (paths.singles, paths.wildcards) {
+            (0, 1) | (1, 1) => (1, 0),
+            // That there is no room for one of a kind says nothing of the other.
+            (1, 0) => (0, 1),
+            (singles, wildcards) => (singles / 2, wildcards / 2),
         };
-        self.tried = Some((most, now));
+        self.tried = Some((Room { singles, wildcards }, now));
     }
 
     /// Twice as much is tried from now on: something was accepted, or nothing fits.
@@ -251,8 +251,11 @@ mod tests {
         for (refused, next) in [
             (room(81, 1), room(40, 0)),
             (room(40, 0), room(20, 0)),
-            (room(1, 0), room(1, 0)),
+            (room(1, 1), room(1, 0)),
+            (room(1, 0), room(0, 1)),
+            (room(0, 1), room(1, 0)),
         ] {
+            progress.tried = None;
             progress.refused(refused, now);
             assert_eq!(progress.room(now), next);
         }
