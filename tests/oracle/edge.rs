@@ -4,7 +4,7 @@
 //! asks for it at once: if it was invalidated before its entry was deleted, the copy is a stale one again, and nothing
 //! invalidates it any more. Each distribution has copies of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -34,10 +34,18 @@ pub struct Page {
     asked: Instant,
 }
 
+/// Whether a distribution has heard of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Told {
+    Not,
+    /// Only of a wildcard over it, which may have been on its way before.
+    Along,
+    ByName,
+}
+
 #[derive(Default)]
 struct State {
     pages: BTreeMap<At, Page>,
-    invalidated: BTreeSet<At>,
     /// How much of what was made the viewer has seen.
     seen: usize,
     /// What paths contain that CloudFront refuses.
@@ -88,11 +96,21 @@ impl Edge {
         refused.is_some_and(|part| path.contains(part))
     }
 
-    /// Whether a path was invalidated there, and viewers have asked for what was invalidated with it.
-    pub fn has_invalidated(&self, distribution: &str, path: &str) -> bool {
-        let state = self.state();
-        let mut invalidated = state.invalidated.iter();
-        invalidated.any(|(id, of)| id == distribution && is_matched(path, of))
+    /// Whether a path was invalidated there after the first `made` requests, and viewers have asked for what was
+    /// invalidated with it.
+    pub fn told(&self, made: usize, distribution: &str, path: &str) -> Told {
+        let seen = self.state().seen;
+        let all = self.fake.made();
+        let there = all.get(made..seen).unwrap_or_default().iter();
+        let there = there.filter(|made| made.distribution == distribution);
+        let paths: Vec<&String> = there.flat_map(|made| &made.paths).collect();
+        if paths.iter().any(|of| *of == path) {
+            Told::ByName
+        } else if paths.iter().any(|of| is_matched(path, of)) {
+            Told::Along
+        } else {
+            Told::Not
+        }
     }
 
     /// Viewers ask for pages that CloudFront has no copy of.
@@ -220,10 +238,6 @@ impl Edge {
                     ..page
                 };
                 state.pages.insert(at, page);
-            }
-            for made in new {
-                let at = |path: &String| (made.distribution.clone(), path.clone());
-                state.invalidated.extend(made.paths.iter().map(at));
             }
             state.seen = made.len();
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 
-use super::edge::Edge;
+use super::edge::{Edge, Told};
 use super::failure::{Failure, Kind};
 use super::fates::{EdgeFate, Fate, MysqlFate, QueueFate, RedisFate, Reload};
 use super::lane::run;
@@ -43,6 +43,14 @@ const LOADED: &str = "loaded again and is in use";
 const NOT_LOADED: &str = "was not loaded again";
 
 static MARKS: AtomicU64 = AtomicU64::new(1);
+
+/// A row whose key and path tell how far evictd has come.
+#[derive(Clone, Copy)]
+struct Mark {
+    number: u64,
+    /// How much CloudFront had made before.
+    made: usize,
+}
 
 impl World<'_> {
     /// Starts it for the first time.
@@ -277,26 +285,31 @@ impl World<'_> {
         mark
     }
 
-    async fn mark(&mut self) -> u64 {
-        let mark = self.announce_mark().await;
+    async fn mark(&mut self) -> Mark {
+        let number = self.announce_mark().await;
         self.mark_ahead = None;
-        let sql = format!("REPLACE INTO marks.marks VALUES ({mark})");
+        let made = self.edge.as_ref().map_or(0, |edge| edge.fake.made().len());
+        let sql = format!("REPLACE INTO marks.marks VALUES ({number})");
         run(&mut self.reader, &sql).await;
-        mark
+        Mark { number, made }
     }
 
-    async fn has_key(&mut self, mark: u64) -> bool {
+    async fn has_key(&mut self, mark: Mark) -> bool {
         let mut exists = redis::cmd("EXISTS");
-        exists.arg(format!("mark:{mark}"));
+        exists.arg(format!("mark:{}", mark.number));
         let exists = exists.query_async(&mut self.cache.conn).await;
         exists.expect("Redis runs")
     }
 
-    /// Whether all of these distributions have heard of the mark.
-    fn told(&self, ids: &[String], mark: u64) -> bool {
-        let path = format!("/mark/{mark}");
-        let told = |edge: &Edge| ids.iter().all(|id| edge.has_invalidated(id, &path));
-        self.edge.as_ref().is_none_or(told)
+    /// What the one of these distributions that knows least has heard of the mark.
+    fn told(&self, ids: &[String], mark: Mark) -> Told {
+        let path = format!("/mark/{}", mark.number);
+        let told = |edge: &Edge| {
+            let told = ids.iter().map(|id| edge.told(mark.made, id, &path));
+            told.min()
+        };
+        let told = self.edge.as_ref().and_then(told);
+        told.unwrap_or(Told::ByName)
     }
 
     /// Commits a thousand changes and more, each of its own.
@@ -329,12 +342,12 @@ impl World<'_> {
         loop {
             polls += 1;
             let (there, told) = (self.has_key(mark).await, self.told(&ids, mark));
-            if !there && told {
+            if !there && told > Told::Not {
                 return Ok(());
             }
             self.still_runs()?;
             if polls > PROGRESS_POLLS_MAX {
-                let text = format!("the mark's key is there: {there}; {ids:?} were told: {told}");
+                let text = format!("the mark's key is there: {there}; {ids:?} were told: {told:?}");
                 return Err(self.failure(Kind::Starved, text));
             }
             tokio::time::sleep(POLL_EVERY).await;
@@ -399,6 +412,19 @@ impl World<'_> {
     pub async fn quiet(&mut self) -> Result<(), Failure> {
         self.mend().await;
         self.notice().await;
+        let told = self.come_to_rest().await?;
+        if told < Told::ByName {
+            // What waited behind the wildcard may not have been sent yet.
+            self.come_to_rest().await?;
+        }
+        self.look().await;
+        self.verify().await?;
+        self.begin_anew().await;
+        Ok(())
+    }
+
+    /// A mark has passed, after all that came before it.
+    async fn come_to_rest(&mut self) -> Result<Told, Failure> {
         let mark = self.mark().await;
         let end = self.end().await;
         let ids = self.config.ids();
@@ -407,21 +433,18 @@ impl World<'_> {
             polls += 1;
             let stored = self.position().await;
             let (there, told) = (self.has_key(mark).await, self.told(&ids, mark));
-            if stored.as_ref() == Some(&end) && !there && told {
-                break;
+            if stored.as_ref() == Some(&end) && !there && told > Told::Not {
+                return Ok(told);
             }
             self.still_runs()?;
             if polls > POLLS_MAX {
                 let text = format!(
-                    "the position is {stored:?} and not {end:?}; mark {mark}'s key is there: {there}; {ids:?} were told: {told}"
+                    "the position is {stored:?} and not {end:?}; the key of mark {} is there: {there}; {ids:?} were told: {told:?}",
+                    mark.number
                 );
                 return Err(self.failure(Kind::Stuck, text));
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
-        self.look().await;
-        self.verify().await?;
-        self.begin_anew().await;
-        Ok(())
     }
 }
