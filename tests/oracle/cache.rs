@@ -125,6 +125,10 @@ impl Cache {
                 }
             }
         }
+        // What has no version is stored under no guard.
+        if pipe.is_empty() {
+            return;
+        }
         let () = pipe.exec_async(&mut self.conn).await.expect("Redis runs");
     }
 

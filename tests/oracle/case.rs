@@ -201,6 +201,11 @@ impl Case {
             .iter()
             .filter(|step| matches!(step, Step::Change(change) if change.late));
         kinds.extend(late.map(|_| ("step", "with late fills".to_owned())));
+        let held = self.steps.iter().filter_map(|step| match step {
+            Step::Change(change) => change.held,
+            _ => None,
+        });
+        kinds.extend(held.map(|held| ("step", format!("commit{}", held.told()))));
         kinds
     }
 }

@@ -9,6 +9,7 @@ use mysql_async::prelude::Queryable;
 use super::edge::{Edge, Told};
 use super::failure::{Failure, Kind};
 use super::fates::{EdgeFate, Fate, MysqlFate, QueueFate, RedisFate, Reload};
+use super::held::said;
 use super::lane::run;
 use super::topology;
 use super::world::{POLL_EVERY, World};
@@ -101,8 +102,8 @@ impl World<'_> {
     }
 
     pub fn said(&self, words: &str) -> usize {
-        let lines = self.evictd.as_ref().map(Evictd::lines).unwrap_or_default();
-        lines.iter().filter(|line| line.contains(words)).count()
+        let evictd = self.evictd.as_ref();
+        evictd.map_or(0, |evictd| said(evictd, words))
     }
 
     /// How often evictd has said that Redis restarted.

@@ -3,7 +3,7 @@
 use super::draw::Draw;
 use super::rules::Rule;
 use super::schema::Table;
-use super::steps::{Change, Statement, Step, Steps, Theme};
+use super::steps::{Change, Held, Statement, Step, Steps, Theme};
 use super::topology::{Queue, Topology};
 
 /// What becomes of evictd.
@@ -135,6 +135,8 @@ pub enum MysqlFate {
     CutOff,
     /// Dies, and the replica takes over.
     FailOver,
+    /// The same, and lives on, where nobody writes to it.
+    SwitchOver,
 }
 
 /// Settings that are switched.
@@ -219,6 +221,7 @@ enum Kind {
     LeaveOut,
     PutBack,
     FailOver,
+    Held,
 }
 
 impl<'d, 'c> Breakage<'d, 'c> {
@@ -237,7 +240,7 @@ impl<'d, 'c> Breakage<'d, 'c> {
         let has = self.has;
         let local = has.topology.queue == Queue::Local;
         let when = |is: bool, weight: usize| if is { weight } else { 0 };
-        // Dear ones are seldom: a restart of MySQL takes two seconds, and the last two take six.
+        // Dear ones are seldom: a restart of MySQL takes two seconds, and the last three take six and more.
         let kind = self.draw.weighted(&[
             (when(has.edge, 30), Kind::Edge),
             (when(has.edge, 10), Kind::EdgeAndEvictd),
@@ -250,13 +253,14 @@ impl<'d, 'c> Breakage<'d, 'c> {
             (6, Kind::RedisBack),
             (10, Kind::RedisFull),
             (12, Kind::Settings),
-            (when(has.gtid, 6), Kind::Gtids),
+            (when(has.gtid, 10), Kind::Gtids),
             (8, Kind::Reset),
             (6, Kind::Freeze),
             (2, Kind::Restart),
-            (1, Kind::LeaveOut),
-            (1, Kind::PutBack),
-            (when(has.gtid, 1), Kind::FailOver),
+            (3, Kind::LeaveOut),
+            (4, Kind::PutBack),
+            (when(has.gtid, 5), Kind::FailOver),
+            (when(has.gtid, 8), Kind::Held),
         ]);
         match kind {
             Kind::Edge => self.trouble(),
@@ -277,6 +281,7 @@ impl<'d, 'c> Breakage<'d, 'c> {
             Kind::LeaveOut => self.leave_out(),
             Kind::PutBack => self.put_back(),
             Kind::FailOver => self.fail_over(),
+            Kind::Held => self.held(),
         }
     }
 
@@ -435,7 +440,20 @@ impl<'d, 'c> Breakage<'d, 'c> {
             self.steps.push(Step::Files(FilesFate::Keep));
             self.evictd(Fate::Start);
         }
-        if self.draw.percent(65) {
+        let fate = self.draw.weighted(&[
+            (4, FilesFate::SetBack(Files::Queue)),
+            (2, FilesFate::SetBack(Files::QueueAndRecord)),
+            (1, FilesFate::Lose(Files::Queue)),
+            (1, FilesFate::Lose(Files::QueueAndRecord)),
+            (3, FilesFate::DamageQueue),
+            (1, FilesFate::ZeroQueue),
+        ]);
+        // What was invalidated is on record, and what comes after it is new.
+        let outlived_by_its_record = fate == FilesFate::SetBack(Files::Queue);
+        if self
+            .draw
+            .percent(if outlived_by_its_record { 30 } else { 65 })
+        {
             let troubles = [EdgeFate::Answers(503, "ServiceUnavailable"), EdgeFate::Full];
             let trouble = *self.draw.pick(&troubles);
             self.edge(trouble);
@@ -444,18 +462,14 @@ impl<'d, 'c> Breakage<'d, 'c> {
         self.sometimes(80, Step::Evictd(Fate::Store));
         let end = *self.draw.pick(&[Fate::Kill, Fate::Stop]);
         self.evictd(end);
-        let fate = self.draw.weighted(&[
-            (3, FilesFate::SetBack(Files::Queue)),
-            (3, FilesFate::SetBack(Files::QueueAndRecord)),
-            (1, FilesFate::Lose(Files::Queue)),
-            (1, FilesFate::Lose(Files::QueueAndRecord)),
-            (3, FilesFate::DamageQueue),
-            (1, FilesFate::ZeroQueue),
-        ]);
         self.steps.push(Step::Files(fate));
         self.sometimes(80, Step::Edge(EdgeFate::Well));
         self.evictd(Fate::Start);
-        self.more_pages(2);
+        if outlived_by_its_record {
+            self.pages(3);
+        } else {
+            self.more_pages(2);
+        }
     }
 
     fn queue(&mut self) {
@@ -622,7 +636,25 @@ impl<'d, 'c> Breakage<'d, 'c> {
         if !held {
             self.sometimes(40, Step::Evictd(Fate::Store));
         }
-        self.steps.push(Step::Mysql(MysqlFate::FailOver));
+        let lives_on = self.draw.percent(30);
+        self.steps.push(Step::Mysql(if lives_on {
+            MysqlFate::SwitchOver
+        } else {
+            MysqlFate::FailOver
+        }));
         self.changes(3);
+    }
+
+    /// Rows are read by evictd, and not by anybody else yet.
+    fn held(&mut self) {
+        self.changes(2);
+        for _ in 0..1 + self.draw.below(2) {
+            let mut change = self.steps.plain(self.draw);
+            let held = [(3, Held::Briefly), (1, Held::ThroughAFreeze)];
+            change.held = Some(self.draw.weighted(&held));
+            change.late = self.draw.percent(50);
+            self.steps.push(Step::Change(change));
+        }
+        self.changes(1);
     }
 }

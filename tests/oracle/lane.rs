@@ -70,6 +70,8 @@ pub struct Lane {
     pub switched: bool,
     /// What follows the server, and takes its place.
     pub replica: Option<Mysql>,
+    /// What it took the place of, and lives on.
+    pub former: Option<Mysql>,
     /// How many servers there have been.
     pub servers: u32,
     gtid: bool,
@@ -137,6 +139,7 @@ impl Lane {
             cases: 0,
             switched: false,
             replica: None,
+            former: None,
             servers: 1,
             gtid: server.gtid,
         }
@@ -147,6 +150,7 @@ impl Lane {
         self.cases += 1;
         self.relay.release();
         self.replica = None;
+        self.former = None;
         std::fs::create_dir(self.state_dir()).expect("there is room");
         let mut conn = connect(&self.mysql).await;
         if std::mem::take(&mut self.switched) {

@@ -244,7 +244,8 @@ impl World<'_> {
                     self.cut_off = true;
                 }
             }
-            MysqlFate::FailOver => self.fail_over().await,
+            MysqlFate::FailOver => self.fail_over(false).await,
+            MysqlFate::SwitchOver => self.fail_over(true).await,
         }
     }
 
@@ -306,13 +307,16 @@ impl World<'_> {
         self.cut_off = false;
     }
 
-    async fn fail_over(&mut self) {
+    async fn fail_over(&mut self, lives_on: bool) {
         if self.cut_off && !self.has_read_all().await {
             return;
         }
         let Some(replica) = self.lane.replica.take() else {
             return;
         };
+        if lives_on {
+            run(&mut self.reader, "SET GLOBAL super_read_only = ON").await;
+        }
         if !self.cut_off {
             let executed: Option<String> = self
                 .reader
@@ -326,11 +330,18 @@ impl World<'_> {
             let waited: Vec<i64> = replica.rows(wait).await;
             assert_eq!(waited, [0], "the replica follows");
         }
-        self.lane.mysql.kill();
+        if !lives_on {
+            self.lane.mysql.kill();
+        }
         replica.exec("STOP REPLICA; RESET REPLICA ALL").await;
         self.lane.relay.lead_to(replica.port());
-        self.lane.mysql = replica;
-        self.lane.relay.cut(Cut::All);
+        let former = std::mem::replace(&mut self.lane.mysql, replica);
+        if lives_on {
+            // Connections that are open stay with it.
+            self.lane.former = Some(former);
+        } else {
+            self.lane.relay.cut(Cut::All);
+        }
         self.went_back().await;
     }
 

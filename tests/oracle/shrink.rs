@@ -92,6 +92,12 @@ impl Shrunk {
                 change.late = false;
                 self.fails(lane, until, case).await;
             }
+            let mut case = self.case.clone();
+            if let Some(Step::Change(change)) = case.steps.get_mut(index)
+                && change.held.take().is_some()
+            {
+                self.fails(lane, until, case).await;
+            }
         }
     }
 

@@ -86,6 +86,23 @@ pub enum Allows {
     Everything,
 }
 
+/// How long a commit is in the binlog before anybody sees its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Briefly,
+    /// The server is frozen meanwhile, until evictd no longer waits for its answer.
+    ThroughAFreeze,
+}
+
+impl Held {
+    pub fn told(self) -> &'static str {
+        match self {
+            Held::Briefly => " held before it is visible",
+            Held::ThroughAFreeze => " held before it is visible, while MySQL is frozen",
+        }
+    }
+}
+
 /// Statements that belong together, in one session.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -94,6 +111,8 @@ pub struct Change {
     pub allows: Allows,
     /// Whether a reader that read the rows of before stores them after the first deletion.
     pub late: bool,
+    /// Of the first commit.
+    pub held: Option<Held>,
     /// Columns that are added.
     pub adds: Vec<String>,
     /// What LOAD DATA LOCAL is given.
@@ -107,6 +126,7 @@ impl Change {
             statements,
             allows: Allows::Nothing,
             late: false,
+            held: None,
             adds: Vec::new(),
             file: None,
         }
@@ -187,7 +207,8 @@ impl fmt::Display for Step {
                     .map(|statement| statement.sql(&Without::new()))
                     .collect();
                 let late = if change.late { " with late fills" } else { "" };
-                write!(f, "{}{late}: {}", change.kind, sql.join("; "))?;
+                let held = change.held.map(Held::told).unwrap_or_default();
+                write!(f, "{}{late}{held}: {}", change.kind, sql.join("; "))?;
                 match &change.file {
                     Some(file) => write!(f, " <- {file:?}"),
                     None => Ok(()),

@@ -200,6 +200,7 @@ impl<'l> World<'l> {
         drop(self.evictd.take());
         drop(self.standby.take());
         self.lane.replica = None;
+        self.lane.former = None;
     }
 
     async fn play(&mut self) -> Result<(), Failure> {
@@ -334,12 +335,19 @@ impl<'l> World<'l> {
     async fn change(&mut self, change: &Change) {
         let until = SystemTime::now() + FILL_WITHIN;
         let mut old = Entries::new();
-        if change.late {
+        if change.late || change.held.is_some() {
             self.look().await;
             old = self.fill().await;
         }
         let before = self.now.clone();
-        self.execute(change).await;
+        let (refused, until) = match change.held {
+            Some(held) => self.execute_held(change, held, (&old, &before)).await,
+            None => {
+                let refused = execute(&mut self.writer, self.case, change).await;
+                (refused, until)
+            }
+        };
+        self.done.refused_statements += u64::from(refused);
         self.look().await;
         self.allowed.push(change.allows.clone());
         self.added.extend(change.adds.iter().cloned());
@@ -354,43 +362,6 @@ impl<'l> World<'l> {
             }
         }
         self.touched.extend(changed);
-    }
-
-    /// Runs statements in the writers' session, until one is refused.
-    async fn execute(&mut self, change: &Change) {
-        if let Some(file) = &change.file {
-            let file = Bytes::from(file.clone());
-            self.writer.set_infile_handler(async move {
-                let block: std::io::Result<_> = Ok(file);
-                Ok(Box::pin(futures_util::stream::iter([block])) as InfileData)
-            });
-        }
-        let settings = &self.case.settings;
-        let mut refused = false;
-        for statement in &change.statements {
-            let sql = statement.sql(&self.case.without);
-            if let Err(error) = self.writer.query_drop(settings.encoded(&sql)).await {
-                assert!(
-                    !matches!(error, mysql_async::Error::Io(_)),
-                    "{error}\nin: {sql}"
-                );
-                refused = true;
-                break;
-            }
-        }
-        let mut ends = vec![if refused { "ROLLBACK" } else { "COMMIT" }];
-        if refused {
-            self.done.refused_statements += 1;
-            ends.extend([
-                "XA END 'x'",
-                "XA ROLLBACK 'x'",
-                "ROLLBACK",
-                "SET SESSION binlog_format = ROW",
-            ]);
-        }
-        for sql in ends {
-            self.writer.query_drop(sql).await.ok();
-        }
     }
 
     /// Readers that read the rows of before store them after the first deletion, as late as they may.
@@ -423,4 +394,40 @@ pub fn differing(before: &Snapshot, after: &Snapshot) -> BTreeSet<(Place, Name)>
     let differs =
         |(place, name): &(Place, Name)| before.content(*place, name) != after.content(*place, name);
     all.into_keys().filter(differs).collect()
+}
+
+/// Runs statements in the writers' session, until one is refused. Whether one was is the answer.
+pub async fn execute(writer: &mut Conn, case: &Case, change: &Change) -> bool {
+    if let Some(file) = &change.file {
+        let file = Bytes::from(file.clone());
+        writer.set_infile_handler(async move {
+            let block: std::io::Result<_> = Ok(file);
+            Ok(Box::pin(futures_util::stream::iter([block])) as InfileData)
+        });
+    }
+    let mut refused = false;
+    for statement in &change.statements {
+        let sql = statement.sql(&case.without);
+        if let Err(error) = writer.query_drop(case.settings.encoded(&sql)).await {
+            assert!(
+                !matches!(error, mysql_async::Error::Io(_)),
+                "{error}\nin: {sql}"
+            );
+            refused = true;
+            break;
+        }
+    }
+    let mut ends = vec![if refused { "ROLLBACK" } else { "COMMIT" }];
+    if refused {
+        ends.extend([
+            "XA END 'x'",
+            "XA ROLLBACK 'x'",
+            "ROLLBACK",
+            "SET SESSION binlog_format = ROW",
+        ]);
+    }
+    for sql in ends {
+        writer.query_drop(sql).await.ok();
+    }
+    refused
 }
