@@ -1,5 +1,6 @@
 //! Another server behind the address, while the one that is read lives on.
 
+use super::leader::{leads, stand_by};
 use super::shop::{Config, Shop, USERS, WITHIN, has_no_gap, stop};
 use crate::support::{Cut, Evictd, Finished, Mysql, MysqlOptions, Relay, eventually, free_port};
 
@@ -86,6 +87,46 @@ async fn a_switch_over_that_leaves_the_old_server_alive_is_followed_by_gtid() {
     assert_eq!(shop.redis.keys().await, ["other"]);
     has_no_gap(&evictd);
     stop(evictd).await;
+}
+
+/// Neither the leader's lock nor the place in its queue stays behind at the old server.
+#[tokio::test]
+async fn after_a_switch_over_that_leaves_the_old_server_alive_one_leads_and_others_stand_by() {
+    for read_only in [true, false] {
+        let (shop, successor, relay, config) = with_successor(true).await;
+        let leader = config.start().await;
+        shop.done(&leader).await;
+        let standby = stand_by(&config).await;
+        let executed = shop.checkpoint_at_end().await["gtid_set"].clone();
+        successor
+            .exec(format!("SET GLOBAL gtid_purged = {executed}"))
+            .await;
+        if read_only {
+            shop.mysql().exec("SET GLOBAL super_read_only = ON").await;
+        }
+        relay.lead_to(successor.port());
+        let lock = format!(
+            "SELECT IS_USED_LOCK('evictd:{}') IS NOT NULL, \
+             (SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock')",
+            shop.database
+        );
+        // Two looks, ten seconds apart, each once the wait before it is over.
+        eventually(
+            "the lock and the queue for it are there",
+            2 * WITHIN,
+            async || {
+                let there: Vec<(bool, u64)> = successor.rows(lock.clone()).await;
+                (there == [(true, 1)]).then_some(())
+            },
+        )
+        .await;
+        let third = stand_by(&config).await;
+        // Whoever led, one of the two goes on, and the other one is there when it ends.
+        assert_eq!(leads(&third), 0, "read-only: {read_only}");
+        for evictd in [third, standby, leader] {
+            stop(evictd).await;
+        }
+    }
 }
 
 /// Each connection is the server's that the address led to when it was made.

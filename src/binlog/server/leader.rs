@@ -7,6 +7,11 @@
 //!
 //! The lock decides who works. The epoch of the checkpoint makes sure that nobody
 //! else moves the checkpoint on.
+//!
+//! What could go wrong: the address is switched to another server, and the one
+//! before lives on, with the lock. Whoever connects from then on would get a lock
+//! of its own. So a session counts only as long as its server is the one that new
+//! connections reach, and as writable as it was.
 
 use std::time::Duration;
 
@@ -27,6 +32,9 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 /// less than the lease.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time between two connections that look which server is there now.
+const LOOKED_EVERY: Duration = Duration::from_secs(10);
+
 /// Time that one attempt to take the lock again waits for it.
 const RETAKEN_WITHIN: Duration = Duration::from_secs(1);
 
@@ -46,9 +54,11 @@ pub struct LeaderLock {
 struct LockSession {
     conn: Client,
     id: u64,
-    /// A writer of Aurora that became a reader keeps its sessions' locks while
-    /// the next leader takes its own on the new writer.
+    server_uuid: String,
+    /// A writer that became a reader keeps its sessions' locks while the next
+    /// leader takes its own on the new writer.
     read_only: u64,
+    looked_at: Instant,
 }
 
 /// The outcome of an attempt to take the lock again.
@@ -80,9 +90,9 @@ impl LeaderLock {
     pub async fn take(&mut self, at_most: Duration) -> Result<Option<u64>, SourceError> {
         // Taken out, so that a connection in the middle of a question is not
         // used again, however this ends.
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => self.connect().await?,
+        let (mut session, waited) = match self.session.take() {
+            Some(session) => (session, true),
+            None => (self.connect().await?, false),
         };
         let question = session.conn.exec_first(
             "SELECT GET_LOCK(?, ?), CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS UNSIGNED)",
@@ -91,11 +101,21 @@ impl LeaderLock {
         // NULL means that the server failed, and grants nothing either.
         let answer: Option<(Option<u64>, u64)> =
             self.answered(at_most + PATIENCE, question).await?;
+        let granted_at_ms = match answer {
+            Some((Some(1), granted_at_ms)) => granted_at_ms,
+            _ => {
+                self.session = Some(session);
+                return Ok(None);
+            }
+        };
+        // The leader before may have left for the server that is there now.
+        if waited
+            && (self.leads_elsewhere(&session).await || !self.still_held(&mut session).await?)
+        {
+            return Ok(None);
+        }
         self.session = Some(session);
-        Ok(match answer {
-            Some((Some(1), granted_at_ms)) => Some(granted_at_ms),
-            _ => None,
-        })
+        Ok(Some(granted_at_ms))
     }
 
     /// Returns once another process has the lock. A connection that broke is made
@@ -109,6 +129,9 @@ impl LeaderLock {
             if let Some(mut held) = session.take() {
                 let error = loop {
                     match self.still_held(&mut held).await {
+                        Ok(true) if self.is_elsewhere(&mut held).await => {
+                            break self.connector.unreachable("another server is there");
+                        }
                         Ok(true) => tokio::time::sleep(ASKED_EVERY).await,
                         Ok(false) => {
                             break self.connector.unreachable("the session has lost the lock");
@@ -157,19 +180,44 @@ impl LeaderLock {
         let seconds = LEASE.as_secs();
         let lease = conn.query_drop(format!("SET SESSION wait_timeout = {seconds}"));
         self.answered(PATIENCE, lease).await?;
-        let question = conn.query_first("SELECT CONNECTION_ID(), @@GLOBAL.innodb_read_only");
-        let answer: Option<(u64, u64)> = self.answered(PATIENCE, question).await?;
-        let (id, read_only) = answer.unwrap_or_default();
+        let question = conn.query_first(
+            "SELECT CONNECTION_ID(), @@GLOBAL.innodb_read_only OR @@GLOBAL.read_only, @@GLOBAL.server_uuid",
+        );
+        let answer: Option<(u64, u64, String)> = self.answered(PATIENCE, question).await?;
+        let (id, read_only, server_uuid) = answer.unwrap_or_default();
         Ok(LockSession {
             conn,
             id,
+            server_uuid,
             read_only,
+            looked_at: Instant::now(),
         })
+    }
+
+    /// Whether a new connection reaches another server than the session's.
+    async fn leads_elsewhere(&self, session: &LockSession) -> bool {
+        let looking = async {
+            let found = self.connect().await.ok()?;
+            found.conn.disconnect().await.ok();
+            Some(found.server_uuid != session.server_uuid)
+        };
+        let found = tokio::time::timeout(PATIENCE, looking).await;
+        found.ok().flatten().unwrap_or(false)
+    }
+
+    /// Whether new connections reach another server than the session's, if it is
+    /// time to look. The stream follows after two looks: the lock is there first.
+    async fn is_elsewhere(&self, session: &mut LockSession) -> bool {
+        if session.looked_at.elapsed() < LOOKED_EVERY {
+            return false;
+        }
+        session.looked_at = Instant::now();
+        self.leads_elsewhere(session).await
     }
 
     async fn still_held(&self, session: &mut LockSession) -> Result<bool, SourceError> {
         let question = session.conn.exec_first(
-            "SELECT IFNULL(IS_USED_LOCK(?) = CONNECTION_ID(), 0) AND @@GLOBAL.innodb_read_only = ?",
+            "SELECT IFNULL(IS_USED_LOCK(?) = CONNECTION_ID(), 0) AND (@@GLOBAL.innodb_read_only OR @@GLOBAL.read_only) = ?",
             (self.name.as_str(), session.read_only),
         );
         let answer: Option<u64> = self.answered(PATIENCE, question).await?;
