@@ -68,6 +68,13 @@ impl Cache {
         entries
     }
 
+    /// Redis' name for its process.
+    pub async fn run(&mut self) -> String {
+        let info = redis::cmd("INFO").arg("server").to_owned();
+        let info: redis::InfoDict = info.query_async(&mut self.conn).await.expect("Redis runs");
+        info.get("run_id").expect("it has one")
+    }
+
     /// What the rules' counters say. Readers ask before they read rows.
     pub async fn generations(&mut self) -> Generations {
         let mut generations = Generations::new();

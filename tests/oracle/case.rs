@@ -98,7 +98,8 @@ impl Case {
             }
         };
         let is_lacking = |name: &str| {
-            let mut tables = self.schema.tables.iter();
+            let tables = self.schema.tables.iter();
+            let mut tables = tables.filter(|table| rule.is_about(&table.name));
             tables.any(|table| !keys(table.key).contains(&name))
         };
         let lacks = |family: &Family| family.reads().any(is_lacking);

@@ -31,15 +31,14 @@ const STORED_WITHIN: Duration = Duration::from_millis(1_500);
 /// 20 s where nothing else runs: a distribution that is stuck may hold up the receiving for five seconds.
 const PROGRESS_POLLS_MAX: usize = 4_000;
 
-/// 10 s where nothing else runs: evictd looks at Redis every two seconds.
-const NOTICED_POLLS_MAX: usize = 2_000;
+/// Where nothing else runs, a leader is back at its lock eleven seconds after a switch-over.
+const LOCKED_WITHIN: Duration = Duration::from_secs(20);
 
 /// More messages than a drain has in hand.
 const FLOOD: u64 = 2_500;
 
 const SIGTERM: i32 = 15;
 
-const NOTICED: &str = "Redis may have entries again";
 const LOADED: &str = "loaded again and is in use";
 const NOT_LOADED: &str = "was not loaded again";
 
@@ -90,25 +89,18 @@ impl World<'_> {
 
     fn start(&mut self) {
         self.frozen = false;
-        self.restarts_seen = 0;
         self.evictd = Some(Evictd::start(&self.options));
     }
 
     /// Whoever stands by leads from now on.
     fn succeed(&mut self) {
         self.frozen = false;
-        self.restarts_seen = 0;
         self.evictd = self.standby.take();
     }
 
     pub fn said(&self, words: &str) -> usize {
         let evictd = self.evictd.as_ref();
         evictd.map_or(0, |evictd| said(evictd, words))
-    }
-
-    /// How often evictd has said that Redis restarted.
-    pub fn restarts_in_log(&self) -> usize {
-        self.said(NOTICED)
     }
 
     pub async fn meet(&mut self, fate: Fate) -> Result<(), Failure> {
@@ -129,6 +121,7 @@ impl World<'_> {
             Fate::Start => {}
             Fate::StandBy => {
                 if self.evictd.is_some() && self.standby.is_none() {
+                    self.lock_is_there().await;
                     self.standby = Some(Evictd::start(&self.options));
                 }
             }
@@ -162,6 +155,20 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The leader has its lock at the server that is there now: it looks every ten seconds.
+    async fn lock_is_there(&mut self) {
+        let lock = format!("SELECT IS_USED_LOCK('evictd:{}')", self.lane.name());
+        let begun = Instant::now();
+        while !self.frozen && begun.elapsed() < LOCKED_WITHIN {
+            let holder: Option<Option<u64>> =
+                self.reader.query_first(&lock).await.expect("it answers");
+            if holder.flatten().is_some() {
+                return;
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
     }
 
     /// Ends it in order.
@@ -263,9 +270,14 @@ impl World<'_> {
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// The stored position's file and offset.
+    /// The file and offset of the stored position, if it was stored by one who has seen which Redis runs.
     pub async fn position(&mut self) -> Option<(String, u64)> {
         let stored = self.stored().await?;
+        let run = &self.redis_run;
+        let mut runs = stored["cache_runs"].as_array()?.iter();
+        if !runs.any(|id| id.as_str().is_some_and(|id| id.contains(run))) {
+            return None;
+        }
         let file = stored["file"].as_str()?.to_owned();
         Some((file, stored["offset"].as_u64()?))
     }
@@ -380,19 +392,6 @@ impl World<'_> {
         }
     }
 
-    /// evictd has seen that Redis restarted. One that began anew from what is in Redis itself may not know.
-    async fn notice(&mut self) {
-        let mut polls = 0;
-        let in_redis = self.case.topology.checkpoint == topology::Place::Redis;
-        if !std::mem::take(&mut self.restarts) || in_redis && self.restarts_seen == 0 {
-            return;
-        }
-        while self.restarts_in_log() == self.restarts_seen && polls < NOTICED_POLLS_MAX {
-            polls += 1;
-            tokio::time::sleep(POLL_EVERY).await;
-        }
-    }
-
     fn thaw(&mut self) {
         if let Some(evictd) = &mut self.evictd
             && self.frozen
@@ -412,7 +411,6 @@ impl World<'_> {
 
     pub async fn quiet(&mut self) -> Result<(), Failure> {
         self.mend().await;
-        self.notice().await;
         let told = self.come_to_rest().await?;
         if told < Told::ByName {
             // What waited behind the wildcard may not have been sent yet.

@@ -143,12 +143,10 @@ impl World<'_> {
             Some(origin) => Some(origin.lock().await),
             None => None,
         };
-        // A process that starts later has a log of its own.
-        self.restarts_seen = self.restarts_in_log();
-        self.restarts = true;
         self.lane.redis.kill();
         self.lane.redis.start_again().await;
         self.cache.conn = self.lane.redis.conn().await;
+        self.redis_run = self.cache.run().await;
         self.cache.full = false;
         // Counters may be what they were before.
         self.now.generations = self.cache.generations().await;

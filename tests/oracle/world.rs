@@ -82,9 +82,8 @@ pub struct World<'l> {
     /// Tables that a rule did not fit since then, so that all rules about them widen whatever is changed.
     pub unfit: BTreeSet<String>,
     pub added: Vec<String>,
-    /// Whether Redis restarted since the last quiet point, and how often evictd had said so before.
-    pub restarts: bool,
-    pub restarts_seen: usize,
+    /// The process of Redis.
+    pub redis_run: String,
     /// A mark that is not in its table yet, and whose key is stored.
     pub mark_ahead: Option<u64>,
     pub kept_data: bool,
@@ -147,11 +146,12 @@ impl<'l> World<'l> {
             (edge, edge_at) = (Some(started), Some(at));
         }
         let config = Config::of(case);
-        let cache = Cache {
+        let mut cache = Cache {
             conn: lane.redis.conn().await,
             rules: case.rules.clone(),
             full: false,
         };
+        let redis_run = cache.run().await;
         Self {
             case,
             options: config.options(lane, case, edge_at.as_ref()),
@@ -182,8 +182,7 @@ impl<'l> World<'l> {
             allowed: Vec::new(),
             unfit: BTreeSet::new(),
             added: Vec::new(),
-            restarts: false,
-            restarts_seen: 0,
+            redis_run,
             mark_ahead: None,
             kept_data: false,
             left_out: false,
