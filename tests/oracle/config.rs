@@ -102,10 +102,10 @@ impl Config {
         };
         let mut config = format!(
             "name = \"{}\"\n[source]\nurl = \"mysql://evictd@127.0.0.1:{}\"\npassword = {{ env = \"EVICTD_SOURCE_PASSWORD\" }}\n\
-             [checkpoint]\n{checkpoint}\n[redis]\nurl = \"{}\"\nsettle_after = \"{}\"\n[ledger]\ndir = \"{}\"\n",
+             [checkpoint]\n{checkpoint}\n[redis]\nurl = \"redis://127.0.0.1:{}\"\nsettle_after = \"{}\"\n[ledger]\ndir = \"{}\"\n",
             lane.name(),
             lane.relay.port(),
-            lane.redis.url(),
+            lane.redis_relay.port(),
             lane.settle_after(),
             lane.state_dir().display(),
         );

@@ -250,8 +250,20 @@ fn reorder(draw: &mut Draw, table: &Table) -> Change {
             "MODIFY COLUMN id INT NOT NULL FIRST",
         );
     }
-    let column = draw.pick(&table.columns);
-    let place = *draw.pick(&[" FIRST", " AFTER id"]);
+    let alike = |pair: &&[Column]| {
+        let of_its_own = pair.iter().all(|column| column.generated.is_none());
+        of_its_own && pair[0].of == pair[1].of
+    };
+    let mut alike = table.columns.windows(2).filter(alike);
+    let (column, place) = match alike.next() {
+        Some([column, other]) if draw.percent(60) => {
+            (column, format!(" AFTER {}", quoted(&other.name)))
+        }
+        _ => {
+            let place = *draw.pick(&[" FIRST", " AFTER id"]);
+            (draw.pick(&table.columns), place.to_owned())
+        }
+    };
     alter(
         "reorder columns",
         table,

@@ -34,6 +34,10 @@ const PROGRESS_POLLS_MAX: usize = 4_000;
 /// Where nothing else runs, a leader is back at its lock eleven seconds after a switch-over.
 const LOCKED_WITHIN: Duration = Duration::from_secs(20);
 
+/// How often one is waited for that looks at Redis every two seconds, which a busy machine makes more.
+const LOOKS_MAX: usize = 60;
+const LOOKS_AFTER: Duration = Duration::from_millis(250);
+
 /// More messages than a drain has in hand.
 const FLOOD: u64 = 2_500;
 
@@ -270,14 +274,17 @@ impl World<'_> {
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// The file and offset of the stored position, if it was stored by one who has seen which Redis runs.
+    /// Whether the position was stored by one who has seen which Redis runs.
+    async fn knows_redis(&mut self) -> bool {
+        let stored = self.stored().await.unwrap_or_default();
+        let run = &self.redis_run;
+        let mut runs = stored["cache_runs"].as_array().into_iter().flatten();
+        runs.any(|id| id.as_str().is_some_and(|id| id.contains(run)))
+    }
+
+    /// The stored position's file and offset.
     pub async fn position(&mut self) -> Option<(String, u64)> {
         let stored = self.stored().await?;
-        let run = &self.redis_run;
-        let mut runs = stored["cache_runs"].as_array()?.iter();
-        if !runs.any(|id| id.as_str().is_some_and(|id| id.contains(run))) {
-            return None;
-        }
         let file = stored["file"].as_str()?.to_owned();
         Some((file, stored["offset"].as_u64()?))
     }
@@ -411,7 +418,15 @@ impl World<'_> {
 
     pub async fn quiet(&mut self) -> Result<(), Failure> {
         self.mend().await;
-        let told = self.come_to_rest().await?;
+        let mut told = self.come_to_rest().await?;
+        for _ in 0..LOOKS_MAX {
+            if self.knows_redis().await {
+                break;
+            }
+            // It looks every two seconds, and stores what it has seen with the next position.
+            tokio::time::sleep(LOOKS_AFTER).await;
+            told = self.come_to_rest().await?;
+        }
         if told < Told::ByName {
             // What waited behind the wildcard may not have been sent yet.
             self.come_to_rest().await?;

@@ -108,6 +108,12 @@ pub enum RedisFate {
     GoesBack,
     /// It dies and starts empty.
     Lost,
+    /// Gets a replica.
+    Replica,
+    /// The replica gets nothing more.
+    CutOff,
+    /// It dies, and the replica takes over.
+    FailOver,
     /// It takes nothing that needs memory.
     Full,
     Well,
@@ -250,7 +256,7 @@ impl<'d, 'c> Breakage<'d, 'c> {
             (when(has.edge && !local, 60), Kind::Queue),
             (10, Kind::Takeover),
             (8, Kind::Files),
-            (6, Kind::RedisBack),
+            (10, Kind::RedisBack),
             (10, Kind::RedisFull),
             (12, Kind::Settings),
             (when(has.gtid, 10), Kind::Gtids),
@@ -521,16 +527,27 @@ impl<'d, 'c> Breakage<'d, 'c> {
     }
 
     fn redis_back(&mut self) {
-        self.sometimes(70, Step::Redis(RedisFate::Save));
+        let has_replica = self.draw.percent(40);
+        if has_replica {
+            self.steps.push(Step::Redis(RedisFate::Replica));
+            self.changes(1);
+            self.sometimes(60, Step::Redis(RedisFate::CutOff));
+        } else {
+            self.sometimes(70, Step::Redis(RedisFate::Save));
+        }
         self.changes(2);
         self.sometimes(50, Step::Evictd(Fate::Store));
         let away = self.draw.percent(20);
         if away {
             self.evictd(Fate::Stop);
         }
-        let fate = *self
-            .draw
-            .pick(&[RedisFate::GoesBack, RedisFate::GoesBack, RedisFate::Lost]);
+        let fate = if has_replica {
+            RedisFate::FailOver
+        } else {
+            *self
+                .draw
+                .pick(&[RedisFate::GoesBack, RedisFate::GoesBack, RedisFate::Lost])
+        };
         self.steps.push(Step::Redis(fate));
         self.changes(2);
     }

@@ -62,6 +62,9 @@ pub struct Lane {
     pub settles: bool,
     pub mysql: Mysql,
     pub redis: Redis,
+    /// In front of Redis, so that a replica can take over.
+    pub redis_relay: Relay,
+    pub redis_replica: Option<Redis>,
     pub relay: Relay,
     dir: TempDir,
     /// How many cases it has begun.
@@ -130,11 +133,14 @@ impl Lane {
         let mysql = Mysql::start(options).await;
         mysql.exec(MARKS).await;
         let relay = Relay::to(mysql.port()).await;
+        let redis = Redis::start(RedisOptions::default()).await;
         Self {
             settles,
             relay,
             mysql,
-            redis: Redis::start(RedisOptions::default()).await,
+            redis_relay: Relay::to(redis.port()).await,
+            redis,
+            redis_replica: None,
             dir: scratch("oracle"),
             cases: 0,
             switched: false,
@@ -151,6 +157,7 @@ impl Lane {
         self.relay.release();
         self.replica = None;
         self.former = None;
+        self.redis_replica = None;
         std::fs::create_dir(self.state_dir()).expect("there is room");
         let mut conn = connect(&self.mysql).await;
         if std::mem::take(&mut self.switched) {

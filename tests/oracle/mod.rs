@@ -9,7 +9,7 @@
 //! - [`case`]: a case. [`schema`], [`columns`], [`rules`], [`settings`], [`steps`], [`dml`], [`ddl`]: its parts.
 //!   [`draw`]: what is random.
 //! - [`topology`]: what evictd works with in a case. [`fates`]: what becomes of all that.
-//! - [`world`]: a case while it runs. [`evictd`], [`servers`], [`held`]: what becomes of evictd and of the servers. [`config`]: the
+//! - [`world`]: a case while it runs. [`evictd`], [`servers`], [`redis`], [`held`]: what becomes of evictd and of the servers. [`config`]: the
 //!   configuration in force. [`lane`]: the servers. [`cache`], [`edge`]: what applications and viewers do.
 //! - [`snapshot`]: what an application would build from the rows. [`verify`]: the comparison. [`failure`]: what it finds.
 //! - [`shrink`]: the shortest case that fails. [`tally`]: what was drawn.
@@ -36,6 +36,7 @@ mod failure;
 mod fates;
 mod held;
 mod lane;
+mod redis;
 mod rules;
 mod schema;
 mod servers;

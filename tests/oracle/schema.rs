@@ -152,6 +152,13 @@ impl Table {
                 && draw.percent(60)
             {
                 column.of = other.of;
+            } else if let Some(before) = columns.last()
+                && before.generated.is_none()
+                && column.generated.is_none()
+                && draw.percent(30)
+            {
+                // Nothing but its name tells it from its neighbour.
+                column.of = before.of;
             }
             columns.push(column);
         }

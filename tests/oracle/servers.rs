@@ -1,14 +1,13 @@
 //! What becomes of the servers of a case, and of evictd's files.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 
-use super::fates::{Files, FilesFate, MysqlFate, QueueFate, RedisFate};
+use super::fates::{Files, FilesFate, MysqlFate, QueueFate};
 use super::lane::{connect, run, switch_gtids};
 use super::steps::Allows;
-use super::topology::Place;
 use super::world::{POLL_EVERY, World};
 use crate::soak::proxy::Mode;
 use crate::support::{Cut, shared_aws, zero_pages};
@@ -21,9 +20,6 @@ const REPLICATED_WITHIN_SECONDS: u32 = 30;
 
 /// Five seconds where nothing else runs: what was just changed settles, after a connection was made again.
 const READ_POLLS_MAX: usize = 1_000;
-
-/// evictd looks at Redis as soon as it reads.
-const LOOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What evictd says of a server that leaves changes out. What is left out while nobody looks is not seen: see
 /// docs/limits.md.
@@ -92,82 +88,6 @@ impl World<'_> {
     fn reads_again(&mut self, files: Files) {
         if matches!(files, Files::Checkpoint | Files::All) {
             self.allowed.push(Allows::Everything);
-        }
-    }
-
-    pub async fn redis_meets(&mut self, fate: RedisFate) {
-        match fate {
-            RedisFate::Save => {
-                if self.cache.full {
-                    return;
-                }
-                let save = redis::cmd("SAVE");
-                let () = save
-                    .query_async(&mut self.cache.conn)
-                    .await
-                    .expect("Redis saves");
-            }
-            RedisFate::GoesBack => self.restart_redis().await,
-            RedisFate::Lost => {
-                self.lane.redis.forget_snapshot();
-                self.restart_redis().await;
-            }
-            RedisFate::Full => {
-                self.announce_mark().await;
-                self.lane.redis.limit_memory(1).await;
-                self.set_full(true).await;
-            }
-            RedisFate::Well => {
-                self.lane.redis.configure("maxmemory", "0").await;
-                self.set_full(false).await;
-            }
-        }
-    }
-
-    async fn set_full(&mut self, full: bool) {
-        self.cache.full = full;
-        if let Some(origin) = &self.origin {
-            origin.lock().await.cache.full = full;
-        }
-    }
-
-    /// Nothing if the position would be lost while evictd is away: its start would be a first one, at which a rule that
-    /// does not fit its tables is refused.
-    async fn restart_redis(&mut self) {
-        if self.evictd.is_none() && self.case.topology.checkpoint == Place::Redis {
-            return;
-        }
-        self.look_was_taken().await;
-        let origin = self.origin.clone();
-        let mut origin = match &origin {
-            Some(origin) => Some(origin.lock().await),
-            None => None,
-        };
-        self.lane.redis.kill();
-        self.lane.redis.start_again().await;
-        self.cache.conn = self.lane.redis.conn().await;
-        self.redis_run = self.cache.run().await;
-        self.cache.full = false;
-        // Counters may be what they were before.
-        self.now.generations = self.cache.generations().await;
-        if let Some(origin) = &mut origin {
-            origin.cache = self.cache.clone();
-        }
-        self.allowed.push(Allows::Everything);
-        self.pays_twice = true;
-        self.mark_ahead = None;
-    }
-
-    /// evictd knows a Redis only once it has looked at it, and has said so with its position.
-    async fn look_was_taken(&mut self) {
-        let begun = Instant::now();
-        while self.evictd.is_some() && !self.frozen && begun.elapsed() < LOOKED_WITHIN {
-            let stored = self.stored().await.unwrap_or_default();
-            let runs = stored["cache_runs"].as_array();
-            if runs.is_some_and(|runs| !runs.is_empty()) {
-                return;
-            }
-            tokio::time::sleep(POLL_EVERY).await;
         }
     }
 

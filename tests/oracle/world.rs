@@ -200,6 +200,7 @@ impl<'l> World<'l> {
         drop(self.standby.take());
         self.lane.replica = None;
         self.lane.former = None;
+        self.lane.redis_replica = None;
     }
 
     async fn play(&mut self) -> Result<(), Failure> {
