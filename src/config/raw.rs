@@ -358,16 +358,13 @@ pub(super) enum RawOp {
     Delete,
 }
 
-#[derive(Debug, Deserialize)]
+/// What is not named keeps its default, and an empty list is none.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTableWide {
     pub generation: Option<Spanned<String>>,
-    #[serde(default)]
-    pub keys: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub tag_sets: Vec<Spanned<RawTagSet>>,
-    #[serde(default)]
-    pub paths: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub edge_tags: Vec<Spanned<String>>,
+    pub keys: Option<Vec<Spanned<String>>>,
+    pub tag_sets: Option<Vec<Spanned<RawTagSet>>>,
+    pub paths: Option<Vec<Spanned<String>>>,
+    pub edge_tags: Option<Vec<Spanned<String>>>,
 }

@@ -162,49 +162,51 @@ fn rule(
         name: name.get_ref().clone(),
         line: lines.of(name),
     };
-    let table_wide = match raw.table_wide {
-        None => {
-            let hashes = hash_fields.iter().map(|hash| &hash.key);
-            // Key templates before they are expanded, so that variables are `*`
-            // too: each glob visits the whole keyspace.
-            let all: Vec<Template> = key_templates.iter().chain(hashes).cloned().collect();
-            TableWide {
-                tag_sets: structures::default_wide_tag_sets(&tag_sets, key_prefix),
-                edge_tags: target::tags_of_all_rows(&edge_tags, &place)?,
-                ..TableWide::from_templates(key_prefix.as_bytes(), &all, &paths)
-            }
+    let wide = raw.table_wide.unwrap_or_default();
+    let generation = wide
+        .generation
+        .map(|key| match key.get_ref().as_str() {
+            "" => Err(ConfigError::at(
+                lines.of(&key),
+                in_rule("table_wide: `generation` is empty".to_owned()),
+            )),
+            text => Ok(format!("{key_prefix}{text}").into_bytes()),
+        })
+        .transpose()?;
+    let default = if generation.is_some() {
+        // It stands for all that the rule has in Redis.
+        TableWide::from_templates(key_prefix.as_bytes(), &[], &paths)
+    } else {
+        let hashes = hash_fields.iter().map(|hash| &hash.key);
+        // Key templates before they are expanded, so that variables are `*`
+        // too: each glob visits the whole keyspace.
+        let all: Vec<Template> = key_templates.iter().chain(hashes).cloned().collect();
+        TableWide {
+            tag_sets: structures::default_wide_tag_sets(&tag_sets, key_prefix),
+            ..TableWide::from_templates(key_prefix.as_bytes(), &all, &paths)
         }
-        Some(wide) => TableWide {
-            key_prefix: key_prefix.as_bytes().to_vec(),
-            tag_sets: structures::wide_tag_sets(&wide.tag_sets, key_prefix, &place)?,
-            generation: wide
-                .generation
-                .map(|key| match key.get_ref().as_str() {
-                    "" => Err(ConfigError::at(
-                        lines.of(&key),
-                        in_rule("table_wide: `generation` is empty".to_owned()),
-                    )),
-                    text => Ok(format!("{key_prefix}{text}").into_bytes()),
-                })
-                .transpose()?,
-            keys: collect(
-                &wide.keys,
-                lines,
-                |text, _| wide_key(text, key_prefix),
-                in_rule,
-            )?,
-            edge_tags: if wide.paths.is_empty() && wide.edge_tags.is_empty() {
-                target::tags_of_all_rows(&edge_tags, &place)?
-            } else {
-                collect(
-                    &wide.edge_tags,
-                    lines,
-                    |text, _| target::wide_tag(text),
-                    in_rule,
-                )?
-            },
-            paths: collect(&wide.paths, lines, |text, _| wide_path(text), in_rule)?,
+    };
+    let table_wide = TableWide {
+        generation,
+        keys: match &wide.keys {
+            Some(keys) => collect(keys, lines, |text, _| wide_key(text, key_prefix), in_rule)?,
+            None => default.keys,
         },
+        tag_sets: match &wide.tag_sets {
+            Some(sets) => structures::wide_tag_sets(sets, key_prefix, &place)?,
+            None => default.tag_sets,
+        },
+        edge_tags: match (&wide.edge_tags, &wide.paths) {
+            (Some(tags), _) => collect(tags, lines, |text, _| target::wide_tag(text), in_rule)?,
+            // Paths stand for tags too.
+            (None, Some(paths)) if !paths.is_empty() => Vec::new(),
+            (None, _) => target::tags_of_all_rows(&edge_tags, &place)?,
+        },
+        paths: match &wide.paths {
+            Some(paths) => collect(paths, lines, |text, _| wide_path(text), in_rule)?,
+            None => default.paths,
+        },
+        ..default
     };
     let mut cascade_keys = Vec::new();
     let mut cascade_from = Vec::new();

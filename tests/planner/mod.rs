@@ -375,7 +375,8 @@ fn a_lost_value_takes_of_table_wide_what_covers_its_template() {
             "{ keys = [\"page:?*:x\", \"user:*\"] }",
             &["r: delete all page:?*:x", "r: delete all user:*"],
         ),
-        ("{ paths = [\"/all\"] }", &[]),
+        ("{ paths = [\"/all\"] }", &["r: delete all page:*:x"]),
+        ("{ keys = [], paths = [\"/all\"] }", &[]),
         (
             "{ generation = \"gen\", keys = [\"page:*\"] }",
             &["r: increment gen", "r: delete all page:*"],

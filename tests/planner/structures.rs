@@ -159,6 +159,7 @@ fn what_a_rule_with_a_channel_deletes_is_published() {
             "r: tell shop gen",
             "r: delete all user:*",
             "r: tell shop all user:*",
+            "r: invalidate /u/*",
         ]
     );
 }

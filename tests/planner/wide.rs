@@ -51,6 +51,50 @@ fn a_rules_own_table_wide_replaces_the_default() {
     assert_eq!(other.0, [""; 0]);
 }
 
+/// Otherwise a rule that names what stands for its pages would leave its keys behind, and nobody would know.
+#[test]
+fn what_table_wide_does_not_name_keeps_its_default() {
+    let fields = "keys = [\"user:{id}\"]\ntag_sets = [\"tag:{id}\"]\n\
+         hash_fields = [{ key = \"h:{id}\", field = \"f\" }]\npaths = [\"/u/{id}\"]\nedge_tags = [\"all\"]\n";
+    let keys = ["r: delete all h:*", "r: delete all user:*"];
+    let sets = ["r: delete members of all tag:* after \"\""];
+    let (paths, tags) = (["r: invalidate /u/*"], ["r: invalidate #all"]);
+    let all = [&keys[..], &sets, &paths, &tags].concat();
+    let cases: [(&str, Vec<&str>); 8] = [
+        ("{}", all.clone()),
+        (
+            "{ keys = [\"u*\"] }",
+            [&["r: delete all u*"][..], &sets, &paths, &tags].concat(),
+        ),
+        ("{ tag_sets = [] }", [&keys[..], &paths, &tags].concat()),
+        // Paths stand for tags too.
+        (
+            "{ paths = [\"/*\"] }",
+            [&keys[..], &sets, &["r: invalidate /*"]].concat(),
+        ),
+        (
+            "{ edge_tags = [\"users\"] }",
+            [&keys[..], &sets, &paths, &["r: invalidate #users"]].concat(),
+        ),
+        ("{ paths = [] }", [&keys[..], &sets, &tags].concat()),
+        (
+            "{ paths = [], edge_tags = [] }",
+            [&keys[..], &sets].concat(),
+        ),
+        // A generation stands for all that is in Redis.
+        (
+            "{ generation = \"gen\" }",
+            [&["r: increment gen"][..], &paths, &tags].concat(),
+        ),
+    ];
+    for (table_wide, expected) in cases {
+        let rules = rule(&format!("{fields}table_wide = {table_wide}"));
+        let mut wide = Lines::default();
+        rules.widen_all(Widening::Gap, &mut wide);
+        assert_eq!(wide.0[1..], expected, "{table_wide}");
+    }
+}
+
 #[test]
 fn a_generation_replaces_the_globs_of_a_whole_table() {
     let rules = rules(
