@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::dml;
 use super::draw::Draw;
+use super::edge::place_of_page;
 use super::fates::{Has, MysqlFate};
 use super::rules::{Family, Fires, Rule, Shape, Template};
 use super::schema::{Key, Schema};
@@ -120,6 +121,7 @@ impl Case {
             let families = rule.families.iter().enumerate();
             families.map(move |(index, family)| ((number, index), &family.path))
         });
+        let path = place_of_page(path);
         let is_of = |template: &Template| path.starts_with(&template.prefix);
         let found = families.find(|(_, template)| template.as_ref().is_some_and(is_of));
         found.map(|(place, _)| place)
@@ -192,7 +194,8 @@ impl Case {
                     },
                 ));
                 if family.path.is_some() {
-                    kinds.push(("rule", "path".to_owned()));
+                    let of = if family.tagged { "cache tag" } else { "path" };
+                    kinds.push(("rule", of.to_owned()));
                 }
             }
         }

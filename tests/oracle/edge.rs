@@ -64,10 +64,22 @@ pub struct Edge {
     state: Arc<Mutex<State>>,
 }
 
-fn is_matched(path: &str, invalidated: &str) -> bool {
+/// `page` is a path or a cache tag, which has no case.
+fn is_matched(page: &str, invalidated: &str) -> bool {
+    if invalidated.starts_with('#') {
+        return page.eq_ignore_ascii_case(invalidated);
+    }
     match invalidated.strip_suffix('*') {
-        Some(start) => path.starts_with(start),
-        None => path == invalidated,
+        Some(start) => place_of_page(page).starts_with(start),
+        None => page == invalidated,
+    }
+}
+
+/// The path of a page that is known by its tag, before it is encoded.
+pub fn place_of_page(page: &str) -> String {
+    match page.strip_prefix('#') {
+        Some(tag) => format!("/{tag}"),
+        None => page.to_owned(),
     }
 }
 

@@ -260,7 +260,7 @@ impl<'d, 'c> Breakage<'d, 'c> {
             (10, Kind::RedisFull),
             (12, Kind::Settings),
             (when(has.gtid, 10), Kind::Gtids),
-            (8, Kind::Reset),
+            (12, Kind::Reset),
             (6, Kind::Freeze),
             (2, Kind::Restart),
             (3, Kind::LeaveOut),
@@ -593,6 +593,7 @@ impl<'d, 'c> Breakage<'d, 'c> {
             self.steps.push(Step::Mysql(MysqlFate::Gtids(true)));
             self.changes(2);
         }
+        self.late_rows();
     }
 
     /// evictd is not there for a while.
@@ -611,6 +612,17 @@ impl<'d, 'c> Breakage<'d, 'c> {
         }
         self.steps.push(Step::Mysql(MysqlFate::Reset));
         self.changes(3);
+        self.late_rows();
+    }
+
+    /// Nothing but rows from here on, and readers that are late: what widens would hide how they settle.
+    fn late_rows(&mut self) {
+        self.steps.push(Step::Quiet);
+        for _ in 0..1 + self.draw.below(2) {
+            let mut change = self.steps.plain(self.draw);
+            change.late = true;
+            self.steps.push(Step::Change(change));
+        }
     }
 
     fn mysql(&mut self, fate: MysqlFate) {

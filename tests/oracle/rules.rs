@@ -41,6 +41,8 @@ pub struct Family {
     pub template: Template,
     /// The pages that are built from these entries.
     pub path: Option<Template>,
+    /// Its pages are invalidated by a cache tag: the path without its slash.
+    pub tagged: bool,
 }
 
 /// When a rule fires, and so what its entries may hold.
@@ -221,9 +223,11 @@ impl Family {
             varies,
             ..Template::new(prefix, placeholders.clone())
         };
+        let path = (paths && draw.percent(70)).then(|| template(format!("/r{number}p{index}/")));
         Self {
             template: template(format!("r{number}k{index}:")),
-            path: (paths && draw.percent(70)).then(|| template(format!("/r{number}p{index}/"))),
+            tagged: path.is_some() && draw.percent(25),
+            path,
             shape,
         }
     }
@@ -302,6 +306,7 @@ impl Rule {
             shape: Shape::Plain,
             template: Template::new(format!("r{number}o:"), vec![plain("owner")]),
             path: None,
+            tagged: false,
         }];
     }
 
@@ -345,7 +350,6 @@ impl Rule {
 
     /// As the configuration has it.
     pub fn toml(&self, database: &str) -> String {
-        let list = |all: Vec<String>| format!("[{}]", all.join(", "));
         let tables = self
             .tables
             .iter()
@@ -358,7 +362,8 @@ impl Rule {
         if self.version {
             toml += "version = 'ver'\n";
         }
-        let (mut keys, mut tags, mut fields, mut paths) = (vec![], vec![], vec![], vec![]);
+        let (mut keys, mut tags, mut fields) = (vec![], vec![], vec![]);
+        let (mut paths, mut edge_tags) = (vec![], vec![]);
         for family in &self.families {
             let text = family.template.text();
             match &family.shape {
@@ -372,7 +377,13 @@ impl Rule {
                     fields.push(format!("{{ key = {}, field = {text} }}", key.text()));
                 }
             }
-            paths.extend(family.path.as_ref().map(Template::text));
+            if let Some(path) = &family.path {
+                if family.tagged {
+                    edge_tags.push(path.text().replacen('/', "", 1));
+                } else {
+                    paths.push(path.text());
+                }
+            }
         }
         match &self.fires {
             Fires::Always => {}
@@ -398,6 +409,7 @@ impl Rule {
             ("tag_sets", tags),
             ("hash_fields", fields),
             ("paths", paths),
+            ("edge_tags", edge_tags),
         ] {
             if !all.is_empty() {
                 toml += &format!("{name} = {}\n", list(all));
@@ -424,17 +436,31 @@ impl Rule {
         let plain = |family: &Family| {
             family.path.is_none() && !matches!(family.shape, Shape::Tag | Shape::Field(_))
         };
+        let wildcards = |prefixes: Vec<&String>| {
+            let texts = prefixes.iter().map(|prefix| format!("'{prefix}*'"));
+            list(texts.collect())
+        };
+        let mut fields = Vec::new();
         if let Some(counter) = self.counter() {
-            return format!("table_wide = {{ generation = '{counter}' }}\n");
+            fields.push(format!("generation = '{counter}'"));
+        } else if self.table_wide && self.families.iter().all(plain) {
+            let globs = self.families.iter();
+            let globs = globs.map(|family| &family.template.prefix);
+            fields.push(format!("keys = {}", wildcards(globs.collect())));
         }
-        if !self.table_wide || !self.families.iter().all(plain) {
+        // No wildcard stands for tags.
+        if self.families.iter().any(|family| family.tagged) {
+            let paths = self
+                .families
+                .iter()
+                .filter_map(|family| family.path.as_ref());
+            let paths = paths.map(|path| &path.prefix);
+            fields.push(format!("paths = {}", wildcards(paths.collect())));
+        }
+        if fields.is_empty() {
             return String::new();
         }
-        let globs = self.families.iter();
-        let globs: Vec<String> = globs
-            .map(|family| format!("'{}*'", family.template.prefix))
-            .collect();
-        format!("table_wide = {{ keys = [{}] }}\n", globs.join(", "))
+        format!("table_wide = {{ {} }}\n", fields.join(", "))
     }
 }
 
@@ -504,4 +530,8 @@ fn globs_match_like_a_shells() {
     ] {
         assert_eq!(matches(glob, name), is, "{glob} {name}");
     }
+}
+
+fn list(all: Vec<String>) -> String {
+    format!("[{}]", all.join(", "))
 }

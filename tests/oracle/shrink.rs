@@ -140,7 +140,10 @@ fn plainer_rules(case: &Case) -> Vec<Case> {
                 push(&|rule| drop(rule.families.remove(family)));
             }
             if rule.families[family].path.is_some() {
-                push(&|rule| rule.families[family].path = None);
+                push(&|rule| {
+                    rule.families[family].path = None;
+                    rule.families[family].tagged = false;
+                });
             }
             // A version stays last, and with it the key that makes the name one row's.
             let of = &rule.families[family];

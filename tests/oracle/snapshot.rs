@@ -209,9 +209,9 @@ pub async fn take(
                 let Some(name) = name else { continue };
                 let rule = &rules[place.0];
                 if let Some(path) = path {
-                    snapshot
-                        .pages
-                        .insert(encoded(&path), (*place, name.clone()));
+                    let tag = tag(&path).filter(|_| rule.families[place.1].tagged);
+                    let page = tag.unwrap_or_else(|| encoded(&path));
+                    snapshot.pages.insert(page, (*place, name.clone()));
                 }
                 if let (Some(guard), Some(version)) = (guard, version) {
                     let guard = (guard, utf8(version));
@@ -229,6 +229,14 @@ pub async fn take(
         content.sort();
     }
     Ok(snapshot)
+}
+
+/// A path without its slash as a cache tag, if it can be one: docs/configuration.md, "Cache tags".
+fn tag(path: &[u8]) -> Option<String> {
+    let tag = path.get(1..)?;
+    let allowed = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
+    let can_be = tag.len() <= 256 && tag.iter().all(allowed);
+    can_be.then(|| format!("#{}", String::from_utf8_lossy(tag)))
 }
 
 /// A path as viewers send it: docs/configuration.md, "Paths".

@@ -88,7 +88,10 @@ impl World<'_> {
         }
         let widens = |path: &str| {
             let place = self.case.place_of(path);
-            place.is_none_or(|place| self.may_widen(place))
+            place.is_none_or(|place| {
+                let late = path.ends_with('*') && self.is_allowed(place.0, &self.allowed_before);
+                late || self.may_widen(place) || self.untagged.contains(&place)
+            })
         };
         let more = paid.into_iter().find(|((_, path), times)| {
             !self.pays_twice
@@ -130,6 +133,13 @@ impl World<'_> {
     fn may_widen(&self, (number, family): Place) -> bool {
         let rule = &self.case.rules[number];
         let mut unfit = self.unfit.iter();
+        self.case.lacks_columns(rule, &rule.families[family])
+            || unfit.any(|table| rule.is_about(table))
+            || self.is_allowed(number, &self.allowed)
+    }
+
+    fn is_allowed(&self, number: usize, allowed: &[Allows]) -> bool {
+        let rule = &self.case.rules[number];
         let about = |allows: &Allows| match allows {
             Allows::Nothing => false,
             // `lower_case_table_names=1` stores names in lower case, however they were typed.
@@ -141,8 +151,6 @@ impl World<'_> {
             }
             Allows::Everything => true,
         };
-        self.case.lacks_columns(rule, &rule.families[family])
-            || unfit.any(|table| rule.is_about(table))
-            || self.allowed.iter().any(about)
+        allowed.iter().any(about)
     }
 }

@@ -74,11 +74,15 @@ pub struct World<'l> {
     pub touched: BTreeSet<(Place, Name)>,
     /// How many statements since then were about a page.
     pub paid_for: BTreeMap<String, usize>,
+    /// Whose pages changed that cannot have a tag.
+    pub untagged: BTreeSet<Place>,
     /// How much of what CloudFront made was looked at.
     pub billed: usize,
     /// Something happened after which paths may be paid for again.
     pub pays_twice: bool,
     pub allowed: Vec<Allows>,
+    /// What was allowed before the last quiet point. A wildcard may be sent after a mark that is a path of its own.
+    pub allowed_before: Vec<Allows>,
     /// Tables that a rule did not fit since then, so that all rules about them widen whatever is changed.
     pub unfit: BTreeSet<String>,
     pub added: Vec<String>,
@@ -177,9 +181,11 @@ impl<'l> World<'l> {
             kept: Entries::new(),
             touched: BTreeSet::new(),
             paid_for: BTreeMap::new(),
+            untagged: BTreeSet::new(),
             billed: 0,
             pays_twice: false,
             allowed: Vec::new(),
+            allowed_before: Vec::new(),
             unfit: BTreeSet::new(),
             added: Vec::new(),
             redis_run,
@@ -327,8 +333,10 @@ impl<'l> World<'l> {
         self.ask().await;
         self.touched.clear();
         self.paid_for.clear();
-        self.allowed.clear();
-        self.unfit.clear();
+        self.untagged.clear();
+        let unfit = std::mem::take(&mut self.unfit).into_iter().collect();
+        self.allowed_before = std::mem::take(&mut self.allowed);
+        self.allowed_before.push(Allows::Tables(unfit));
         self.note_unfit();
     }
 
@@ -358,7 +366,16 @@ impl<'l> World<'l> {
         }
         for (path, of) in before.pages.iter().chain(&self.now.pages) {
             if changed.contains(of) {
-                *self.paid_for.entry(path.clone()).or_default() += change.statements.len();
+                // Tags have no case.
+                let billed = match path.starts_with('#') {
+                    true => path.to_ascii_lowercase(),
+                    false => path.clone(),
+                };
+                *self.paid_for.entry(billed).or_default() += change.statements.len();
+                let place = of.0;
+                if self.case.rules[place.0].families[place.1].tagged && path.starts_with('/') {
+                    self.untagged.insert(place);
+                }
             }
         }
         self.touched.extend(changed);
