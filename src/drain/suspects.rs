@@ -278,3 +278,54 @@ impl SuspectGroup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::cover::request::MessageInfo;
+
+    fn message(paths: &[&str]) -> Gathering {
+        let info = MessageInfo {
+            sent: None,
+            deliveries: 1,
+            committed_at: None,
+        };
+        let mut gathering = Gathering::default();
+        let paths = paths.iter().map(|&path| path.to_owned()).collect();
+        gathering.add("m".into(), info, paths);
+        gathering
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_is_as_new_as_the_last_message_of_its_tenant_with_one_of_its_paths() {
+        let mut suspects = Suspects::default();
+        let tenants = [None, Some("dt_1".into())];
+        for tenant in &tenants {
+            let group = suspects.arrive(tenant.clone(), message(&["/a", "/b"]));
+            suspects.add(group);
+        }
+        let first = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        suspects.arrive(None, message(&["/c"]));
+        let arrived = |suspects: &Suspects| -> Vec<Instant> {
+            suspects.groups.iter().map(|group| group.arrived).collect()
+        };
+        assert_eq!(arrived(&suspects), [first, first], "another path");
+        suspects.arrive(None, message(&["/b", "/d"]));
+        assert_eq!(arrived(&suspects), [Instant::now(), first]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn by_turns_the_longest_waiting_group_is_asked_for_and_the_most_promising_one() {
+        let mut suspects = Suspects::default();
+        for paths in [&["/1"][..], &["/2"], &["/3/a", "/3/b"], &["/4"], &["/5"]] {
+            let group = suspects.arrive(None, message(paths));
+            suspects.add(group);
+        }
+        let mut order = Vec::new();
+        while let Ok(group) = suspects.next(|_| Instant::now()) {
+            order.extend(group.paths);
+        }
+        assert_eq!(order, ["/1", "/3/a", "/3/b", "/2", "/4", "/5"]);
+    }
+}

@@ -106,3 +106,27 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_on_the_board_once() {
+        let (mut counts, board) = (Counts::default(), Board::default());
+        for _ in 0..3 {
+            counts.widen(Widening::Cascade);
+        }
+        counts.widen(Widening::Gap);
+        for rule in ["users", "orders", "users"] {
+            counts.miss_bump(&rule.into(), b"7");
+        }
+        for _ in 0..2 {
+            counts.report(&board, String::new);
+            let snapshot = board.snapshot();
+            assert_eq!(snapshot.missed_bumps, 3);
+            let widened = [(Widening::Cascade, 3), (Widening::Gap, 1)];
+            assert_eq!(snapshot.widenings, widened.into());
+        }
+    }
+}

@@ -98,3 +98,35 @@ impl Structures {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::invalidation::Published;
+
+    #[test]
+    fn whatever_it_holds_counts_as_memory() {
+        let long = vec![b'k'; 1_000];
+        let fill: [fn(&mut Structures, &[u8]); 7] = [
+            |held, key| held.guards.raise(key, 7, std::time::Duration::ZERO),
+            |held, key| _ = held.fields.insert(key, b"f"),
+            |held, key| _ = held.tag_sets.insert(key, b"p"),
+            |held, key| _ = held.tag_set_globs.insert(key, b"p"),
+            |held, key| {
+                let settles = true;
+                let key = Published::Key { key, settles };
+                held.publications.add(&"channel".into(), key);
+            },
+            |held, key| _ = held.carried.insert(key),
+            |held, key| _ = held.unpublished.insert(key),
+        ];
+        let mut all = Structures::default();
+        for (index, fill) in fill.into_iter().enumerate() {
+            let mut alone = Structures::default();
+            fill(&mut alone, &long);
+            assert!(alone.size() >= long.len(), "{index}: {}", alone.size());
+            fill(&mut all, &long);
+            assert!(all.size() >= long.len() * (index + 1), "{}", all.size());
+        }
+    }
+}

@@ -1,5 +1,10 @@
 //! Foreign keys that change mapped rows without a row event.
 
+use std::sync::Arc;
+
+use evictd::binlog::reader::Interest;
+use evictd::evict::plan_item::RuleInterest;
+use evictd::model::invalidation::Widening;
 use evictd::model::{Cascade, Column, Op, RowChange, Shape, TableName, TableSchema, Value};
 use evictd::rules::RenderBuffers;
 
@@ -82,4 +87,56 @@ fn an_update_fires_only_when_a_referenced_column_changed() {
         planned("users", 7, Some(8)),
         ["orders: delete user:7:orders"]
     );
+}
+
+/// What is wanted is bound, and what is read means something else once it is another column.
+#[test]
+fn tables_and_columns_matter_to_their_own_rules_and_to_those_that_a_cascade_from_them_reaches() {
+    let mut rules = rules(
+        r#"[[rule]]
+           name = "orders"
+           tables = ["shop.orders"]
+           keys = ["order:{id}"]
+           cascade_from = [{ table = "shop.users", keys = ["user:{login}:orders"] }]"#,
+    );
+    rules.set_cascades(&[cascade("users", "orders")]);
+    let interest = RuleInterest(Arc::new(rules));
+    for (name, wanted, columns) in [
+        ("orders", true, &["id", "ID"][..]),
+        ("users", true, &["login"]),
+        ("logins", false, &[]),
+    ] {
+        assert_eq!(interest.wants(&table(name)), wanted, "{name}");
+        for column in ["id", "ID", "login", "note"] {
+            let reads = interest.reads(&table(name), column);
+            assert_eq!(reads, columns.contains(&column), "{name}.{column}");
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_dropped_widens_what_cascades_from_its_tables_reach() {
+    let mut rules = rules(
+        r#"[[rule]]
+           name = "orders"
+           tables = ["shop.orders"]
+           keys = ["order:{id}"]"#,
+    );
+    let from_elsewhere = Cascade {
+        parent: TableName::new("crm", "users"),
+        ..cascade("users", "orders")
+    };
+    rules.set_cascades(&[from_elsewhere]);
+    for (database, expected) in [
+        (
+            "crm",
+            &["orders: widened by statement", "orders: delete all order:*"][..],
+        ),
+        ("logs", &[]),
+    ] {
+        assert_eq!(rules.wants_database(database), !expected.is_empty());
+        let mut lines = Lines::default();
+        rules.widen_database(database, Widening::Statement, &mut lines);
+        assert_eq!(lines.0, expected, "{database}");
+    }
 }

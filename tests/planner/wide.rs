@@ -105,3 +105,20 @@ fn a_generation_replaces_the_globs_of_a_whole_table() {
     rules.widen_all(Widening::Gap, &mut lines);
     assert_eq!(lines.0, ["r: widened by gap", "r: increment app:gen:users"]);
 }
+
+/// `SCAN` is what goes through them.
+#[test]
+fn an_account_has_to_go_through_all_keys_only_where_a_whole_table_is_a_glob() {
+    for (fields, expected) in [
+        ("keys = [\"user:{id}\"]", true),
+        ("tag_sets = [\"tag:{id}\"]", true),
+        ("paths = [\"/users/{id}\"]", false),
+        (
+            "keys = [\"user:{id}\"]\ntable_wide = { generation = \"gen:users\" }",
+            false,
+        ),
+    ] {
+        let probe = rule(fields).permission_probe("7");
+        assert_eq!(probe.globs, expected, "{fields}");
+    }
+}

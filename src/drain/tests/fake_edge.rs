@@ -24,6 +24,8 @@ pub(super) struct EdgeState {
     pub(super) made: Vec<(Instant, InvalidationBatch)>,
     pub(super) calls: Vec<InvalidationBatch>,
     judge: Option<Judge>,
+    /// Lists that were asked for.
+    pub(super) lists: u32,
     /// Invalidations read in full.
     pub(super) reads: u32,
     /// Nothing that was made completes any more.
@@ -126,6 +128,7 @@ impl Edge for FakeEdge {
     /// Everything completes within [`FakeEdge::COMPLETES_AFTER`].
     async fn list(&self, scope: &Scope, _from: Option<String>) -> Result<Page, EdgeError> {
         let mut state = self.state.lock().unwrap();
+        state.lists += 1;
         if state.failing_lists > 0 {
             state.failing_lists -= 1;
             return Err(not_now(scope));

@@ -62,6 +62,29 @@ async fn what_an_edge_has_no_room_for_waits_and_then_goes_as_it_is() {
     assert_eq!(sizes, [2_500, 500, 2_000]);
 }
 
+/// A request for more than the room that is left would be refused.
+#[tokio::test(start_paused = true)]
+async fn a_first_round_waits_until_it_is_known_what_others_have_in_progress() {
+    let others = Bench::start(FakeEdge::default());
+    let paths: Vec<String> = (0..3_100).map(|n| format!("/{n:04}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    others.buffer.push("main", &paths[..2_900]);
+    others.emptied().await;
+    others.drain.abort();
+    others.edge.state.lock().unwrap().slow_reads = seconds(1);
+    let (reports, history) = (Reports::default(), History::off());
+    let parts = (others.buffer, others.edge);
+    let bench = Bench::of(parts, reports, history, |options| {
+        options.window = Duration::from_millis(100);
+    });
+    bench.buffer.push("main", &paths[2_900..]);
+    bench.emptied().await;
+    assert_eq!(bench.edge.paths(), paths, "each as it is, and once");
+    let made = bench.edge.made();
+    let sizes: Vec<usize> = made.iter().map(|batch| batch.paths.len()).collect();
+    assert_eq!(sizes, [2_900, 100, 100]);
+}
+
 /// Others may use most of the quota, and the edge does not always show it.
 #[tokio::test(start_paused = true)]
 async fn what_is_more_than_the_room_that_is_there_goes_in_parts() {
@@ -178,6 +201,21 @@ async fn a_second_change_to_the_same_path_is_a_second_invalidation() {
     bench.buffer.push("main", &["/a"]);
     bench.emptied().await;
     assert_eq!(bench.edge.made().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_is_asked_what_is_in_progress_until_nothing_is() {
+    let bench = Bench::start(FakeEdge::default());
+    let lists = || bench.edge.state.lock().unwrap().lists;
+    bench.buffer.push("main", &["/a"]);
+    bench.emptied().await;
+    let accepted = lists();
+    pass(FakeEdge::COMPLETES_AFTER / 2).await;
+    assert!(lists() > accepted + 10, "{} and {accepted}", lists());
+    pass(FakeEdge::COMPLETES_AFTER).await;
+    let completed = lists();
+    pass(seconds(600)).await;
+    assert_eq!(lists(), completed, "an idle edge is not asked");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,17 +8,25 @@ use crate::model::Sent;
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_after_a_crash_learns_from_the_edge_what_is_done() {
-    let bench = Bench::start(FakeEdge::slow(seconds(1)));
-    bench.buffer.with(|state| state.failing_deletes = u32::MAX);
-    bench.buffer.push("main", &["/a", "/b"]);
-    pass(seconds(4)).await;
-    assert_eq!(bench.edge.made().len(), 1);
-    bench.drain.abort();
+    for tenant in [None, Some("dt_1")] {
+        let bench = Bench::start(FakeEdge::slow(seconds(1)));
+        bench.buffer.with(|state| state.failing_deletes = u32::MAX);
+        for path in ["/a", "/b", "/c"] {
+            let mut message = message("main", &[path, "/all"]);
+            message.tenant = tenant.map(Into::into);
+            bench.buffer.put(Ok(message));
+            pass(seconds(4)).await;
+        }
+        assert_eq!(bench.edge.made().len(), 3);
+        bench.drain.abort();
 
-    bench.buffer.with(|state| state.failing_deletes = 0);
-    let bench = Bench::resume(bench.buffer, bench.edge);
-    bench.emptied().await;
-    assert_eq!(bench.edge.calls(), 1);
+        // What is in progress is read anyway.
+        pass(FakeEdge::COMPLETES_AFTER).await;
+        bench.buffer.with(|state| state.failing_deletes = 0);
+        let bench = Bench::resume(bench.buffer, bench.edge);
+        bench.emptied().await;
+        assert_eq!(bench.edge.calls(), 3, "{tenant:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

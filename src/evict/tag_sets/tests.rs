@@ -12,6 +12,10 @@ struct Memory {
     sets: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     keys: BTreeSet<Vec<u8>>,
     forbidden: BTreeSet<Vec<u8>>,
+    /// Keys with the name of a set that hold something else.
+    no_sets: BTreeSet<Vec<u8>>,
+    /// Sets whose members cannot be removed.
+    stuck: BTreeSet<Vec<u8>>,
     calls: usize,
     fails_at: Option<(usize, bool)>,
     deleted_at: BTreeMap<Vec<u8>, usize>,
@@ -75,7 +79,7 @@ impl Cache for Memory {
 
     async fn find_keys(&mut self, _: &[u8], _: ScanPlace) -> Result<FoundKeys, CacheError> {
         self.call(|memory| FoundKeys {
-            keys: memory.sets.keys().cloned().collect(),
+            keys: memory.sets.keys().chain(&memory.no_sets).cloned().collect(),
             next: None,
         })
     }
@@ -84,6 +88,13 @@ impl Cache for Memory {
     async fn scan_tag_sets(&mut self, sets: &[TagScan<'_>]) -> Result<Vec<TagStep>, CacheError> {
         self.call(|memory| {
             let step = |set: &TagScan<'_>| {
+                if memory.no_sets.contains(set.key) {
+                    return TagStep::Refused(Refused {
+                        key: set.key.to_vec(),
+                        code: "wrong-type",
+                        reason: String::new(),
+                    });
+                }
                 let Some(all) = memory.sets.get(set.key) else {
                     return TagStep::End;
                 };
@@ -108,7 +119,12 @@ impl Cache for Memory {
         leaving: &[MemberRemoval<'_>],
     ) -> Result<Outcome, CacheError> {
         self.call(|memory| {
+            let mut stuck = Vec::new();
             for set in leaving {
+                if memory.stuck.contains(set.key) {
+                    stuck.push(set.key.to_vec());
+                    continue;
+                }
                 let members = memory.sets.get_mut(set.key).unwrap();
                 for member in &set.members {
                     assert!(
@@ -118,7 +134,15 @@ impl Cache for Memory {
                     members.remove(member);
                 }
             }
-            Outcome::default()
+            let unfinished = Unfinished {
+                keys: stuck,
+                guards: Vec::new(),
+                error: lost(),
+            };
+            Outcome {
+                unfinished: Some(unfinished).filter(|unfinished| !unfinished.keys.is_empty()),
+                ..Outcome::default()
+            }
         })
     }
 
@@ -239,6 +263,77 @@ fn what_is_too_much_to_be_kept_stays_in_its_set_for_the_second_deletion() {
         kept.len()
     );
     assert!(kept.iter().all(|member| !carried.contains(member)));
+}
+
+/// Sets by their names, with the members that each has.
+fn sets_of<const N: usize>(sets: [(&str, &[&str]); N]) -> BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> {
+    let bytes = |text: &&str| text.as_bytes().to_vec();
+    let sets = sets.map(|(set, of)| (bytes(&set), of.iter().map(bytes).collect()));
+    sets.into()
+}
+
+fn named<const N: usize>(sets: [&str; N]) -> PairSet {
+    let mut named = PairSet::default();
+    for set in sets {
+        named.insert(set.as_bytes(), b"");
+    }
+    named
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_set_is_refused_if_a_rule_names_it_and_passed_over_if_a_glob_does() {
+    let mut memory = Memory {
+        sets: sets_of([("10", &["20", "30"])]),
+        keys: ["20", "30"].map(|key| key.as_bytes().to_vec()).into(),
+        forbidden: [b"30".to_vec()].into(),
+        no_sets: [b"11".to_vec(), b"12".to_vec()].into(),
+        ..Memory::default()
+    };
+    let mut carried = KeySet::default();
+    let mut attempt = Attempt {
+        pass: Pass::First,
+        carried: &mut carried,
+        publications: &Publications::default(),
+        steps: usize::MAX,
+        deletion: Deletion::default(),
+    };
+    attempt.delete(&mut memory, &named(["11"])).await;
+    attempt
+        .delete_matching(&mut memory, b"1*", b"")
+        .await
+        .unwrap();
+    let refused = attempt.deletion.refused.iter();
+    let refused: Vec<_> = refused.map(|key| (&*key.key, key.code)).collect();
+    assert_eq!(
+        refused,
+        [(&b"11"[..], "wrong-type"), (b"30", "no-permission")]
+    );
+    assert!(attempt.deletion.error.is_none());
+    assert_eq!(memory.keys, [b"30".to_vec()].into());
+}
+
+#[tokio::test]
+async fn a_set_whose_members_cannot_be_removed_remains_and_no_other() {
+    let mut memory = Memory {
+        sets: sets_of([("10", &["20"]), ("11", &["30"])]),
+        keys: ["20", "30"].map(|key| key.as_bytes().to_vec()).into(),
+        stuck: [b"11".to_vec()].into(),
+        ..Memory::default()
+    };
+    let mut carried = KeySet::default();
+    let mut attempt = Attempt {
+        pass: Pass::First,
+        carried: &mut carried,
+        publications: &Publications::default(),
+        steps: usize::MAX,
+        deletion: Deletion::default(),
+    };
+    attempt.delete(&mut memory, &named(["10", "11"])).await;
+    let remain: Vec<_> = attempt.deletion.sets.iter().collect();
+    assert_eq!(remain, [(&b"11"[..], &b""[..])]);
+    assert!(attempt.deletion.error.is_some());
+    assert_eq!(memory.sets, sets_of([("10", &[]), ("11", &["30"])]));
+    assert!(memory.keys.is_empty(), "what it names is deleted already");
 }
 
 #[test]

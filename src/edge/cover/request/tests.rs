@@ -156,6 +156,35 @@ fn what_is_put_back_is_sent_again() {
 }
 
 #[test]
+fn messages_that_wait_for_nothing_more_have_no_say() {
+    let mut gathering = gathering(&[
+        ("first", numbered(0..1)),
+        ("last", numbered(1..2)),
+        ("none", Vec::new()),
+    ]);
+    let waiting = |gathering: &Gathering| -> Vec<Arc<str>> {
+        let arrivals = gathering.arrivals();
+        arrivals.map(|(id, _)| Arc::clone(id)).collect()
+    };
+    assert_eq!(waiting(&gathering), ids(&["first", "last"]));
+    let first = gathering.as_they_are(&main(), &numbered(0..1), QUOTA);
+    gathering.accept(first.unwrap());
+    assert_eq!(waiting(&gathering), ids(&["last"]));
+}
+
+#[test]
+fn what_is_done_is_forgotten_as_more_comes() {
+    let mut round = Gathering::default();
+    for n in 0..100 {
+        let path = numbered(n..n + 1);
+        round.absorb(gathering(&[("message", path.clone())]));
+        assert!(round.messages().len() <= 3, "{n}");
+        let request = round.as_they_are(&main(), &path, QUOTA).unwrap();
+        assert_eq!(round.accept(request), ids(&["message"]));
+    }
+}
+
+#[test]
 fn a_halved_batch_completes_its_messages_with_both_halves() {
     let mut gathering = gathering(&[
         ("low", numbered(0..2)),
