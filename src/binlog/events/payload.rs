@@ -2,9 +2,9 @@
 //!
 //! One transaction can be larger than memory. So no more of it is held than one
 //! event and the window of zstd (Bounded), and its events are handed on before
-//! its end has arrived. The last event, which commits the transaction, waits
+//! its end has arrived. The last event, and one that commits the transaction, waits
 //! until all of the payload is known to be right: a damaged one never ends as if
-//! it were whole.
+//! it were whole. Nothing follows a commit, since damage may make it the last but one.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::cursor::uint_le;
 use super::event::{CHECKSUM_BYTES, Event, EventFormat, HEADER_BYTES};
-use super::event_type::{FORMAT_DESCRIPTION, TRANSACTION_PAYLOAD};
+use super::event_type::{FORMAT_DESCRIPTION, QUERY, TRANSACTION_PAYLOAD, XA_PREPARE, XID};
 use super::header::{check_size, event_size, event_type, has_checksum};
 
 /// Bytes unpacked at once: a block of zstd.
@@ -202,9 +202,11 @@ impl Payload {
                 if size < HEADER_BYTES || until > contents.size {
                     return Err("an event inside claims an impossible size".to_owned());
                 }
-                // The last event ends the transaction: it waits until all is
-                // known to be right.
                 let follows = self.unpacked.len() > size;
+                let event = self.unpacked.get(..size).unwrap_or_default();
+                if follows && commits(event) {
+                    return Err("an event follows the one that commits it".to_owned());
+                }
                 if follows || self.unpacked.len() == size && self.is_right(contents.size - until)? {
                     let bytes = self.unpacked.split_to(size);
                     contents.handed_on = until;
@@ -251,6 +253,16 @@ impl Payload {
     fn event(&self, bytes: Bytes) -> Result<Event, String> {
         check_size(&bytes, &self.format)?;
         Event::read(&self.format, bytes)
+    }
+}
+
+/// Whether an event commits its transaction, or prepares it.
+fn commits(event: &[u8]) -> bool {
+    match event_type(event) {
+        XID | XA_PREPARE => true,
+        // After the name of a database, which ends in a zero.
+        QUERY => event.ends_with(b"\0COMMIT"),
+        _ => false,
     }
 }
 

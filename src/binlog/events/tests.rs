@@ -7,7 +7,9 @@ use mysql_async::binlog::events::FormatDescriptionEvent;
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::cutter::{Arrival, Events};
-use super::event_type::{FORMAT_DESCRIPTION, QUERY, ROTATE, TRANSACTION_PAYLOAD, WRITE_ROWS, XID};
+use super::event_type::{
+    FORMAT_DESCRIPTION, QUERY, ROTATE, TRANSACTION_PAYLOAD, WRITE_ROWS, XA_PREPARE, XID,
+};
 
 fn event(event_type: u8, body: &[u8], checksum: bool) -> Vec<u8> {
     let size = 19 + body.len() + if checksum { 4 } else { 0 };
@@ -180,6 +182,30 @@ fn bytes_that_are_no_event_are_said_to_be_none() {
         }
         let longer = [&whole[..], &[0]].concat();
         assert!(read(&[format(checksum), longer], 5)[1].contains("unreadable"));
+    }
+}
+
+/// Damage can put bytes behind the event that commits a transaction, which is not the last one then.
+#[test]
+fn a_payload_that_goes_on_after_its_commit_does_not_commit() {
+    let query = [&[0; 14][..], b"COMMIT"].concat();
+    for commit in [
+        event(XID, &[1; 8], false),
+        event(XA_PREPARE, &[1; 8], false),
+        event(QUERY, &query, false),
+    ] {
+        for behind in [1, 19, 40] {
+            let inside = [&commit[..], &[7; 40][..behind]].concat();
+            for (compression, at_a_time) in [(0, 1), (0, 5_000), (255, 1), (255, 5_000)] {
+                let says = u64::try_from(inside.len()).unwrap();
+                let payload = payload_of(&inside, compression, says, true);
+                let said = read(&[format(true), payload], at_a_time);
+                let reason = "an event follows the one that commits it";
+                assert_eq!(said[1], "40 18");
+                assert!(said[2].contains(reason), "{said:?}");
+                assert_eq!(said.len(), 3, "{said:?}");
+            }
+        }
     }
 }
 
