@@ -307,6 +307,11 @@ impl<'l> World<'l> {
             });
             if unfit {
                 self.unfit.insert(table.clone());
+                // Of its rows it is not known what they are, nor what goes with them.
+                let schema = &self.case.schema;
+                let tables = schema.tables.iter().map(|table| table.name.clone());
+                let follows = |name: &String| schema.hides_cascades && schema.follows(table, name);
+                self.unfit.extend(tables.filter(follows));
             }
         }
     }
