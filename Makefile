@@ -60,6 +60,7 @@ test-threads = $$((2 * $$(nproc)))
 .PHONY: test
 test: servers ## All tests, against real MySQL and Redis and an AWS emulator
 	RUST_TEST_THREADS=$(test-threads) cargo test
+	cargo test --quiet --test live oracle:: -- --ignored --nocapture --test-threads=1
 	$(count-instructions) check
 
 # The integration tests that start no server, many at a time: most of them wait and do not compute.

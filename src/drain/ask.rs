@@ -52,7 +52,7 @@ pub(super) struct Delivery<'a, B: Buffer, E> {
     pub(super) retries: bool,
 }
 
-/// When the wait for room began; `None` while there is room.
+/// When the wait for room began; `None` if nothing has waited for it.
 pub(super) type RoomWait = Option<(Instant, Timestamp)>;
 
 /// The basis of a request that waits for its turn: what was left to send when it was put
@@ -188,19 +188,13 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                  distribution in progress as it takes; find out what else invalidates there, \
                  and see AWS's status page if none completes"
             );
-            self.in_trouble(since, trouble);
+            self.lacks_room(since, trouble);
         }
     }
 
     /// Counts the batch and sends it, until it is accepted or certainly not made. While
     /// it waits to be made again, nothing says that it may have been, unless it may.
-    pub(super) async fn ask(
-        &self,
-        batch: &mut NextRequest,
-        waits: &mut RoomWait,
-        basis: &mut Basis,
-    ) -> Answer {
-        *waits = None;
+    pub(super) async fn ask(&self, batch: &mut NextRequest, basis: &mut Basis) -> Answer {
         // An attempt whose answer was lost may have been accepted: from then
         // on it is this batch or nothing, or it could be paid for twice.
         let mut in_doubt = false;

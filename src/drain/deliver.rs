@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::Instant;
 use tracing::info;
@@ -24,6 +25,8 @@ pub(super) struct Parked {
     pub(super) was_asked: bool,
     /// Since when they wait.
     pub(super) since: Instant,
+    /// Since when it is for room.
+    pub(super) waits: RoomWait,
 }
 
 /// The event after which parked messages are sent.
@@ -31,6 +34,9 @@ pub(super) struct Parked {
 pub(super) enum Until {
     /// None: they go before the next round.
     Now,
+    /// What others of the distribution wait to send, and what has gathered of their own:
+    /// there was no room for these.
+    Room,
     /// The end of the suspension of their distribution, which does not take them for now.
     NotSuspended,
     /// The next path that a spent budget grants.
@@ -44,15 +50,15 @@ impl Parked {
             until,
             was_asked: until == Until::NotSuspended,
             since: Instant::now(),
+            waits: None,
         }
     }
 
-    /// There was no room for these: they go after what others of their distribution wait
-    /// to send.
-    fn without_room(paths: Gathering) -> Self {
+    fn without_room(paths: Gathering, waits: RoomWait) -> Self {
         Self {
             was_asked: true,
-            ..Self::new(paths, Until::Now)
+            waits,
+            ..Self::new(paths, Until::Room)
         }
     }
 }
@@ -104,7 +110,7 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         let (again, new) = round.part_messages(|arrival| self.distribution.may_have_sent(arrival));
         let mut rest = Rest::default();
         if new.distinct_paths() > 0 {
-            rest.parked = self.work(new, is_granted).await;
+            rest.parked = self.work(new, is_granted, None).await;
         }
         rest.in_question = Some(again).filter(|again| again.distinct_paths() > 0);
         rest
@@ -124,10 +130,15 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
     }
 
     /// Works in the same way on what is not asked about any more. `is_granted` is whether
-    /// a spent budget grants a path for what is not always sent.
-    pub(super) async fn work(&self, mut round: Gathering, is_granted: bool) -> Option<Parked> {
+    /// a spent budget grants a path for what is not always sent, and `waits` since when it
+    /// waits for room.
+    pub(super) async fn work(
+        &self,
+        mut round: Gathering,
+        is_granted: bool,
+        mut waits: RoomWait,
+    ) -> Option<Parked> {
         let mut halves: VecDeque<NextRequest> = VecDeque::new();
-        let mut waits: RoomWait = None;
         let mut recovers = true;
         let mut basis = Basis::default();
         loop {
@@ -153,6 +164,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     }
                     match self.next_batch(&mut round, mode) {
                         Some(batch) => batch,
+                        None if self.distribution.makes_way(round.kinds()) => {
+                            return Some(Parked::without_room(round, waits));
+                        }
                         None => {
                             self.wait(round.distinct_paths(), &mut waits).await;
                             continue;
@@ -161,15 +175,17 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 }
             };
             match self
-                .deliver(batch, &mut round, &mut halves, (&mut waits, &mut basis))
+                .deliver(batch, &mut round, &mut halves, &mut basis)
                 .await
             {
                 Delivered::Done => {}
-                // That one tenant has no room says nothing of another.
-                Delivered::NoRoom if self.distribution.lock().is_wanted => {
-                    return Some(Parked::without_room(round));
+                // It says nothing of another tenant, nor of what has gathered since.
+                Delivered::NoRoom => {
+                    waits.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
+                    if self.distribution.makes_way(round.kinds()) {
+                        return Some(Parked::without_room(round, waits));
+                    }
                 }
-                Delivered::NoRoom => {}
                 Delivered::SetApart => {
                     recovers = self.distribution.suspects().accepts(&self.scope.tenant);
                 }
@@ -179,6 +195,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         // Others may have sent the paths while the edge did not accept them here.
         if recovers {
             self.recovered();
+        }
+        if waits.is_some() {
+            self.has_room();
         }
         None
     }
@@ -211,10 +230,10 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         mut batch: NextRequest,
         round: &mut Gathering,
         halves: &mut VecDeque<NextRequest>,
-        (waits, basis): (&mut RoomWait, &mut Basis),
+        basis: &mut Basis,
     ) -> Delivered {
         loop {
-            let (verdict, error) = match self.ask(&mut batch, waits, basis).await {
+            let (verdict, error) = match self.ask(&mut batch, basis).await {
                 Answer::Accepted => {
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = round.accept(batch);

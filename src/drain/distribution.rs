@@ -66,6 +66,8 @@ pub(super) struct Distribution {
     suspensions: [Suspension; 2],
     /// Tells the poller that somebody needs a look.
     pub(super) wish: Notify,
+    /// Tells a round that waits for room that another one is due.
+    pub(super) wanted: Notify,
     /// Number of times the poller has looked.
     pub(super) looks: watch::Sender<u64>,
     /// When the drain began.
@@ -108,8 +110,10 @@ pub(super) struct DistributionState {
     pub(super) now: bool,
     /// How many looks have ended with no other one to be at once.
     pub(super) ended: u64,
-    /// Whether the round under way keeps one of another tenant from beginning.
+    /// Whether the round under way keeps another one from beginning.
     pub(super) is_wanted: bool,
+    /// The kinds of paths of the round under way, if it waits for room.
+    pub(super) waits_for_room: Option<Room>,
     /// Number of rounds that wait for something to complete.
     pub(super) waiting: usize,
     /// Looks that failed, one after the other, since something was recalled.
@@ -137,6 +141,7 @@ impl DistributionState {
             now: false,
             ended: 0,
             is_wanted: false,
+            waits_for_room: None,
             waiting: 0,
             unanswered: 0,
             unread: false,
@@ -196,6 +201,7 @@ impl Distribution {
             covers: Covers::default(),
             suspensions: Default::default(),
             wish: Notify::new(),
+            wanted: Notify::new(),
             looks: watch::Sender::new(0),
             began: Instant::now(),
         }

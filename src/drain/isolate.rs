@@ -225,11 +225,13 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             return;
         };
         loop {
-            let (waits, basis) = (&mut self.waits, &mut self.basis);
-            let answer = delivery.ask(&mut batch, waits, basis).await;
+            let answer = delivery.ask(&mut batch, &mut self.basis).await;
             let pool = self.suspects.pool(&tenant);
             match answer {
                 Answer::Accepted => {
+                    if self.waits.take().is_some() {
+                        delivery.has_room();
+                    }
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = pool.accept(batch);
                     group.paths.retain(|path| pool.holds(path));

@@ -163,13 +163,15 @@ impl<'a, B: Buffer, E: Edge> MainLoop<'a, B, E> {
             let Some(delivery) = self.delivery(&destination, retries) else {
                 continue;
             };
-            delivery.distribution.lock().is_wanted = false;
+            delivery.distribution.begin_round();
             let (name, tenant) = destination.clone();
             delivering.insert(name, tenant);
             self.deliveries.push(Box::pin(async move {
                 let rest = match due {
                     DueWork::Round { paths, is_granted } => delivery.run(paths, is_granted).await,
-                    DueWork::Parked(parked) => Rest::of(delivery.work(parked.paths, false).await),
+                    DueWork::Parked(parked) => {
+                        Rest::of(delivery.work(parked.paths, false, parked.waits).await)
+                    }
                 };
                 (destination, rest)
             }));

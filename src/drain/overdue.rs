@@ -69,8 +69,7 @@ impl<B: Buffer, E: Edge> Isolation<'_, B, E> {
             }
             // What was accepted since may cover some of it, and hardly all.
             self.basis.after(None);
-            let (waits, basis) = (&mut self.waits, &mut self.basis);
-            let answer = delivery.ask(&mut batch, waits, basis).await;
+            let answer = delivery.ask(&mut batch, &mut self.basis).await;
             let pool = self.suspects.pool(tenant);
             if matches!(answer, Answer::Accepted) {
                 let reference = batch.invalidation.caller_reference.clone();

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::deliver::{Parked, Until};
 use super::distribution::Distribution;
 use super::parts::DrainParts;
+use super::room::has_another_kind;
 use super::suspects::Tenant;
 use crate::buffer::Buffer;
 use crate::edge::BATCH_PATHS_MAX;
@@ -29,6 +30,34 @@ struct Round {
     granted_at: Instant,
     /// What is to be sent before that.
     parked: Option<Parked>,
+}
+
+impl Round {
+    fn is_empty(&self) -> bool {
+        self.gathering.messages().is_empty() && self.saved.messages().is_empty()
+    }
+
+    /// Whether what has gathered waits for nothing that is parked. Single paths that wait
+    /// for room say nothing of wildcards, nor the other way round.
+    fn may_go_first(&self) -> bool {
+        let parked = self.parked.as_ref();
+        parked.is_none_or(|parked| {
+            parked.until == Until::Room
+                && self.due <= parked.since
+                && has_another_kind(&self.gathering, parked.paths.kinds())
+        })
+    }
+
+    /// When what has gathered is due.
+    fn goes_at(&self) -> Instant {
+        if self.saved.distinct_paths() == 0 {
+            self.due
+        } else if self.gathering.messages().is_empty() {
+            self.granted_at
+        } else {
+            self.due.min(self.granted_at)
+        }
+    }
 }
 
 /// What to deliver now.
@@ -111,6 +140,7 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
                 if parked.until == Until::NotSuspended {
                     waiting.until = parked.until;
                 }
+                waiting.waits = [waiting.waits, parked.waits].into_iter().flatten().min();
                 waiting.was_asked |= parked.was_asked;
             }
             None => *waiting = Some(parked),
@@ -124,11 +154,13 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
         delivering: &BTreeMap<Arc<str>, Tenant>,
     ) -> Vec<(Destination, DueWork)> {
         let now = Instant::now();
+        let is_enough = |destination: &Destination, round: &Round| {
+            self.parts.in_flight.is_full_of(&destination.0)
+                || round.gathering.distinct_paths() >= BATCH_PATHS_MAX
+        };
         let ready = |destination: &Destination, round: &Round| {
             self.due(destination, round) <= now
-                || round.parked.is_none()
-                    && (self.parts.in_flight.is_full_of(&destination.0)
-                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX)
+                || round.may_go_first() && is_enough(destination, round)
         };
         let mut next: BTreeMap<&Arc<str>, (Instant, Instant, &Destination)> = BTreeMap::new();
         for (destination, round) in &self.by_destination {
@@ -137,15 +169,17 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
                 continue;
             }
             if let Some(under_way) = delivering.get(name) {
-                let other = self.distributions.get(name);
-                if let Some(other) = other.filter(|_| under_way != tenant) {
-                    other.lock().is_wanted = true;
+                if let Some(distribution) = self.distributions.get(name) {
+                    distribution.want(under_way != tenant, &round.gathering);
                 }
                 continue;
             }
             // What is refused is due at one time, and tried by turns.
             let due = self.due(destination, round);
-            let since = round.parked.as_ref().map_or(due, |parked| parked.since);
+            let since = round
+                .parked
+                .as_ref()
+                .map_or(due, |parked| parked.since.min(due));
             let candidate = (due, since, destination);
             let first = next.entry(name).or_insert(candidate);
             *first = (*first).min(candidate);
@@ -157,10 +191,14 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
         next.into_iter()
             .filter_map(|destination| {
                 let round = self.by_destination.get_mut(&destination)?;
-                let due = match round.parked.take() {
+                let is_full = self.parts.in_flight.is_full_of(&destination.0);
+                let goes_first = round.may_go_first()
+                    && (round.goes_at() <= now
+                        || is_full
+                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX);
+                let due = match round.parked.take_if(|_| !goes_first) {
                     Some(parked) => DueWork::Parked(parked),
                     None => {
-                        let is_full = self.parts.in_flight.is_full_of(&destination.0);
                         let is_due = round.granted_at <= now && round.saved.distinct_paths() > 0;
                         let is_granted = is_full || is_due;
                         let mut paths = std::mem::take(&mut round.gathering);
@@ -170,7 +208,7 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
                         DueWork::Round { paths, is_granted }
                     }
                 };
-                if round.gathering.messages().is_empty() && round.saved.messages().is_empty() {
+                if round.is_empty() && round.parked.is_none() {
                     self.by_destination.remove(&destination);
                 }
                 Some((destination, due))
@@ -184,10 +222,9 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
             (Some(parked), Some(distribution)) if parked.until == Until::NotSuspended => {
                 distribution.suspension(tenant).until()
             }
+            (Some(parked), _) if round.may_go_first() => parked.since.min(round.goes_at()),
             (Some(parked), _) => parked.since,
-            (None, _) if round.saved.distinct_paths() == 0 => round.due,
-            (None, _) if round.gathering.messages().is_empty() => round.granted_at,
-            (None, _) => round.due.min(round.granted_at),
+            (None, _) => round.goes_at(),
         }
     }
 

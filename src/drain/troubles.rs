@@ -1,7 +1,8 @@
 //! What a distribution does not take now: of a tenant, or of none.
 //!
 //! They have one line on the board. That one tenant's paths are taken says nothing of
-//! another's, so the line stays until none is left.
+//! another's, and that there was room for some nothing of those that wait for it: the
+//! line stays until none is left.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,15 @@ use super::suspects::Tenant;
 /// Locked for moments, never across an await.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
-    by_tenant: Mutex<BTreeMap<Tenant, Trouble>>,
+    by_place: Mutex<BTreeMap<(Tenant, TroubleKind), Trouble>>,
+}
+
+/// What paths are not taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TroubleKind {
+    Refusal,
+    /// There is none.
+    Room,
 }
 
 /// When it began, and what was said last.
@@ -22,9 +31,15 @@ type Trouble = (Timestamp, String);
 impl Troubles {
     /// Takes in a trouble, which began at `since` if it is not known. Returns when the
     /// oldest began.
-    pub(super) fn add(&self, tenant: &Tenant, since: Timestamp, error: &str) -> Timestamp {
+    pub(super) fn add(
+        &self,
+        tenant: &Tenant,
+        kind: TroubleKind,
+        since: Timestamp,
+        error: &str,
+    ) -> Timestamp {
         let mut troubles = self.lock();
-        let known = troubles.entry(tenant.clone());
+        let known = troubles.entry((tenant.clone(), kind));
         let (_, said) = known.or_insert((since, String::new()));
         error.clone_into(said);
         let oldest = troubles.values().map(|(since, _)| *since).min();
@@ -32,9 +47,9 @@ impl Troubles {
     }
 
     /// Takes in that it is over. Returns the oldest of the others.
-    pub(super) fn remove(&self, tenant: &Tenant) -> Option<Trouble> {
+    pub(super) fn remove(&self, tenant: &Tenant, kind: TroubleKind) -> Option<Trouble> {
         let mut troubles = self.lock();
-        troubles.remove(tenant);
+        troubles.remove(&(tenant.clone(), kind));
         troubles.values().min().cloned()
     }
 
@@ -42,9 +57,7 @@ impl Troubles {
         self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Tenant, Trouble>> {
-        self.by_tenant
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Tenant, TroubleKind), Trouble>> {
+        self.by_place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

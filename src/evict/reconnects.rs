@@ -32,7 +32,7 @@ pub(super) struct Reconnects {
 impl Default for Reconnects {
     fn default() -> Self {
         Self {
-            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(15)),
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
             connected_at: Instant::now(),
             hasty: false,
             replaced_at: None,

@@ -248,7 +248,7 @@ impl Run {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes the machine for as long as it is asked to: make oracle"]
+#[ignore = "takes the machine for a minute and a half, or for as long as it is asked to: make test runs it by itself, and make oracle"]
 async fn entries_say_what_their_rows_say_whatever_is_drawn() {
     let seconds = number("ORACLE_SECONDS");
     let seed = number("ORACLE_SEED");
@@ -267,7 +267,7 @@ async fn entries_say_what_their_rows_say_whatever_is_drawn() {
 
 /// The test above can fail.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "draws until it finds a case: make oracle"]
+#[ignore = "draws until it finds a case: make test runs it by itself, and make oracle"]
 async fn without_settling_a_stale_entry_is_drawn() {
     let run = Run::new(false, u64::from(u32::MAX), CASES_WITHOUT_SETTLING);
     let run = run.play(1).await;

@@ -21,6 +21,9 @@ const REPLICATED_WITHIN_SECONDS: u32 = 30;
 /// Five seconds where nothing else runs: what was just changed settles, after a connection was made again.
 const READ_POLLS_MAX: usize = 1_000;
 
+/// 40 s where nothing else runs: after some attempts evictd pauses for up to five between two.
+const SEEN_POLLS_MAX: usize = 8_000;
+
 /// What evictd says of a server that leaves changes out. What is left out while nobody looks is not seen: see
 /// docs/limits.md.
 const LEFT_OUT: &str = "leaves database";
@@ -169,7 +172,7 @@ impl World<'_> {
 
     /// Waits until evictd says this once more, if it runs.
     async fn sees(&self, words: &str, before: usize) {
-        for _ in 0..READ_POLLS_MAX {
+        for _ in 0..SEEN_POLLS_MAX {
             let is_blind = self.evictd.is_none() || self.frozen || self.held.is_some();
             if is_blind || self.said(words) > before {
                 return;

@@ -372,9 +372,10 @@ impl<'l> World<'l> {
         for (path, of) in before.pages.iter().chain(&self.now.pages) {
             if changed.contains(of) {
                 // Tags have no case.
-                let billed = match path.starts_with('#') {
-                    true => path.to_ascii_lowercase(),
-                    false => path.clone(),
+                let billed = if path.starts_with('#') {
+                    path.to_ascii_lowercase()
+                } else {
+                    path.clone()
                 };
                 *self.paid_for.entry(billed).or_default() += change.statements.len();
                 let place = of.0;

@@ -9,6 +9,7 @@ use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
 use crate::drain::in_flight::{InFlight, ReceivedMessage};
 use crate::model::Sent;
+use crate::progress::board::Component;
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_one_window_become_one_invalidation_without_duplicates() {
@@ -126,6 +127,62 @@ async fn paths_of_one_kind_wait_for_no_room_of_the_other() {
         assert_eq!(bench.paths(), [fits]);
         bench.edge.mend();
         bench.emptied().await;
+    }
+}
+
+/// The quota of wildcards is small, and easily used up.
+#[tokio::test(start_paused = true)]
+async fn paths_that_come_while_a_wildcard_waits_for_room_wait_for_nothing() {
+    let refuses: [fn() -> FakeEdge; 2] = [FakeEdge::default, || {
+        FakeEdge::judged(|batch| {
+            let mut paths = batch.paths.iter();
+            let is_late = |path: &String| path.starts_with("/late/") && path.ends_with('*');
+            paths.any(is_late).then(|| too_many(batch))
+        })
+    }];
+    for (index, edge) in refuses.into_iter().enumerate() {
+        let (reports, history) = (Reports::default(), History::off());
+        let board = Arc::clone(&reports.board);
+        let bench = Bench::with(Arc::default(), Arc::new(edge()), reports, history);
+        bench.edge.state.lock().unwrap().stands_still = true;
+        let wildcards: Vec<String> = (0..15).map(|n| format!("/{n:02}/*")).collect();
+        let wildcards: Vec<&str> = wildcards.iter().map(String::as_str).collect();
+        bench
+            .buffer
+            .push("main", &wildcards[..if index == 0 { 15 } else { 1 }]);
+        bench.emptied().await;
+        bench.buffer.push("main", &["/late/*"]);
+        let (mut pushed, mut troubles) = (BTreeMap::new(), Vec::new());
+        for n in 0..100 {
+            let path = format!("/p/{n:02}");
+            bench.buffer.push("main", &[&path]);
+            pushed.insert(path, Instant::now());
+            pass(seconds(1)).await;
+            let parts = board.snapshot().parts;
+            let edge = parts.get(&Component::Edge("main".into()));
+            troubles.push(edge.and_then(|edge| edge.trouble_since));
+        }
+        let since = troubles[99].expect("a wildcard waits");
+        assert_eq!(
+            troubles[80..],
+            [Some(since); 20],
+            "all the time, and since when"
+        );
+        pass(seconds(10)).await;
+        let made = bench.edge.state.lock().unwrap().made.clone();
+        let mut late = BTreeMap::new();
+        for (at, batch) in &made {
+            for path in &batch.paths {
+                late.extend(pushed.get(path).map(|since| (path, *at - *since)));
+            }
+        }
+        assert_eq!(late.len(), 100, "{index}: {:?}", late.keys());
+        let longest = late.values().max().unwrap();
+        assert!(*longest < WINDOW + seconds(7), "{index}: {longest:?}");
+        bench.edge.state.lock().unwrap().stands_still = false;
+        bench.edge.mend();
+        bench.emptied().await;
+        assert!(bench.paths().contains(&"/late/*".to_owned()));
     }
 }
 

@@ -168,21 +168,28 @@ impl InProgress {
         if paths.singles > room.singles || paths.wildcards > room.wildcards {
             return;
         }
-        let (singles, wildcards) = match (paths.singles, paths.wildcards) {
-            (0, 1) | (1, 1) => (1, 0),
-            // That there is no room for one of a kind says nothing of the other.
-            (1, 0) => (0, 1),
-            (singles, wildcards) => (singles / 2, wildcards / 2),
+        let most = self.most(now);
+        let half = |asked: usize, most: usize| if asked > 0 { asked / 2 } else { most.max(1) };
+        let tried = match (paths.singles, paths.wildcards) {
+            (1, 1) => Room {
+                singles: 1,
+                wildcards: 0,
+            },
+            // That there is no room for one kind says nothing of the other.
+            (singles, wildcards) => Room {
+                singles: half(singles, most.singles),
+                wildcards: half(wildcards, most.wildcards),
+            },
         };
-        self.tried = Some((Room { singles, wildcards }, now));
+        self.tried = Some((tried, now));
     }
 
     /// Twice as much is tried from now on: something was accepted, or nothing fits.
     pub fn try_more(&mut self, now: Instant) {
         let Room { singles, wildcards } = self.most(now);
         let most = Room {
-            singles: (2 * singles).max(1),
-            wildcards: (2 * wildcards).max(1),
+            singles: (2 * singles).clamp(1, QUOTA.singles),
+            wildcards: (2 * wildcards).clamp(1, QUOTA.wildcards),
         };
         let is_all = most.singles >= QUOTA.singles && most.wildcards >= QUOTA.wildcards;
         let since = self.tried.filter(|_| !is_all);
@@ -250,23 +257,29 @@ mod tests {
         assert_eq!(progress.room(now), room(100, 15), "it is known");
         for (refused, next) in [
             (room(81, 1), room(40, 0)),
-            (room(40, 0), room(20, 0)),
+            (room(40, 0), room(20, 15)),
             (room(1, 1), room(1, 0)),
-            (room(1, 0), room(0, 1)),
-            (room(0, 1), room(1, 0)),
+            (room(1, 0), room(0, 15)),
+            (room(0, 8), room(100, 4)),
+            (room(0, 1), room(100, 0)),
         ] {
             progress.tried = None;
             progress.refused(refused, now);
             assert_eq!(progress.room(now), next);
         }
-        for next in [room(2, 1), room(4, 2), room(8, 4)] {
+        progress.tried = Some((room(1, 0), now));
+        progress.refused(room(1, 0), now);
+        assert_eq!(progress.room(now), room(0, 1), "one of the other kind");
+        for next in [
+            room(1, 2),
+            room(2, 4),
+            room(4, 8),
+            room(8, 15),
+            room(16, 15),
+        ] {
             progress.try_more(now);
             assert_eq!(progress.room(now), next);
         }
-        for _ in 0..2 {
-            progress.try_more(now);
-        }
-        assert_eq!(progress.room(now), room(32, 15));
         assert_eq!(progress.room(now + BLIND_AFTER), room(100, 15));
     }
 

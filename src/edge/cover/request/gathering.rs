@@ -8,6 +8,7 @@ use super::budget_mode::BudgetMode;
 use super::fit::fit;
 use super::next_request::{NextRequest, RequestPath};
 use crate::edge::cover::coalesce::Room;
+use crate::edge::cover::quota::count;
 use crate::edge::{BATCH_PATHS_MAX, InvalidationBatch, Scope};
 use crate::model::edge_item::is_wildcard;
 use crate::model::{CommitTime, Sent};
@@ -59,6 +60,11 @@ impl Gathering {
     /// Whether one of the paths is such a one.
     pub fn has_any(&self, is_one: impl Fn(&str) -> bool) -> bool {
         self.owners.keys().any(|path| is_one(path))
+    }
+
+    /// How many single paths and wildcards are to be sent.
+    pub fn kinds(&self) -> Room {
+        count(self.owners.keys())
     }
 
     /// Number of distinct paths to be sent.
