@@ -222,7 +222,7 @@ pub enum CheckpointError {
     },
     /// Another process uses the checkpoint.
     #[error(
-        "checkpoint {path} is in use by {}; stop that daemon first, or name another `checkpoint.path`",
+        "checkpoint {path} is in use by {}; it is free once that evictd ends or stands by: stop it if it does neither by itself",
         match holder { Some(pid) => format!("process {pid}"), None => "another process".to_owned() }
     )]
     Held {

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::parts::derived_server_id;
-use super::{CommandError, preflight, print, store};
+use super::{CommandError, Exit, preflight, print, store};
 use crate::binlog::SourceError;
 use crate::binlog::server::leader::LeaderLock;
 use crate::binlog::server::{Server, since};
-use crate::checkpoint::{Checkpoint, FileCheckpoint, Stored};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, FileCheckpoint, Stored};
 use crate::cli::{self, CheckpointAction, Global, OutputFormat};
 use crate::config::{self, Config};
 use crate::model::position::Start;
@@ -102,6 +102,18 @@ async fn lead(config: &Config) -> Result<(Vec<LeaderLock>, u64), CommandError> {
     Ok((held, granted_at_ms))
 }
 
+/// Keeps a file to this process. Whoever has it is to be stopped first, as whoever leads
+/// with a position in Redis is.
+fn open_locked(config: &Config) -> Result<CheckpointStore, CommandError> {
+    store::open_locked(config).map_err(|error| match error.cause.downcast_ref() {
+        Some(CheckpointError::Held { .. }) => CommandError {
+            exit: Exit::Configuration,
+            ..error
+        },
+        _ => error,
+    })
+}
+
 async fn release(locks: Vec<LeaderLock>) {
     for mut lock in locks {
         lock.release().await;
@@ -145,7 +157,7 @@ async fn set(config: &Config, position: &Start) -> Result<(), CommandError> {
                 .to_owned(),
         ));
     }
-    let mut checkpoint = store::open_locked(config)?;
+    let mut checkpoint = open_locked(config)?;
     let (locks, granted_at_ms) = lead(config).await?;
     let connector = preflight::connector(&config.source)?;
     let mut server = Server::connect(&connector).await?;
@@ -191,7 +203,7 @@ fn server_id(config: &Config) -> u32 {
 }
 
 async fn clear(config: &Config) -> Result<(), CommandError> {
-    let mut checkpoint = store::open_locked(config)?;
+    let mut checkpoint = open_locked(config)?;
     let place = store::place(config);
     // A locked file can be removed without the source.
     let (mut locks, mut removed) = (Vec::new(), false);

@@ -168,10 +168,11 @@ impl From<LedgerError> for CommandError {
 impl From<CheckpointError> for CommandError {
     fn from(error: CheckpointError) -> Self {
         let exit = match &error {
-            CheckpointError::Unavailable { .. } | CheckpointError::Full { .. } => Exit::Unreachable,
+            CheckpointError::Unavailable { .. }
+            | CheckpointError::Full { .. }
+            | CheckpointError::Held { .. } => Exit::Unreachable,
             CheckpointError::Superseded { .. } => Exit::Failed,
             CheckpointError::Io { .. }
-            | CheckpointError::Held { .. }
             | CheckpointError::Refused { .. }
             | CheckpointError::Later { .. }
             | CheckpointError::Malformed { .. } => Exit::Configuration,

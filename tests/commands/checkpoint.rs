@@ -43,6 +43,28 @@ async fn the_position_is_shown_with_its_age_and_whether_a_daemon_uses_it() {
     }
 }
 
+/// As after a switch-over, where the lock of the evictd that leads is at the old server.
+#[tokio::test]
+async fn a_checkpoint_that_another_process_has_is_for_the_service_manager_to_try_again() {
+    let shop = Shop::open().await;
+    let lock_file = format!("{}.lock", shop.checkpoint_file().display());
+    for has_position in [false, true] {
+        assert_eq!(shop.checkpoint().is_some(), has_position);
+        let lock = std::fs::File::create(&lock_file).unwrap();
+        lock.lock().unwrap();
+        std::fs::write(&lock_file, "17\n").unwrap();
+        let second = Evictd::finish(&shop.config().options(), WITHIN).await;
+        assert_eq!(second.code, Some(3), "{}", second.stderr);
+        let said = "in use by process 17; it is free once that evictd ends";
+        assert!(second.stderr.contains(said), "{}", second.stderr);
+        drop(lock);
+        let evictd = start(&shop.config().options()).await;
+        shop.done(&evictd).await;
+        shop.checkpoint_at_end().await;
+        stop(evictd).await;
+    }
+}
+
 #[tokio::test]
 async fn a_running_daemon_keeps_its_checkpoint_to_itself() {
     let shop = Shop::open().await;
@@ -57,13 +79,17 @@ async fn a_running_daemon_keeps_its_checkpoint_to_itself() {
     // It is neither set nor removed; commits of other tests may move it on.
     let after = shop.checkpoint().unwrap();
     assert_eq!(after["epoch"], before.unwrap()["epoch"]);
-    // A daemon of the same name would stand by; one of another name is refused.
+    // A daemon of the same name would stand by; one of another name is refused for good.
     let mut other = shop.config().options();
     let name = format!("name = \"{}\"", shop.database);
     other.config = other.config.replacen(&name, "name = \"other\"", 1);
     let second = Evictd::finish(&other, WITHIN).await;
     assert_eq!(second.code, Some(2));
-    assert!(second.stderr.contains(&holder), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("called \"other\""),
+        "{}",
+        second.stderr
+    );
 
     // However the daemon ended, nothing has to be cleaned up.
     let mut evictd = evictd;

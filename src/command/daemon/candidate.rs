@@ -130,7 +130,7 @@ impl Candidate {
         self.superseded = superseded || self.superseded && error.exit == Exit::Unreachable;
         // By a leader that is paused, or by this process's own last write.
         let held = matches!(cause, Some(CheckpointError::Held { .. }));
-        let passes = superseded || self.stood_by && (held || error.exit == Exit::Unreachable);
+        let passes = superseded || self.stood_by && error.exit == Exit::Unreachable;
         if !passes {
             return Err(error);
         }

@@ -23,11 +23,9 @@ pub(super) async fn is_there(
     let Some(stored) = store::open(config)?.load().await? else {
         return Ok(false);
     };
-    // A file that another process uses is refused, or waited for, as such.
+    // A file that another process of this name uses is waited for, whatever it reads.
     let in_use = matches!(&config.checkpoint, CheckpointConfig::File { path } if FileCheckpoint::is_in_use(path));
-    if !in_use {
-        refuse_anothers(&stored, config, superseded)?;
-    }
+    refuse_anothers(&stored, config, superseded && !in_use)?;
     Ok(true)
 }
 

@@ -7,7 +7,6 @@ use super::inheritance;
 use super::reload::{Done, Reload, Takeover};
 use super::turn::{Checked, Term};
 use crate::buffer::Sender;
-use crate::checkpoint::CheckpointError;
 use crate::cli::Role;
 use crate::command::CommandError;
 use crate::command::misfits::Misfits;
@@ -69,11 +68,7 @@ impl Worker<'_> {
         };
         self.inherited = inherited;
         let worked_before = |error: CommandError| {
-            let held = matches!(
-                error.cause.downcast_ref(),
-                Some(CheckpointError::Held { .. })
-            );
-            if inherited && !held {
+            if inherited {
                 error.of_what_worked_before()
             } else {
                 error
