@@ -480,7 +480,7 @@ impl Fires {
         let columns = common(tables);
         let mut of: Vec<String> = families
             .iter()
-            .flat_map(|family| family.template.columns().map(str::to_owned))
+            .flat_map(|family| family.reads().map(str::to_owned))
             .collect();
         if let Some((name, _, _)) = columns.first() {
             of.push((*name).to_owned());
