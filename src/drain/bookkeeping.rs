@@ -28,6 +28,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
         self.count(self.parts.budget.open(&self.name, reference, paths).await);
     }
 
+    /// Puts on record that a spent budget grants a path, before the call.
+    pub(super) async fn count_granted(&self) {
+        let tenant = self.scope.tenant.as_deref();
+        self.count(self.parts.budget.granted(&self.name, tenant).await);
+    }
+
     /// Writes the invalidation to disk for a successor, should this process be
     /// killed before the messages are deleted.
     pub(super) async fn record(&self, batch: &NextRequest, id: &str) {

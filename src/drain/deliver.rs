@@ -163,7 +163,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                         return Some(Parked::new(round, Until::Granted));
                     }
                     match self.next_batch(&mut round, mode) {
-                        Some(batch) => batch,
+                        Some(batch) => {
+                            if mode == BudgetMode::Spent {
+                                self.count_granted().await;
+                            }
+                            batch
+                        }
                         None if self.distribution.makes_way(round.kinds()) => {
                             return Some(Parked::without_room(round, waits));
                         }

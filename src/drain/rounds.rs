@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -13,10 +13,8 @@ use super::room::has_another_kind;
 use super::suspects::Tenant;
 use crate::buffer::Buffer;
 use crate::edge::BATCH_PATHS_MAX;
+use crate::edge::budget::GRANT_EVERY;
 use crate::edge::cover::request::{Gathering, MessageInfo};
-
-/// Once a budget is spent, paths gather for as long: a round then costs one.
-const SPENT_WINDOW: Duration = Duration::from_secs(60);
 
 /// A distribution by its name, or one of its tenants.
 pub(super) type Destination = (Arc<str>, Option<Arc<str>>);
@@ -120,12 +118,25 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
 
     /// Keeps what a spent budget has to grant a path for: all of it goes under that one.
     pub(super) fn save(&mut self, destination: Destination, paths: Gathering) {
-        let granted_at = Instant::now() + self.parts.options.window.max(SPENT_WINDOW);
+        let granted_at = Instant::now() + self.until_granted(&destination, &paths);
         let round = self.round(destination, granted_at);
         if round.saved.distinct_paths() == 0 {
             round.granted_at = granted_at;
         }
+        round.granted_at = round.granted_at.min(granted_at);
         round.saved.absorb(paths);
+    }
+
+    /// Time until a spent budget grants a path. It counts from the oldest change that waits,
+    /// or from the last grant where that is later: a reload or a restart begins nothing
+    /// anew, and grants nothing more.
+    fn until_granted(&self, (name, tenant): &Destination, paths: &Gathering) -> Duration {
+        let age = |at| SystemTime::now().duration_since(at).unwrap_or_default();
+        let waited = paths.oldest().map(age).unwrap_or_default();
+        let granted = self.parts.budget.since_granted(name, tenant.as_deref());
+        let since = granted.map_or(waited, |granted| granted.min(waited));
+        let left = GRANT_EVERY.saturating_sub(since);
+        left.max(self.parts.options.window)
     }
 
     /// Keeps what is to be sent before the next round, or tried again then.

@@ -4,6 +4,7 @@ use super::fake_buffer::message;
 use super::fake_edge::{denied, invalid, no_tenant, unknown};
 use super::*;
 use crate::edge::{EdgeError, InvalidationBatch};
+use crate::model::CommitTime;
 use crate::model::edge_item::matches;
 use crate::model::invalidation::PathClass;
 use crate::progress::board::Component;
@@ -260,6 +261,52 @@ async fn what_is_always_sent_takes_nothing_along_that_a_spent_budget_does_not_gr
     let others = bench.paths().into_iter();
     let others: Vec<_> = others.filter(|path| path.starts_with("/p")).collect();
     assert!(others.len() <= 3, "one a minute: {others:?}");
+}
+
+/// A drain begins with every reload and restart.
+#[tokio::test(start_paused = true)]
+async fn no_restart_begins_the_minute_of_a_spent_budget_anew_and_none_grants_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.budget.json");
+    let parts = (Arc::<FakeBuffer>::default(), Arc::<FakeEdge>::default());
+    let start = async || {
+        let limits = BTreeMap::from([("main".into(), Some(0))]);
+        let budget = Arc::new(Budget::open_file(&path, limits).await.unwrap());
+        let parts = parts.clone();
+        Bench::counting(budget, parts, Reports::default(), History::off(), |_| ())
+    };
+    let change = |path: &str, tenant: Option<&str>, age_s: u64| {
+        let at = CommitTime::now().micros() - age_s * 1_000_000;
+        let mut message = message("main", &[path]);
+        message.committed_at = CommitTime::from_micros(at);
+        message.tenant = tenant.map(Into::into);
+        parts.0.put(Ok(message));
+    };
+    for (change_is, path, tenant, age_s, sent_after) in [
+        ("new", "/a", None, 0, 60),
+        (
+            "made an hour ago, and a path was just granted",
+            "/b",
+            None,
+            3_600,
+            60,
+        ),
+        ("a tenant's", "/c", Some("dt_1"), 45, 15),
+        ("another tenant's", "/d", Some("dt_2"), 3_600, 2),
+    ] {
+        let bench = start().await;
+        change(path, tenant, age_s);
+        let begun = Instant::now();
+        bench.emptied().await;
+        let after = begun.elapsed().as_secs_f64();
+        let expected = f64::from(sent_after);
+        assert!(
+            (expected - 1.0..expected + 3.0).contains(&after),
+            "{change_is}: {after}"
+        );
+        bench.stop().await;
+    }
+    assert_eq!(parts.1.paths(), ["/a", "/b", "/c", "/d"]);
 }
 
 /// Others are accepted all the time.

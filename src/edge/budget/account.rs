@@ -1,6 +1,7 @@
 //! The counts as they stand in the file.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ pub(super) struct Accounts {
     pub(super) version: u32,
     pub(super) distributions: BTreeMap<String, Account>,
 }
+
+/// A budget that is spent grants a path so often: everything that gathers goes under it.
+pub const GRANT_EVERY: Duration = Duration::from_secs(60);
 
 /// Months that are kept beside the one in which was counted last (Bounded).
 const OTHER_MONTHS_MAX: usize = 12;
@@ -32,6 +36,10 @@ pub(super) struct Account {
     other_months: BTreeMap<String, u64>,
     /// Requests that are counted and not known to be made, by caller reference.
     pub(super) open: BTreeMap<String, OpenAccount>,
+    /// When it last granted a path after it was spent, by tenant; the empty name is none.
+    /// Bounded: those of a minute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    granted: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +97,20 @@ impl Account {
         });
     }
 
+    /// Notes that it grants a path although it is spent.
+    pub(super) fn granted(&mut self, tenant: Option<&str>, now: Timestamp) {
+        let lately = |at| since(at, now).is_some_and(|since| since < GRANT_EVERY);
+        self.granted.retain(|_, at| lately(*at));
+        let tenant = tenant.unwrap_or_default().to_owned();
+        self.granted.insert(tenant, now);
+    }
+
+    /// Time since it last did so. Not known where the clock was set back since.
+    pub(super) fn since_granted(&self, tenant: Option<&str>, now: Timestamp) -> Option<Duration> {
+        let at = self.granted.get(tenant.unwrap_or_default())?;
+        since(*at, now)
+    }
+
     pub(super) fn made(&mut self, reference: &str) {
         self.open.remove(reference);
     }
@@ -107,4 +129,8 @@ impl Account {
             *spent = spent.saturating_sub(open.paths);
         }
     }
+}
+
+fn since(at: Timestamp, now: Timestamp) -> Option<Duration> {
+    Duration::try_from(now.duration_since(at)).ok()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinError;
@@ -112,6 +113,32 @@ impl Budget {
             }
         })
         .await
+    }
+
+    /// Notes, before the request, that the distribution's budget grants a path although
+    /// it is spent.
+    ///
+    /// # Errors
+    ///
+    /// It is noted in memory only.
+    pub async fn granted(
+        &self,
+        distribution: &str,
+        tenant: Option<&str>,
+    ) -> Result<(), BudgetError> {
+        let (distribution, tenant) = (distribution.to_owned(), tenant.map(str::to_owned));
+        self.change(move |accounts| {
+            let account = accounts.distributions.entry(distribution).or_default();
+            account.granted(tenant.as_deref(), Timestamp::now());
+        })
+        .await
+    }
+
+    /// Time since it last did so, if that is known.
+    pub fn since_granted(&self, distribution: &str, tenant: Option<&str>) -> Option<Duration> {
+        let accounts = self.accounts();
+        let account = accounts.distributions.get(distribution)?;
+        account.since_granted(tenant, Timestamp::now())
     }
 
     /// Requests that were counted by a process which is gone, and when: whether

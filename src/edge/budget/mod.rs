@@ -22,6 +22,7 @@ mod month;
 mod status;
 
 use self::account::Accounts;
+pub use self::account::GRANT_EVERY;
 pub use self::count::{Budget, Limits};
 pub use self::error::BudgetError;
 pub use self::status::BudgetStatus;

@@ -35,6 +35,25 @@ async fn a_request_is_counted_once_and_given_back_if_it_was_not_made() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
+#[test]
+fn the_last_grant_is_known_for_a_minute_and_not_by_a_clock_that_was_set_back() {
+    let mut account = Account::default();
+    let at = |s: i64| Timestamp::from_second(1_763_892_000 + s).unwrap();
+    let since = |account: &Account, tenant, s| {
+        let since = account.since_granted(tenant, at(s));
+        since.map(|since| since.as_secs())
+    };
+    account.granted(None, at(0));
+    account.granted(Some("dt_1"), at(20));
+    assert_eq!(since(&account, None, 45), Some(45));
+    assert_eq!(since(&account, Some("dt_1"), 45), Some(25));
+    assert_eq!(since(&account, Some("dt_2"), 45), None);
+    assert_eq!(since(&account, None, -10), None);
+    account.granted(Some("dt_2"), at(70));
+    assert_eq!(since(&account, None, 70), None, "its minute is over");
+    assert_eq!(since(&account, Some("dt_1"), 70), Some(50));
+}
+
 #[tokio::test]
 async fn two_processes_that_share_the_file_count_together() {
     let directory = tempfile::tempdir().unwrap();
