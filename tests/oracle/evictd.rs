@@ -38,6 +38,9 @@ const LOCKED_WITHIN: Duration = Duration::from_secs(20);
 const LOOKS_MAX: usize = 60;
 const LOOKS_AFTER: Duration = Duration::from_millis(250);
 
+/// What was committed before is in a batch of its own.
+const READ_WITHIN: Duration = Duration::from_secs(1);
+
 /// More messages than a drain has in hand.
 const FLOOD: u64 = 2_500;
 
@@ -357,6 +360,8 @@ impl World<'_> {
             EdgeFate::FullAtOne => ids.truncate(1),
             _ => ids.clear(),
         }
+        // In one batch with rows whose guards cannot be raised its path would wait with theirs.
+        tokio::time::sleep(READ_WITHIN).await;
         let mark = self.mark().await;
         let mut polls = 0;
         loop {
