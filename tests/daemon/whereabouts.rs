@@ -120,6 +120,14 @@ async fn after_a_switch_over_that_leaves_the_old_server_alive_one_leads_and_othe
             },
         )
         .await;
+        // Whoever has the lock by now reads the successor, and the other one has stepped back.
+        successor.exec("CREATE DATABASE unmapped").await;
+        let found = uuid(&successor).await;
+        eventually("the successor is read", WITHIN, async || {
+            let stored = shop.checkpoint()?;
+            (stored["server_uuid"] == found.as_str()).then_some(())
+        })
+        .await;
         let third = stand_by(&config).await;
         // Whoever led, one of the two goes on, and the other one is there when it ends.
         assert_eq!(leads(&third), 0, "read-only: {read_only}");
