@@ -160,6 +160,9 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                     let mode = self.budget_mode(is_granted);
                     let always = |path: &str| self.parts.options.budget_exempt.contains(path);
                     if mode == BudgetMode::Saving && !round.has_any(always) {
+                        if waits.is_some() {
+                            self.has_room();
+                        }
                         return Some(Parked::new(round, Until::Granted));
                     }
                     match self.next_batch(&mut round, mode) {
@@ -194,7 +197,12 @@ impl<B: Buffer, E: Edge> Delivery<'_, B, E> {
                 Delivered::SetApart => {
                     recovers = self.distribution.suspects().accepts(&self.scope.tenant);
                 }
-                Delivered::Refused => return Some(Parked::new(round, Until::NotSuspended)),
+                Delivered::Refused => {
+                    return Some(Parked {
+                        waits,
+                        ..Parked::new(round, Until::NotSuspended)
+                    });
+                }
             }
         }
         // Others may have sent the paths while the edge did not accept them here.

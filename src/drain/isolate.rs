@@ -216,22 +216,23 @@ impl<'a, B: Buffer, E: Edge> Isolation<'a, B, E> {
             question(known, &group.paths)
         };
         let room = self.distribution.room();
-        let Some(mut batch) = pool.as_they_are(&delivery.scope, asked, room) else {
-            let paths = group.paths.len();
+        let batch = pool.as_they_are(&delivery.scope, asked, room);
+        let paths = group.paths.len();
+        if batch.is_none() && paths > 0 {
             self.suspects.add(group);
-            if paths > 0 {
-                delivery.wait(paths, &mut self.waits).await;
-            }
-            return;
+            return delivery.wait(paths, &mut self.waits).await;
+        }
+        if self.waits.take().is_some() {
+            delivery.has_room();
+        }
+        let Some(mut batch) = batch else {
+            return self.suspects.add(group);
         };
         loop {
             let answer = delivery.ask(&mut batch, &mut self.basis).await;
             let pool = self.suspects.pool(&tenant);
             match answer {
                 Answer::Accepted => {
-                    if self.waits.take().is_some() {
-                        delivery.has_room();
-                    }
                     let reference = batch.invalidation.caller_reference.clone();
                     let complete = pool.accept(batch);
                     group.paths.retain(|path| pool.holds(path));

@@ -202,14 +202,11 @@ impl<'a, B: Buffer, E> Rounds<'a, B, E> {
         next.into_iter()
             .filter_map(|destination| {
                 let round = self.by_destination.get_mut(&destination)?;
-                let is_full = self.parts.in_flight.is_full_of(&destination.0);
-                let goes_first = round.may_go_first()
-                    && (round.goes_at() <= now
-                        || is_full
-                        || round.gathering.distinct_paths() >= BATCH_PATHS_MAX);
+                let goes_first = round.may_go_first();
                 let due = match round.parked.take_if(|_| !goes_first) {
                     Some(parked) => DueWork::Parked(parked),
                     None => {
+                        let is_full = self.parts.in_flight.is_full_of(&destination.0);
                         let is_due = round.granted_at <= now && round.saved.distinct_paths() > 0;
                         let is_granted = is_full || is_due;
                         let mut paths = std::mem::take(&mut round.gathering);

@@ -8,9 +8,9 @@
 //! The lock decides who works. The epoch of the checkpoint makes sure that nobody
 //! else moves the checkpoint on.
 //!
-//! What could go wrong: the address is switched to another server, and the one
-//! before lives on, with the lock. Whoever connects from then on would get a lock
-//! of its own. So a session counts only as long as its server is the one that new
+//! What could go wrong: the address is switched to another server while the old
+//! one stays up and keeps the lock. Whoever connects from then on would get a
+//! second lock. So a session counts only as long as its server is the one that new
 //! connections reach, and as writable as it was.
 
 use std::time::Duration;

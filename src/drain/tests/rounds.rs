@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::fake_buffer::{VISIBILITY, message, trouble};
-use super::fake_edge::{throttled, too_many};
+use super::fake_edge::{denied, throttled, too_many};
 use super::*;
 use crate::buffer::ReceiptError;
 use crate::drain::extension::report;
@@ -184,6 +184,29 @@ async fn paths_that_come_while_a_wildcard_waits_for_room_wait_for_nothing() {
         bench.emptied().await;
         assert!(bench.paths().contains(&"/late/*".to_owned()));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trouble_of_paths_that_waited_for_room_ends_though_they_were_refused_then() {
+    let began = Instant::now();
+    let edge = FakeEdge::judged(move |batch| match began.elapsed().as_secs() {
+        0..100 => Some(too_many(batch)),
+        100..130 => Some(denied(batch)),
+        _ => None,
+    });
+    let (reports, history) = (Reports::default(), History::off());
+    let board = Arc::clone(&reports.board);
+    let bench = Bench::with(Arc::default(), Arc::new(edge), reports, history);
+    bench.buffer.push("main", &["/a"]);
+    let trouble = || {
+        let parts = board.snapshot().parts;
+        let edge = parts.get(&Component::Edge("main".into()));
+        edge.and_then(|edge| edge.trouble_since)
+    };
+    pass(seconds(90)).await;
+    assert!(trouble().is_some(), "it waits for room");
+    bench.emptied().await;
+    assert_eq!(trouble(), None);
 }
 
 #[tokio::test(start_paused = true)]
